@@ -1,0 +1,95 @@
+"""Every error that EdgeAPL raises on purpose.
+
+    EdgeAplError              exit code
+    ├── UsageError                2   the command line asks for something that cannot be
+    ├── ConfigError               2   a station file, a slide list or a source address is wrong
+    ├── InputError                3   one image or folder could not be examined
+    ├── ModelError                4   a bundle, network or engine was refused
+    │   ├── BundleError           4   the bundle is damaged, incomplete or not of this version
+    │   └── EngineError           4   the runtime is missing, or a run failed
+    ├── StorageError              5   journal or result folder could not be written or verified
+    ├── CameraError               6   a live source failed
+    │   └── SourceStalled         6   no frame came in time; reading again may work
+    └── DeadlineError             7   no answer within the budget
+
+`EndOfSource` is not an error: it ends a source that has given its last frame.
+"""
+
+from __future__ import annotations
+
+
+class EdgeAplError(Exception):
+    """Base of all errors: one line that says what, which and how to mend it.
+
+    Parameters
+    ----------
+    what : what is wrong, e.g. ``"image is cut off"``.
+    which : the thing it is wrong with: a file, a setting, a value.
+    mend : what the reader can do about it.
+    """
+
+    exit_code: int = 1
+
+    def __init__(self, what: str, which: object = "", mend: str = "") -> None:
+        self.what = what
+        self.which = str(which)
+        self.mend = mend
+        super().__init__(": ".join(part for part in (what, self.which, mend) if part))
+
+
+class UsageError(EdgeAplError):
+    """The command line asks for something that cannot be done."""
+
+    exit_code = 2
+
+
+class ConfigError(EdgeAplError):
+    """A station file, a slide list or a source address is wrong."""
+
+    exit_code = 2
+
+
+class InputError(EdgeAplError):
+    """One image, crop or folder could not be examined."""
+
+    exit_code = 3
+
+
+class ModelError(EdgeAplError):
+    """A bundle, a network or an engine was refused."""
+
+    exit_code = 4
+
+
+class BundleError(ModelError):
+    """The bundle is damaged, incomplete, or written for another version."""
+
+
+class EngineError(ModelError):
+    """A runtime is missing, or running a network failed."""
+
+
+class StorageError(EdgeAplError):
+    """The journal or the result folder could not be read, written or verified."""
+
+    exit_code = 5
+
+
+class CameraError(EdgeAplError):
+    """A live source could not be opened or failed for good."""
+
+    exit_code = 6
+
+
+class SourceStalled(CameraError):  # noqa: N818 - the word of the design
+    """No frame arrived within the time allowed; another read may succeed."""
+
+
+class DeadlineError(EdgeAplError):
+    """No answer was ready within the budget."""
+
+    exit_code = 7
+
+
+class EndOfSource(Exception):  # noqa: N818 - an end, not an error
+    """The source has given its last frame."""

@@ -1,0 +1,1 @@
+"""What people get to see of a slide: tables, pictures, pages."""

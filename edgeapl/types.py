@@ -1,0 +1,283 @@
+"""The values that flow through the pipeline, checked when they are made.
+
+Every array is a numpy array; shapes are written (rows, columns). Values are frozen: a stage
+returns a new one and never changes what it was given. Array fields are compared by identity.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+UInt8 = NDArray[np.uint8]
+UInt16 = NDArray[np.uint16]
+Int64 = NDArray[np.int64]
+Float32 = NDArray[np.float32]
+
+
+class ScaleOrigin(str, Enum):
+    """Where a frame's µm per pixel comes from."""
+
+    STATED = "stated"  # by the user, the slide list or the station file
+    MEASURED = "measured"  # from the size of the red cells in the image
+    ASSUMED = "assumed"  # the bundle's own scale, because nothing better was known
+
+
+class Decision(str, Enum):
+    """The answer for a slide."""
+
+    FLAG = "FLAG"  # APL suspected
+    CLEAR = "CLEAR"  # enough was examined and nothing was suspicious
+    REVIEW = "REVIEW"  # a person must look
+
+
+class CellStatus(str, Enum):
+    """What became of one cell."""
+
+    SCORED = "scored"
+    NOT_EXAMINED = "not_examined"
+    FAILED = "failed"
+
+
+def _check_array(name: str, value: object, dtype: type, shape: tuple[int | None, ...]) -> None:
+    """Raise when an array is not of the dtype and shape a value promises; None is any length."""
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{name}: expected a numpy array, got {type(value).__name__}")
+    if value.dtype != np.dtype(dtype):
+        raise TypeError(f"{name}: expected dtype {np.dtype(dtype)}, got {value.dtype}")
+    fits = len(value.shape) == len(shape) and all(
+        want is None or want == have for want, have in zip(shape, value.shape, strict=True)
+    )
+    if not fits:
+        wanted = tuple("any" if n is None else n for n in shape)
+        raise ValueError(f"{name}: expected shape {wanted}, got {value.shape}")
+
+
+def _read_only(array: NDArray[np.generic]) -> None:
+    array.flags.writeable = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One RGB image of one field of view.
+
+    pixels : uint8 (H, W, 3) RGB; made read-only.
+    index : position in its source, from 0; a gap means that a frame was dropped.
+    captured_ns : monotonic clock at capture, ns.
+    um_per_px : µm per pixel, above 0.
+    scale : where um_per_px comes from.
+    source : the file or the camera it came from.
+    digest : SHA-256 (hex) of the bytes it was decoded from, or of the pixels for a camera.
+    """
+
+    pixels: UInt8
+    index: int
+    captured_ns: int
+    um_per_px: float
+    source: str
+    digest: str
+    scale: ScaleOrigin = ScaleOrigin.STATED
+
+    def __post_init__(self) -> None:
+        _check_array("Frame.pixels", self.pixels, np.uint8, (None, None, 3))
+        if 0 in self.pixels.shape:
+            raise ValueError(f"Frame.pixels: empty image, shape {self.pixels.shape}")
+        if not (math.isfinite(self.um_per_px) and self.um_per_px > 0):
+            raise ValueError(f"Frame.um_per_px: expected a number above 0, got {self.um_per_px}")
+        if self.index < 0:
+            raise ValueError(f"Frame.index: expected 0 or more, got {self.index}")
+        _read_only(self.pixels)
+
+    @property
+    def height(self) -> int:
+        """Rows, px."""
+        return int(self.pixels.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Columns, px."""
+        return int(self.pixels.shape[1])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detections:
+    """The nucleated cells found in one frame, one row each.
+
+    frame : the frame they were found in.
+    boxes : float32 (N, 4), x0 y0 x1 y1 in px, half-open, inside the frame.
+    labels : uint16 (H, W); pixels of the cell in row i are i + 1, all others 0.
+    scores : float32 (N,), confidence that the row is a nucleated cell, 0 to 1.
+    """
+
+    frame: Frame
+    boxes: Float32
+    labels: UInt16
+    scores: Float32
+
+    def __post_init__(self) -> None:
+        _check_array("Detections.boxes", self.boxes, np.float32, (None, 4))
+        _check_array(
+            "Detections.labels", self.labels, np.uint16, (self.frame.height, self.frame.width)
+        )
+        _check_array("Detections.scores", self.scores, np.float32, (len(self.boxes),))
+        if len(self.boxes):
+            x0, y0, x1, y1 = self.boxes.T
+            inside = (x0 >= 0) & (y0 >= 0) & (x1 <= self.frame.width) & (y1 <= self.frame.height)
+            if not bool(np.all(inside & (x0 < x1) & (y0 < y1))):
+                raise ValueError("Detections.boxes: every box must have an area inside the frame")
+        if int(self.labels.max(initial=0)) > len(self.boxes):
+            raise ValueError(
+                f"Detections.labels: expected labels up to {len(self.boxes)}, "
+                f"got {int(self.labels.max())}"
+            )
+        for array in (self.boxes, self.labels, self.scores):
+            _read_only(array)
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    @property
+    def centres(self) -> Float32:
+        """Box centres, float32 (N, 2), x y in px."""
+        return np.asarray((self.boxes[:, :2] + self.boxes[:, 2:]) / 2, dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CellScores:
+    """What the networks said about some cells of a slide, one row per cell.
+
+    ids : int64 (N,), numbers of the cells within the slide.
+    roles : role name to float32 (N,) probabilities, finite, 0 to 1.
+    features : float32 (N, D), finite; D is 0 when the networks give none.
+    """
+
+    ids: Int64
+    roles: Mapping[str, Float32]
+    features: Float32
+
+    def __post_init__(self) -> None:
+        _check_array("CellScores.ids", self.ids, np.int64, (None,))
+        count = len(self.ids)
+        for role, values in self.roles.items():
+            name = f"CellScores.roles[{role!r}]"
+            _check_array(name, values, np.float32, (count,))
+            if not bool(np.all((values >= 0) & (values <= 1))):
+                raise ValueError(f"{name}: expected finite probabilities from 0 to 1")
+            _read_only(values)
+        _check_array("CellScores.features", self.features, np.float32, (count, None))
+        if not bool(np.all(np.isfinite(self.features))):
+            raise ValueError("CellScores.features: expected finite numbers")
+        _read_only(self.ids)
+        _read_only(self.features)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Cells seen, and what became of them; the parts always add up."""
+
+    seen: int = 0
+    scored: int = 0
+    not_examined: int = 0
+    failed: int = 0
+
+    def __post_init__(self) -> None:
+        parts = (self.scored, self.not_examined, self.failed)
+        if min(self.seen, *parts) < 0 or self.seen != sum(parts):
+            raise ValueError(
+                f"Tally: seen {self.seen} must equal scored {self.scored} + not examined "
+                f"{self.not_examined} + failed {self.failed}, none below 0"
+            )
+
+    @property
+    def lost(self) -> int:
+        """Cells seen but without a score."""
+        return self.not_examined + self.failed
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            self.seen + other.seen,
+            self.scored + other.scored,
+            self.not_examined + other.not_examined,
+            self.failed + other.failed,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A confidence interval of a share or probability, 0 <= low <= high <= 1."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low <= self.high <= 1:  # NaN fails every comparison
+            raise ValueError(f"Interval: expected 0 <= low <= high <= 1, got {self.low}, {self.high}")
+
+
+@dataclass(frozen=True, slots=True)
+class RoleCount:
+    """How many scored cells of a slide reached the threshold of one role."""
+
+    role: str
+    positive: int
+    scored: int
+    share: float
+    interval: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a verdict is what it is: a stable code for machines, a plain sentence for people."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer for one slide, with what is needed to explain and reproduce it.
+
+    slide : identifier of the slide.
+    decision : FLAG, CLEAR or REVIEW.
+    probability : of APL by the bundle's head, 0 to 1; None when nothing could be scored.
+    interval : confidence interval of the probability; None when the reducer has none.
+    tally : what became of every cell.
+    reasons : why; a REVIEW always has at least one.
+    counts : per role, how many cells were positive.
+    evidence : numbers of the cells that weigh most for APL, strongest first.
+    frames : (source, SHA-256) of every frame that was used.
+    timings : stage name to seconds spent in it.
+    bundle_digest, engine_digest : SHA-256 (hex) of the bundle and of the networks as run.
+    runtime : what ran the networks, e.g. ``"onnxruntime 1.31.1 CPUExecutionProvider"``.
+    """
+
+    slide: str
+    decision: Decision
+    probability: float | None
+    interval: Interval | None
+    tally: Tally
+    reasons: tuple[Reason, ...]
+    counts: tuple[RoleCount, ...]
+    evidence: tuple[int, ...]
+    frames: tuple[tuple[str, str], ...]
+    timings: Mapping[str, float]
+    bundle_digest: str
+    engine_digest: str
+    runtime: str
+    research_use_only: bool = field(default=True, init=False)
+
+    def __post_init__(self) -> None:
+        if self.probability is not None and not 0 <= self.probability <= 1:
+            raise ValueError(f"Verdict.probability: expected 0 to 1, got {self.probability}")
+        if self.decision is Decision.REVIEW and not self.reasons:
+            raise ValueError("Verdict.reasons: a REVIEW needs at least one reason")
+        if self.decision is not Decision.REVIEW and self.probability is None:
+            raise ValueError(f"Verdict.probability: {self.decision.value} needs a probability")
