@@ -179,6 +179,39 @@ class CellScores:
         return len(self.ids)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ExaminedFrame:
+    """One frame after examination, with a row for every cell found in it.
+
+    frame, detections : the frame and its N cells; N is 0 for a rejected frame.
+    ids : int64 (N,), numbers of the cells within the slide.
+    status : N entries, what became of each cell.
+    roles : role name to float32 (N,) probabilities; NaN where the status is not SCORED.
+    suspicion : float32 (N,), how strongly a cell speaks for APL, 0 to 1; NaN where not scored.
+    rejected : why the gate did not let the frame pass; empty for a frame that was used.
+    """
+
+    frame: Frame
+    detections: Detections
+    ids: Int64
+    status: tuple[CellStatus, ...]
+    roles: Mapping[str, Float32]
+    suspicion: Float32
+    rejected: tuple[Reason, ...] = ()
+
+    def __post_init__(self) -> None:
+        count = len(self.detections)
+        _check_array("ExaminedFrame.ids", self.ids, np.int64, (count,))
+        _check_array("ExaminedFrame.suspicion", self.suspicion, np.float32, (count,))
+        for role, values in self.roles.items():
+            _check_array(f"ExaminedFrame.roles[{role!r}]", values, np.float32, (count,))
+        if len(self.status) != count:
+            raise ValueError(f"ExaminedFrame.status: expected {count} rows, got {len(self.status)}")
+        scored = np.array([status is CellStatus.SCORED for status in self.status], dtype=bool)
+        if not np.array_equal(scored, np.isfinite(self.suspicion)):
+            raise ValueError("ExaminedFrame.suspicion: expected a number for scored cells only")
+
+
 @dataclass(frozen=True, slots=True)
 class Tally:
     """Cells seen, and what became of them; the parts always add up."""

@@ -1,0 +1,1 @@
+"""The deployable model: one directory, one manifest, every file's SHA-256 in it."""
