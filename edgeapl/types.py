@@ -252,7 +252,9 @@ class Interval:
 
     def __post_init__(self) -> None:
         if not 0 <= self.low <= self.high <= 1:  # NaN fails every comparison
-            raise ValueError(f"Interval: expected 0 <= low <= high <= 1, got {self.low}, {self.high}")
+            raise ValueError(
+                f"Interval: expected 0 <= low <= high <= 1, got {self.low}, {self.high}"
+            )
 
 
 @dataclass(frozen=True, slots=True)

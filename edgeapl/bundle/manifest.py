@@ -175,7 +175,10 @@ class Manifest(Spec):
         names = [role.name for role in self.roles]
         if len(set(names)) != len(names) or not names:
             raise ValueError("roles: at least one, and no name twice")
-        if not any(role.suspicious for role in self.roles) and self.reducer.kind in ("vote", "ratio"):
+        if not any(role.suspicious for role in self.roles) and self.reducer.kind in (
+            "vote",
+            "ratio",
+        ):
             raise ValueError("roles: at least one must be suspicious")
         pooled = self.reducer.kind in ("max", "mean")
         if pooled and self.features is None:
