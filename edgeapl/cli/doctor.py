@@ -1,0 +1,63 @@
+"""`edgeapl doctor`: whether this machine is ready, and what is missing if not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from edgeapl.cli.options import (
+    BundleOption,
+    JournalOption,
+    JsonOption,
+    StationOption,
+    chosen_bundle,
+    chosen_journal,
+    chosen_results,
+)
+from edgeapl.cli.output import RESEARCH_USE_ONLY, console, one_line, print_json
+
+
+def doctor(
+    bundle: BundleOption = None,
+    journal: JournalOption = None,
+    station: StationOption = None,
+    out: Annotated[Optional[Path], typer.Option(help="Folder meant for results.")] = None,  # noqa: UP045
+    as_json: JsonOption = False,
+) -> None:
+    """Check what is installed, which runtimes work, the CPU, the disk and the journal.
+
+    Changes nothing. Ends with 0 when the station can work, else with the code of the first problem.
+    """
+    from edgeapl.config import load_station
+    from edgeapl.doctor import Health, examine_machine
+
+    config = load_station(station)
+    checks = examine_machine(
+        chosen_bundle(bundle, config),
+        chosen_journal(journal, config),
+        chosen_results(out, config, ""),
+    )
+    if as_json:
+        rows = [{"name": c.name, "health": c.health.value, "detail": c.detail} for c in checks]
+        print_json({"schema": 1, "checks": rows})
+    else:
+        from rich.table import Table
+
+        table = Table(box=None, show_header=False, pad_edge=False)
+        styles = {Health.OK: "green", Health.NOTE: "yellow", Health.PROBLEM: "bold red"}
+        for check in checks:
+            health = f"[{styles[check.health]}]{check.health.value}[/]"
+            table.add_row(check.name, health, _plain(check.detail))
+        console().print(table)
+        console().print(RESEARCH_USE_ONLY, style="dim")
+    problems = [check for check in checks if check.health is Health.PROBLEM]
+    if problems:
+        raise typer.Exit(problems[0].exit_code)
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(one_line(text))

@@ -1,0 +1,84 @@
+"""The command `edgeapl`: find the subcommand, and turn every error into one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from edgeapl import __version__
+from edgeapl.cli import demo, doctor, inspect, journal, score, watch
+from edgeapl.cli.output import one_line
+from edgeapl.errors import EdgeAplError
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
+EXIT_CODES = """
+Exit codes: 0 every input was examined; 2 usage or settings; 3 some input was not examined;
+4 model refused; 5 storage; 6 camera; 7 deadline; 130 stopped by Ctrl-C. A FLAG does not change the
+exit code unless --fail-on-flag is given: then it is 10. Research use only. Not for diagnosis.
+"""
+
+
+def build_app() -> typer.Typer:
+    """Put the commands together."""
+    app = typer.Typer(
+        name="edgeapl",
+        help="Raise an APL flag from smear images with a trained model.",
+        epilog=EXIT_CODES,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_options)
+    app.command("demo")(demo.demo)
+    app.command("score")(score.score)
+    app.command("watch")(watch.watch)
+    app.command("inspect")(inspect.inspect)
+    app.command("doctor")(doctor.doctor)
+    app.add_typer(journal.app, name="journal")
+    return app
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"edgeapl {__version__}")
+        raise typer.Exit
+
+
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Show the version."
+    ),
+) -> None:
+    """Raise an APL flag from smear images with a trained model."""
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    sys.exit(run())
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run with the given arguments (default: the process's) and give the exit code."""
+    try:
+        code = build_app()(arguments, standalone_mode=False)
+    except EdgeAplError as error:
+        return _fail(str(error), error.exit_code)
+    except typer.TyperException as error:
+        return _fail(f"usage: {error.format_message()} Try 'edgeapl --help'", 2)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail(
+            "stopped: what was finished is kept; run the same command to go on", INTERRUPTED
+        )
+    except BrokenPipeError:
+        # The reader of our output has gone; point stdout elsewhere or Python complains at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 5
+    return int(code or 0)
+
+
+def _fail(text: str, code: int) -> int:
+    typer.echo(f"error: {one_line(text)}", err=True)
+    return code

@@ -1,0 +1,47 @@
+"""What the commands share when they print."""
+
+from __future__ import annotations
+
+import json
+import sys
+import unicodedata
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+RESEARCH_USE_ONLY = "Research use only. Not for diagnosis."
+
+DECISION_STYLES = {"FLAG": "bold white on red", "CLEAR": "bold green", "REVIEW": "bold yellow"}
+
+DECISION_WORDS = {
+    "FLAG": "APL suspected",
+    "CLEAR": "nothing suspicious among the cells examined",
+    "REVIEW": "a person must look",
+}
+
+
+def one_line(text: str) -> str:
+    """Make a text safe for one line of a terminal: control and direction marks become escapes."""
+    return "".join(
+        char if not unicodedata.category(char).startswith("C") or char == " " else _escape(char)
+        for char in text
+    )
+
+
+def _escape(char: str) -> str:
+    return char.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def console() -> Console:
+    """Give the terminal for people: stderr, so that stdout stays free for data."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def print_json(document: Mapping[str, Any]) -> None:
+    """Print one JSON document on one line of stdout; NaN is refused."""
+    sys.stdout.write(json.dumps(document, allow_nan=False, ensure_ascii=True) + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,151 @@
+"""`edgeapl score`: a folder of images to one verdict per slide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from edgeapl.cli.options import (
+    FLAGGED,
+    BundleOption,
+    FailOnFlagOption,
+    JournalOption,
+    JsonOption,
+    OutOption,
+    ScaleOption,
+    StationOption,
+    chosen_bundle,
+    chosen_journal,
+    chosen_results,
+)
+from edgeapl.cli.output import console, one_line, print_json
+from edgeapl.cli.verdicts import announce_bundle, slides_table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from edgeapl.pipeline import Progress
+    from edgeapl.scoring import ScoreListener, ScoreResult
+    from edgeapl.sources.discover import SlideInput
+
+
+def score(
+    folder: Annotated[Path, typer.Argument(help="Images; sub-folders are slides.")],
+    crops: Annotated[bool, typer.Option("--crops", help="Every image is one cell.")] = False,
+    slides: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="CSV with the columns slide,file[,um_per_px]."),
+    ] = None,
+    um_per_px: ScaleOption = None,
+    out: OutOption = None,
+    bundle: BundleOption = None,
+    journal: JournalOption = None,
+    station: StationOption = None,
+    as_json: JsonOption = False,
+    fail_on_flag: FailOnFlagOption = False,
+) -> None:
+    """Score every slide in a folder and write verdicts, tables, pictures and a report for each.
+
+    Run it again to go on: slides already finished are not scored twice. Research use only.
+    """
+    from edgeapl.config import load_station
+    from edgeapl.journal import Journal
+    from edgeapl.model import open_model
+    from edgeapl.scoring import ScoreRequest, score_folder
+
+    config = load_station(station)
+    request = ScoreRequest(
+        folder=folder,
+        out=chosen_results(out, config, folder.resolve().name),
+        crops=crops,
+        slide_list=slides,
+        um_per_px=um_per_px or config.um_per_px,
+        batch_size=config.batch_size,
+    )
+    terminal = console()
+    with (
+        open_model(chosen_bundle(bundle, config), threads=config.threads) as model,
+        Journal.open(chosen_journal(journal, config)) as record,
+    ):
+        announce_bundle(terminal, model, embedded=bundle is None and config.bundle is None)
+        with _Bar(terminal) as bar:
+            result = score_folder(request, model, record, bar.listener())
+        document = result.document(model, request)
+    if as_json:
+        print_json(document)
+    else:
+        slides_table(document, request.out)
+    _say_errors(terminal, result)
+    flagged = any(record["verdict"] == "FLAG" for record in result.records)
+    code = FLAGGED if fail_on_flag and flagged else result.exit_code
+    raise typer.Exit(code)
+
+
+def _say_errors(terminal: Console, result: ScoreResult) -> None:
+    for error in result.errors:
+        parts = (error["what"], error["which"], error["mend"])
+        text = one_line(": ".join(part for part in parts if part))
+        typer.echo(f"error: {text}", err=True)
+
+
+class _Bar:
+    """Progress on stderr: a bar on a terminal, one line per slide elsewhere."""
+
+    def __init__(self, terminal: Console) -> None:
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+        )
+
+        self._terminal = terminal
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            console=terminal,
+            disable=not terminal.is_terminal,
+        )
+
+    def __enter__(self) -> _Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def listener(self) -> ScoreListener:
+        from edgeapl.scoring import ScoreListener
+
+        return ScoreListener(self._on_slides, self._on_progress, self._on_slide)
+
+    def _on_slides(self, slides: Sequence[SlideInput]) -> None:
+        self._images = {slide.name: len(slide.files) for slide in slides}
+        self._task = self._progress.add_task(
+            "images", total=sum(self._images.values()), note=f"{len(slides)} slides"
+        )
+        self._before = 0
+
+    def _on_progress(self, slide: SlideInput, progress: Progress) -> None:
+        cells = progress.verdict.tally.seen
+        self._progress.update(
+            self._task,
+            completed=self._before + progress.frames,
+            note=f"{one_line(slide.name)}: {cells} cells",
+        )
+
+    def _on_slide(self, record: dict[str, Any], resumed: bool) -> None:
+        self._before += self._images[record["slide"]]
+        self._progress.update(self._task, completed=self._before)
+        if not self._terminal.is_terminal:
+            kept = " (finished before)" if resumed else ""
+            self._terminal.print(
+                f"{one_line(record['slide'])}: {record['verdict']}{kept}", markup=False
+            )

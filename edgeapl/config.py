@@ -1,0 +1,112 @@
+"""The station file `edgeapl.toml`: what this station is, so that commands need not be told."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edgeapl.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+STATION_FILE = "edgeapl.toml"
+
+Scale = Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
+
+
+class CameraConfig(BaseModel):
+    """One named camera: `edgeapl watch NAME` opens its source.
+
+    um_per_px : µm per pixel with the objective in use.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: Annotated[str, Field(min_length=1)]
+    um_per_px: Scale | None = None
+
+
+class StationConfig(BaseModel):
+    """All of `edgeapl.toml`. Paths are taken relative to the file.
+
+    bundle : bundle to use instead of the embedded one.
+    journal : journal file instead of the default.
+    results : folder for results instead of `edgeapl-results`.
+    um_per_px : scale of images that do not state their own, µm per pixel.
+    threads : CPU threads for the networks.
+    batch_size : cells per run of a network.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bundle: Path | None = None
+    journal: Path | None = None
+    results: Path | None = None
+    um_per_px: Scale | None = None
+    threads: Annotated[int, Field(ge=1, le=256)] = 1
+    batch_size: Annotated[int, Field(ge=1, le=1024)] = 16
+    cameras: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")], CameraConfig] = {}
+
+
+def load_station(path: Path | None = None) -> StationConfig:
+    """Read the station file; without a path, `edgeapl.toml` of the working folder if it is there.
+
+    Raises ConfigError with the name and line of the first setting that is wrong.
+    """
+    named = path is not None
+    path = path or Path(STATION_FILE)
+    if not named and not path.is_file():
+        return StationConfig()
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = tomllib.loads(text)
+    except OSError as error:
+        raise ConfigError("station file cannot be read", path, str(error.strerror)) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError("station file is not valid TOML", path, str(error)) from error
+    try:
+        config = StationConfig.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        keys = [str(part) for part in first["loc"] if part != "[key]"]
+        line = _line_of(text, keys)
+        unknown = first["type"] == "extra_forbidden"
+        raise ConfigError(
+            "unknown setting" if unknown else "setting is wrong",
+            f"{'.'.join(keys)} ({path}, line {line})",
+            "remove it or correct its name" if unknown else str(first["msg"]),
+        ) from error
+    return config.model_copy(update=_absolute(config, path.parent))
+
+
+def _absolute(config: StationConfig, folder: Path) -> dict[str, Path]:
+    paths = {"bundle": config.bundle, "journal": config.journal, "results": config.results}
+    return {name: folder / path for name, path in paths.items() if path is not None}
+
+
+def _line_of(text: str, keys: list[str]) -> int:
+    """Find the line that sets a key; 1 when it is written in a way that hides it."""
+    table: list[str] = []
+    best = 1
+    for number, line in enumerate(text.splitlines(), start=1):
+        header = re.match(r"\s*\[([^\[\]]+)\]", line)
+        if header:
+            table = [part.strip().strip("\"'") for part in header[1].split(".")]
+            if table == keys[: len(table)]:
+                best = number
+            continue
+        setting = re.match(r"\s*([A-Za-z0-9_.\"'-]+)\s*=", line)
+        if setting:
+            path = table + [part.strip("\"'") for part in setting[1].split(".")]
+            if path == keys[: len(path)]:
+                best = number
+                if path == keys:
+                    return number
+    return best

@@ -1,0 +1,190 @@
+"""Look at this machine: what is installed, what works and why not, what is missing."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from edgeapl import __version__
+from edgeapl.errors import EdgeAplError
+from edgeapl.journal import verify
+from edgeapl.model import open_model
+
+BASE_PACKAGES = (
+    "numpy",
+    "opencv-python-headless",
+    "onnxruntime",
+    "typer",
+    "rich",
+    "pydantic",
+    "jinja2",
+)
+EXTRA_PACKAGES = {
+    "torch": "export",
+    "onnx": "export",
+    "openvino": "openvino",
+    "tensorrt": "tensorrt",
+    "tensorrt_rtx": "rtx",
+    "pycuda": "rtx",
+}
+
+# Names in /proc/cpuinfo (x86 "flags", Arm "Features") and what they are good for.
+CPU_FEATURES = {
+    "avx2": "FP32 at full speed",
+    "avx512f": "wider FP32",
+    "avx512_vnni": "INT8 dot products",
+    "avx_vnni": "INT8 dot products",
+    "amx_int8": "INT8 matrix tiles",
+    "avx512_bf16": "bfloat16",
+    "amx_bf16": "bfloat16 matrix tiles",
+    "asimd": "FP32 on Arm",
+    "asimddp": "INT8 dot products on Arm",
+    "i8mm": "INT8 matrix products on Arm",
+}
+INT8_FEATURES = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
+
+LOW_DISK_BYTES = 1 << 30
+"""Below this the disk is called short: about 500 overlay pictures of 2 MB."""
+
+
+class Health(str, Enum):
+    """How a check came out."""
+
+    OK = "ok"
+    NOTE = "note"  # missing, but nothing of the base needs it
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at. exit_code : what the command ends with if it is a problem."""
+
+    name: str
+    health: Health
+    detail: str
+    exit_code: int = 0
+
+
+def examine_machine(bundle: Path, journal: Path, results: Path) -> tuple[Check, ...]:
+    """Run all checks; nothing is created or changed."""
+    return (
+        Check("edgeapl", Health.OK, f"{__version__}, Python {platform.python_version()}"),
+        *_packages(),
+        _cpu(),
+        _memory(),
+        _cuda_driver(),
+        _bundle(bundle),
+        _disk("results folder", results),
+        _journal(journal),
+    )
+
+
+def _packages() -> Iterator[Check]:
+    for name in BASE_PACKAGES:
+        version = _version(name)
+        if version is None:
+            yield Check(name, Health.PROBLEM, "missing: pip install edgeapl", 2)
+        else:
+            yield Check(name, Health.OK, version)
+    for name, extra in EXTRA_PACKAGES.items():
+        version = _version(name)
+        missing = f"not installed: pip install 'edgeapl[{extra}]'"
+        yield Check(name, Health.OK if version else Health.NOTE, version or missing)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu() -> Check:
+    flags = _cpu_flags()
+    have = [f"{name} ({use})" for name, use in CPU_FEATURES.items() if name in flags]
+    cores = f"{os.cpu_count()} cores, {platform.machine()}"
+    if not flags:
+        return Check("cpu", Health.NOTE, f"{cores}; features unknown on {sys.platform}")
+    if not any(name in flags for name in INT8_FEATURES):
+        text = f"{cores}; no INT8 dot products: INT8 may be slower than FP32; {', '.join(have)}"
+        return Check("cpu", Health.NOTE, text)
+    return Check("cpu", Health.OK, f"{cores}; {', '.join(have)}")
+
+
+def _cpu_flags() -> frozenset[str]:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return frozenset()
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() in ("flags", "Features"):
+            return frozenset(value.split())
+    return frozenset()
+
+
+def _memory() -> Check:
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return Check("memory", Health.NOTE, "free memory unknown on this system")
+    return Check("memory", Health.OK, f"{free / 2**30:.1f} GiB free")
+
+
+def _cuda_driver() -> Check:
+    """Look for the NVIDIA driver only: its libraries are imported by their backends alone."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return Check("nvidia driver", Health.NOTE, "none: networks run on the CPU")
+    return Check("nvidia driver", Health.OK, "present; this version runs networks on the CPU")
+
+
+def _bundle(folder: Path) -> Check:
+    try:
+        with open_model(folder) as model:
+            manifest = model.bundle.manifest
+            text = f"{manifest.name} {manifest.version} passes its self-test in {model.runtime}"
+    except EdgeAplError as error:
+        return Check("bundle", Health.PROBLEM, str(error), error.exit_code)
+    return Check("bundle", Health.OK, text)
+
+
+def _disk(name: str, folder: Path) -> Check:
+    existing = _existing(folder)
+    free = shutil.disk_usage(existing).free
+    text = f"{folder}: {free / 2**30:.1f} GiB free"
+    if not os.access(existing, os.W_OK):
+        return Check(name, Health.PROBLEM, f"{existing} is not writable: choose another", 5)
+    if free < LOW_DISK_BYTES:
+        return Check(name, Health.PROBLEM, f"{text}: make room", 5)
+    return Check(name, Health.OK, text)
+
+
+def _journal(path: Path) -> Check:
+    room = _disk("journal", path.parent)
+    if room.health is not Health.OK or not path.exists():
+        return room
+    try:
+        report = verify(path)
+    except EdgeAplError as error:
+        return Check("journal", Health.PROBLEM, str(error), error.exit_code)
+    if report.problems:
+        text = f"{path}: {len(report.problems)} problem(s): see edgeapl journal verify"
+        return Check("journal", Health.PROBLEM, text, 5)
+    return Check("journal", Health.OK, f"{path}: {report.rows} rows, chain intact, writable")
+
+
+def _existing(path: Path) -> Path:
+    path = path.absolute()
+    while not path.exists():
+        path = path.parent
+    return path

@@ -1,0 +1,84 @@
+"""What was noticed about a slide besides its score, in the words of the verdict."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from edgeapl.bundle.manifest import Manifest
+from edgeapl.errors import EdgeAplError, EngineError
+from edgeapl.stages.judge import Effect, Finding
+from edgeapl.types import Frame, Reason, ScaleOrigin
+
+NAMED = 3
+"""Frames named in one sentence; the rest are counted."""
+
+
+def of_model(manifest: Manifest) -> list[Finding]:
+    """Say that weights which were never trained can not answer."""
+    if manifest.trained:
+        return []
+    text = "the networks of this bundle were never trained, so no answer can be given"
+    return [Finding("untrained", text, Effect.UNTRUSTED)]
+
+
+def of_rejected(
+    rejected: Sequence[tuple[Frame, tuple[Reason, ...]]], *, live: bool
+) -> list[Finding]:
+    """Group rejected frames by reason.
+
+    At a camera a rejected frame is normal (the stage moves, the operator rests), so it is a note.
+    In a folder each file was meant to be looked at, so it keeps the slide from being cleared.
+    """
+    groups: dict[str, list[str]] = defaultdict(list)
+    texts: dict[str, str] = {}
+    for frame, reasons in rejected:
+        for reason in reasons:
+            groups[reason.code].append(Path(frame.source).name if not live else str(frame.index))
+            texts.setdefault(reason.code, reason.text)
+    effect = Effect.NOTE if live else Effect.BARS_CLEAR
+    return [
+        Finding(f"frame_{code}", f"{_frames(names)} not used: {texts[code]}", effect)
+        for code, names in groups.items()
+    ]
+
+
+def of_errors(errors: Sequence[EdgeAplError]) -> list[Finding]:
+    """Say which inputs could not be examined, and whether a network failed."""
+    findings = []
+    inputs = [error for error in errors if not isinstance(error, EngineError)]
+    if inputs:
+        text = f"{len(inputs)} input(s) could not be examined; the first: {inputs[0]}"
+        findings.append(Finding("input_failed", text, Effect.BARS_CLEAR))
+    failures = [error for error in errors if isinstance(error, EngineError)]
+    if failures:
+        text = f"a network failed {len(failures)} time(s); the first: {failures[0]}"
+        findings.append(Finding("engine_failed", text, Effect.BARS_CLEAR))
+    return findings
+
+
+def of_scale(scales: Mapping[tuple[ScaleOrigin, float], int]) -> list[Finding]:
+    """Say where µm per pixel came from when nobody stated it."""
+    by_origin: dict[ScaleOrigin, Counter[float]] = defaultdict(Counter)
+    for (origin, um_per_px), frames in scales.items():
+        by_origin[origin][um_per_px] += frames
+    findings = []
+    if ScaleOrigin.MEASURED in by_origin:
+        value = by_origin[ScaleOrigin.MEASURED].most_common(1)[0][0]
+        text = f"scale not stated; measured from the image itself: {value:.3f} µm per pixel"
+        findings.append(Finding("scale_measured", text, Effect.NOTE))
+    if ScaleOrigin.ASSUMED in by_origin:
+        value = by_origin[ScaleOrigin.ASSUMED].most_common(1)[0][0]
+        text = (
+            f"scale not stated and not measurable; {value:.3f} µm per pixel was assumed: "
+            "give --um-per-px"
+        )
+        findings.append(Finding("scale_assumed", text, Effect.BARS_CLEAR))
+    return findings
+
+
+def _frames(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:NAMED])
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{len(names)} frame(s) ({shown}{more})"

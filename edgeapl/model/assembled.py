@@ -1,0 +1,73 @@
+"""The parts of a bundle, put together."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+
+from edgeapl.bundle.digest import sha256_of_parts
+from edgeapl.bundle.load import Bundle
+from edgeapl.protocols import Engine, Segmenter
+from edgeapl.stages.domain import DomainModel
+from edgeapl.stages.reduce import Reducer
+from edgeapl.stages.segment import HsvWatershed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Model:
+    """Everything that is needed to examine slides with one bundle.
+
+    engines : network name to engine.
+    engine_digest : SHA-256 (hex) over the names and digests of all networks as they run.
+    """
+
+    bundle: Bundle
+    engines: Mapping[str, Engine]
+    segmenter: Segmenter
+    reducer: Reducer
+    domain: DomainModel | None
+    engine_digest: str
+
+    @property
+    def head(self) -> Engine | None:
+        """The network that judges the slide, if the reducer has one."""
+        name = self.bundle.manifest.reducer.head
+        return None if name is None else self.engines[name]
+
+    @property
+    def runtime(self) -> str:
+        """What runs the networks."""
+        return " + ".join(sorted({engine.runtime for engine in self.engines.values()}))
+
+    def close(self) -> None:
+        """Release all engines."""
+        for engine in self.engines.values():
+            engine.close()
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def assemble(bundle: Bundle, engines: Mapping[str, Engine]) -> Model:
+    """Put the parts together around opened engines; nothing is proven yet."""
+    manifest = bundle.manifest
+    domain = manifest.domain and DomainModel.load(io.BytesIO(bundle.read(manifest.domain.file)))
+    parts = [part for name in sorted(engines) for part in (name, engines[name].digest)]
+    return Model(
+        bundle=bundle,
+        engines=engines,
+        segmenter=HsvWatershed(),
+        reducer=Reducer(manifest.roles, manifest.reducer),
+        domain=domain,
+        engine_digest=sha256_of_parts(parts),
+    )

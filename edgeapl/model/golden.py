@@ -1,0 +1,111 @@
+"""The self-test: a frame in the bundle and the answers it must give on every machine."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeapl.bundle.digest import sha256
+from edgeapl.bundle.manifest import GoldenSpec
+from edgeapl.errors import BundleError, EngineError
+from edgeapl.model.assembled import Model
+from edgeapl.stages.classify import classify
+from edgeapl.stages.crop import cut_cells
+from edgeapl.types import Float32, Frame
+
+CENTRE_TOLERANCE_UM = 1.0
+"""How far the self-test lets a cell's centre move: a seventh of a small lymphocyte."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GoldenAnswers:
+    """What a model says about its golden frame.
+
+    centres : float32 (N, 2), cell centres, x y in px.
+    roles : role name to float32 (N,).
+    head : float32 (outputs,), the head's probabilities; one entry for a vote.
+    """
+
+    centres: Float32
+    roles: Mapping[str, Float32]
+    head: Float32
+
+
+def golden_answers(model: Model, frame: Frame) -> GoldenAnswers:
+    """Run the whole chain on one frame: segment, crop, classify, reduce."""
+    manifest = model.bundle.manifest
+    detections = model.segmenter.segment(frame)
+    crops = cut_cells(frame.pixels, detections.centres, frame.um_per_px, manifest.crop)
+    ids = np.arange(len(detections), dtype=np.int64)
+    if not len(ids):
+        raise EngineError("self-test failed", manifest.name, "no cell found on the golden frame")
+    result = classify(manifest, model.engines, ids, crops)
+    if len(result.failed):
+        raise EngineError(
+            "self-test failed",
+            manifest.name,
+            f"{len(result.failed)} cells of the golden frame got no usable score",
+        )
+    state = model.reducer.add(model.reducer.empty(), result.scores)
+    head = model.reducer.probabilities(state, model.head)
+    return GoldenAnswers(detections.centres, result.scores.roles, np.asarray(head, np.float32))
+
+
+def golden_frame(png: bytes, spec: GoldenSpec) -> Frame:
+    """Decode the golden frame."""
+    image = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise BundleError("golden frame cannot be decoded", spec.frame, "export the bundle again")
+    pixels = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    return Frame(pixels, 0, 0, spec.um_per_px, spec.frame, sha256(png))
+
+
+def self_test(model: Model) -> None:
+    """Compare the golden frame's answers with those stored in the bundle.
+
+    Raises EngineError that names the first answer which differs by more than the tolerance.
+    """
+    golden = model.bundle.manifest.golden
+    expected = np.load(io.BytesIO(model.bundle.read(golden.expected)), allow_pickle=False)
+    frame = golden_frame(model.bundle.read(golden.frame), golden)
+    answers = golden_answers(model, frame)
+    order = _match(expected["centres"], answers.centres, CENTRE_TOLERANCE_UM / golden.um_per_px)
+    if order is None:
+        raise EngineError(
+            "self-test failed",
+            model.bundle.manifest.name,
+            f"the segmenter found {len(answers.centres)} cells on the golden frame, "
+            f"not the {len(expected['centres'])} expected",
+        )
+    for name, values in [*answers.roles.items(), ("head", answers.head)]:
+        wanted = expected[name]
+        have = values if name == "head" else values[order]
+        worst = float(np.abs(have - wanted).max()) if have.shape == wanted.shape else np.inf
+        if not worst <= golden.tolerance:
+            raise EngineError(
+                "self-test failed",
+                f"{model.bundle.manifest.name} {name}",
+                f"differs from its golden answer by {worst:.3g}, allowed {golden.tolerance:g}",
+            )
+
+
+def _match(wanted: Float32, have: Float32, limit_px: float) -> NDArray[np.int64] | None:
+    """Find for every wanted centre its own cell within the limit; None when one has none."""
+    if wanted.shape != have.shape:
+        return None
+    distance = np.linalg.norm(wanted[:, None] - have[None], axis=2)
+    order = distance.argmin(axis=1)
+    unique = len(set(order.tolist())) == len(order)
+    return order if unique and bool((distance.min(axis=1) <= limit_px).all()) else None
+
+
+def golden_npz(answers: GoldenAnswers) -> bytes:
+    """Give the answers as the file that `self_test` reads."""
+    file = io.BytesIO()
+    np.savez(file, centres=answers.centres, head=answers.head, **answers.roles)  # type: ignore[arg-type]
+    return file.getvalue()

@@ -1,0 +1,49 @@
+"""Settle how many µm one pixel is: stated, else measured from the red cells, else assumed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from statistics import median
+
+from edgeapl.stages.segment import measure_scale
+from edgeapl.types import ScaleOrigin, UInt8
+
+ScaleFor = Callable[[UInt8], tuple[float, ScaleOrigin]]
+
+MEASUREMENTS = 5
+"""Fields that are measured before the scale is held: one smear is seen through one objective."""
+
+
+class SlideScale:
+    """Gives the scale for the frames of one slide, in order.
+
+    The first fields are measured one by one; every answer is the median so far, and after
+    `MEASUREMENTS` of them it is held. Fields that can not be measured leave it as it is.
+
+    Parameters
+    ----------
+    stated : µm per px if somebody said so, else None.
+    assumed : µm per px to fall back on, the bundle's own.
+    """
+
+    def __init__(self, stated: float | None, assumed: float) -> None:
+        self._stated = stated
+        self._assumed = assumed
+        self._measured: list[float] = []
+
+    def __call__(self, pixels: UInt8) -> tuple[float, ScaleOrigin]:
+        """Give µm per px for an image, uint8 (H, W, 3) RGB, and where it comes from."""
+        if self._stated is not None:
+            return self._stated, ScaleOrigin.STATED
+        if len(self._measured) < MEASUREMENTS:
+            self.measure(pixels)
+        if self._measured:
+            return median(self._measured), ScaleOrigin.MEASURED
+        return self._assumed, ScaleOrigin.ASSUMED
+
+    def measure(self, pixels: UInt8) -> None:
+        """Take one image into account, e.g. some of a folder before its first is examined."""
+        if self._stated is None:
+            estimate = measure_scale(pixels)
+            if estimate is not None:
+                self._measured.append(estimate.um_per_px)

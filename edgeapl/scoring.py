@@ -1,0 +1,220 @@
+"""Score a folder: one committed verdict per slide, resumable, with a report for each."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeapl import __version__
+from edgeapl.bundle.digest import sha256_file, sha256_of_parts
+from edgeapl.errors import EdgeAplError, InputError, StorageError, UsageError
+from edgeapl.journal import Journal, verdict_to_json
+from edgeapl.model import Model
+from edgeapl.pipeline import Observer, Progress, SlideOptions, SlideOutcome, examine_slide
+from edgeapl.report.context import ReportContext, report_context
+from edgeapl.report.writer import SlideWriter, assemble, finished_record
+from edgeapl.scale import MEASUREMENTS, SlideScale
+from edgeapl.sources.decode import read_image
+from edgeapl.sources.discover import SlideInput, find_slides, printable
+from edgeapl.sources.files import FilesSource
+
+SCHEMA = 1
+"""Version of the JSON documents; raised when a field changes its meaning or goes."""
+
+MARKER = "edgeapl-results.json"
+"""Marks a folder as results, so that it is never taken for images."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRequest:
+    """What to score and how.
+
+    folder : images, or sub-folders with images, one per slide.
+    out : where results go; made if missing.
+    crops : every image is one cell.
+    slide_list : CSV with the columns slide and file; None to look for slides.csv.
+    um_per_px : scale of all images, µm per px; None to measure it.
+    batch_size : cells in one run of a network.
+    """
+
+    folder: Path
+    out: Path
+    crops: bool = False
+    slide_list: Path | None = None
+    um_per_px: float | None = None
+    batch_size: int = 16
+
+
+@dataclass(slots=True)
+class ScoreListener:
+    """Who is told how far the scoring is."""
+
+    on_slides: Callable[[Sequence[SlideInput]], None] = lambda slides: None
+    on_progress: Callable[[SlideInput, Progress], None] = lambda slide, progress: None
+    on_slide: Callable[[dict[str, Any], bool], None] = lambda record, resumed: None
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreResult:
+    """One record per slide, as in `verdicts.jsonl`, and all errors in the order they came."""
+
+    records: tuple[dict[str, Any], ...]
+    errors: tuple[dict[str, str], ...]
+    exit_code: int
+
+    def document(self, model: Model, request: ScoreRequest) -> dict[str, Any]:
+        """Give the one document of `score --json`."""
+        manifest = model.bundle.manifest
+        return {
+            "schema": SCHEMA,
+            "software": f"edgeapl {__version__}",
+            "research_use_only": True,
+            "bundle": {
+                "name": manifest.name,
+                "version": manifest.version,
+                "digest": model.bundle.digest,
+                "trained": manifest.trained,
+            },
+            "out": str(request.out),
+            "slides": list(self.records),
+            "errors": list(self.errors),
+        }
+
+
+def score_folder(
+    request: ScoreRequest, model: Model, journal: Journal, listener: ScoreListener
+) -> ScoreResult:
+    """Score every slide that is not finished yet and write the tables of all.
+
+    A slide is finished when its images, the bundle, the networks and the settings are the same
+    as before and its verdict is in the journal. Errors of single images are collected; the other
+    images are still scored. Raises UsageError or InputError when there is nothing to score, and
+    StorageError when results can not be kept.
+    """
+    slides = find_slides(request.folder, crops=request.crops, slide_list=request.slide_list).slides
+    _claim(request.out, request.folder)
+    listener.on_slides(slides)
+    context = report_context(model.bundle.manifest, crops=request.crops)
+    records = []
+    for slide in slides:
+        key = slide_key(request, model, slide)
+        record = finished_record(request.out, slide.name)
+        resumed = record is not None and record.get("slide_key") == key
+        resumed = resumed and journal.has(str((record or {}).get("journal_record")))
+        if record is None or not resumed:
+            record = _score_slide(request, model, journal, slide, key, context, listener)
+        records.append(record)
+        listener.on_slide(record, resumed)
+        assemble(request.out, [str(record["slide"]) for record in records])
+    errors = [error for record in records for error in record["errors"]]
+    code = max((int(error["exit_code"]) for error in errors), default=0)
+    return ScoreResult(tuple(records), tuple(errors), code)
+
+
+def slide_key(request: ScoreRequest, model: Model, slide: SlideInput) -> str:
+    """Digest of all that a slide's verdict depends on: images, bundle, networks, settings."""
+    parts = [
+        f"edgeapl {__version__} schema {SCHEMA}",
+        model.bundle.digest,
+        model.engine_digest,
+        model.runtime,
+        f"crops {request.crops}",
+        f"scale {slide.um_per_px or request.um_per_px}",
+    ]
+    for file in slide.files:
+        parts += [str(file), _content_digest(file)]
+    return sha256_of_parts(parts)
+
+
+def _content_digest(file: Path) -> str:
+    """Digest of a plain file; anything else is named, so that a repaired file is scored again."""
+    if not file.is_file():
+        return "not a plain file"
+    try:
+        return sha256_file(file)
+    except OSError as error:
+        return f"unreadable: {error.strerror}"
+
+
+def _score_slide(
+    request: ScoreRequest,
+    model: Model,
+    journal: Journal,
+    slide: SlideInput,
+    key: str,
+    context: ReportContext,
+    listener: ScoreListener,
+) -> dict[str, Any]:
+    stated = slide.um_per_px or request.um_per_px
+    scale = SlideScale(stated, model.bundle.manifest.um_per_px)
+    _measure_ahead(scale, slide.files)
+    writer = SlideWriter(request.out, slide.name, context)
+    try:
+        with FilesSource(slide.files, slide.name, scale) as source:
+            outcome = examine_slide(
+                model,
+                slide.name,
+                source,
+                SlideOptions(crops=request.crops, batch_size=request.batch_size),
+                Observer(writer.add, lambda progress: listener.on_progress(slide, progress)),
+            )
+        return _keep(outcome, journal, writer, key)
+    except BaseException:
+        writer.abandon()
+        raise
+
+
+def _keep(outcome: SlideOutcome, journal: Journal, writer: SlideWriter, key: str) -> dict[str, Any]:
+    """Commit the verdict, then write what people see."""
+    journal_record = journal.commit(outcome.verdict)
+    record = {
+        **verdict_to_json(outcome.verdict),
+        "slide_key": key,
+        "journal_record": journal_record,
+        "errors": [error_to_json(outcome.verdict.slide, error) for error in outcome.errors],
+    }
+    writer.finish(record, journal_record)
+    return record
+
+
+def error_to_json(slide: str, error: EdgeAplError) -> dict[str, Any]:
+    """Give an error as it stands in JSON documents."""
+    return {
+        "slide": printable(slide),
+        "what": error.what,
+        "which": printable(error.which),
+        "mend": error.mend,
+        "exit_code": error.exit_code,
+    }
+
+
+def _measure_ahead(scale: SlideScale, files: Sequence[Path]) -> None:
+    """Measure the scale on images spread over the slide, so that all of it gets one scale."""
+    step = max(1, math.ceil(len(files) / MEASUREMENTS))
+    for file in files[::step]:
+        try:
+            scale.measure(read_image(file).pixels)
+        except InputError:
+            continue  # it will be reported when its turn comes
+
+
+def _claim(out: Path, folder: Path) -> None:
+    """Mark the result folder, and refuse one that belongs to another input."""
+    marker = out / MARKER
+    mine = {"schema": SCHEMA, "folder": str(folder.resolve())}
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if marker.exists():
+            theirs: Mapping[str, Any] = json.loads(marker.read_text(encoding="utf-8"))
+            if theirs.get("folder") != mine["folder"]:
+                raise UsageError(
+                    "result folder belongs to another input", out, "choose another with --out"
+                )
+            return
+        marker.write_text(json.dumps(mine) + "\n", encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise StorageError("result folder cannot be used", out, str(error)) from error

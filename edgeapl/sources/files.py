@@ -1,0 +1,70 @@
+"""Frames from a list of image files, in order, to the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from edgeapl.errors import EndOfSource
+from edgeapl.sources.decode import read_image
+from edgeapl.types import Frame, ScaleOrigin, UInt8
+
+
+class FilesSource:
+    """Implements FrameSource over named files; an unreadable one raises InputError once.
+
+    Parameters
+    ----------
+    files : images of one slide.
+    name : what a person would call them.
+    scale_for : gives µm per px and its origin for an image without a scale of its own.
+    """
+
+    live = False
+
+    def __init__(
+        self,
+        files: Sequence[Path],
+        name: str,
+        scale_for: Callable[[UInt8], tuple[float, ScaleOrigin]],
+    ) -> None:
+        self.name = name
+        self._files = tuple(files)
+        self._scale_for = scale_for
+        self._next = 0
+
+    def read(self, timeout_s: float) -> Frame:
+        """Give the next file's frame; raises InputError for a bad file, EndOfSource at the end."""
+        if self._next >= len(self._files):
+            raise EndOfSource
+        index = self._next
+        self._next += 1
+        captured = time.monotonic_ns()
+        image = read_image(self._files[index])
+        um_per_px, origin = self._scale_for(image.pixels)
+        return Frame(
+            pixels=image.pixels,
+            index=index,
+            captured_ns=captured,
+            um_per_px=um_per_px,
+            source=str(self._files[index]),
+            digest=image.sha256,
+            scale=origin,
+        )
+
+    def close(self) -> None:
+        """Forget the files that were not read."""
+        self._next = len(self._files)
+
+    def __enter__(self) -> FilesSource:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,38 @@
+"""Write a bundle whose golden answers are its own, then prove that it opens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edgeapl.bundle.load import Bundle
+from edgeapl.bundle.manifest import GoldenSpec
+from edgeapl.bundle.write import write_bundle
+from edgeapl.model import open_model
+from edgeapl.model.golden import golden_answers, golden_frame, golden_npz
+
+
+def seal_bundle(
+    folder: Path, settings: Mapping[str, Any], files: Mapping[str, bytes], golden_png: bytes
+) -> Bundle:
+    """Run the golden frame through the networks, store the answers, write the bundle.
+
+    Parameters
+    ----------
+    folder : new folder, or a bundle that is replaced.
+    settings : the manifest without ``schema_version`` and ``files``; its ``golden`` names the
+        files for the frame and its answers.
+    files : file name to content, without the two golden files.
+    golden_png : the golden frame, a PNG with at least one cell.
+
+    Raises EngineError when the networks can not answer on the golden frame.
+    """
+    golden = GoldenSpec.model_validate(settings["golden"])
+    complete = {**files, golden.frame: golden_png, golden.expected: b""}
+    write_bundle(folder, settings, complete)
+    with open_model(folder, proven=False) as model:
+        answers = golden_answers(model, golden_frame(golden_png, golden))
+    bundle = write_bundle(folder, settings, {**complete, golden.expected: golden_npz(answers)})
+    open_model(folder).close()
+    return bundle
