@@ -1,0 +1,203 @@
+"""`edgeapl journal`: list, show and verify what was recorded. Never makes or changes a journal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from edgeapl.cli.options import JournalOption, JsonOption, StationOption, chosen_journal
+from edgeapl.cli.output import DECISION_STYLES, RESEARCH_USE_ONLY, one_line, print_json
+from edgeapl.cli.verdicts import probability_text, tally_text, verdict_panel
+from edgeapl.errors import StorageError
+
+if TYPE_CHECKING:
+    from edgeapl.journal import Problem, Row
+
+SCHEMA = 1
+"""Version of the JSON documents; raised when a field changes its meaning or goes."""
+
+app = typer.Typer(help="Look into the record of verdicts and verify it.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_rows(
+    last: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Only the newest so many."),
+    ] = None,
+    journal: JournalOption = None,
+    station: StationOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List what was recorded, oldest first. Research use only."""
+    from edgeapl.journal import read_rows
+
+    path = _path(journal, station)
+    rows = read_rows(path, last)
+    edited = [row.sequence for row in rows if not row.consistent]
+    if as_json:
+        print_json(_head(path) | {"records": [_as_json(row) for row in rows if row.consistent]})
+    else:
+        _print_rows([row for row in rows if row.consistent])
+    if edited:
+        which = f"row {', '.join(map(str, edited))} of {path}"
+        raise StorageError("journal rows were edited", which, "run 'edgeapl journal verify'")
+
+
+@app.command("show")
+def show(
+    key: Annotated[
+        str, typer.Argument(metavar="N|HASH", help="Row number, or 8 or more digits of its hash.")
+    ],
+    journal: JournalOption = None,
+    station: StationOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show all of one record. Research use only."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    from edgeapl.journal import find_row, verdict_from_json, verdict_to_json
+
+    path = _path(journal, station)
+    row = find_row(path, key)
+    if as_json:
+        print_json(_head(path) | {"record": _as_json(row)})
+        return
+    facts = {
+        "record": row.sequence,
+        "kind": row.kind,
+        "time": row.time,
+        "hash": row.hash,
+        "follows": row.previous,
+    }
+    content = row.content
+    if row.kind == "verdict":
+        content = _printable(verdict_to_json(verdict_from_json(content)))
+        for count in content["counts"]:
+            count["role"] = escape(count["role"])
+        Console(highlight=False).print(verdict_panel(content, running=False))
+        facts |= {
+            "bundle": content["bundle_digest"],
+            "networks": content["engine_digest"],
+            "runtime": content["runtime"],
+        }
+        facts |= {f"seconds in {stage}": f"{s:.3f}" for stage, s in content["timings"].items()}
+        facts |= {f"frame {frame['sha256']}": frame["source"] for frame in content["frames"]}
+    else:
+        facts |= content
+    for name, value in facts.items():
+        typer.echo(one_line(f"{name}: {value}"))
+    typer.echo(RESEARCH_USE_ONLY)
+
+
+@app.command("verify")
+def verify(
+    journal: JournalOption = None, station: StationOption = None, as_json: JsonOption = False
+) -> None:
+    """Find every row that was edited, deleted, inserted, reordered or cut off.
+
+    Exit code 5 when one is found. Changes that were made to the journal and its anchor alike show
+    only against a hash kept elsewhere, such as in a report: edgeapl journal show HASH.
+    """
+    from edgeapl.journal import verify as check
+
+    path = _path(journal, station)
+    report = check(path)
+    if as_json:
+        document = {
+            "rows": report.rows,
+            "newest": report.newest,
+            "intact": not report.problems,
+            "problems": [_problem_as_json(problem) for problem in report.problems],
+        }
+        print_json(_head(path) | document)
+    else:
+        for problem in report.problems:
+            typer.echo(one_line(problem.text))
+        if not report.problems:
+            typer.echo(one_line(f"intact: {report.rows} row(s) in {path}, newest {report.newest}"))
+    if report.problems:
+        raise StorageError(
+            "journal is not as it was written",
+            f"{path} ({len(report.problems)} problem(s))",
+            "keep it for inquiry; to go on, move journal and anchor away together",
+        )
+
+
+def _path(journal: Path | None, station: Path | None) -> Path:
+    from edgeapl.config import load_station
+
+    return chosen_journal(journal, load_station(station))
+
+
+def _head(path: Path) -> dict[str, Any]:
+    return {"schema": SCHEMA, "research_use_only": True, "journal": str(path)}
+
+
+def _as_json(row: Row) -> dict[str, Any]:
+    return {
+        "sequence": row.sequence,
+        "time": row.time,
+        "kind": row.kind,
+        "previous": row.previous,
+        "hash": row.hash,
+        "content": row.content,
+    }
+
+
+def _problem_as_json(problem: Problem) -> dict[str, Any]:
+    return {"sequence": problem.sequence, "kind": problem.kind, "text": problem.text}
+
+
+def _print_rows(rows: Sequence[Row]) -> None:
+    """Draw a table for a person; for a pipe, one line per row with tabs between the fields."""
+    headings = ("record", "time", "slide", "verdict", "probability of APL", "cells", "hash")
+    if not sys.stdout.isatty():
+        typer.echo("\t".join(headings))
+        for row in rows:
+            typer.echo("\t".join(_fields(row)))
+        typer.echo(RESEARCH_USE_ONLY)
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        number, time, slide, verdict, probability, cells, digest = map(Text, _fields(row))
+        verdict.stylize(DECISION_STYLES.get(verdict.plain, ""))
+        time = Text(time.plain[:19].replace("T", " "))
+        table.add_row(number, time, slide, verdict, probability, cells, digest[:12])
+    terminal = Console(highlight=False)
+    terminal.print(table)
+    terminal.print(f"{len(rows)} record(s), times in UTC. {RESEARCH_USE_ONLY}", style="dim")
+
+
+def _fields(row: Row) -> tuple[str, ...]:
+    from edgeapl.journal import verdict_from_json, verdict_to_json
+
+    slide, verdict, probability, cells = "-", f"({row.kind})", "-", "-"
+    if row.kind == "verdict":
+        content = verdict_to_json(verdict_from_json(row.content))
+        slide, verdict = content["slide"], content["verdict"]
+        probability, cells = probability_text(content), tally_text(content)
+    fields = (str(row.sequence), row.time, slide, verdict, probability, cells, row.hash)
+    return tuple(one_line(field) for field in fields)
+
+
+def _printable(value: Any) -> Any:
+    """Make every text in JSON values safe for a terminal."""
+    if isinstance(value, str):
+        return one_line(value)
+    if isinstance(value, list):
+        return [_printable(item) for item in value]
+    if isinstance(value, dict):
+        return {one_line(key): _printable(item) for key, item in value.items()}
+    return value

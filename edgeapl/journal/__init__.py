@@ -1,0 +1,39 @@
+"""The journal: an append-only record of verdicts that survives a crash and shows tampering.
+
+A journal is three files side by side: the SQLite database, ``NAME.anchor`` with the number and
+hash of every row, and ``NAME.reserve``, room kept free so that one more verdict fits on a full
+disk. Copy or move them together (and ``NAME-wal`` while it exists).
+
+Every row carries the hash of the row before it, so `verify` finds rows that were edited, deleted,
+inserted or reordered. The anchor is written after the row and before `Journal.commit` returns,
+so it also finds newest rows that were cut off, and a database that was removed or put back from an
+old copy.
+
+What it can not find: hashes need no secret, so whoever can write both files can rewrite or shorten
+both to fit each other, or remove both. Only a hash kept elsewhere shows that: each report carries
+the hash of its row, and ``edgeapl journal show HASH`` no longer finds it. One forged row that
+follows the newest one correctly looks like a row whose writer was stopped before the anchor.
+"""
+
+from __future__ import annotations
+
+from edgeapl.journal.chain import Row
+from edgeapl.journal.comparing import Problem
+from edgeapl.journal.place import default_journal_path
+from edgeapl.journal.reading import find_row, read_rows
+from edgeapl.journal.record import verdict_from_json, verdict_to_json
+from edgeapl.journal.store import Journal
+from edgeapl.journal.verification import VerifyReport, verify
+
+__all__ = [
+    "Journal",
+    "Problem",
+    "Row",
+    "VerifyReport",
+    "default_journal_path",
+    "find_row",
+    "read_rows",
+    "verdict_from_json",
+    "verdict_to_json",
+    "verify",
+]

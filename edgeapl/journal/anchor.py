@@ -1,0 +1,139 @@
+"""The anchor: number and hash of every row in a file of its own, so that a cut-off row is missed.
+
+One line of 78 bytes per row, ``SEQUENCE HASH``, row 0 first. A row is first committed to the
+database, then anchored, then acknowledged; and no row is committed before the one before it is
+anchored. So the anchor never names a row that the database does not have, and lacks at most the
+newest one. All writing happens inside the database's write lock.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeapl.errors import StorageError
+from edgeapl.journal.chain import Row
+
+LINE_BYTES = 78
+"""12 digits, a space, 64 hex digits, a line feed."""
+
+MEND = "run 'edgeapl journal verify'; to go on, move journal and anchor away together"
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """What an anchor file says.
+
+    hashes : one per line, from row 0; None where the line is damaged.
+    unfinished : bytes after the last line that was finished.
+    """
+
+    hashes: tuple[str | None, ...]
+    unfinished: bytes
+
+
+def anchor_line(sequence: int, digest: str) -> bytes:
+    """Give the line of a row."""
+    return f"{sequence:012d} {digest}\n".encode("ascii")
+
+
+def read_anchor(path: Path) -> Anchor | None:
+    """Read the whole anchor; None when there is none. Raises OSError."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    count = _finished(len(data), data[max(0, len(data) // LINE_BYTES - 1) * LINE_BYTES :])
+    lines = (data[i * LINE_BYTES : (i + 1) * LINE_BYTES] for i in range(count))
+    hashes = tuple(_hash_of(index, line) for index, line in enumerate(lines))
+    return Anchor(hashes, data[count * LINE_BYTES :])
+
+
+def settle(path: Path, head: Row, journal: Path) -> None:
+    """Make the anchor end with the newest row of the database and flush it to the disk.
+
+    The line is added when it is the only one missing, and finished when its writer was stopped
+    in the middle; both are proven by the row. The newest line is written even when it is there:
+    a flush that failed may have left it in memory only.
+
+    Raises StorageError when anchor and database contradict each other, and OSError.
+    """
+    first = head.sequence == 0
+    try:
+        file = os.open(path, os.O_RDWR | (os.O_CREAT if first else 0), 0o666)
+    except FileNotFoundError as error:
+        raise StorageError("journal has lost its anchor", path, MEND) from error
+    try:
+        _check(file, head, journal)
+        _write_at(file, anchor_line(head.sequence, head.hash), head.sequence * LINE_BYTES)
+        os.fsync(file)
+    finally:
+        os.close(file)
+    if first:
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush the names in a folder to the disk, so that a new file keeps its name."""
+    if os.name != "posix":
+        return
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _check(file: int, head: Row, journal: Path) -> None:
+    size = os.fstat(file).st_size
+    tail = _read_at(file, max(0, size // LINE_BYTES - 1) * LINE_BYTES)
+    count = _finished(size, tail)
+    if count > head.sequence + 1:
+        lost = f"row {head.sequence + 1}" + (
+            f" to {count - 1}" if count > head.sequence + 2 else ""
+        )
+        raise StorageError("journal has lost its newest rows", f"{journal} ({lost})", MEND)
+    newest = anchor_line(head.sequence, head.hash)
+    before = anchor_line(head.sequence - 1, head.previous) if head.sequence else b""
+    stands = _read_at(file, max(0, head.sequence - 1) * LINE_BYTES)
+    whole, rest = stands[: len(before)], stands[len(before) :]
+    if whole != before or not could_become(rest, newest):
+        raise StorageError("journal chain is broken", f"{journal} (row {head.sequence})", MEND)
+
+
+def _finished(size: int, tail: bytes) -> int:
+    """Count finished lines; `tail` starts at the last whole one.
+
+    After a power cut a file system may keep the new length but not the bytes, which then read as
+    zeros; such a line was not finished.
+    """
+    count = size // LINE_BYTES
+    return count - 1 if count and b"\0" in tail[:LINE_BYTES] else count
+
+
+def could_become(start: bytes, line: bytes) -> bool:
+    """Say whether bytes are the line, a part of it, or never written (zeros)."""
+    return len(start) <= len(line) and all(
+        have in (0, want) for have, want in zip(start, line, strict=False)
+    )
+
+
+def _hash_of(index: int, line: bytes) -> str | None:
+    number, _, digest = line.decode("ascii", "replace").rstrip("\n").partition(" ")
+    plain = len(digest) == 64 and set(digest) <= set("0123456789abcdef")
+    return digest if plain and number == f"{index:012d}" and line[-1:] == b"\n" else None
+
+
+def _read_at(file: int, offset: int) -> bytes:
+    os.lseek(file, offset, os.SEEK_SET)
+    parts = []
+    while part := os.read(file, 1 << 16):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _write_at(file: int, data: bytes, offset: int) -> None:
+    os.lseek(file, offset, os.SEEK_SET)
+    while data:
+        data = data[os.write(file, data) :]

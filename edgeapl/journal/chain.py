@@ -1,0 +1,73 @@
+"""One row of the journal and the hash that ties it to the row before."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from edgeapl.bundle.digest import sha256_of_parts
+from edgeapl.errors import StorageError
+
+DOMAIN = "edgeapl journal 1"
+"""First part of everything hashed, so that no other digest of ours can pass for a row's."""
+
+BEFORE_FIRST = "0" * 64
+"""Previous hash of row 0."""
+
+OPENED = "opened"
+VERDICT = "verdict"
+AMENDMENT = "amendment"
+
+
+def row_hash(sequence: int, time: str, kind: str, payload: str, previous: str) -> str:
+    """SHA-256 (hex) over the parts of a row, each with its length before it."""
+    return sha256_of_parts([DOMAIN, str(sequence), time, kind, payload, previous])
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row as it stands in the database, true or not.
+
+    sequence : 0 for the row that opens the journal, then 1, 2, 3 without a gap.
+    time : UTC, ISO 8601 with microseconds and a Z.
+    kind : ``"opened"``, ``"verdict"`` or ``"amendment"``.
+    payload : canonical JSON.
+    previous : hash of the row before.
+    hash : SHA-256 (hex) of all the above.
+    """
+
+    sequence: int
+    time: str
+    kind: str
+    payload: str
+    previous: str
+    hash: str
+
+    @classmethod
+    def next(cls, previous: Row | None, time: str, kind: str, payload: str) -> Row:
+        """Make the row that follows another; None makes the first."""
+        sequence = 0 if previous is None else previous.sequence + 1
+        before = BEFORE_FIRST if previous is None else previous.hash
+        made = row_hash(sequence, time, kind, payload, before)
+        return cls(sequence, time, kind, payload, before, made)
+
+    def hash_at(self, sequence: int) -> str:
+        """Give the hash that the content would have at some place in the chain."""
+        return row_hash(sequence, self.time, self.kind, self.payload, self.previous)
+
+    @property
+    def consistent(self) -> bool:
+        """True when the content is what the hash was made of."""
+        return self.hash == self.hash_at(self.sequence)
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The payload as values; raises StorageError when it is not a JSON object."""
+        try:
+            content = json.loads(self.payload)
+        except ValueError as error:
+            raise StorageError("journal row is not JSON", self.sequence, str(error)) from error
+        if not isinstance(content, dict):
+            raise StorageError("journal row is not a JSON object", self.sequence)
+        return content

@@ -1,0 +1,82 @@
+"""Where a journal lies, and where it must not."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from edgeapl.errors import StorageError
+
+NETWORK_FILESYSTEMS = frozenset(
+    {
+        *("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "gpfs"),
+        *("glusterfs", "ncpfs", "ocfs2", "gfs2", "davfs", "fuse.sshfs", "fuse.glusterfs"),
+        *("fuse.ceph", "fuse.rclone", "fuse.davfs2", "fuse.s3fs"),
+    }
+)
+"""Linux names of file systems that other machines reach too. The write-ahead log of SQLite needs
+memory shared by all its users, so it can not be kept there (sqlite.org/wal.html, section 1)."""
+
+MOUNTS = Path("/proc/self/mountinfo")
+
+
+def default_journal_path() -> Path:
+    """Give the journal in the user's state folder (XDG base directory specification)."""
+    state = os.environ.get("XDG_STATE_HOME", "")
+    if Path(state).is_absolute():  # the specification says to ignore a relative one
+        return Path(state) / "edgeapl" / "journal.sqlite3"
+    try:
+        home = Path.home()
+    except RuntimeError as error:
+        raise StorageError(
+            "no home folder for the journal", "", "set XDG_STATE_HOME or give --journal"
+        ) from error
+    return home / ".local" / "state" / "edgeapl" / "journal.sqlite3"
+
+
+def anchor_path(journal: Path) -> Path:
+    """Give the file that holds number and hash of every row."""
+    return journal.with_name(journal.name + ".anchor")
+
+
+def reserve_path(journal: Path) -> Path:
+    """Give the file that keeps room for one more verdict."""
+    return journal.with_name(journal.name + ".reserve")
+
+
+def refuse_network_share(journal: Path, mounts: Path = MOUNTS) -> None:
+    """Raise StorageError when the journal would lie on a network share.
+
+    Only Linux tells; elsewhere nothing is checked.
+    """
+    if not mounts.is_file():
+        return
+    kind = filesystem_of(journal, mounts.read_text(encoding="utf-8", errors="surrogateescape"))
+    if kind in NETWORK_FILESYSTEMS:
+        raise StorageError(
+            "journal is on a network share",
+            f"{journal} ({kind})",
+            "choose a folder on a local disk",
+        )
+
+
+def filesystem_of(path: Path, mountinfo: str) -> str:
+    """Give the type of the file system that holds an absolute path; empty when unknown.
+
+    mountinfo : text as in proc(5): fields, of which the fifth is the mount point, then " - type".
+    """
+    best, kind = -1, ""
+    for line in mountinfo.splitlines():
+        fields, _, rest = line.partition(" - ")
+        if len(fields.split()) < 5 or not rest:
+            continue
+        point = Path(_plain(fields.split()[4]))
+        inside = path == point or point in path.parents
+        if inside and len(point.parts) >= best:  # a later mount on the same point hides the first
+            best, kind = len(point.parts), rest.split()[0]
+    return kind
+
+
+def _plain(field: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), field)

@@ -1,0 +1,120 @@
+"""A verdict as JSON: the payload of a journal row and one entry of `score --json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from edgeapl.errors import StorageError
+from edgeapl.types import Decision, Interval, Reason, RoleCount, Tally, Verdict
+
+SCHEMA = 1
+"""Version of the fields below; raised when one changes its meaning or goes."""
+
+
+def canonical(content: Mapping[str, Any]) -> str:
+    """Give the one JSON text of a value: sorted keys, no spaces, ASCII.
+
+    Raises StorageError for numbers that are not finite, which JSON does not have.
+    """
+    try:
+        return json.dumps(
+            content, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True
+        )
+    except (TypeError, ValueError) as error:
+        which = content.get("slide", "")
+        raise StorageError(
+            "record cannot be written", which, f"only plain finite values can be kept ({error})"
+        ) from error
+
+
+def verdict_to_json(verdict: Verdict) -> dict[str, Any]:
+    """Give all of a verdict as plain JSON values; an interval is [low, high] or None."""
+    tally = verdict.tally
+    return {
+        "schema": SCHEMA,
+        "research_use_only": verdict.research_use_only,
+        "slide": verdict.slide,
+        "verdict": verdict.decision.value,
+        "probability": None if verdict.probability is None else float(verdict.probability),
+        "interval": None if verdict.interval is None else _interval_to_json(verdict.interval),
+        "tally": {
+            "seen": int(tally.seen),
+            "scored": int(tally.scored),
+            "not_examined": int(tally.not_examined),
+            "failed": int(tally.failed),
+        },
+        "reasons": [{"code": reason.code, "text": reason.text} for reason in verdict.reasons],
+        "counts": [
+            {
+                "role": count.role,
+                "positive": int(count.positive),
+                "scored": int(count.scored),
+                "share": float(count.share),
+                "interval": _interval_to_json(count.interval),
+            }
+            for count in verdict.counts
+        ],
+        "evidence": [int(cell) for cell in verdict.evidence],
+        "frames": [{"source": source, "sha256": digest} for source, digest in verdict.frames],
+        "timings": {stage: float(seconds) for stage, seconds in verdict.timings.items()},
+        "bundle_digest": verdict.bundle_digest,
+        "engine_digest": verdict.engine_digest,
+        "runtime": verdict.runtime,
+    }
+
+
+def verdict_from_json(data: Mapping[str, Any]) -> Verdict:
+    """Make the verdict again; keys that are not part of it are left alone.
+
+    Raises StorageError when a field is missing, of another type or against the rules of Verdict.
+    """
+    try:
+        if data["schema"] != SCHEMA or data["research_use_only"] is not True:
+            raise ValueError(f"expected schema {SCHEMA}, research use only")
+        return Verdict(
+            slide=_text(data["slide"]),
+            decision=Decision(data["verdict"]),
+            probability=None if data["probability"] is None else float(data["probability"]),
+            interval=None if data["interval"] is None else _interval(data["interval"]),
+            tally=Tally(**data["tally"]),
+            reasons=tuple(Reason(_text(r["code"]), _text(r["text"])) for r in data["reasons"]),
+            counts=tuple(_count(count) for count in data["counts"]),
+            evidence=tuple(int(cell) for cell in data["evidence"]),
+            frames=tuple((_text(f["source"]), _text(f["sha256"])) for f in data["frames"]),
+            timings={_text(stage): float(s) for stage, s in data["timings"].items()},
+            bundle_digest=_text(data["bundle_digest"]),
+            engine_digest=_text(data["engine_digest"]),
+            runtime=_text(data["runtime"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        detail = f"{type(error).__name__}: {error}"
+        raise StorageError(
+            "record is not a verdict", detail, "it was written by another"
+        ) from error
+
+
+def _interval_to_json(interval: Interval) -> list[float]:
+    return [float(interval.low), float(interval.high)]
+
+
+def _interval(value: Any) -> Interval:
+    low, high = value
+    return Interval(float(low), float(high))
+
+
+def _count(value: Mapping[str, Any]) -> RoleCount:
+    return RoleCount(
+        role=_text(value["role"]),
+        positive=int(value["positive"]),
+        scored=int(value["scored"]),
+        share=float(value["share"]),
+        interval=_interval(value["interval"]),
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected text, got {type(value).__name__}")
+    return value

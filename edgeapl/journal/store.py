@@ -1,0 +1,221 @@
+"""The journal, open for writing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sqlite3
+import threading
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from edgeapl import __version__
+from edgeapl.errors import StorageError
+from edgeapl.journal import anchor, schema
+from edgeapl.journal.chain import AMENDMENT, OPENED, VERDICT, Row
+from edgeapl.journal.place import anchor_path, refuse_network_share, reserve_path
+from edgeapl.journal.record import canonical, verdict_to_json
+from edgeapl.journal.reserve import (
+    RESERVE_BYTES,
+    disk_is_full,
+    give_up_reserve,
+    keep_reserve,
+)
+from edgeapl.types import Verdict
+
+BUSY_S = 30.0
+"""How long to wait for other programs that write to the journal; one commit takes milliseconds."""
+
+Done = TypeVar("Done")
+
+
+def utc_now() -> datetime:
+    """Give the time that rows are stamped with."""
+    return datetime.now(timezone.utc)
+
+
+class Journal:
+    """Appends rows for good. Also a context manager that closes itself.
+
+    What `commit` has returned survives a killed process and a power cut (SQLite's write-ahead log,
+    flushed at every commit). A commit that raises may still have left its row: a verdict can be
+    recorded twice, never lost. Several processes and threads may commit to one journal.
+
+    reserve_used : True when the disk was full and the room kept for one more verdict was given up.
+        Opening a journal refuses until that room can be kept again.
+    """
+
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection, now: Callable[[], datetime]
+    ) -> None:
+        self.path = path
+        self.reserve_used = False
+        self._connection = connection
+        self._now = now
+        self._lock = threading.Lock()
+        self._settled = ""
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        now: Callable[[], datetime] = utc_now,
+        reserve_bytes: int = RESERVE_BYTES,
+        busy_s: float = BUSY_S,
+    ) -> Journal:
+        """Open a journal, or make a new one with its folder.
+
+        Raises StorageError when the place can not be written or is a network share, the disk is
+        nearly full, the file is something else or newer, or the newest row contradicts the anchor.
+        """
+        path = Path(os.path.realpath(path))
+        with schema.storage_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            refuse_network_share(path)
+            # Database before anchor is the order of making them, so anchor first is the safe
+            # order of asking.
+            if _anchored(path) and not path.exists():
+                _refuse_lost(path)
+            if path.exists() and not path.is_file():
+                raise StorageError("journal is not a plain file", path, "choose another file")
+            connection = schema.connect(path, "mode=rwc", busy_s)
+            journal = cls(path, connection, now)
+            try:
+                journal._prepare(busy_s)
+                keep_reserve(reserve_path(path), reserve_bytes)
+            except BaseException:
+                connection.close()
+                raise
+        return journal
+
+    def commit(self, verdict: Verdict) -> str:
+        """Store a verdict and return the hash of its row, once all of it is on the disk."""
+        return self._append(VERDICT, verdict_to_json(verdict))
+
+    def append_event(self, kind: str, payload: Mapping[str, Any]) -> str:
+        """Store what is said about earlier rows later; the only kind is ``"amendment"``."""
+        if kind != AMENDMENT:
+            raise StorageError("journal does not know this kind of row", kind, f"use {AMENDMENT}")
+        return self._append(kind, payload)
+
+    def has(self, digest: str) -> bool:
+        """Say whether a row with this hash is there; raises StorageError when it was edited."""
+        with self._lock, schema.storage_errors(self.path):
+            rows = list(schema.select_rows(self._connection, "WHERE hash = ?", (digest,)))
+        for row in rows:
+            if not row.consistent:
+                which = f"{self.path} (row {row.sequence})"
+                raise StorageError("journal chain is broken", which, anchor.MEND)
+        return bool(rows)
+
+    def close(self) -> None:
+        """Let go of the file; a second call does nothing."""
+        with self._lock:
+            self._connection.close()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _prepare(self, busy_s: float) -> None:
+        """Bring database and anchor to where the first row can be appended."""
+        schema.recognise(self._connection, self.path)  # before anything in a strange file changes
+        schema.make_durable(self._connection, self.path, busy_s)
+        with _Transaction(self._connection):
+            if not schema.recognise(self._connection, self.path):
+                if _anchored(self.path):
+                    _refuse_lost(self.path)
+                schema.create_table(self._connection)
+                origin = {"id": secrets.token_hex(16), "software": f"edgeapl {__version__}"}
+                self._insert(Row.next(None, self._time(), OPENED, canonical(origin)))
+        anchor.sync_folder(self.path.parent)
+        with _Transaction(self._connection):
+            self._settle()
+
+    def _append(self, kind: str, content: Mapping[str, Any]) -> str:
+        payload = canonical(content)
+
+        def insert() -> Row:
+            with _Transaction(self._connection):
+                # No row before the one before it is anchored: so the anchor lacks one at most.
+                row = Row.next(self._settle(), self._time(), kind, payload)
+                self._insert(row)
+            return row
+
+        def settle() -> Row:
+            with _Transaction(self._connection):
+                return self._settle()
+
+        with self._lock, schema.storage_errors(self.path):
+            row = self._with_reserve(insert)
+            self._with_reserve(settle)
+        return row.hash
+
+    def _settle(self) -> Row:
+        """Anchor the newest row unless this object has done so; inside the write lock."""
+        head = schema.newest_row(self._connection)
+        if head is None or not head.consistent:
+            which = self.path if head is None else f"{self.path} (row {head.sequence})"
+            raise StorageError("journal chain is broken", which, anchor.MEND)
+        if head.hash != self._settled:
+            anchor.settle(anchor_path(self.path), head, self.path)
+            self._settled = head.hash
+        return head
+
+    def _insert(self, row: Row) -> None:
+        self._connection.execute(
+            f"INSERT INTO {schema.TABLE} ({schema.COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608
+            (row.sequence, row.time, row.kind, row.payload, row.previous, row.hash),
+        )
+
+    def _with_reserve(self, step: Callable[[], Done]) -> Done:
+        """Do it; when the disk is full, give up the reserve and do it once more."""
+        try:
+            return step()
+        except (sqlite3.Error, OSError) as error:
+            if not disk_is_full(error) or not give_up_reserve(reserve_path(self.path)):
+                raise
+        self.reserve_used = True
+        return step()
+
+    def _time(self) -> str:
+        return self._now().astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+class _Transaction:
+    """Holds the database's write lock from the start; undoes everything when left by an error."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._connection.execute("COMMIT")
+        finally:
+            if self._connection.in_transaction:
+                # SQLite has often undone it already; the first error is the one to tell.
+                with contextlib.suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+
+
+def _anchored(path: Path) -> bool:
+    file = anchor_path(path)
+    return file.exists() and file.stat().st_size > 0
+
+
+def _refuse_lost(path: Path) -> NoReturn:
+    raise StorageError(
+        "journal has lost all its rows",
+        path,
+        f"its anchor is still there: put back a copy, or move {anchor_path(path).name} away",
+    )
