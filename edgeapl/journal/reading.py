@@ -89,6 +89,8 @@ def _open(path: Path) -> sqlite3.Connection:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.OperationalError as error:
         connection.close()
+        if "readonly" in str(error) and path.with_name(path.name + "-journal").exists():
+            raise _nothing(path) from error  # its making was cut short, before the first row
         log = path.with_name(path.name + "-wal")
         left_over = log.exists() and log.stat().st_size > 0
         if "unable to open" not in str(error) or left_over or os.access(path.parent, os.W_OK):

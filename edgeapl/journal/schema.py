@@ -5,11 +5,12 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edgeapl.errors import StorageError
 from edgeapl.journal.chain import Row
+from edgeapl.journal.reserve import disk_is_full
 
 APPLICATION_ID = 0x41504C4A
 """``APLJ``: marks an SQLite file as a journal (sqlite.org/fileformat.html, offset 68)."""
@@ -68,7 +69,9 @@ def storage_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         which = error.filename or path
-        mend = "make room, or check rights and limits of the folder"
+        if disk_is_full(error):
+            raise StorageError("disk is full", which, MEND["disk is full"][1]) from error
+        mend = "check the rights to the folder and its limits"
         raise StorageError(f"journal cannot be kept ({reason})", which, mend) from error
 
 
@@ -121,6 +124,20 @@ def make_durable(connection: sqlite3.Connection, path: Path, busy_s: float) -> N
             "journal cannot keep a write-ahead log", path, "choose a folder on a local disk"
         )
     connection.execute("PRAGMA synchronous=FULL")
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Hold the write lock from the start; undo everything when left by an error."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            # SQLite has often undone it already; the first error is the one to tell.
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
 
 
 def create_table(connection: sqlite3.Connection) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import sqlite3
@@ -127,7 +126,7 @@ class Journal:
         """Bring database and anchor to where the first row can be appended."""
         schema.recognise(self._connection, self.path)  # before anything in a strange file changes
         schema.make_durable(self._connection, self.path, busy_s)
-        with _Transaction(self._connection):
+        with schema.transaction(self._connection):
             if not schema.recognise(self._connection, self.path):
                 if _anchored(self.path):
                     _refuse_lost(self.path)
@@ -135,21 +134,21 @@ class Journal:
                 origin = {"id": secrets.token_hex(16), "software": f"edgeapl {__version__}"}
                 self._insert(Row.next(None, self._time(), OPENED, canonical(origin)))
         anchor.sync_folder(self.path.parent)
-        with _Transaction(self._connection):
+        with schema.transaction(self._connection):
             self._settle()
 
     def _append(self, kind: str, content: Mapping[str, Any]) -> str:
         payload = canonical(content)
 
         def insert() -> Row:
-            with _Transaction(self._connection):
+            with schema.transaction(self._connection):
                 # No row before the one before it is anchored: so the anchor lacks one at most.
                 row = Row.next(self._settle(), self._time(), kind, payload)
                 self._insert(row)
             return row
 
         def settle() -> Row:
-            with _Transaction(self._connection):
+            with schema.transaction(self._connection):
                 return self._settle()
 
         with self._lock, schema.storage_errors(self.path):
@@ -186,26 +185,6 @@ class Journal:
 
     def _time(self) -> str:
         return self._now().astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-class _Transaction:
-    """Holds the database's write lock from the start; undoes everything when left by an error."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def __enter__(self) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            if kind is None:
-                self._connection.execute("COMMIT")
-        finally:
-            if self._connection.in_transaction:
-                # SQLite has often undone it already; the first error is the one to tell.
-                with contextlib.suppress(sqlite3.Error):
-                    self._connection.execute("ROLLBACK")
 
 
 def _anchored(path: Path) -> bool:
