@@ -1,0 +1,55 @@
+"""What a report has to know about the model and the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from edgeapl import __version__
+from edgeapl.bundle.manifest import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class ReportContext:
+    """The model behind a report, in the words of its manifest.
+
+    bundle_name, bundle_version, intended_use : as in `bundle.toml`.
+    trained : False for networks that were never trained.
+    roles : role name to the probability from which a cell counts as positive; order is kept.
+    suspicious_roles : those that speak for APL.
+    flag_at, clear_below : limits of the slide's probability.
+    confidence : level of the intervals, 0.5 to below 1.
+    crops : every image is one cell.
+    software : name and version of the program.
+    gallery_size : most cells that are pictured for their suspicion.
+    """
+
+    bundle_name: str
+    bundle_version: str
+    intended_use: str
+    trained: bool
+    roles: Mapping[str, float]
+    suspicious_roles: tuple[str, ...]
+    flag_at: float
+    clear_below: float
+    confidence: float
+    crops: bool
+    software: str
+    gallery_size: int = 120
+
+
+def report_context(manifest: Manifest, *, crops: bool) -> ReportContext:
+    """Take what a report needs from a bundle's manifest."""
+    return ReportContext(
+        bundle_name=manifest.name,
+        bundle_version=manifest.version,
+        intended_use=manifest.intended_use,
+        trained=manifest.trained,
+        roles={role.name: role.threshold for role in manifest.roles},
+        suspicious_roles=tuple(role.name for role in manifest.roles if role.suspicious),
+        flag_at=manifest.rule.flag_at,
+        clear_below=manifest.rule.clear_below,
+        confidence=manifest.rule.confidence,
+        crops=crops,
+        software=f"edgeapl {__version__}",
+    )

@@ -1,0 +1,153 @@
+"""The pictures that a page shows, chosen while frames pass by, in bounded memory."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edgeapl.report.context import ReportContext
+from edgeapl.report.kinds import CellKind
+from edgeapl.report.pictures import PAGE_FRAME_PX, cell_picture, jpeg_bytes, shrunk
+from edgeapl.types import CellStatus, ExaminedFrame, UInt8
+
+MOST_UNSCORED = 60
+MOST_FRAMES = 30
+MOST_REJECTED_PICTURES = 12
+MOST_REJECTED = 200
+REJECTED_PX = 240
+
+
+@dataclass(frozen=True, slots=True)
+class CellPicture:
+    """One cell on the page.
+
+    cell : its number within the slide. frame : number of its frame. scores : role to probability,
+    empty for a cell without scores. suspicion : 0 to 1, or None. jpeg : the picture.
+    """
+
+    cell: int
+    frame: int
+    kind: CellKind
+    status: CellStatus
+    scores: Mapping[str, float]
+    suspicion: float | None
+    jpeg: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FramePicture:
+    """One used frame on the page, with its cells outlined.
+
+    overlay : name of the full picture within the folder of overlays.
+    """
+
+    number: int
+    source: str
+    cells: int
+    suspicious: int
+    overlay: str
+    jpeg: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedFrame:
+    """One frame that was not used, and why; the first few have a picture."""
+
+    number: int
+    source: str
+    reasons: tuple[str, ...]
+    jpeg: bytes | None
+
+
+@dataclass(slots=True)
+class Gallery:
+    """Keeps what is most worth seeing and counts the rest.
+
+    Cells are kept by suspicion, frames by their number of suspicious cells, both then by order.
+    Cells without a score and rejected frames are kept from the first on, up to a limit.
+    """
+
+    context: ReportContext
+    unscored: list[CellPicture] = field(default_factory=list)
+    rejected: list[RejectedFrame] = field(default_factory=list)
+    frames_used: int = 0
+    frames_rejected: int = 0
+    cells: dict[CellStatus, int] = field(default_factory=lambda: dict.fromkeys(CellStatus, 0))
+    _best: list[tuple[float, int, CellPicture]] = field(default_factory=list)
+    _frames: list[tuple[int, float, int, FramePicture]] = field(default_factory=list)
+
+    def add_cells(self, examined: ExaminedFrame, kinds: Sequence[CellKind]) -> None:
+        """Look at the cells of one frame."""
+        for row, status in enumerate(examined.status):
+            self.cells[status] += 1
+            if status is not CellStatus.SCORED:
+                if len(self.unscored) < MOST_UNSCORED:
+                    self.unscored.append(self._picture(examined, row, kinds[row]))
+                continue
+            rank = (float(examined.suspicion[row]), -int(examined.ids[row]))
+            if len(self._best) >= self.context.gallery_size and rank < self._best[0][:2]:
+                continue
+            entry = (*rank, self._picture(examined, row, kinds[row]))
+            heapq.heappush(self._best, entry)
+            if len(self._best) > self.context.gallery_size:
+                heapq.heappop(self._best)
+
+    def _picture(self, examined: ExaminedFrame, row: int, kind: CellKind) -> CellPicture:
+        box = examined.detections.boxes[row]
+        scored = examined.status[row] is CellStatus.SCORED
+        return CellPicture(
+            cell=int(examined.ids[row]),
+            frame=examined.frame.index,
+            kind=kind,
+            status=examined.status[row],
+            scores={role: float(values[row]) for role, values in examined.roles.items()}
+            if scored
+            else {},
+            suspicion=float(examined.suspicion[row]) if scored else None,
+            jpeg=jpeg_bytes(cell_picture(examined.frame, box, crops=self.context.crops)),
+        )
+
+    def add_frame(
+        self, examined: ExaminedFrame, kinds: Sequence[CellKind], overlay: UInt8, name: str
+    ) -> None:
+        """Look at a used frame that has been drawn."""
+        suspicious = sum(kind.suspicious for kind in kinds)
+        strongest = float(np.nanmax(examined.suspicion, initial=0.0))
+        rank = (suspicious, strongest, -examined.frame.index)
+        if len(self._frames) >= MOST_FRAMES and rank < self._frames[0][:3]:
+            return
+        picture = FramePicture(
+            number=examined.frame.index,
+            source=examined.frame.source,
+            cells=len(kinds),
+            suspicious=suspicious,
+            overlay=name,
+            jpeg=jpeg_bytes(shrunk(overlay, PAGE_FRAME_PX), quality=80),
+        )
+        heapq.heappush(self._frames, (*rank, picture))
+        if len(self._frames) > MOST_FRAMES:
+            heapq.heappop(self._frames)
+
+    def add_rejected(self, examined: ExaminedFrame) -> None:
+        """Look at a frame that was not used."""
+        self.frames_rejected += 1
+        if len(self.rejected) >= MOST_REJECTED:
+            return
+        jpeg = None
+        if len(self.rejected) < MOST_REJECTED_PICTURES:
+            jpeg = jpeg_bytes(shrunk(examined.frame.pixels, REJECTED_PX))
+        reasons = tuple(reason.text for reason in examined.rejected)
+        frame = examined.frame
+        self.rejected.append(RejectedFrame(frame.index, frame.source, reasons, jpeg))
+
+    def best_cells(self) -> list[CellPicture]:
+        """Give the kept cells, most suspicious first."""
+        return [entry[-1] for entry in sorted(self._best, key=lambda entry: (-entry[0], -entry[1]))]
+
+    def best_frames(self) -> list[FramePicture]:
+        """Give the kept frames, those with most suspicious cells first."""
+        ranked = sorted(self._frames, key=lambda entry: entry[:3], reverse=True)
+        return [entry[-1] for entry in ranked]

@@ -1,0 +1,78 @@
+"""What a cell is called and which colour it gets, the same in pictures, tables and pages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeapl.report.context import ReportContext
+from edgeapl.types import CellStatus, ExaminedFrame
+
+Colour = tuple[int, int, int]
+
+# Okabe and Ito 2008, "Color Universal Design": told apart by colour-blind readers. The warm ones
+# are for cells that speak for APL, the cool ones for all others.
+WARM: tuple[Colour, ...] = ((213, 94, 0), (230, 159, 0), (204, 121, 167))
+COOL: tuple[Colour, ...] = ((0, 114, 178), (0, 158, 115), (86, 180, 233))
+
+
+@dataclass(frozen=True, slots=True)
+class CellKind:
+    """What is shown for a cell.
+
+    name : in words. colour : RGB. suspicious : speaks for APL. scored : has scores.
+    """
+
+    name: str
+    colour: Colour
+    suspicious: bool = False
+    scored: bool = True
+
+
+OTHER = CellKind("other cell", (96, 96, 96))
+NOT_EXAMINED = CellKind("not examined", (20, 20, 20), scored=False)
+FAILED = CellKind("failed", (20, 20, 20), scored=False)
+
+
+def in_words(role: str) -> str:
+    """Write a role as people do."""
+    return role.replace("_", " ").replace("-", " ").replace("auer ", "Auer ")
+
+
+def role_kinds(context: ReportContext) -> dict[str, CellKind]:
+    """Give every role its name and colour, in the order of the bundle."""
+    warm = cool = 0
+    kinds = {}
+    for role in context.roles:
+        suspicious = role in context.suspicious_roles
+        if suspicious:
+            colour, warm = WARM[warm % len(WARM)], warm + 1
+        else:
+            colour, cool = COOL[cool % len(COOL)], cool + 1
+        kinds[role] = CellKind(in_words(role), colour, suspicious)
+    return kinds
+
+
+def cell_kinds(
+    examined: ExaminedFrame, context: ReportContext, kinds: Mapping[str, CellKind]
+) -> tuple[CellKind, ...]:
+    """Say for every cell of a frame what it is.
+
+    A cell is what its most probable positive role says; roles that speak for APL come first, so
+    that a suspicious cell is never shown as anything else.
+    """
+    best: list[tuple[bool, float, CellKind]] = [(False, -1.0, OTHER)] * len(examined.ids)
+    for role, threshold in context.roles.items():
+        values = examined.roles[role]
+        # Compared as arrays, as the reducer does: a Python comparison would widen float32.
+        for row in np.flatnonzero(values >= threshold).tolist():
+            kind = kinds[role]
+            claim = (kind.suspicious, float(values[row]), kind)
+            if claim[:2] > best[row][:2]:
+                best[row] = claim
+    unscored = {CellStatus.NOT_EXAMINED: NOT_EXAMINED, CellStatus.FAILED: FAILED}
+    return tuple(
+        unscored.get(status, claim[2]) for status, claim in zip(examined.status, best, strict=True)
+    )

@@ -1,0 +1,177 @@
+"""The report of one slide as a single HTML file that loads nothing and runs nothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from importlib.resources import files
+from pathlib import PurePath
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from edgeapl.report.context import ReportContext
+from edgeapl.report.gallery import CellPicture, FramePicture, Gallery
+from edgeapl.report.kinds import in_words, role_kinds
+from edgeapl.report.names import one_line
+from edgeapl.report.pictures import CELL_WINDOW_UM, RESEARCH_USE_ONLY
+from edgeapl.types import CellStatus
+
+MOST_PICTURE_BYTES = 7_000_000
+"""All pictures of a page together; as text they grow by a third, so a page stays below 10 MB."""
+
+HEADLINES = {
+    "FLAG": "APL suspected",
+    "CLEAR": "Nothing suspicious among the cells examined",
+    "REVIEW": "A person must look",
+}
+ADVICE = {
+    "FLAG": "Acute promyelocytic leukaemia is an emergency: have a haematologist look at this "
+    "smear now. The cells that weigh most are shown below.",
+    "CLEAR": "This is not a diagnosis and rules nothing out. It holds for the cells examined, "
+    "with this model, and for nothing else.",
+    "REVIEW": "The program does not vouch for an answer on this slide. The reasons stand below.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A share or probability with its interval on a line from 0 to 1, in hundredths."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The pictures a page has room for, and how many were left out."""
+
+    evidence: tuple[CellPicture, ...]
+    evidence_missing: tuple[int, ...]
+    cells: tuple[CellPicture, ...]
+    frames: tuple[FramePicture, ...]
+
+
+def render_page(
+    record: Mapping[str, Any],
+    journal_record: str,
+    context: ReportContext,
+    gallery: Gallery,
+    written: datetime,
+) -> str:
+    """Give the page. Every text from outside is escaped; nothing is loaded, no script may run.
+
+    Parameters
+    ----------
+    record : the verdict as plain JSON values.
+    journal_record : hash of its row in the journal.
+    written : time of writing, with a time zone.
+    """
+    folder = files("edgeapl.report") / "templates"
+    style = (folder / "slide.css").read_text(encoding="utf-8")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(
+        line=lambda text: one_line(str(text)),
+        percent=percent,
+        score=lambda value: f"{value:.2f}",
+        words=in_words,
+        plural=plural,
+        picture=_data_uri,
+        file_name=lambda source: one_line(PurePath(source).name or str(source)),
+        overlay=lambda name: "overlays/" + quote(name),
+    )
+    template = environment.from_string((folder / "slide.html.j2").read_text(encoding="utf-8"))
+    return template.render(
+        record=record,
+        context=context,
+        gallery=gallery,
+        shown=choose(record, gallery),
+        kinds=role_kinds(context),
+        journal_record=journal_record,
+        written=written.strftime("%Y-%m-%d %H:%M %Z"),
+        style=Markup(style),  # noqa: S704 - our own file
+        style_digest=base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode(),
+        headline=HEADLINES[record["verdict"]],
+        advice=ADVICE[record["verdict"]],
+        tally=tally_in_words(record["tally"]),
+        probability=_bar(record["probability"], record["interval"]),
+        counts=[(count, _bar(count["share"], count["interval"])) for count in record["counts"]],
+        confidence=f"{100 * context.confidence:g} %",
+        window_um=f"{CELL_WINDOW_UM:g}",
+        research_use_only=RESEARCH_USE_ONLY,
+        unaccounted=_unaccounted(record["tally"], gallery),
+        is_scored=partial(lambda wanted, cell: cell.status is wanted, CellStatus.SCORED),
+    )
+
+
+def choose(record: Mapping[str, Any], gallery: Gallery) -> Shown:
+    """Choose what fits on the page: the evidence, other cells by suspicion, then frames."""
+    best = gallery.best_cells()
+    by_number = {cell.cell: cell for cell in best}
+    wanted = [int(cell) for cell in record["evidence"]]
+    evidence = tuple(by_number[cell] for cell in wanted if cell in by_number)
+    others = tuple(cell for cell in best if cell.cell not in set(wanted))
+    room = MOST_PICTURE_BYTES - sum(len(cell.jpeg) for cell in (*best, *gallery.unscored))
+    room -= sum(len(frame.jpeg) for frame in gallery.rejected if frame.jpeg is not None)
+    frames = []
+    for frame in gallery.best_frames():
+        room -= len(frame.jpeg)
+        if room < 0:
+            break
+        frames.append(frame)
+    missing = tuple(cell for cell in wanted if cell not in by_number)
+    return Shown(evidence, missing, others, tuple(frames))
+
+
+def percent(share: float) -> str:
+    """Write a share for people, never rounding to none or all what is not."""
+    value = 100 * share
+    if 0 < value < 0.1:
+        return "below 0.1 %"
+    if 99.9 < value < 100:
+        return "above 99.9 %"
+    return f"{value:.1f} %" if 0 < value < 100 else f"{value:.0f} %"
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """Write a count with its noun."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}".replace(",", "\u202f")
+
+
+def tally_in_words(tally: Mapping[str, int]) -> str:
+    """Write a tally so that it adds up before the reader's eyes."""
+    if not tally["seen"]:
+        return "No cell was seen."
+    parts = [f"{tally['scored']} scored"]
+    parts += [f"{tally['not_examined']} not examined"] if tally["not_examined"] else []
+    parts += [f"{tally['failed']} failed"] if tally["failed"] else []
+    return f"{plural(tally['seen'], 'cell')} seen: {', '.join(parts)}."
+
+
+def _bar(value: float | None, interval: Sequence[float] | None) -> Bar | None:
+    if value is None:
+        return None
+    low, high = (None, None) if interval is None else (100 * interval[0], 100 * interval[1])
+    return Bar(100 * value, low, high)
+
+
+def _unaccounted(tally: Mapping[str, int], gallery: Gallery) -> dict[str, tuple[int, int]]:
+    """Name the parts of the tally that the tables do not hold: (in the verdict, in the tables)."""
+    return {
+        in_words(status.value): (int(tally[status.value]), gallery.cells[status])
+        for status in CellStatus
+        if tally[status.value] != gallery.cells[status]
+    }
+
+
+def _data_uri(jpeg: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")

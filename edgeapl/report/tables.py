@@ -1,0 +1,140 @@
+"""Every cell and every frame of a slide as rows of CSV files, written while they come."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from edgeapl.report.names import table_text
+from edgeapl.report.storage import storing, sync
+from edgeapl.types import CellStatus, Detections, ExaminedFrame
+
+BEFORE_ROLES = (
+    "slide",
+    "frame",
+    "frame_number",
+    "cell",
+    "x0",
+    "y0",
+    "x1",
+    "y1",
+    "area_um2",
+    "um_per_px",
+    "detection_score",
+    "status",
+)
+FRAME_COLUMNS = (
+    "slide",
+    "frame",
+    "frame_number",
+    "sha256",
+    "width",
+    "height",
+    "um_per_px",
+    "scale",
+    "used",
+    "cells",
+    "scored",
+    "not_examined",
+    "failed",
+    "reasons",
+)
+
+
+def cell_columns(roles: Sequence[str]) -> tuple[str, ...]:
+    """Give the columns of `cells.csv`.
+
+    Boxes are px, half-open; a role's column holds its probability and is empty for a cell without
+    a score.
+    """
+    return (*BEFORE_ROLES, *roles, "suspicion")
+
+
+def cell_areas(detections: Detections) -> list[float]:
+    """Give the area of every cell, µm²; a cell without a pixel of its own has that of its box."""
+    pixels = np.bincount(detections.labels.ravel(), minlength=len(detections) + 1)[1:]
+    sides = detections.boxes[:, 2:] - detections.boxes[:, :2]
+    found = np.where(pixels > 0, pixels, sides.prod(axis=1))
+    return [float(area) for area in found * detections.frame.um_per_px**2]
+
+
+def cell_rows(
+    slide: str, examined: ExaminedFrame, roles: Sequence[str], areas: Sequence[float]
+) -> list[list[object]]:
+    """Give one row per cell of a frame, in the order of `cell_columns`."""
+    frame = examined.frame
+    head = [table_text(slide), table_text(frame.source), frame.index]
+    rows: list[list[object]] = []
+    boxes, found = examined.detections.boxes.tolist(), examined.detections.scores.tolist()
+    for row, cell in enumerate(examined.ids.tolist()):
+        status = examined.status[row]
+        values: list[object] = [""] * (len(roles) + 1)
+        if status is CellStatus.SCORED:
+            columns = [*(examined.roles[role] for role in roles), examined.suspicion]
+            values = [f"{column[row]:.6g}" for column in columns]
+        rows.append(
+            [
+                *head,
+                cell,
+                *(f"{edge:.6g}" for edge in boxes[row]),
+                f"{areas[row]:.4g}",
+                f"{frame.um_per_px:.6g}",
+                f"{found[row]:.4g}",
+                status.value,
+                *values,
+            ]
+        )
+    return rows
+
+
+def frame_row(slide: str, examined: ExaminedFrame) -> list[object]:
+    """Give the row of one frame, in the order of `FRAME_COLUMNS`."""
+    frame = examined.frame
+    return [
+        table_text(slide),
+        table_text(frame.source),
+        frame.index,
+        table_text(frame.digest),
+        frame.width,
+        frame.height,
+        f"{frame.um_per_px:.6g}",
+        frame.scale.value,
+        "no" if examined.rejected else "yes",
+        len(examined.ids),
+        *(examined.status.count(status) for status in CellStatus),
+        table_text("; ".join(reason.text for reason in examined.rejected)),
+    ]
+
+
+class TableFile:
+    """A CSV file, UTF-8, that grows row by row. Raises StorageError when it can not."""
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        self._path = path
+        with storing(path):
+            self._file = path.open("x", encoding="utf-8", newline="")
+        self.add([columns])
+
+    def add(self, rows: Sequence[Sequence[object]]) -> None:
+        """Write some rows."""
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        with storing(self._path):
+            self._file.write(text.getvalue())
+
+    def finish(self) -> None:
+        """Wait until the disk has all rows, and close."""
+        with storing(self._path):
+            sync(self._file)
+            self._file.close()
+
+    def abandon(self) -> None:
+        """Close without caring what becomes of the rows."""
+        try:
+            self._file.close()
+        except OSError:
+            return  # the file is about to be removed

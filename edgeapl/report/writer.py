@@ -1,0 +1,184 @@
+"""Writes what people get to see of one slide, frame by frame, in bounded memory."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from edgeapl.errors import StorageError
+from edgeapl.report.context import ReportContext
+from edgeapl.report.gallery import Gallery
+from edgeapl.report.geojson import feature_collection
+from edgeapl.report.kinds import CellKind, cell_kinds, role_kinds
+from edgeapl.report.names import one_line, safe_name
+from edgeapl.report.outline import outlines
+from edgeapl.report.page import render_page
+from edgeapl.report.pictures import draw_overlay, png_bytes
+from edgeapl.report.results import (
+    CELLS,
+    VERDICT,
+    assemble,
+    finished_record,
+    record_line,
+    slide_folder,
+)
+from edgeapl.report.storage import storing, sync_folder, write_new, write_new_synced
+from edgeapl.report.tables import (
+    FRAME_COLUMNS,
+    TableFile,
+    cell_areas,
+    cell_columns,
+    cell_rows,
+    frame_row,
+)
+from edgeapl.types import ExaminedFrame
+
+__all__ = ["SlideFiles", "SlideWriter", "assemble", "finished_record"]
+
+
+@dataclass(frozen=True, slots=True)
+class SlideFiles:
+    """Where the finished results of a slide lie; no overlays and GeoJSON for crops."""
+
+    folder: Path
+    report: Path
+    verdict: Path
+    cells_csv: Path
+    frames_csv: Path
+    overlays: tuple[Path, ...]
+    geojson: tuple[Path, ...]
+
+
+def utc_now() -> datetime:
+    """Give the time by the wall clock."""
+    return datetime.now(timezone.utc)
+
+
+class SlideWriter:
+    """Collects one slide in ``slides/NAME.partial`` and renames it when it is complete.
+
+    Parameters
+    ----------
+    folder : the result folder; made if missing.
+    slide : identifier of the slide; any text.
+    context : the model and the settings.
+    now : gives the time that the report carries.
+
+    Raises StorageError when the folder can not be written, or holds results that are damaged or
+    belong to another slide.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        slide: str,
+        context: ReportContext,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._slide = slide
+        self._context = context
+        self._now = now
+        self._kinds = role_kinds(context)
+        self._gallery = Gallery(context)
+        self._final = slide_folder(folder, slide)
+        self._home = self._final.with_name(self._final.name + ".partial")
+        self._overlays: list[str] = []
+        self._geojson: list[str] = []
+        finished_record(folder, slide)  # refuses to replace what is damaged or another slide's
+        with storing(self._home):
+            _remove(self._home)
+            self._home.mkdir(parents=True)
+            if not context.crops:
+                (self._home / "overlays").mkdir()
+                (self._home / "geojson").mkdir()
+        self._cells = TableFile(self._home / CELLS, cell_columns(tuple(context.roles)))
+        self._frames = TableFile(self._home / "frames.csv", FRAME_COLUMNS)
+
+    def add(self, examined: ExaminedFrame) -> None:
+        """Write one finished frame. Raises StorageError."""
+        kinds = cell_kinds(examined, self._context, self._kinds)
+        areas = cell_areas(examined.detections)
+        roles = tuple(self._context.roles)
+        self._cells.add(cell_rows(self._slide, examined, roles, areas))
+        self._frames.add([frame_row(self._slide, examined)])
+        if examined.rejected:
+            self._gallery.add_rejected(examined)
+            return
+        self._gallery.frames_used += 1
+        self._gallery.add_cells(examined, kinds)
+        if not self._context.crops:
+            self._add_pictures(examined, kinds, areas)
+
+    def _add_pictures(
+        self, examined: ExaminedFrame, kinds: tuple[CellKind, ...], areas: list[float]
+    ) -> None:
+        rings = outlines(examined.detections)
+        stem = f"{examined.frame.index:05d}-{safe_name(Path(examined.frame.source).stem)}"
+        overlay = draw_overlay(examined, kinds, rings)
+        self._overlays.append(f"{stem}.png")
+        write_new(self._home / "overlays" / self._overlays[-1], png_bytes(overlay))
+        self._geojson.append(f"cells-{stem}.geojson")
+        features = feature_collection(self._slide, examined, kinds, rings, areas)
+        write_new(self._home / "geojson" / self._geojson[-1], features)
+        self._gallery.add_frame(examined, kinds, overlay, self._overlays[-1])
+
+    def finish(self, record: Mapping[str, Any], journal_record: str) -> SlideFiles:
+        """Write the page and the verdict, and put the folder in its place.
+
+        Parameters
+        ----------
+        record : the verdict as plain JSON values; other keys are kept in `verdict.json`.
+        journal_record : hash of the verdict's row in the journal.
+
+        An older result of the same slide is replaced. Raises StorageError.
+        """
+        page = render_page(record, journal_record, self._context, self._gallery, self._now())
+        self._cells.finish()
+        self._frames.finish()
+        write_new_synced(self._home / "report.html", page.encode("utf-8"))
+        write_new_synced(self._home / VERDICT, record_line(record))
+        self._put_in_place()
+        return SlideFiles(
+            folder=self._final,
+            report=self._final / "report.html",
+            verdict=self._final / VERDICT,
+            cells_csv=self._final / CELLS,
+            frames_csv=self._final / "frames.csv",
+            overlays=tuple(self._final / "overlays" / name for name in self._overlays),
+            geojson=tuple(self._final / "geojson" / name for name in self._geojson),
+        )
+
+    def _put_in_place(self) -> None:
+        old = self._final.with_name(self._final.name + ".old")
+        with storing(self._final):
+            sync_folder(self._home)
+            _remove(old)
+            replaced = self._final.exists()
+            if replaced:
+                self._final.rename(old)
+            try:
+                self._home.rename(self._final)
+            except OSError:
+                if replaced:
+                    old.rename(self._final)
+                raise
+            sync_folder(self._final.parent)
+            _remove(old)
+
+    def abandon(self) -> None:
+        """Remove what was written of an unfinished slide; an older result stays."""
+        self._cells.abandon()
+        self._frames.abandon()
+        with storing(self._home):
+            _remove(self._home)
+
+
+def _remove(folder: Path) -> None:
+    if folder.is_symlink() or folder.is_file():
+        raise StorageError("result folder expected", one_line(str(folder)), "remove this file")
+    if folder.exists():
+        shutil.rmtree(folder)
