@@ -13,12 +13,16 @@ ScaleFor = Callable[[UInt8], tuple[float, ScaleOrigin]]
 MEASUREMENTS = 5
 """Fields that are measured before the scale is held: one smear is seen through one objective."""
 
+TRIES = 20
+"""Fields looked at for that, at most; measuring one takes about 50 ms."""
+
 
 class SlideScale:
     """Gives the scale for the frames of one slide, in order.
 
     The first fields are measured one by one; every answer is the median so far, and after
-    `MEASUREMENTS` of them it is held. Fields that can not be measured leave it as it is.
+    `MEASUREMENTS` of them it is held. Fields that can not be measured leave it as it is, and
+    separate red cells are believed before clustered ones.
 
     Parameters
     ----------
@@ -29,21 +33,32 @@ class SlideScale:
     def __init__(self, stated: float | None, assumed: float) -> None:
         self._stated = stated
         self._assumed = assumed
-        self._measured: list[float] = []
+        self._separate: list[float] = []
+        self._clustered: list[float] = []
+        self._tries = 0
 
     def __call__(self, pixels: UInt8) -> tuple[float, ScaleOrigin]:
         """Give µm per px for an image, uint8 (H, W, 3) RGB, and where it comes from."""
         if self._stated is not None:
             return self._stated, ScaleOrigin.STATED
-        if len(self._measured) < MEASUREMENTS:
+        if not self.settled:
             self.measure(pixels)
-        if self._measured:
-            return median(self._measured), ScaleOrigin.MEASURED
+        measured = self._separate or self._clustered
+        if measured:
+            return median(measured), ScaleOrigin.MEASURED
         return self._assumed, ScaleOrigin.ASSUMED
+
+    @property
+    def settled(self) -> bool:
+        """Whether measuring more images would change nothing."""
+        enough = len(self._separate) >= MEASUREMENTS or self._tries >= TRIES
+        return self._stated is not None or enough
 
     def measure(self, pixels: UInt8) -> None:
         """Take one image into account, e.g. some of a folder before its first is examined."""
         if self._stated is None:
+            self._tries += 1
             estimate = measure_scale(pixels)
             if estimate is not None:
-                self._measured.append(estimate.um_per_px)
+                kind = self._separate if estimate.separate else self._clustered
+                kind.append(estimate.um_per_px)

@@ -35,9 +35,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         ("[cameras.A]\nsource = '0'\n", ["cameras.A", "line 1"]),
     ],
 )
-def test_a_wrong_setting_is_named_with_its_line(
-    tmp_path: Path, text: str, said: list[str]
-) -> None:
+def test_a_wrong_setting_is_named_with_its_line(tmp_path: Path, text: str, said: list[str]) -> None:
     with pytest.raises(ConfigError) as caught:
         load_station(written(tmp_path, text))
     for part in said:

@@ -1,0 +1,8 @@
+"""Find the nucleated cells of a frame, and measure its scale."""
+
+from __future__ import annotations
+
+from edgeapl.stages.segment.hsv_watershed import HsvWatershed
+from edgeapl.stages.segment.scale import ScaleEstimate, measure_scale
+
+__all__ = ["HsvWatershed", "ScaleEstimate", "measure_scale"]

@@ -1,0 +1,176 @@
+"""From nuclei to cells: lobes of one nucleus joined, debris dropped, cytoplasm added."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeapl.stages.segment.nuclei import Int32, disc
+from edgeapl.types import Float32
+
+Bool = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class CellLimits:
+    """Sizes of nuclei and cells, µm and µm².
+
+    smallest_nucleus : a small lymphocyte's nucleus is about 28 µm², a pyknotic one 12 µm²;
+        platelets reach 7 µm².
+    smallest_cut : the same where the frame's edge cuts the nucleus.
+    lobe : pieces below this may be lobes of one nucleus; a lymphocyte's nucleus is larger.
+    lobe_distance : lobes of one neutrophil lie within its 12 µm, so centres are closer than this.
+    widest_nucleus : joined lobes never span more; a megakaryocyte's nucleus is one piece anyway.
+    stained : green optical density from which a pixel is not background.
+    filled : share of stained pixels in the circle around lobes of one cell.
+    cytoplasm : how far cytoplasm is looked for around the nucleus.
+    rim : cytoplasm that is always assumed around a nucleus.
+    """
+
+    smallest_nucleus: float = 12.0
+    smallest_cut: float = 8.0
+    lobe: float = 26.0
+    lobe_distance: float = 10.5
+    widest_nucleus: float = 15.0
+    stained: float = 0.06
+    filled: float = 0.75
+    cytoplasm: float = 4.0
+    rim: float = 0.9
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Piece:
+    """One nucleus or lobe in the label image.
+
+    number : its label. box : x0 y0 x1 y1 px, half-open. centre : x y px. area : µm².
+    """
+
+    number: int
+    box: tuple[int, int, int, int]
+    centre: tuple[float, float]
+    area: float
+
+
+def pieces_of(labels: Int32, um_per_px: float) -> list[Piece]:
+    """Measure every label."""
+    count = int(labels.max(initial=0))
+    found = []
+    order = np.argsort(labels, axis=None, kind="stable")
+    ends = np.searchsorted(labels.ravel()[order], np.arange(1, count + 2))
+    for number in range(1, count + 1):
+        at = order[ends[number - 1] : ends[number]]
+        if not len(at):
+            continue
+        rows, columns = np.divmod(at, labels.shape[1])
+        box = (int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1)
+        centre = (float(columns.mean()), float(rows.mean()))
+        found.append(Piece(number, box, centre, len(at) * um_per_px**2))
+    return found
+
+
+def join_lobes(
+    pieces: list[Piece], density: Float32, um_per_px: float, limits: CellLimits
+) -> list[list[Piece]]:
+    """Group the pieces that are lobes of one nucleus, nearest first.
+
+    Two groups are joined when the result is no wider than a nucleus can be and either one of them
+    is no larger than a lobe, or the circle around both is filled with stain: lobes lie in one
+    round cell, while beside two touching cells there is background.
+    """
+    stained = density[..., 1] > limits.stained
+    groups = [[piece] for piece in pieces]
+    pairs = sorted(
+        (gap, i, j)
+        for i in range(len(pieces))
+        for j in range(i + 1, len(pieces))
+        if (gap := _distance(pieces[i], pieces[j]) * um_per_px) < limits.lobe_distance
+    )
+    home = list(range(len(pieces)))
+    for _, i, j in pairs:
+        a, b = home[i], home[j]
+        if a == b or not _one_nucleus(groups[a], groups[b], stained, um_per_px, limits):
+            continue
+        groups[a] += groups[b]
+        groups[b] = []
+        home = [a if at == b else at for at in home]
+    return [group for group in groups if group]
+
+
+def _distance(one: Piece, other: Piece) -> float:
+    return float(np.hypot(one.centre[0] - other.centre[0], one.centre[1] - other.centre[1]))
+
+
+def _one_nucleus(
+    one: list[Piece], other: list[Piece], stained: Bool, um_per_px: float, limits: CellLimits
+) -> bool:
+    x0, y0, x1, y1 = union_box([*one, *other])
+    if max(x1 - x0, y1 - y0) * um_per_px > limits.widest_nucleus:
+        return False
+    if min(sum(p.area for p in one), sum(p.area for p in other)) <= limits.lobe:
+        return True
+    rows, columns = np.ogrid[y0:y1, x0:x1]
+    radius = max(x1 - x0, y1 - y0) / 2
+    circle = (rows - (y0 + y1) / 2) ** 2 + (columns - (x0 + x1) / 2) ** 2 <= radius**2
+    return bool(stained[y0:y1, x0:x1][circle].mean() >= limits.filled)
+
+
+def union_box(group: list[Piece]) -> tuple[int, int, int, int]:
+    """Give the smallest box around all pieces, px."""
+    boxes = np.array([piece.box for piece in group])
+    low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+
+
+def is_cell(
+    group: list[Piece],
+    index: Float32,
+    density: Float32,
+    labels: Int32,
+    um_per_px: float,
+    limits: CellLimits,
+) -> bool:
+    """Tell a nucleus from a platelet, a pointer or a scale bar by size and colour."""
+    height, width = labels.shape
+    x0, y0, x1, y1 = union_box(group)
+    cut = x0 == 0 or y0 == 0 or x1 == width or y1 == height
+    area = sum(piece.area for piece in group)
+    if area < (limits.smallest_cut if cut else limits.smallest_nucleus):
+        return False
+    window = (slice(y0, y1), slice(x0, x1))
+    inside = np.isin(labels[window], [piece.number for piece in group])
+    _, green, blue = density[window][inside].mean(axis=0)
+    # Ink, dirt and scale bars absorb all colours alike; nuclei let blue through.
+    return bool(blue < 0.5 * green)
+
+
+def add_cytoplasm(nuclei: Int32, density: Float32, um_per_px: float, limits: CellLimits) -> Int32:
+    """Grow every nucleus over its cytoplasm; where cells touch, the nearer nucleus takes it.
+
+    Cytoplasm is stained but not like a red cell: within reach of the nucleus, at least a little
+    absorbing, and blue absorption no more than that of the nucleus surroundings. A rim is always
+    added, since pale cytoplasm is often as bright as the background.
+
+    Parameters
+    ----------
+    nuclei : int32 (H, W), one label per cell.
+    density : float32 (H, W, 3), optical densities R G B.
+    """
+    if not nuclei.any():
+        return nuclei
+    distance, nearest = cv2.distanceTransformWithLabels(
+        (nuclei == 0).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    distance = distance * np.float32(um_per_px)
+    owner = np.zeros(int(nearest.max()) + 1, dtype=np.int32)
+    owner[nearest[nuclei > 0]] = nuclei[nuclei > 0]
+    owned = owner[nearest]
+    smooth = cv2.GaussianBlur(density, (0, 0), 0.5 / um_per_px)
+    red, green, blue = smooth[..., 0], smooth[..., 1], smooth[..., 2]
+    stained = (green > 0.03) & (blue < 0.45 * green + 0.02) & (red > 0.35 * green)
+    body = (distance <= limits.rim) | (stained & (distance <= limits.cytoplasm))
+    body = cv2.morphologyEx(body.astype(np.uint8), cv2.MORPH_OPEN, disc(1.75, um_per_px)) > 0
+    body |= nuclei > 0
+    return np.where(body, owned, 0).astype(np.int32)

@@ -1,0 +1,157 @@
+"""From optical densities to separate nuclei.
+
+The published method thresholds the saturation channel (Manescu 2023). Saturation also rises in
+red cells and in coloured light, so the index here is what makes a nucleus saturated: the stain
+(azure, eosin) absorbs red *and* green but little blue, while red cells absorb green and blue,
+refraction fringes red alone, dirt and pointers all three alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeapl.types import Float32
+
+Int32 = NDArray[np.int32]
+Mask = NDArray[np.uint8]
+
+GREEN_SHARE = 0.5
+"""Weight of the green absorption beside the red: pale nuclei are seen best in green."""
+
+
+@dataclass(frozen=True, slots=True)
+class NucleusLimits:
+    """How dark and how large; lengths in µm.
+
+    faintest : smallest index of a nucleus, optical density. Red cells stay below 0.075 and nuclei
+        above 0.1 in every set that was looked at, whatever its stain.
+    share : a nucleus ends where its index falls below this share of its neighbourhood's maximum.
+    blur : noise is averaged over this sigma.
+    opening : thinner structures (fringes, cell borders) are removed.
+    reach : neighbourhood of the local maximum; about one nucleus.
+    neck : touching nuclei are split where the way between them is narrower by this much (the h of
+        the h-maxima transform on the distance map).
+    """
+
+    faintest: float = 0.15
+    share: float = 0.5
+    blur: float = 0.4
+    opening: float = 1.75
+    reach: float = 5.0
+    neck: float = 0.75
+
+
+def nucleus_index(density: Float32, um_per_px: float, limits: NucleusLimits) -> Float32:
+    """Give how much every pixel looks like stained nucleus.
+
+    Parameters
+    ----------
+    density : float32 (H, W, 3), optical densities R G B.
+
+    Returns
+    -------
+    float32 (H, W), optical density units.
+    """
+    smooth = cv2.GaussianBlur(np.clip(density, -0.1, 1.2), (0, 0), limits.blur / um_per_px)
+    red, green, blue = smooth[..., 0], smooth[..., 1], smooth[..., 2]
+    index = np.minimum(red, green) + GREEN_SHARE * green - np.maximum(blue, 0)
+    return np.asarray(index, dtype=np.float32)
+
+
+def find_nuclei(index: Float32, um_per_px: float, limits: NucleusLimits) -> Int32:
+    """Give a label image of nuclei and nuclear lobes, touching ones split.
+
+    Parameters
+    ----------
+    index : float32 (H, W) of `nucleus_index`.
+
+    Returns
+    -------
+    int32 (H, W); 0 is no nucleus.
+    """
+    opened = cv2.morphologyEx(index, cv2.MORPH_OPEN, disc(limits.opening, um_per_px))
+    dark = (opened > limits.faintest).astype(np.uint8)
+    if not dark.any():
+        return np.zeros(index.shape, dtype=np.int32)
+    nearby = cv2.dilate(opened * dark, disc(2 * limits.reach, um_per_px))
+    nearby = cv2.GaussianBlur(nearby, (0, 0), limits.reach / 3 / um_per_px)
+    mask = (dark & (opened > limits.share * nearby)).astype(np.uint8)
+    mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, disc(1.25, um_per_px))
+    mask = fill_holes(mask)
+    mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, disc(1.25, um_per_px))
+    return split_touching(mask, um_per_px, limits.neck)
+
+
+def split_touching(mask: Mask, um_per_px: float, neck: float) -> Int32:
+    """Split a mask where it narrows: h-maxima of the distance map, then watershed.
+
+    h-maxima by morphological reconstruction (Soille 2003, section 6.3); only wiggles of the
+    outline deeper than `neck` µm split.
+    """
+    labels = np.zeros(mask.shape, dtype=np.int32)
+    count, pieces, stats, _ = cv2.connectedComponentsWithStats(mask)
+    used = 0
+    for number in range(1, count):
+        x, y, width, height = (int(value) for value in stats[number, :4])
+        window = (slice(y, y + height), slice(x, x + width))
+        own = (pieces[window] == number).astype(np.uint8)
+        parts, split = _split_piece(own, um_per_px, neck)
+        labels[window][own > 0] = split[own > 0] + used
+        used += parts
+    return labels
+
+
+def _split_piece(piece: Mask, um_per_px: float, neck: float) -> tuple[int, Int32]:
+    """Give the number of parts and their labels, 1 and up, for one connected piece."""
+    padded = np.pad(piece, 1)
+    distance = cv2.distanceTransform(padded, cv2.DIST_L2, 5) * np.float32(um_per_px)
+    distance = cv2.GaussianBlur(distance, (0, 0), 0.5 / um_per_px)
+    lowered = _reconstruct(np.maximum(distance - neck, 0), distance)
+    peaks = ((distance - lowered >= 0.98 * neck) & (padded > 0)).astype(np.uint8)
+    count, markers = cv2.connectedComponents(peaks)
+    if count <= 2:
+        return 1, np.ones(piece.shape, dtype=np.int32)
+    # No seed for the background: it would flood into the nuclei. The mask is applied by the caller.
+    height = np.clip(255 - distance * (255 / float(distance.max())), 0, 255).astype(np.uint8)
+    image = np.repeat(height[..., None], 3, axis=2)
+    # OpenCV marks the lines between parts, and the outermost pixels, with -1.
+    flooded = cv2.watershed(image, markers.astype(np.int32))[1:-1, 1:-1]
+    return count - 1, _fill_from_nearest(np.maximum(flooded, 0))
+
+
+def _fill_from_nearest(labels: Int32) -> Int32:
+    """Give every pixel without a label that of the nearest one with a label."""
+    _, nearest = cv2.distanceTransformWithLabels(
+        (labels == 0).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    owner = np.zeros(int(nearest.max()) + 1, dtype=np.int32)
+    owner[nearest[labels > 0]] = labels[labels > 0]
+    return np.asarray(owner[nearest], dtype=np.int32)
+
+
+def _reconstruct(marker: Float32, limit: Float32) -> Float32:
+    """Grey reconstruction by dilation: raise the marker from its maxima up to the limit."""
+    kernel = np.ones((3, 3), np.uint8)
+    marker = np.asarray(marker, dtype=np.float32)
+    for _ in range(max(marker.shape)):
+        raised = np.minimum(cv2.dilate(marker, kernel), limit)
+        if np.array_equal(raised, marker):
+            break
+        marker = np.asarray(raised, dtype=np.float32)
+    return marker
+
+
+def fill_holes(mask: Mask) -> Mask:
+    """Fill everything that is enclosed."""
+    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return np.asarray(cv2.drawContours(np.zeros_like(mask), outlines, -1, 1, cv2.FILLED))
+
+
+def disc(diameter_um: float, um_per_px: float) -> Mask:
+    """Give a round structuring element of at least 3 px, odd in px."""
+    side = max(3, 2 * round(diameter_um / um_per_px / 2) + 1)
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), dtype=np.uint8)
