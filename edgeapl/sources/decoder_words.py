@@ -1,0 +1,97 @@
+"""Catch what a C decoder writes to the terminal.
+
+libjpeg, libpng and OpenCV report damage as text on file descriptor 2 and go on with a wrong
+picture. No call returns these words, so the descriptor is led into memory while a picture is
+decoded. What other threads write in those milliseconds is passed on to the terminal afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+STDERR = 2
+
+_LOCK = threading.Lock()
+
+_DECODER = re.compile(
+    rb"(?:Corrupt JPEG data|Premature end of JPEG|Unsupported marker type|Inconsistent progression"
+    rb"|Invalid SOS parameters|Unknown Adobe color|Warning: unknown JFIF|libpng (?:error|warning)"
+    rb"|OpenCV TIFF|\[ ?(?:WARN|ERROR|INFO|FATAL|DEBUG):\d+@)"
+)
+_DAMAGE = re.compile(
+    rb"Corrupt JPEG data[^\n]*|Premature end of JPEG[^\n]*|Unsupported marker type[^\n]*"
+    rb"|Inconsistent progression[^\n]*|libpng error[^\n]*"
+)
+
+
+class DecoderWords:
+    """What was caught, once the `with` block has ended."""
+
+    def __init__(self) -> None:
+        self.damage = ""
+        """The first complaint that means a wrong picture; empty for none."""
+
+
+@contextmanager
+def caught_words() -> Iterator[DecoderWords]:
+    """Keep decoders off the terminal for a `with` block, one block at a time in the process."""
+    words = DecoderWords()
+    with _LOCK:
+        terminal = _duplicate()
+        catcher = _memory()
+        try:
+            os.dup2(catcher, STDERR)
+            try:
+                yield words
+            finally:
+                _restore(terminal)
+                text = _content(catcher)
+        finally:
+            os.close(catcher)
+    found = _DAMAGE.search(text)
+    words.damage = found.group().decode("ascii", "replace").strip() if found else ""
+    if others := _of_others(text):
+        with suppress(OSError):  # nobody listens on a closed terminal
+            os.write(STDERR, others)
+
+
+def _duplicate() -> int | None:
+    try:
+        return os.dup(STDERR)
+    except OSError:
+        return None  # a service may run with descriptor 2 closed
+
+
+def _restore(terminal: int | None) -> None:
+    if terminal is None:
+        os.close(STDERR)
+        return
+    os.dup2(terminal, STDERR)
+    os.close(terminal)
+
+
+def _memory() -> int:
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("edgeapl-decoder")
+    handle, path = tempfile.mkstemp()
+    os.unlink(path)  # noqa: PTH108
+    return handle
+
+
+def _content(handle: int) -> bytes:
+    size = os.lseek(handle, 0, os.SEEK_END)
+    os.lseek(handle, 0, os.SEEK_SET)
+    return os.read(handle, min(size, 1 << 20))
+
+
+def _of_others(text: bytes) -> bytes:
+    """Leave out the lines of decoders, and the empty lines that OpenCV ends them with."""
+    if not text or not _DECODER.search(text):
+        return text
+    lines = text.splitlines(keepends=True)
+    return b"".join(line for line in lines if line.strip() and not _DECODER.search(line))

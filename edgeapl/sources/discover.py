@@ -1,0 +1,161 @@
+"""Find the slides in a folder: which images belong to which smear."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeapl.errors import InputError, UsageError
+from edgeapl.sources.names import printable
+from edgeapl.sources.slide_list import SlideInput, read_slide_list
+
+__all__ = ["RESULTS_MARKER", "SLIDE_LIST", "FoundSlides", "SlideInput", "find_slides", "printable"]
+
+EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
+"""File names that are taken for images, in small or capital letters."""
+
+RESULTS_MARKER = "edgeapl-results.json"
+"""A folder that holds this file is one of our own result folders and is left out."""
+
+SLIDE_LIST = "slides.csv"
+"""A list of this name in the folder decides which file belongs to which slide."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSlides:
+    """All slides of one folder.
+
+    slides : in the order of their names.
+    ignored : other files seen: no image by name, hidden, or not in the slide list.
+    """
+
+    slides: tuple[SlideInput, ...]
+    ignored: int = 0
+
+
+def find_slides(
+    folder: Path, *, crops: bool = False, slide_list: Path | None = None
+) -> FoundSlides:
+    """Find the slides in a folder.
+
+    Images that lie in the folder itself are one slide, named after it; every sub-folder with
+    images, at any depth below, is one slide, named after the sub-folder. A slide list decides
+    instead: `slide_list` or `slides.csv` in the folder. A single image is a slide of one frame.
+
+    Everything with an image's name is listed, also a pipe or a folder, so that it becomes an error
+    of its own when it is read. Links are followed, each folder once per slide. Hidden files and
+    our own result folders are left out.
+
+    Parameters
+    ----------
+    folder : where to look, or one image file.
+    crops : every image is one cell; the rules are the same.
+    slide_list : CSV with the columns slide, file and, if wanted, um_per_px.
+
+    Raises InputError when the folder is missing, unreadable or without images, UsageError when it
+    is neither a folder nor an image, ConfigError when the list is wrong.
+    """
+    if not os.path.lexists(folder):
+        raise InputError("does not exist", printable(folder), "check the path")
+    if not folder.is_dir():
+        return FoundSlides((_one_image(folder, slide_list),))
+    own_list = folder / SLIDE_LIST
+    if slide_list is None and os.path.lexists(own_list):
+        slide_list = own_list
+    by_name, ignored = _by_folder(folder, must_hold_images=slide_list is None)
+    if slide_list is None:
+        slides = tuple(SlideInput(name, files) for name, files in by_name)
+        return FoundSlides(slides, ignored)
+    listed = read_slide_list(slide_list, folder)
+    there = {file for _, files in by_name for file in files}
+    named = {file for slide in listed for file in slide.files}
+    return FoundSlides(listed, ignored + len(there - named))
+
+
+def _one_image(file: Path, slide_list: Path | None) -> SlideInput:
+    name = printable(file)
+    if slide_list is not None:
+        raise UsageError("a slide list needs a folder", name, "give the folder of the images")
+    if file.suffix.lower() not in EXTENSIONS:
+        raise UsageError("neither a folder nor an image", name, "give a folder of images")
+    return SlideInput(file.stem, (file,))
+
+
+def _by_folder(
+    folder: Path, *, must_hold_images: bool
+) -> tuple[list[tuple[str, tuple[Path, ...]]], int]:
+    """Give (slide, images) for the folder and each sub-folder, and the count of other files."""
+    try:
+        entries = _entries(folder)
+    except OSError as error:
+        which = printable(folder)
+        raise InputError("folder cannot be read", which, error.strerror or "check it") from error
+    if any(entry.name == RESULTS_MARKER for entry in entries):
+        mend = "give the folder of the images"
+        raise InputError("a result folder of EdgeAPL, not images", printable(folder), mend)
+    own = [Path(entry.path) for entry in entries if _is_image(entry)]
+    found = [(_name_of(folder), tuple(own))] if own else []
+    ignored = sum(not _is_image(entry) and not _is_folder(entry) for entry in entries)
+    for entry in entries:
+        if _is_folder(entry) and not _is_image(entry) and not entry.name.startswith("."):
+            below = list(_below(Path(entry.path), set()))
+            images = tuple(file for file in below if file is not None)
+            ignored += len(below) - len(images)
+            if images:
+                found.append((entry.name, images))
+    if must_hold_images and not found:
+        mend = "give a folder with PNG, JPEG, TIFF or BMP files"
+        raise InputError("no images in folder", printable(folder), mend)
+    if len({name for name, _ in found}) != len(found):
+        mend = "rename one of them or give a slide list"
+        raise InputError("folder and sub-folder have the same name", printable(found[0][0]), mend)
+    return found, ignored
+
+
+def _below(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path | None]:
+    """Give every image at any depth, and None for every other file.
+
+    A folder that can not be looked into is given as if it were an image: reading it then gives
+    the error, and it is not passed over.
+    """
+    try:
+        status = folder.stat()
+        entries = _entries(folder)
+    except OSError:
+        yield folder
+        return
+    place = (status.st_dev, status.st_ino)
+    if place in seen or any(entry.name == RESULTS_MARKER for entry in entries):
+        return  # a link that leads back, or our own results
+    seen.add(place)
+    for entry in entries:
+        if _is_image(entry):
+            yield Path(entry.path)
+        elif not _is_folder(entry):
+            yield None
+        elif not entry.name.startswith("."):
+            yield from _below(Path(entry.path), seen)
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return sorted(entries, key=lambda entry: os.fsencode(entry.name))
+
+
+def _is_image(entry: os.DirEntry[str]) -> bool:
+    name = entry.name
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS  # noqa: PTH122
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False  # a ring of links
+
+
+def _name_of(folder: Path) -> str:
+    """Give a folder's own name, also for ``.`` and ``..``."""
+    return folder.resolve().name or "slide"

@@ -1,0 +1,100 @@
+"""Check a JPEG: every segment, to the end mark of the picture."""
+
+from __future__ import annotations
+
+import re
+import struct
+
+from edgeapl.errors import InputError
+from edgeapl.sources.formats.header import (
+    ImageHeader,
+    cut_off,
+    damaged,
+    grey,
+    too_deep,
+    unsupported,
+)
+from edgeapl.sources.formats.tags import exif_orientation
+
+SIGNATURE = b"\xff\xd8\xff"
+
+_EOI = 0xD9
+_SOS = 0xDA
+_APP1 = 0xE1
+_READ = {0xC0, 0xC1, 0xC2}  # baseline, extended and progressive Huffman
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+# Inside the picture FF is followed by 00 (a byte FF), a restart mark, or FF (fill).
+_MARK = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])", re.DOTALL)
+_COLOURS = 3
+
+
+def read_header(data: bytes, name: str) -> ImageHeader:
+    """Check a JPEG file and give its header; raises InputError."""
+    frame: tuple[int, int] | None = None
+    orientation = 1
+    scans = 0
+    at = 2
+    while True:
+        mark, at = _next_mark(data, at, name)
+        if mark == _EOI:
+            break
+        body, at = _segment(data, at, name)
+        if mark in _FRAMES:
+            if frame is not None:
+                raise damaged(name, "two JPEG frames")
+            frame = _frame(mark, body, name)
+        elif mark == _APP1 and body.startswith(b"Exif\0\0"):
+            orientation = exif_orientation(body[6:])
+        elif mark == _SOS:
+            scans += 1
+            at = _end_of_scan(data, at, name)
+    if frame is None or not scans:
+        raise damaged(name, "no pixels")
+    width, height = frame
+    return ImageHeader("JPEG", width, height, orientation=orientation)
+
+
+def _next_mark(data: bytes, at: int, name: str) -> tuple[int, int]:
+    start = at
+    while data[at : at + 1] == b"\xff":
+        at += 1
+    if at >= len(data):
+        raise cut_off(name, "JPEG end mark is missing")
+    if at == start:
+        raise damaged(name, "no JPEG mark where one must be")
+    return data[at], at + 1
+
+
+def _segment(data: bytes, at: int, name: str) -> tuple[bytes, int]:
+    if at + 2 > len(data):
+        raise cut_off(name, "JPEG ends inside its header")
+    length = struct.unpack(">H", data[at : at + 2])[0]
+    if length < 2:
+        raise damaged(name, "JPEG segment without length")
+    if at + length > len(data):
+        raise cut_off(name, "JPEG ends inside its header")
+    return data[at + 2 : at + length], at + length
+
+
+def _end_of_scan(data: bytes, at: int, name: str) -> int:
+    found = _MARK.search(data, at)
+    if found is None:
+        raise cut_off(name, "JPEG end mark is missing")
+    return found.start()
+
+
+def _frame(mark: int, body: bytes, name: str) -> tuple[int, int]:
+    if len(body) < 6:
+        raise damaged(name, "JPEG frame is too short")
+    if mark not in _READ:
+        raise unsupported(name, f"as JPEG of kind C{mark & 15:X}")
+    bits, height, width, components = struct.unpack(">BHHB", body[:6])
+    if components == 1:
+        raise grey(name)
+    if components == 4:
+        raise InputError("image has print colours (CMYK)", name, "convert it to RGB")
+    if components != _COLOURS:
+        raise damaged(name, f"{components} colour channels")
+    if bits != 8:
+        raise too_deep(name, bits)
+    return width, height

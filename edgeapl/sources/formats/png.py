@@ -1,0 +1,88 @@
+"""Check a PNG: every chunk with its checksum, to the end."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+
+from edgeapl.errors import InputError
+from edgeapl.sources.formats.header import (
+    ImageHeader,
+    cut_off,
+    damaged,
+    grey,
+    many,
+    sound_scale,
+    too_deep,
+)
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+_PALETTE = 3
+_COLOUR_TYPES = {0: "grey", 2: "RGB", _PALETTE: "palette", 4: "grey and alpha", 6: "RGB and alpha"}
+
+
+def read_header(data: bytes, name: str) -> ImageHeader:
+    """Check a PNG file and give its header; raises InputError."""
+    chunks = _chunks(data, name)
+    kind, body = next(chunks)
+    if kind != b"IHDR" or len(body) != 13:
+        raise damaged(name, "no PNG header")
+    width, height, bits, colour, _, _, _ = struct.unpack(">IIBBBBB", body)
+    if colour not in _COLOUR_TYPES:
+        raise damaged(name, f"PNG colour type {colour}")
+    seen = {b"IHDR"}
+    palette = opacity = b""
+    scale = None
+    for kind, body in chunks:
+        if kind == b"IHDR":
+            raise damaged(name, "two PNG headers")
+        if kind == b"acTL" and len(body) == 8:
+            raise many(name, struct.unpack(">I", body[:4])[0])
+        if kind == b"pHYs" and len(body) == 9 and body[8] == 1:  # pixels per metre
+            scale = _scale(*struct.unpack(">II", body[:8]))
+        if kind == b"PLTE":
+            palette = body
+        if kind == b"tRNS":
+            opacity = body
+        seen.add(kind)
+    if b"IDAT" not in seen:
+        raise damaged(name, "no pixels")
+    if bits > 8:
+        raise too_deep(name, bits)
+    if colour in (0, 4) or (colour == _PALETTE and _is_grey(palette)):
+        raise grey(name)
+    if colour == 2 and opacity:
+        raise InputError("image has a transparent colour", name, "save it without transparency")
+    return ImageHeader("PNG", width, height, alpha=colour == 6 or bool(opacity), um_per_px=scale)
+
+
+def _chunks(data: bytes, name: str) -> Iterator[tuple[bytes, bytes]]:
+    """Give (kind, body) up to the end mark; raises InputError when damaged or cut off."""
+    at = len(SIGNATURE)
+    while True:
+        head = data[at : at + 8]
+        if len(head) < 8:
+            raise cut_off(name, "PNG end mark is missing")
+        length, kind = struct.unpack(">I4s", head)
+        end = at + 8 + length
+        if end + 4 > len(data):
+            raise cut_off(name, "PNG ends inside its data")
+        body = data[at + 8 : end]
+        if zlib.crc32(body, zlib.crc32(kind)) != struct.unpack(">I", data[end : end + 4])[0]:
+            raise damaged(name, "PNG checksum is wrong")
+        if kind == b"IEND":
+            return
+        yield kind, body
+        at = end + 4
+
+
+def _is_grey(palette: bytes) -> bool:
+    return palette[0::3] == palette[1::3] == palette[2::3]
+
+
+def _scale(x_per_metre: int, y_per_metre: int) -> float | None:
+    if not x_per_metre or not y_per_metre:
+        return None
+    return sound_scale(1e6 / x_per_metre, 1e6 / y_per_metre)
