@@ -68,6 +68,13 @@ def of_scale(scales: Mapping[tuple[ScaleOrigin, float], int]) -> list[Finding]:
         value = by_origin[ScaleOrigin.MEASURED].most_common(1)[0][0]
         text = f"scale not stated; measured from the image itself: {value:.3f} µm per pixel"
         findings.append(Finding("scale_measured", text, Effect.NOTE))
+    if ScaleOrigin.ESTIMATED in by_origin:
+        value = by_origin[ScaleOrigin.ESTIMATED].most_common(1)[0][0]
+        text = (
+            f"scale not stated and no red cell to measure; {value:.3f} µm per pixel was estimated "
+            "from the nuclei, which may be a third wrong: give --um-per-px"
+        )
+        findings.append(Finding("scale_estimated", text, Effect.BARS_CLEAR))
     if ScaleOrigin.ASSUMED in by_origin:
         value = by_origin[ScaleOrigin.ASSUMED].most_common(1)[0][0]
         text = (

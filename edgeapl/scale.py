@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from statistics import median
 
-from edgeapl.stages.segment import measure_scale
+from edgeapl.stages.segment import Evidence, measure_scale
 from edgeapl.types import ScaleOrigin, UInt8
 
 ScaleFor = Callable[[UInt8], tuple[float, ScaleOrigin]]
@@ -22,7 +22,7 @@ class SlideScale:
 
     The first fields are measured one by one; every answer is the median so far, and after
     `MEASUREMENTS` of them it is held. Fields that can not be measured leave it as it is, and
-    separate red cells are believed before clustered ones.
+    separate red cells are believed before clustered ones, and those before nuclei.
 
     Parameters
     ----------
@@ -33,8 +33,7 @@ class SlideScale:
     def __init__(self, stated: float | None, assumed: float) -> None:
         self._stated = stated
         self._assumed = assumed
-        self._separate: list[float] = []
-        self._clustered: list[float] = []
+        self._measured: dict[Evidence, list[float]] = {kind: [] for kind in Evidence}
         self._tries = 0
 
     def __call__(self, pixels: UInt8) -> tuple[float, ScaleOrigin]:
@@ -43,15 +42,19 @@ class SlideScale:
             return self._stated, ScaleOrigin.STATED
         if not self.settled:
             self.measure(pixels)
-        measured = self._separate or self._clustered
-        if measured:
-            return median(measured), ScaleOrigin.MEASURED
+        for evidence in sorted(Evidence, reverse=True):
+            if self._measured[evidence]:
+                nuclei = evidence is Evidence.NUCLEI
+                origin = ScaleOrigin.ESTIMATED if nuclei else ScaleOrigin.MEASURED
+                return median(self._measured[evidence]), origin
         return self._assumed, ScaleOrigin.ASSUMED
 
     @property
     def settled(self) -> bool:
         """Whether measuring more images would change nothing."""
-        enough = len(self._separate) >= MEASUREMENTS or self._tries >= TRIES
+        enough = (
+            len(self._measured[Evidence.SEPARATE_RED_CELLS]) >= MEASUREMENTS or self._tries >= TRIES
+        )
         return self._stated is not None or enough
 
     def measure(self, pixels: UInt8) -> None:
@@ -60,5 +63,4 @@ class SlideScale:
             self._tries += 1
             estimate = measure_scale(pixels)
             if estimate is not None:
-                kind = self._separate if estimate.separate else self._clustered
-                kind.append(estimate.um_per_px)
+                self._measured[estimate.evidence].append(estimate.um_per_px)

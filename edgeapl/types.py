@@ -25,6 +25,7 @@ class ScaleOrigin(str, Enum):
 
     STATED = "stated"  # by the user, the slide list or the station file
     MEASURED = "measured"  # from the size of the red cells in the image
+    ESTIMATED = "estimated"  # from the size of the nuclei, where no red cell could be measured
     ASSUMED = "assumed"  # the bundle's own scale, because nothing better was known
 
 

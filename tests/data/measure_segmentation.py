@@ -32,12 +32,12 @@ Item = tuple[Path, Boxes]
 
 # µm per px judged once from red cells of 7.3 µm, measured by hand on five images per set.
 SCALES = {
-    "bccd": 0.075,
-    "chula_wbc": 0.1,
-    "chula_rbc_negative": 0.105,
-    "draaslan": 0.11,
-    "segpc": 0.08,
-    "segmentation_wbc": 0.11,
+    "bccd": 0.077,
+    "chula_wbc": 0.097,
+    "chula_rbc_negative": 0.186,
+    "draaslan": 0.128,
+    "segpc": 0.043,
+    "segmentation_wbc": 0.13,
 }
 ASSUMED = 0.2
 

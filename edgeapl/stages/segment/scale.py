@@ -1,15 +1,16 @@
-"""Measure µm per pixel from the red cells of the image itself."""
+"""Measure µm per pixel from the cells of the image itself."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.stages.segment.illumination import optical_density
-from edgeapl.stages.segment.nuclei import fill_holes
+from edgeapl.stages.segment.nuclei import GREEN_SHARE, NucleusLimits, fill_holes
 
 RED_CELL_UM = 7.3
 """Mean diameter of a red cell on a dried, stained smear; 7.2 to 7.5 µm in textbooks (Bain 2015)."""
@@ -36,23 +37,38 @@ PALLOR = 0.6
 """A hole is a red cell's pallor while its radius stays below this share of the disc's."""
 
 
+NUCLEUS_UM = 8.0
+"""Mean diameter of a nucleus: lymphocyte 7, granulocytes and monocytes 8 to 10, blasts 10 to 12
+µm (Bain 2015). A third wrong at worst, so it only serves where no red cell can be measured."""
+
+WIDEST_RATIO = 2.0
+"""A red cell is at most this much larger or smaller than a nucleus."""
+
+
+class Evidence(IntEnum):
+    """What a scale was measured on; the higher, the better."""
+
+    NUCLEI = 0
+    CLUSTERED_RED_CELLS = 1
+    SEPARATE_RED_CELLS = 2
+
+
 @dataclass(frozen=True, slots=True)
 class ScaleEstimate:
     """A measured scale.
 
     um_per_px : µm per px.
-    red_cells : how many agreed on it.
-    separate : they lay apart from each other; otherwise they were told from clusters, which is
-        less exact.
+    objects : how many agreed on it.
+    evidence : what they were.
     """
 
     um_per_px: float
-    red_cells: int
-    separate: bool
+    objects: int
+    evidence: Evidence
 
 
 def measure_scale(pixels: NDArray[np.uint8]) -> ScaleEstimate | None:
-    """Measure the scale of one image, or give None when too few red cells can be told.
+    """Measure the scale of one image, or give None when nothing in it can be told.
 
     Parameters
     ----------
@@ -63,14 +79,45 @@ def measure_scale(pixels: NDArray[np.uint8]) -> ScaleEstimate | None:
     if shrink < 1:
         size = (round(pixels.shape[1] * shrink), round(pixels.shape[0] * shrink))
         small = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
-    mask = _fill_pallor(_red_cell_mask(small))
-    for separate, diameters in ((True, separate_cells(mask)), (False, clustered_cells(mask))):
+    found = _measure(small)
+    if found is None:
+        return None
+    um_per_px, objects, evidence = found
+    return ScaleEstimate(um_per_px * shrink, objects, evidence)
+
+
+def _measure(pixels: NDArray[np.uint8]) -> tuple[float, int, Evidence] | None:
+    stained, nucleus = _masks(pixels)
+    nuclei = _nucleus_diameters(nucleus)
+    nucleus_px = _weighted_median(nuclei, nuclei**2) if len(nuclei) else None
+    mask = _fill_pallor(stained)
+    for evidence, diameters in (
+        (Evidence.SEPARATE_RED_CELLS, separate_cells(mask)),
+        (Evidence.CLUSTERED_RED_CELLS, CLUSTER_FACTOR * discs(mask)),
+    ):
         agreeing = _main_size(diameters)
-        covered = np.pi / 4 * float((agreeing**2).sum())
-        if len(agreeing) >= FEWEST and (separate or covered >= COVERED * mask.sum()):
-            um_per_px = RED_CELL_UM / float(np.median(agreeing)) * shrink
-            return ScaleEstimate(um_per_px, len(agreeing), separate)
-    return None
+        middle = float(np.median(agreeing)) if len(agreeing) else 0.0
+        believed = len(agreeing) >= FEWEST and (
+            evidence is Evidence.SEPARATE_RED_CELLS
+            or _plausible(agreeing, middle, mask, nucleus_px)
+        )
+        if believed:
+            return RED_CELL_UM / middle, len(agreeing), evidence
+    if nucleus_px is None:
+        return None
+    return NUCLEUS_UM / nucleus_px, len(nuclei), Evidence.NUCLEI
+
+
+def _plausible(
+    diameters: NDArray[np.float64],
+    middle: float,
+    mask: NDArray[np.uint8],
+    nucleus_px: float | None,
+) -> bool:
+    """Whether discs in clusters explain what is seen and fit to the nuclei beside them."""
+    covered = np.pi / 4 * float((diameters**2).sum())
+    fits = nucleus_px is None or 1 / WIDEST_RATIO < middle / nucleus_px < WIDEST_RATIO
+    return fits and covered >= COVERED * float(mask.sum())
 
 
 def separate_cells(mask: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -88,8 +135,8 @@ def separate_cells(mask: NDArray[np.uint8]) -> NDArray[np.float64]:
     return np.array(diameters, dtype=np.float64)
 
 
-def clustered_cells(stained: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Diameters, px, of the discs that clusters are made of.
+def discs(stained: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Diameters, px, of the discs that an area is made of.
 
     Every maximum of the distance map is the centre of a disc, and all those on one smear are about
     equally large. Cells cover each other's edges, so the discs are smaller than the cells.
@@ -111,17 +158,20 @@ def clustered_cells(stained: NDArray[np.uint8]) -> NDArray[np.float64]:
     )
     inner[labels[rows[cut], columns[cut]]] = False
     inner[0] = False
-    return np.asarray(2 * CLUSTER_FACTOR * radii[inner], dtype=np.float64)
+    return np.asarray(2 * radii[inner], dtype=np.float64)
 
 
-def _red_cell_mask(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Stained but no nucleus: green absorbed, red let through."""
+def _masks(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Stained but no nucleus (green absorbed, red let through); and nuclei."""
     density = cv2.GaussianBlur(optical_density(pixels), (0, 0), 1.0)
     red, green, blue = density[..., 0], density[..., 1], density[..., 2]
     visible = (np.clip(green, 0, 0.6) * 400).astype(np.uint8)
     level, _ = cv2.threshold(visible, 0, 255, cv2.THRESH_OTSU)
-    nucleus = np.minimum(red, green) + 0.5 * green - np.maximum(blue, 0) > 0.15
-    return np.asarray((visible > max(0.6 * level, 10)) & ~nucleus, dtype=np.uint8)
+    nucleus = np.minimum(red, green) + GREEN_SHARE * green - np.maximum(blue, 0)
+    dark = nucleus > NucleusLimits().faintest
+    stained = (visible > max(0.6 * level, 10)) & ~dark
+    strong = nucleus > max(0.4 * float(np.quantile(nucleus, 0.995)), NucleusLimits().faintest)
+    return stained.astype(np.uint8), strong.astype(np.uint8)
 
 
 def _fill_pallor(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -138,6 +188,27 @@ def _fill_pallor(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     pallor[0] = False
     result[pallor[labels]] = 1
     return result
+
+
+def _nucleus_diameters(mask: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Diameters, px: the mean of two discs, one as large as the piece, one that fits into it.
+
+    The first is too large where nuclei touch, the second too small where one is lobed.
+    """
+    closed = fill_holes(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(closed)
+    distance = cv2.distanceTransform(np.pad(closed, 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    fitting = np.zeros(count)
+    np.maximum.at(fitting, labels.ravel(), 2 * distance.ravel())
+    filling = np.sqrt(4 / np.pi * stats[:, cv2.CC_STAT_AREA])
+    diameters = np.sqrt(fitting * filling)[1:]
+    return np.asarray(diameters[diameters >= SMALLEST_PX], dtype=np.float64)
+
+
+def _weighted_median(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+    order = np.argsort(values)
+    sums = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(sums, sums[-1] / 2)])
 
 
 def _main_size(diameters: NDArray[np.float64]) -> NDArray[np.float64]:
