@@ -13,6 +13,7 @@ from edgeapl.types import (
     CellStatus,
     Detections,
     ExaminedFrame,
+    Float32,
     Frame,
     Reason,
     ScaleOrigin,
@@ -22,6 +23,11 @@ from edgeapl.types import (
 
 ROLES = {"promyelocyte": 0.5, "myeloblast": 0.5, "auer_rod": 0.5}
 UM_PER_PX = 0.12
+
+
+def floats(*values: Any) -> Float32:
+    """Give a float32 array."""
+    return np.array(values, dtype=np.float32)
 
 
 def context(**changes: Any) -> ReportContext:

@@ -24,12 +24,14 @@ REJECTED_PX = 240
 class CellPicture:
     """One cell on the page.
 
-    cell : its number within the slide. frame : number of its frame. scores : role to probability,
-    empty for a cell without scores. suspicion : 0 to 1, or None. jpeg : the picture.
+    cell : its number within the slide. frame, source : number and name of its frame.
+    scores : role to probability, empty for a cell without scores. suspicion : 0 to 1, or None.
+    jpeg : the picture.
     """
 
     cell: int
     frame: int
+    source: str
     kind: CellKind
     status: CellStatus
     scores: Mapping[str, float]
@@ -75,12 +77,14 @@ class Gallery:
     rejected: list[RejectedFrame] = field(default_factory=list)
     frames_used: int = 0
     frames_rejected: int = 0
+    suspicious: int = 0
     cells: dict[CellStatus, int] = field(default_factory=lambda: dict.fromkeys(CellStatus, 0))
     _best: list[tuple[float, int, CellPicture]] = field(default_factory=list)
     _frames: list[tuple[int, float, int, FramePicture]] = field(default_factory=list)
 
     def add_cells(self, examined: ExaminedFrame, kinds: Sequence[CellKind]) -> None:
         """Look at the cells of one frame."""
+        self.suspicious += sum(kind.suspicious for kind in kinds)
         for row, status in enumerate(examined.status):
             self.cells[status] += 1
             if status is not CellStatus.SCORED:
@@ -101,6 +105,7 @@ class Gallery:
         return CellPicture(
             cell=int(examined.ids[row]),
             frame=examined.frame.index,
+            source=examined.frame.source,
             kind=kind,
             status=examined.status[row],
             scores={role: float(values[row]) for role, values in examined.roles.items()}

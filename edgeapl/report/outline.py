@@ -14,7 +14,7 @@ Ring = NDArray[np.float64]
 The origin is the corner of the first pixel, so that its centre is at 0.5, 0.5.
 """
 
-SIMPLIFIED_PX = 0.5
+SIMPLIFIED_PX = 0.7
 """Largest distance between the traced and the simplified outline, px."""
 
 

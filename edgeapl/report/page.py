@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from importlib.resources import files
 from pathlib import PurePath
 from typing import Any
@@ -25,6 +24,8 @@ from edgeapl.types import CellStatus
 
 MOST_PICTURE_BYTES = 7_000_000
 """All pictures of a page together; as text they grow by a third, so a page stays below 10 MB."""
+
+NO_BREAK = "\N{NO-BREAK SPACE}"
 
 HEADLINES = {
     "FLAG": "APL suspected",
@@ -57,6 +58,11 @@ class Shown:
     evidence_missing: tuple[int, ...]
     cells: tuple[CellPicture, ...]
     frames: tuple[FramePicture, ...]
+
+    @property
+    def frame_numbers(self) -> frozenset[int]:
+        """Numbers of the frames that cells can be linked to."""
+        return frozenset(frame.number for frame in self.frames)
 
 
 def render_page(
@@ -105,11 +111,10 @@ def render_page(
         tally=tally_in_words(record["tally"]),
         probability=_bar(record["probability"], record["interval"]),
         counts=[(count, _bar(count["share"], count["interval"])) for count in record["counts"]],
-        confidence=f"{100 * context.confidence:g} %",
+        confidence=f"{100 * context.confidence:g}{NO_BREAK}%",
         window_um=f"{CELL_WINDOW_UM:g}",
         research_use_only=RESEARCH_USE_ONLY,
         unaccounted=_unaccounted(record["tally"], gallery),
-        is_scored=partial(lambda wanted, cell: cell.status is wanted, CellStatus.SCORED),
     )
 
 
@@ -136,15 +141,15 @@ def percent(share: float) -> str:
     """Write a share for people, never rounding to none or all what is not."""
     value = 100 * share
     if 0 < value < 0.1:
-        return "below 0.1 %"
+        return f"below 0.1{NO_BREAK}%"
     if 99.9 < value < 100:
-        return "above 99.9 %"
-    return f"{value:.1f} %" if 0 < value < 100 else f"{value:.0f} %"
+        return f"above 99.9{NO_BREAK}%"
+    return f"{value:.1f}{NO_BREAK}%" if 0 < value < 100 else f"{value:.0f}{NO_BREAK}%"
 
 
 def plural(count: int, one: str, many: str = "") -> str:
     """Write a count with its noun."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}".replace(",", "\u202f")
+    return f"{count:,} {one if count == 1 else many or one + 's'}".replace(",", NO_BREAK)
 
 
 def tally_in_words(tally: Mapping[str, int]) -> str:

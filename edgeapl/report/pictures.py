@@ -118,13 +118,13 @@ def _dashes(ring: Ring, dash: float = 6.0) -> list[np.ndarray]:
 
 
 def _draw_number(picture: UInt8, box: Float32, number: int) -> None:
-    """Write a cell's number above its box, or below where there is no room."""
+    """Write a cell's number above its box, or in it where the frame leaves no room."""
     text, size = str(number), 0.55
     (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 2)
     x = int(np.clip((box[0] + box[2] - width) / 2, 2, max(2, picture.shape[1] - width - 2)))
     y = int(box[1]) - 6
     if y < height + 4:
-        y = min(int(box[3]) + height + 8, picture.shape[0] - 4)
+        y = min(int(box[1]) + height + 8, picture.shape[0] - 4)
     cv2.rectangle(picture, (x - 3, y - height - 4), (x + width + 3, y + 4), INK, -1)
     _write(picture, text, (x, y), size, (255, 255, 255), 2)
 

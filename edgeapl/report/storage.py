@@ -62,7 +62,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             raise
 
 
-def sync(file: IO[bytes] | IO[str]) -> None:
+def sync(file: IO[bytes]) -> None:
     """Wait until the disk has all of an open file."""
     file.flush()
     os.fsync(file.fileno())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -111,30 +110,24 @@ def frame_row(slide: str, examined: ExaminedFrame) -> list[object]:
 
 
 class TableFile:
-    """A CSV file, UTF-8, that grows row by row. Raises StorageError when it can not."""
+    """A CSV file, UTF-8, that grows row by row. Raises StorageError when it can not.
+
+    It is open only while rows are written, so that an unfinished slide holds nothing open.
+    """
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         self._path = path
-        with storing(path):
-            self._file = path.open("x", encoding="utf-8", newline="")
-        self.add([columns])
+        self._write("x", [columns])
 
     def add(self, rows: Sequence[Sequence[object]]) -> None:
         """Write some rows."""
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows)
-        with storing(self._path):
-            self._file.write(text.getvalue())
+        self._write("a", rows)
+
+    def _write(self, mode: str, rows: Sequence[Sequence[object]]) -> None:
+        with storing(self._path), self._path.open(mode, encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(rows)
 
     def finish(self) -> None:
-        """Wait until the disk has all rows, and close."""
-        with storing(self._path):
-            sync(self._file)
-            self._file.close()
-
-    def abandon(self) -> None:
-        """Close without caring what becomes of the rows."""
-        try:
-            self._file.close()
-        except OSError:
-            return  # the file is about to be removed
+        """Wait until the disk has all rows."""
+        with storing(self._path), self._path.open("rb") as file:
+            sync(file)

@@ -171,8 +171,6 @@ class SlideWriter:
 
     def abandon(self) -> None:
         """Remove what was written of an unfinished slide; an older result stays."""
-        self._cells.abandon()
-        self._frames.abandon()
         with storing(self._home):
             _remove(self._home)
 
