@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.errors import EdgeAplError, EngineError
-from edgeapl.stages.judge import Effect, Finding
+from edgeapl.stages.findings import Effect, Finding
 from edgeapl.types import Frame, Reason, ScaleOrigin
 
 NAMED = 3

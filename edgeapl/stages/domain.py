@@ -1,0 +1,202 @@
+"""Tell whether a slide looks like the images the model was made for.
+
+Each frame is described by a few named numbers in groups: stain, cell size, features. A slide is
+the median of its frames. Its distance from the slides the model was made on (Mahalanobis, per
+group) is compared with the largest distance those slides keep among themselves. One published
+model fell from 0.95 to 0.47 on another laboratory's stain without noticing; this notices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeapl.stages.findings import Effect, Finding
+from edgeapl.types import Detections, Float32, Frame
+
+Float64 = NDArray[np.float64]
+
+FEWEST_CELLS = 5
+"""Below this the medians say nothing about a slide."""
+
+GROUP_WORDS = {
+    "stain": "the stain",
+    "size": "the size of the cells",
+    "features": "the look of the cells to the network",
+}
+
+DESCRIBED_SIDE_PX = 512
+"""Frames are shrunk to this for colour statistics; means do not change by it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameDescriptor:
+    """One frame in numbers.
+
+    cells : cells that were scored. values : group name to float64 vector.
+    """
+
+    cells: int
+    values: dict[str, Float64]
+
+
+def describe_frame(frame: Frame, detections: Detections, features: Float32) -> FrameDescriptor:
+    """Describe a frame.
+
+    Parameters
+    ----------
+    frame, detections : the cells' label image gives cell and background pixels.
+    features : float32 (N, D) of the scored cells.
+
+    The stain group holds the optical densities of the cells against the frame's own bright
+    background, so that the lamp does not matter; the size group log area in µm²; the features
+    group the mean feature vector.
+    """
+    step = max(1, max(frame.height, frame.width) // DESCRIBED_SIDE_PX)
+    pixels = frame.pixels[::step, ::step].astype(np.float64)
+    inside = detections.labels[::step, ::step] > 0
+    white = np.percentile(pixels.reshape(-1, 3), 95, axis=0)
+    density = -np.log10((np.minimum(pixels, white) + 1) / (white + 1))
+    cells = density[inside].mean(axis=0) if inside.any() else np.zeros(3)
+    stain = np.array([*cells, cells[0] - cells[2]])
+    sizes = np.bincount(detections.labels.ravel(), minlength=len(detections) + 1)[1:]
+    areas = np.maximum(sizes, 1) * frame.um_per_px**2
+    return FrameDescriptor(
+        cells=len(features),
+        values={
+            "stain": stain,
+            "size": np.array([float(np.median(np.log(areas))) if len(areas) else 0.0]),
+            "features": np.asarray(features.mean(axis=0), dtype=np.float64),
+        },
+    )
+
+
+def describe_slide(frames: Sequence[FrameDescriptor]) -> dict[str, Float64]:
+    """Median over the frames of a slide, each frame counted once per scored cell."""
+    names = frames[0].values
+    return {
+        name: _weighted_median(
+            np.stack([frame.values[name] for frame in frames]),
+            np.array([frame.cells for frame in frames]),
+        )
+        for name in names
+    }
+
+
+def _weighted_median(rows: Float64, weights: NDArray[np.int64]) -> Float64:
+    order = np.argsort(rows, axis=0, kind="stable")
+    sums = np.cumsum(weights[order], axis=0)
+    at = (sums >= sums[-1] / 2).argmax(axis=0)
+    return np.take_along_axis(rows, np.take_along_axis(order, at[None], axis=0), axis=0)[0]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Group:
+    """Where the model's own slides lie: mean (D,), inverse covariance (D, D), largest distance."""
+
+    mean: Float64
+    precision: Float64
+    limit: float
+
+    def distance(self, value: Float64) -> float:
+        away = value - self.mean
+        return float(np.sqrt(max(0.0, away @ self.precision @ away)))
+
+
+class DomainModel:
+    """The slides a model was made for, as a distribution per group."""
+
+    def __init__(self, groups: dict[str, _Group]) -> None:
+        self._groups = groups
+
+    @classmethod
+    def fit(
+        cls,
+        slides: Sequence[dict[str, Float64]],
+        held_back: Sequence[dict[str, Float64]],
+        *,
+        percentile: float = 99.5,
+        margin: float = 1.25,
+    ) -> DomainModel:
+        """Learn from slides, and set the limits on others.
+
+        Parameters
+        ----------
+        slides : descriptors (`describe_slide`) that means and covariances are taken from.
+        held_back : other slides; the given percentile of their distance times `margin` is the
+            limit.
+        """
+        groups = {}
+        for name in slides[0]:
+            rows = np.stack([slide[name] for slide in slides])
+            mean = rows.mean(axis=0)
+            precision = np.linalg.inv(_shrunk_covariance(rows - mean))
+            free = _Group(mean, precision, 0.0)
+            distances = [free.distance(slide[name]) for slide in held_back]
+            limit = float(np.percentile(distances, percentile)) * margin
+            groups[name] = _Group(mean, precision, limit)
+        return cls(groups)
+
+    def distances(self, slide: dict[str, Float64]) -> dict[str, tuple[float, float]]:
+        """Give (distance, limit) per group."""
+        return {n: (g.distance(slide[n]), g.limit) for n, g in self._groups.items()}
+
+    def judge(self, frames: Sequence[FrameDescriptor]) -> tuple[Finding, ...]:
+        """Say which groups are outside; a slide with too few cells can not be told."""
+        cells = sum(frame.cells for frame in frames)
+        if cells < FEWEST_CELLS:
+            text = f"{cells} cells are too few to tell whether the images suit the model"
+            return (Finding("domain_unknown", text, Effect.BARS_CLEAR),)
+        findings = []
+        for name, (distance, limit) in self.distances(describe_slide(frames)).items():
+            if not distance <= limit:
+                text = (
+                    f"{GROUP_WORDS[name]} is unlike the images this model was made for "
+                    f"(distance {distance:.1f}, limit {limit:.1f})"
+                )
+                findings.append(Finding(f"domain_{name}", text, Effect.UNTRUSTED))
+        return tuple(findings)
+
+    def save(self, file: Path | BinaryIO) -> None:
+        """Write an .npz file."""
+        arrays: dict[str, Float64] = {}
+        for name, group in self._groups.items():
+            arrays[f"{name}_mean"] = group.mean
+            arrays[f"{name}_precision"] = group.precision
+            arrays[f"{name}_limit"] = np.array(group.limit)
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+
+    @classmethod
+    def load(cls, file: Path | BinaryIO) -> DomainModel:
+        """Read what `save` wrote; nothing in the file is executed."""
+        with np.load(file, allow_pickle=False) as arrays:
+            names = [key.removesuffix("_mean") for key in arrays.files if key.endswith("_mean")]
+            return cls(
+                {
+                    name: _Group(
+                        arrays[f"{name}_mean"],
+                        arrays[f"{name}_precision"],
+                        float(arrays[f"{name}_limit"]),
+                    )
+                    for name in names
+                }
+            )
+
+
+def _shrunk_covariance(centred: Float64) -> Float64:
+    """Covariance shrunk towards a multiple of the identity (Ledoit and Wolf 2004, eq. 14)."""
+    count, size = centred.shape
+    sample = centred.T @ centred / count
+    scale = float(np.trace(sample)) / size
+    target = scale * np.eye(size)
+    away = float(((sample - target) ** 2).sum())
+    noise = sum(float(((np.outer(row, row) - sample) ** 2).sum()) for row in centred) / count**2
+    weight = 1.0 if away == 0 else min(1.0, noise / away)
+    # A floor, so that a descriptor that never varied does not make every slide foreign.
+    floor = 1e-6 * max(scale, 1e-12) + 1e-12
+    return np.asarray((1 - weight) * sample + weight * target + floor * np.eye(size))

@@ -1,0 +1,31 @@
+"""Confidence intervals of shares."""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+
+from edgeapl.types import Interval
+
+
+def wilson(positive: int, total: int, confidence: float) -> Interval:
+    """Give the Wilson score interval of a share (Wilson 1927, J. Am. Stat. Assoc. 22:209).
+
+    Parameters
+    ----------
+    positive, total : 0 <= positive <= total; with total 0 nothing is known: 0 to 1.
+    confidence : level, 0 to 1 exclusive.
+    """
+    if not 0 <= positive <= total:
+        raise ValueError(f"wilson: expected 0 <= positive <= total, got {positive} of {total}")
+    if total == 0:
+        return Interval(0.0, 1.0)
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share = positive / total
+    middle = share + z * z / (2 * total)
+    spread = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+    scale = 1 + z * z / total
+    # At the ends the interval touches 0 or 1 exactly; rounding must not leave it.
+    low = 0.0 if positive == 0 else max(0.0, (middle - spread) / scale)
+    high = 1.0 if positive == total else min(1.0, (middle + spread) / scale)
+    return Interval(low, high)
