@@ -21,6 +21,7 @@ MASKS = {
     "a ring closed by a corner": ["###.", "#..#", "####"],
     "a comb": ["#.#.#", "#.#.#", "#####"],
     "two apart": ["##...", "##..#"],
+    "one that crosses itself when simplified": ["##.###", "######", "#.....", "#.####", "###.#."],
 }
 
 
