@@ -71,11 +71,11 @@ def settle(path: Path, head: Row, journal: Path) -> None:
     finally:
         os.close(file)
     if first:
-        sync_folder(path.parent)
+        _sync_folder(path.parent)
 
 
-def sync_folder(folder: Path) -> None:
-    """Flush the names in a folder to the disk, so that a new file keeps its name."""
+def _sync_folder(folder: Path) -> None:
+    """Flush the names in a folder to the disk, so that new files keep their names."""
     if os.name != "posix":
         return
     file = os.open(folder, os.O_RDONLY)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from edgeapl.journal.chain import BEFORE_FIRST, OPENED
+from edgeapl.journal.chain import BEFORE_FIRST
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,6 @@ class Link:
     """What is compared of a row. `consistent`: its hash is that of its content and place."""
 
     sequence: int
-    kind: str
     previous: str
     hash: str
     consistent: bool
@@ -91,8 +90,6 @@ class _Book:
         before = self._before(number)
         if not link.consistent:
             yield _problem(number, "edited", "its hash is not that of its content")
-        elif number == 0 and link.kind != OPENED:
-            yield _problem(number, "edited", "it does not open the journal")
         elif before and link.previous not in before:
             yield _problem(number, "unlinked", f"it does not follow row {number - 1}")
 

@@ -133,7 +133,6 @@ class Journal:
                 schema.create_table(self._connection)
                 origin = {"id": secrets.token_hex(16), "software": f"edgeapl {__version__}"}
                 self._insert(Row.next(None, self._time(), OPENED, canonical(origin)))
-        anchor.sync_folder(self.path.parent)
         with schema.transaction(self._connection):
             self._settle()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -29,6 +30,22 @@ def test_processes_that_open_and_commit_at_once_share_one_chain(
     assert len(kept) == PROCESSES * ROWS
     for lines in said:
         assert [digest for digest in kept if digest in set(lines)] == lines
+    assert verify(path).problems == ()
+
+
+def test_opening_waits_for_another_program_that_is_making_the_journal(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite3"
+    other = connect(path, "mode=rwc", 1)
+    other.execute("CREATE TABLE soon_gone (x)")
+    other.execute("DROP TABLE soon_gone")
+    other.execute("BEGIN IMMEDIATE")
+    timer = threading.Timer(0.2, other.close)
+    timer.start()
+    try:
+        with Journal.open(path, reserve_bytes=0) as journal:
+            journal.commit(make_verdict(1))
+    finally:
+        timer.join()
     assert verify(path).problems == ()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -184,22 +185,14 @@ def test_threads_may_share_a_journal(path: Path) -> None:
 
 def test_verifying_while_others_commit_raises_no_false_alarm(path: Path) -> None:
     filled(path, 1)
-    stop = threading.Event()
-
-    def work() -> None:
-        with Journal.open(path) as journal:
-            while not stop.is_set():
-                journal.commit(make_verdict(1))
-
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=filled, args=(path, 150))
     thread.start()
-    try:
-        reports = [verify(path) for _ in range(100)]
-    finally:
-        stop.set()
-        thread.join()
-    assert [report.problems for report in reports] == [()] * 100
-    assert reports[-1].rows > reports[0].rows
+    reports = [verify(path)]
+    while thread.is_alive():
+        reports.append(verify(path))
+    thread.join()
+    assert [problem for report in reports for problem in report.problems] == []
+    assert verify(path).rows == 151
 
 
 def as_folder(path: Path) -> None:
@@ -283,6 +276,19 @@ def test_reading_makes_nothing(path: Path) -> None:
     assert not path.parent.exists()
 
 
+def test_reading_changes_nothing(path: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    with Journal.open(path, reserve_bytes=0) as journal:
+        digest = journal.commit(make_verdict(1))
+        shutil.copytree(path.parent, copy)  # as a stopped writer leaves it: the row is in the log
+    before = {file.name: file.read_bytes() for file in copy.iterdir() if file.suffix[-3:] != "shm"}
+    assert b"slide 1" not in before[path.name]
+    there = copy / path.name
+    assert verify(there).newest == find_row(there, "1").hash == read_rows(there)[0].hash == digest
+    after = {file.name: file.read_bytes() for file in copy.iterdir() if file.suffix[-3:] != "shm"}
+    assert after == before
+
+
 @pytest.mark.parametrize("key", ["7", "deadbeefdeadbeef", "dead", "", "%%%%%%%%", "-1", "²"])
 def test_a_row_that_is_not_there_is_a_usage_error(path: Path, key: str) -> None:
     filled(path, 1)
@@ -326,6 +332,13 @@ def test_a_network_share_is_refused(tmp_path: Path, place: str, kind: str) -> No
         return
     with pytest.raises(StorageError, match=rf"network share: {place} \({kind}\)"):
         refuse_network_share(Path(place), mounts)
+
+
+def test_no_journal_is_made_on_a_network_share(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgeapl.journal.place.filesystem_of", lambda *_: "nfs4")
+    with pytest.raises(StorageError, match="network share"):
+        Journal.open(path)
+    assert not path.exists()
 
 
 def test_the_default_place_follows_the_state_folder(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,8 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for number in range(1, 5):
             journal.commit(make_verdict(number))
         strange = replace(make_verdict(5), slide=STRANGE, frames=((STRANGE, "0" * 64),))
+        counts = (replace(strange.counts[0], role=STRANGE),)
+        strange = replace(strange, counts=counts, timings={STRANGE: 1.0})
         journal.commit(replace(strange, reasons=(Reason("x", STRANGE),), runtime=STRANGE))
         journal.append_event("amendment", {"text": STRANGE})
     return path

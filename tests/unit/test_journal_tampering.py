@@ -82,6 +82,10 @@ def edit_to_bytes(path: Path) -> None:
     sql(path, "UPDATE records SET payload = x'ff00' WHERE sequence = 4")
 
 
+def edit_to_broken_text(path: Path) -> None:
+    sql(path, "UPDATE records SET payload = CAST(x'ff00' AS TEXT) WHERE sequence = 4")
+
+
 def edit_newest(path: Path) -> None:
     sql(path, f"UPDATE records SET payload = '{{}}' WHERE sequence = {ROWS}")
 
@@ -213,6 +217,7 @@ CASES: list[tuple[Callable[[Path], None], set[tuple[int | None, str]]]] = [
     (edit_time, {(2, "edited")}),
     (edit_kind, {(1, "edited")}),
     (edit_to_bytes, {(4, "edited")}),
+    (edit_to_broken_text, {(4, "edited")}),
     (edit_newest, {(ROWS, "edited")}),
     (edit_origin, {(0, "edited")}),
     (edit_and_hash_that_row, {(3, "edited")}),
@@ -291,6 +296,21 @@ def test_a_database_that_is_gone_is_missed(path: Path, keep: int) -> None:
     for use in (verify, read_rows, Journal.open):
         with pytest.raises(StorageError, match="journal has lost all its rows"):
             use(path)
+    assert path.exists() == bool(keep)
+
+
+def test_a_damaged_index_is_found(path: Path) -> None:
+    digest = read_rows(path)[2].hash.encode()
+    with closing(sqlite3.connect(path)) as connection:
+        query = "SELECT rootpage FROM sqlite_master WHERE type = 'index'"
+        start = (connection.execute(query).fetchone()[0] - 1) * 4096
+    data = bytearray(path.read_bytes())
+    place = data.index(digest, start, start + 4096)
+    data[place : place + 4] = b"0000"
+    path.write_bytes(data)
+    problems = verify(path).problems
+    assert {problem.kind for problem in problems} == {"database"}
+    assert all(problem.text.startswith("database is damaged: ") for problem in problems)
 
 
 def test_the_anchor_of_another_journal_is_not_accepted(path: Path, tmp_path: Path) -> None:
