@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edgeapl.report.context import ReportContext
-from edgeapl.report.kinds import CellKind
+from edgeapl.report.kinds import CellKind, reaches
 from edgeapl.report.pictures import PAGE_FRAME_PX, cell_picture, jpeg_bytes, shrunk
 from edgeapl.types import CellStatus, ExaminedFrame, UInt8
 
@@ -25,8 +25,8 @@ class CellPicture:
     """One cell on the page.
 
     cell : its number within the slide. frame, source : number and name of its frame.
-    scores : role to probability, empty for a cell without scores. suspicion : 0 to 1, or None.
-    jpeg : the picture.
+    scores : role to probability, empty for a cell without scores. positive : the roles whose
+    threshold is reached. suspicion : 0 to 1, or None. jpeg : the picture.
     """
 
     cell: int
@@ -35,6 +35,7 @@ class CellPicture:
     kind: CellKind
     status: CellStatus
     scores: Mapping[str, float]
+    positive: frozenset[str]
     suspicion: float | None
     jpeg: bytes
 
@@ -82,6 +83,11 @@ class Gallery:
     _best: list[tuple[float, int, CellPicture]] = field(default_factory=list)
     _frames: list[tuple[int, float, int, FramePicture]] = field(default_factory=list)
 
+    @property
+    def scored(self) -> int:
+        """Cells with a score."""
+        return self.cells[CellStatus.SCORED]
+
     def add_cells(self, examined: ExaminedFrame, kinds: Sequence[CellKind]) -> None:
         """Look at the cells of one frame."""
         self.suspicious += sum(kind.suspicious for kind in kinds)
@@ -102,15 +108,20 @@ class Gallery:
     def _picture(self, examined: ExaminedFrame, row: int, kind: CellKind) -> CellPicture:
         box = examined.detections.boxes[row]
         scored = examined.status[row] is CellStatus.SCORED
+        values = examined.roles if scored else {}
+        scores = {role: float(column[row]) for role, column in values.items()}
         return CellPicture(
             cell=int(examined.ids[row]),
             frame=examined.frame.index,
             source=examined.frame.source,
             kind=kind,
             status=examined.status[row],
-            scores={role: float(values[row]) for role, values in examined.roles.items()}
-            if scored
-            else {},
+            scores=scores,
+            positive=frozenset(
+                role
+                for role, threshold in self.context.roles.items()
+                if reaches(examined.roles[role][row : row + 1], threshold)
+            ),
             suspicion=float(examined.suspicion[row]) if scored else None,
             jpeg=jpeg_bytes(cell_picture(examined.frame, box, crops=self.context.crops)),
         )

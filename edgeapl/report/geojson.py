@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from edgeapl.report.kinds import CellKind
-from edgeapl.report.names import one_line
 from edgeapl.report.outline import Ring
+from edgeapl.sources.names import printable
 from edgeapl.types import CellStatus, ExaminedFrame
 
 DECIMALS = 4
@@ -43,7 +43,7 @@ def feature_collection(
                 "name": f"cell {cell}",
                 "classification": {"name": kinds[row].name, "color": list(kinds[row].colour)},
                 "measurements": _measurements(examined, row, areas[row]),
-                "metadata": {"slide": one_line(slide), "status": examined.status[row].value},
+                "metadata": {"slide": printable(slide), "status": examined.status[row].value},
             },
         }
         for row, cell in enumerate(examined.ids.tolist())

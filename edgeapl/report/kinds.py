@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgeapl.report.context import ReportContext
-from edgeapl.types import CellStatus, ExaminedFrame
+from edgeapl.types import CellStatus, ExaminedFrame, Float32
 
 Colour = tuple[int, int, int]
 
@@ -41,6 +42,11 @@ def in_words(role: str) -> str:
     return role.replace("_", " ").replace("-", " ").replace("auer ", "Auer ")
 
 
+def reaches(values: Float32, threshold: float) -> NDArray[np.bool_]:
+    """Say which scores make a cell positive, as the reducer does: compared in float32."""
+    return np.asarray(values >= np.float32(threshold))
+
+
 def role_kinds(context: ReportContext) -> dict[str, CellKind]:
     """Give every role its name and colour, in the order of the bundle."""
     warm = cool = 0
@@ -66,8 +72,7 @@ def cell_kinds(
     best: list[tuple[bool, float, CellKind]] = [(False, -1.0, OTHER)] * len(examined.ids)
     for role, threshold in context.roles.items():
         values = examined.roles[role]
-        # Compared as arrays, as the reducer does: a Python comparison would widen float32.
-        for row in np.flatnonzero(values >= threshold).tolist():
+        for row in np.flatnonzero(reaches(values, threshold)).tolist():
             kind = kinds[role]
             claim = (kind.suspicious, float(values[row]), kind)
             if claim[:2] > best[row][:2]:

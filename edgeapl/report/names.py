@@ -1,10 +1,12 @@
-"""Names from outside made safe: as file names, as text on one line, as cells of a table."""
+"""Names from outside made safe: as file names and as cells of a table."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 import unicodedata
+
+from edgeapl.sources.names import printable
 
 LONGEST_BYTES = 100
 """Longest kept part of a name: with prefix, hash and suffix it stays below the 255 of ext4."""
@@ -47,17 +49,7 @@ def _kept(char: str) -> bool:
     return char in KEPT_SIGNS or char.isalnum()
 
 
-def one_line(text: str) -> str:
-    """Make a text safe to show: control, direction and broken characters become escapes."""
-    return "".join(
-        char.encode("unicode_escape", "surrogatepass").decode("ascii")
-        if unicodedata.category(char)[0] == "C" or char in "\u2028\u2029"
-        else char
-        for char in text
-    )
-
-
 def table_text(text: str) -> str:
     """Make a text safe for a CSV file that a spreadsheet opens: never a formula."""
     guarded = f"'{text}" if text.startswith(FORMULA_SIGNS) else text
-    return one_line(guarded)
+    return printable(guarded)

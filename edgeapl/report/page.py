@@ -18,8 +18,9 @@ from markupsafe import Markup
 from edgeapl.report.context import ReportContext
 from edgeapl.report.gallery import CellPicture, FramePicture, Gallery
 from edgeapl.report.kinds import in_words, role_kinds
-from edgeapl.report.names import one_line
 from edgeapl.report.pictures import CELL_WINDOW_UM, RESEARCH_USE_ONLY
+from edgeapl.sources.names import printable
+from edgeapl.stages.intervals import wilson
 from edgeapl.types import CellStatus
 
 MOST_PICTURE_BYTES = 7_000_000
@@ -48,6 +49,15 @@ class Bar:
     value: float
     low: float | None
     high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The share of cells that speak for APL, with its interval."""
+
+    share: float
+    interval: tuple[float, float]
+    bar: Bar
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +96,13 @@ def render_page(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(
-        line=lambda text: one_line(str(text)),
+        line=printable,
         percent=percent,
         score=lambda value: f"{value:.2f}",
         words=in_words,
         plural=plural,
         picture=_data_uri,
-        file_name=lambda source: one_line(PurePath(source).name or str(source)),
+        file_name=lambda source: printable(PurePath(source).name or str(source)),
         overlay=lambda name: "overlays/" + quote(name),
     )
     template = environment.from_string((folder / "slide.html.j2").read_text(encoding="utf-8"))
@@ -111,6 +121,7 @@ def render_page(
         tally=tally_in_words(record["tally"]),
         probability=_bar(record["probability"], record["interval"]),
         counts=[(count, _bar(count["share"], count["interval"])) for count in record["counts"]],
+        speaking=_speaking(context, gallery),
         confidence=f"{100 * context.confidence:g}{NO_BREAK}%",
         window_um=f"{CELL_WINDOW_UM:g}",
         research_use_only=RESEARCH_USE_ONLY,
@@ -119,12 +130,21 @@ def render_page(
 
 
 def choose(record: Mapping[str, Any], gallery: Gallery) -> Shown:
-    """Choose what fits on the page: the evidence, other cells by suspicion, then frames."""
+    """Choose what fits on the page: the evidence, other cells by suspicion, then frames.
+
+    For a flag that single cells raised, only suspicious ones are shown as its evidence.
+    """
     best = gallery.best_cells()
+    raised = record["verdict"] == "FLAG" and gallery.suspicious > 0
     by_number = {cell.cell: cell for cell in best}
     wanted = [int(cell) for cell in record["evidence"]]
-    evidence = tuple(by_number[cell] for cell in wanted if cell in by_number)
-    others = tuple(cell for cell in best if cell.cell not in set(wanted))
+    evidence = tuple(
+        by_number[cell]
+        for cell in wanted
+        if cell in by_number and (by_number[cell].kind.suspicious or not raised)
+    )
+    taken = {cell.cell for cell in evidence}
+    others = tuple(cell for cell in best if cell.cell not in taken)
     room = MOST_PICTURE_BYTES - sum(len(cell.jpeg) for cell in (*best, *gallery.unscored))
     room -= sum(len(frame.jpeg) for frame in gallery.rejected if frame.jpeg is not None)
     frames = []
@@ -167,6 +187,16 @@ def _bar(value: float | None, interval: Sequence[float] | None) -> Bar | None:
         return None
     low, high = (None, None) if interval is None else (100 * interval[0], 100 * interval[1])
     return Bar(100 * value, low, high)
+
+
+def _speaking(context: ReportContext, gallery: Gallery) -> Share | None:
+    """Count the cells that speak for APL; None for a model that does not judge single cells."""
+    if not context.suspicious_roles or not gallery.scored:
+        return None
+    share = gallery.suspicious / gallery.scored
+    around = wilson(gallery.suspicious, gallery.scored, context.confidence)
+    interval = (around.low, around.high)
+    return Share(share, interval, Bar(100 * share, *(100 * end for end in interval)))
 
 
 def _unaccounted(tally: Mapping[str, int], gallery: Gallery) -> dict[str, tuple[int, int]]:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from edgeapl.errors import StorageError
-from edgeapl.report.names import one_line, safe_name
+from edgeapl.report.names import safe_name
 from edgeapl.report.storage import replacing, storing
+from edgeapl.sources.names import printable
 
 VERDICT = "verdict.json"
 CELLS = "cells.csv"
@@ -35,16 +36,16 @@ def finished_record(folder: Path, slide: str) -> dict[str, Any] | None:
     if not home.exists():
         return None
     path = home / VERDICT
-    mend = f"remove {one_line(str(home))} to score the slide again"
+    mend = f"remove {printable(str(home))} to score the slide again"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise StorageError("results of a slide are damaged", one_line(str(path)), mend) from error
+        raise StorageError("results of a slide are damaged", printable(str(path)), mend) from error
     if not isinstance(record, dict) or not (home / CELLS).is_file():
-        raise StorageError("results of a slide are damaged", one_line(str(home)), mend)
+        raise StorageError("results of a slide are damaged", printable(str(home)), mend)
     if record.get("slide") != slide:
         # Only where the disk takes upper and lower case for the same.
-        which = f"{one_line(slide)} and {one_line(str(record.get('slide')))}"
+        which = f"{printable(slide)} and {printable(str(record.get('slide')))}"
         raise StorageError("two slides need one folder", which, "give one another name")
     return record
 
@@ -70,7 +71,7 @@ def assemble(folder: Path, slides: Sequence[str]) -> None:
                 elif columns != header:
                     raise StorageError(
                         "tables of two bundles do not fit together",
-                        one_line(str(home / CELLS)),
+                        printable(str(home / CELLS)),
                         "score the slides again or choose another folder with --out",
                     )
                 header = columns

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from edgeapl.errors import StorageError
-from edgeapl.report.names import one_line
+from edgeapl.sources.names import printable
 
 _MENDS = {
     errno.ENOSPC: "the disk is full: free some space and run it again",
@@ -30,7 +30,7 @@ def storing(which: Path) -> Iterator[None]:
     except OSError as error:
         path = error.filename if isinstance(error.filename, str) else which
         mend = _MENDS.get(error.errno or 0, str(error.strerror or error))
-        raise StorageError("result cannot be written", one_line(str(path)), mend) from error
+        raise StorageError("result cannot be written", printable(str(path)), mend) from error
 
 
 def write_new(path: Path, content: bytes) -> None:

@@ -14,7 +14,7 @@ from edgeapl.report.context import ReportContext
 from edgeapl.report.gallery import Gallery
 from edgeapl.report.geojson import feature_collection
 from edgeapl.report.kinds import CellKind, cell_kinds, role_kinds
-from edgeapl.report.names import one_line, safe_name
+from edgeapl.report.names import safe_name
 from edgeapl.report.outline import outlines
 from edgeapl.report.page import render_page
 from edgeapl.report.pictures import draw_overlay, png_bytes
@@ -35,6 +35,7 @@ from edgeapl.report.tables import (
     cell_rows,
     frame_row,
 )
+from edgeapl.sources.names import printable
 from edgeapl.types import ExaminedFrame
 
 __all__ = ["SlideFiles", "SlideWriter", "assemble", "finished_record"]
@@ -177,6 +178,6 @@ class SlideWriter:
 
 def _remove(folder: Path) -> None:
     if folder.is_symlink() or folder.is_file():
-        raise StorageError("result folder expected", one_line(str(folder)), "remove this file")
+        raise StorageError("result folder expected", printable(str(folder)), "remove this file")
     if folder.exists():
         shutil.rmtree(folder)

@@ -237,3 +237,23 @@ def test_a_share_is_never_rounded_to_none_or_all(share: float, words: str) -> No
 def test_a_tally_in_words_adds_up(counts: tuple[int, ...], words: str) -> None:
     names = ("seen", *(status.value for status in CellStatus))
     assert tally_in_words(dict(zip(names, counts, strict=True))) == words
+
+
+def test_only_suspicious_cells_are_said_to_have_raised_a_flag() -> None:
+    frame = examined(0, ["promyelocyte", "other", "other"])
+    page = page_of([frame], evidence=[0, 1, 2])
+    raised, others = page.split("Cells that raised the flag")[1].split("Other cells")
+    assert re.findall(r"<b>cell (\d+)</b>", raised) == ["0"]
+    assert sorted(re.findall(r"<b>cell (\d+)</b>", others)) == ["1", "2"]
+    assert "1 of 3 scored cells speaks for APL (33.3 %; 95 % interval 6.1 % to 79.2 %)" in Reader(
+        page
+    ).text.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_a_model_without_suspicious_roles_does_not_blame_single_cells() -> None:
+    frame = examined(0, ["other", "other"])
+    settings = context(suspicious_roles=())
+    gallery = gallery_of([frame], suspicious_roles=())
+    text = Reader(render_page(record([frame], evidence=[]), "a", settings, gallery, NOW)).text
+    assert "raised the flag" not in text
+    assert "speak" not in text
