@@ -33,7 +33,7 @@ def model(nodes: Sequence[Any], inputs: Any, outputs: Any, weights: Mapping[str,
     )
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     onnx.checker.check_model(made)
-    return made.SerializeToString()
+    return bytes(made.SerializeToString())
 
 
 def cell_network(weights: Weights | None = None, bias: Weights | None = None) -> bytes:
@@ -41,8 +41,8 @@ def cell_network(weights: Weights | None = None, bias: Weights | None = None) ->
 
     By default a red cell is a promyelocyte, a green one a myeloblast, a blue one has Auer rods.
     """
-    weights = np.float32(20 * np.eye(3)) if weights is None else np.float32(weights)
-    bias = np.full(3, -12, np.float32) if bias is None else np.float32(bias)
+    weights = np.asarray(20 * np.eye(3) if weights is None else weights, dtype=np.float32)
+    bias = np.asarray(np.full(3, -12) if bias is None else bias, dtype=np.float32)
     nodes = [
         helper.make_node("Cast", ["cells"], ["float"], to=TensorProto.FLOAT),
         helper.make_node("Mul", ["float", "scale"], ["scaled"]),
@@ -84,8 +84,8 @@ def head_network(weights: Sequence[float] = (12, 0, 12), bias: float = -3) -> by
         [helper.make_tensor_value_info("ratios", TensorProto.FLOAT, ["n", 3])],
         [helper.make_tensor_value_info("apl", TensorProto.FLOAT, ["n"])],
         {
-            "weights": np.float32(weights).reshape(3, 1),
-            "bias": np.float32([bias]),
+            "weights": np.asarray(weights, dtype=np.float32).reshape(3, 1),
+            "bias": np.array([bias], dtype=np.float32),
             "one": np.array([1]),
         },
     )

@@ -61,7 +61,9 @@ class Model:
 def assemble(bundle: Bundle, engines: Mapping[str, Engine]) -> Model:
     """Put the parts together around opened engines; nothing is proven yet."""
     manifest = bundle.manifest
-    domain = manifest.domain and DomainModel.load(io.BytesIO(bundle.read(manifest.domain.file)))
+    domain = None
+    if manifest.domain is not None:
+        domain = DomainModel.load(io.BytesIO(bundle.read(manifest.domain.file)))
     parts = [part for name in sorted(engines) for part in (name, engines[name].digest)]
     return Model(
         bundle=bundle,

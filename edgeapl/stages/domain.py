@@ -92,7 +92,8 @@ def _weighted_median(rows: Float64, weights: NDArray[np.int64]) -> Float64:
     order = np.argsort(rows, axis=0, kind="stable")
     sums = np.cumsum(weights[order], axis=0)
     at = (sums >= sums[-1] / 2).argmax(axis=0)
-    return np.take_along_axis(rows, np.take_along_axis(order, at[None], axis=0), axis=0)[0]
+    picked = np.take_along_axis(order, at[None], axis=0)
+    return np.asarray(np.take_along_axis(rows, picked, axis=0)[0])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,7 +106,7 @@ class _Group:
 
     def distance(self, value: Float64) -> float:
         away = value - self.mean
-        return float(np.sqrt(max(0.0, away @ self.precision @ away)))
+        return float(np.sqrt(np.maximum(away @ self.precision @ away, 0)))
 
 
 class DomainModel:
@@ -134,8 +135,8 @@ class DomainModel:
         groups = {}
         for name in slides[0]:
             rows = np.stack([slide[name] for slide in slides])
-            mean = rows.mean(axis=0)
-            precision = np.linalg.inv(_shrunk_covariance(rows - mean))
+            mean = np.asarray(rows.mean(axis=0))
+            precision = np.asarray(np.linalg.inv(_shrunk_covariance(rows - mean)), np.float64)
             free = _Group(mean, precision, 0.0)
             distances = [free.distance(slide[name]) for slide in held_back]
             limit = float(np.percentile(distances, percentile)) * margin

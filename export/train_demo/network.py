@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import nn
 
@@ -45,9 +47,7 @@ class CellNetwork(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stem = _conv(3, WIDTHS[0], 2)
-        self.trunk = nn.Sequential(
-            *[_Block(a, b) for a, b in zip(WIDTHS, WIDTHS[1:], strict=False)]
-        )
+        self.trunk = nn.Sequential(*[_Block(a, b) for a, b in itertools.pairwise(WIDTHS)])
         self.embed = nn.Sequential(nn.Linear(2 * WIDTHS[-1], FEATURES), nn.ReLU(inplace=True))
         self.heads = nn.Linear(FEATURES, len(ROLE_NAMES))
 
@@ -63,6 +63,7 @@ class CellNetwork(nn.Module):
     def forward(
         self, cells: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Give a probability (N,) per role, and features (N, 64)."""
         logits, features = self.logits(cells)
         p = torch.sigmoid(logits)
         return p[:, 0], p[:, 1], p[:, 2], features
@@ -82,4 +83,5 @@ class RatioHead(nn.Module):
         self.healthy = nn.Linear(3, 1)
 
     def forward(self, ratios: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Give both probabilities, (1,) each."""
         return torch.sigmoid(self.aml(ratios))[:, 0], torch.sigmoid(self.healthy(ratios))[:, 0]

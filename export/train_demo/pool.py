@@ -62,7 +62,7 @@ def make_pool(slides: range, frames: int, cache: Path) -> Pool:
         "size": np.stack([values["size"] for _, _, _, values in drawn]),
     }
     cache.mkdir(parents=True, exist_ok=True)
-    np.savez(file, **arrays)
+    np.savez(file, **arrays)  # type: ignore[arg-type]
     return Pool(**arrays)
 
 

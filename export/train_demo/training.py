@@ -45,7 +45,8 @@ def train_cells(pool: Pool, epochs: int, say: Say) -> CellNetwork:
             schedule.step()
             total += float(loss)
         say(f"epoch {epoch + 1} of {epochs}: loss {total / (len(crops) // BATCH):.4f}")
-    return network.eval()
+    network.eval()
+    return network
 
 
 def augment(cells: torch.Tensor) -> torch.Tensor:
@@ -125,4 +126,5 @@ def train_head(ratios: NDArray[np.float32], kinds: NDArray[np.int64]) -> RatioHe
             optimiser.step()
             with torch.no_grad():
                 layer.weight[0, [0, 2]] = layer.weight[0, [0, 2]].clamp(min=0)
-    return head.eval()
+    head.eval()
+    return head

@@ -179,7 +179,7 @@ def add_hits(counts: Counts, image: str, truth: Boxes, found: Boxes) -> None:
         centres[None] <= truth[:, None, 2:]
     ).all(axis=2)
     iou = overlap(truth, found)
-    hits = one_to_one(inside, iou)
+    hits = one_to_one(np.asarray(inside), iou)
     counts.frames += 1
     counts.annotated += len(truth)
     counts.found += len(found)
@@ -237,7 +237,9 @@ def main() -> None:
             if len(results) == 1:
                 print("| " + " | ".join(results[0]) + " |")
                 print("|" + "---|" * len(results[0]))
-            print("| " + " | ".join("-" if v is None else str(v) for v in results[-1].values()) + " |")
+            print(
+                "| " + " | ".join("-" if v is None else str(v) for v in results[-1].values()) + " |"
+            )
         if options.list:
             for line in counts.missed:
                 print("  missed", line)

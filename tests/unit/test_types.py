@@ -72,7 +72,7 @@ def test_a_value_that_breaks_its_promise_is_refused_with_what_was_expected(
 
 def test_wrong_dtypes_are_named() -> None:
     with pytest.raises(TypeError, match="expected dtype uint8, got float32"):
-        Frame(np.zeros((2, 2, 3), np.float32), 0, 0, 0.1, "a", "d")  # type: ignore[arg-type]
+        Frame(np.zeros((2, 2, 3), np.float32), 0, 0, 0.1, "a", "d")
 
 
 def test_arrays_of_values_can_not_be_written() -> None:

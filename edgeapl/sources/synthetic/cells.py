@@ -86,7 +86,8 @@ def _nucleus(
     pale = np.zeros_like(nucleus)
     for _ in range(int(random.integers(kind.nucleoli[0], kind.nucleoli[1] + 1))):
         pale += specks(nucleus, 1, (1.2 / um_per_px, 2.4 / um_per_px), random)
-    pale = cv2.GaussianBlur(np.minimum(pale, 1), (0, 0), max(0.4 / um_per_px, 0.5))
+    blur = max(0.4 / um_per_px, 0.5)
+    pale = np.asarray(cv2.GaussianBlur(np.minimum(pale, 1), (0, 0), blur), dtype=np.float32)
     amount = random.uniform(*kind.chromatin) * np.clip(grain, 0.3, 1.7) * (1 - 0.4 * pale)
     return np.asarray(amount[..., None] * stain.dyes["nucleus"], dtype=np.float32)
 

@@ -44,6 +44,6 @@ def _stamp(um_per_px: float, random: Random) -> Float32:
     middle = (side / 2, side / 2)
     body = blob(side, middle, radius, random, wobble=0.03, stretch=random.uniform(1, 1.2))
     hollow = blob(side, middle, radius * random.uniform(0.3, 0.5), random, soft=radius / 2)
-    hollow = cv2.GaussianBlur(hollow, (0, 0), max(radius / 5, 0.5))
+    hollow = np.asarray(cv2.GaussianBlur(hollow, (0, 0), max(radius / 5, 0.5)), np.float32)
     amount = random.uniform(0.8, 1.15)
     return np.asarray(amount * body * (1 - random.uniform(0.2, 0.7) * hollow), dtype=np.float32)

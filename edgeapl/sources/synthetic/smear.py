@@ -185,7 +185,8 @@ def _platelets(density: Float32, recipe: SlideRecipe, random: Random) -> None:
 def _expose(density: Float32, recipe: SlideRecipe, random: Random) -> UInt8:
     """Let light through (Beer-Lambert), blur, darken the corners, add the camera's noise."""
     light = recipe.stain.background * np.power(np.float32(10), -density)
-    light = cv2.GaussianBlur(light, (0, 0), max(recipe.blur_um / recipe.um_per_px, 0.3))
+    blur = max(recipe.blur_um / recipe.um_per_px, 0.3)
+    light = np.asarray(cv2.GaussianBlur(light, (0, 0), blur), dtype=np.float32)
     rows, columns = np.ogrid[-1 : 1 : recipe.height * 1j, -1 : 1 : recipe.width * 1j]
     fall = 1 - recipe.vignette * (rows**2 + columns**2) / 2
     light = light * fall[..., None].astype(np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -33,8 +33,8 @@ class HsvWatershed:
     nucleus, cell : limits in µm and optical density; see their classes.
     """
 
-    nucleus: NucleusLimits = NucleusLimits()
-    cell: CellLimits = CellLimits()
+    nucleus: NucleusLimits = field(default_factory=NucleusLimits)
+    cell: CellLimits = field(default_factory=CellLimits)
 
     def segment(self, frame: Frame) -> Detections:
         """Find the nucleated cells of one frame; see `edgeapl.protocols.Segmenter`."""

@@ -90,7 +90,7 @@ def _surfaces(height: int, width: int) -> tuple[Float64, Float64]:
 
 def _quantile_fit(surfaces: Float64, values: Float64, penalty: Float64) -> Float64:
     """Quantile regression by iteratively reweighted least squares (Koenker 2005, ch. 6)."""
-    weights = np.zeros(surfaces.shape[1])
+    weights: Float64 = np.zeros(surfaces.shape[1])
     weights[0] = np.quantile(values, QUANTILE)
     for _ in range(ITERATIONS):
         rest = values - surfaces @ weights
@@ -98,5 +98,5 @@ def _quantile_fit(surfaces: Float64, values: Float64, penalty: Float64) -> Float
             np.abs(rest), SMALLEST_RESIDUAL
         )
         pulled = surfaces * pull[:, None]
-        weights = np.linalg.solve(surfaces.T @ pulled + penalty, pulled.T @ values)
+        weights = np.asarray(np.linalg.solve(surfaces.T @ pulled + penalty, pulled.T @ values))
     return weights

@@ -80,10 +80,10 @@ def find_nuclei(index: Float32, um_per_px: float, limits: NucleusLimits) -> Int3
     nearby = cv2.dilate(opened * dark, disc(2 * limits.reach, um_per_px))
     nearby = cv2.GaussianBlur(nearby, (0, 0), limits.reach / 3 / um_per_px)
     mask = (dark & (opened > limits.share * nearby)).astype(np.uint8)
-    mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, disc(1.25, um_per_px))
-    mask = fill_holes(mask)
-    mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, disc(1.25, um_per_px))
-    return split_touching(mask, um_per_px, limits.neck)
+    closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, disc(1.25, um_per_px))
+    filled = fill_holes(np.asarray(closed, dtype=np.uint8))
+    smooth = cv2.morphologyEx(filled, cv2.MORPH_OPEN, disc(1.25, um_per_px))
+    return split_touching(np.asarray(smooth, dtype=np.uint8), um_per_px, limits.neck)
 
 
 def split_touching(mask: Mask, um_per_px: float, neck: float) -> Int32:
@@ -109,7 +109,7 @@ def _split_piece(piece: Mask, um_per_px: float, neck: float) -> tuple[int, Int32
     """Give the number of parts and their labels, 1 and up, for one connected piece."""
     padded = np.pad(piece, 1)
     distance = cv2.distanceTransform(padded, cv2.DIST_L2, 5) * np.float32(um_per_px)
-    distance = cv2.GaussianBlur(distance, (0, 0), 0.5 / um_per_px)
+    distance = np.asarray(cv2.GaussianBlur(distance, (0, 0), 0.5 / um_per_px), dtype=np.float32)
     lowered = _reconstruct(np.maximum(distance - neck, 0), distance)
     peaks = ((distance - lowered >= 0.98 * neck) & (padded > 0)).astype(np.uint8)
     count, markers = cv2.connectedComponents(peaks)

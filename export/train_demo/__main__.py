@@ -1,0 +1,42 @@
+"""`python -m edgeapl.export.train_demo`: make the embedded bundle, or measure it on real images."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from edgeapl.model import EMBEDDED, open_model
+
+
+def main() -> None:
+    """Read the command line and run."""
+    parser = argparse.ArgumentParser(prog="python -m edgeapl.export.train_demo")
+    commands = parser.add_subparsers(dest="command", required=True)
+    make = commands.add_parser("make", help="draw, train and write the bundle")
+    make.add_argument("--out", type=Path, required=True)
+    make.add_argument("--cache", type=Path, required=True, help="folder for the drawn cells")
+    make.add_argument("--epochs", type=int, default=12)
+    evaluate = commands.add_parser("evaluate", help="measure on real images")
+    evaluate.add_argument("--data", type=Path, required=True)
+    evaluate.add_argument("--bundle", type=Path, default=EMBEDDED)
+    options = parser.parse_args()
+    if options.command == "make":
+        from edgeapl.export.train_demo.making import make as run
+
+        run(options.out, options.cache, options.epochs, _say)
+    else:
+        from edgeapl.export.train_demo.real_images import evaluate as measure
+
+        with open_model(options.bundle) as model:
+            sys.stdout.write(json.dumps(measure(model, options.data), indent=2) + "\n")
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    main()
