@@ -14,7 +14,7 @@ MEASUREMENTS = 5
 """Fields that are measured before the scale is held: one smear is seen through one objective."""
 
 TRIES = 20
-"""Fields looked at for that, at most; measuring one takes about 50 ms."""
+"""Fields looked at for that, at most; measuring one takes 0.1 to 0.4 s."""
 
 
 class SlideScale:
@@ -22,7 +22,7 @@ class SlideScale:
 
     The first fields are measured one by one; every answer is the median so far, and after
     `MEASUREMENTS` of them it is held. Fields that can not be measured leave it as it is, and
-    separate red cells are believed before clustered ones, and those before nuclei.
+    red cells are believed before nuclei.
 
     Parameters
     ----------
@@ -52,9 +52,7 @@ class SlideScale:
     @property
     def settled(self) -> bool:
         """Whether measuring more images would change nothing."""
-        enough = (
-            len(self._measured[Evidence.SEPARATE_RED_CELLS]) >= MEASUREMENTS or self._tries >= TRIES
-        )
+        enough = len(self._measured[Evidence.RED_CELLS]) >= MEASUREMENTS or self._tries >= TRIES
         return self._stated is not None or enough
 
     def measure(self, pixels: UInt8) -> None:
