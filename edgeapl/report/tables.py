@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from edgeapl.report.names import table_text
+from edgeapl.report.outline import pixel_counts
 from edgeapl.report.storage import storing, sync
 from edgeapl.types import CellStatus, Detections, ExaminedFrame
 
@@ -55,7 +56,7 @@ def cell_columns(roles: Sequence[str]) -> tuple[str, ...]:
 
 def cell_areas(detections: Detections) -> list[float]:
     """Give the area of every cell, µm²; a cell without a pixel of its own has that of its box."""
-    pixels = np.bincount(detections.labels.ravel(), minlength=len(detections) + 1)[1:]
+    pixels = pixel_counts(detections)
     sides = detections.boxes[:, 2:] - detections.boxes[:, :2]
     found = np.where(pixels > 0, pixels, sides.prod(axis=1))
     return [float(area) for area in found * detections.frame.um_per_px**2]

@@ -106,3 +106,12 @@ def test_every_cell_of_a_frame_has_an_outline_where_it_lies() -> None:
     assert spans[0] == pytest.approx((30, 10, 50, 20), abs=0.3)
     assert spans[1] == (5, 25, 15, 35)  # no pixel of its own: the box
     assert spans[2] == pytest.approx((2, 2, 6, 4), abs=0.3)
+
+
+def test_a_cell_that_reaches_beyond_its_box_is_traced_whole() -> None:
+    labels = np.zeros((40, 60), np.uint16)
+    labels[10:20, 10:50] = 1
+    frame = Frame(np.full((40, 60, 3), 200, np.uint8), 0, 0, 0.1, "f.png", "d")
+    boxes = np.array([[30, 10, 50, 20]], np.float32)
+    ((ring,),) = outlines(Detections(frame, boxes, labels, np.ones(1, np.float32)))
+    assert float(ring[:, 0].min()) == pytest.approx(10, abs=0.3)
