@@ -193,12 +193,15 @@ class SlideExamination:
                 result = classify(self._model.bundle.manifest, self._model.engines, ids, crops)
         except EngineError as error:
             self._errors.append(error)
+            self._tally += Tally(len(ids), failed=len(ids))
             for work, low, high in slices:
                 work.failed.update(range(work.first_id + low, work.first_id + high))
                 work.answered += high - low
             return
         with timed(self._timings, "reduce"):
             self._state = self._model.reducer.add(self._state, result.scores)
+        # Counted here, not when the frame leaves: a batch may reach into the next frame.
+        self._tally += Tally(len(ids), scored=len(result.scores), failed=len(result.failed))
         failed = set(result.failed.tolist())
         for work, low, high in slices:
             first, last = work.first_id + low, work.first_id + high
@@ -217,7 +220,6 @@ class SlideExamination:
             self._used.append((frame.source, frame.digest))
         self._scales[frame.scale, frame.um_per_px] += 1
         scored = sum(len(scores) for scores in work.scores)
-        self._tally += Tally(work.count, scored=scored, failed=len(work.failed))
         examined = self._examined(work)
         if self._model.domain is not None and scored:
             with timed(self._timings, "domain"):

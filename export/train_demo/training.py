@@ -43,7 +43,7 @@ def train_cells(pool: Pool, epochs: int, say: Say) -> CellNetwork:
             loss.backward()
             optimiser.step()
             schedule.step()
-            total += float(loss)
+            total += float(loss.detach())
         say(f"epoch {epoch + 1} of {epochs}: loss {total / (len(crops) // BATCH):.4f}")
     network.eval()
     return network
