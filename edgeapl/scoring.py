@@ -12,7 +12,7 @@ from typing import Any
 from edgeapl import __version__
 from edgeapl.bundle.digest import sha256_file, sha256_of_parts
 from edgeapl.errors import EdgeAplError, InputError, StorageError, UsageError
-from edgeapl.journal import Journal, verdict_to_json
+from edgeapl.journal import Journal, find_row, verdict_to_json
 from edgeapl.model import Model
 from edgeapl.pipeline import Observer, Progress, SlideOptions, SlideOutcome, examine_slide
 from edgeapl.report.context import ReportContext, report_context
@@ -103,13 +103,12 @@ def score_folder(
     for slide in slides:
         key = slide_key(request, model, slide)
         record = finished_record(request.out, slide.name)
-        resumed = record is not None and record.get("slide_key") == key
-        resumed = resumed and journal.has(str((record or {}).get("journal_record")))
+        resumed = record is not None and _still_holds(record, key, journal)
         if record is None or not resumed:
             record = _score_slide(request, model, journal, slide, key, context, listener)
         records.append(record)
         listener.on_slide(record, resumed)
-        assemble(request.out, [str(record["slide"]) for record in records])
+    assemble(request.out, [str(record["slide"]) for record in records])
     errors = [error for record in records for error in record["errors"]]
     code = max((int(error["exit_code"]) for error in errors), default=0)
     return ScoreResult(tuple(records), tuple(errors), code)
@@ -128,6 +127,15 @@ def slide_key(request: ScoreRequest, model: Model, slide: SlideInput) -> str:
     for file in slide.files:
         parts += [str(file), _content_digest(file)]
     return sha256_of_parts(parts)
+
+
+def _still_holds(record: Mapping[str, Any], key: str, journal: Journal) -> bool:
+    """Whether a finished record is of the same images and settings and as the journal has it."""
+    journal_record = str(record.get("journal_record"))
+    if record.get("slide_key") != key or not journal.has(journal_record):
+        return False
+    committed = json.loads(find_row(journal.path, journal_record).payload)
+    return all(record.get(name) == value for name, value in committed.items())
 
 
 def _content_digest(file: Path) -> str:

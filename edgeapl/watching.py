@@ -13,7 +13,7 @@ from edgeapl.model import Model
 from edgeapl.pipeline import Observer, Progress, SlideOptions, examine_slide
 from edgeapl.protocols import FrameSource
 from edgeapl.report.context import report_context
-from edgeapl.report.writer import SlideWriter, assemble
+from edgeapl.report.writer import SlideWriter
 from edgeapl.scoring import error_to_json
 
 
@@ -68,6 +68,5 @@ def watch_slide(
     except BaseException:
         writer.abandon()
         raise
-    assemble(out, [slide])
     code = max((error.exit_code for error in outcome.errors), default=0)
     return Closed(record, files.report, code)

@@ -71,9 +71,12 @@ def self_test(model: Model) -> None:
     Raises EngineError that names the first answer which differs by more than the tolerance.
     """
     golden = model.bundle.manifest.golden
-    expected = np.load(io.BytesIO(model.bundle.read(golden.expected)), allow_pickle=False)
+    expected = _expected(model.bundle.read(golden.expected), golden.expected)
     frame = golden_frame(model.bundle.read(golden.frame), golden)
     answers = golden_answers(model, frame)
+    missing = {"centres", "head", *answers.roles} - set(expected)
+    if missing:
+        raise BundleError("golden answers are incomplete", golden.expected, ", ".join(missing))
     order = _match(expected["centres"], answers.centres, CENTRE_TOLERANCE_UM / golden.um_per_px)
     if order is None:
         raise EngineError(
@@ -92,6 +95,14 @@ def self_test(model: Model) -> None:
                 f"{model.bundle.manifest.name} {name}",
                 f"differs from its golden answer by {worst:.3g}, allowed {golden.tolerance:g}",
             )
+
+
+def _expected(npz: bytes, name: str) -> dict[str, Float32]:
+    try:
+        with np.load(io.BytesIO(npz), allow_pickle=False) as arrays:
+            return {key: np.asarray(arrays[key], dtype=np.float32) for key in arrays.files}
+    except (ValueError, OSError, EOFError) as error:
+        raise BundleError("golden answers cannot be read", name, "export it again") from error
 
 
 def _match(wanted: Float32, have: Float32, limit_px: float) -> NDArray[np.int64] | None:

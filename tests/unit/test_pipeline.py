@@ -1,0 +1,189 @@
+"""One slide from frames to a verdict: every cell counted, nothing lost without a word."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeapl.engines.ort import OrtEngine
+from edgeapl.errors import CameraError, EndOfSource, EngineError, InputError, SourceStalled
+from edgeapl.model import Model, open_model
+from edgeapl.pipeline import Observer, Progress, SlideOptions, SlideOutcome, examine_slide
+from edgeapl.types import CellStatus, Decision, ExaminedFrame, Frame, UInt8
+from tests.small_bundle import cell_network, drawn_field, small_bundle
+
+FIELDS = [
+    ((60, 60), (150, 130)),
+    ((50, 140), (140, 50)),
+    ((100, 100),),
+    ((60, 150), (150, 150), (100, 50)),
+    (),
+]
+
+
+class Script:
+    """A source that gives frames and raises errors as told."""
+
+    name = "script"
+
+    def __init__(self, steps: Sequence[UInt8 | Exception], *, live: bool = False) -> None:
+        self.live = live
+        self._steps = list(steps)
+        self.read_count = 0
+
+    def read(self, timeout_s: float) -> Frame:
+        if not self._steps:
+            raise EndOfSource
+        step = self._steps.pop(0)
+        if isinstance(step, Exception):
+            raise step
+        index = self.read_count
+        self.read_count += 1
+        digest = f"{index:064d}"
+        return Frame(step.copy(), index, index, 0.2, f"{index}.png", digest)
+
+    def close(self) -> None:
+        self._steps.clear()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
+    folder = tmp_path_factory.mktemp("bundle") / "b"
+    small_bundle(folder)
+    with open_model(folder) as opened:
+        yield opened
+
+
+def run(
+    model: Model,
+    steps: Sequence[UInt8 | Exception],
+    *,
+    batch_size: int = 4,
+    live: bool = False,
+    stop: threading.Event | None = None,
+    max_frames: int | None = None,
+) -> tuple[SlideOutcome, list[ExaminedFrame], list[Progress]]:
+    frames: list[ExaminedFrame] = []
+    states: list[Progress] = []
+    options = SlideOptions(batch_size=batch_size, max_frames=max_frames)
+    source = Script(steps, live=live)
+    outcome = examine_slide(
+        model, "s", source, options, Observer(frames.append, states.append), stop
+    )
+    return outcome, frames, states
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 100])
+@pytest.mark.parametrize("live", [False, True])
+def test_cells_are_conserved_and_the_batch_size_changes_nothing(
+    model: Model, batch_size: int, live: bool
+) -> None:
+    fields = [drawn_field(cells) for cells in FIELDS]
+    outcome, frames, states = run(model, fields, batch_size=batch_size, live=live)
+    reference, _, _ = run(model, fields, batch_size=7)
+    found = sum(len(frame.detections) for frame in frames)
+    assert found >= 7
+    assert outcome.verdict.tally.seen == outcome.verdict.tally.scored == found
+    ids = np.concatenate([frame.ids for frame in frames])
+    assert ids.tolist() == list(range(found))
+    assert [frame.frame.index for frame in frames] == list(range(len(FIELDS)))
+    assert len(states) == len(FIELDS)
+    assert replace(outcome.verdict, timings={}) == replace(reference.verdict, timings={})
+
+
+def test_a_frame_that_can_not_be_read_is_an_error_and_the_others_are_kept(model: Model) -> None:
+    bad = InputError("image is cut off", "b.jpg", "take it again")
+    outcome, frames, _ = run(model, [drawn_field(FIELDS[0]), bad, drawn_field(FIELDS[1])])
+    assert outcome.errors == (bad,)
+    assert len(frames) == 2
+    codes = [reason.code for reason in outcome.verdict.reasons]
+    assert "input_failed" in codes
+    assert outcome.verdict.decision is not Decision.CLEAR
+
+
+def test_a_camera_that_fails_ends_the_slide_with_what_was_seen(model: Model) -> None:
+    lost = CameraError("camera is gone", "0", "plug it in")
+    outcome, frames, _ = run(
+        model, [drawn_field(FIELDS[0]), lost, drawn_field(FIELDS[1])], live=True
+    )
+    assert len(frames) == 1
+    assert outcome.errors == (lost,)
+    assert outcome.verdict.decision is not Decision.CLEAR
+
+
+def test_a_silent_source_is_waited_for(model: Model) -> None:
+    stalled = SourceStalled("no frame", "0", "wait")
+    outcome, frames, _ = run(model, [stalled, drawn_field(FIELDS[0]), stalled], live=True)
+    assert len(frames) == 1
+    assert not outcome.errors
+
+
+def test_a_bug_in_the_reading_thread_is_raised_not_swallowed(model: Model) -> None:
+    with pytest.raises(ZeroDivisionError):
+        run(model, [drawn_field(FIELDS[0]), ZeroDivisionError()])
+
+
+def test_a_slide_without_a_usable_frame_is_reviewed(model: Model) -> None:
+    outcome, frames, _ = run(model, [np.zeros((200, 200, 3), np.uint8)])
+    assert frames[0].rejected
+    assert outcome.verdict.decision is Decision.REVIEW
+    nothing, _, _ = run(model, [])
+    assert nothing.verdict.decision is Decision.REVIEW
+    assert nothing.verdict.probability is None
+
+
+def test_a_stop_finishes_what_was_read(model: Model) -> None:
+    stop = threading.Event()
+    stop.set()
+    outcome, frames, _ = run(model, [drawn_field(FIELDS[0])] * 5, stop=stop)
+    assert not frames
+    assert outcome.verdict.decision is Decision.REVIEW
+    few, frames, _ = run(model, [drawn_field(cells) for cells in FIELDS], max_frames=2)
+    assert len(frames) == 2
+    assert few.verdict.tally.scored == few.verdict.tally.seen
+
+
+class BrokenEngine:
+    """Answers like another engine, until a given run fails."""
+
+    def __init__(self, inner: object, fail_at: int) -> None:
+        self._inner = inner
+        self._left = fail_at
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._inner, name)
+
+    def run(self, inputs: object) -> object:
+        self._left -= 1
+        if self._left == 0:
+            raise EngineError("network failed while running", "cells", "test")
+        return self._inner.run(inputs)  # type: ignore[attr-defined]
+
+
+def test_a_run_that_fails_costs_its_cells_and_is_told(model: Model) -> None:
+    engines = {**model.engines, "cells": BrokenEngine(model.engines["cells"], 2)}
+    broken = replace(model, engines=engines)
+    outcome, frames, _ = run(broken, [drawn_field(cells) for cells in FIELDS], batch_size=2)
+    tally = outcome.verdict.tally
+    assert tally.failed == 2
+    assert tally.seen == tally.scored + 2
+    failed = [s for frame in frames for s in frame.status if s is CellStatus.FAILED]
+    assert len(failed) == 2
+    assert outcome.verdict.decision is not Decision.CLEAR
+    assert "engine_failed" in [reason.code for reason in outcome.verdict.reasons]
+
+
+def test_cells_without_a_number_are_failed_never_negative(tmp_path: Path) -> None:
+    small_bundle(tmp_path / "b")
+    nan = cell_network(weights=np.full((3, 3), np.nan))
+    with open_model(tmp_path / "b") as model:
+        blind = replace(model, engines={**model.engines, "cells": OrtEngine("cells", nan)})
+        outcome, frames, _ = run(blind, [drawn_field(FIELDS[0])])
+    assert outcome.verdict.decision is Decision.REVIEW
+    assert outcome.verdict.tally.failed == outcome.verdict.tally.seen > 0
+    assert np.isnan(frames[0].suspicion).all()
