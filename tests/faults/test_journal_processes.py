@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -46,6 +47,25 @@ def test_opening_waits_for_another_program_that_is_making_the_journal(tmp_path: 
             journal.commit(make_verdict(1))
     finally:
         timer.join()
+    assert verify(path).problems == ()
+
+
+def test_a_row_that_one_program_could_not_anchor_is_anchored_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "journal.sqlite3"
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with Journal.open(path, reserve_bytes=0) as one, Journal.open(path, reserve_bytes=0) as other:
+        with monkeypatch.context() as patch:
+            patch.setattr("edgeapl.journal.anchor.settle", fail)
+            with pytest.raises(StorageError, match=r"cannot be kept \(Input/output error\)"):
+                one.commit(make_verdict(1))
+        other.commit(make_verdict(2))
+        one.commit(make_verdict(3))
+    assert [row.content["slide"] for row in read_rows(path)] == ["slide 1", "slide 2", "slide 3"]
     assert verify(path).problems == ()
 
 
