@@ -37,7 +37,7 @@ SCALES = {
     "chula_rbc_negative": 0.186,
     "draaslan": 0.128,
     "segpc": 0.043,
-    "segmentation_wbc": 0.13,
+    "segmentation_wbc": 0.16,
 }
 ASSUMED = 0.2
 

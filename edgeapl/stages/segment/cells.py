@@ -21,21 +21,19 @@ class CellLimits:
     smallest_nucleus : a small lymphocyte's nucleus is about 28 µm², a pyknotic one 12 µm²;
         platelets reach 7 µm².
     smallest_cut : the same where the frame's edge cuts the nucleus.
-    lobe : pieces below this may be lobes of one nucleus; a lymphocyte's nucleus is larger.
-    lobe_distance : lobes of one neutrophil lie within its 12 µm, so centres are closer than this.
+    lobe_distance : centres of lobes of one granulocyte are closer than this.
     widest_nucleus : joined lobes never span more; a megakaryocyte's nucleus is one piece anyway.
-    stained : green optical density from which a pixel is not background.
-    filled : share of stained pixels in the circle around lobes of one cell.
+    largest_lobed : joined lobes never cover more; two lymphocytes side by side do.
+    filled : share of nucleus and cytoplasm within the convex hull around lobes of one cell.
     cytoplasm : how far cytoplasm is looked for around the nucleus.
     rim : cytoplasm that is always assumed around a nucleus.
     """
 
     smallest_nucleus: float = 12.0
     smallest_cut: float = 8.0
-    lobe: float = 26.0
-    lobe_distance: float = 10.5
-    widest_nucleus: float = 15.0
-    stained: float = 0.06
+    lobe_distance: float = 12.0
+    widest_nucleus: float = 17.5
+    largest_lobed: float = 100.0
     filled: float = 0.75
     cytoplasm: float = 4.0
     rim: float = 0.9
@@ -72,15 +70,19 @@ def pieces_of(labels: Int32, um_per_px: float) -> list[Piece]:
 
 
 def join_lobes(
-    pieces: list[Piece], density: Float32, um_per_px: float, limits: CellLimits
+    pieces: list[Piece], labels: Int32, white: Bool, um_per_px: float, limits: CellLimits
 ) -> list[list[Piece]]:
     """Group the pieces that are lobes of one nucleus, nearest first.
 
-    Two groups are joined when the result is no wider than a nucleus can be and either one of them
-    is no larger than a lobe, or the circle around both is filled with stain: lobes lie in one
-    round cell, while beside two touching cells there is background.
+    Two groups are joined when together they are no larger than one nucleus can be and the convex
+    hull around them shows nothing but nucleus and cytoplasm: lobes lie in one round cell, while
+    between two cells there is often background or a red cell.
+
+    Parameters
+    ----------
+    pieces, labels : the nuclei and lobes, and their int32 (H, W) label image.
+    white : bool (H, W) of `white_cell_colour`.
     """
-    stained = density[..., 1] > limits.stained
     groups = [[piece] for piece in pieces]
     pairs = sorted(
         (gap, i, j)
@@ -91,7 +93,7 @@ def join_lobes(
     home = list(range(len(pieces)))
     for _, i, j in pairs:
         a, b = home[i], home[j]
-        if a == b or not _one_nucleus(groups[a], groups[b], stained, um_per_px, limits):
+        if a == b or not _one_nucleus([*groups[a], *groups[b]], labels, white, um_per_px, limits):
             continue
         groups[a] += groups[b]
         groups[b] = []
@@ -104,17 +106,29 @@ def _distance(one: Piece, other: Piece) -> float:
 
 
 def _one_nucleus(
-    one: list[Piece], other: list[Piece], stained: Bool, um_per_px: float, limits: CellLimits
+    group: list[Piece], labels: Int32, white: Bool, um_per_px: float, limits: CellLimits
 ) -> bool:
-    x0, y0, x1, y1 = union_box([*one, *other])
+    x0, y0, x1, y1 = union_box(group)
     if max(x1 - x0, y1 - y0) * um_per_px > limits.widest_nucleus:
         return False
-    if min(sum(p.area for p in one), sum(p.area for p in other)) <= limits.lobe:
-        return True
-    rows, columns = np.ogrid[y0:y1, x0:x1]
-    radius = max(x1 - x0, y1 - y0) / 2
-    circle = (rows - (y0 + y1) / 2) ** 2 + (columns - (x0 + x1) / 2) ** 2 <= radius**2
-    return bool(stained[y0:y1, x0:x1][circle].mean() >= limits.filled)
+    if sum(piece.area for piece in group) > limits.largest_lobed:
+        return False
+    window = (slice(y0, y1), slice(x0, x1))
+    inside = np.isin(labels[window], [piece.number for piece in group]).astype(np.uint8)
+    hull = cv2.convexHull(np.asarray(cv2.findNonZero(inside)))
+    area = cv2.fillConvexPoly(np.zeros_like(inside), hull, 1) > 0
+    return bool((white[window] | (inside > 0))[area].mean() >= limits.filled)
+
+
+def white_cell_colour(density: Float32) -> Bool:
+    """Tell nucleus and cytoplasm from red cells, which absorb blue as well, and from background.
+
+    Parameters
+    ----------
+    density : float32 (H, W, 3), optical densities R G B.
+    """
+    green, blue = density[..., 1], density[..., 2]
+    return np.asarray((green > 0.04) & (blue < 0.45 * green + 0.02), dtype=np.bool_)
 
 
 def union_box(group: list[Piece]) -> tuple[int, int, int, int]:

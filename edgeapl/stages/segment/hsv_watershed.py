@@ -14,6 +14,7 @@ from edgeapl.stages.segment.cells import (
     is_cell,
     join_lobes,
     pieces_of,
+    white_cell_colour,
 )
 from edgeapl.stages.segment.illumination import optical_density
 from edgeapl.stages.segment.nuclei import Int32, NucleusLimits, find_nuclei, nucleus_index
@@ -52,9 +53,10 @@ class HsvWatershed:
         """Give a label image with one number per cell's nucleus, and the pieces of each."""
         labels = find_nuclei(index, WORKING_UM_PER_PX, self.nucleus)
         pieces = pieces_of(labels, WORKING_UM_PER_PX)
+        white = white_cell_colour(density)
         groups = [
             group
-            for group in join_lobes(pieces, density, WORKING_UM_PER_PX, self.cell)
+            for group in join_lobes(pieces, labels, white, WORKING_UM_PER_PX, self.cell)
             if is_cell(group, index, density, labels, WORKING_UM_PER_PX, self.cell)
         ][:MOST_CELLS]
         number = np.zeros(int(labels.max(initial=0)) + 1, dtype=np.int32)

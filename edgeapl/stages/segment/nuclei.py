@@ -115,22 +115,15 @@ def _split_piece(piece: Mask, um_per_px: float, neck: float) -> tuple[int, Int32
     count, markers = cv2.connectedComponents(peaks)
     if count <= 2:
         return 1, np.ones(piece.shape, dtype=np.int32)
-    # No seed for the background: it would flood into the nuclei. The mask is applied by the caller.
-    height = np.clip(255 - distance * (255 / float(distance.max())), 0, 255).astype(np.uint8)
-    image = np.repeat(height[..., None], 3, axis=2)
-    # OpenCV marks the lines between parts, and the outermost pixels, with -1.
-    flooded = cv2.watershed(image, markers.astype(np.int32))[1:-1, 1:-1]
-    return count - 1, _fill_from_nearest(np.maximum(flooded, 0))
-
-
-def _fill_from_nearest(labels: Int32) -> Int32:
-    """Give every pixel without a label that of the nearest one with a label."""
-    _, nearest = cv2.distanceTransformWithLabels(
-        (labels == 0).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    owner = np.zeros(int(nearest.max()) + 1, dtype=np.int32)
-    owner[nearest[labels > 0]] = labels[labels > 0]
-    return np.asarray(owner[nearest], dtype=np.int32)
+    # Every part is a disc around its peak; a pixel goes to the disc it is least outside of. (OpenCV's
+    # own watershed floods by colour differences, not by height, and gives ragged parts.)
+    gaps = [
+        cv2.distanceTransform((markers != part).astype(np.uint8), cv2.DIST_L2, 5)
+        - float(distance[markers == part].max()) / um_per_px
+        for part in range(1, count)
+    ]
+    nearest = np.argmin(np.stack(gaps), axis=0) + 1
+    return count - 1, nearest[1:-1, 1:-1].astype(np.int32)
 
 
 def _reconstruct(marker: Float32, limit: Float32) -> Float32:
