@@ -1,0 +1,66 @@
+"""Run the command line as a user would: a process of its own, a state folder of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Done:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The one JSON document on stdout."""
+        value = json.loads(self.out)
+        assert isinstance(value, dict)
+        return value
+
+    @property
+    def error_lines(self) -> list[str]:
+        return [line for line in self.err.splitlines() if line.startswith("error: ")]
+
+
+@dataclass(frozen=True)
+class Station:
+    """A folder to work in."""
+
+    folder: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        state = str(self.folder / "state")
+        return {**os.environ, "XDG_STATE_HOME": state, "COLUMNS": "100", "NO_COLOR": "1"}
+
+    def run(self, *arguments: str | Path, timeout: float = 120) -> Done:
+        done = subprocess.run(
+            [sys.executable, "-m", "edgeapl", *map(str, arguments)],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+        )
+        return Done(
+            done.returncode,
+            done.stdout.decode("utf-8"),
+            done.stderr.decode("utf-8", "replace"),
+        )
+
+    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "edgeapl", *map(str, arguments)],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
