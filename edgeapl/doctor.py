@@ -171,7 +171,8 @@ def _disk(name: str, folder: Path) -> Check:
 
 def _journal(path: Path) -> Check:
     room = _disk("journal", path.parent)
-    if room.health is not Health.OK or not path.exists():
+    traces = path.parent.glob(f"{path.name}*") if path.parent.is_dir() else ()
+    if room.health is not Health.OK or not any(traces):
         return room
     try:
         report = verify(path)

@@ -67,6 +67,8 @@ def run(arguments: list[str] | None = None) -> int:
     except EdgeAplError as error:
         return _fail(str(error), error.exit_code)
     except typer.TyperException as error:
+        if not error.format_message().strip():
+            return 2  # called without a command: the help was printed instead
         return _fail(f"usage: {error.format_message()} Try 'edgeapl --help'", 2)
     except (KeyboardInterrupt, typer.Abort):
         return _fail(

@@ -62,7 +62,7 @@ def slides_table(document: dict[str, Any], out: Path) -> None:
         decision = record["verdict"]
         why = "; ".join(reason["text"] for reason in record["reasons"][:2])
         table.add_row(
-            one_line(record["slide"]),
+            Text(one_line(record["slide"])),
             Text(decision, style=DECISION_STYLES[decision]),
             probability_text(record),
             tally_text(record),
@@ -93,7 +93,7 @@ def verdict_panel(record: dict[str, Any], *, running: bool) -> RenderableType:
     for count in record["counts"]:
         low, high = count["interval"]
         share = f"{count['positive']} of {count['scored']} ({low:.0%} to {high:.0%})"
-        grid.add_row(count["role"].replace("_", " "), share)
+        grid.add_row(Text(count["role"].replace("_", " ")), share)
     if record["evidence"]:
         cells = ", ".join(str(cell) for cell in record["evidence"][:12])
         grid.add_row("cells that weigh most", cells)
