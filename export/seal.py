@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgeapl.bundle.load import Bundle
+from edgeapl.bundle.load import Bundle, open_bundle
 from edgeapl.bundle.manifest import GoldenSpec
 from edgeapl.bundle.write import write_bundle
 from edgeapl.model import open_model
@@ -36,3 +36,17 @@ def seal_bundle(
     bundle = write_bundle(folder, settings, {**complete, golden.expected: golden_npz(answers)})
     open_model(folder).close()
     return bundle
+
+
+def reseal(folder: Path) -> Bundle:
+    """Store the golden answers anew, after a deliberate change of the segmenter.
+
+    Raises BundleError when the bundle is damaged: its files must still be what they were.
+    """
+    bundle = open_bundle(folder)
+    manifest = bundle.manifest
+    golden = manifest.golden
+    settings = manifest.model_dump(mode="json", exclude={"schema_version", "files"})
+    kept = set(manifest.files) - {golden.frame, golden.expected}
+    files = {name: bundle.read(name) for name in kept}
+    return seal_bundle(folder, settings, files, bundle.read(golden.frame))

@@ -17,7 +17,7 @@ DECISION_STYLES = {"FLAG": "bold white on red", "CLEAR": "bold green", "REVIEW":
 
 DECISION_WORDS = {
     "FLAG": "APL suspected",
-    "CLEAR": "nothing suspicious among the cells examined",
+    "CLEAR": "no sign of APL among the cells examined",
     "REVIEW": "a person must look",
 }
 

@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+from edgeapl.export.seal import reseal
 from edgeapl.model import EMBEDDED, open_model
 
 
@@ -21,8 +22,12 @@ def main() -> None:
     evaluate = commands.add_parser("evaluate", help="measure on real images")
     evaluate.add_argument("--data", type=Path, required=True)
     evaluate.add_argument("--bundle", type=Path, default=EMBEDDED)
+    again = commands.add_parser("reseal", help="store the golden answers of a changed segmenter")
+    again.add_argument("--bundle", type=Path, default=EMBEDDED)
     options = parser.parse_args()
-    if options.command == "make":
+    if options.command == "reseal":
+        reseal(options.bundle)
+    elif options.command == "make":
         from edgeapl.export.train_demo.making import make as run
 
         run(options.out, options.cache, options.epochs, _say)
