@@ -18,8 +18,8 @@ from edgeapl.sources.formats.header import (
 from edgeapl.sources.formats.pieces import Layout, check_pieces
 from edgeapl.sources.formats.tags import (
     ORIENTATION,
-    TagsError,
     TagList,
+    TagsError,
     byte_order,
     first_list_at,
     read_tags,
