@@ -22,9 +22,14 @@ class CellLimits:
         platelets reach 7 µm².
     smallest_cut : the same where the frame's edge cuts the nucleus.
     lobe_distance : centres of lobes of one granulocyte are closer than this.
-    widest_nucleus : joined lobes never span more; a megakaryocyte's nucleus is one piece anyway.
-    largest_lobed : joined lobes never cover more; two lymphocytes side by side do.
+    widest_lobed, largest_lobed, longest_lobed : lobes of one cell lie in a circle of this diameter,
+        cover no more than this and form a figure of at most this length over breadth; two round
+        nuclei side by side are twice as long as broad.
+    widest_small, largest_small, longest_small : the same for smaller figures, such as the two lobes
+        of an eosinophil or the ends of a band; two lymphocytes are larger.
     filled : share of nucleus and cytoplasm within the convex hull around lobes of one cell.
+    blue : blue over green absorption of a nucleus; 0.0 to 0.34 where looked at, red cells and dirt
+        above 0.5.
     cytoplasm : how far cytoplasm is looked for around the nucleus.
     rim : cytoplasm that is always assumed around a nucleus.
     """
@@ -32,9 +37,14 @@ class CellLimits:
     smallest_nucleus: float = 12.0
     smallest_cut: float = 8.0
     lobe_distance: float = 12.0
-    widest_nucleus: float = 17.5
-    largest_lobed: float = 100.0
+    widest_lobed: float = 18.2
+    largest_lobed: float = 130.0
+    longest_lobed: float = 1.55
+    widest_small: float = 16.5
+    largest_small: float = 100.0
+    longest_small: float = 2.4
     filled: float = 0.75
+    blue: float = 0.43
     cytoplasm: float = 4.0
     rim: float = 0.9
 
@@ -108,16 +118,26 @@ def _distance(one: Piece, other: Piece) -> float:
 def _one_nucleus(
     group: list[Piece], labels: Int32, white: Bool, um_per_px: float, limits: CellLimits
 ) -> bool:
+    area = sum(piece.area for piece in group)
     x0, y0, x1, y1 = union_box(group)
-    if max(x1 - x0, y1 - y0) * um_per_px > limits.widest_nucleus:
-        return False
-    if sum(piece.area for piece in group) > limits.largest_lobed:
+    if area > limits.largest_lobed or max(x1 - x0, y1 - y0) * um_per_px > limits.widest_lobed:
         return False
     window = (slice(y0, y1), slice(x0, x1))
     inside = np.isin(labels[window], [piece.number for piece in group]).astype(np.uint8)
     hull = cv2.convexHull(np.asarray(cv2.findNonZero(inside)))
-    area = cv2.fillConvexPoly(np.zeros_like(inside), hull, 1) > 0
-    return bool((white[window] | (inside > 0))[area].mean() >= limits.filled)
+    _, sides, _ = cv2.minAreaRect(hull)
+    diameter = 2 * cv2.minEnclosingCircle(hull)[1] * um_per_px
+    length = max(sides) / max(min(sides), 1.0)
+    compact = length <= limits.longest_lobed and diameter <= limits.widest_lobed
+    small = (
+        length <= limits.longest_small
+        and diameter <= limits.widest_small
+        and area <= limits.largest_small
+    )
+    if not (compact or small):
+        return False
+    around = cv2.fillConvexPoly(np.zeros_like(inside), hull, 1) > 0
+    return bool((white[window] | (inside > 0))[around].mean() >= limits.filled)
 
 
 def white_cell_colour(density: Float32) -> Bool:
@@ -157,7 +177,7 @@ def is_cell(
     inside = np.isin(labels[window], [piece.number for piece in group])
     _, green, blue = density[window][inside].mean(axis=0)
     # Ink, dirt and scale bars absorb all colours alike; nuclei let blue through.
-    return bool(blue < 0.5 * green)
+    return bool(blue < limits.blue * green)
 
 
 def add_cytoplasm(nuclei: Int32, density: Float32, um_per_px: float, limits: CellLimits) -> Int32:

@@ -17,7 +17,13 @@ from edgeapl.stages.segment.cells import (
     white_cell_colour,
 )
 from edgeapl.stages.segment.illumination import optical_density
-from edgeapl.stages.segment.nuclei import Int32, NucleusLimits, find_nuclei, nucleus_index
+from edgeapl.stages.segment.nuclei import (
+    Int32,
+    NucleusLimits,
+    find_nuclei,
+    nucleus_index,
+    nucleus_threshold,
+)
 from edgeapl.types import Detections, Float32, Frame
 
 WORKING_UM_PER_PX = 0.25
@@ -51,7 +57,8 @@ class HsvWatershed:
 
     def _nuclei(self, index: Float32, density: Float32) -> tuple[Int32, list[list[Piece]]]:
         """Give a label image with one number per cell's nucleus, and the pieces of each."""
-        labels = find_nuclei(index, WORKING_UM_PER_PX, self.nucleus)
+        threshold = nucleus_threshold(index, density, self.nucleus)
+        labels = find_nuclei(index, threshold, WORKING_UM_PER_PX, self.nucleus)
         pieces = pieces_of(labels, WORKING_UM_PER_PX)
         white = white_cell_colour(density)
         groups = [

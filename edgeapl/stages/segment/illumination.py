@@ -19,8 +19,9 @@ QUANTILE = 0.85
 """Share of pixels that may lie below the background. 15 % of free background are enough; bright
 specks cover far less."""
 
-DEGREE = 4
-"""Vignetting follows cos^4 of the field angle (Kingslake 1965), a fourth-degree surface."""
+DEGREES = ((400, 4), (200, 2), (0, 1))
+"""Longer side from which, px, and degree of the surface. Vignetting follows cos^4 of the field
+angle (Kingslake 1965); a small cut-out shows part of it, and one cell must not look like it."""
 
 GRID_PX = 128
 """Longer side of the small image that is fitted; the surface has no detail to lose."""
@@ -66,7 +67,7 @@ def background(pixels: NDArray[np.uint8]) -> Float32:
     shrink = GRID_PX / max(height, width)
     size = (max(8, round(width * shrink)), max(8, round(height * shrink)))
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    surfaces, orders = _surfaces(size[1], size[0])
+    surfaces, orders = _surfaces(size[1], size[0], _degree(max(height, width)))
     penalty = np.diag(RIDGE * orders**2)
     logs = np.log(small.astype(np.float64) + 1).reshape(-1, 3)
     fitted = np.stack(
@@ -79,11 +80,16 @@ def background(pixels: NDArray[np.uint8]) -> Float32:
     )
 
 
-def _surfaces(height: int, width: int) -> tuple[Float64, Float64]:
-    """Chebyshev products up to DEGREE: float64 (H * W, terms), and the order of each term."""
-    x = np.polynomial.chebyshev.chebvander(np.linspace(-1, 1, width), DEGREE)
-    y = np.polynomial.chebyshev.chebvander(np.linspace(-1, 1, height), DEGREE)
-    pairs = [(i, j) for i in range(DEGREE + 1) for j in range(DEGREE + 1 - i)]
+def _degree(side: int) -> int:
+    """Give the degree for an image of this longer side, px: a cut-out shows no whole vignette."""
+    return next(degree for smallest, degree in DEGREES if side >= smallest)
+
+
+def _surfaces(height: int, width: int, degree: int) -> tuple[Float64, Float64]:
+    """Chebyshev products up to a degree: float64 (H * W, terms), and the order of each term."""
+    x = np.polynomial.chebyshev.chebvander(np.linspace(-1, 1, width), degree)
+    y = np.polynomial.chebyshev.chebvander(np.linspace(-1, 1, height), degree)
+    pairs = [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i)]
     columns = [np.outer(y[:, j], x[:, i]).ravel() for i, j in pairs]
     return np.stack(columns, axis=-1), np.array([i + j for i, j in pairs], dtype=np.float64)
 

@@ -23,12 +23,23 @@ GREEN_SHARE = 0.5
 """Weight of the green absorption beside the red: pale nuclei are seen best in green."""
 
 
+VISIBLE = 0.06
+"""Green optical density of the palest red cells."""
+
+RED_CELL_BLUE = 0.5
+"""Blue over green absorption: above it in red cells, whose haemoglobin has its peak in the blue."""
+
+FEWEST_RED = 0.01
+"""Share of the field that must be red cells before they set the threshold."""
+
+
 @dataclass(frozen=True, slots=True)
 class NucleusLimits:
     """How dark and how large; lengths in µm.
 
-    faintest : smallest index of a nucleus, optical density. Red cells stay below 0.075 and nuclei
-        above 0.1 in every set that was looked at, whatever its stain.
+    faintest, usual, darkest : bounds of the threshold, index (optical density): lowest, where the
+        field shows no red cells to go by, and highest.
+    above_red : the threshold lies this much above the red cells of the same field.
     share : a nucleus ends where its index falls below this share of its neighbourhood's maximum.
     blur : noise is averaged over this sigma.
     opening : thinner structures (fringes, cell borders) are removed.
@@ -37,8 +48,11 @@ class NucleusLimits:
         the h-maxima transform on the distance map).
     """
 
-    faintest: float = 0.15
-    share: float = 0.5
+    faintest: float = 0.10
+    usual: float = 0.15
+    darkest: float = 0.22
+    above_red: float = 0.06
+    share: float = 0.6
     blur: float = 0.4
     opening: float = 1.75
     reach: float = 5.0
@@ -62,19 +76,36 @@ def nucleus_index(density: Float32, um_per_px: float, limits: NucleusLimits) -> 
     return np.asarray(index, dtype=np.float32)
 
 
-def find_nuclei(index: Float32, um_per_px: float, limits: NucleusLimits) -> Int32:
+def nucleus_threshold(index: Float32, density: Float32, limits: NucleusLimits) -> float:
+    """Give the index from which a pixel may be nucleus, set by the red cells of the same field.
+
+    Parameters
+    ----------
+    index, density : float32 (H, W) of `nucleus_index`, float32 (H, W, 3).
+    """
+    green, blue = density[..., 1], density[..., 2]
+    red_cells = index[(green > VISIBLE) & (blue > RED_CELL_BLUE * green)]
+    if len(red_cells) < FEWEST_RED * index.size:
+        return limits.usual
+    # The darkest twentieth are edges of overlapping cells.
+    level = float(np.quantile(red_cells, 0.95)) + limits.above_red
+    return min(max(level, limits.faintest), limits.darkest)
+
+
+def find_nuclei(index: Float32, threshold: float, um_per_px: float, limits: NucleusLimits) -> Int32:
     """Give a label image of nuclei and nuclear lobes, touching ones split.
 
     Parameters
     ----------
     index : float32 (H, W) of `nucleus_index`.
+    threshold : of `nucleus_threshold`.
 
     Returns
     -------
     int32 (H, W); 0 is no nucleus.
     """
     opened = cv2.morphologyEx(index, cv2.MORPH_OPEN, disc(limits.opening, um_per_px))
-    dark = (opened > limits.faintest).astype(np.uint8)
+    dark = (opened > threshold).astype(np.uint8)
     if not dark.any():
         return np.zeros(index.shape, dtype=np.int32)
     nearby = cv2.dilate(opened * dark, disc(2 * limits.reach, um_per_px))
