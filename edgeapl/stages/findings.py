@@ -1,9 +1,10 @@
-"""What was noticed about a slide besides its score, and what that does to its verdict."""
+"""What was noticed about a slide besides its score, and the codes of everything a verdict says."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 
 class Effect(str, Enum):
@@ -12,6 +13,34 @@ class Effect(str, Enum):
     UNTRUSTED = "untrusted"  # the model can not be believed either way: REVIEW
     BARS_CLEAR = "bars_clear"  # something was not looked at: never CLEAR
     NOTE = "note"  # worth saying, changes nothing
+
+
+class Code:
+    """Codes of the reasons that reducer, judge and domain give. Stable: other tools read them."""
+
+    FLAG: Final = "flag"
+    CLEAR: Final = "clear"
+    FLAG_KEPT: Final = "flag_kept"  # flagged earlier on this slide
+    WOULD_FLAG: Final = (
+        "would_flag"  # the score is over the threshold, but the model is not trusted
+    )
+    UNCERTAIN: Final = "uncertain"  # the probability is not surely below the threshold
+    SUSPICIOUS_SHARE: Final = "suspicious_share"  # too many suspicious cells to clear
+    TOO_FEW_SUSPICIOUS: Final = (
+        "too_few_suspicious"  # score over the threshold, cells do not bear it out
+    )
+    NO_CELLS: Final = "no_cells"
+    TOO_FEW_CELLS: Final = "too_few_cells"
+    CELLS_FAILED: Final = "cells_failed"
+    CELLS_LOST: Final = "cells_lost"  # more cells without a score than the rule allows
+    NOT_EXAMINED: Final = "not_examined"  # some cells without a score, within what the rule allows
+    NO_SCORE: Final = "no_score"
+    HEAD_FAILED: Final = "head_failed"
+    NON_FINITE: Final = "non_finite"
+    DOMAIN_UNKNOWN: Final = "domain_unknown"
+    DOMAIN_STAIN: Final = "domain_stain"
+    DOMAIN_SIZE: Final = "domain_size"
+    DOMAIN_FEATURES: Final = "domain_features"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,13 @@ def wilson(positive: int, total: int, confidence: float) -> Interval:
     ----------
     positive, total : 0 <= positive <= total; with total 0 nothing is known: 0 to 1.
     confidence : level, 0 to 1 exclusive.
+
+    Raises ValueError for counts or a level outside these ranges.
     """
     if not 0 <= positive <= total:
         raise ValueError(f"wilson: expected 0 <= positive <= total, got {positive} of {total}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"wilson: expected a confidence between 0 and 1, got {confidence}")
     if total == 0:
         return Interval(0.0, 1.0)
     z = NormalDist().inv_cdf((1 + confidence) / 2)
@@ -29,3 +33,18 @@ def wilson(positive: int, total: int, confidence: float) -> Interval:
     low = 0.0 if positive == 0 else max(0.0, (middle - spread) / scale)
     high = 1.0 if positive == total else min(1.0, (middle + spread) / scale)
     return Interval(low, high)
+
+
+def wilson_with_lost(positive: int, lost: int, seen: int, confidence: float) -> Interval:
+    """Give bounds of a share when some of the cells seen have no score.
+
+    The lower bound counts every lost cell as negative, the upper one as positive. Turning a scored
+    cell into a lost one therefore never raises the lower bound nor lowers the upper one.
+
+    Parameters
+    ----------
+    positive, lost, seen : cells; positive + lost <= seen.
+    confidence : level, 0 to 1 exclusive.
+    """
+    low = wilson(positive, seen, confidence).low
+    return Interval(low, wilson(positive + lost, seen, confidence).high)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgeapl.bundle.manifest import RuleSpec
-from edgeapl.stages.findings import Effect, Finding
-from edgeapl.stages.intervals import wilson
+from edgeapl.stages.findings import Code, Effect, Finding
+from edgeapl.stages.intervals import wilson, wilson_with_lost
 from edgeapl.stages.reduce import Reduced
 from edgeapl.types import Decision, Reason, Tally
 
@@ -16,112 +16,183 @@ def decide(
 ) -> tuple[Decision, tuple[Reason, ...]]:
     """Judge a slide.
 
-    An untrusted model means REVIEW. Otherwise a slide is flagged on its score alone: nothing that
-    was lost or rejected takes a flag away. It is cleared only when all was looked at and even the
-    upper ends of the intervals, lost cells counted as suspicious, stay below the limits.
+    A model that can not be trusted means REVIEW. Otherwise a slide is flagged on its score alone:
+    nothing that was lost or rejected takes a flag away. It is cleared only when nothing bars it
+    and even the upper ends of the intervals, lost cells counted as suspicious, stay below the
+    limits. All else is REVIEW. Every answer carries its reasons.
 
-    Two properties follow. More suspicious cells never turn FLAG into CLEAR: FLAG needs a share of
-    suspicious cells of at least `suspicious_share`, adding some keeps it there, and CLEAR needs
-    an upper bound below. Losing cells never yields CLEAR: every bound is taken over the cells seen
-    with the lost ones counted as suspicious, so it does not fall when a cell is lost.
+    What follows, for rules with a `suspicious_share` (all `ratio` and `vote` bundles):
+
+    Adding suspicious cells never turns FLAG into CLEAR. FLAG needs suspicious >= share * scored;
+    k more give (suspicious + k) / (scored + k), which is no less; CLEAR needs an upper bound of
+    that very share below the limit, and an upper bound is never below its estimate.
+
+    Losing cells never yields CLEAR, for all rules. With (suspicious + lost) / seen as estimate no
+    upper bound falls when a scored cell becomes a lost one, fewer cells are scored, more are lost,
+    so each condition of CLEAR that failed before fails after; and a slide that was flagged keeps
+    (suspicious + lost) / seen >= share. Without such bounds (`max`, `mean`) a lost cell bars CLEAR.
     """
-    notes = [Reason(f.code, f.text) for f in findings if f.effect is Effect.NOTE]
-    untrusted = [Reason(f.code, f.text) for f in findings if f.effect is Effect.UNTRUSTED]
-    barring = [Reason(f.code, f.text) for f in findings if f.effect is Effect.BARS_CLEAR]
-    barring += _gaps(rule, reduced, tally)
+    untrusted = _reasons(findings, Effect.UNTRUSTED)
+    barring = [*_reasons(findings, Effect.BARS_CLEAR), *_gaps(rule, reduced, tally)]
+    notes = [*_reasons(findings, Effect.NOTE), *_left_out(rule, reduced, tally)]
     if untrusted:
         return Decision.REVIEW, (*untrusted, *_would_flag(rule, reduced), *barring, *notes)
     if reduced.probability is None:
-        return Decision.REVIEW, (*barring, *notes)
+        missing = Reason(Code.NO_SCORE, "no cell could be scored, so there is no probability")
+        return Decision.REVIEW, (*barring, missing, *notes)
     if _flags(rule, reduced, tally):
-        return Decision.FLAG, (_flag_reason(rule, reduced, tally), *barring, *notes)
+        text = _what_was_seen(rule, reduced, tally)
+        return Decision.FLAG, (Reason(Code.FLAG, text), *barring, *notes)
     doubts = _doubts(rule, reduced, tally)
-    if barring or doubts:
+    if doubts or barring:
         return Decision.REVIEW, (*doubts, *barring, *notes)
-    text = (
-        f"{reduced.suspicious} of {tally.scored} cells look suspicious, probability of APL "
-        f"{reduced.probability:.3f}{_interval_text(reduced)}"
-    )
-    return Decision.CLEAR, (Reason("clear", text), *notes)
+    return Decision.CLEAR, (Reason(Code.CLEAR, _what_was_seen(rule, reduced, tally)), *notes)
 
 
 def latch(
     before: Decision | None, decision: Decision, reasons: tuple[Reason, ...]
 ) -> tuple[Decision, tuple[Reason, ...]]:
-    """Keep a flag that was raised earlier on the same slide; later reasons are added."""
+    """Keep a flag that was raised earlier on the same slide; what speaks against it is added.
+
+    Parameters
+    ----------
+    before : decision given earlier, or None.
+    decision, reasons : as they stand now.
+    """
     if before is not Decision.FLAG or decision is Decision.FLAG:
         return decision, reasons
-    kept = Reason("flag_kept", "the slide was flagged earlier; a flag is never taken back")
+    kept = Reason(Code.FLAG_KEPT, "the slide was flagged earlier; a flag is never taken back")
     return Decision.FLAG, (kept, *reasons)
 
 
+def _reasons(findings: Sequence[Finding], effect: Effect) -> list[Reason]:
+    return [Reason(found.code, found.text) for found in findings if found.effect is effect]
+
+
 def _flags(rule: RuleSpec, reduced: Reduced, tally: Tally) -> bool:
-    probability, interval = reduced.probability, reduced.interval
-    if probability is None or probability < rule.flag_at or not tally.scored:
-        return False
+    """Tell whether score, cells and number of cells all speak for APL."""
+    return (
+        reduced.probability is not None
+        and reduced.probability >= rule.flag_at
+        and _enough_suspicious(rule, reduced, tally)
+        and _enough_to_flag(rule, reduced, tally)
+    )
+
+
+def _enough_suspicious(rule: RuleSpec, reduced: Reduced, tally: Tally) -> bool:
     share = rule.suspicious_share
-    if share is not None and reduced.suspicious < share * tally.scored:
-        return False
-    certain = interval is not None and interval.low >= rule.flag_at
-    return tally.scored >= rule.min_scored or certain
+    return share is None or reduced.suspicious >= share * tally.scored
+
+
+def _enough_to_flag(rule: RuleSpec, reduced: Reduced, tally: Tally) -> bool:
+    sure = reduced.interval is not None and reduced.interval.low >= rule.flag_at
+    return tally.scored >= rule.min_scored or sure
 
 
 def _would_flag(rule: RuleSpec, reduced: Reduced) -> list[Reason]:
-    if reduced.probability is None or reduced.probability < rule.flag_at:
+    if reduced.probability is None or not reduced.probability >= rule.flag_at:
         return []
-    text = f"the score, {reduced.probability:.3f}, would have raised the flag: look at once"
-    return [Reason("would_flag", text)]
-
-
-def _flag_reason(rule: RuleSpec, reduced: Reduced, tally: Tally) -> Reason:
-    around = wilson(reduced.suspicious, tally.scored, rule.confidence)
     text = (
-        f"{reduced.suspicious} of {tally.scored} cells look suspicious "
-        f"({around.low:.0%} to {around.high:.0%}), probability of APL "
-        f"{reduced.probability:.3f}{_interval_text(reduced)}"
+        f"the score {reduced.probability:.2f} is over the flag threshold {rule.flag_at:g}, but the "
+        "model can not be trusted here: look at this slide first"
     )
-    return Reason("flag", text)
-
-
-def _interval_text(reduced: Reduced) -> str:
-    if reduced.interval is None:
-        return ""
-    return f" ({reduced.interval.low:.3f} to {reduced.interval.high:.3f})"
+    return [Reason(Code.WOULD_FLAG, text)]
 
 
 def _gaps(rule: RuleSpec, reduced: Reduced, tally: Tally) -> list[Reason]:
-    """Name what was not looked at."""
+    """Name what was not looked at and bars CLEAR."""
     gaps = []
-    if tally.scored < rule.min_scored:
-        text = (
-            f"{tally.scored} cells scored, at least {rule.min_scored} are needed to clear a slide"
-        )
-        gaps.append(Reason("too_few_cells", text))
+    if not tally.seen:
+        gaps.append(Reason(Code.NO_CELLS, "no nucleated cell was found"))
+    elif tally.scored < rule.min_scored:
+        text = f"only {tally.scored} cells were scored, to clear a slide takes {rule.min_scored}"
+        gaps.append(Reason(Code.TOO_FEW_CELLS, text))
     if tally.failed:
-        gaps.append(Reason("cells_failed", f"{tally.failed} cells got no usable score"))
-    if tally.lost and (tally.lost > rule.max_lost_share * tally.seen or not reduced.lost_bounded):
-        text = f"{tally.lost} of {tally.seen} cells have no score"
-        gaps.append(Reason("cells_lost", text))
+        text = f"{tally.failed} of {tally.seen} cells got no usable score"
+        gaps.append(Reason(Code.CELLS_FAILED, text))
+    if _lost_too_many(rule, reduced, tally):
+        text = (
+            f"{tally.lost} of {tally.seen} cells have no score, "
+            f"{_percent(rule.max_lost_share)} may be without"
+            if reduced.lost_bounded
+            else f"{tally.lost} of {tally.seen} cells have no score, any of them may have mattered"
+        )
+        gaps.append(Reason(Code.CELLS_LOST, text))
     return gaps
 
 
+def _lost_too_many(rule: RuleSpec, reduced: Reduced, tally: Tally) -> bool:
+    if reduced.lost_bounded:
+        return tally.lost > rule.max_lost_share * tally.seen
+    return tally.lost > 0
+
+
+def _left_out(rule: RuleSpec, reduced: Reduced, tally: Tally) -> list[Reason]:
+    """Report cells that were not examined where they are few enough to bar nothing."""
+    if not tally.not_examined or _lost_too_many(rule, reduced, tally):
+        return []
+    text = (
+        f"{tally.not_examined} of {tally.seen} cells were not examined; "
+        "the interval counts each of them as possibly suspicious"
+    )
+    return [Reason(Code.NOT_EXAMINED, text)]
+
+
 def _doubts(rule: RuleSpec, reduced: Reduced, tally: Tally) -> list[Reason]:
-    """Name what keeps the score from being below all limits."""
+    """Name what keeps the score from being below all limits, or from raising the flag."""
     assert reduced.probability is not None
     doubts = []
+    if reduced.probability >= rule.flag_at and not _enough_suspicious(rule, reduced, tally):
+        text = (
+            f"probability of APL {_probability(reduced)}, but {_suspicious(reduced, tally)}; "
+            f"a flag takes {_percent(rule.suspicious_share)}"
+        )
+        doubts.append(Reason(Code.TOO_FEW_SUSPICIOUS, text))
     highest = reduced.interval.high if reduced.interval else reduced.probability
     if not highest < rule.clear_below:
         text = (
-            f"probability of APL {reduced.probability:.3f}{_interval_text(reduced)} is not surely "
-            f"below {rule.clear_below:g}"
+            f"probability of APL {_probability(reduced)} is not surely below {rule.clear_below:g}"
         )
-        doubts.append(Reason("uncertain", text))
+        doubts.append(Reason(Code.UNCERTAIN, text))
     if rule.suspicious_share is not None:
-        upper = wilson(reduced.suspicious + tally.lost, tally.seen, rule.confidence).high
+        upper = wilson_with_lost(reduced.suspicious, tally.lost, tally.seen, rule.confidence).high
         if not upper < rule.suspicious_share:
             text = (
-                f"{reduced.suspicious} of {tally.scored} cells look suspicious; the share may be "
-                f"{upper:.0%}, to clear a slide it must be below {rule.suspicious_share:.0%}"
+                f"{_suspicious(reduced, tally)}; the share may be as high as {_percent(upper)}, "
+                f"to clear a slide it must be below {_percent(rule.suspicious_share)}"
             )
-            doubts.append(Reason("suspicious_share", text))
+            doubts.append(Reason(Code.SUSPICIOUS_SHARE, text))
     return doubts
+
+
+def _what_was_seen(rule: RuleSpec, reduced: Reduced, tally: Tally) -> str:
+    if not reduced.suspicious_roles:
+        return f"probability of APL {_probability(reduced)} from {tally.scored} cells"
+    around = wilson(reduced.suspicious, tally.scored, rule.confidence)
+    return (
+        f"{_suspicious(reduced, tally)} "
+        f"({_percent(around.low)} to {_percent(around.high)}), "
+        f"probability of APL {_probability(reduced)}"
+    )
+
+
+def _suspicious(reduced: Reduced, tally: Tally) -> str:
+    """E.g. ``42 of 100 cells look suspicious: 40 promyelocyte, 3 auer rod``."""
+    found = ", ".join(
+        f"{count.positive} {count.role.replace('_', ' ')}"
+        for count in reduced.counts
+        if count.role in reduced.suspicious_roles and count.positive
+    )
+    return f"{reduced.suspicious} of {tally.scored} cells look suspicious" + (
+        f": {found}" if found else ""
+    )
+
+
+def _probability(reduced: Reduced) -> str:
+    around = reduced.interval
+    spread = f" ({around.low:.3f} to {around.high:.3f})" if around else ""
+    return f"{reduced.probability:.3f}{spread}"
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.0f} %"

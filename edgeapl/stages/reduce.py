@@ -1,15 +1,9 @@
-"""From the scores of single cells to one answer for the slide, cell by cell, in any order.
-
-State is a frozen value. Counts are integers, the maximum is exact and sums are kept as exact
-fractions of the float32 features, so neither the order of the cells nor their split into batches
-changes a single bit.
-"""
+"""From the scores of single cells to one answer for the slide."""
 
 from __future__ import annotations
 
-import heapq
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,70 +12,46 @@ from numpy.typing import NDArray
 from edgeapl.bundle.manifest import ReducerSpec, RoleSpec
 from edgeapl.errors import EngineError
 from edgeapl.protocols import Engine
-from edgeapl.stages.findings import Effect, Finding
-from edgeapl.stages.intervals import wilson
-from edgeapl.types import CellScores, Float32, Interval, RoleCount, Tally
+from edgeapl.stages.accumulate import ReducerState, counted, empty, merge, suspicion
+from edgeapl.stages.findings import Code, Effect, Finding
+from edgeapl.stages.head import are_probabilities, ask_head, check_monotone
+from edgeapl.stages.intervals import wilson, wilson_with_lost
+from edgeapl.types import CellScores, Interval, RoleCount, Tally
 
-EVIDENCE = 20
-"""Cells kept as evidence: as many as a person looks through."""
+__all__ = ["Reduced", "Reducer", "ReducerState", "suspicion"]
 
-SUM_SCALE = 2.0**40
-"""Features are summed as integers of this fraction: float32 of 2^-17 and more are exact, and int64
-holds 8 million cells whose features stay below 1."""
-
-Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ReducerState:
-    """What has been added up.
-
-    cells : scored cells. positive : per role, cells at or above its threshold.
-    suspicious : cells with at least one suspicious role positive.
-    evidence : (suspicion, id) of the most suspicious cells, strongest first.
-    maximum : float32 (D,) largest value of each feature; total : object (D,) exact integer sums.
-    """
-
-    cells: int
-    positive: tuple[int, ...]
-    suspicious: int
-    evidence: tuple[tuple[float, int], ...]
-    maximum: Float32 | None = None
-    total: NDArray[np.object_] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Reduced:
     """The answer before it is judged.
 
-    probability : of APL, or None. interval : of the probability, or None.
-    counts : per role. suspicious : suspicious cells among the scored ones.
-    lost_bounded : whether the interval already counts lost cells as if they were suspicious.
-    evidence : ids of the most suspicious cells.
+    probability : of APL, 0 to 1, or None when there is none.
+    interval : of the probability, lost cells counted either way; None where the reducer has none.
+    counts : per role.
+    suspicious : scored cells with at least one suspicious role positive.
+    suspicious_roles : names of the roles that speak for APL.
+    lost_bounded : whether the interval allows for every lost cell; where not, a lost cell may have
+        been the one that mattered.
+    evidence : ids of the most suspicious cells, strongest first.
     """
 
     probability: float | None
     interval: Interval | None
     counts: tuple[RoleCount, ...]
     suspicious: int
+    suspicious_roles: tuple[str, ...]
     lost_bounded: bool
     evidence: tuple[int, ...]
 
-
-def suspicion(roles: Sequence[RoleSpec], scores: CellScores) -> Float32:
-    """Give how strongly each cell speaks for APL: its largest suspicious probability.
-
-    Returns float32 (N,), 0 to 1; zeros when no role is suspicious.
-    """
-    values = [scores.roles[role.name] for role in roles if role.suspicious]
-    if not values:
-        return np.zeros(len(scores), dtype=np.float32)
-    return np.max(np.stack(values), axis=0).astype(np.float32)
+    def __post_init__(self) -> None:
+        if self.probability is not None and not 0 <= self.probability <= 1:  # NaN fails both
+            raise ValueError(f"Reduced.probability: expected 0 to 1, got {self.probability}")
 
 
 class Reducer:
-    """Adds cells up as the bundle says.
+    """Adds cells up and asks the head, as the bundle says.
 
     Parameters
     ----------
@@ -94,109 +64,118 @@ class Reducer:
 
     def empty(self) -> ReducerState:
         """Give the state before the first cell."""
-        return ReducerState(0, (0,) * len(self._roles), 0, ())
+        return empty(self._roles)
 
     def add(self, state: ReducerState, scores: CellScores) -> ReducerState:
-        """Add some cells."""
-        if not len(scores):
-            return state
-        reached = np.stack(
-            [scores.roles[role.name] >= np.float32(role.threshold) for role in self._roles]
-        )
-        speaks = np.array([role.suspicious for role in self._roles], dtype=bool)
-        doubt = suspicion(self._roles, scores)
-        strongest = heapq.nsmallest(
-            EVIDENCE,
-            [
-                *((-value, cell) for value, cell in state.evidence),
-                *zip((-doubt).tolist(), scores.ids.tolist(), strict=True),
-            ],
-        )
-        state = replace(
-            state,
-            cells=state.cells + len(scores),
-            positive=tuple(
-                had + int(now) for had, now in zip(state.positive, reached.sum(axis=1), strict=True)
-            ),
-            suspicious=state.suspicious + int(reached[speaks].any(axis=0).sum()),
-            evidence=tuple((-value, cell) for value, cell in strongest if value < 0),
-        )
-        if self._spec.kind == "max":
-            highest = scores.features.max(axis=0)
-            before = state.maximum
-            return replace(
-                state, maximum=highest if before is None else np.maximum(before, highest)
-            )
-        if self._spec.kind == "mean":
-            added = _exact_sum(scores.features)
-            return replace(state, total=added if state.total is None else state.total + added)
-        return state
+        """Add some cells; the order of the calls changes nothing."""
+        return merge(state, counted(self._roles, self._spec.kind, scores))
+
+    def merge(self, one: ReducerState, other: ReducerState) -> ReducerState:
+        """Give the state of the cells of both."""
+        return merge(one, other)
+
+    def check_head(self, head: Engine | None) -> None:
+        """Raise EngineError when the head's answers could not be bounded; see `check_monotone`."""
+        if self._spec.kind == "ratio":
+            assert head is not None
+            check_monotone(head, self._spec.head_outputs, [role.name for role in self._roles])
 
     def probabilities(self, state: ReducerState, head: Engine | None) -> Float64:
         """Give the head's probabilities, float64 (outputs,); for a vote the one share.
 
+        The slide's probability is the smallest of them. At least one cell must have been added.
         Raises EngineError when the head fails or gives anything but probabilities.
         """
-        if self._spec.kind == "vote":
-            return np.array([state.suspicious / state.cells])
-        if self._spec.kind == "ratio":
-            ratios = np.array(state.positive, dtype=np.float64) / state.cells
-            return self._ask(head, ratios.astype(np.float32))
-        if self._spec.kind == "max":
-            assert state.maximum is not None
-            return self._ask(head, state.maximum)
-        assert state.total is not None
-        mean = np.array([int(value) / SUM_SCALE / state.cells for value in state.total])
-        return self._ask(head, mean.astype(np.float32))
+        given = self._given(state, head)
+        if not are_probabilities(given):
+            raise EngineError(
+                "head gave no probability", str(given.tolist()), "check the bundle's networks"
+            )
+        return given
 
     def reduce(
         self, state: ReducerState, head: Engine | None, tally: Tally, confidence: float
     ) -> tuple[Reduced, tuple[Finding, ...]]:
         """Give the slide's answer, and a finding when the head can not be believed.
 
-        The probability of the `ratio` reducer rises or falls with each ratio alone (the head is
-        monotone in each), so its range over a box of ratios is found at the box's corners. The
-        box reaches from the lower bound of the positive share to the upper bound of the share in
-        which every lost cell is counted as positive: losing a cell only ever widens the box.
+        Parameters
+        ----------
+        state : the scored cells; as many as the tally says.
+        head : the network that judges the slide; None for a vote.
+        tally : what became of every cell.
+        confidence : level of the intervals.
+
+        Raises ValueError when state and tally are not about the same cells.
         """
-        counts = self._counts(state, confidence)
-        evidence = tuple(cell for _, cell in state.evidence)
-        bounded = self._spec.kind in ("ratio", "vote")
-        answer = Reduced(None, None, counts, state.suspicious, bounded, evidence)
-        if state.cells == 0:
+        if tally.scored != state.cells:
+            raise ValueError(f"reduce: tally has {tally.scored} scored cells, state {state.cells}")
+        answer = Reduced(
+            probability=None,
+            interval=None,
+            counts=self._counts(state, confidence),
+            suspicious=state.suspicious,
+            suspicious_roles=tuple(role.name for role in self._roles if role.suspicious),
+            lost_bounded=self._spec.kind in ("ratio", "vote"),
+            evidence=tuple(cell for _, cell in state.evidence),
+        )
+        if not state.cells:
             return answer, ()
         try:
-            probability = float(self.probabilities(state, head).min())
-            interval = self._interval(state, head, tally, confidence)
+            given = self._given(state, head)
+            corners = self._corners(state, head, tally, confidence)
         except EngineError as error:
-            return answer, (Finding("head_failed", str(error), Effect.UNTRUSTED),)
-        if interval is not None:
-            low, high = min(interval.low, probability), max(interval.high, probability)
-            interval = Interval(low, high)
+            return answer, (Finding(Code.HEAD_FAILED, str(error), Effect.UNTRUSTED),)
+        if not are_probabilities(np.concatenate([given, *corners])):
+            text = "the head network gave something that is no probability, so no answer counts"
+            return answer, (Finding(Code.NON_FINITE, text, Effect.UNTRUSTED),)
+        probability = float(given.min())
+        interval = self._interval(state, tally, confidence, corners)
         return replace(answer, probability=probability, interval=interval), ()
 
     def _interval(
-        self, state: ReducerState, head: Engine | None, tally: Tally, confidence: float
+        self, state: ReducerState, tally: Tally, confidence: float, corners: Sequence[Float64]
     ) -> Interval | None:
+        """Bound the probability, given the head's answers at the corners of the box of ratios.
+
+        Each head output moves one way with each ratio, so its extremes over the box lie at
+        corners. The smallest output is never above any one output, so the smallest of their upper
+        bounds bounds it; its lower bound is the smallest of theirs.
+        """
         if self._spec.kind == "vote":
-            low = wilson(state.suspicious, tally.seen, confidence).low
-            return Interval(low, wilson(state.suspicious + tally.lost, tally.seen, confidence).high)
-        if self._spec.kind != "ratio":
+            return wilson_with_lost(state.suspicious, tally.lost, tally.seen, confidence)
+        if not corners:
             return None
+        answers = np.stack(corners)
+        return Interval(float(answers.min()), float(answers.max(axis=0).min()))
+
+    def _corners(
+        self, state: ReducerState, head: Engine | None, tally: Tally, confidence: float
+    ) -> list[Float64]:
+        """Ask the head at all corners of the box of ratios, and at the ratios themselves.
+
+        The box only grows when a cell is lost: each side's lower end counts the lost cells as
+        negative, its upper end as positive. A larger box has a larger maximum, so losing cells
+        never lowers the interval's upper end, and CLEAR needs that end to be low.
+        """
+        if self._spec.kind != "ratio":
+            return []
         sides = [
-            (
-                wilson(positive, tally.seen, confidence).low,
-                wilson(positive + tally.lost, tally.seen, confidence).high,
-            )
+            wilson_with_lost(positive, tally.lost, tally.seen, confidence)
             for positive in state.positive
         ]
-        answers = np.array(
-            [
-                self._ask(head, np.array(corner, dtype=np.float32)).min()
-                for corner in itertools.product(*sides)
-            ]
-        )
-        return Interval(float(answers.min()), float(answers.max()))
+        corners = itertools.product(*[(side.low, side.high) for side in sides])
+        return [*(self._ask(head, corner) for corner in corners), self._given(state, head)]
+
+    def _given(self, state: ReducerState, head: Engine | None) -> Float64:
+        if not state.cells:
+            raise ValueError("probabilities: no cell was added")
+        if self._spec.kind == "vote":
+            return np.array([state.suspicious / state.cells])
+        if self._spec.kind == "ratio":
+            return self._ask(head, [positive / state.cells for positive in state.positive])
+        pooled = state.maximum if self._spec.kind == "max" else state.mean
+        assert pooled is not None
+        return self._ask(head, pooled)
 
     def _counts(self, state: ReducerState, confidence: float) -> tuple[RoleCount, ...]:
         return tuple(
@@ -210,27 +189,6 @@ class Reducer:
             for role, positive in zip(self._roles, state.positive, strict=True)
         )
 
-    def _ask(self, head: Engine | None, values: Float32) -> Float64:
-        assert head is not None
-        (name,) = head.inputs
-        answers = head.run({name: np.ascontiguousarray(values[None])})
-        missing = [output for output in self._spec.head_outputs if output not in answers]
-        if missing:
-            raise EngineError("head has no such output", ", ".join(missing), "export it again")
-        given = np.array(
-            [
-                float(np.asarray(answers[output]).reshape(-1)[0])
-                for output in self._spec.head_outputs
-            ]
-        )
-        if not bool(((given >= 0) & (given <= 1)).all()):
-            raise EngineError(
-                "head gave no probability", str(given.tolist()), "check the bundle's networks"
-            )
-        return given
-
-
-def _exact_sum(features: Float32) -> NDArray[np.object_]:
-    """Sum of every column, as Python integers of 1 / SUM_SCALE."""
-    scaled = np.rint(features.astype(np.float64) * SUM_SCALE)
-    return np.array([sum(map(int, column)) for column in scaled.T], dtype=object)
+    def _ask(self, head: Engine | None, values: Iterable[float]) -> Float64:
+        assert head is not None  # the manifest asks for one, except for a vote
+        return ask_head(head, self._spec.head_outputs, values)
