@@ -250,7 +250,7 @@ class SlideExamination:
         )
 
     def verdict(self) -> Verdict:
-        """Judge what has been finished so far. A flag once raised stays."""
+        """Judge what has been finished so far. At a camera a flag once raised stays."""
         manifest = self._model.bundle.manifest
         findings = (
             *findings_of.of_model(manifest),
@@ -263,8 +263,10 @@ class SlideExamination:
             self._state, self._model.head, self._tally, manifest.rule.confidence
         )
         decision, reasons = decide(manifest.rule, reduced, self._tally, (*findings, *trouble))
-        decision, reasons = latch(self._flagged, decision, reasons)
-        self._flagged = decision
+        if self._live:
+            # At a camera a flag was seen by somebody; a folder is judged once, as a whole.
+            decision, reasons = latch(self._flagged, decision, reasons)
+            self._flagged = decision
         return Verdict(
             slide=self._slide,
             decision=decision,

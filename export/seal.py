@@ -43,10 +43,19 @@ def reseal(folder: Path) -> Bundle:
 
     Raises BundleError when the bundle is damaged: its files must still be what they were.
     """
+    return add_files(folder, {}, {})
+
+
+def add_files(folder: Path, settings: Mapping[str, Any], files: Mapping[str, bytes]) -> Bundle:
+    """Write a bundle again with more settings and files, and with its golden answers anew."""
     bundle = open_bundle(folder)
     manifest = bundle.manifest
     golden = manifest.golden
-    settings = manifest.model_dump(mode="json", exclude={"schema_version", "files"})
-    kept = set(manifest.files) - {golden.frame, golden.expected}
-    files = {name: bundle.read(name) for name in kept}
-    return seal_bundle(folder, settings, files, bundle.read(golden.frame))
+    old = manifest.model_dump(mode="json", exclude={"schema_version", "files"}, exclude_none=True)
+    kept = {
+        name: bundle.read(name)
+        for name in manifest.files
+        if name not in (golden.frame, golden.expected)
+    }
+    png = bundle.read(golden.frame)
+    return seal_bundle(folder, {**old, **settings}, {**kept, **files}, png)

@@ -33,6 +33,7 @@ def open_model(
             engines[name] = open_engine(target, name, bundle.read(spec.file), threads=threads)
             opened.callback(engines[name].close)
         model = assemble(bundle, engines)
+        model.reducer.check_head(model.head)
         if proven:
             self_test(model)
         opened.pop_all()

@@ -1,7 +1,7 @@
 """Tell whether a slide looks like the images the model was made for.
 
-Each frame is described by a few named numbers in groups: stain, cell size, features. A slide is
-the median of its frames. Its distance from the slides the model was made on (Mahalanobis, per
+Each frame is described by a few numbers in groups: light, stain, texture, size, features. A slide
+is the median of its frames. Its distance from the slides the model was made on (Mahalanobis, per
 group) is compared with the largest distance those slides keep among themselves. One published
 model fell from 0.95 to 0.47 on another laboratory's stain without noticing; this notices.
 """
@@ -21,10 +21,12 @@ from edgeapl.types import Detections, Float32, Frame
 
 Float64 = NDArray[np.float64]
 
-FEWEST_CELLS = 5
-"""Below this the medians say nothing about a slide."""
+FEWEST_CELLS = 20
+"""Below this the medians say too little about a slide to trust the model on it."""
 
 GROUP_WORDS = {
+    "light": "the colour of the empty field",
+    "texture": "how stain is spread within the cells",
     "stain": "the stain",
     "size": "the size of the cells",
     "features": "the look of the cells to the network",
@@ -53,23 +55,25 @@ def describe_frame(frame: Frame, detections: Detections, features: Float32) -> F
     frame, detections : the cells' label image gives cell and background pixels.
     features : float32 (N, D) of the scored cells.
 
-    The stain group holds the optical densities of the cells against the frame's own bright
-    background, so that the lamp does not matter; the size group log area in µm²; the features
-    group the mean feature vector.
+    Groups: `light`, the colour of the empty field; `stain`, mean optical densities of the cells
+    against it; `texture`, how these spread within the cells; `size`, log area in µm²; `features`,
+    the mean feature vector.
     """
     step = max(1, max(frame.height, frame.width) // DESCRIBED_SIDE_PX)
     pixels = frame.pixels[::step, ::step].astype(np.float64)
     inside = detections.labels[::step, ::step] > 0
-    white = np.percentile(pixels.reshape(-1, 3), 95, axis=0)
-    density = -np.log10((np.minimum(pixels, white) + 1) / (white + 1))
-    cells = density[inside].mean(axis=0) if inside.any() else np.zeros(3)
-    stain = np.array([*cells, cells[0] - cells[2]])
+    white = np.percentile(pixels.reshape(-1, 3), 95, axis=0) + 1
+    density = -np.log10(np.minimum((pixels + 1) / white, 1))
+    cells = density[inside] if inside.any() else np.zeros((1, 3))
+    red, green, blue = cells.mean(axis=0)
     sizes = np.bincount(detections.labels.ravel(), minlength=len(detections) + 1)[1:]
     areas = np.maximum(sizes, 1) * frame.um_per_px**2
     return FrameDescriptor(
         cells=len(features),
         values={
-            "stain": stain,
+            "light": np.log(np.array([white[0] / white[1], white[2] / white[1]])),
+            "stain": np.array([red, green, blue, red - blue]),
+            "texture": np.percentile(cells[:, :2], [10, 50, 90], axis=0).ravel(),
             "size": np.array([float(np.median(np.log(areas))) if len(areas) else 0.0]),
             "features": np.asarray(features.mean(axis=0), dtype=np.float64),
         },
@@ -152,7 +156,7 @@ class DomainModel:
         cells = sum(frame.cells for frame in frames)
         if cells < FEWEST_CELLS:
             text = f"{cells} cells are too few to tell whether the images suit the model"
-            return (Finding("domain_unknown", text, Effect.BARS_CLEAR),)
+            return (Finding("domain_unknown", text, Effect.UNTRUSTED),)
         findings = []
         for name, (distance, limit) in self.distances(describe_slide(frames)).items():
             if not distance <= limit:

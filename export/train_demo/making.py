@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,9 @@ from numpy.typing import NDArray
 from edgeapl.export.onnx_file import onnx_bytes
 from edgeapl.export.seal import seal_bundle
 from edgeapl.export.train_demo.card import model_card
+from edgeapl.export.train_demo.domain_fit import fit_domain
 from edgeapl.export.train_demo.figures import role_figures, slide_figures
-from edgeapl.export.train_demo.pool import CROP, ROLE_NAMES, Pool, make_pool
+from edgeapl.export.train_demo.pool import CROP, ROLE_NAMES, make_pool
 from edgeapl.export.train_demo.training import (
     Say,
     predict,
@@ -24,7 +24,6 @@ from edgeapl.export.train_demo.training import (
 )
 from edgeapl.report.pictures import png_bytes
 from edgeapl.sources.synthetic import draw_frame, slide_recipe
-from edgeapl.stages.domain import DomainModel, FrameDescriptor, describe_slide
 
 TRAINING, HELD_BACK, TEST = range(90), range(1000, 1060), range(2000, 2060)
 """Slide numbers; no slide is in two of them."""
@@ -32,6 +31,9 @@ TRAINING, HELD_BACK, TEST = range(90), range(1000, 1060), range(2000, 2060)
 FALSE_POSITIVES = 0.01
 """A role's threshold lets this share of its negative cells through: a healthy slide's suspicious
 share must stay well below the rule's."""
+
+MIN_FOCUS = 1.5
+"""Real frames in focus measure 1.7 or more, blurred by 1 µm 1.4 or less; see stages/focus.py."""
 
 INTENDED_USE = (
     "Demonstration of the software on drawn images. Research use only. Not for diagnosis."
@@ -47,10 +49,9 @@ def make(out: Path, cache: Path, epochs: int, say: Say) -> None:
     say(f"{len(training.crops)} cells to train on, {len(test.crops)} to test on")
     network = train_cells(training, epochs, say)
 
-    scores, features = predict(network, held_back.crops)
+    scores, _ = predict(network, held_back.crops)
     thresholds = _thresholds(scores, held_back.truth)
     head = train_head(*slide_ratios(scores, held_back.slide, thresholds, seed=1))
-    domain = _domain(training, predict(network, training.crops)[1], held_back, features)
 
     test_scores, _ = predict(network, test.crops)
     figures = {
@@ -64,11 +65,11 @@ def make(out: Path, cache: Path, epochs: int, say: Say) -> None:
         "head.onnx": onnx_bytes(
             head, torch.zeros((1, 3)), "ratios", ["apl_vs_aml", "apl_vs_healthy"], batch=False
         ),
-        "domain.npz": domain,
         "MODEL_CARD.md": model_card(figures, thresholds, epochs).encode(),
     }
     golden = draw_frame(slide_recipe("apl", 5, um_per_px=0.2, width=480, height=360, cells=9), 0)
-    bundle = seal_bundle(out, settings(thresholds), files, png_bytes(golden.pixels))
+    seal_bundle(out, settings(thresholds), files, png_bytes(golden.pixels))
+    bundle = fit_domain(out, say)
     say(f"wrote {out}, digest {bundle.digest}")
 
 
@@ -111,14 +112,13 @@ def settings(thresholds: NDArray[np.float32]) -> dict[str, Any]:
             "min_scored": 50,
             "max_lost_share": 0.1,
         },
-        "gate": {"min_focus": 0.0},
+        "gate": {"min_focus": MIN_FOCUS},
         "golden": {
             "frame": "golden.png",
             "expected": "golden.npz",
             "um_per_px": 0.2,
             "tolerance": 0.05,
         },
-        "domain": {"file": "domain.npz"},
         "features": "cells.features",
     }
 
@@ -132,37 +132,3 @@ def _thresholds(scores: NDArray[np.float32], truth: NDArray[np.float32]) -> NDAr
         ],
         dtype=np.float32,
     ).round(3)
-
-
-def _domain(
-    training: Pool,
-    training_features: NDArray[np.float32],
-    held_back: Pool,
-    held_back_features: NDArray[np.float32],
-) -> bytes:
-    model = DomainModel.fit(
-        _slides(training, training_features), _slides(held_back, held_back_features)
-    )
-    file = io.BytesIO()
-    model.save(file)
-    return file.getvalue()
-
-
-def _slides(pool: Pool, features: NDArray[np.float32]) -> list[dict[str, NDArray[np.float64]]]:
-    slides = []
-    for number in np.unique(pool.slide):
-        frames = []
-        for frame in np.unique(pool.frame[pool.slide == number]):
-            rows = pool.frame == frame
-            frames.append(
-                FrameDescriptor(
-                    int(rows.sum()),
-                    {
-                        "stain": pool.stain[frame],
-                        "size": pool.size[frame],
-                        "features": features[rows].mean(axis=0).astype(np.float64),
-                    },
-                )
-            )
-        slides.append(describe_slide(frames))
-    return slides

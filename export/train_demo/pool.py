@@ -13,7 +13,6 @@ from edgeapl.sources.synthetic import SyntheticFrame, draw_frame, slide_recipe
 from edgeapl.sources.synthetic.cell_types import ROLES
 from edgeapl.sources.synthetic.smear import KINDS
 from edgeapl.stages.crop import cut_cells
-from edgeapl.stages.domain import describe_frame
 from edgeapl.stages.segment import HsvWatershed
 from edgeapl.types import Detections, Frame, UInt8
 
@@ -34,16 +33,11 @@ class Pool:
 
     crops : uint8 (N, 96, 96, 3). truth : float32 (N, 3) of 0 and 1 in the order of ROLE_NAMES.
     slide : int64 (N,), number of the slide; its kind is KINDS[slide % 3].
-    frame : int64 (N,), number of the frame within the pool.
-    stain, size : float64 (F, 4) and (F, 1), descriptors of every frame for the domain guard.
     """
 
     crops: UInt8
     truth: NDArray[np.float32]
     slide: NDArray[np.int64]
-    frame: NDArray[np.int64]
-    stain: NDArray[np.float64]
-    size: NDArray[np.float64]
 
 
 def make_pool(slides: range, frames: int, cache: Path) -> Pool:
@@ -51,27 +45,21 @@ def make_pool(slides: range, frames: int, cache: Path) -> Pool:
     file = cache / f"pool-{slides.start}-{slides.stop}-{frames}.npz"
     if file.is_file():
         with np.load(file, allow_pickle=False) as saved:
-            return Pool(**{name: saved[name] for name in saved.files})
+            return Pool(saved["crops"], saved["truth"], saved["slide"])
     drawn = [(number, *_frame_cells(number, index)) for number in slides for index in range(frames)]
-    arrays = {
-        "crops": np.concatenate([crops for _, crops, _, _ in drawn]),
-        "truth": np.concatenate([truth for _, _, truth, _ in drawn]),
-        "slide": np.concatenate([np.full(len(crops), n) for n, crops, _, _ in drawn]),
-        "frame": np.concatenate([np.full(len(d[1]), at) for at, d in enumerate(drawn)]),
-        "stain": np.stack([values["stain"] for _, _, _, values in drawn]),
-        "size": np.stack([values["size"] for _, _, _, values in drawn]),
-    }
+    pool = Pool(
+        np.concatenate([crops for _, crops, _ in drawn]),
+        np.concatenate([truth for _, _, truth in drawn]),
+        np.concatenate([np.full(len(crops), number) for number, crops, _ in drawn]),
+    )
     cache.mkdir(parents=True, exist_ok=True)
-    np.savez(file, **arrays)  # type: ignore[arg-type]
-    return Pool(**arrays)
+    np.savez(file, crops=pool.crops, truth=pool.truth, slide=pool.slide)
+    return pool
 
 
-def _frame_cells(
-    number: int, index: int
-) -> tuple[UInt8, NDArray[np.float32], dict[str, NDArray[np.float64]]]:
-    """Draw one frame of a slide; give crops, truth and the frame's descriptor."""
-    random = np.random.default_rng([number, 77])
-    um_per_px = float(random.uniform(0.08, 0.22))
+def drawn_frame(number: int, index: int) -> tuple[SyntheticFrame, Frame]:
+    """Draw one frame of a slide, as drawn and as the station would get it."""
+    um_per_px = float(np.random.default_rng([number, 77]).uniform(0.08, 0.22))
     recipe = slide_recipe(
         KINDS[number % 3],
         FIRST_SEED + number,
@@ -82,11 +70,14 @@ def _frame_cells(
     drawn = draw_frame(recipe, index)
     # A measured scale is a little wrong; the networks must bear that.
     wrong = float(np.random.default_rng([number, index, 78]).uniform(0.92, 1.08))
-    frame = Frame(drawn.pixels, index, 0, um_per_px * wrong, "drawn", "0" * 64)
+    return drawn, Frame(drawn.pixels, index, 0, um_per_px * wrong, "drawn", "0" * 64)
+
+
+def _frame_cells(number: int, index: int) -> tuple[UInt8, NDArray[np.float32]]:
+    """Give crops and truth of one frame."""
+    drawn, frame = drawn_frame(number, index)
     found = HsvWatershed().segment(frame)
-    crops = cut_cells(frame.pixels, found.centres, frame.um_per_px, CROP)
-    values = describe_frame(frame, found, np.zeros((len(found), 1), np.float32)).values
-    return crops, _truth(drawn, found), values
+    return cut_cells(frame.pixels, found.centres, frame.um_per_px, CROP), _truth(drawn, found)
 
 
 def _truth(drawn: SyntheticFrame, found: Detections) -> NDArray[np.float32]:

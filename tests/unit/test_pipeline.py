@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from edgeapl.engines.ort import OrtEngine
 from edgeapl.errors import CameraError, EndOfSource, EngineError, InputError, SourceStalled
 from edgeapl.model import Model, open_model
 from edgeapl.pipeline import Observer, Progress, SlideOptions, SlideOutcome, examine_slide
+from edgeapl.protocols import Engine
 from edgeapl.types import CellStatus, Decision, ExaminedFrame, Frame, UInt8
 from tests.small_bundle import cell_network, drawn_field, small_bundle
 
@@ -166,8 +168,8 @@ class BrokenEngine:
 
 
 def test_a_run_that_fails_costs_its_cells_and_is_told(model: Model) -> None:
-    engines = {**model.engines, "cells": BrokenEngine(model.engines["cells"], 2)}
-    broken = replace(model, engines=engines)
+    failing = cast(Engine, BrokenEngine(model.engines["cells"], 2))
+    broken = replace(model, engines={**model.engines, "cells": failing})
     outcome, frames, _ = run(broken, [drawn_field(cells) for cells in FIELDS], batch_size=2)
     tally = outcome.verdict.tally
     assert tally.failed == 2

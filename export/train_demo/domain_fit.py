@@ -1,0 +1,47 @@
+"""Fit the domain guard of a bundle: run the station's own stages over drawn slides."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeapl.bundle.load import Bundle
+from edgeapl.export.seal import add_files
+from edgeapl.export.train_demo.pool import drawn_frame
+from edgeapl.export.train_demo.training import Say
+from edgeapl.model import Model, open_model
+from edgeapl.stages.classify import classify
+from edgeapl.stages.crop import cut_cells
+from edgeapl.stages.domain import DomainModel, describe_frame, describe_slide
+
+FITTED, LIMITING = range(3000, 3120), range(4000, 4060)
+"""Slide numbers: means and covariances come from the first, limits from the second."""
+
+FRAMES = 2
+
+
+def fit_domain(folder: Path, say: Say) -> Bundle:
+    """Describe drawn slides through the bundle's own networks and store the guard in it."""
+    with open_model(folder, proven=False) as model:
+        fitted = [_describe(model, number) for number in FITTED]
+        say(f"{len(fitted)} slides described")
+        limiting = [_describe(model, number) for number in LIMITING]
+    file = io.BytesIO()
+    DomainModel.fit(fitted, limiting).save(file)
+    return add_files(folder, {"domain": {"file": "domain.npz"}}, {"domain.npz": file.getvalue()})
+
+
+def _describe(model: Model, number: int) -> dict[str, NDArray[np.float64]]:
+    manifest = model.bundle.manifest
+    frames = []
+    for index in range(FRAMES):
+        _, frame = drawn_frame(number, index)
+        found = model.segmenter.segment(frame)
+        crops = cut_cells(frame.pixels, found.centres, frame.um_per_px, manifest.crop)
+        ids = np.arange(len(found), dtype=np.int64)
+        scores = classify(manifest, model.engines, ids, crops).scores
+        frames.append(describe_frame(frame, found, scores.features))
+    return describe_slide(frames)
