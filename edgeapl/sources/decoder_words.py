@@ -21,11 +21,12 @@ _LOCK = threading.Lock()
 _DECODER = re.compile(
     rb"(?:Corrupt JPEG data|Premature end of JPEG|Unsupported marker type|Inconsistent progression"
     rb"|Invalid SOS parameters|Unknown Adobe color|Warning: unknown JFIF|libpng (?:error|warning)"
-    rb"|OpenCV TIFF|\[ ?(?:WARN|ERROR|INFO|FATAL|DEBUG):\d+@)"
+    rb"|OpenCV TIFF|\[ ?(?:WARN|ERROR|INFO|FATAL|DEBUG):\d+@|\[[\w,. -]+ @ 0x[0-9a-f]+\])"
 )
+# FFmpeg names the part that complains, and OpenCV lets it print errors only.
 _DAMAGE = re.compile(
-    rb"Corrupt JPEG data[^\n]*|Premature end of JPEG[^\n]*|Unsupported marker type[^\n]*"
-    rb"|Inconsistent progression[^\n]*|libpng error[^\n]*"
+    rb"((?:Corrupt JPEG data|Premature end of JPEG|Unsupported marker type"
+    rb"|Inconsistent progression|libpng error)[^\n]*)|\[[\w,. -]+ @ 0x[0-9a-f]+\] ([^\n]*)"
 )
 
 
@@ -54,7 +55,8 @@ def caught_words() -> Iterator[DecoderWords]:
         finally:
             os.close(catcher)
     found = _DAMAGE.search(text)
-    words.damage = found.group().decode("ascii", "replace").strip() if found else ""
+    complaint = (found[1] or found[2]) if found else b""
+    words.damage = complaint.decode("ascii", "backslashreplace").strip()
     if others := _of_others(text):
         with suppress(OSError):  # nobody listens on a closed terminal
             os.write(STDERR, others)

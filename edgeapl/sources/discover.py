@@ -74,6 +74,11 @@ def find_slides(
     return FoundSlides(listed, ignored + len(there - named))
 
 
+def has_image_name(name: str) -> bool:
+    """Whether a file of this name is taken for an image; hidden ones are not."""
+    return not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS
+
+
 def _one_image(file: Path, slide_list: Path | None) -> SlideInput:
     name = printable(file)
     if slide_list is not None:
@@ -145,8 +150,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _is_image(entry: os.DirEntry[str]) -> bool:
-    name = entry.name
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS  # noqa: PTH122
+    return has_image_name(entry.name)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from edgeapl.errors import InputError
@@ -28,8 +30,7 @@ def read_plain_file(path: Path, max_bytes: int) -> bytes:
     Raises InputError when it is missing, no plain file, unreadable, empty, too large, or changed
     while it was read.
     """
-    name = printable(path)
-    try:
+    with _one_line(path):
         _check_kind(path.stat(), path)  # before opening: to open a device can already do something
         # O_NONBLOCK: a pipe put in its place after the check must not hold us.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
@@ -37,6 +38,20 @@ def read_plain_file(path: Path, max_bytes: int) -> bytes:
             return _read_all(handle, path, max_bytes)
         finally:
             os.close(handle)
+
+
+def check_plain_file(path: Path) -> None:
+    """Raise InputError when a path is missing or leads to no plain file; nothing is opened."""
+    with _one_line(path):
+        _check_kind(path.stat(), path)
+
+
+@contextmanager
+def _one_line(path: Path) -> Iterator[None]:
+    """Turn what the system says about a path into an InputError."""
+    name = printable(path)
+    try:
+        yield
     except FileNotFoundError as error:
         if path.is_symlink():
             raise InputError("link leads nowhere", name, "mend or remove the link") from error

@@ -1,0 +1,159 @@
+"""A camera of this machine, by its number."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+
+from edgeapl.errors import CameraError, EndOfSource, SourceStalled
+from edgeapl.protocols import Clock
+from edgeapl.sources.decoder_words import caught_words
+from edgeapl.sources.frames import ScaleFor, SystemClock, frame_of_pixels
+from edgeapl.types import Frame, UInt8
+
+_CLOSE_S = 2.0
+"""How long close waits for a read that hangs; the thread ends with the program otherwise."""
+
+_DEVICES = Path("/dev")
+
+
+class Device(Protocol):
+    """What is used of cv2.VideoCapture."""
+
+    def read(self) -> tuple[bool, Any]:
+        """Wait for a picture; (True, uint8 (H, W, 3) BGR) or (False, anything)."""
+
+    def release(self) -> None:
+        """Let go of the device."""
+
+
+class CameraSource:
+    """Implements FrameSource over a camera; always gives the newest frame.
+
+    A thread keeps reading, so a frame is never older than the last exposure and a hanging driver
+    does not hold `read`. Frames that nobody took in time are dropped; a gap in the index shows it.
+
+    Parameters
+    ----------
+    number : of the camera, 0 for ``/dev/video0``.
+    scale_for : gives µm per px and its origin.
+    clock : time; tests give their own.
+    open_device : opens the camera of a number or raises CameraError; tests give their own.
+    """
+
+    live = True
+
+    def __init__(
+        self,
+        number: int,
+        scale_for: ScaleFor,
+        clock: Clock | None = None,
+        open_device: Callable[[int], Device] | None = None,
+    ) -> None:
+        self.name = f"camera {number}"
+        self._scale_for = scale_for
+        self._clock = clock or SystemClock()
+        self._device = (open_device or open_camera)(number)
+        self._news = threading.Condition()
+        self._newest: tuple[int, int, UInt8] | None = None
+        self._failure: str | None = None
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name=f"edgeapl-{number}", daemon=True)
+        self._thread.start()
+
+    def read(self, timeout_s: float) -> Frame:
+        """Give the newest frame that was not given yet.
+
+        Raises SourceStalled when none came in time, CameraError when the camera gives no more,
+        EndOfSource after close.
+        """
+        with self._news:
+            self._news.wait_for(lambda: self._newest or self._failure or self._closed, timeout_s)
+            if self._closed:
+                raise EndOfSource
+            newest, self._newest = self._newest, None
+            if newest is None and self._failure is not None:
+                raise CameraError(self._failure, self.name, "check its cable and restart it")
+        if newest is None:
+            raise SourceStalled("no picture in time", self.name, "check the camera")
+        index, captured_ns, pixels = newest
+        return frame_of_pixels(
+            pixels,
+            index=index,
+            captured_ns=captured_ns,
+            source=f"{self.name}#{index}",
+            scale_for=self._scale_for,
+        )
+
+    def _run(self) -> None:
+        """Read to the end or to close; only this thread touches the device."""
+        index = 0
+        try:
+            while not self._closed:
+                there, image = self._device.read()
+                captured_ns = self._clock.monotonic_ns()
+                if not there or image is None:
+                    self._fail("camera gives no more pictures")
+                    return
+                if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+                    self._fail("camera gives no 8-bit colour pictures")
+                    return
+                pixels = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+                with self._news:
+                    self._newest = (index, captured_ns, pixels)
+                    self._news.notify_all()
+                index += 1
+        except cv2.error as error:
+            self._fail(f"camera failed ({error.err})")
+        finally:
+            self._device.release()
+
+    def _fail(self, what: str) -> None:
+        with self._news:
+            self._failure = what
+            self._news.notify_all()
+
+    def close(self) -> None:
+        """Let go of the camera."""
+        with self._news:
+            self._closed = True
+            self._news.notify_all()
+        self._thread.join(_CLOSE_S)
+
+    def __enter__(self) -> CameraSource:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_camera(number: int) -> Device:
+    """Open a camera of this machine; raises CameraError that names the ones there are."""
+    path = _DEVICES / f"video{number}"
+    if _DEVICES.is_dir() and not path.exists():
+        raise CameraError("no such camera", path, f"cameras here: {_cameras()}")
+    with caught_words():
+        device = cv2.VideoCapture(number)
+    if not device.isOpened():
+        device.release()
+        mend = "check that no other program uses it and that you may read it"
+        raise CameraError("camera can not be opened", path, mend)
+    return device
+
+
+def _cameras() -> str:
+    numbers = sorted(
+        int(path.name[5:]) for path in _DEVICES.glob("video*") if path.name[5:].isdigit()
+    )
+    return ", ".join(str(number) for number in numbers) or "none"

@@ -1,0 +1,170 @@
+"""A folder that fills up, such as the one a microscope's software saves into."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from edgeapl.errors import CameraError, EndOfSource, InputError, SourceStalled
+from edgeapl.protocols import Clock
+from edgeapl.sources.decode import read_image
+from edgeapl.sources.discover import has_image_name
+from edgeapl.sources.frames import ScaleFor, SystemClock, frame_of_image
+from edgeapl.sources.names import printable
+from edgeapl.types import Frame
+
+POLL_S = 0.2
+
+SETTLED_S = 0.5
+"""A file that has not changed for so long is taken for written."""
+
+PATIENCE_S = 5.0
+"""A file that can not be read is tried again until it has not changed for so long: a slow writer
+over a network can rest in the middle of a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """One version of a file; a file written again is another one. Times in ns."""
+
+    modified: int
+    size: int
+    inode: int
+
+
+@dataclass(slots=True)
+class _Waiting:
+    state: _State
+    since: int
+    retry_at: int
+
+
+class FolderSource:
+    """Implements FrameSource over the images of one folder, now and as they come.
+
+    A file is given once, in the order of its time, when it has stopped changing; a file that is
+    written again is given again. Sub-folders and hidden files are not looked at. A file that can
+    not be read in the end raises InputError once.
+
+    Parameters
+    ----------
+    folder : where images appear.
+    scale_for : gives µm per px and its origin for an image without a scale of its own.
+    clock : time; tests give their own.
+    """
+
+    live = True
+
+    def __init__(self, folder: Path, scale_for: ScaleFor, clock: Clock | None = None) -> None:
+        self.name = printable(folder)
+        self._folder = folder
+        self._scale_for = scale_for
+        self._clock = clock or SystemClock()
+        self._waiting: dict[str, _Waiting] = {}
+        self._given: dict[str, _State] = {}
+        self._next = 0
+        self._closed = False
+        self._look()
+
+    def read(self, timeout_s: float) -> Frame:
+        """Give the next frame.
+
+        Raises SourceStalled when no new file was ready in time, InputError for one bad file,
+        CameraError when the folder is gone, EndOfSource after close.
+        """
+        deadline = self._clock.monotonic_ns() + int(timeout_s * 1e9)
+        while True:
+            if self._closed:
+                raise EndOfSource
+            self._look()
+            frame = self._first_ready()
+            if frame is not None:
+                return frame
+            left_s = (deadline - self._clock.monotonic_ns()) / 1e9
+            if left_s <= 0:
+                raise SourceStalled("no new image", self.name, "wait, or close the slide")
+            self._clock.sleep(min(POLL_S, left_s))
+
+    def _first_ready(self) -> Frame | None:
+        """Try the files that have settled, oldest first."""
+        now = self._clock.monotonic_ns()
+        settled = [name for name, waiting in self._waiting.items() if waiting.retry_at <= now]
+        settled.sort(key=lambda name: (self._waiting[name].state.modified, os.fsencode(name)))
+        for name in settled:
+            waiting = self._waiting[name]
+            try:
+                image = read_image(self._folder / name)
+            except InputError:
+                if now - waiting.since < PATIENCE_S * 1e9:
+                    waiting.retry_at = now + int(SETTLED_S * 1e9)
+                    continue
+                self._take(name)
+                raise
+            return frame_of_image(
+                image,
+                index=self._take(name),
+                captured_ns=now,
+                source=str(self._folder / name),
+                scale_for=self._scale_for,
+            )
+        return None
+
+    def _take(self, name: str) -> int:
+        """Note that a file was given, and number it."""
+        self._given[name] = self._waiting.pop(name).state
+        index = self._next
+        self._next += 1
+        return index
+
+    def _look(self) -> None:
+        """Note new and changed files, and forget those that are gone."""
+        now = self._clock.monotonic_ns()
+        found = self._states()
+        for name, state in found.items():
+            waiting = self._waiting.get(name)
+            if self._given.get(name) == state or (waiting and waiting.state == state):
+                continue
+            self._waiting[name] = _Waiting(state, now, now + int(SETTLED_S * 1e9))
+        for name in self._waiting.keys() - found.keys():
+            del self._waiting[name]
+        for name in self._given.keys() - found.keys():
+            del self._given[name]
+
+    def _states(self) -> dict[str, _State]:
+        found = {}
+        try:
+            with os.scandir(self._folder) as entries:
+                for entry in entries:
+                    if has_image_name(entry.name):
+                        status = entry.stat(follow_symlinks=False)
+                        found[entry.name] = _State(
+                            status.st_mtime_ns, status.st_size, status.st_ino
+                        )
+        except FileNotFoundError as error:
+            if self._folder.is_dir():
+                return self._states()  # a file went away between two looks
+            raise self._lost(error) from error
+        except OSError as error:
+            raise self._lost(error) from error
+        return found
+
+    def _lost(self, error: OSError) -> CameraError:
+        reason = error.strerror or "unknown reason"
+        return CameraError(f"folder cannot be read ({reason})", self.name, "check it and its disk")
+
+    def close(self) -> None:
+        """Stop looking."""
+        self._closed = True
+
+    def __enter__(self) -> FolderSource:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,49 @@
+"""Make frames: what all sources do with pixels once they have them."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from edgeapl.sources.decode import DecodedImage
+from edgeapl.types import Frame, ScaleOrigin, UInt8
+
+ScaleFor = Callable[[UInt8], tuple[float, ScaleOrigin]]
+"""Gives µm per px and where it comes from, for an image uint8 (H, W, 3) RGB."""
+
+
+class SystemClock:
+    """The machine's own time; implements Clock."""
+
+    def monotonic_ns(self) -> int:
+        """Nanoseconds that never run backwards."""
+        return time.monotonic_ns()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
+
+def frame_of_image(
+    image: DecodedImage, *, index: int, captured_ns: int, source: str, scale_for: ScaleFor
+) -> Frame:
+    """Make the frame of an image file.
+
+    The scale is the one that the user stated, else the file's own, else what `scale_for` gives.
+    """
+    um_per_px, origin = scale_for(image.pixels)
+    if origin is not ScaleOrigin.STATED and image.um_per_px is not None:
+        um_per_px, origin = image.um_per_px, ScaleOrigin.STATED
+    return Frame(image.pixels, index, captured_ns, um_per_px, source, image.sha256, origin)
+
+
+def frame_of_pixels(
+    pixels: UInt8, *, index: int, captured_ns: int, source: str, scale_for: ScaleFor
+) -> Frame:
+    """Make the frame of an image that never was a file; its digest is that of its pixels."""
+    um_per_px, origin = scale_for(pixels)
+    digest = hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
+    return Frame(pixels, index, captured_ns, um_per_px, source, digest, origin)

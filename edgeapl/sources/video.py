@@ -1,0 +1,135 @@
+"""Frames of a video file, to its end."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+
+import cv2
+import numpy as np
+
+from edgeapl.errors import ConfigError, EndOfSource, InputError
+from edgeapl.protocols import Clock
+from edgeapl.sources.decoder_words import caught_words
+from edgeapl.sources.frames import ScaleFor, SystemClock, frame_of_pixels
+from edgeapl.sources.names import printable
+from edgeapl.sources.plain_file import check_plain_file
+from edgeapl.types import Frame
+
+EXTENSIONS = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"})
+
+_MEND = "give an MP4, MOV, AVI, MKV or WebM file that plays to its end"
+
+_COUNT_SLACK = 2
+"""Frames that a container's count may be off: some estimate it from the duration."""
+
+
+class VideoSource:
+    """Implements FrameSource over a video file.
+
+    Parameters
+    ----------
+    path : MP4, MOV, AVI, MKV or WebM file.
+    scale_for : gives µm per px and its origin; a video states no scale.
+    every : give every n-th frame.
+    clock : time; tests give their own.
+
+    A damaged frame raises InputError and is left out; a video that ends before the number of
+    frames it promises raises InputError once before its end. Frames keep the way they are stored:
+    a rotation tag is not applied. Raises InputError when the file can not be played at all.
+    """
+
+    live = False
+
+    def __init__(
+        self, path: Path, scale_for: ScaleFor, *, every: int = 1, clock: Clock | None = None
+    ) -> None:
+        if every < 1:
+            raise ConfigError("frame step is wrong", every, "give 1 or more")
+        self.name = printable(path)
+        check_plain_file(path)
+        _check_container(path, self.name)
+        self._path = path
+        self._scale_for = scale_for
+        self._every = every
+        self._clock = clock or SystemClock()
+        self._position = 0
+        self._next = 0
+        self._capture: cv2.VideoCapture | None = self._open()
+        self._promised = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+
+    def _open(self) -> cv2.VideoCapture:
+        # One thread: a complaint of the decoder then belongs to the frame that is read.
+        options = [cv2.CAP_PROP_N_THREADS, 1, cv2.CAP_PROP_ORIENTATION_AUTO, 0]
+        with caught_words():
+            # An absolute path can not be taken for an address such as concat: or http:.
+            capture = cv2.VideoCapture(os.path.abspath(self._path), cv2.CAP_FFMPEG, options)  # noqa: PTH100
+        if not capture.isOpened():
+            raise InputError("video can not be played", self.name, _MEND)
+        return capture
+
+    def read(self, timeout_s: float) -> Frame:
+        """Give the next frame; raises InputError for a damaged one, EndOfSource after the last."""
+        while True:
+            if self._capture is None:
+                raise EndOfSource
+            wanted = self._position % self._every == 0
+            with caught_words() as words:
+                there, image = self._capture.read() if wanted else (self._capture.grab(), None)
+            if not there:
+                self._end()
+                raise EndOfSource
+            self._position += 1
+            if wanted:
+                break
+        index = self._next
+        self._next += 1
+        source = f"{self._path}#{self._position - 1}"
+        if words.damage:
+            raise InputError(f"video frame is damaged ({words.damage})", printable(source), _MEND)
+        assert image is not None
+        return frame_of_pixels(
+            np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8),
+            index=index,
+            captured_ns=self._clock.monotonic_ns(),
+            source=source,
+            scale_for=self._scale_for,
+        )
+
+    def _end(self) -> None:
+        """Let go of the file; raises InputError when it should have had more frames."""
+        self.close()
+        if self._position + _COUNT_SLACK < self._promised:
+            found = f"{self._position} of {self._promised} frames"
+            raise InputError(f"video ends early ({found})", self.name, _MEND)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._capture is not None:
+            self._capture.release()
+            self._capture = None
+
+    def __enter__(self) -> VideoSource:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _check_container(path: Path, name: str) -> None:
+    """Refuse all but the containers named: a playlist could make FFmpeg open other addresses."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError as error:
+        reason = error.strerror or "unknown reason"
+        raise InputError(f"cannot be read ({reason})", name, "allow reading it") from error
+    avi = head[:4] == b"RIFF" and head[8:12] == b"AVI "
+    if not (avi or head[4:8] == b"ftyp" or head[:4] == b"\x1a\x45\xdf\xa3"):
+        raise InputError("not a video that can be played", name, _MEND)
