@@ -14,6 +14,10 @@ from edgeapl.types import Float32
 Bool = NDArray[np.bool_]
 
 
+STAINED = 0.04
+"""Green optical density from which a pixel is no background; twice what is left after the fit."""
+
+
 @dataclass(frozen=True, slots=True)
 class CellLimits:
     """Sizes of nuclei and cells, µm and µm².
@@ -27,6 +31,7 @@ class CellLimits:
         nuclei side by side are twice as long as broad.
     widest_small, largest_small, longest_small : the same for smaller figures, such as the two lobes
         of an eosinophil or the ends of a band; two lymphocytes are larger.
+    few : pieces that cover no more are lobes of one nucleus even in a row: two nuclei cover more.
     filled : share of nucleus and cytoplasm within the convex hull around lobes of one cell.
     blue : blue over green absorption of a nucleus; 0.0 to 0.34 where looked at, red cells and dirt
         above 0.5.
@@ -43,6 +48,7 @@ class CellLimits:
     widest_small: float = 16.5
     largest_small: float = 100.0
     longest_small: float = 2.4
+    few: float = 55.0
     filled: float = 0.75
     blue: float = 0.43
     cytoplasm: float = 4.0
@@ -80,7 +86,7 @@ def pieces_of(labels: Int32, um_per_px: float) -> list[Piece]:
 
 
 def join_lobes(
-    pieces: list[Piece], labels: Int32, white: Bool, um_per_px: float, limits: CellLimits
+    pieces: list[Piece], labels: Int32, density: Float32, um_per_px: float, limits: CellLimits
 ) -> list[list[Piece]]:
     """Group the pieces that are lobes of one nucleus, nearest first.
 
@@ -91,8 +97,10 @@ def join_lobes(
     Parameters
     ----------
     pieces, labels : the nuclei and lobes, and their int32 (H, W) label image.
-    white : bool (H, W) of `white_cell_colour`.
+    density : float32 (H, W, 3), optical densities R G B.
     """
+    white = white_cell_colour(density)
+    stained = density[..., 1] > STAINED
     groups = [[piece] for piece in pieces]
     pairs = sorted(
         (gap, i, j)
@@ -103,7 +111,9 @@ def join_lobes(
     home = list(range(len(pieces)))
     for _, i, j in pairs:
         a, b = home[i], home[j]
-        if a == b or not _one_nucleus([*groups[a], *groups[b]], labels, white, um_per_px, limits):
+        if a == b or not _one_nucleus(
+            [*groups[a], *groups[b]], labels, stained, white, um_per_px, limits
+        ):
             continue
         groups[a] += groups[b]
         groups[b] = []
@@ -116,7 +126,12 @@ def _distance(one: Piece, other: Piece) -> float:
 
 
 def _one_nucleus(
-    group: list[Piece], labels: Int32, white: Bool, um_per_px: float, limits: CellLimits
+    group: list[Piece],
+    labels: Int32,
+    stained: Bool,
+    white: Bool,
+    um_per_px: float,
+    limits: CellLimits,
 ) -> bool:
     area = sum(piece.area for piece in group)
     x0, y0, x1, y1 = union_box(group)
@@ -129,15 +144,15 @@ def _one_nucleus(
     diameter = 2 * cv2.minEnclosingCircle(hull)[1] * um_per_px
     length = max(sides) / max(min(sides), 1.0)
     compact = length <= limits.longest_lobed and diameter <= limits.widest_lobed
-    small = (
-        length <= limits.longest_small
-        and diameter <= limits.widest_small
-        and area <= limits.largest_small
+    small = diameter <= limits.widest_small and (
+        (length <= limits.longest_small and area <= limits.largest_small) or area <= limits.few
     )
     if not (compact or small):
         return False
     around = cv2.fillConvexPoly(np.zeros_like(inside), hull, 1) > 0
-    return bool((white[window] | (inside > 0))[around].mean() >= limits.filled)
+    # Too little for two nuclei: then the cytoplasm may have any colour.
+    fitting = stained if area <= limits.few else white
+    return bool((fitting[window] | (inside > 0))[around].mean() >= limits.filled)
 
 
 def white_cell_colour(density: Float32) -> Bool:
@@ -148,7 +163,7 @@ def white_cell_colour(density: Float32) -> Bool:
     density : float32 (H, W, 3), optical densities R G B.
     """
     green, blue = density[..., 1], density[..., 2]
-    return np.asarray((green > 0.04) & (blue < 0.45 * green + 0.02), dtype=np.bool_)
+    return np.asarray((green > STAINED) & (blue < 0.45 * green + 0.02), dtype=np.bool_)
 
 
 def union_box(group: list[Piece]) -> tuple[int, int, int, int]:

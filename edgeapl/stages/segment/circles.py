@@ -30,6 +30,10 @@ SMALLEST_RADIUS_PX = 10.0
 LARGEST_RADIUS_PX = 110.0
 """In the image as given: a red cell at 0.032 µm/px."""
 
+LARGEST_SHARE = 0.155
+"""Largest radius over the shorter side: with fewer than three cells across, the one circle to be
+seen may be the white cell that the image was cut out for."""
+
 RADIUS_STEP = 2 ** (1 / 6)
 """Neighbouring radii differ by 12 %, about the variation of red cells on one slide."""
 
@@ -84,7 +88,8 @@ def common_circle(pixels: NDArray[np.uint8]) -> CommonCircle | None:
     if len(radii) < 3:
         return None
     # The ends are no peaks: what lies beyond them is not known.
-    inner = np.flatnonzero((heights[1:-1] > heights[:-2]) & (heights[1:-1] >= heights[2:])) + 1
+    below, at, above = heights[:-2], heights[1:-1], heights[2:]
+    inner = np.flatnonzero((at > below) & (at >= above) & (below > 0) & (above > 0)) + 1
     if not len(inner):
         return None
     best = int(inner[heights[inner].argmax()])
@@ -108,7 +113,7 @@ def agreement(pixels: NDArray[np.uint8]) -> tuple[Float64, Float64]:
         size = (round(width / shrink), round(height / shrink))
         pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
     density = np.asarray(np.clip(optical_density(pixels), -0.1, 1), dtype=np.float32)
-    largest = min(LARGEST_RADIUS_PX, 0.4 * min(height, width))
+    largest = min(LARGEST_RADIUS_PX, LARGEST_SHARE * min(height, width))
     count = int(np.log(max(largest / SMALLEST_RADIUS_PX, 0.1)) / np.log(RADIUS_STEP)) + 1
     radii = SMALLEST_RADIUS_PX * RADIUS_STEP ** np.arange(max(count, 0), dtype=np.float64)
     heights = [_agreement_at(density, radius / shrink) for radius in radii]

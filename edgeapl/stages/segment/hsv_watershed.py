@@ -14,7 +14,6 @@ from edgeapl.stages.segment.cells import (
     is_cell,
     join_lobes,
     pieces_of,
-    white_cell_colour,
 )
 from edgeapl.stages.segment.illumination import optical_density
 from edgeapl.stages.segment.nuclei import (
@@ -60,10 +59,9 @@ class HsvWatershed:
         threshold = nucleus_threshold(index, density, self.nucleus)
         labels = find_nuclei(index, threshold, WORKING_UM_PER_PX, self.nucleus)
         pieces = pieces_of(labels, WORKING_UM_PER_PX)
-        white = white_cell_colour(density)
         groups = [
             group
-            for group in join_lobes(pieces, labels, white, WORKING_UM_PER_PX, self.cell)
+            for group in join_lobes(pieces, labels, density, WORKING_UM_PER_PX, self.cell)
             if is_cell(group, index, density, labels, WORKING_UM_PER_PX, self.cell)
         ][:MOST_CELLS]
         number = np.zeros(int(labels.max(initial=0)) + 1, dtype=np.int32)

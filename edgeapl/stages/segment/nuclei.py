@@ -146,8 +146,8 @@ def _split_piece(piece: Mask, um_per_px: float, neck: float) -> tuple[int, Int32
     count, markers = cv2.connectedComponents(peaks)
     if count <= 2:
         return 1, np.ones(piece.shape, dtype=np.int32)
-    # Every part is a disc around its peak; a pixel goes to the disc it is least outside of. (OpenCV's
-    # own watershed floods by colour differences, not by height, and gives ragged parts.)
+    # Every part is a disc around its peak; a pixel goes to the disc it is least outside of. (The
+    # watershed of OpenCV floods by colour differences, not by height, and gives ragged parts.)
     gaps = [
         cv2.distanceTransform((markers != part).astype(np.uint8), cv2.DIST_L2, 5)
         - float(distance[markers == part].max()) / um_per_px
