@@ -126,7 +126,7 @@ class DomainModel:
         held_back: Sequence[dict[str, Float64]],
         *,
         percentile: float = 99.5,
-        margin: float = 1.25,
+        margin: float = 1.1,
     ) -> DomainModel:
         """Learn from slides, and set the limits on others.
 
