@@ -72,8 +72,12 @@ def pieces_of(labels: Int32, um_per_px: float) -> list[Piece]:
     """Measure every label."""
     count = int(labels.max(initial=0))
     found = []
-    order = np.argsort(labels, axis=None, kind="stable")
-    ends = np.searchsorted(labels.ravel()[order], np.arange(1, count + 2))
+    # Only labelled pixels are sorted; most of a frame is none.
+    labelled = np.flatnonzero(labels)
+    numbers = labels.ravel()[labelled]
+    by_number = np.argsort(numbers, kind="stable")
+    order = labelled[by_number]
+    ends = np.searchsorted(numbers[by_number], np.arange(1, count + 2))
     for number in range(1, count + 1):
         at = order[ends[number - 1] : ends[number]]
         if not len(at):
