@@ -37,6 +37,10 @@ seen may be the white cell that the image was cut out for."""
 RADIUS_STEP = 2 ** (1 / 6)
 """Neighbouring radii differ by 12 %, about the variation of red cells on one slide."""
 
+FLANK = 5
+"""Steps to both sides, a factor of 1.8, by which a peak must have come down: fine texture lifts
+all small radii together."""
+
 VOTING_RADIUS_PX = 10.0
 """Long enough for a sharp direction, short enough to be quick."""
 
@@ -64,7 +68,7 @@ class CommonCircle:
     """The radius at which most outlines agree.
 
     radius : px of the image as given.
-    contrast : votes at this radius over the median of all radii; 1 is no more than chance.
+    contrast : agreement at this radius over that at 1.8 times smaller and larger ones.
     width : natural-log half-width of the peak where it has lost a tenth; wide is uncertain.
     """
 
@@ -92,7 +96,8 @@ def common_circle(pixels: NDArray[np.uint8]) -> CommonCircle | None:
     inner = np.flatnonzero((at > below) & (at >= above) & (below > 0) & (above > 0)) + 1
     if not len(inner):
         return None
-    best = int(inner[heights[inner].argmax()])
+    contrasts = _contrasts(heights)
+    best = int(inner[contrasts[inner].argmax()])
     logs = np.log(np.maximum(heights, 1e-6))
     low, top, high = logs[best - 1], logs[best], logs[best + 1]
     bend = 2 * top - low - high
@@ -100,9 +105,18 @@ def common_circle(pixels: NDArray[np.uint8]) -> CommonCircle | None:
     step = np.log(RADIUS_STEP)
     return CommonCircle(
         radius=float(radii[best] * np.exp(offset * step)),
-        contrast=float(heights[best] / max(float(np.median(heights[heights > 0])), 1e-6)),
+        contrast=float(contrasts[best]),
         width=float(step * np.sqrt(0.2 / max(bend, 1e-3))),
     )
+
+
+def _contrasts(heights: Float64) -> Float64:
+    """Give each height over the geometric mean of those FLANK steps smaller and larger."""
+    examined = np.flatnonzero(heights > 0)
+    at = np.arange(len(heights))
+    smaller = heights[np.clip(at - FLANK, examined[0], examined[-1])]
+    larger = heights[np.clip(at + FLANK, examined[0], examined[-1])]
+    return np.asarray(heights / np.sqrt(smaller * larger), dtype=np.float64)
 
 
 def agreement(pixels: NDArray[np.uint8]) -> tuple[Float64, Float64]:

@@ -18,8 +18,8 @@ OUTLINE_UM = 7.0
 is its visible diameter (Bain 2015), and 7.0 µm fits public images with a scale bar or a known scale
 within 4 %."""
 
-CONTRAST = 1.25
-"""Least contrast of the common circle; noise and single cells stay below 1.2."""
+CONTRAST = 1.3
+"""Least contrast of the common circle; noise and single cells stay below it."""
 
 CALIBRATION_ERROR = 0.08
 """Natural-log standard deviation of the mean red-cell diameter between people and smears."""
