@@ -42,7 +42,7 @@ def stated_scale(pixels: UInt8) -> tuple[float, ScaleOrigin]:
     return UM_PER_PX, ScaleOrigin.STATED
 
 
-def encoded(extension: str, pixels: UInt8, *options: int) -> bytes:
+def encoded(extension: str, pixels: np.ndarray[Any, Any], *options: int) -> bytes:
     """Encode RGB pixels with OpenCV."""
     bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     done, data = cv2.imencode(extension, bgr, list(options))

@@ -62,7 +62,7 @@ class CameraSource:
         self._device = (open_device or open_camera)(number)
         self._news = threading.Condition()
         self._newest: tuple[int, int, UInt8] | None = None
-        self._failure: str | None = None
+        self._failure: BaseException | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._run, name=f"edgeapl-{number}", daemon=True)
         self._thread.start()
@@ -79,7 +79,7 @@ class CameraSource:
                 raise EndOfSource
             newest, self._newest = self._newest, None
             if newest is None and self._failure is not None:
-                raise CameraError(self._failure, self.name, "check its cable and restart it")
+                raise self._failure
         if newest is None:
             raise SourceStalled("no picture in time", self.name, "check the camera")
         index, captured_ns, pixels = newest
@@ -96,28 +96,32 @@ class CameraSource:
         index = 0
         try:
             while not self._closed:
-                there, image = self._device.read()
+                pixels = self._picture()
                 captured_ns = self._clock.monotonic_ns()
-                if not there or image is None:
-                    self._fail("camera gives no more pictures")
-                    return
-                if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-                    self._fail("camera gives no 8-bit colour pictures")
-                    return
-                pixels = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
                 with self._news:
                     self._newest = (index, captured_ns, pixels)
                     self._news.notify_all()
                 index += 1
-        except cv2.error as error:
-            self._fail(f"camera failed ({error.err})")
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that reads
+            with self._news:
+                self._failure = error
+                self._news.notify_all()
         finally:
             self._device.release()
 
-    def _fail(self, what: str) -> None:
-        with self._news:
-            self._failure = what
-            self._news.notify_all()
+    def _picture(self) -> UInt8:
+        mend = "check its cable and start again"
+        try:
+            there, image = self._device.read()
+        except cv2.error as error:
+            raise CameraError(f"camera failed ({error.err})", self.name, mend) from error
+        if not there or image is None:
+            raise CameraError("camera gives no more pictures", self.name, mend)
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise CameraError(
+                "camera gives no 8-bit colour pictures", self.name, "set it to colour"
+            )
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
     def close(self) -> None:
         """Let go of the camera."""

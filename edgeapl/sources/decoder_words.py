@@ -45,21 +45,17 @@ def caught_words() -> Iterator[DecoderWords]:
     with _LOCK:
         terminal = _duplicate()
         catcher = _memory()
+        os.dup2(catcher, STDERR)
         try:
-            os.dup2(catcher, STDERR)
-            try:
-                yield words
-            finally:
-                _restore(terminal)
-                text = _content(catcher)
+            yield words
         finally:
+            _restore(terminal)
+            text = _content(catcher)
             os.close(catcher)
-    found = _DAMAGE.search(text)
-    complaint = (found[1] or found[2]) if found else b""
-    words.damage = complaint.decode("ascii", "backslashreplace").strip()
-    if others := _of_others(text):
-        with suppress(OSError):  # nobody listens on a closed terminal
-            os.write(STDERR, others)
+            words.damage = _first_damage(text)
+            if others := _of_others(text):
+                with suppress(OSError):  # nobody listens on a closed terminal
+                    os.write(STDERR, others)
 
 
 def _duplicate() -> int | None:
@@ -79,10 +75,12 @@ def _restore(terminal: int | None) -> None:
 
 def _memory() -> int:
     if hasattr(os, "memfd_create"):
-        return os.memfd_create("edgeapl-decoder")
-    handle, path = tempfile.mkstemp()
-    os.unlink(path)  # noqa: PTH108
-    return handle
+        handle = os.memfd_create("edgeapl-decoder")
+    else:
+        handle, path = tempfile.mkstemp()
+        os.unlink(path)  # noqa: PTH108
+    # With descriptor 2 closed, the new one is 2 itself, which is about to be replaced.
+    return os.dup(handle) if handle == STDERR else handle
 
 
 def _content(handle: int) -> bytes:
@@ -91,9 +89,16 @@ def _content(handle: int) -> bytes:
     return os.read(handle, min(size, 1 << 20))
 
 
+def _first_damage(text: bytes) -> str:
+    found = _DAMAGE.search(text)
+    complaint = (found[1] or found[2]) if found else b""
+    return complaint.decode("ascii", "backslashreplace").strip()
+
+
 def _of_others(text: bytes) -> bytes:
-    """Leave out the lines of decoders, and the empty lines that OpenCV ends them with."""
-    if not text or not _DECODER.search(text):
+    """Leave out the lines of decoders, which OpenCV goes on with ``>`` lines and empty ones."""
+    if not _DECODER.search(text):
         return text
     lines = text.splitlines(keepends=True)
-    return b"".join(line for line in lines if line.strip() and not _DECODER.search(line))
+    others = [line for line in lines if line.strip() and not _DECODER.search(line)]
+    return b"".join(line for line in others if not line.startswith(b"> "))

@@ -61,12 +61,13 @@ class VideoSource:
 
     def _open(self) -> cv2.VideoCapture:
         # One thread: a complaint of the decoder then belongs to the frame that is read.
-        options = [cv2.CAP_PROP_N_THREADS, 1, cv2.CAP_PROP_ORIENTATION_AUTO, 0]
+        options = [cv2.CAP_PROP_N_THREADS, 1]
         with caught_words():
             # An absolute path can not be taken for an address such as concat: or http:.
             capture = cv2.VideoCapture(os.path.abspath(self._path), cv2.CAP_FFMPEG, options)  # noqa: PTH100
         if not capture.isOpened():
             raise InputError("video can not be played", self.name, _MEND)
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
         return capture
 
     def read(self, timeout_s: float) -> Frame:

@@ -190,7 +190,7 @@ def make_bad_folder(folder: Path) -> dict[str, str]:
 
 def make_awkward_names(folder: Path) -> list[Path]:
     """Write good images, each of another field, under awkward names."""
-    paths = [Path(os.fsdecode(os.path.join(os.fsencode(folder), name))) for name in AWKWARD_NAMES]
+    paths = [folder / os.fsdecode(name) for name in AWKWARD_NAMES]
     for number, path in enumerate(paths):
         path.write_bytes(encoded(".png", field(100 + number)))
     return paths

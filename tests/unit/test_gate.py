@@ -1,0 +1,158 @@
+"""A frame that nothing can be learned from does not pass, and a good one does."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+import pytest
+
+from edgeapl.bundle.manifest import GateSpec
+from edgeapl.stages.focus import focus_measure
+from edgeapl.stages.gate import FieldMemory, describe_field, examine, examine_crop, light_reasons
+from edgeapl.types import UInt8
+from tests.pictures import UM_PER_PX, field, frame
+
+GATE = GateSpec(min_focus=1.4)
+
+
+def codes(pixels: UInt8, memory: FieldMemory | None = None) -> list[str]:
+    reasons, _ = examine(frame(pixels), GATE, memory or FieldMemory())
+    return [reason.code for reason in reasons]
+
+
+def blurred(pixels: UInt8, um: float) -> UInt8:
+    return np.asarray(cv2.GaussianBlur(pixels, (0, 0), um / UM_PER_PX), np.uint8)
+
+
+def noisy(pixels: UInt8, sigma: float) -> UInt8:
+    noise = np.random.default_rng(1).normal(0, sigma, pixels.shape)
+    return np.clip(pixels + noise, 0, 255).astype(np.uint8)
+
+
+def overexposed() -> UInt8:
+    brighter = np.clip(field(1).astype(np.int64) + 30, 0, 255)
+    return np.asarray(brighter, np.uint8)
+
+
+def grey() -> UInt8:
+    return np.repeat(field(1)[..., 1:2], 3, axis=2)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "code"),
+    [
+        (np.zeros((240, 320, 3), np.uint8), "black"),
+        (noisy(np.full((240, 320, 3), 8, np.uint8), 6), "black"),
+        (field(1) // 6, "black"),
+        (np.full((240, 320, 3), 255, np.uint8), "saturated"),
+        (overexposed(), "saturated"),
+        (np.full((240, 320, 3), 128, np.uint8), "flat"),
+        (noisy(np.full((240, 320, 3), 200, np.uint8), 2), "flat"),
+        (grey(), "colourless"),
+        (blurred(field(1), 1.5), "unfocused"),
+        (noisy(blurred(field(1), 1.5), 4), "unfocused"),
+        (blurred(field(1), 4), "unfocused"),
+    ],
+)
+def test_a_frame_without_use_does_not_pass(pixels: UInt8, code: str) -> None:
+    assert codes(pixels) == [code]
+
+
+@pytest.mark.parametrize(
+    "pixels", [field(1), field(2), noisy(field(3), 4), field(1) // 2, field(4, 960, 1280)]
+)
+def test_a_good_field_passes(pixels: UInt8) -> None:
+    assert codes(pixels) == []
+
+
+@pytest.mark.parametrize("um", [0.5, 0.75, 1.0, 1.5])
+def test_the_focus_measure_is_the_width_of_the_edges(um: float) -> None:
+    measured = 1 / focus_measure(blurred(field(5, 960, 1280), um), UM_PER_PX)
+    own = 0.35  # of the drawn edges and of the pixels
+    assert measured == pytest.approx(math.hypot(um, own), rel=0.12)
+
+
+@pytest.mark.parametrize("change", [lambda x: x // 2, lambda x: x // 3 + 120, lambda x: 255 - x])
+def test_light_and_contrast_do_not_change_the_focus_measure(change: object) -> None:
+    assert callable(change)
+    pixels = blurred(field(5), 0.6)
+    expected = focus_measure(pixels, UM_PER_PX)
+    assert focus_measure(change(pixels), UM_PER_PX) == pytest.approx(expected, rel=0.1)
+
+
+@pytest.mark.parametrize("scale", [0.06, 0.1, 0.25])
+def test_the_focus_measure_is_in_um_at_any_scale(scale: float) -> None:
+    pixels = blurred(field(5, 960, 1280), 0.8)
+    factor = UM_PER_PX / scale
+    resized = cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    measured = focus_measure(np.asarray(resized, np.uint8), scale)
+    assert measured == pytest.approx(focus_measure(pixels, UM_PER_PX), rel=0.15)
+
+
+@pytest.mark.parametrize("pixels", [np.full((64, 64, 3), 9, np.uint8), field(0)[:16, :16]])
+def test_the_focus_measure_is_a_number_for_the_smallest_image(pixels: UInt8) -> None:
+    assert math.isfinite(focus_measure(pixels, UM_PER_PX))
+
+
+def seen(*fields: UInt8) -> FieldMemory:
+    memory = FieldMemory()
+    for pixels in fields:
+        reasons, memory = examine(frame(pixels), GATE, memory)
+        assert reasons == ()
+    return memory
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        lambda x: x,
+        lambda x: noisy(x, 5),
+        lambda x: (x * 0.85).astype(np.uint8),
+        lambda x: np.roll(x, 2, axis=1),
+        lambda x: blurred(x, 0.2),
+    ],
+)
+def test_the_same_field_again_is_a_duplicate(again: object) -> None:
+    assert callable(again)
+    assert codes(again(field(1)), seen(field(9), field(1))) == ["duplicate"]
+
+
+def test_other_fields_are_no_duplicates_whatever_vignette_they_share() -> None:
+    across, down = np.meshgrid(np.linspace(-1, 1, 320), np.linspace(-1, 1, 240))
+    shade = (1 - 0.4 * (across**2 + down**2))[..., None]
+    memory = FieldMemory()
+    for seed in range(12):
+        pixels = (field(seed) * shade).astype(np.uint8)
+        reasons, memory = examine(frame(pixels), GATE, memory)
+        assert reasons == ()
+
+
+def test_memory_is_a_value_and_holds_only_what_passed() -> None:
+    empty = FieldMemory()
+    reasons, after = examine(frame(blurred(field(1), 4)), GATE, empty)
+    assert reasons
+    assert after is empty
+    _, full = examine(frame(field(1)), GATE, empty)
+    assert not empty.holds(frame(field(1)).digest, describe_field(field(1)))
+    assert full.holds(frame(field(1)).digest)
+
+
+def test_a_crop_is_judged_by_its_light_and_its_bytes_alone() -> None:
+    cell = field(1)[:80, :80]
+    reasons, memory = examine_crop(frame(blurred(cell, 3)), FieldMemory())
+    assert reasons == ()
+    similar, memory = examine_crop(frame(noisy(blurred(cell, 3), 1)), memory)
+    assert similar == ()
+    again, _ = examine_crop(frame(blurred(cell, 3)), memory)
+    assert [reason.code for reason in again] == ["duplicate"]
+    black, _ = examine_crop(frame(np.zeros((80, 80, 3), np.uint8)), memory)
+    assert [reason.code for reason in black] == ["black"]
+
+
+def test_a_limit_that_is_not_reached_is_not_passed_by_nothing() -> None:
+    assert light_reasons(field(1)) == ()
+    strict = GateSpec(min_focus=99)
+    reasons, _ = examine(frame(field(1)), strict, FieldMemory())
+    assert [reason.code for reason in reasons] == ["unfocused"]
