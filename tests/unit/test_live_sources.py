@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from pathlib import Path
@@ -77,6 +78,16 @@ def test_a_file_is_left_alone_until_it_stops_changing(station: Station) -> None:
             station.source.read(SETTLED_S * 0.8)
     station.save("a.png", data, 9)
     assert station.names() == ["a.png"]
+
+
+def test_a_picture_that_is_replaced_at_once_is_given_once(station: Station) -> None:
+    station.save("a.png", encoded(".png", field(1)), 1)
+    with pytest.raises(SourceStalled):
+        station.source.read(SETTLED_S * 0.6)
+    path = station.save("a.png", encoded(".png", field(2)), 2)
+    only = station.source.read(2)
+    assert only.digest == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert station.names() == []
 
 
 def test_a_slow_writer_is_waited_for(station: Station) -> None:
