@@ -18,7 +18,7 @@ def main() -> None:
     make = commands.add_parser("make", help="draw, train and write the bundle")
     make.add_argument("--out", type=Path, required=True)
     make.add_argument("--cache", type=Path, required=True, help="folder for the drawn cells")
-    make.add_argument("--epochs", type=int, default=12)
+    make.add_argument("--epochs", type=int, default=8)
     evaluate = commands.add_parser("evaluate", help="measure on real images")
     evaluate.add_argument("--data", type=Path, required=True)
     evaluate.add_argument("--bundle", type=Path, default=EMBEDDED)
