@@ -45,7 +45,7 @@ class Engine(Protocol):
 
 @runtime_checkable
 class FrameSource(Protocol):
-    """Where frames come from. Also a context manager that closes itself."""
+    """Where frames come from."""
 
     @property
     def live(self) -> bool:

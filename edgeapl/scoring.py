@@ -212,6 +212,8 @@ def _measure_ahead(scale: SlideScale, files: Sequence[Path]) -> None:
 
 def _claim(out: Path, folder: Path) -> None:
     """Mark the result folder, and refuse one that belongs to another input."""
+    if out.resolve() == folder.resolve():
+        raise UsageError("results would lie among the images", out, "choose another with --out")
     marker = out / MARKER
     mine = {"schema": SCHEMA, "folder": str(folder.resolve())}
     try:

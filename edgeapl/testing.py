@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeapl.closing import ClosesItself
 from edgeapl.errors import EdgeAplError, EndOfSource, EngineError
 from edgeapl.protocols import Arrays
 from edgeapl.types import Frame
@@ -37,7 +37,7 @@ class FakeClock:
         self._now += int(seconds * 1e9)
 
 
-class ScriptedSource:
+class ScriptedSource(ClosesItself):
     """Implements FrameSource from a list: frames are given, errors are raised, then it ends.
 
     closed : whether `close` was called.
@@ -66,17 +66,6 @@ class ScriptedSource:
     def close(self) -> None:
         """End the script."""
         self.closed = True
-
-    def __enter__(self) -> ScriptedSource:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class FakeEngine:

@@ -53,6 +53,7 @@ def _options(
     ),
 ) -> None:
     """Raise an APL flag from smear images with a trained model."""
+    # Typer shows this text and the options; each option acts by its callback.
 
 
 def main() -> None:

@@ -89,7 +89,9 @@ def verdict_panel(record: dict[str, Any], *, running: bool) -> RenderableType:
         ),
     )
     grid.add_row("probability", probability_text(record))
-    grid.add_row("cells", f"{tally_text(record)}, {len(record['frames'])} frames")
+    frames = len(record["frames"])
+    plural = "" if frames == 1 else "s"
+    grid.add_row("cells", f"{tally_text(record)}, {frames} frame{plural}")
     for count in record["counts"]:
         low, high = count["interval"]
         share = f"{count['positive']} of {count['scored']} ({low:.0%} to {high:.0%})"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import TracebackType
 
 from edgeapl.bundle.digest import sha256_of_parts
 from edgeapl.bundle.load import Bundle
+from edgeapl.closing import ClosesItself
 from edgeapl.protocols import Engine, Segmenter
 from edgeapl.stages.domain import DomainModel
 from edgeapl.stages.reduce import Reducer
@@ -16,7 +16,7 @@ from edgeapl.stages.segment import HsvWatershed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Model:
+class Model(ClosesItself):
     """Everything that is needed to examine slides with one bundle.
 
     engines : network name to engine.
@@ -45,17 +45,6 @@ class Model:
         """Release all engines."""
         for engine in self.engines.values():
             engine.close()
-
-    def __enter__(self) -> Model:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def assemble(bundle: Bundle, engines: Mapping[str, Engine]) -> Model:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Protocol
 
 import cv2
 import numpy as np
 
+from edgeapl.closing import ClosesItself
 from edgeapl.errors import CameraError, EndOfSource, SourceStalled
 from edgeapl.protocols import Clock
 from edgeapl.sources.decoder_words import caught_words
@@ -33,7 +33,7 @@ class Device(Protocol):
         """Let go of the device."""
 
 
-class CameraSource:
+class CameraSource(ClosesItself):
     """Implements FrameSource over a camera; always gives the newest frame.
 
     A thread keeps reading, so a frame is never older than the last exposure and a hanging driver
@@ -129,17 +129,6 @@ class CameraSource:
             self._closed = True
             self._news.notify_all()
         self._thread.join(_CLOSE_S)
-
-    def __enter__(self) -> CameraSource:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def open_camera(number: int) -> Device:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
 from urllib.parse import parse_qsl, urlsplit
 
 from edgeapl.bundle.digest import sha256
+from edgeapl.closing import ClosesItself
 from edgeapl.errors import ConfigError, EndOfSource
 from edgeapl.sources.synthetic import draw_frame, slide_recipe
 from edgeapl.sources.synthetic.smear import KINDS
@@ -25,7 +25,7 @@ OPTIONS: dict[str, tuple[float, float]] = {
 }
 
 
-class DemoSource:
+class DemoSource(ClosesItself):
     """Implements FrameSource by drawing; the same address gives the same frames.
 
     Parameters
@@ -80,17 +80,6 @@ class DemoSource:
     def close(self) -> None:
         """Stop drawing."""
         self._next = self._frames
-
-    def __enter__(self) -> DemoSource:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _option(address: str, name: str, text: str) -> tuple[str, float]:

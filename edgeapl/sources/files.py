@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
+from edgeapl.closing import ClosesItself
 from edgeapl.errors import EndOfSource
 from edgeapl.sources.decode import read_image
-from edgeapl.types import Frame, ScaleOrigin, UInt8
+from edgeapl.sources.frames import ScaleFor, frame_of_image
+from edgeapl.types import Frame
 
 
-class FilesSource:
+class FilesSource(ClosesItself):
     """Implements FrameSource over named files; an unreadable one raises InputError once.
 
     Parameters
@@ -28,7 +29,7 @@ class FilesSource:
         self,
         files: Sequence[Path],
         name: str,
-        scale_for: Callable[[UInt8], tuple[float, ScaleOrigin]],
+        scale_for: ScaleFor,
     ) -> None:
         self.name = name
         self._files = tuple(files)
@@ -42,29 +43,14 @@ class FilesSource:
         index = self._next
         self._next += 1
         captured = time.monotonic_ns()
-        image = read_image(self._files[index])
-        um_per_px, origin = self._scale_for(image.pixels)
-        return Frame(
-            pixels=image.pixels,
+        return frame_of_image(
+            read_image(self._files[index]),
             index=index,
             captured_ns=captured,
-            um_per_px=um_per_px,
             source=str(self._files[index]),
-            digest=image.sha256,
-            scale=origin,
+            scale_for=self._scale_for,
         )
 
     def close(self) -> None:
         """Forget the files that were not read."""
         self._next = len(self._files)
-
-    def __enter__(self) -> FilesSource:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
+from edgeapl.closing import ClosesItself
 from edgeapl.errors import CameraError, EndOfSource, InputError, SourceStalled
 from edgeapl.protocols import Clock
 from edgeapl.sources.decode import read_image
@@ -41,7 +41,7 @@ class _Waiting:
     retry_at: int
 
 
-class FolderSource:
+class FolderSource(ClosesItself):
     """Implements FrameSource over the images of one folder, now and as they come.
 
     A file is given once, in the order of its time, when it has stopped changing; a file that is
@@ -157,14 +157,3 @@ class FolderSource:
     def close(self) -> None:
         """Stop looking."""
         self._closed = True
-
-    def __enter__(self) -> FolderSource:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

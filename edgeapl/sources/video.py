@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from types import TracebackType
 
 import cv2
 import numpy as np
 
+from edgeapl.closing import ClosesItself
 from edgeapl.errors import ConfigError, EndOfSource, InputError
 from edgeapl.protocols import Clock
 from edgeapl.sources.decoder_words import caught_words
@@ -25,7 +25,7 @@ _COUNT_SLACK = 2
 """Frames that a container's count may be off: some estimate it from the duration."""
 
 
-class VideoSource:
+class VideoSource(ClosesItself):
     """Implements FrameSource over a video file.
 
     Parameters
@@ -110,17 +110,6 @@ class VideoSource:
         if self._capture is not None:
             self._capture.release()
             self._capture = None
-
-    def __enter__(self) -> VideoSource:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _check_container(path: Path, name: str) -> None:

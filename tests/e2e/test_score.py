@@ -177,3 +177,6 @@ def test_results_of_one_folder_do_not_mix_with_anothers(
     other = station.run("score", smears / "two", "--bundle", bundle, "--out", out)
     assert other.code == 2
     assert "belongs to another input" in other.error_lines[0]
+    among = station.run("score", smears / "one", "--bundle", bundle, "--out", smears / "one")
+    assert among.code == 2
+    assert "among the images" in among.error_lines[0]
