@@ -70,22 +70,18 @@ class Piece:
 
 def pieces_of(labels: Int32, um_per_px: float) -> list[Piece]:
     """Measure every label."""
-    count = int(labels.max(initial=0))
+    at = np.flatnonzero(labels)
+    numbers = labels.ravel()[at]
+    order = np.argsort(numbers, kind="stable")
+    at, numbers = at[order], numbers[order]
+    starts = np.flatnonzero(np.diff(numbers, prepend=0))
     found = []
-    # Only labelled pixels are sorted; most of a frame is none.
-    labelled = np.flatnonzero(labels)
-    numbers = labels.ravel()[labelled]
-    by_number = np.argsort(numbers, kind="stable")
-    order = labelled[by_number]
-    ends = np.searchsorted(numbers[by_number], np.arange(1, count + 2))
-    for number in range(1, count + 1):
-        at = order[ends[number - 1] : ends[number]]
-        if not len(at):
-            continue
-        rows, columns = np.divmod(at, labels.shape[1])
+    for start, end in zip(starts, np.append(starts, len(at))[1:], strict=True):
+        rows, columns = np.divmod(at[start:end], labels.shape[1])
         box = (int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1)
         centre = (float(columns.mean()), float(rows.mean()))
-        found.append(Piece(number, box, centre, len(at) * um_per_px**2))
+        area = float(end - start) * um_per_px**2
+        found.append(Piece(int(numbers[start]), box, centre, area))
     return found
 
 

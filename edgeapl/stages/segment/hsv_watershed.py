@@ -71,28 +71,33 @@ class HsvWatershed:
 
 
 def _confidence(index: Float32, nuclei: Int32, count: int) -> Float32:
-    """Give 0 to 1 per cell: how far its mean index stands above the faintest nucleus."""
-    sizes = np.bincount(nuclei.ravel(), minlength=count + 1)[1:]
-    sums = np.bincount(nuclei.ravel(), weights=index.ravel(), minlength=count + 1)[1:]
+    """Give 0 to 1 per cell: how far its mean index stands above that of red cells."""
+    at = np.flatnonzero(nuclei)
+    numbers = nuclei.ravel()[at]
+    sizes = np.bincount(numbers, minlength=count + 1)[1:]
+    sums = np.bincount(numbers, weights=index.ravel()[at], minlength=count + 1)[1:]
     means = sums / np.maximum(sizes, 1)
-    # 0.05 is the index of a dark red cell, 0.2 that of an average nucleus: 0 and 0.78.
+    # 0.05 is the index of a dark red cell, 0.2 that of a pale nucleus: 0 and 0.78.
     return np.asarray(1 - np.exp(-np.maximum(means - 0.05, 0) / 0.1), dtype=np.float32)
 
 
 def _detections(frame: Frame, cells: Int32, scores: Float32) -> Detections:
-    """Bring the label image back to the frame's size; rows follow the labels."""
-    size = (frame.width, frame.height)
-    labels = cv2.resize(cells.astype(np.uint16), size, interpolation=cv2.INTER_NEAREST)
-    rows_of = np.zeros(len(scores) + 1, dtype=np.uint16)
+    """Bring the label image back to the frame's size, each pixel from the one it lies in."""
+    rows = np.arange(frame.height) * cells.shape[0] // frame.height
+    columns = np.arange(frame.width) * cells.shape[1] // frame.width
     boxes = []
     kept = []
-    for piece in pieces_of(labels.astype(np.int32), 1.0):
-        boxes.append(piece.box)
-        kept.append(piece.number - 1)
-        rows_of[piece.number] = len(boxes)
+    renumbered = np.zeros(len(scores) + 1, dtype=np.uint16)
+    for piece in pieces_of(cells, WORKING_UM_PER_PX):
+        x0, x1 = np.searchsorted(columns, (piece.box[0], piece.box[2]))
+        y0, y1 = np.searchsorted(rows, (piece.box[1], piece.box[3]))
+        if x0 < x1 and y0 < y1:  # a frame coarser than the working scale may skip a thin cell
+            boxes.append((x0, y0, x1, y1))
+            kept.append(piece.number - 1)
+            renumbered[piece.number] = len(boxes)
     return Detections(
         frame=frame,
         boxes=np.array(boxes, dtype=np.float32).reshape(-1, 4),
-        labels=rows_of[labels],
+        labels=np.take(renumbered[cells][rows], columns, axis=1),
         scores=scores[kept],
     )

@@ -23,7 +23,7 @@ DEGREES = ((400, 4), (200, 2), (0, 1))
 """Longer side from which, px, and degree of the surface. Vignetting follows cos^4 of the field
 angle (Kingslake 1965); a small cut-out shows part of it, and one cell must not look like it."""
 
-GRID_PX = 128
+GRID_PX = 80
 """Longer side of the small image that is fitted; the surface has no detail to lose."""
 
 RIDGE = 0.3

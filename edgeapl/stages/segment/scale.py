@@ -94,7 +94,7 @@ def nucleus_diameter(pixels: NDArray[np.uint8]) -> float | None:
     # Without a scale, the blur can not be given in µm; one pixel it is.
     index = nucleus_index(optical_density(small), 1.0, NucleusLimits(blur=1.0))
     darkest = float(np.quantile(index, 0.995))
-    mask = (index > max(0.4 * darkest, NucleusLimits().usual)).astype(np.uint8)
+    mask = (index > max(0.4 * darkest, 0.15)).astype(np.uint8)
     diameters = _diameters(mask)
     if not len(diameters):
         return None
