@@ -1,119 +1,146 @@
-"""The segmenter on drawn fields whose cells are known."""
+"""The segmenter finds each nucleated cell once, whole, and nothing else."""
 
 from __future__ import annotations
 
-import cv2
+import warnings
+
 import numpy as np
 import pytest
 
-from edgeapl.scale import SlideScale
-from edgeapl.stages.segment import Evidence, HsvWatershed, measure_scale
-from edgeapl.types import Detections, Frame, ScaleOrigin, UInt8
+from edgeapl.protocols import Segmenter
+from edgeapl.stages.segment import HsvWatershed
+from edgeapl.stages.segment.illumination import background
+from edgeapl.types import Detections
+from tests.unit.drawn_field import INK, NUCLEUS, PLATELET, Field, Lobe, frame_of
 
-BACKGROUND, RED_CELL = (235, 230, 232), (222, 178, 172)
-CYTOPLASM, NUCLEUS = (205, 195, 225), (105, 55, 140)
-
-Spot = tuple[float, float, float]
-
-
-def field(
-    um_per_px: float,
-    *,
-    nuclei: list[Spot],
-    cytoplasm: list[Spot],
-    side_um: float = 60,
-    red_cells: bool = True,
-) -> UInt8:
-    """Draw discs given as x, y, radius in µm."""
-    side = round(side_um / um_per_px)
-    image = np.full((side, side, 3), BACKGROUND, np.uint8)
-
-    def disc(x: float, y: float, radius: float, colour: tuple[int, int, int]) -> None:
-        centre = (round(x / um_per_px), round(y / um_per_px))
-        cv2.circle(image, centre, round(radius / um_per_px), colour, -1)
-
-    if red_cells:
-        for x in range(6, int(side_um), 11):
-            for y in range(6, int(side_um), 11):
-                disc(x, y, 3.65, RED_CELL)
-    for x, y, radius in cytoplasm:
-        disc(x, y, radius + 0.8, BACKGROUND)
-        disc(x, y, radius, CYTOPLASM)
-    for x, y, radius in nuclei:
-        disc(x, y, radius, NUCLEUS)
-    noise = np.random.default_rng(0).normal(0, 2.5, image.shape)
-    blurred = cv2.GaussianBlur(image, (0, 0), max(0.2 / um_per_px, 0.5))
-    return np.clip(blurred + noise, 0, 255).astype(np.uint8)
+LYMPHOCYTE: list[Lobe] = [(0, 0, 3.9)]
+NEUTROPHIL: list[Lobe] = [(-3.2, 1.2, 2.2), (0.4, -2.8, 2.2), (3.2, 1.6, 2.1)]
+BAND: list[Lobe] = [(-3.4, 0, 1.8), (-1.7, 1.6, 1.6), (0, 2.2, 1.6), (1.7, 1.6, 1.6), (3.4, 0, 1.8)]
 
 
-def segment(pixels: UInt8, um_per_px: float) -> Detections:
-    return HsvWatershed().segment(Frame(pixels, 0, 0, um_per_px, "drawn", "0" * 64))
+def find(field: Field, um_per_px: float = 0.12, *, vignette: bool = False) -> Detections:
+    pixels = field.draw(um_per_px, vignette=vignette)
+    return HsvWatershed().segment(frame_of(pixels, um_per_px))
 
 
-ONE = {"nuclei": [(30.0, 30.0, 4.0)], "cytoplasm": [(30.0, 30.0, 6.0)]}
+def with_cells(*cells: tuple[float, float, list[Lobe]]) -> Field:
+    field = Field()
+    field.red_cells(away_from=[(x, y) for x, y, _ in cells])
+    for x, y, lobes in cells:
+        field.cell(x, y, lobes)
+    return field
 
 
-@pytest.mark.parametrize("um_per_px", [0.06, 0.1, 0.15, 0.2, 0.3])
-def test_one_cell_is_found_whole_at_every_scale(um_per_px: float) -> None:
-    found = segment(field(um_per_px, **ONE), um_per_px)
+def test_it_is_a_segmenter() -> None:
+    assert isinstance(HsvWatershed(), Segmenter)
+
+
+@pytest.mark.parametrize(
+    "lobes", [LYMPHOCYTE, NEUTROPHIL, BAND], ids=["lymphocyte", "neutrophil", "band"]
+)
+@pytest.mark.parametrize("um_per_px", [0.06, 0.1, 0.15, 0.2, 0.25, 0.3])
+def test_one_cell_is_found_once_at_every_scale(lobes: list[Lobe], um_per_px: float) -> None:
+    found = find(with_cells((32, 24, lobes)), um_per_px)
     assert len(found) == 1
+    assert np.abs(found.centres[0] * um_per_px - [32, 24]).max() < 2
+
+
+@pytest.mark.parametrize("um_per_px", [0.06, 0.15, 0.3])
+def test_the_box_holds_the_whole_cell_and_little_more(um_per_px: float) -> None:
+    found = find(with_cells((32, 24, NEUTROPHIL)), um_per_px)
     x0, y0, x1, y1 = found.boxes[0] * um_per_px
-    assert ((x0 + x1) / 2, (y0 + y1) / 2) == pytest.approx((30, 30), abs=1.0)
-    assert 9 < x1 - x0 < 15
-    rows, columns = np.nonzero(found.labels == 1)
-    box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-    assert tuple(found.boxes[0].astype(int)) == pytest.approx(box, abs=1)
-    assert 0 < found.scores[0] <= 1
+    assert x1 - x0 == pytest.approx(12, abs=2)
+    assert y1 - y0 == pytest.approx(12, abs=2)
 
 
-def test_touching_cells_are_split() -> None:
-    nuclei = [(25.0, 30.0, 4.6), (34.0, 30.0, 4.6)]
-    found = segment(field(0.15, nuclei=nuclei, cytoplasm=[(x, y, 5.2) for x, y, _ in nuclei]), 0.15)
+def test_labels_and_boxes_describe_the_same_cells() -> None:
+    found = find(with_cells((14, 14, LYMPHOCYTE), (46, 30, NEUTROPHIL)))
     assert len(found) == 2
+    assert set(np.unique(found.labels)) == {0, 1, 2}
+    for row, box in enumerate(found.boxes):
+        rows, columns = np.nonzero(found.labels == row + 1)
+        assert (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) == tuple(box)
+    assert ((found.scores > 0.5) & (found.scores <= 1)).all()
 
 
-def test_the_lobes_of_one_neutrophil_are_one_cell() -> None:
-    lobes = [(27.5, 28.0, 1.9), (32.5, 28.0, 1.9), (30.0, 32.5, 1.9)]
-    found = segment(field(0.15, nuclei=lobes, cytoplasm=[(30.0, 30.0, 6.2)]), 0.15)
-    assert len(found) == 1
+@pytest.mark.parametrize("angle", [0, 30, 90])
+def test_touching_cells_are_split(angle: float) -> None:
+    field = Field()
+    field.red_cells(away_from=[(32, 24)], gap=18)
+    step = 3.8 * np.array([np.cos(np.radians(angle)), np.sin(np.radians(angle))])
+    for side in (-1, 1):
+        x, y = np.array([32, 24]) + side * step
+        field.disc(float(x), float(y), 4.0, NUCLEUS)
+    assert len(find(field)) == 2
 
 
-def test_red_cells_platelets_and_dirt_are_no_cells() -> None:
-    pixels = field(0.15, nuclei=[], cytoplasm=[])
-    assert len(segment(pixels, 0.15)) == 0
-    with_dirt = pixels.copy()
-    cv2.circle(with_dirt, (200, 200), round(1.2 / 0.15), NUCLEUS, -1)  # a platelet
-    cv2.rectangle(with_dirt, (300, 380), (390, 390), (10, 10, 10), -1)  # a scale bar
-    assert len(segment(with_dirt, 0.15)) == 0
+def test_vignetted_coloured_light_changes_nothing() -> None:
+    cells = ((8.0, 8.0, LYMPHOCYTE), (56.0, 40.0, NEUTROPHIL), (32.0, 24.0, LYMPHOCYTE))
+    assert len(find(with_cells(*cells), vignette=True)) == 3
 
 
-@pytest.mark.parametrize("value", [0, 128, 255])
-def test_an_empty_field_has_no_cell(value: int) -> None:
-    assert len(segment(np.full((240, 320, 3), value, np.uint8), 0.2)) == 0
+def test_the_background_is_found_between_crowded_cells_in_uneven_light() -> None:
+    field = Field()
+    field.red_cells()
+    bare = Field().draw(0.2, vignette=True).astype(float)
+    assert np.abs(background(field.draw(0.2, vignette=True)) - bare).mean() < 4
 
 
-def test_coloured_vignetting_changes_little() -> None:
-    pixels = field(0.15, nuclei=[(12.0, 12.0, 4.0), (45.0, 40.0, 4.0)],
-                   cytoplasm=[(12.0, 12.0, 5.5), (45.0, 40.0, 5.5)])  # fmt: skip
-    rows, columns = np.ogrid[-1 : 1 : len(pixels) * 1j, -1 : 1 : len(pixels) * 1j]
-    away = (rows**2 + columns**2)[..., None] / 2
-    shade = 1 - away * np.array([0.1, 0.55, 0.4])
-    found = segment(np.clip(pixels * shade, 0, 255).astype(np.uint8), 0.15)
-    assert len(found) == 2
+@pytest.mark.parametrize("vignette", [False, True])
+def test_red_cells_alone_give_nothing(vignette: bool) -> None:
+    field = Field()
+    field.red_cells()
+    found = find(field, vignette=vignette)
+    assert len(found) == 0
+    assert not found.labels.any()
 
 
-@pytest.mark.parametrize("um_per_px", [0.07, 0.12, 0.2])
-def test_the_scale_is_measured_from_the_red_cells(um_per_px: float) -> None:
-    estimate = measure_scale(field(um_per_px, **ONE))
-    assert estimate is not None
-    assert estimate.evidence is not Evidence.NUCLEI
-    assert estimate.um_per_px == pytest.approx(um_per_px, rel=0.12)
+def test_overlapping_red_cells_are_no_nucleus() -> None:
+    field = Field()
+    field.red_cells(away_from=[(32, 24)])
+    for x in (29.0, 32.0, 35.0):
+        field.disc(x, 24, 3.7, (0.06, 0.40, 0.28))
+    assert len(find(field)) == 0
 
 
-def test_where_nothing_can_be_measured_the_scale_is_assumed_and_said_to_be() -> None:
-    blank = SlideScale(None, 0.2)
-    assert blank(np.full((200, 200, 3), 230, np.uint8)) == (0.2, ScaleOrigin.ASSUMED)
+def test_platelets_ink_and_scale_bars_are_no_cells() -> None:
+    field = Field()
+    field.red_cells(away_from=[(32, 24)], gap=20)
+    for x, y in ((28, 20), (36, 28), (30, 30)):
+        field.disc(x, y, 1.4, PLATELET)
+    field.disc(38, 20, 2.5, INK)
+    pixels = field.draw(0.12).copy()
+    pixels[300:303, 200:330] = 20
+    assert len(HsvWatershed().segment(frame_of(pixels, 0.12))) == 0
 
 
-def test_a_stated_scale_is_believed() -> None:
-    assert SlideScale(0.07, 0.2)(field(0.15, **ONE)) == (0.07, ScaleOrigin.STATED)
+def test_a_cell_cut_by_the_frame_is_found() -> None:
+    assert len(find(with_cells((0.0, 24.0, LYMPHOCYTE)))) == 1
+
+
+@pytest.mark.parametrize("value", [0, 1, 128, 255])
+@pytest.mark.parametrize("shape", [(480, 640), (1, 1), (3, 500)])
+def test_an_even_frame_gives_nothing_and_no_warning(value: int, shape: tuple[int, int]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pixels = np.full((*shape, 3), value, np.uint8)
+        assert len(HsvWatershed().segment(frame_of(pixels, 0.1))) == 0
+
+
+def test_noise_gives_nothing() -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (240, 320, 3), dtype=np.uint8)
+    assert len(HsvWatershed().segment(frame_of(pixels, 0.1))) == 0
+
+
+def test_the_same_frame_gives_the_same_cells() -> None:
+    field = with_cells((20, 20, NEUTROPHIL), (44, 30, LYMPHOCYTE))
+    one, other = find(field), find(field)
+    assert np.array_equal(one.boxes, other.boxes)
+    assert np.array_equal(one.labels, other.labels)
+    assert np.array_equal(one.scores, other.scores)
+
+
+@pytest.mark.parametrize("factor", [0.67, 1.5])
+def test_a_scale_that_is_wrong_by_half_still_finds_the_cells(factor: float) -> None:
+    pixels = with_cells((14, 14, LYMPHOCYTE), (46, 30, LYMPHOCYTE)).draw(0.12)
+    assert len(HsvWatershed().segment(frame_of(pixels, 0.12 * factor))) == 2

@@ -42,11 +42,11 @@ class CellLimits:
     smallest_nucleus: float = 12.0
     smallest_cut: float = 8.0
     lobe_distance: float = 12.0
-    widest_lobed: float = 18.2
-    largest_lobed: float = 130.0
+    widest_lobed: float = 19.0
+    largest_lobed: float = 140.0
     longest_lobed: float = 1.55
     widest_small: float = 16.5
-    largest_small: float = 100.0
+    largest_small: float = 92.0
     longest_small: float = 2.4
     few: float = 55.0
     filled: float = 0.75

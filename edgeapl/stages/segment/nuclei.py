@@ -56,7 +56,7 @@ class NucleusLimits:
     blur: float = 0.4
     opening: float = 1.75
     reach: float = 5.0
-    neck: float = 0.75
+    neck: float = 0.9
 
 
 def nucleus_index(density: Float32, um_per_px: float, limits: NucleusLimits) -> Float32:
