@@ -49,6 +49,21 @@ def test_white_cells_among_them_do_not_change_it() -> None:
     assert found.um_per_px == pytest.approx(0.12, rel=0.12)
 
 
+def test_many_large_nuclei_do_not_outvote_few_red_cells() -> None:
+    field = Field()
+    random = np.random.default_rng(2)
+    for number in range(20):
+        x, y = 7 + 13 * (number % 5), 6 + 12 * (number // 5)
+        if number in {0, 3, 6, 9, 12, 15, 18}:
+            field.disc(x, y, 3.7, (0.03, 0.20, 0.14))
+        else:
+            field.disc(x, y, float(random.uniform(5.3, 5.7)), (0.35, 0.50, 0.10))
+    found = measure_scale(field.draw(0.12))
+    assert found is not None
+    assert found.evidence is Evidence.RED_CELLS
+    assert found.um_per_px == pytest.approx(0.12, rel=0.12)
+
+
 def test_nuclei_alone_give_an_estimate_that_says_how_poor_it_is() -> None:
     field = Field()
     for x, y in ((14, 14), (44, 14), (30, 34)):

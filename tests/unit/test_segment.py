@@ -10,6 +10,7 @@ import pytest
 from edgeapl.protocols import Segmenter
 from edgeapl.stages.segment import HsvWatershed
 from edgeapl.stages.segment.illumination import background
+from edgeapl.stages.segment.nuclei import NucleusLimits, nucleus_index, nucleus_threshold
 from edgeapl.types import Detections
 from tests.unit.drawn_field import INK, NUCLEUS, PLATELET, Field, Lobe, frame_of
 
@@ -101,6 +102,21 @@ def test_overlapping_red_cells_are_no_nucleus() -> None:
     for x in (29.0, 32.0, 35.0):
         field.disc(x, 24, 3.7, (0.06, 0.40, 0.28))
     assert len(find(field)) == 0
+
+
+@pytest.mark.parametrize(
+    ("red_cell", "threshold"),
+    [((0.0, 0.2, 0.2), 0.10), ((0.15, 0.3, 0.17), 0.18), ((0.4, 0.5, 0.3), 0.22)],
+    ids=["red", "purple", "very dark"],
+)
+def test_the_threshold_follows_the_red_cells_of_the_field(
+    red_cell: tuple[float, float, float], threshold: float
+) -> None:
+    density = np.zeros((60, 60, 3), np.float32)
+    density[10:40, 10:40] = red_cell
+    limits = NucleusLimits()
+    found = nucleus_threshold(nucleus_index(density, 0.25, limits), density, limits)
+    assert found == pytest.approx(threshold, abs=0.01)
 
 
 def test_platelets_ink_and_scale_bars_are_no_cells() -> None:
