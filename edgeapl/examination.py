@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from edgeapl import findings as findings_of
-from edgeapl.errors import EdgeAplError, EngineError
+from edgeapl.errors import EdgeAplError
 from edgeapl.model import Model
-from edgeapl.stages.classify import classify
+from edgeapl.stages.classify import Classified, Classifier
 from edgeapl.stages.crop import cut_cells
 from edgeapl.stages.domain import FrameDescriptor, describe_frame
+from edgeapl.stages.findings import Finding
 from edgeapl.stages.gate import FieldMemory, examine, examine_crop
 from edgeapl.stages.judge import decide, latch
 from edgeapl.stages.reduce import suspicion
-from edgeapl.stages.whole_crop import whole_crop
+from edgeapl.stages.whole_image import whole_crop
 from edgeapl.types import (
     CellScores,
     CellStatus,
@@ -28,6 +29,7 @@ from edgeapl.types import (
     ExaminedFrame,
     Float32,
     Frame,
+    Int64,
     Reason,
     ScaleOrigin,
     Tally,
@@ -91,7 +93,7 @@ def prepare_frame(
         segment = model.segmenter.segment
         detections = whole_crop(frame, model.segmenter) if crops else segment(frame)
     with timed(timings, "crop"):
-        cut = cut_cells(frame.pixels, detections.centres, frame.um_per_px, manifest.crop)
+        cut = cut_cells(detections, manifest.crop, cell_image=crops)
     return PreparedFrame(detections, cut, (), timings), memory
 
 
@@ -111,7 +113,6 @@ class FrameInWork:
 
     prepared: PreparedFrame
     first_id: int
-    taken: int = 0
     answered: int = 0
     failed: set[int] = field(default_factory=set)
     scores: list[CellScores] = field(default_factory=list)
@@ -126,6 +127,29 @@ class FrameInWork:
         """Whether every cell has an answer, a failure being one."""
         return self.answered == self.count
 
+    @property
+    def ids(self) -> Int64:
+        """int64 (N,), numbers of the frame's cells within the slide."""
+        return np.arange(self.first_id, self.first_id + self.count, dtype=np.int64)
+
+    @property
+    def held_bytes(self) -> int:
+        """What the frame and its crops take while they wait."""
+        prepared = self.prepared
+        arrays = (prepared.frame.pixels, prepared.detections.labels, prepared.crops)
+        return sum(array.nbytes for array in arrays)
+
+    def take(self, result: Classified) -> None:
+        """Take the answers that are about this frame's cells."""
+        ids, failed = result.scores.ids, result.failed
+        last = self.first_id + self.count
+        rows = (ids >= self.first_id) & (ids < last)
+        lost = failed[(failed >= self.first_id) & (failed < last)].tolist()
+        if rows.any():
+            self.scores.append(_rows(result.scores, rows))
+        self.failed.update(lost)
+        self.answered += int(rows.sum()) + len(lost)
+
 
 class SlideExamination:
     """Adds up what is learned about one slide.
@@ -134,14 +158,26 @@ class SlideExamination:
     ----------
     model : the bundle, ready to run.
     slide : identifier of the slide.
+    batch_size : cells in one run of a network.
     live : frames come from a camera: a rejected frame is normal while the stage moves, and a
         field seen twice is a technician at rest. In a folder both are findings.
+    known : what is known about the slide before it is examined.
     """
 
-    def __init__(self, model: Model, slide: str, *, live: bool) -> None:
+    def __init__(
+        self,
+        model: Model,
+        slide: str,
+        *,
+        batch_size: int,
+        live: bool,
+        known: Sequence[Finding] = (),
+    ) -> None:
         self._model = model
         self._slide = slide
         self._live = live
+        self._known = tuple(known)
+        self._classifier = Classifier(model.bundle.manifest, model.engines, batch_size)
         self._state = model.reducer.empty()
         self._tally = Tally()
         self._next_id = 0
@@ -168,47 +204,24 @@ class SlideExamination:
         self._errors.append(error)
 
     def enter(self, prepared: PreparedFrame) -> FrameInWork:
-        """Give the frame's cells their numbers."""
+        """Give the frame's cells their numbers, and put them in front of the networks."""
         work = FrameInWork(prepared, self._next_id)
         self._next_id += work.count
+        self._classifier.enter(work.ids, prepared.crops)
         return work
 
-    def classify_waiting(
-        self, waiting: deque[FrameInWork], batch_size: int, *, flush: bool
-    ) -> None:
+    def classify_waiting(self, waiting: Iterable[FrameInWork], *, flush: bool) -> None:
         """Run the networks on full batches, across frames; with `flush` also on what is left."""
-        while True:
-            open_cells = sum(work.count - work.taken for work in waiting)
-            if open_cells == 0 or (open_cells < batch_size and not flush):
-                return
-            self._classify_batch(_take(waiting, batch_size))
-
-    def _classify_batch(self, slices: list[tuple[FrameInWork, int, int]]) -> None:
-        crops = np.concatenate([work.prepared.crops[low:high] for work, low, high in slices])
-        ids = np.concatenate(
-            [np.arange(work.first_id + low, work.first_id + high) for work, low, high in slices]
-        ).astype(np.int64)
-        try:
-            with timed(self._timings, "infer"):
-                result = classify(self._model.bundle.manifest, self._model.engines, ids, crops)
-        except EngineError as error:
-            self._errors.append(error)
-            self._tally += Tally(len(ids), failed=len(ids))
-            for work, low, high in slices:
-                work.failed.update(range(work.first_id + low, work.first_id + high))
-                work.answered += high - low
-            return
+        with timed(self._timings, "infer"):
+            result = self._classifier.run(flush=flush)
+        self._errors.extend(result.errors)
         with timed(self._timings, "reduce"):
             self._state = self._model.reducer.add(self._state, result.scores)
         # Counted here, not when the frame leaves: a batch may reach into the next frame.
-        self._tally += Tally(len(ids), scored=len(result.scores), failed=len(result.failed))
-        failed = set(result.failed.tolist())
-        for work, low, high in slices:
-            first, last = work.first_id + low, work.first_id + high
-            rows = (result.scores.ids >= first) & (result.scores.ids < last)
-            work.scores.append(_rows(result.scores, rows))
-            work.failed.update(failed.intersection(range(first, last)))
-            work.answered += high - low
+        scored, failed = len(result.scores), len(result.failed)
+        self._tally += Tally(scored + failed, scored=scored, failed=failed)
+        for work in waiting:
+            work.take(result)
 
     def leave(self, work: FrameInWork) -> ExaminedFrame:
         """Count a finished frame and give it with all its answers."""
@@ -242,18 +255,31 @@ class SlideExamination:
         return ExaminedFrame(
             frame=work.prepared.frame,
             detections=work.prepared.detections,
-            ids=np.arange(work.first_id, work.first_id + work.count, dtype=np.int64),
+            ids=work.ids,
             status=tuple(status),
             roles=roles,
             suspicion=doubt,
             rejected=work.prepared.rejected,
+            features=self._features(work),
         )
+
+    def _features(self, work: FrameInWork) -> Float32:
+        """Give the features of the frame's cells, if they are needed to explain the answer."""
+        explanation = self._model.bundle.manifest.explanation
+        if explanation is None or explanation.kind != "contributions" or not work.scores:
+            return np.empty((0, 0), dtype=np.float32)
+        width = work.scores[0].features.shape[1]
+        features = np.full((work.count, width), np.nan, dtype=np.float32)
+        for scores in work.scores:
+            features[scores.ids - work.first_id] = scores.features
+        return features
 
     def verdict(self) -> Verdict:
         """Judge what has been finished so far. At a camera a flag once raised stays."""
         manifest = self._model.bundle.manifest
         findings = (
             *findings_of.of_model(manifest),
+            *self._known,
             *findings_of.of_rejected(self._rejected, live=self._live),
             *findings_of.of_errors(self._errors),
             *findings_of.of_scale(self._scales),
@@ -282,21 +308,6 @@ class SlideExamination:
             engine_digest=self._model.engine_digest,
             runtime=self._model.runtime,
         )
-
-
-def _take(waiting: deque[FrameInWork], batch_size: int) -> list[tuple[FrameInWork, int, int]]:
-    """Take the next cells in order: (frame, first row, row after the last)."""
-    slices = []
-    room = batch_size
-    for work in waiting:
-        take = min(room, work.count - work.taken)
-        if take:
-            slices.append((work, work.taken, work.taken + take))
-            work.taken += take
-            room -= take
-        if not room:
-            break
-    return slices
 
 
 def _rows(scores: CellScores, rows: np.ndarray) -> CellScores:

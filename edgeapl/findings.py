@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.errors import EdgeAplError, EngineError
+from edgeapl.sources.names import printable
 from edgeapl.stages.findings import Effect, Finding
 from edgeapl.types import Frame, Reason, ScaleOrigin
 
@@ -16,11 +17,34 @@ NAMED = 3
 
 
 def of_model(manifest: Manifest) -> list[Finding]:
-    """Say that weights which were never trained can not answer."""
-    if manifest.trained:
-        return []
-    text = "the networks of this bundle were never trained, so no answer can be given"
-    return [Finding("untrained", text, Effect.UNTRUSTED)]
+    """Say what the bundle itself can not answer for."""
+    findings = []
+    if not manifest.trained:
+        text = "the networks of this bundle were never trained, so no answer can be given"
+        findings.append(Finding("untrained", text, Effect.UNTRUSTED))
+    if manifest.answers == "subtype":
+        text = (
+            "this bundle tells kinds of APL apart and can not tell whether a slide is APL: "
+            "its figures count only where APL is known"
+        )
+        findings.append(Finding("subtype_only", text, Effect.UNTRUSTED))
+    if manifest.domain is None:
+        text = (
+            "this bundle does not know which stain and optics it was made for, so it can clear "
+            "no slide: run edgeapl calibrate"
+        )
+        findings.append(Finding("domain_missing", text, Effect.BARS_CLEAR))
+    return findings
+
+
+def of_left_out(files: Sequence[Path]) -> tuple[Finding, ...]:
+    """Say which images of single cells were not examined because the bundle says so."""
+    if not files:
+        return ()
+    folders = Counter(file.parent.name for file in files)
+    each = ", ".join(f"{count} {printable(name)}" for name, count in sorted(folders.items()))
+    text = f"{len(files)} images of cells that this bundle was not made for were left out: {each}"
+    return (Finding("left_out", text, Effect.NOTE),)
 
 
 def of_rejected(

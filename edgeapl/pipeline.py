@@ -17,11 +17,15 @@ from edgeapl.errors import CameraError, EdgeAplError, EndOfSource, InputError, S
 from edgeapl.examination import FrameInWork, PreparedFrame, SlideExamination, prepare_frame
 from edgeapl.model import Model
 from edgeapl.protocols import FrameSource
+from edgeapl.stages.findings import Finding
 from edgeapl.stages.gate import FieldMemory
 from edgeapl.types import ExaminedFrame, Verdict
 
 QUEUE_FRAMES = 3
 """Prepared frames waiting for the networks: enough to hide one slow frame, few enough to hold."""
+
+MOST_HELD_BYTES = 256 << 20
+"""Frames wait for a batch of their rarest kind of cell to fill up; above this no longer."""
 
 READ_TIMEOUT_S = 0.5
 """How often a silent source lets the pipeline look whether it shall stop."""
@@ -45,12 +49,14 @@ class SlideOptions:
 
     crops : every image is one cell.
     batch_size : cells in one run of a network.
+    findings : what is known about the slide before it is examined.
     max_frames : stop after this many frames; None for all.
     stop_when_idle : end a live slide when no frame came for this many seconds; None for never.
     """
 
     crops: bool = False
     batch_size: int = 16
+    findings: tuple[Finding, ...] = ()
     max_frames: int | None = None
     stop_when_idle: float | None = None
 
@@ -174,7 +180,9 @@ def examine_slide(
     Errors of single frames are collected; the slide then ends in REVIEW unless it is flagged.
     """
     stop = stop or threading.Event()
-    examination = SlideExamination(model, slide, live=source.live)
+    examination = SlideExamination(
+        model, slide, batch_size=options.batch_size, live=source.live, known=options.findings
+    )
     waiting: deque[FrameInWork] = deque()
     # A live slide is answered frame by frame; a folder waits for full batches.
     fill = not source.live
@@ -184,9 +192,10 @@ def examine_slide(
                 examination.note_error(item)
             else:
                 waiting.append(examination.enter(item))
-                examination.classify_waiting(waiting, options.batch_size, flush=not fill)
+                held = sum(work.held_bytes for work in waiting)
+                examination.classify_waiting(waiting, flush=not fill or held > MOST_HELD_BYTES)
             _hand_on(examination, waiting, observer)
-        examination.classify_waiting(waiting, options.batch_size, flush=True)
+        examination.classify_waiting(waiting, flush=True)
         _hand_on(examination, waiting, observer)
     return SlideOutcome(examination.verdict(), examination.errors)
 

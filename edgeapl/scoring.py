@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeapl import __version__
+from edgeapl import __version__, findings
 from edgeapl.bundle.digest import sha256_file, sha256_of_parts
 from edgeapl.errors import EdgeAplError, InputError, StorageError, UsageError
 from edgeapl.journal import Journal, find_row, verdict_to_json
@@ -157,17 +157,23 @@ def _score_slide(
     context: ReportContext,
     listener: ScoreListener,
 ) -> dict[str, Any]:
+    leave_out = model.bundle.manifest.crop.leave_out if request.crops else ()
+    kept, left_out = _split(slide.files, leave_out)
     stated = slide.um_per_px or request.um_per_px
     scale = SlideScale(stated, model.bundle.manifest.um_per_px)
-    _measure_ahead(scale, slide.files)
+    _measure_ahead(scale, kept)
     writer = SlideWriter(request.out, slide.name, context)
     try:
-        with FilesSource(slide.files, slide.name, scale) as source:
+        with FilesSource(kept, slide.name, scale) as source:
             outcome = examine_slide(
                 model,
                 slide.name,
                 source,
-                SlideOptions(crops=request.crops, batch_size=request.batch_size),
+                SlideOptions(
+                    crops=request.crops,
+                    batch_size=request.batch_size,
+                    findings=findings.of_left_out(left_out),
+                ),
                 Observer(writer.add, lambda progress: listener.on_progress(slide, progress)),
             )
         return _keep(outcome, journal, writer, key)
@@ -198,6 +204,15 @@ def error_to_json(slide: str, error: EdgeAplError) -> dict[str, Any]:
         "mend": error.mend,
         "exit_code": error.exit_code,
     }
+
+
+def _split(
+    files: Sequence[Path], leave_out: Sequence[str]
+) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """Part the files into those to examine and those in a folder that the bundle leaves out."""
+    names = {name.casefold() for name in leave_out}
+    out = tuple(file for file in files if file.parent.name.casefold() in names)
+    return tuple(file for file in files if file not in set(out)), out
 
 
 def _measure_ahead(scale: SlideScale, files: Sequence[Path]) -> None:

@@ -189,6 +189,8 @@ class ExaminedFrame:
     status : N entries, what became of each cell.
     roles : role name to float32 (N,) probabilities; NaN where the status is not SCORED.
     suspicion : float32 (N,), how strongly a cell speaks for APL, 0 to 1; NaN where not scored.
+    features : float32 (N, D), what the slide's answer is pooled from, NaN where not scored; D is 0
+        unless they are needed to explain the answer.
     rejected : why the gate did not let the frame pass; empty for a frame that was used.
     """
 
@@ -199,6 +201,7 @@ class ExaminedFrame:
     roles: Mapping[str, Float32]
     suspicion: Float32
     rejected: tuple[Reason, ...] = ()
+    features: Float32 = field(default_factory=lambda: np.empty((0, 0), dtype=np.float32))
 
     def __post_init__(self) -> None:
         count = len(self.detections)
@@ -206,6 +209,8 @@ class ExaminedFrame:
         _check_array("ExaminedFrame.suspicion", self.suspicion, np.float32, (count,))
         for role, values in self.roles.items():
             _check_array(f"ExaminedFrame.roles[{role!r}]", values, np.float32, (count,))
+        if self.features.size:
+            _check_array("ExaminedFrame.features", self.features, np.float32, (count, None))
         if len(self.status) != count:
             raise ValueError(f"ExaminedFrame.status: expected {count} rows, got {len(self.status)}")
         scored = np.array([status is CellStatus.SCORED for status in self.status], dtype=bool)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeapl.bundle.load import Bundle, open_bundle
-from edgeapl.bundle.manifest import GoldenSpec
+from edgeapl.bundle.specs import GoldenSpec
 from edgeapl.bundle.write import write_bundle
 from edgeapl.model import open_model
 from edgeapl.model.golden import golden_answers, golden_frame, golden_npz

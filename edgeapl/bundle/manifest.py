@@ -1,151 +1,49 @@
-"""What `bundle.toml` may say. Unknown keys are refused."""
+"""What `bundle.toml` may say: the parts of `edgeapl.bundle.specs`, and how they must fit."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from edgeapl.bundle.specs import (
+    CropSpec,
+    Digest,
+    DomainSpec,
+    ExplanationSpec,
+    FileName,
+    GateSpec,
+    GoldenSpec,
+    Name,
+    NetworkSpec,
+    OutputOf,
+    Positive,
+    ReducerSpec,
+    RoleSpec,
+    RuleSpec,
+    SegmenterSpec,
+    Spec,
+)
 
 SCHEMA = 1
 """Version of `bundle.toml`; raised when an older reader would misread a newer file."""
 
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
-FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-
-class Spec(BaseModel):
-    """Base of all parts: frozen, unknown keys refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SegmenterSpec(Spec):
-    """Which segmenter finds the cells."""
-
-    kind: Literal["hsv-watershed"] = "hsv-watershed"
-
-
-class CropSpec(Spec):
-    """How a cell is cut out for the networks.
-
-    window_um : side of the square around the cell's centre, µm.
-    size_px : side of the network's input, px.
-    """
-
-    window_um: Positive
-    size_px: Annotated[int, Field(ge=16, le=1024)]
-
-
-class NetworkSpec(Spec):
-    """One ONNX file. Cell networks take uint8 (N, size, size, 3) RGB and normalise inside."""
-
-    file: FileName
-    input: str
-
-
-class RoleSpec(Spec):
-    """One question that a network answers about each cell.
-
-    threshold : a cell counts as positive from this probability on.
-    suspicious : whether a positive cell speaks for APL.
-    """
-
-    name: Name
-    network: Name
-    output: str
-    threshold: Share
-    suspicious: bool = False
-
-
-class ReducerSpec(Spec):
-    """How the cells of a slide become one answer.
-
-    kind : ``ratio``: shares of positive cells, then the head (Eckardt 2022); ``max`` and ``mean``:
-        features pooled over the bag, then the head (Manescu 2023); ``vote``: share of suspicious
-        cells, no head.
-    head : network that takes float32 (1, R) ratios or (1, D) features.
-    head_outputs : probabilities, float32 (1,), one per alternative diagnosis; the slide's
-        probability is the smallest, so APL must win against every alternative.
-    """
-
-    kind: Literal["ratio", "max", "mean", "vote"]
-    head: Name | None = None
-    head_outputs: tuple[str, ...] = ()
-
-    @model_validator(mode="after")
-    def _head_fits(self) -> ReducerSpec:
-        if (self.kind == "vote") != (self.head is None):
-            raise ValueError(f"reducer {self.kind!r}: 'vote' has no head, all others need one")
-        if (self.head is None) != (not self.head_outputs):
-            raise ValueError("reducer: head and head_outputs go together")
-        return self
-
-
-class RuleSpec(Spec):
-    """When a slide is flagged, cleared, or left to a person.
-
-    flag_at : FLAG from this probability on.
-    clear_below : CLEAR only when the whole interval lies below.
-    suspicious_share : FLAG needs at least this share of suspicious cells, CLEAR an upper
-        confidence bound below it. None for reducers that pool features.
-    confidence : level of the intervals.
-    min_scored : fewer scored cells than this can not clear a slide.
-    max_lost_share : a larger share of cells without a score means REVIEW.
-    """
-
-    flag_at: Share
-    clear_below: Share
-    suspicious_share: Share | None = None
-    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
-    min_scored: Annotated[int, Field(ge=1)]
-    max_lost_share: Share
-
-    @model_validator(mode="after")
-    def _order(self) -> RuleSpec:
-        if self.clear_below > self.flag_at:
-            raise ValueError("rule: clear_below must not be above flag_at")
-        return self
-
-
-class DomainSpec(Spec):
-    """The images that the model was made for, as statistics; the numbers lie in an .npz file."""
-
-    file: FileName
-
-
-class GateSpec(Spec):
-    """Limits a frame must keep; see `edgeapl.stages.gate` for the measures.
-
-    min_focus : smallest focus measure.
-    """
-
-    min_focus: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-class GoldenSpec(Spec):
-    """The self-test: a frame and the answers it must give, run whenever the bundle is loaded.
-
-    frame : PNG file. expected : .npz file with `centres` float32 (N, 2) px, one array per role
-    float32 (N,), and `head` float32 (number of head outputs,).
-    tolerance : largest absolute difference of any probability.
-    """
-
-    frame: FileName
-    expected: FileName
-    um_per_px: Positive
-    tolerance: Positive
-
 
 class Manifest(Spec):
-    """All of `bundle.toml`."""
+    """All of `bundle.toml`.
+
+    answers : ``apl``: whether the slide is suspected of APL; ``subtype``: which kind of APL it is,
+        if it is one, so that its only verdict is REVIEW.
+    trained : False for weights that were never trained; then the only verdict is REVIEW.
+    features : output float32 (N, D) that pooling reducers take.
+    """
 
     schema_version: Literal[1]
     name: Name
     version: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+){0,3}[a-z0-9.+-]*$")]
     intended_use: Annotated[str, Field(min_length=1)]
+    answers: Literal["apl", "subtype"] = "apl"
     trained: bool
     um_per_px: Positive
     model_card: FileName
@@ -158,31 +56,80 @@ class Manifest(Spec):
     gate: GateSpec
     golden: GoldenSpec
     domain: DomainSpec | None = None
-    features: str | None = None
+    features: OutputOf | None = None
+    explanation: ExplanationSpec | None = None
     files: dict[FileName, Digest]
 
+    @property
+    def detector_networks(self) -> tuple[str, ...]:
+        """Networks that find cells, not judge them."""
+        detector = self.segmenter.detector
+        return () if detector is None else (detector.detector, detector.box_head)
+
     @model_validator(mode="after")
-    def _references(self) -> Manifest:
+    def _files_are_listed(self) -> Manifest:
         wanted = [self.model_card, self.golden.frame, self.golden.expected]
         wanted += [network.file for network in self.networks.values()]
         wanted += [self.domain.file] if self.domain else []
         for file in wanted:
             if file not in self.files:
                 raise ValueError(f"file {file!r} is used but not listed under [files]")
-        for network in [role.network for role in self.roles] + [self.reducer.head]:
-            if network is not None and network not in self.networks:
-                raise ValueError(f"network {network!r} is used but not listed under [networks]")
+        return self
+
+    @model_validator(mode="after")
+    def _networks_are_listed(self) -> Manifest:
+        for used in self._used_networks():
+            if used not in self.networks:
+                raise ValueError(f"network {used!r} is used but not listed under [networks]")
+        for name, network in self.networks.items():
+            if network.when is not None:
+                source, _, answer = network.when.partition(".")
+                if answer not in self.networks[source].classes:
+                    raise ValueError(f"network {name!r}: {source!r} has no class {answer!r}")
+            self._path_to(name)
+        return self
+
+    def _used_networks(self) -> Iterator[str]:
+        yield from (role.network for role in self.roles)
+        yield from self.detector_networks
+        if self.reducer.head is not None:
+            yield self.reducer.head
+        outputs = [self.features, *(self.explanation.maps if self.explanation else ())]
+        for network in self.networks.values():
+            outputs += [network.after, network.when]
+        yield from (output.partition(".")[0] for output in outputs if output is not None)
+
+    def _path_to(self, name: str) -> None:
+        """Raise when a network waits for itself, by any way round."""
+        seen, open_ends = {name}, [name]
+        while open_ends:
+            for source in sources(self.networks[open_ends.pop()]):
+                if source == name:
+                    raise ValueError(f"network {name!r} waits for its own answer")
+                if source not in seen:
+                    seen.add(source)
+                    open_ends.append(source)
+
+    @model_validator(mode="after")
+    def _roles_fit(self) -> Manifest:
         names = [role.name for role in self.roles]
         if len(set(names)) != len(names) or not names:
             raise ValueError("roles: at least one, and no name twice")
-        if not any(role.suspicious for role in self.roles) and self.reducer.kind in (
-            "vote",
-            "ratio",
-        ):
+        must_suspect = self.reducer.kind in ("vote", "ratio") and self.answers == "apl"
+        if must_suspect and not any(role.suspicious for role in self.roles):
             raise ValueError("roles: at least one must be suspicious")
-        pooled = self.reducer.kind in ("max", "mean")
-        if pooled and self.features is None:
+        if self.reducer.pools and self.features is None:
             raise ValueError(f"reducer {self.reducer.kind!r} needs 'features', an output name")
-        if not pooled and self.rule.suspicious_share is None:
+        if not self.reducer.pools and self.rule.suspicious_share is None:
             raise ValueError(f"reducer {self.reducer.kind!r} needs rule.suspicious_share")
+        if self.features is not None:
+            network = self.networks[self.features.partition(".")[0]]
+            if network.when is not None or network.after is not None:
+                raise ValueError("features: their network must be shown every cell")
         return self
+
+
+def sources(network: NetworkSpec) -> tuple[str, ...]:
+    """Give the networks whose answers this one waits for."""
+    given = (network.after, network.when)
+    return tuple(output.partition(".")[0] for output in given if output is not None)

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 from edgeapl.bundle.digest import sha256_of_parts
 from edgeapl.bundle.load import Bundle
+from edgeapl.bundle.manifest import Manifest
 from edgeapl.closing import ClosesItself
 from edgeapl.protocols import Engine, Segmenter
 from edgeapl.stages.domain import DomainModel
 from edgeapl.stages.reduce import Reducer
 from edgeapl.stages.segment import HsvWatershed
+from edgeapl.stages.whole_image import WholeField
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,8 +59,14 @@ def assemble(bundle: Bundle, engines: Mapping[str, Engine]) -> Model:
     return Model(
         bundle=bundle,
         engines=engines,
-        segmenter=HsvWatershed(),
+        segmenter=_segmenter(manifest),
         reducer=Reducer(manifest.roles, manifest.reducer),
         domain=domain,
         engine_digest=sha256_of_parts(parts),
     )
+
+
+def _segmenter(manifest: Manifest) -> Segmenter:
+    if manifest.segmenter.kind == "field":
+        return WholeField()
+    return HsvWatershed()

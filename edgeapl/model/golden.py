@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.bundle.digest import sha256
-from edgeapl.bundle.manifest import GoldenSpec
+from edgeapl.bundle.specs import GoldenSpec
 from edgeapl.errors import BundleError, EngineError
 from edgeapl.model.assembled import Model
 from edgeapl.stages.classify import classify
@@ -40,7 +40,7 @@ def golden_answers(model: Model, frame: Frame) -> GoldenAnswers:
     """Run the whole chain on one frame: segment, crop, classify, reduce."""
     manifest = model.bundle.manifest
     detections = model.segmenter.segment(frame)
-    crops = cut_cells(frame.pixels, detections.centres, frame.um_per_px, manifest.crop)
+    crops = cut_cells(detections, manifest.crop)
     ids = np.arange(len(detections), dtype=np.int64)
     if not len(ids):
         raise EngineError("self-test failed", manifest.name, "no cell found on the golden frame")

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from edgeapl.bundle.manifest import RoleSpec
+from edgeapl.bundle.specs import RoleSpec
 from edgeapl.types import CellScores, Float32
 
 Number = TypeVar("Number", int, float)
@@ -35,8 +35,8 @@ class ReducerState:
     positive : per role, cells at or above its threshold.
     suspicious : cells with at least one suspicious role positive.
     evidence : (suspicion, id) of the most suspicious cells, strongest first, ids ascending.
-    maximum : largest value of each of the D features, where the reducer is `max`.
-    total : sum of each feature in units of 2^-149, where the reducer is `mean`.
+    maximum : largest value of each of the D features, where the reducer takes it.
+    total : sum of each feature in units of 2^-149, where the reducer takes the mean.
     """
 
     cells: int
@@ -82,8 +82,8 @@ def counted(roles: Sequence[RoleSpec], kind: str, scores: CellScores) -> Reducer
         positive=tuple(reached.sum(axis=1).tolist()),
         suspicious=int(reached[speaks].any(axis=0).sum()),
         evidence=_strongest(zip(doubt.tolist(), scores.ids.tolist(), strict=True)),
-        maximum=_largest(scores.features) if kind == "max" else None,
-        total=_exact_sums(scores.features) if kind == "mean" else None,
+        maximum=_largest(scores.features) if kind in ("max", "max-mean") else None,
+        total=_exact_sums(scores.features) if kind in ("mean", "max-mean") else None,
     )
 
 

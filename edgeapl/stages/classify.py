@@ -1,9 +1,14 @@
-"""Ask the cell networks about a batch of cells."""
+"""Ask the cell networks, each in full batches.
+
+Cells enter one frame after another and wait in front of each network that they must be shown to.
+A network runs as soon as a batch is full, whatever frames its cells come from.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,45 +16,170 @@ from numpy.typing import NDArray
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.errors import EngineError
 from edgeapl.protocols import Engine
+from edgeapl.stages.routing import Answer, Outputs, Show, Step, steps
 from edgeapl.types import CellScores, Float32, Int64, UInt8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Classified:
-    """Answers for one batch.
+    """Answers for some cells.
 
     scores : rows of the cells that got a usable answer.
-    failed : int64 (F,), numbers of the cells whose answer was not a number from 0 to 1.
+    failed : int64 (F,), numbers of the cells that got none: an answer was no number from 0 to 1,
+        or a network failed on their batch.
+    errors : what went wrong when a network failed.
     """
 
     scores: CellScores
     failed: Int64
+    errors: tuple[EngineError, ...] = ()
+
+
+@dataclass(slots=True, eq=False)
+class _Cell:
+    """A cell on its way.
+
+    asked : networks it was put in front of. answers : network to its answer; None where the cell
+    is not shown to it.
+    """
+
+    image: UInt8
+    asked: set[str] = field(default_factory=set)
+    answers: dict[str, Answer | None] = field(default_factory=dict)
+
+
+class Classifier:
+    """Takes cells in, and gives them back when all their networks have answered.
+
+    Parameters
+    ----------
+    manifest : names roles, networks and the feature output.
+    engines : network name to engine.
+    batch_size : cells in one run of a network, 1 or more.
+    """
+
+    def __init__(
+        self, manifest: Manifest, engines: Mapping[str, Engine], batch_size: int = 16
+    ) -> None:
+        self._manifest = manifest
+        self._engines = engines
+        self._batch_size = batch_size
+        self._steps = steps(manifest)
+        self._cells: dict[int, _Cell] = {}
+        self._queues: dict[str, deque[int]] = {step.network: deque() for step in self._steps}
+        self._done: list[int] = []
+        self._failed: list[int] = []
+        self._errors: list[EngineError] = []
+
+    def enter(self, ids: Int64, crops: UInt8) -> None:
+        """Take cells in.
+
+        Parameters
+        ----------
+        ids : int64 (N,), numbers of the cells within the slide, none twice.
+        crops : uint8 (N, size, size, 3) RGB.
+        """
+        for cell, crop in zip(ids.tolist(), crops, strict=True):
+            self._cells[cell] = _Cell(crop)
+            self._queue(cell, self._steps)
+
+    def run(self, *, flush: bool) -> Classified:
+        """Run the networks whose batches are full; with `flush` on what is left as well.
+
+        Gives the cells that are done. A run that fails, or gives outputs of another name or shape
+        than the bundle says, costs its cells and is among the errors.
+        """
+        for place, step in enumerate(self._steps):
+            queue = self._queues[step.network]
+            while len(queue) >= self._batch_size or (flush and queue):
+                count = min(len(queue), self._batch_size)
+                self._ask(step, [queue.popleft() for _ in range(count)], self._steps[place + 1 :])
+        done, self._done = sorted(self._done), []
+        failed, self._failed = sorted(self._failed), []
+        errors, self._errors = tuple(self._errors), []
+        answers = [self._cells.pop(cell).answers for cell in done]
+        result = scores_of(self._manifest, np.array(done, dtype=np.int64), answers)
+        lost = np.concatenate([result.failed, np.array(failed, dtype=np.int64)])
+        return Classified(result.scores, np.sort(lost), errors)
+
+    def _queue(self, cell: int, later: Sequence[Step]) -> None:
+        """Put a cell in front of the networks it can be shown to now; or it is done."""
+        state = self._cells[cell]
+        for step in later:
+            if step.network in state.answers or step.network in state.asked:
+                continue
+            show = step.show(state.answers)
+            if show is Show.NO:
+                state.answers[step.network] = None
+            elif show is Show.YES:
+                state.asked.add(step.network)
+                self._queues[step.network].append(cell)
+        if len(state.answers) == len(self._steps):
+            self._done.append(cell)
+
+    def _ask(self, step: Step, cells: list[int], later: Sequence[Step]) -> None:
+        try:
+            answers = self._answers(step, cells)
+        except EngineError as error:
+            self._errors.append(error)
+            for cell in cells:
+                self._fail(cell)
+            return
+        for row, cell in enumerate(cells):
+            answer = {name: values[row] for name, values in answers.items()}
+            if not step.is_usable(answer):
+                self._fail(cell)
+                continue
+            self._cells[cell].answers[step.network] = answer
+            self._queue(cell, later)
+
+    def _fail(self, cell: int) -> None:
+        """Give a cell up: it leaves all queues, so that no network is asked about it again."""
+        state = self._cells.pop(cell)
+        for network in state.asked:
+            if cell in self._queues[network]:
+                self._queues[network].remove(cell)
+        self._failed.append(cell)
+
+    def _answers(self, step: Step, cells: list[int]) -> Outputs:
+        states = [self._cells[cell] for cell in cells]
+        if step.after is None:
+            given: NDArray[np.generic] = np.stack([state.image for state in states])
+        else:
+            network, output = step.after
+            given = np.stack([_known(state.answers[network])[output] for state in states])
+        answers = self._engines[step.network].run({step.input: given})
+        return step.rows(answers, len(cells))
 
 
 def classify(
     manifest: Manifest, engines: Mapping[str, Engine], ids: Int64, crops: UInt8
 ) -> Classified:
-    """Run every cell network once on a batch.
+    """Ask about some cells at once; see `Classifier`. Raises EngineError when a run fails."""
+    classifier = Classifier(manifest, engines, batch_size=max(1, len(ids)))
+    classifier.enter(ids, crops)
+    result = classifier.run(flush=True)
+    if result.errors:
+        raise result.errors[0]
+    return result
+
+
+def scores_of(
+    manifest: Manifest, ids: Int64, answers: Sequence[Mapping[str, Answer | None]]
+) -> Classified:
+    """Put the answers about some cells into columns.
 
     Parameters
     ----------
-    manifest : names roles, networks and the feature output (``network.output``).
-    engines : network name to engine.
-    ids : int64 (N,), numbers of the cells within the slide; N is at least 1.
-    crops : uint8 (N, size, size, 3) RGB.
+    ids : int64 (N,). answers : N entries, network to its answer, None where it was not shown.
 
-    Raises EngineError when a run fails or an output has the wrong name or shape. A cell with a
-    non-finite answer is not an error of the run: it is reported as failed.
+    A cell with anything that is no probability, or no finite feature, is failed.
     """
-    answers = {
-        name: engines[name].run({manifest.networks[name].input: crops})
-        for name in cell_networks(manifest)
-    }
-    count = len(ids)
     roles = {
-        role.name: _column(answers, role.network, role.output, count) for role in manifest.roles
+        role.name: _column([_probability(answer[role.network], role.output) for answer in answers])
+        for role in manifest.roles
     }
-    features = _features(manifest, answers, count)
+    features = _features(manifest, answers)
     usable = np.isfinite(features).all(axis=1)
     for values in roles.values():
         usable &= (values >= 0) & (values <= 1)  # NaN fails both
@@ -61,50 +191,22 @@ def classify(
     return Classified(scores=scores, failed=ids[~usable])
 
 
-def cell_networks(manifest: Manifest) -> tuple[str, ...]:
-    """Names of the networks that look at cells, each once, in the order of the roles."""
-    names = [role.network for role in manifest.roles]
-    if manifest.features is not None:
-        names.append(manifest.features.partition(".")[0])
-    return tuple(dict.fromkeys(names))
-
-
-def _features(
-    manifest: Manifest, answers: Mapping[str, Mapping[str, NDArray[np.generic]]], count: int
-) -> Float32:
-    if manifest.features is None:
-        return np.empty((count, 0), dtype=np.float32)
+def _features(manifest: Manifest, answers: Sequence[Mapping[str, Answer | None]]) -> Float32:
+    if manifest.features is None or not answers:
+        return np.empty((len(answers), 0), dtype=np.float32)
     network, _, output = manifest.features.partition(".")
-    values = _output(answers, network, output)
-    if values.ndim != 2 or len(values) != count:
-        raise EngineError(
-            "network output has the wrong shape",
-            manifest.features,
-            f"expected ({count}, any), got {values.shape}",
-        )
-    return np.asarray(values, dtype=np.float32)
+    rows = [np.ravel(_known(answer[network])[output]) for answer in answers]
+    return np.asarray(np.stack(rows), dtype=np.float32)
 
 
-def _column(
-    answers: Mapping[str, Mapping[str, NDArray[np.generic]]], network: str, output: str, count: int
-) -> Float32:
-    values = _output(answers, network, output)
-    if values.shape not in ((count,), (count, 1)):
-        raise EngineError(
-            "network output has the wrong shape",
-            f"{network}.{output}",
-            f"expected ({count},), got {values.shape}",
-        )
-    return np.asarray(values, dtype=np.float32).reshape(count)
+def _probability(answer: Answer | None, output: str) -> float:
+    return 0.0 if answer is None else float(answer[output])
 
 
-def _output(
-    answers: Mapping[str, Mapping[str, NDArray[np.generic]]], network: str, output: str
-) -> NDArray[np.generic]:
-    if output not in answers[network]:
-        raise EngineError(
-            "network has no such output",
-            f"{network}.{output}",
-            f"it has {sorted(answers[network])}",
-        )
-    return answers[network][output]
+def _column(values: Sequence[float]) -> Float32:
+    return np.array(values, dtype=np.float32)
+
+
+def _known(answer: Answer | None) -> Answer:
+    assert answer is not None  # the manifest lets only networks that see every cell give features
+    return answer

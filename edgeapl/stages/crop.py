@@ -1,57 +1,118 @@
-"""Cut cells out of a frame at the scale the networks were trained on."""
+"""Cut cells out of a frame the way the networks were trained on them."""
 
 from __future__ import annotations
+
+from typing import TypeVar
 
 import cv2
 import numpy as np
 
-from edgeapl.bundle.manifest import CropSpec
-from edgeapl.types import Float32, UInt8
+from edgeapl.bundle.specs import CropSpec, Cut
+from edgeapl.types import Detections, Float32, UInt8, UInt16
+
+Pixels = TypeVar("Pixels", UInt8, UInt16)
+
+Square = tuple[int, int, int, int]
+"""Left, top, width and height in px; may reach over the edge of the frame."""
 
 
-def cut_cells(pixels: UInt8, centres: Float32, um_per_px: float, spec: CropSpec) -> UInt8:
-    """Cut a square window around every centre and bring it to the network's size.
+def cut_cells(detections: Detections, spec: CropSpec, *, cell_image: bool = False) -> UInt8:
+    """Cut out every cell and bring it to the networks' size.
 
-    Where a window reaches over the edge of the frame, the edge pixels are repeated. Shrinking
+    Where a cut reaches over the edge of the frame, the edge pixels are repeated. Shrinking
     averages areas, growing interpolates linearly, so no pixel of the cell is skipped.
 
     Parameters
     ----------
-    pixels : uint8 (H, W, 3) RGB.
-    centres : float32 (N, 2), x y in px.
-    um_per_px : scale of the frame, µm per px.
-    spec : window side in µm and output side in px.
+    detections : N cells.
+    spec : what is cut and to which size; see `CropSpec`.
+    cell_image : the frame is an image of one cell.
 
     Returns
     -------
     uint8 (N, size_px, size_px, 3) RGB.
     """
-    side = max(1, round(spec.window_um / um_per_px))
-    size = spec.size_px
-    how = cv2.INTER_AREA if side >= size else cv2.INTER_LINEAR
-    crops = np.empty((len(centres), size, size, 3), dtype=np.uint8)
-    for row, (x, y) in enumerate(centres):
-        left, top = round(float(x) - side / 2), round(float(y) - side / 2)
-        cv2.resize(
-            _window(pixels, left, top, side), (size, size), dst=crops[row], interpolation=how
-        )
+    frame = detections.frame
+    how = spec.cell_image_cut if cell_image else spec.cut
+    crops = np.empty((len(detections), spec.size_px, spec.size_px, 3), dtype=np.uint8)
+    for row, (box, centre) in enumerate(zip(detections.boxes, detections.centres, strict=True)):
+        side = _window_px(spec, frame.um_per_px)
+        place = _around(centre, side) if how == "window" else _in_box(box, how)
+        cell = _pixels(frame.pixels, place)
+        if spec.mask:
+            cell = _masked(cell, detections, row, place)
+        _resize(cell, spec, crops[row])
     return crops
 
 
-def _window(pixels: UInt8, left: int, top: int, side: int) -> UInt8:
-    height, width = pixels.shape[:2]
-    right, bottom = left + side, top + side
-    inside = pixels[max(top, 0) : min(bottom, height), max(left, 0) : min(right, width)]
-    if inside.shape[:2] == (side, side):
+def cut_windows(pixels: UInt8, centres: Float32, um_per_px: float, spec: CropSpec) -> UInt8:
+    """Cut windows around points, float32 (N, 2) x y in px, where nothing was detected."""
+    crops = np.empty((len(centres), spec.size_px, spec.size_px, 3), dtype=np.uint8)
+    for row, centre in enumerate(centres):
+        _resize(_pixels(pixels, _around(centre, _window_px(spec, um_per_px))), spec, crops[row])
+    return crops
+
+
+def _window_px(spec: CropSpec, um_per_px: float) -> int:
+    return max(1, round(spec.window_um / um_per_px))
+
+
+def _around(centre: Float32, side: int) -> Square:
+    return (
+        round(float(centre[0]) - side / 2),
+        round(float(centre[1]) - side / 2),
+        side,
+        side,
+    )
+
+
+def _in_box(box: Float32, how: Cut) -> Square:
+    left, top = int(np.floor(box[0])), int(np.floor(box[1]))
+    width, height = int(np.ceil(box[2])) - left, int(np.ceil(box[3])) - top
+    if how == "box":
+        return left, top, width, height
+    side = min(width, height)
+    return left + (width - side) // 2, top + (height - side) // 2, side, side
+
+
+def _pixels(pixels: Pixels, place: Square, outside: int | None = None) -> Pixels:
+    """Give a part of an image; beyond its edge, the edge repeated or the given value."""
+    left, top, width, height = place
+    right, bottom = left + width, top + height
+    rows, columns = pixels.shape[:2]
+    inside = pixels[
+        min(max(top, 0), rows - 1) : max(min(bottom, rows), 1),
+        min(max(left, 0), columns - 1) : max(min(right, columns), 1),
+    ]
+    if inside.shape[:2] == (height, width):
         return inside
+    above, before = max(-top, 0), max(-left, 0)
     return np.asarray(
         cv2.copyMakeBorder(
             inside,
-            max(-top, 0),
-            max(bottom - height, 0),
-            max(-left, 0),
-            max(right - width, 0),
-            cv2.BORDER_REPLICATE,
+            above,
+            height - inside.shape[0] - above,
+            before,
+            width - inside.shape[1] - before,
+            cv2.BORDER_REPLICATE if outside is None else cv2.BORDER_CONSTANT,
+            value=outside or 0,
         ),
-        dtype=np.uint8,
+        dtype=pixels.dtype,
     )
+
+
+def _masked(cell: UInt8, detections: Detections, row: int, place: Square) -> UInt8:
+    """Make black what is not this cell's."""
+    own = _pixels(detections.labels, place, outside=0) == row + 1
+    return np.asarray(cell * own[..., None], dtype=np.uint8)
+
+
+def _resize(cell: UInt8, spec: CropSpec, crop: UInt8) -> None:
+    """Bring a cut to its size and write it into the row `crop`."""
+    size = spec.resized_px or spec.size_px
+    shrinks = cell.shape[0] >= size and cell.shape[1] >= size
+    resized = cv2.resize(
+        cell, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    )
+    edge = (size - spec.size_px) // 2
+    crop[...] = resized[edge : edge + spec.size_px, edge : edge + spec.size_px]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from edgeapl.bundle.manifest import GateSpec
+from edgeapl.bundle.specs import GateSpec
 from edgeapl.stages.focus import focus_measure
 from edgeapl.types import Float32, Frame, Reason, UInt8
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgeapl.bundle.manifest import RuleSpec
+from edgeapl.bundle.specs import RuleSpec
 from edgeapl.stages.findings import Code, Effect, Finding
 from edgeapl.stages.intervals import wilson, wilson_with_lost
 from edgeapl.stages.reduce import Reduced

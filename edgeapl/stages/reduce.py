@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeapl.bundle.manifest import ReducerSpec, RoleSpec
+from edgeapl.bundle.specs import ReducerSpec, RoleSpec
 from edgeapl.errors import EngineError
 from edgeapl.protocols import Engine
 from edgeapl.stages.accumulate import ReducerState, counted, empty, merge, suspicion
@@ -173,9 +173,7 @@ class Reducer:
             return np.array([state.suspicious / state.cells])
         if self._spec.kind == "ratio":
             return self._ask(head, [positive / state.cells for positive in state.positive])
-        pooled = state.maximum if self._spec.kind == "max" else state.mean
-        assert pooled is not None
-        return self._ask(head, pooled)
+        return self._ask(head, [*(state.maximum or ()), *(state.mean or ())])
 
     def _counts(self, state: ReducerState, confidence: float) -> tuple[RoleCount, ...]:
         return tuple(

@@ -40,7 +40,7 @@ def _describe(model: Model, number: int) -> dict[str, NDArray[np.float64]]:
     for index in range(FRAMES):
         _, frame = drawn_frame(number, index)
         found = model.segmenter.segment(frame)
-        crops = cut_cells(frame.pixels, found.centres, frame.um_per_px, manifest.crop)
+        crops = cut_cells(found, manifest.crop)
         ids = np.arange(len(found), dtype=np.int64)
         scores = classify(manifest, model.engines, ids, crops).scores
         frames.append(describe_frame(frame, found, scores.features))

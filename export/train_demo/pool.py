@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeapl.bundle.manifest import CropSpec
+from edgeapl.bundle.specs import CropSpec
 from edgeapl.sources.synthetic import SyntheticFrame, draw_frame, slide_recipe
 from edgeapl.sources.synthetic.cell_types import ROLES
 from edgeapl.sources.synthetic.smear import KINDS
-from edgeapl.stages.crop import cut_cells
+from edgeapl.stages.crop import cut_windows
 from edgeapl.stages.segment import HsvWatershed
 from edgeapl.types import Detections, Frame, UInt8
 
@@ -77,7 +77,7 @@ def _frame_cells(number: int, index: int) -> tuple[UInt8, NDArray[np.float32]]:
     """Give crops and truth of one frame."""
     drawn, frame = drawn_frame(number, index)
     found = HsvWatershed().segment(frame)
-    return cut_cells(frame.pixels, found.centres, frame.um_per_px, CROP), _truth(drawn, found)
+    return cut_windows(frame.pixels, found.centres, frame.um_per_px, CROP), _truth(drawn, found)
 
 
 def _truth(drawn: SyntheticFrame, found: Detections) -> NDArray[np.float32]:

@@ -15,7 +15,7 @@ from edgeapl.export.train_demo.figures import auc
 from edgeapl.model import Model
 from edgeapl.sources.decode import read_image
 from edgeapl.stages.classify import classify
-from edgeapl.stages.crop import cut_cells
+from edgeapl.stages.crop import cut_windows
 
 CELLAVISION_UM_PER_PX = 0.1
 """CellaVision cell images are taken with a 100x objective at 0.1 µm per px."""
@@ -38,7 +38,7 @@ def _scores(model: Model, files: Iterable[Path], um_per_px: float) -> dict[str, 
         except InputError:
             continue
         middle = np.array([[pixels.shape[1] / 2, pixels.shape[0] / 2]], dtype=np.float32)
-        crops.append(cut_cells(pixels, middle, um_per_px, model.bundle.manifest.crop))
+        crops.append(cut_windows(pixels, middle, um_per_px, model.bundle.manifest.crop))
         kept.append(str(file))
     cells = np.concatenate(crops)
     ids = np.arange(len(cells), dtype=np.int64)

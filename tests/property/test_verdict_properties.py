@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeapl.bundle.manifest import ReducerSpec, RoleSpec, RuleSpec
+from edgeapl.bundle.specs import ReducerSpec, RoleSpec, RuleSpec
 from edgeapl.engines.ort import OrtEngine
 from edgeapl.protocols import Engine
 from edgeapl.stages.findings import Effect, Finding

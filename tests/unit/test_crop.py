@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edgeapl.bundle.manifest import CropSpec
-from edgeapl.stages.crop import cut_cells
+from edgeapl.bundle.specs import CropSpec
+from edgeapl.stages.crop import cut_windows
 from edgeapl.types import UInt8
 
 SPEC = CropSpec(window_um=19.2, size_px=96)
@@ -25,7 +25,7 @@ def disc(um_per_px: float, x_um: float, y_um: float, side_um: float = 60) -> UIn
 @pytest.mark.parametrize("um_per_px", [0.06, 0.1, 0.2, 0.3])
 def test_a_cell_has_the_same_size_at_every_scale(um_per_px: float) -> None:
     centre = np.array([[30 / um_per_px, 30 / um_per_px]], np.float32)
-    crop = cut_cells(disc(um_per_px, 30, 30), centre, um_per_px, SPEC)[0]
+    crop = cut_windows(disc(um_per_px, 30, 30), centre, um_per_px, SPEC)[0]
     area = int((crop[..., 0] < 170).sum()) * 0.2**2
     assert area == pytest.approx(np.pi * 5**2, rel=0.08)
     rows, columns = np.nonzero(crop[..., 0] < 170)
@@ -36,17 +36,17 @@ def test_a_cell_has_the_same_size_at_every_scale(um_per_px: float) -> None:
 @pytest.mark.parametrize("centre", [(0.0, 0.0), (59.9, 59.9), (0.0, 59.9), (30.0, 0.0)])
 def test_a_window_over_the_edge_repeats_the_edge(centre: tuple[float, float]) -> None:
     image = disc(0.2, 30, 30)
-    crop = cut_cells(image, np.array([centre], np.float32) / 0.2, 0.2, SPEC)
+    crop = cut_windows(image, np.array([centre], np.float32) / 0.2, 0.2, SPEC)
     assert crop.shape == (1, 96, 96, 3)
     assert crop.min() == 255
 
 
 def test_no_cells_give_no_crops() -> None:
-    crops = cut_cells(disc(0.2, 30, 30), np.empty((0, 2), np.float32), 0.2, SPEC)
+    crops = cut_windows(disc(0.2, 30, 30), np.empty((0, 2), np.float32), 0.2, SPEC)
     assert crops.shape == (0, 96, 96, 3)
 
 
 def test_a_window_larger_than_the_frame_is_still_cut() -> None:
     image = np.full((20, 20, 3), 7, np.uint8)
-    crops = cut_cells(image, np.array([[10, 10]], np.float32), 0.2, SPEC)
+    crops = cut_windows(image, np.array([[10, 10]], np.float32), 0.2, SPEC)
     assert (crops == 7).all()

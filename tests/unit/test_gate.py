@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edgeapl.bundle.manifest import GateSpec
+from edgeapl.bundle.specs import GateSpec
 from edgeapl.stages.focus import focus_measure
 from edgeapl.stages.gate import FieldMemory, describe_field, examine, examine_crop, light_reasons
 from edgeapl.types import UInt8

@@ -1,4 +1,4 @@
-"""Treat an image as one cell, as CellaVision-style systems deliver them."""
+"""Treat an image as one cell, as CellaVision-style systems deliver them, or as one field."""
 
 from __future__ import annotations
 
@@ -25,3 +25,19 @@ def whole_crop(frame: Frame, segmenter: Segmenter) -> Detections:
         scores = np.zeros(1, dtype=np.float32)
     box = np.array([[0, 0, frame.width, frame.height]], dtype=np.float32)
     return Detections(frame=frame, boxes=box, labels=labels, scores=scores)
+
+
+class WholeField:
+    """Stands where a segmenter does, for networks that judge a field of view as one.
+
+    Every frame gives one row: its box and its label are the whole frame.
+    """
+
+    def segment(self, frame: Frame) -> Detections:
+        """Give the frame as one detection."""
+        return Detections(
+            frame=frame,
+            boxes=np.array([[0, 0, frame.width, frame.height]], dtype=np.float32),
+            labels=np.ones((frame.height, frame.width), dtype=np.uint16),
+            scores=np.ones(1, dtype=np.float32),
+        )

@@ -1,0 +1,229 @@
+"""The parts of `bundle.toml`. Unknown keys are refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+OutputOf = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}\.[A-Za-z0-9_-]{1,64}$")]
+"""An output of a network, written ``network.output``."""
+
+
+class Spec(BaseModel):
+    """Base of all parts: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DetectorSpec(Spec):
+    """Faster R-CNN: two networks, and the numbers that the steps between them need.
+
+    detector : network of backbone, feature pyramid and region proposals; takes uint8
+        (1, input_height, input_width, 3) RGB.
+    box_head : network that judges the proposals; takes float32 (N, 256, 7, 7).
+    score_threshold, nms_threshold : detections below the one, or overlapping a better one by more
+        than the other, are dropped; 0.05 and 0.5 in Ren et al. 2015 and its usual implementations.
+    max_detections : most cells in one frame.
+    batch_size : proposals in one run of the box head.
+    """
+
+    detector: Name
+    box_head: Name
+    input_height: Annotated[int, Field(ge=64, le=4096, multiple_of=32)]
+    input_width: Annotated[int, Field(ge=64, le=4096, multiple_of=32)]
+    score_threshold: Share = 0.05
+    nms_threshold: Share = 0.5
+    max_detections: Annotated[int, Field(ge=1, le=5000)] = 500
+    batch_size: Annotated[int, Field(ge=1, le=1000)] = 250
+
+
+class SegmenterSpec(Spec):
+    """What finds the cells.
+
+    kind : ``hsv-watershed``: classical; ``faster-rcnn``: networks, described in `detector`;
+        ``field``: the whole field of view is judged as one, no cell is looked for.
+    """
+
+    kind: Literal["hsv-watershed", "faster-rcnn", "field"] = "hsv-watershed"
+    detector: DetectorSpec | None = None
+
+    @model_validator(mode="after")
+    def _detector_fits(self) -> SegmenterSpec:
+        if (self.kind == "faster-rcnn") != (self.detector is not None):
+            raise ValueError("segmenter: 'faster-rcnn' and detector go together")
+        return self
+
+
+Cut = Literal["window", "square", "box"]
+
+
+class CropSpec(Spec):
+    """How a cell is cut out for the networks.
+
+    window_um : side of the square around the cell's centre, µm.
+    size_px : side of the networks' input, px.
+    resized_px : side that the cut is brought to before its central `size_px` are taken; None
+        means size_px itself.
+    cut : ``window``: the square of window_um; ``square``: the largest square in the middle of the
+        cell's box; ``box``: the box, stretched to a square.
+    cell_image_cut : the same for images of one cell, whose box is the whole image.
+    mask : pixels outside the cell are made black.
+    leave_out : folders whose images of single cells the model was not made for.
+    """
+
+    window_um: Positive
+    size_px: Annotated[int, Field(ge=16, le=1024)]
+    resized_px: Annotated[int, Field(ge=16, le=2048)] | None = None
+    cut: Cut = "window"
+    cell_image_cut: Cut = "window"
+    mask: bool = False
+    leave_out: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _centre_fits(self) -> CropSpec:
+        if self.resized_px is not None and self.resized_px < self.size_px:
+            raise ValueError("crop: resized_px must not be below size_px")
+        return self
+
+
+class NetworkSpec(Spec):
+    """One ONNX file.
+
+    input : its input. A network of cells takes uint8 (N, size, size, 3) RGB and normalises inside.
+    classes : outputs of which every cell gets one, the largest.
+    after : output of another network that this one takes instead of images.
+    when : ``network.class``: only cells of this class are shown to this network.
+    """
+
+    file: FileName
+    input: str
+    classes: tuple[str, ...] = ()
+    after: OutputOf | None = None
+    when: OutputOf | None = None
+
+
+class RoleSpec(Spec):
+    """One question that a network answers about each cell.
+
+    threshold : a cell counts as positive from this probability on. A cell that the network was not
+        shown, because another network put it elsewhere, has probability 0.
+    suspicious : whether a positive cell speaks for APL.
+    """
+
+    name: Name
+    network: Name
+    output: str
+    threshold: Share
+    suspicious: bool = False
+
+
+class ReducerSpec(Spec):
+    """How the cells of a slide become one answer.
+
+    kind : ``ratio``: shares of positive cells, then the head (Eckardt 2022); ``max``, ``mean`` and
+        ``max-mean``: features pooled over the bag, the last both ways one behind the other, then
+        the head (Manescu 2023); ``vote``: share of suspicious cells, no head.
+    head : network that takes float32 (1, R) ratios or (1, D) features.
+    head_outputs : probabilities, float32 (1,), one per alternative diagnosis; the slide's
+        probability is the smallest, so APL must win against every alternative.
+    """
+
+    kind: Literal["ratio", "max", "mean", "max-mean", "vote"]
+    head: Name | None = None
+    head_outputs: tuple[str, ...] = ()
+
+    @property
+    def pools(self) -> bool:
+        """Whether features are pooled."""
+        return self.kind in ("max", "mean", "max-mean")
+
+    @model_validator(mode="after")
+    def _head_fits(self) -> ReducerSpec:
+        if (self.kind == "vote") != (self.head is None):
+            raise ValueError(f"reducer {self.kind!r}: 'vote' has no head, all others need one")
+        if (self.head is None) != (not self.head_outputs):
+            raise ValueError("reducer: head and head_outputs go together")
+        return self
+
+
+class RuleSpec(Spec):
+    """When a slide is flagged, cleared, or left to a person.
+
+    flag_at : FLAG from this probability on.
+    clear_below : CLEAR only when the whole interval lies below.
+    suspicious_share : FLAG needs at least this share of suspicious cells, CLEAR an upper
+        confidence bound below it. None for reducers that pool features.
+    confidence : level of the intervals.
+    min_scored : fewer scored cells than this can not clear a slide.
+    max_lost_share : a larger share of cells without a score means REVIEW.
+    """
+
+    flag_at: Share
+    clear_below: Share
+    suspicious_share: Share | None = None
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
+    min_scored: Annotated[int, Field(ge=1)]
+    max_lost_share: Share
+
+    @model_validator(mode="after")
+    def _order(self) -> RuleSpec:
+        if self.clear_below > self.flag_at:
+            raise ValueError("rule: clear_below must not be above flag_at")
+        return self
+
+
+class ExplanationSpec(Spec):
+    """The picture that shows why.
+
+    kind : ``occlusion``: how the answer changes when a part of the frame is covered (Eckardt
+        2022); ``contributions``: cells ranked by their own score, and the features that won the
+        pooling traced to their cells (Manescu 2023); ``map``: a map that the networks give.
+    title : what the picture is called.
+    maps : outputs float32 (N, h, w), for kind ``map``; of those that a cell was shown to, the
+        last counts.
+    """
+
+    kind: Literal["occlusion", "contributions", "map"]
+    title: Annotated[str, Field(min_length=1, max_length=120)]
+    maps: tuple[OutputOf, ...] = ()
+
+    @model_validator(mode="after")
+    def _maps_fit(self) -> ExplanationSpec:
+        if (self.kind == "map") != bool(self.maps):
+            raise ValueError("explanation: 'map' and maps go together")
+        return self
+
+
+class DomainSpec(Spec):
+    """The images that the model was made for, as statistics; the numbers lie in an .npz file."""
+
+    file: FileName
+
+
+class GateSpec(Spec):
+    """Limits a frame must keep; see `edgeapl.stages.gate` for the measures.
+
+    min_focus : smallest focus measure.
+    """
+
+    min_focus: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class GoldenSpec(Spec):
+    """The self-test: a frame and the answers it must give, run whenever the bundle is loaded.
+
+    frame : PNG file. expected : .npz file with `centres` float32 (N, 2) px, one array per role
+    float32 (N,), and `head` float32 (number of head outputs,).
+    tolerance : largest absolute difference of any probability.
+    """
+
+    frame: FileName
+    expected: FileName
+    um_per_px: Positive
+    tolerance: Positive
