@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgeapl.export.train_demo.network import RatioHead
+from edgeapl.export.architectures.heads import RatioEnsemble
 from edgeapl.export.train_demo.pool import ROLE_NAMES
 from edgeapl.sources.synthetic.smear import KINDS
 
@@ -43,7 +43,7 @@ def role_figures(
 
 
 def slide_figures(
-    head: RatioHead, ratios: NDArray[np.float32], kinds: NDArray[np.int64]
+    head: RatioEnsemble, ratios: NDArray[np.float32], kinds: NDArray[np.int64]
 ) -> dict[str, dict[str, float]]:
     """Give for every kind of slide the share of bags whose probability reaches one half."""
     with torch.no_grad():

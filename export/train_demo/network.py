@@ -67,21 +67,3 @@ class CellNetwork(nn.Module):
         logits, features = self.logits(cells)
         p = torch.sigmoid(logits)
         return p[:, 0], p[:, 1], p[:, 2], features
-
-
-class RatioHead(nn.Module):
-    """The ensemble network of Eckardt 2022: one fully connected layer per question, no dropout.
-
-    float32 (1, 3) ratios to the probabilities of APL against AML and against healthy, (1,) each.
-    Each is a logistic function, so it rises or falls with every ratio alone, which the interval of
-    the verdict relies on.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.aml = nn.Linear(3, 1)
-        self.healthy = nn.Linear(3, 1)
-
-    def forward(self, ratios: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Give both probabilities, (1,) each."""
-        return torch.sigmoid(self.aml(ratios))[:, 0], torch.sigmoid(self.healthy(ratios))[:, 0]

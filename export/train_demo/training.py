@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from edgeapl.export.train_demo.network import CellNetwork, RatioHead
+from edgeapl.export.architectures.heads import RatioEnsemble
+from edgeapl.export.train_demo.network import CellNetwork
 from edgeapl.export.train_demo.pool import Pool
 from edgeapl.sources.synthetic.smear import KINDS
 
@@ -107,10 +108,10 @@ def slide_ratios(
     return np.array(ratios, dtype=np.float32), np.array(kinds)
 
 
-def train_head(ratios: NDArray[np.float32], kinds: NDArray[np.int64]) -> RatioHead:
+def train_head(ratios: NDArray[np.float32], kinds: NDArray[np.int64]) -> RatioEnsemble:
     """Fit both logistic layers, with weights for promyelocytes and Auer rods kept at 0 or above."""
     torch.manual_seed(SEED)
-    head = RatioHead()
+    head = RatioEnsemble()
     x = torch.from_numpy(ratios)
     apl = torch.from_numpy((kinds == KINDS.index("apl")).astype(np.float32))
     optimiser = torch.optim.Adam(head.parameters(), lr=0.05)

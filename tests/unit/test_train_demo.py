@@ -13,10 +13,11 @@ torch = pytest.importorskip("torch", reason="needs the export extra")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 from edgeapl.engines.ort import OrtEngine  # noqa: E402
+from edgeapl.export.architectures.heads import RatioEnsemble  # noqa: E402
 from edgeapl.export.onnx_file import onnx_bytes  # noqa: E402
 from edgeapl.export.seal import reseal  # noqa: E402
 from edgeapl.export.train_demo.figures import auc  # noqa: E402
-from edgeapl.export.train_demo.network import CellNetwork, RatioHead  # noqa: E402
+from edgeapl.export.train_demo.network import CellNetwork  # noqa: E402
 from edgeapl.export.train_demo.pool import ROLE_NAMES, Pool, make_pool  # noqa: E402
 from edgeapl.export.train_demo.training import (  # noqa: E402
     augment,
@@ -87,7 +88,7 @@ def test_the_head_never_falls_when_promyelocytes_or_auer_rods_rise() -> None:
     scores[slide % 3 == 0, 0] += 0.4
     ratios, kinds = slide_ratios(scores, slide, np.full(3, 0.5, np.float32), seed=1, bags=10)
     head = train_head(ratios, kinds)
-    assert isinstance(head, RatioHead)
+    assert isinstance(head, RatioEnsemble)
     for layer in (head.aml, head.healthy):
         assert float(layer.weight.detach()[0, 0]) >= 0
         assert float(layer.weight.detach()[0, 2]) >= 0

@@ -1,0 +1,62 @@
+"""What several architectures share."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+Norm = Callable[[int], nn.Module]
+"""Makes a normalisation for a number of channels."""
+
+
+class ResidualBlock(nn.Module):
+    """A block whose output is added to its input."""
+
+    @property
+    @abstractmethod
+    def last_norm(self) -> nn.Module:
+        """The normalisation that ends the branch beside the shortcut."""
+
+
+class FrozenBatchNorm2d(nn.Module):
+    """Batch normalisation with fixed numbers, all four of them buffers.
+
+    Detectors fine-tune with few images per step, so their trunk keeps the statistics it was
+    pre-trained with. A checkpoint of a trunk with ordinary batch norms loads too: its counters
+    `num_batches_tracked` mean nothing here and are left out.
+
+    Parameters
+    ----------
+    channels : C of the input (N, C, H, W).
+    eps : added to the variance; see `FasterRcnnNetworks`.
+    """
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+    running_mean: torch.Tensor
+    running_var: torch.Tensor
+
+    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+        self.register_buffer("weight", torch.ones(channels))
+        self.register_buffer("bias", torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Give float32 of the shape of `x`."""
+        return functional.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+        )
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, torch.Tensor], prefix: str, *rest: Any
+    ) -> None:
+        state_dict.pop(f"{prefix}num_batches_tracked", None)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
