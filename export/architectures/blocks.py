@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import nn
@@ -27,8 +26,7 @@ class FrozenBatchNorm2d(nn.Module):
     """Batch normalisation with fixed numbers, all four of them buffers.
 
     Detectors fine-tune with few images per step, so their trunk keeps the statistics it was
-    pre-trained with. A checkpoint of a trunk with ordinary batch norms loads too: its counters
-    `num_batches_tracked` mean nothing here and are left out.
+    pre-trained with. In evaluation an ordinary batch norm computes the same.
 
     Parameters
     ----------
@@ -54,9 +52,3 @@ class FrozenBatchNorm2d(nn.Module):
         return functional.batch_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
         )
-
-    def _load_from_state_dict(
-        self, state_dict: dict[str, torch.Tensor], prefix: str, *rest: Any
-    ) -> None:
-        state_dict.pop(f"{prefix}num_batches_tracked", None)
-        super()._load_from_state_dict(state_dict, prefix, *rest)

@@ -189,10 +189,12 @@ class BoxHead(nn.Module):
 
 
 def current_names(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Give a checkpoint of torchvision before 0.13 the names of today; others stay as they are.
+    """Give a checkpoint the names of today; those it has already stay as they are.
 
-    Counters of batch norms (`num_batches_tracked`), which a trunk trained without freezing has, are
-    left out: they have no use outside training.
+    Two things differ in older or otherwise trained checkpoints: torchvision before 0.13 had one
+    level less in the pyramid and the RPN, and a trunk trained without freezing has counters
+    (`num_batches_tracked`) in its batch norms, which have no use outside training and are left
+    out.
     """
     return {
         _OLD_NAME.sub(_new_name, name): tensor
