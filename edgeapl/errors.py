@@ -4,6 +4,7 @@
     ├── UsageError                2   the command line asks for something that cannot be
     ├── ConfigError               2   a station file, a slide list or a source address is wrong
     ├── InputError                3   one image or folder could not be examined
+    ├── ProofError                1   an exported network does not answer like its checkpoint
     ├── ModelError                4   a bundle, network or engine was refused
     │   ├── BundleError           4   the bundle is damaged, incomplete or not of this version
     │   └── EngineError           4   the runtime is missing, or a run failed
@@ -53,6 +54,12 @@ class InputError(EdgeAplError):
     """One image, crop or folder could not be examined."""
 
     exit_code = 3
+
+
+class ProofError(EdgeAplError):
+    """An exported or built network does not answer like the one it was made from."""
+
+    exit_code = 1
 
 
 class ModelError(EdgeAplError):

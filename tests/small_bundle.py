@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeapl.bundle.load import Bundle
-from edgeapl.export.seal import seal_bundle
+from edgeapl.model.sealing import seal_bundle
 from edgeapl.types import UInt8
 
 ROLES = ("promyelocyte", "myeloblast", "auer_rod")

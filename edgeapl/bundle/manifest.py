@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from edgeapl.bundle.specs import (
+    CalibrationSpec,
     CropSpec,
     Digest,
     DomainSpec,
@@ -15,6 +16,7 @@ from edgeapl.bundle.specs import (
     FileName,
     GateSpec,
     GoldenSpec,
+    LimitsSpec,
     Name,
     NetworkSpec,
     OutputOf,
@@ -56,6 +58,8 @@ class Manifest(Spec):
     gate: GateSpec
     golden: GoldenSpec
     domain: DomainSpec | None = None
+    calibration: CalibrationSpec | None = None
+    limits: LimitsSpec = LimitsSpec()
     features: OutputOf | None = None
     explanation: ExplanationSpec | None = None
     files: dict[FileName, Digest]
@@ -71,6 +75,8 @@ class Manifest(Spec):
         wanted = [self.model_card, self.golden.frame, self.golden.expected]
         wanted += [network.file for network in self.networks.values()]
         wanted += [self.domain.file] if self.domain else []
+        if self.calibration:
+            wanted += [self.calibration.ranges, self.calibration.images]
         for file in wanted:
             if file not in self.files:
                 raise ValueError(f"file {file!r} is used but not listed under [files]")

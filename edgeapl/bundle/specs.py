@@ -200,6 +200,32 @@ class ExplanationSpec(Spec):
         return self
 
 
+class CalibrationSpec(Spec):
+    """What `edgeapl calibrate` measured.
+
+    ranges : JSON file with the range of every tensor, per network.
+    images : JSON file with the digest of every image that was used, and its slide.
+    """
+
+    ranges: FileName
+    images: FileName
+
+
+class LimitsSpec(Spec):
+    """How far an engine may lie from the FP32 bundle before it is refused.
+
+    max_flip_rate : share of cells whose class changes, or that cross a role's threshold.
+    max_difference : of any probability of a role, as the 99th percentile over cells.
+    max_recall_drop : of any class, the FP32 bundle's classes being the truth.
+    max_verdict_changes : share of slides whose verdict changes.
+    """
+
+    max_flip_rate: Share = 0.01
+    max_difference: Share = 0.05
+    max_recall_drop: Share = 0.02
+    max_verdict_changes: Share = 0.0
+
+
 class DomainSpec(Spec):
     """The images that the model was made for, as statistics; the numbers lie in an .npz file."""
 

@@ -59,14 +59,15 @@ def assemble(bundle: Bundle, engines: Mapping[str, Engine]) -> Model:
     return Model(
         bundle=bundle,
         engines=engines,
-        segmenter=_segmenter(manifest),
+        segmenter=segmenter_of(manifest, engines),
         reducer=Reducer(manifest.roles, manifest.reducer),
         domain=domain,
         engine_digest=sha256_of_parts(parts),
     )
 
 
-def _segmenter(manifest: Manifest) -> Segmenter:
+def segmenter_of(manifest: Manifest, engines: Mapping[str, Engine]) -> Segmenter:
+    """Give what finds the cells; a detector runs two of the engines."""
     if manifest.segmenter.kind == "field":
         return WholeField()
     return HsvWatershed()

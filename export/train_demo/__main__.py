@@ -7,8 +7,8 @@ import json
 import sys
 from pathlib import Path
 
-from edgeapl.export.seal import reseal
 from edgeapl.model import EMBEDDED, open_model
+from edgeapl.model.sealing import reseal
 
 
 def main() -> None:

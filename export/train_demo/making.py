@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 
 from edgeapl.export.onnx_file import onnx_bytes
-from edgeapl.export.seal import seal_bundle
 from edgeapl.export.train_demo.card import model_card
 from edgeapl.export.train_demo.domain_fit import fit_domain
 from edgeapl.export.train_demo.figures import role_figures, slide_figures
@@ -22,6 +21,7 @@ from edgeapl.export.train_demo.training import (
     train_cells,
     train_head,
 )
+from edgeapl.model.sealing import seal_bundle
 from edgeapl.report.pictures import png_bytes
 from edgeapl.sources.synthetic import draw_frame, slide_recipe
 

@@ -15,7 +15,6 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 from edgeapl.engines.ort import OrtEngine  # noqa: E402
 from edgeapl.export.architectures.heads import RatioEnsemble  # noqa: E402
 from edgeapl.export.onnx_file import onnx_bytes  # noqa: E402
-from edgeapl.export.seal import reseal  # noqa: E402
 from edgeapl.export.train_demo.figures import auc  # noqa: E402
 from edgeapl.export.train_demo.network import CellNetwork  # noqa: E402
 from edgeapl.export.train_demo.pool import ROLE_NAMES, Pool, make_pool  # noqa: E402
@@ -26,6 +25,7 @@ from edgeapl.export.train_demo.training import (  # noqa: E402
     train_cells,
     train_head,
 )
+from edgeapl.model.sealing import reseal  # noqa: E402
 from tests.small_bundle import small_bundle  # noqa: E402
 
 

@@ -9,12 +9,12 @@ from typing import Any
 from edgeapl.bundle.load import Bundle, open_bundle
 from edgeapl.bundle.specs import GoldenSpec
 from edgeapl.bundle.write import write_bundle
-from edgeapl.model import open_model
 from edgeapl.model.golden import golden_answers, golden_frame, golden_npz
+from edgeapl.model.opening import open_model
 
 
 def seal_bundle(
-    folder: Path, settings: Mapping[str, Any], files: Mapping[str, bytes], golden_png: bytes
+    folder: Path, settings: Mapping[str, Any], files: Mapping[str, bytes | Path], golden_png: bytes
 ) -> Bundle:
     """Run the golden frame through the networks, store the answers, write the bundle.
 
@@ -23,7 +23,7 @@ def seal_bundle(
     folder : new folder, or a bundle that is replaced.
     settings : the manifest without ``schema_version`` and ``files``; its ``golden`` names the
         files for the frame and its answers.
-    files : file name to content, without the two golden files.
+    files : file name to content, or to a file to copy; without the two golden files.
     golden_png : the golden frame, a PNG with at least one cell.
 
     Raises EngineError when the networks can not answer on the golden frame.
@@ -46,7 +46,9 @@ def reseal(folder: Path) -> Bundle:
     return add_files(folder, {}, {})
 
 
-def add_files(folder: Path, settings: Mapping[str, Any], files: Mapping[str, bytes]) -> Bundle:
+def add_files(
+    folder: Path, settings: Mapping[str, Any], files: Mapping[str, bytes | Path]
+) -> Bundle:
     """Write a bundle again with more settings and files, and with its golden answers anew."""
     bundle = open_bundle(folder)
     manifest = bundle.manifest

@@ -1,0 +1,1 @@
+"""How each system is wired: its networks, and the bundle that holds them."""

@@ -1,0 +1,171 @@
+"""Eckardt et al. 2022, BMC Cancer 22:201: APL from bone marrow smears.
+
+Faster R-CNN finds the cells, three Xception networks ask about each, the shares of positive cells
+go into a fully connected ensemble with two answers (APL against other AML, APL against healthy).
+
+Frames are 2560x1920 px for 171x128 µm; cells are classified at 299x299 px. The paper does not say
+how a cell of any size becomes 299 px: here 299 px are cut at the frame's own scale, 20 µm, so that
+size is kept. It prints no threshold for a positive cell (0.5 here), and no number of cells. The
+number of fully connected layers "differed between individual models": it is read from the
+checkpoint; random weights get one. Colours are scaled to -1..1, as the Xception of the libraries
+named in the paper does.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from edgeapl.export.architectures.faster_rcnn import (
+    BOX_HEAD_OUTPUTS,
+    DETECTOR_OUTPUTS,
+    FasterRcnnNetworks,
+)
+from edgeapl.export.architectures.heads import RatioEnsemble
+from edgeapl.export.architectures.xception import Xception
+from edgeapl.export.recipes.common import GATE, RESEARCH, rule
+from edgeapl.export.recipes.recipe import (
+    IMAGENET,
+    Images,
+    NetworkRecipe,
+    Numbers,
+    Output,
+    Recipe,
+    Shapes,
+)
+
+UM_PER_PX = 171 / 2560
+SIDE = 299
+FRAME_HEIGHT, FRAME_WIDTH = 768, 1024
+"""The frame shrunk to 0.4: marrow cells are then 60 to 120 px, what anchors of 32 to 512 px are
+made for; multiples of 32 as the feature pyramid needs them."""
+
+MOST_CELLS = 500
+ROLES = ("myeloblast", "promyelocyte", "auer_rod")
+"""In the order of the paper's text, which is that of the ratios."""
+
+SUSPICIOUS = ("promyelocyte", "auer_rod")
+CLASSICAL = "hsv-watershed"
+
+CARD = """
+Finds the cells of a bone marrow smear, tells myeloblasts, promyelocytes and cells with Auer rods,
+and judges the smear by their shares.
+"""
+
+
+def recipe(segmenter: str | None = None) -> Recipe:
+    """Give the recipe, with its detector or with another segmenter of the manifest instead."""
+    classical = segmenter is not None and segmenter != "faster-rcnn"
+    detector = () if classical else (_detector(), _box_head())
+    settings = {
+        "intended_use": f"Detection of APL in bone marrow smears. {RESEARCH}",
+        "um_per_px": round(UM_PER_PX, 5),
+        "segmenter": {"kind": segmenter} if classical else _segmenter(),
+        "crop": {"window_um": round(SIDE * UM_PER_PX, 3), "size_px": SIDE},
+        "roles": [
+            {
+                "name": role,
+                "network": role,
+                "output": role,
+                "threshold": 0.5,
+                "suspicious": role in SUSPICIOUS,
+            }
+            for role in ROLES
+        ],
+        "reducer": {
+            "kind": "ratio",
+            "head": "head",
+            "head_outputs": ["apl_vs_aml", "apl_vs_healthy"],
+        },
+        "rule": rule(),
+        "gate": GATE,
+    }
+    return Recipe(
+        name="eckardt2022",
+        source="Eckardt et al. 2022, BMC Cancer 22:201, doi 10.1186/s12885-022-09307-8",
+        networks=(*detector, *(_cells(role) for role in ROLES), _head()),
+        settings=settings,
+        explanation={"kind": "occlusion", "title": "Occlusion sensitivity"},
+        card=CARD,
+    )
+
+
+def _segmenter() -> dict[str, object]:
+    detector = {
+        "detector": "detector",
+        "box_head": "box_head",
+        "input_height": FRAME_HEIGHT,
+        "input_width": FRAME_WIDTH,
+        "max_detections": MOST_CELLS,
+    }
+    return {"kind": "faster-rcnn", "detector": detector}
+
+
+def _detector_networks(shapes: Shapes) -> FasterRcnnNetworks:
+    classes = shapes.get("roi_heads.box_predictor.cls_score.bias", (2,))[0]
+    return FasterRcnnNetworks(classes)
+
+
+def _detector() -> NetworkRecipe:
+    mean, deviation = IMAGENET
+
+    def part(module: nn.Module, explain: bool) -> nn.Module:
+        return module.detector()
+
+    return NetworkRecipe(
+        name="detector",
+        weights="detector",
+        build=_detector_networks,
+        part=part,
+        input_name="frame",
+        input=Images(FRAME_HEIGHT, FRAME_WIDTH, mean=mean, deviation=deviation, many=False),
+        outputs=tuple(Output(name) for name in DETECTOR_OUTPUTS),
+    )
+
+
+def _box_head() -> NetworkRecipe:
+    def part(module: nn.Module, explain: bool) -> nn.Module:
+        return module.box_head()
+
+    return NetworkRecipe(
+        name="box_head",
+        weights="detector",
+        build=_detector_networks,
+        part=part,
+        input_name="regions",
+        input=Numbers((256, 7, 7)),
+        outputs=tuple(Output(name) for name in BOX_HEAD_OUTPUTS),
+    )
+
+
+def _cells(role: str) -> NetworkRecipe:
+    return NetworkRecipe(
+        name=role,
+        weights=role,
+        build=_xception,
+        part=lambda module, explain: module,
+        input_name="cells",
+        input=Images(SIDE, SIDE, scale=1 / 127.5, mean=(1.0, 1.0, 1.0)),
+        outputs=(None, Output("logit", "sigmoid", (role,))),
+    )
+
+
+def _xception(shapes: Shapes) -> Xception:
+    """Give an Xception whose fully connected layers fit the checkpoint's."""
+    layers = sorted(
+        (int(name.split(".")[-2]), shape)
+        for name, shape in shapes.items()
+        if name.endswith(".weight") and name.split(".")[-3:-2] == ["fc"]
+    )
+    return Xception(tuple(shape[0] for _, shape in layers[:-1]))
+
+
+def _head() -> NetworkRecipe:
+    return NetworkRecipe(
+        name="head",
+        weights="head",
+        build=lambda shapes: RatioEnsemble(),
+        part=lambda module, explain: module,
+        input_name="ratios",
+        input=Numbers((len(ROLES),)),
+        outputs=(Output("apl_vs_aml"), Output("apl_vs_healthy")),
+    )

@@ -1,0 +1,134 @@
+"""What a recipe says: the networks to export, and how the bundle uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from torch import nn
+
+IDENTITY = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Mean and standard deviation of ImageNet's colours, 0 to 1, as the weights of the usual
+pre-trained networks expect them."""
+
+Shapes = Mapping[str, tuple[int, ...]]
+"""Name of every tensor of a checkpoint, and its shape; empty when the weights are random."""
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """Input of colour images: uint8 (N, height, width, 3) RGB, made into floats in the graph.
+
+    colour_order : what the network was trained on.
+    scale : factor from 0..255 to the network's range, before mean and deviation.
+    mean, deviation : subtracted and divided by, per channel in the network's order.
+    many : False for one image at a time of a fixed size.
+    """
+
+    height: int
+    width: int
+    colour_order: Literal["rgb", "bgr"] = "rgb"
+    scale: float = 1 / 255
+    mean: tuple[float, float, float] = IDENTITY[0]
+    deviation: tuple[float, float, float] = IDENTITY[1]
+    many: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """Input of float32 (N, *shape)."""
+
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One tensor that a network gives.
+
+    name : in the file; the raw numbers are always among the outputs.
+    activation : what makes probabilities of it, if anything does.
+    classes : names of the probabilities, one per column.
+    """
+
+    name: str
+    activation: Literal["none", "softmax", "sigmoid"] = "none"
+    classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkRecipe:
+    """One network of a bundle.
+
+    name : in the manifest. weights : role in ``--weights role=FILE``; several networks may share.
+    build : gives the module for a checkpoint with tensors of these shapes; of no tensors at all,
+        the published architecture.
+    part : gives, of that module, what the graph holds; told whether explanations are wanted. Takes
+        one float32 tensor (images as (N, 3, H, W)) and gives a tensor or a tuple.
+    outputs : names for what the part gives, in order; None for one that is left out.
+    explained : a further output, given only when explanations are wanted.
+    after, when : as in `edgeapl.bundle.specs.NetworkSpec`.
+    """
+
+    name: str
+    weights: str
+    build: Callable[[Shapes], nn.Module]
+    part: Callable[[nn.Module, bool], nn.Module]
+    input_name: str
+    input: Images | Numbers
+    outputs: tuple[Output | None, ...]
+    explained: Output | None = None
+    after: str | None = None
+    when: str | None = None
+
+    @property
+    def file(self) -> str:
+        """Name of the file in the bundle."""
+        return f"{self.name}.onnx"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Classes of which every cell gets one: those of the only softmax output."""
+        softmax = [out for out in self.outputs if out is not None and out.activation == "softmax"]
+        return softmax[0].classes if len(softmax) == 1 else ()
+
+    def named(self, explain: bool) -> tuple[Output | None, ...]:
+        """Give the outputs, the explanation among them if it is wanted."""
+        return (*self.outputs, self.explained) if explain and self.explained else self.outputs
+
+    def settings(self) -> dict[str, Any]:
+        """Give the network's part of the manifest."""
+        given = {"after": self.after, "when": self.when}
+        return {
+            "file": self.file,
+            "input": self.input_name,
+            "classes": list(self.classes),
+            **{name: value for name, value in given.items() if value is not None},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A system: its networks in the order in which they are exported, and its manifest.
+
+    name : of the bundle. source : the paper or file that it follows.
+    settings : the manifest without networks, files, golden answers and what the export decides.
+    explanation : the manifest's explanation, used only when it is wanted.
+    card : the model card's text, Markdown.
+    tolerance : largest difference of any probability between torch and the exported network.
+    """
+
+    name: str
+    source: str
+    networks: tuple[NetworkRecipe, ...]
+    settings: Mapping[str, Any]
+    explanation: Mapping[str, Any]
+    card: str
+    tolerance: float = 1e-4
+    own_files: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def weight_roles(self) -> tuple[str, ...]:
+        """Names for ``--weights``, each once."""
+        return tuple(dict.fromkeys(network.weights for network in self.networks))

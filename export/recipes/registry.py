@@ -1,0 +1,35 @@
+"""Find a recipe: one that comes with the software, or a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgeapl.errors import UsageError
+from edgeapl.export.recipes import eckardt2022, manescu2023, own, spatial_attention, yan2025
+from edgeapl.export.recipes.recipe import Recipe
+
+PUBLISHED = {
+    "eckardt2022": eckardt2022.recipe,
+    "manescu2023": manescu2023.recipe,
+    "yan2025": yan2025.recipe,
+    "spatial-attention": spatial_attention.recipe,
+}
+
+
+def find_recipe(name: str, segmenter: str | None = None) -> Recipe:
+    """Give the recipe of this name, or the one in this TOML file.
+
+    Parameters
+    ----------
+    segmenter : kind of segmenter to use instead of the recipe's; for published recipes only.
+
+    Raises UsageError when there is none, ConfigError when the file is wrong.
+    """
+    if name in PUBLISHED:
+        return PUBLISHED[name](segmenter)
+    path = Path(name)
+    if path.suffix == ".toml":
+        if segmenter is not None:
+            raise UsageError("a recipe file names its own segmenter", "--segmenter", "set it there")
+        return own.recipe(path)
+    raise UsageError("no such recipe", name, f"name a TOML file or one of: {', '.join(PUBLISHED)}")
