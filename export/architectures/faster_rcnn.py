@@ -1,10 +1,10 @@
 """Faster R-CNN with ResNet-50 and feature pyramid, the cell detector of Eckardt 2022.
 
-Eckardt 2022, BMC Cancer, "Segmentation": a "Faster Region-based Convolutional Neural Net" on
-images of 2560 x 1920 px. Ren et al. 2015; pyramid: Lin et al. 2017. The paper is silent on the
-trunk and the size fed to the network: ResNet-50 with pyramid, laid out as torchvision's
-`fasterrcnn_resnet50_fpn`, the common choice, and 768 x 1024 px, the frame scaled by 0.4, all
-sides multiples of 32 so that each level has exactly half the side of the one before.
+Eckardt 2022, BMC Cancer, "Pre-processing and cell segmentation": a "Faster Region-based
+Convolutional Neural Net" on images of 2560 x 1920 px. Ren et al. 2015; pyramid: Lin et al. 2017.
+The paper is silent on the trunk and the size fed to the network: ResNet-50 with pyramid, laid out
+as torchvision's `fasterrcnn_resnet50_fpn`, the common choice, and 768 x 1024 px, the frame scaled
+by 0.4, both sides multiples of 32 so that each level has exactly half the side of the one before.
 
 One checkpoint, two exported parts: what works on the frame and what works on each region.
 Anchors, decoding, suppression and RoIAlign lie between them and run on the host.

@@ -9,13 +9,12 @@ VGG-19: Simonyan & Zisserman 2015, Table 1, configuration E.
 D, the length of F, is not printed. Eq. 1 puts the maximum of the convolutions' output straight
 into the first fully connected layer and names no other pooling, and the same group's public
 code for such bags (UCL/FASt-MAL-MOFF) flattens the last pooled map. So F is that map flattened,
-channel first: 512 x 6 x 6 = 18,432 for 200 x 200 px. Its fully connected layers have 1,024
-and 512 units; those are the defaults here. There, crops of 200 px were scaled to 128 px
-(D = 8,192): `side` says which a checkpoint was trained with.
+channel first: 512 x 6 x 6 = 18,432 for 200 x 200 px. The hidden layers of that code have 1,024
+and 512 units, the defaults here, and it scales crops of 200 px to 128 px (D = 8,192); the paper
+does not. `side` says which a checkpoint was trained with.
 
-Silent on where the APL experiments have their classes: APL against AML is the one that runs on
-blood (Fig. 4); three classes (healthy, AML, APL) on bone marrow (Fig. 5); APL against all else
-(Fig. 3).
+The classes differ between its APL experiments: APL against all else in blood (Fig. 3), APL
+against AML in blood (Fig. 4, the default here), healthy, AML and APL in bone marrow (Fig. 5).
 
 Keys: `features.N` as in torchvision's VGG-19; the fully connected layers are `classifier.0`, `.3`
 and `.6` as there. ImageNet weights of this layout are fed RGB with the mean (0.485, 0.456, 0.406)

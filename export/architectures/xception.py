@@ -1,9 +1,9 @@
 """Xception, the cell networks of Eckardt 2022 (myeloblast, promyelocyte, Auer rod).
 
-Eckardt 2022, BMC Cancer, "Feature extraction": architecture "based on the Xception CNN", input
-299 x 299 px per cell, "the fully connected exit flow layers for the 2048-dimensional output
-vectors of the core Xception architecture between one and three fully connected layers with
-dropout", found per network by a search. Xception itself: Chollet 2017, Fig. 5.
+Eckardt 2022, BMC Cancer, "Cell labeling and cell-level classification": "based on the Xception
+CNN", 299 x 299 px per cell, "the fully connected exit flow layers for the 2048-dimensional output
+vectors of the core Xception architecture" modified to "between one and three fully connected
+layers with dropout", found per network by a search. Xception itself: Chollet 2017, Fig. 5.
 
 Silent on the widths of the fully connected layers and the rate of dropout: both are parameters.
 The activation between them is not named either: ReLU. Each network is binary, so one logit.

@@ -130,11 +130,24 @@ def test_a_checkpoint_of_the_public_layout_finds_its_keys(
     assert not set(keys.split()) - names
 
 
-def test_a_checkpoint_has_as_many_entries_as_the_public_layout() -> None:
-    """Entries of torchvision's ResNet-50 (53 convolutions and batch norms, fc) and detector."""
+# A convolution without bias is one entry, a batch norm five (frozen four), other layers two.
+ENTRIES = [
+    (Xception, 74 + 40 * 5 + 2),
+    (Millie, 16 * 2 + 3 * 2),
+    (lambda: resnet50(classes=1000), 53 + 53 * 5 + 2),
+    (lambda: Pmg(2), 53 + 53 * 5 + 2 + 6 + 6 * 5 + 4 * (2 * 5 + 2 * 2)),
+    (FasterRcnnNetworks, 53 + 53 * 4 + 15 * 2),
+    (SpatialAttention, 9 + 9 * 5 + 2 * 2),
+    (RatioEnsemble, 2 * 2),
+]
+
+
+@pytest.mark.parametrize(("build", "count"), ENTRIES)
+def test_a_checkpoint_has_no_entry_that_the_public_layout_lacks(
+    build: Callable[[], nn.Module], count: int
+) -> None:
     with torch.device("meta"):
-        assert len(resnet50(classes=1000).state_dict()) == 53 * 6 + 2
-        assert len(FasterRcnnNetworks().state_dict()) == 53 * 5 + 16 + 6 + 8
+        assert len(build().state_dict()) == count
 
 
 def test_an_old_detector_checkpoint_gets_the_names_of_today() -> None:
