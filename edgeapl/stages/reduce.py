@@ -118,7 +118,7 @@ class Reducer:
             lost_bounded=self._spec.kind in ("ratio", "vote"),
             evidence=tuple(cell for _, cell in state.evidence),
         )
-        if not state.cells:
+        if not state.cells or (self._spec.kind == "vote" and not answer.suspicious_roles):
             return answer, ()
         try:
             given = self._given(state, head)
