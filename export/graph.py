@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from edgeapl.errors import ConfigError
 from edgeapl.export.recipes.recipe import Images, NetworkRecipe, Numbers, Output
 
 
@@ -48,9 +49,7 @@ class Graph(nn.Module):
         if isinstance(tensors, torch.Tensor):
             tensors = (tensors,)
         if len(tensors) != len(self._outputs):
-            raise ValueError(
-                f"the network gives {len(tensors)} outputs, {len(self._outputs)} are named"
-            )
+            raise ValueError(f"it gives {len(tensors)} outputs, {len(self._outputs)} are named")
         answers: list[torch.Tensor] = []
         for tensor, output in zip(tensors, self._outputs, strict=True):
             if output is not None:
@@ -66,6 +65,20 @@ class Graph(nn.Module):
         if any(self._input.mean) or any(part != 1 for part in self._input.deviation):
             x = (x - self.mean) / self.deviation
         return x
+
+    def try_out(self, name: str) -> None:
+        """Run once on an empty example; raises ConfigError when the module can not do it.
+
+        Parameters
+        ----------
+        name : of the network.
+        """
+        try:
+            with torch.inference_mode():
+                self(self.example())
+        except Exception as error:  # a user's module may raise anything
+            why = str(error).strip().splitlines() or [type(error).__name__]
+            raise ConfigError("network does not run as the recipe says", name, why[0]) from error
 
     def example(self) -> torch.Tensor:
         """Give an input that the graph can be traced with."""

@@ -19,6 +19,7 @@ from edgeapl.export.architectures.faster_rcnn import (
     BOX_HEAD_OUTPUTS,
     DETECTOR_OUTPUTS,
     FasterRcnnNetworks,
+    current_names,
 )
 from edgeapl.export.architectures.heads import RatioEnsemble
 from edgeapl.export.architectures.xception import Xception
@@ -119,6 +120,7 @@ def _detector() -> NetworkRecipe:
         input_name="frame",
         input=Images(FRAME_HEIGHT, FRAME_WIDTH, mean=mean, deviation=deviation, many=False),
         outputs=tuple(Output(name) for name in DETECTOR_OUTPUTS),
+        renamed=current_names,
     )
 
 
@@ -134,6 +136,7 @@ def _box_head() -> NetworkRecipe:
         input_name="regions",
         input=Numbers((256, 7, 7)),
         outputs=tuple(Output(name) for name in BOX_HEAD_OUTPUTS),
+        renamed=current_names,
     )
 
 

@@ -36,7 +36,11 @@ def load_factory(factory: str, folder: Path) -> Callable[[], nn.Module]:
         raise ConfigError("factory not found", factory, f"{place} has no function {name!r}")
 
     def build() -> nn.Module:
-        built = made()
+        try:
+            built = made()
+        except Exception as error:  # the user's own code may raise anything
+            why = f"{type(error).__name__}: {error}"
+            raise ConfigError("factory failed", factory, why) from error
         if not isinstance(built, nn.Module):
             kind = type(built).__name__
             raise ConfigError("factory gives no torch module", factory, f"it gives a {kind}")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
 IDENTITY = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
@@ -68,6 +69,7 @@ class NetworkRecipe:
         one float32 tensor (images as (N, 3, H, W)) and gives a tensor or a tuple.
     outputs : names for what the part gives, in order; None for one that is left out.
     explained : a further output, given only when explanations are wanted.
+    renamed : gives a checkpoint's tensors the names of today; None where names never changed.
     after, when : as in `edgeapl.bundle.specs.NetworkSpec`.
     """
 
@@ -79,6 +81,7 @@ class NetworkRecipe:
     input: Images | Numbers
     outputs: tuple[Output | None, ...]
     explained: Output | None = None
+    renamed: Callable[[Mapping[str, torch.Tensor]], Mapping[str, torch.Tensor]] | None = None
     after: str | None = None
     when: str | None = None
 

@@ -1,0 +1,173 @@
+"""`edgeapl export`: from PyTorch checkpoints to a proven bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from edgeapl.cli.options import JsonOption, ScaleOption
+from edgeapl.cli.output import RESEARCH_USE_ONLY, console, print_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edgeapl.export.exporting import Exported
+
+EXTRA = "pip install 'edgeapl[export]'"
+
+
+def export(
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="eckardt2022, manescu2023, yan2025, spatial-attention, or a recipe file (TOML)."
+        ),
+    ],
+    weights: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="role=FILE, once per role: .pt, .pth, .safetensors, TorchScript."),
+    ] = None,
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Folder for the bundle; a bundle that is there is replaced."),
+    ] = None,
+    check: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Write nothing; prove this bundle against the checkpoints again."),
+    ] = None,
+    images: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Real images to prove the export on; without it, drawn ones."),
+    ] = None,
+    crops: Annotated[bool, typer.Option("--crops", help="Every image is one cell.")] = False,
+    um_per_px: ScaleOption = None,
+    random_weights: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            min=0, metavar="SEED", help="No checkpoint: random weights, for latency studies only."
+        ),
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Let the bundle make pictures that explain.")
+    ] = False,
+    segmenter: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Find cells another way: hsv-watershed, faster-rcnn or field."),
+    ] = None,
+    trust_archive: Annotated[
+        bool,
+        typer.Option(
+            "--trust-archive", help="Load .pt2 archives. Loading one can run code: know its maker."
+        ),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Export a trained model to ONNX, prove it against the checkpoint and write a bundle.
+
+    Exit code 1 when the exported networks do not answer like the checkpoint. Research use only.
+    """
+    from edgeapl.errors import EngineError, UsageError
+
+    if (out is None) == (check is None):
+        raise UsageError("where to", "--out or --check", "give one of them")
+    try:
+        from edgeapl.export.exporting import ExportRequest
+        from edgeapl.export.exporting import check as check_bundle
+        from edgeapl.export.exporting import export as export_bundle
+        from edgeapl.export.proof_images import ProofImages
+        from edgeapl.export.recipes.registry import find_recipe
+    except ModuleNotFoundError as error:
+        raise EngineError("export needs more packages", error.name or "", EXTRA) from error
+    request = ExportRequest(
+        weights=_weights(weights or []),
+        seed=random_weights,
+        explain=explain,
+        trust_archive=trust_archive,
+        images=ProofImages(images, crops, um_per_px),
+    )
+    found = find_recipe(recipe, segmenter)
+    with _progress() as say:
+        if check is not None:
+            done = check_bundle(found, request, check, say)
+        else:
+            assert out is not None
+            done = export_bundle(found, request, out, say)
+    if as_json:
+        print_json({**done.report, "bundle": _bundle(done)})
+    else:
+        _show(done)
+
+
+def _weights(given: Sequence[str]) -> dict[str, Path]:
+    """Read ``role=FILE`` pairs."""
+    from edgeapl.errors import UsageError
+
+    weights: dict[str, Path] = {}
+    for pair in given:
+        role, equals, file = pair.partition("=")
+        if not equals or not role or not file:
+            raise UsageError("weights are not named rightly", pair, "write --weights role=FILE")
+        if role in weights:
+            raise UsageError("weights are given twice", role, "give one file per role")
+        weights[role] = Path(file)
+    return weights
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """Show what is being done: a moving line on a terminal, plain lines elsewhere."""
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    terminal = console()
+    if not terminal.is_terminal:
+        yield lambda text: terminal.print(text, markup=False)
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=terminal, transient=True) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda text: progress.update(task, description=text)
+
+
+def _bundle(done: Exported) -> dict[str, Any]:
+    manifest = done.bundle.manifest
+    return {
+        "folder": str(done.bundle.folder),
+        "name": manifest.name,
+        "digest": done.bundle.digest,
+        "trained": manifest.trained,
+    }
+
+
+def _show(done: Exported) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    out = Console(highlight=False)
+    table = Table(box=None, pad_edge=False)
+    for name in ("network", "output", "batches", "largest difference", "allowed"):
+        table.add_column(
+            name, justify="right" if name in ("largest difference", "allowed") else "left"
+        )
+    for name, network in done.report["networks"].items():
+        for output, rows in network["outputs"].items():
+            worst = max(rows, key=lambda row: row["largest_absolute"])
+            batches = ", ".join(str(row["batch"]) for row in rows)
+            table.add_row(
+                name, output, batches, f"{worst['largest_absolute']:.1e}", f"{worst['allowed']:.1e}"
+            )
+    out.print(table)
+    slide = done.report["slide"]
+    images = done.report["images"]
+    out.print(
+        f"{images['cells']} cells of {len(images['images'])} {images['kind']} images as one slide: "
+        f"{slide['exported']['verdict']}, with torch {slide['reference']['verdict']}"
+    )
+    out.print(f"bundle {done.bundle.folder}", soft_wrap=True, markup=False)
+    out.print(f"digest {done.bundle.digest}", soft_wrap=True)
+    if not done.bundle.manifest.trained:
+        out.print("random weights: this bundle can only ever give REVIEW", style="yellow")
+    out.print(RESEARCH_USE_ONLY)

@@ -1,0 +1,136 @@
+"""From a file to named tensors, without running anything that is in it."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+
+from edgeapl.bundle.digest import sha256
+from edgeapl.errors import BundleError
+from edgeapl.export.checkpoints.kinds import AGAIN, DAMAGE, SAVE, Kind, kind_of
+from edgeapl.export.checkpoints.torchscript import torchscript_tensors
+from edgeapl.export.checkpoints.unwrap import unwrap
+
+Tensors = Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checkpoint:
+    """What a file holds.
+
+    tensors : name to tensor, on the CPU, floats as float32, all finite.
+    digest : SHA-256 (hex) of the file's bytes.
+    kind : ``state-dict``, ``safetensors``, ``torchscript`` or ``archive``.
+    notes : what was unwrapped or converted.
+    """
+
+    tensors: Tensors
+    digest: str
+    kind: str
+    notes: tuple[str, ...]
+
+
+def read_checkpoint(path: Path, *, trust_archive: bool = False) -> Checkpoint:
+    """Read a checkpoint: bytes, then SHA-256, then tensors.
+
+    Parameters
+    ----------
+    path : the file; ``FILE#key`` picks one of several state_dicts that it holds.
+    trust_archive : allow ``.pt2`` archives of torch.export, which can run code when loaded.
+
+    Pickles are read with ``weights_only=True``, which allows tensors and plain containers and
+    calls nothing else; the environment can not turn that off, because it is always said here.
+    Raises BundleError that says what is wrong with the file.
+    """
+    file, _, key = str(path).partition("#")
+    data = _bytes(Path(file))
+    kind = kind_of(path, data)
+    if kind is Kind.SAFETENSORS:
+        loaded: object = _safetensors(path, data)
+    elif kind is Kind.TORCHSCRIPT:
+        loaded = torchscript_tensors(path, data)
+    elif kind is Kind.ARCHIVE:
+        loaded = _archive(path, data, trust=trust_archive)
+    else:
+        loaded = _pickle(path, data)
+    tensors, notes = unwrap(path, loaded, key or None)
+    checked, converted = _checked(path, tensors)
+    return Checkpoint(checked, sha256(data), kind.value, (*notes, *converted))
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise BundleError("checkpoint cannot be read", path, reason) from error
+
+
+def _pickle(path: Path, data: bytes) -> object:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about storages and formats of old files
+        try:
+            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            mend = f"only tensors and plain containers are loaded, nothing is run: {SAVE}"
+            raise BundleError("checkpoint holds more than weights", path, mend) from error
+        except DAMAGE as error:
+            raise BundleError("checkpoint is cut off or damaged", path, AGAIN) from error
+
+
+def _safetensors(path: Path, data: bytes) -> object:
+    try:
+        return load_safetensors(data)
+    except (SafetensorError, *DAMAGE) as error:
+        raise BundleError("checkpoint is cut off or damaged", path, AGAIN) from error
+
+
+def _archive(path: Path, data: bytes, *, trust: bool) -> object:
+    if not trust:
+        raise BundleError(
+            "this is an archive of torch.export, and loading one can run code",
+            path,
+            "if you know who made it, give --trust-archive; better, save the state_dict",
+        )
+    try:
+        return dict(torch.export.load(io.BytesIO(data)).state_dict)
+    except DAMAGE as error:
+        raise BundleError("archive is damaged, or of another torch", path, AGAIN) from error
+
+
+def _checked(path: Path, tensors: Tensors) -> tuple[Tensors, list[str]]:
+    """Make all floats float32, and refuse what can not be weights."""
+    made: dict[str, torch.Tensor] = {}
+    converted: dict[str, int] = {}
+    odd, wild = [], []
+    for name, tensor in tensors.items():
+        plain = tensor.layout is torch.strided and not tensor.is_quantized
+        if not plain or tensor.is_complex() or tensor.is_meta:
+            odd.append(name)
+        elif tensor.is_floating_point():
+            if tensor.dtype is not torch.float32:
+                converted[str(tensor.dtype)] = converted.get(str(tensor.dtype), 0) + 1
+            made[name] = tensor.detach().to(torch.float32)
+            if not bool(torch.isfinite(made[name]).all()):
+                wild.append(name)
+        else:
+            made[name] = tensor
+    for names, what in ((odd, "sparse, quantised or complex"), (wild, "not finite")):
+        if names:
+            raise BundleError(f"weights are {what}", path, some(names))
+    notes = [f"{count} tensors of {kind} made float32" for kind, count in converted.items()]
+    return made, notes
+
+
+def some(names: list[str], most: int = 10) -> str:
+    """Name the first few of a list and count the rest."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,216 @@
+"""From checkpoints to a proven bundle."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from edgeapl import __version__
+from edgeapl.bundle.load import Bundle, open_bundle
+from edgeapl.bundle.manifest import Manifest
+from edgeapl.bundle.write import write_bundle
+from edgeapl.engines.registry import open_engine
+from edgeapl.errors import ProofError, UsageError
+from edgeapl.export.card import model_card
+from edgeapl.export.one_at_a_time import OneAtATime
+from edgeapl.export.onnx_file import OPSET, onnx_bytes
+from edgeapl.export.proof import Proof, proof_document, prove
+from edgeapl.export.proof_images import ProofCells, ProofImages, proof_cells
+from edgeapl.export.recipes.recipe import Images, NetworkRecipe, Recipe
+from edgeapl.export.torch_engine import TorchEngine
+from edgeapl.export.weights import Weights
+from edgeapl.model.assembled import segmenter_of
+from edgeapl.model.sealing import seal_bundle
+from edgeapl.protocols import Engine
+from edgeapl.report.pictures import png_bytes
+from edgeapl.sources.synthetic import draw_frame, slide_recipe
+
+REPORT = "export-report.json"
+LIBRARIES = ("torch", "onnx", "onnxscript", "onnxslim", "onnxruntime", "numpy")
+GOLDEN_TOLERANCE = 0.05
+"""Of the self-test: runtimes and precisions differ by less, a wrong network by more."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRequest:
+    """How to export.
+
+    weights : role to checkpoint. seed : weights at random instead; then the bundle is untrained.
+    explain : put the outputs in that explanation pictures need.
+    trust_archive : allow ``.pt2`` files, which can run code when they are loaded.
+    images : what the proof is made on.
+    """
+
+    weights: Mapping[str, Path] = field(default_factory=dict)
+    seed: int | None = None
+    explain: bool = False
+    trust_archive: bool = False
+    images: ProofImages = field(default_factory=ProofImages)
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A bundle that was written, or checked, and the report on it."""
+
+    bundle: Bundle
+    report: Mapping[str, Any]
+
+
+def export(recipe: Recipe, request: ExportRequest, out: Path, say: Say) -> Exported:
+    """Export a recipe's networks, prove them and write the bundle.
+
+    Parameters
+    ----------
+    recipe, request : what and how. out : new folder, or a bundle that is replaced.
+    say : told what is being done, one line each.
+
+    Nothing is put at `out` unless the proof passes. Raises ProofError when it does not,
+    UsageError or BundleError when weights are missing or refused.
+    """
+    weights = _weights(recipe, request)
+    if out.exists() and not (out / "bundle.toml").is_file():
+        raise UsageError("folder is not a bundle", out, "name a new folder with --out")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
+        work = Path(folder)
+        files: dict[str, bytes | Path] = {}
+        for network in recipe.networks:
+            say(f"export {network.name}")
+            path = work / network.file
+            path.write_bytes(_onnx(weights, network, explain=request.explain))
+            files[network.file] = path
+        settings = manifest_settings(recipe, trained=weights.trained, explain=request.explain)
+        files["MODEL_CARD.md"] = model_card(recipe, trained=weights.trained).encode()
+        files.update(recipe.own_files)
+        say("golden answers")
+        bundle = seal_bundle(work / "bundle", settings, files, _golden_png())
+        proof, cells = _prove(recipe, request, weights, bundle, say)
+        report = _report(recipe, request, weights, proof, cells)
+        if proof.problems:
+            raise _refusal(proof, out)
+        copied: dict[str, bytes | Path] = {
+            name: bundle.folder / name for name in bundle.manifest.files
+        }
+        text = json.dumps(report, indent=1, sort_keys=True, allow_nan=False) + "\n"
+        shutil.rmtree(out, ignore_errors=True)
+        return Exported(write_bundle(out, settings, {**copied, REPORT: text.encode()}), report)
+
+
+def check(recipe: Recipe, request: ExportRequest, folder: Path, say: Say) -> Exported:
+    """Prove a bundle that exists against its checkpoints.
+
+    Raises ProofError when it does not pass, BundleError when the bundle is damaged or of another
+    recipe.
+    """
+    weights = _weights(recipe, request)
+    bundle = open_bundle(folder)
+    expected = {network.name for network in recipe.networks}
+    if set(bundle.manifest.networks) != expected:
+        raise UsageError(
+            "bundle has other networks than the recipe",
+            folder,
+            f"expected {', '.join(sorted(expected))}",
+        )
+    proof, cells = _prove(recipe, request, weights, bundle, say)
+    if proof.problems:
+        raise _refusal(proof, folder)
+    return Exported(bundle, _report(recipe, request, weights, proof, cells))
+
+
+def _weights(recipe: Recipe, request: ExportRequest) -> Weights:
+    return Weights(recipe, request.weights, seed=request.seed, trust_archive=request.trust_archive)
+
+
+def _onnx(weights: Weights, network: NetworkRecipe, *, explain: bool) -> bytes:
+    graph = weights.graph(network, explain=explain)
+    many = not isinstance(network.input, Images) or network.input.many
+    names = graph.output_names
+    return onnx_bytes(graph, graph.example(), network.input_name, names, batch=many)
+
+
+def manifest_settings(recipe: Recipe, *, trained: bool, explain: bool) -> dict[str, Any]:
+    """Give the manifest of a recipe's bundle, without ``schema_version`` and ``files``."""
+    return {
+        "name": recipe.name,
+        "version": "1.0",
+        "trained": trained,
+        "model_card": "MODEL_CARD.md",
+        **recipe.settings,
+        "networks": {network.name: network.settings() for network in recipe.networks},
+        "golden": {
+            "frame": "golden.png",
+            "expected": "golden.npz",
+            "um_per_px": 0.2,
+            "tolerance": GOLDEN_TOLERANCE,
+        },
+        **({"explanation": dict(recipe.explanation)} if explain and recipe.explanation else {}),
+    }
+
+
+def _golden_png() -> bytes:
+    """Draw the self-test's frame: few cells, because it is run whenever the bundle is opened."""
+    recipe = slide_recipe("apl", 5, um_per_px=0.2, width=320, height=240, cells=3)
+    return png_bytes(draw_frame(recipe, 0).pixels)
+
+
+def _prove(
+    recipe: Recipe, request: ExportRequest, weights: Weights, bundle: Bundle, say: Say
+) -> tuple[Proof, ProofCells]:
+    manifest = bundle.manifest
+    by_name = {network.name: network for network in recipe.networks}
+    explain = _explains(recipe, manifest)
+
+    def exported(name: str) -> Engine:
+        return open_engine("onnxruntime", name, bundle.read(by_name[name].file))
+
+    def reference(name: str) -> Engine:
+        return TorchEngine(by_name[name], weights.graph(by_name[name], explain=explain))
+
+    say("cells to prove the export on")
+    with OneAtATime(tuple(by_name), exported) as engines:
+        cells = proof_cells(manifest, segmenter_of(manifest, engines), request.images)
+    return prove(recipe, manifest, exported, reference, cells, say), cells
+
+
+def _explains(recipe: Recipe, manifest: Manifest) -> bool:
+    """Whether the bundle's networks have explanation outputs."""
+    return manifest.explanation is not None and bool(recipe.explanation)
+
+
+def _report(
+    recipe: Recipe, request: ExportRequest, weights: Weights, proof: Proof, cells: ProofCells
+) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "research_use_only": True,
+        "software": f"edgeapl {__version__}",
+        "recipe": recipe.name,
+        "source": recipe.source,
+        "trained": weights.trained,
+        "explain": request.explain,
+        "opset": OPSET,
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in LIBRARIES},
+        "weights": weights.used,
+        "images": cells.description(),
+        "tolerance": recipe.tolerance,
+        **proof_document(proof),
+    }
+
+
+def _refusal(proof: Proof, out: Path) -> ProofError:
+    more = f" (and {len(proof.problems) - 3} more)" if len(proof.problems) > 3 else ""
+    return ProofError(
+        "exported networks do not answer like the checkpoint",
+        out,
+        "; ".join(proof.problems[:3]) + more,
+    )

@@ -1,0 +1,286 @@
+"""Prove that exported networks answer like the modules they were made from."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeapl.bundle.manifest import Manifest
+from edgeapl.export.one_at_a_time import OneAtATime, Recorder
+from edgeapl.export.proof_images import ProofCells
+from edgeapl.export.recipes.recipe import Images, NetworkRecipe, Recipe
+from edgeapl.findings import of_model
+from edgeapl.model.assembled import segmenter_of
+from edgeapl.protocols import Engine
+from edgeapl.stages.classify import Classifier
+from edgeapl.stages.judge import decide
+from edgeapl.stages.reduce import Reducer
+from edgeapl.types import Tally, UInt8
+
+BATCHES = (1, 5, 16)
+"""One cell, a middle, and what a station runs unless it is told otherwise."""
+
+SLIDE_FACTOR = 10
+"""The slide's probability may differ by this many tolerances: a head adds many features up."""
+
+Rows = NDArray[np.generic]
+Opener = Callable[[str], Engine]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How far two runs of one network lie apart in one output.
+
+    rows : batch size. absolute, relative : largest differences; the relative one against the
+    largest absolute value of the output. allowed : limit of the absolute one.
+    """
+
+    network: str
+    output: str
+    rows: int
+    absolute: float
+    relative: float
+    allowed: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether the difference is within its limit; NaN is not."""
+        return self.absolute <= self.allowed
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Rows for which both gave the same class, of all, and how many differ beyond a tie."""
+
+    network: str
+    rows: int
+    same: int
+    wrong: int
+
+
+@dataclass(frozen=True, slots=True)
+class SlideAnswer:
+    """What one set of engines says about all cells as one slide."""
+
+    decision: str
+    probability: float | None
+    cells: int
+    positive: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """All that was compared; `problems` is empty when the export may serve."""
+
+    differences: tuple[Difference, ...]
+    agreements: tuple[Agreement, ...]
+    exported: SlideAnswer
+    reference: SlideAnswer
+    problems: tuple[str, ...]
+
+
+def prove(
+    recipe: Recipe,
+    manifest: Manifest,
+    exported: Opener,
+    reference: Opener,
+    cells: ProofCells,
+    say: Say,
+) -> Proof:
+    """Run every network both ways on the inputs it gets in the pipeline, then the whole slide.
+
+    Parameters
+    ----------
+    recipe : names the networks and the tolerance. manifest : of the bundle.
+    exported, reference : open the networks in the runtime and in torch.
+    cells : what to run on. say : told what is being done.
+
+    One network is in memory at a time.
+    """
+    names = tuple(network.name for network in recipe.networks)
+    inputs: dict[str, list[Rows]] = defaultdict(list)
+
+    def recorded(name: str) -> Engine:
+        return Recorder(exported(name), inputs[name], max(BATCHES))
+
+    say("whole slide with the exported networks")
+    with OneAtATime(names, recorded) as engines:
+        answer = slide_answer(manifest, engines, cells.crops)
+        _find_cells(manifest, engines, cells)
+    say("whole slide with the torch modules")
+    with OneAtATime(names, reference) as engines:
+        wanted = slide_answer(manifest, engines, cells.crops)
+    differences: list[Difference] = []
+    agreements: list[Agreement] = []
+    for network in recipe.networks:
+        say(f"compare {network.name}")
+        rows = _rows(network, inputs[network.name], cells.crops)
+        if rows is None:
+            continue
+        compared = _compare(network, rows, exported, reference, recipe.tolerance)
+        differences += compared[0]
+        agreements += compared[1]
+    problems = _problems(differences, agreements, answer, wanted, recipe.tolerance)
+    return Proof(tuple(differences), tuple(agreements), answer, wanted, problems)
+
+
+def slide_answer(manifest: Manifest, engines: Mapping[str, Engine], crops: UInt8) -> SlideAnswer:
+    """Judge all crops as one slide, network after network."""
+    classifier = Classifier(manifest, engines)
+    classifier.enter(np.arange(len(crops), dtype=np.int64), crops)
+    result = classifier.run(flush=True)
+    reducer = Reducer(manifest.roles, manifest.reducer)
+    state = reducer.add(reducer.empty(), result.scores)
+    tally = Tally(len(crops), scored=len(result.scores), failed=len(result.failed))
+    head = None if manifest.reducer.head is None else engines[manifest.reducer.head]
+    reduced, trouble = reducer.reduce(state, head, tally, manifest.rule.confidence)
+    findings = (*of_model(manifest), *trouble)
+    decision, _ = decide(manifest.rule, reduced, tally, findings)
+    return SlideAnswer(
+        decision=decision.value,
+        probability=reduced.probability,
+        cells=tally.scored,
+        positive={count.role: count.positive for count in reduced.counts},
+    )
+
+
+def _find_cells(manifest: Manifest, engines: Mapping[str, Engine], cells: ProofCells) -> None:
+    """Run a detector once, so that the inputs of its networks are on record."""
+    if manifest.detector_networks:
+        segmenter_of(manifest, engines).segment(cells.frames[0])
+
+
+def _rows(network: NetworkRecipe, recorded: list[Rows], crops: UInt8) -> Rows | None:
+    """Give inputs for a network: those it got, or the crops where no cell was routed to it."""
+    if recorded:
+        return np.concatenate(recorded)
+    takes_crops = isinstance(network.input, Images) and network.after is None
+    return crops[: max(BATCHES)] if takes_crops else None
+
+
+def _compare(
+    network: NetworkRecipe, rows: Rows, exported: Opener, reference: Opener, tolerance: float
+) -> tuple[list[Difference], list[Agreement]]:
+    many = not (isinstance(network.input, Images) and not network.input.many)
+    differences = []
+    agreements = []
+    have, want = exported(network.name), reference(network.name)
+    for size in BATCHES if many else (1,):
+        # Fewer cells than the batch are repeated: the batch size is what is being tried.
+        batch = {network.input_name: np.ascontiguousarray(np.resize(rows, (size, *rows.shape[1:])))}
+        given, wanted = have.run(batch), want.run(batch)
+        differences += [
+            _difference(network.name, name, size, given[name], values, tolerance)
+            for name, values in wanted.items()
+        ]
+        if network.classes:
+            agreements.append(_agreement(network, given, wanted, tolerance))
+    have.close()
+    want.close()
+    return differences, agreements
+
+
+def _difference(
+    network: str, output: str, size: int, have: Rows, want: Rows, tolerance: float
+) -> Difference:
+    if have.shape != want.shape:
+        return Difference(network, output, size, np.inf, np.inf, tolerance)
+    wanted = np.asarray(want, dtype=np.float64)
+    largest = float(np.abs(wanted).max(initial=0.0))
+    # NaN anywhere makes the difference NaN, which is never within a limit.
+    absolute = float(np.abs(np.asarray(have, dtype=np.float64) - wanted).max(initial=0.0))
+    relative = absolute / largest if largest else 0.0
+    return Difference(network, output, size, absolute, relative, tolerance * max(1.0, largest))
+
+
+def _agreement(
+    network: NetworkRecipe, have: Mapping[str, Rows], want: Mapping[str, Rows], tolerance: float
+) -> Agreement:
+    given = _columns(network, have)
+    wanted = _columns(network, want)
+    same = given.argmax(axis=1) == wanted.argmax(axis=1)
+    best = np.sort(wanted, axis=1)
+    tied = best[:, -1] - best[:, -2] <= 2 * tolerance
+    return Agreement(network.name, len(same), int(same.sum()), int((~same & ~tied).sum()))
+
+
+def _columns(network: NetworkRecipe, answers: Mapping[str, Rows]) -> NDArray[np.float64]:
+    return np.stack([answers[name] for name in network.classes], axis=1).astype(np.float64)
+
+
+def _problems(
+    differences: list[Difference],
+    agreements: list[Agreement],
+    have: SlideAnswer,
+    want: SlideAnswer,
+    tolerance: float,
+) -> tuple[str, ...]:
+    found = [
+        f"{d.network}.{d.output} differs by {d.absolute:.3g} at batch {d.rows}, "
+        f"allowed {d.allowed:.3g}"
+        for d in differences
+        if not d.ok
+    ]
+    found += [
+        f"{a.network} puts {a.wrong} of {a.rows} cells into another class"
+        for a in agreements
+        if a.wrong
+    ]
+    if have.decision != want.decision:
+        found.append(f"the slide's verdict is {have.decision}, with torch {want.decision}")
+    if not _close(have.probability, want.probability, SLIDE_FACTOR * tolerance):
+        found.append(
+            f"the slide's probability is {have.probability}, with torch {want.probability}"
+        )
+    return tuple(found)
+
+
+def _close(have: float | None, want: float | None, limit: float) -> bool:
+    if have is None or want is None:
+        return have is want
+    return abs(have - want) <= limit
+
+
+def proof_document(proof: Proof) -> dict[str, Any]:
+    """Give the proof as plain JSON values; differences that are no number are null."""
+    networks: dict[str, Any] = {}
+    for difference in proof.differences:
+        outputs = networks.setdefault(difference.network, {"outputs": {}})["outputs"]
+        outputs.setdefault(difference.output, []).append(
+            {
+                "batch": difference.rows,
+                "largest_absolute": _number(difference.absolute),
+                "largest_relative": _number(difference.relative),
+                "allowed": difference.allowed,
+                "ok": difference.ok,
+            }
+        )
+    for agreement in proof.agreements:
+        networks[agreement.network].setdefault("class_agreement", []).append(
+            {"batch": agreement.rows, "same": agreement.same, "beyond_ties": agreement.wrong}
+        )
+    return {
+        "passed": not proof.problems,
+        "problems": list(proof.problems),
+        "networks": networks,
+        "slide": {"exported": _answer(proof.exported), "reference": _answer(proof.reference)},
+    }
+
+
+def _answer(answer: SlideAnswer) -> dict[str, Any]:
+    return {
+        "verdict": answer.decision,
+        "probability": answer.probability,
+        "cells": answer.cells,
+        "positive": dict(answer.positive),
+    }
+
+
+def _number(value: float) -> float | None:
+    return value if np.isfinite(value) else None

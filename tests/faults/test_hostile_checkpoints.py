@@ -1,0 +1,162 @@
+"""A file from outside never runs: each hostile or wrong checkpoint is refused in one line."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import pickle
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the export extra")
+pytest.importorskip("safetensors", reason="needs the export extra")
+
+# torch warns about its own changes to come.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+from torch import nn  # noqa: E402
+
+from edgeapl.errors import BundleError  # noqa: E402
+from edgeapl.export.checkpoints import read_checkpoint  # noqa: E402
+
+
+class Hostile:
+    """Makes a file when it is unpickled by a reader that runs what it is told to."""
+
+    def __init__(self, marker: Path) -> None:
+        self._marker = marker
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
+        return os.system, (f"touch '{self._marker}'",)
+
+
+def zipped(payload: bytes, *names: str) -> bytes:
+    """A zip file laid out like torch's, with the payload as its pickle."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        archive.writestr("w/data.pkl", payload)
+        archive.writestr("w/version", "3\n")
+        for name in names:
+            archive.writestr(name, payload)
+    return data.getvalue()
+
+
+def saved(value: object, **options: Any) -> bytes:
+    data = io.BytesIO()
+    torch.save(value, data, **options)
+    return data.getvalue()
+
+
+HOSTILE: dict[str, Callable[[Hostile], bytes]] = {
+    "plain pickle": pickle.dumps,
+    "torch.save": saved,
+    "beside weights": lambda evil: saved({"state_dict": {"a": torch.ones(1)}, "hparams": evil}),
+    "old format": lambda evil: saved({"a": evil}, _use_new_zipfile_serialization=False),
+    "zip": lambda evil: zipped(pickle.dumps(evil, protocol=2)),
+    "torchscript": lambda evil: zipped(pickle.dumps(evil, protocol=2), "w/constants.pkl"),
+}
+
+
+@pytest.mark.parametrize("name", ["w.pt", "w.safetensors", "w.ckpt", "w.pt2"])
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_malicious_pickle_is_refused_and_nothing_runs(
+    kind: str, name: str, tmp_path: Path
+) -> None:
+    marker = tmp_path / "ran"
+    (tmp_path / name).write_bytes(HOSTILE[kind](Hostile(marker)))
+    with pytest.raises(BundleError) as caught:
+        read_checkpoint(tmp_path / name)
+    assert caught.value.exit_code == 4
+    assert "\n" not in str(caught.value)
+    assert not marker.exists()
+
+
+def test_the_hostile_file_of_this_test_does_run_where_nothing_guards(tmp_path: Path) -> None:
+    """Otherwise the test above could not fail."""
+    marker = tmp_path / "ran"
+    pickle.loads(pickle.dumps(Hostile(marker)))
+    assert marker.exists()
+
+
+@pytest.mark.parametrize("variable", ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"])
+def test_the_environment_can_not_switch_the_guard_off(variable: str, tmp_path: Path) -> None:
+    marker = tmp_path / "ran"
+    (tmp_path / "w.pt").write_bytes(saved(Hostile(marker)))
+    program = (
+        "from pathlib import Path\n"
+        "from edgeapl.export.checkpoints import read_checkpoint\n"
+        f"read_checkpoint(Path({str(tmp_path / 'w.pt')!r}))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, variable: "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "BundleError: checkpoint holds more than weights" in done.stderr
+    assert not marker.exists()
+
+
+def keras_zip() -> bytes:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        archive.writestr("config.json", "{}")
+        archive.writestr("metadata.json", "{}")
+    return data.getvalue()
+
+
+GOOD = saved({"a": torch.ones(100)})
+
+WRONG: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", "is empty"),
+    "web page": (b"<!DOCTYPE html><html>404</html>", "web page"),
+    "lfs pointer": (b"version https://git-lfs.github.com/spec/v1\noid", "git lfs pull"),
+    "keras h5": (b"\x89HDF\r\n\x1a\n" + b"0" * 50, "Keras"),
+    "keras": (keras_zip(), "Keras"),
+    "onnx": (b"\x08\x08\x12\x07pytorch" + b"0" * 100, "ONNX"),
+    "text": (b"weights: none", "no PyTorch checkpoint"),
+    "half a file": (GOOD[: len(GOOD) // 2], "cut off or damaged"),
+    "damaged legacy": (b"\x80\x02\x8a\x0a" + b"1" * 40, "cut off or damaged|more than weights"),
+    "damaged safetensors": ((50).to_bytes(8, "little") + b"{" + b" " * 60, "cut off or damaged"),
+    "whole module": (saved(nn.Linear(2, 2)), "state_dict"),
+    "a list": (saved([torch.ones(1)]), "holds a list"),
+    "no tensors": (saved({"epoch": 3}), "no state_dict"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_file_that_is_no_checkpoint_is_said_what_it_is(kind: str, tmp_path: Path) -> None:
+    data, word = WRONG[kind]
+    (tmp_path / "w.pt").write_bytes(data)
+    with pytest.raises(BundleError, match=word) as caught:
+        read_checkpoint(tmp_path / "w.pt")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_and_a_folder_are_said_so(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "none.pt"):
+        with pytest.raises(BundleError, match="cannot be read"):
+            read_checkpoint(path)
+
+
+@pytest.mark.parametrize("kind", ["state_dict", "torchscript"])
+def test_a_file_with_flipped_bits_gives_an_error_or_its_tensors(kind: str, tmp_path: Path) -> None:
+    """No other exception may come out, whatever is damaged."""
+    path = tmp_path / "w.pt"
+    if kind == "torchscript":
+        torch.jit.trace(nn.Linear(3, 2), torch.zeros(1, 3)).save(str(path))
+    else:
+        path.write_bytes(GOOD)
+    data = path.read_bytes()
+    for place in range(0, len(data), max(1, len(data) // 150)):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 0x55]) + data[place + 1 :])
+        with contextlib.suppress(BundleError):
+            read_checkpoint(path)

@@ -1,0 +1,129 @@
+"""Checkpoints of every usual kind give their tensors; all of them go into the module, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the export extra")
+pytest.importorskip("safetensors", reason="needs the export extra")
+
+# torch warns about its own changes to come.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+from safetensors.torch import save_file  # noqa: E402
+from torch import nn  # noqa: E402
+
+from edgeapl.errors import BundleError  # noqa: E402
+from edgeapl.export.checkpoints import load_into, read_checkpoint  # noqa: E402
+
+
+def module() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Sequential(nn.Linear(4, 2)))
+
+
+def wrapped(prefix: str, key: str | None = None) -> dict[str, Any]:
+    state = {f"{prefix}{name}": tensor for name, tensor in module().state_dict().items()}
+    return state if key is None else {key: state, "epoch": 3, "optimizer": {"state": {0: 1}}}
+
+
+def script(path: Path) -> None:
+    torch.jit.trace(module().eval()[:2], torch.zeros(1, 3, 8, 8)).save(str(path))
+
+
+SAVERS: dict[str, Callable[[Path], None]] = {
+    "state_dict": lambda p: torch.save(module().state_dict(), p),
+    "before torch 1.6": lambda p: torch.save(
+        module().state_dict(), p, _use_new_zipfile_serialization=False
+    ),
+    "data parallel": lambda p: torch.save(wrapped("module."), p),
+    "lightning": lambda p: torch.save(wrapped("model.", "state_dict"), p),
+    "compiled data parallel": lambda p: torch.save(wrapped("module._orig_mod.", "model"), p),
+    "safetensors": lambda p: save_file(module().state_dict(), p),
+    "half": lambda p: torch.save(module().half().state_dict(), p),
+}
+
+
+@pytest.mark.parametrize("kind", SAVERS)
+def test_every_kind_of_file_fills_the_module(kind: str, tmp_path: Path) -> None:
+    SAVERS[kind](tmp_path / "w.bin")
+    target = module()
+    with torch.no_grad():
+        for parameter in target.parameters():
+            parameter.zero_()
+    checkpoint = read_checkpoint(tmp_path / "w.bin")
+    load_into(target, checkpoint, role="model")
+    close = 1e-3 if kind == "half" else 0
+    for name, tensor in module().state_dict().items():
+        assert torch.allclose(target.state_dict()[name].double(), tensor.double(), atol=close)
+    assert len(checkpoint.digest) == 64
+    if kind == "half":
+        assert "float16" in checkpoint.notes[-1]
+
+
+def test_a_torchscript_archive_gives_its_tensors_and_runs_nothing(tmp_path: Path) -> None:
+    script(tmp_path / "w.pt")
+    checkpoint = read_checkpoint(tmp_path / "w.pt")
+    assert checkpoint.kind == "torchscript"
+    wanted = module()[:2].state_dict()
+    for name, tensor in wanted.items():
+        if "num_batches" not in name:
+            assert torch.equal(checkpoint.tensors[name], tensor)
+    load_into(module()[:2], checkpoint, role="model")
+
+
+def test_an_archive_needs_the_owners_word(tmp_path: Path) -> None:
+    program = torch.export.export(module().eval()[:2], (torch.zeros(1, 3, 8, 8),))
+    torch.export.save(program, tmp_path / "w.pt2")
+    with pytest.raises(BundleError, match="--trust-archive"):
+        read_checkpoint(tmp_path / "w.pt2")
+    checkpoint = read_checkpoint(tmp_path / "w.pt2", trust_archive=True)
+    assert checkpoint.kind == "archive"
+    load_into(module()[:2], checkpoint, role="model")
+
+
+def test_of_several_state_dicts_none_is_chosen_silently(tmp_path: Path) -> None:
+    state = module().state_dict()
+    average = {name: tensor * 0 for name, tensor in state.items()}
+    torch.save({"model": state, "model_ema": average}, tmp_path / "w.pt")
+    with pytest.raises(BundleError, match=r"several state_dicts.*w\.pt#model_ema"):
+        read_checkpoint(tmp_path / "w.pt")
+    chosen = read_checkpoint(Path(f"{tmp_path / 'w.pt'}#model_ema"))
+    assert not chosen.tensors["0.weight"].any()
+    with pytest.raises(BundleError, match="no such state_dict"):
+        read_checkpoint(Path(f"{tmp_path / 'w.pt'}#ema"))
+
+
+def test_what_does_not_fit_is_listed_and_nothing_is_loaded(tmp_path: Path) -> None:
+    state = module().state_dict()
+    del state["0.bias"]
+    state["surplus"] = torch.zeros(1)
+    state["2.0.weight"] = torch.zeros(3, 4)
+    torch.save(state, tmp_path / "w.pt")
+    target = module()
+    before = {name: tensor.clone() for name, tensor in target.state_dict().items()}
+    with pytest.raises(BundleError) as caught:
+        load_into(target, read_checkpoint(tmp_path / "w.pt"), role="promyelocyte")
+    text = str(caught.value)
+    for part in ("promyelocyte", "1 missing: 0.bias", "1 surplus: surplus", "(3, 4) instead of"):
+        assert part in text
+    for name, tensor in target.state_dict().items():
+        assert torch.equal(tensor, before[name])
+
+
+@pytest.mark.parametrize(
+    ("value", "word"),
+    [
+        (torch.full((2, 2), float("nan")), r"not finite.*: 1\.weight"),
+        (torch.eye(2).to_sparse(), "sparse"),
+        (torch.ones(2, dtype=torch.complex64), "complex"),
+    ],
+)
+def test_weights_that_can_not_be_are_named(value: Any, word: str, tmp_path: Path) -> None:
+    torch.save({"0.weight": torch.ones(2), "1.weight": value}, tmp_path / "w.pt")
+    with pytest.raises(BundleError, match=word):
+        read_checkpoint(tmp_path / "w.pt")
