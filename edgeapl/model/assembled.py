@@ -11,6 +11,7 @@ from edgeapl.bundle.load import Bundle
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.closing import ClosesItself
 from edgeapl.protocols import Engine, Segmenter
+from edgeapl.stages.detect import FasterRcnnSegmenter
 from edgeapl.stages.domain import DomainModel
 from edgeapl.stages.reduce import Reducer
 from edgeapl.stages.segment import HsvWatershed
@@ -68,6 +69,9 @@ def assemble(bundle: Bundle, engines: Mapping[str, Engine]) -> Model:
 
 def segmenter_of(manifest: Manifest, engines: Mapping[str, Engine]) -> Segmenter:
     """Give what finds the cells; a detector runs two of the engines."""
+    detector = manifest.segmenter.detector
+    if detector is not None:
+        return FasterRcnnSegmenter(engines[detector.detector], engines[detector.box_head], detector)
     if manifest.segmenter.kind == "field":
         return WholeField()
     return HsvWatershed()
