@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from statistics import median
 
+from edgeapl.errors import InputError
+from edgeapl.sources.decode import read_image
 from edgeapl.stages.segment import Evidence, measure_scale
 from edgeapl.types import ScaleOrigin, UInt8
 
@@ -62,3 +66,13 @@ class SlideScale:
             estimate = measure_scale(pixels)
             if estimate is not None:
                 self._measured[estimate.evidence].append(estimate.um_per_px)
+
+
+def measure_ahead(scale: SlideScale, files: Sequence[Path]) -> None:
+    """Measure the scale on images spread over the slide, so that all of it gets one scale."""
+    step = max(1, math.ceil(len(files) / MEASUREMENTS))
+    for file in files[::step]:
+        try:
+            scale.measure(read_image(file).pixels)
+        except InputError:
+            continue  # it will be reported when its turn comes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +10,14 @@ from typing import Any
 
 from edgeapl import __version__, findings
 from edgeapl.bundle.digest import sha256_file, sha256_of_parts
-from edgeapl.errors import EdgeAplError, InputError, StorageError, UsageError
+from edgeapl.errors import EdgeAplError, StorageError, UsageError
 from edgeapl.journal import Journal, find_row, verdict_to_json
 from edgeapl.model import Model
 from edgeapl.pipeline import Observer, Progress, SlideOptions, SlideOutcome, examine_slide
 from edgeapl.report.context import ReportContext, report_context
 from edgeapl.report.writer import SlideWriter, assemble, finished_record
-from edgeapl.scale import MEASUREMENTS, SlideScale
-from edgeapl.sources.decode import read_image
-from edgeapl.sources.discover import SlideInput, find_slides, printable
+from edgeapl.scale import SlideScale, measure_ahead
+from edgeapl.sources.discover import SlideInput, find_slides, part_files, printable
 from edgeapl.sources.files import FilesSource
 
 SCHEMA = 1
@@ -158,10 +156,10 @@ def _score_slide(
     listener: ScoreListener,
 ) -> dict[str, Any]:
     leave_out = model.bundle.manifest.crop.leave_out if request.crops else ()
-    kept, left_out = _split(slide.files, leave_out)
+    kept, left_out = part_files(slide.files, leave_out)
     stated = slide.um_per_px or request.um_per_px
     scale = SlideScale(stated, model.bundle.manifest.um_per_px)
-    _measure_ahead(scale, kept)
+    measure_ahead(scale, kept)
     writer = SlideWriter(request.out, slide.name, context)
     try:
         with FilesSource(kept, slide.name, scale) as source:
@@ -204,25 +202,6 @@ def error_to_json(slide: str, error: EdgeAplError) -> dict[str, Any]:
         "mend": error.mend,
         "exit_code": error.exit_code,
     }
-
-
-def _split(
-    files: Sequence[Path], leave_out: Sequence[str]
-) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-    """Part the files into those to examine and those in a folder that the bundle leaves out."""
-    names = {name.casefold() for name in leave_out}
-    out = tuple(file for file in files if file.parent.name.casefold() in names)
-    return tuple(file for file in files if file not in set(out)), out
-
-
-def _measure_ahead(scale: SlideScale, files: Sequence[Path]) -> None:
-    """Measure the scale on images spread over the slide, so that all of it gets one scale."""
-    step = max(1, math.ceil(len(files) / MEASUREMENTS))
-    for file in files[::step]:
-        try:
-            scale.measure(read_image(file).pixels)
-        except InputError:
-            continue  # it will be reported when its turn comes
 
 
 def _claim(out: Path, folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,15 @@ from edgeapl.errors import InputError, UsageError
 from edgeapl.sources.names import printable
 from edgeapl.sources.slide_list import SlideInput, read_slide_list
 
-__all__ = ["RESULTS_MARKER", "SLIDE_LIST", "FoundSlides", "SlideInput", "find_slides", "printable"]
+__all__ = [
+    "RESULTS_MARKER",
+    "SLIDE_LIST",
+    "FoundSlides",
+    "SlideInput",
+    "find_slides",
+    "part_files",
+    "printable",
+]
 
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
 """File names that are taken for images, in small or capital letters."""
@@ -72,6 +80,15 @@ def find_slides(
     there = {file for _, files in by_name for file in files}
     named = {file for slide in listed for file in slide.files}
     return FoundSlides(listed, ignored + len(there - named))
+
+
+def part_files(
+    files: Sequence[Path], leave_out: Sequence[str]
+) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """Part files into those to examine and those that lie in a folder of one of these names."""
+    names = {name.casefold() for name in leave_out}
+    out = tuple(file for file in files if file.parent.name.casefold() in names)
+    return tuple(file for file in files if file not in set(out)), out
 
 
 def has_image_name(name: str) -> bool:

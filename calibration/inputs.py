@@ -1,0 +1,143 @@
+"""The real inputs of every network: what the pipeline shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgeapl.bundle.load import Bundle
+from edgeapl.bundle.manifest import Manifest
+from edgeapl.calibration.in_turn import InTurn, Opener
+from edgeapl.calibration.spool import Spool
+from edgeapl.engines.registry import open_engine
+from edgeapl.errors import EngineError
+from edgeapl.model.assembled import segmenter_of
+from edgeapl.protocols import Arrays, Engine
+from edgeapl.stages.classify import Classified, Classifier
+from edgeapl.types import Frame, UInt8
+
+MOST_ROWS = 1024
+"""Of one network. A detector's box head is shown hundreds of boxes in every frame."""
+
+FEWEST_ROUTED = 8
+"""Cells that tell something about a network's ranges."""
+
+
+CELLS_AT_ONCE = 4
+"""In one run of a network: on a CPU more are no faster, and 32 of 299 px need 1.5 GB."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NetworkInputs:
+    """What one network was shown, on disk.
+
+    input : name of its input. rows : in the order in which the cells came.
+    all_cells : the network was given all cells, because too few were routed to it.
+    """
+
+    input: str
+    rows: Spool
+    all_cells: bool = False
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batches(self, size: int, start: int = 0, stop: int | None = None) -> Iterator[Arrays]:
+        """Give the rows from `start` to `stop`, at most `size` at once, ready for `Engine.run`."""
+        for rows in self.rows.batches(size, start, stop):
+            yield {self.input: rows}
+
+
+def fp32_opener(bundle: Bundle, threads: int = 1) -> Opener:
+    """Give what opens the networks of a bundle as they are."""
+
+    def open_one(name: str) -> Engine:
+        model = bundle.read(bundle.manifest.networks[name].file)
+        return open_engine("onnxruntime", name, model, threads=threads)
+
+    return open_one
+
+
+def network_inputs(
+    manifest: Manifest,
+    opener: Opener,
+    crops: Iterable[UInt8],
+    frames: Iterable[Frame],
+    folder: Path,
+) -> dict[str, NetworkInputs]:
+    """Run cells and frames through the FP32 networks and keep what each was shown.
+
+    Parameters
+    ----------
+    manifest : routes the cells as at the station.
+    opener : opens the networks, e.g. `fp32_opener`; one at a time is open.
+    crops : batches uint8 (N, size, size, 3) RGB; one batch is in memory at once.
+    frames : shown to the detector, if the bundle has one.
+    folder : an empty folder for files of rows, which belong to the caller.
+
+    Gives networks that were shown anything, at most `MOST_ROWS` rows each. An untrained bundle
+    routes cells at random: there a network of images that was shown fewer than `FEWEST_ROUTED` of
+    them is given all. Raises EngineError when a network fails or gives no numbers.
+    """
+    shown = {
+        name: NetworkInputs(spec.input, Spool(folder / f"{name}.rows"))
+        for name, spec in manifest.networks.items()
+    }
+    cells = Spool(folder / "cells.rows")
+
+    def keep(name: str, inputs: Arrays) -> None:
+        (rows,) = inputs.values()
+        _append(shown[name].rows, rows)
+
+    with InTurn(tuple(manifest.networks), opener, keep) as engines:
+        if manifest.segmenter.detector is not None:
+            segmenter = segmenter_of(manifest, engines)
+            for frame in frames:
+                segmenter.segment(frame)
+        for batch in crops:
+            result = classified(manifest, engines, batch)
+            if len(result.failed):
+                raise _unusable(len(result.failed), len(batch))
+            if not manifest.trained:
+                _append(cells, batch)
+    if not manifest.trained:
+        _give_all(manifest, shown, cells)
+    return {name: inputs for name, inputs in shown.items() if len(inputs)}
+
+
+def _append(spool: Spool, rows: np.ndarray) -> None:
+    missing = MOST_ROWS - len(spool)
+    if missing > 0:
+        spool.append(rows[:missing])
+
+
+def classified(manifest: Manifest, engines: Mapping[str, Engine], crops: UInt8) -> Classified:
+    """Ask all networks about some cells, a few at a time, network after network.
+
+    Parameters
+    ----------
+    crops : uint8 (N, size, size, 3) RGB. The cells' numbers are their rows.
+
+    Raises EngineError when a network fails.
+    """
+    classifier = Classifier(manifest, engines, CELLS_AT_ONCE)
+    classifier.enter(np.arange(len(crops), dtype=np.int64), crops)
+    result = classifier.run(flush=True)
+    if result.errors:
+        raise result.errors[0]
+    return result
+
+
+def _unusable(failed: int, cells: int) -> EngineError:
+    return EngineError(
+        "networks gave no usable answer", f"{failed} of {cells} cells", "export the bundle again"
+    )
+
+
+def _give_all(manifest: Manifest, shown: dict[str, NetworkInputs], cells: Spool) -> None:
+    for name, spec in manifest.networks.items():
+        if spec.when is not None and spec.after is None and len(shown[name]) < FEWEST_ROUTED:
+            shown[name] = NetworkInputs(spec.input, cells, all_cells=True)
