@@ -142,6 +142,17 @@ class Detections:
     def __len__(self) -> int:
         return len(self.boxes)
 
+    def only(self, rows: Int64) -> Detections:
+        """Keep some rows, int64 (K,), in the order given; labels are numbered anew."""
+        number = np.zeros(len(self) + 1, dtype=np.uint16)
+        number[rows + 1] = np.arange(1, len(rows) + 1)
+        return Detections(
+            frame=self.frame,
+            boxes=self.boxes[rows],
+            labels=number[self.labels],
+            scores=self.scores[rows],
+        )
+
     @property
     def centres(self) -> Float32:
         """Box centres, float32 (N, 2), x y in px."""

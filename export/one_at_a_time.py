@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,17 @@ class OneAtATime(ClosesItself, Mapping[str, Engine]):
         if self._open is not None:
             self._open[1].close()
             self._open = None
+
+
+@contextmanager
+def opened(names: Iterable[str], opener: Callable[[str], Engine]) -> Iterator[dict[str, Engine]]:
+    """Open a few engines together, for those that take turns, and close them at the end."""
+    with ExitStack() as stack:
+        engines: dict[str, Engine] = {}
+        for name in names:
+            engines[name] = opener(name)
+            stack.callback(engines[name].close)
+        yield engines
 
 
 class Recorder:

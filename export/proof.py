@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.bundle.manifest import Manifest
-from edgeapl.export.one_at_a_time import OneAtATime, Recorder
+from edgeapl.export.one_at_a_time import OneAtATime, Recorder, opened
 from edgeapl.export.proof_images import ProofCells
 from edgeapl.export.recipes.recipe import Images, NetworkRecipe, Recipe
 from edgeapl.findings import of_model
@@ -112,7 +112,10 @@ def prove(
     say("whole slide with the exported networks")
     with OneAtATime(names, recorded) as engines:
         answer = slide_answer(manifest, engines, cells.crops)
-        _find_cells(manifest, engines, cells)
+    with opened(manifest.detector_networks, recorded) as both:
+        # Once, so that the inputs of the detector's networks are on record.
+        if manifest.detector_networks:
+            segmenter_of(manifest, both).segment(cells.frames[0])
     say("whole slide with the torch modules")
     with OneAtATime(names, reference) as engines:
         wanted = slide_answer(manifest, engines, cells.crops)
@@ -148,12 +151,6 @@ def slide_answer(manifest: Manifest, engines: Mapping[str, Engine], crops: UInt8
         cells=tally.scored,
         positive={count.role: count.positive for count in reduced.counts},
     )
-
-
-def _find_cells(manifest: Manifest, engines: Mapping[str, Engine], cells: ProofCells) -> None:
-    """Run a detector once, so that the inputs of its networks are on record."""
-    if manifest.detector_networks:
-        segmenter_of(manifest, engines).segment(cells.frames[0])
 
 
 def _rows(network: NetworkRecipe, recorded: list[Rows], crops: UInt8) -> Rows | None:

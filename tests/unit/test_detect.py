@@ -65,7 +65,7 @@ def loop_thinned(boxes: Float32, scores: Float32, limit: float) -> list[int]:
 @given(st.integers(0, 10**6), st.integers(0, 60), st.floats(0.1, 0.9))
 def test_thinning_out_is_the_greedy_loop(seed: int, count: int, limit: float) -> None:
     boxes = random_boxes(seed, count)
-    scores = np.random.default_rng(seed).integers(0, 8, count).astype(np.float32) / 8
+    scores = (np.random.default_rng(seed).integers(0, 8, count) / 8).astype(np.float32)
     assert thinned(boxes, scores, limit).tolist() == loop_thinned(boxes, scores, limit)
 
 
@@ -173,8 +173,8 @@ def planted(boxes: Float32) -> tuple[FakeEngine, FakeEngine]:
         for number, box in enumerate(boxes):
             x, y = int(box[::2].mean() // 4), int(box[1::2].mean() // 4)
             move = deltas_between(grid[y, x, 1][None], box[None])[0]
-            maps["objectness_0"][0, 1, y, x] = 9 - number / 10  # type: ignore[index]
-            maps["deltas_0"][0, 4:8, y, x] = move  # type: ignore[index]
+            maps["objectness_0"][0, 1, y, x] = 9 - number / 10
+            maps["deltas_0"][0, 4:8, y, x] = move
         for level, values in enumerate(pyramid(0, 256)):
             maps[f"features_{level}"] = values
         return maps
@@ -233,7 +233,7 @@ def test_no_cell_gives_no_detections() -> None:
 
 @pytest.mark.parametrize("output", ["objectness_2", "features_1", "class_logits"])
 def test_what_is_no_number_is_loud(output: str) -> None:
-    engines = planted(PLANTED)
+    first, second = planted(PLANTED)
 
     def broken(inner: FakeEngine) -> FakeEngine:
         def answer(inputs: Arrays) -> dict[str, NDArray[np.generic]]:
@@ -245,7 +245,7 @@ def test_what_is_no_number_is_loud(output: str) -> None:
         return FakeEngine(answer, inner.inputs, inner.outputs)
 
     with pytest.raises(EngineError, match=f"no number: {output}"):
-        detect(np.zeros((HEIGHT, WIDTH, 3), np.uint8), *map(broken, engines), SPEC)
+        detect(np.zeros((HEIGHT, WIDTH, 3), np.uint8), broken(first), broken(second), SPEC)
 
 
 def test_ellipses_fill_their_boxes_and_touching_cells_are_parted() -> None:
