@@ -47,11 +47,22 @@ STARTS: tuple[tuple[bytes, str, str], ...] = (
     (b"\x89HDF", "a Keras or HDF5 file", "port the weights to the PyTorch module first"),
     (b"\x93NUMPY", "a NumPy file", SAVE),
     (b"GGUF", "a GGUF file", SAVE),
+    (b"\x1f\x8b", "a gzip file", "unpack it first"),
 )
-"""First bytes of files that people take for checkpoints: what they are, how to mend it."""
+"""First bytes of files taken for checkpoints by mistake: what they are, how to mend it."""
 
-LEGACY_PICKLE = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
-"""Magic number with which torch.save began its files before version 1.6."""
+LEGACY_MAGIC = b"l\xfc\x9cF\xf9 j\xa8P\x19"
+"""Number with which torch.save began its files before version 1.6 (torch.serialization)."""
+
+MOST_HEADER = 100_000_000
+"""Longest header, in bytes, that the safetensors library reads."""
+
+ONNX_FIELDS = (b"\x12", b"\x1a", b"\x22", b"\x2a", b"\x32", b"\x3a", b"\x42")
+"""Tags of the fields that can follow ir_version (tag 8) in an ONNX file (onnx.proto)."""
+
+MOST_UNPACKED = 4
+"""torch.save compresses nothing, torch.jit.save only its code: unpacked, a checkpoint grows little.
+A zip that grows more than this many times (and by more than 64 MiB) is a bomb."""
 
 
 def kind_of(path: Path, data: bytes) -> Kind:
@@ -63,14 +74,18 @@ def kind_of(path: Path, data: bytes) -> Kind:
         raise BundleError("checkpoint is empty", path, AGAIN)
     if data.startswith(b"PK\x03\x04"):
         return _kind_of_zip(path, data)
-    for start, what, mend in STARTS:
-        if data.lstrip().startswith(start):
-            raise BundleError(f"this is {what}", path, mend)
-    if len(data) > 8 and data[8:9] == b"{" and int.from_bytes(data[:8], "little") < len(data):
+    # Before the others: the header's length comes first, and its bytes can be any, even " <".
+    if data[8:9] == b"{" and int.from_bytes(data[:8], "little") <= MOST_HEADER:
         return Kind.SAFETENSORS
+    text = data[:256].removeprefix(b"\xef\xbb\xbf").lstrip()
+    for start, what, mend in STARTS:
+        if text.startswith(start):
+            raise BundleError(f"this is {what}", path, mend)
     if data.startswith(b"\x80"):
+        if LEGACY_MAGIC not in data[:32]:
+            raise BundleError("this is a pickle that torch.save did not write", path, SAVE)
         return Kind.STATE_DICT
-    if b"onnx" in data[:64] or b"pytorch" in data[:64]:
+    if data[:1] == b"\x08" and data[2:3] in ONNX_FIELDS:
         raise BundleError("this is an ONNX file", path, "give the PyTorch checkpoint it came from")
     raise BundleError("this is no PyTorch checkpoint", path, SAVE)
 
@@ -79,8 +94,11 @@ def _kind_of_zip(path: Path, data: bytes) -> Kind:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = archive.namelist()
+            unpacked = sum(entry.file_size for entry in archive.infolist())
     except DAMAGE as error:
         raise BundleError("checkpoint is cut off or damaged", path, AGAIN) from error
+    if unpacked > MOST_UNPACKED * len(data) + (64 << 20):
+        raise BundleError("zip file unpacks to far more than its size", path, SAVE)
     inside = {name.partition("/")[2] for name in names}
     program = {"serialized_exported_program.json", "models/model.json", "archive_format"}
     if program & (inside | set(names)):
@@ -92,3 +110,15 @@ def _kind_of_zip(path: Path, data: bytes) -> Kind:
     if "config.json" in names and "metadata.json" in names:
         raise BundleError("this is a Keras file", path, "port the weights to PyTorch first")
     raise BundleError("this is a zip file, but no PyTorch checkpoint", path, SAVE)
+
+
+def some(names: list[str], most: int = 10) -> str:
+    """Name the first few of a list and count the rest."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(one_line(name) for name in names[:most]) + more
+
+
+def one_line(name: str, most: int = 80) -> str:
+    """Give a name from a file as it can stand in one line on a terminal."""
+    shown = name if name.isprintable() else ascii(name)
+    return shown if len(shown) <= most else f"{shown[:most]}..."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import warnings
 from collections.abc import Mapping
@@ -15,11 +16,18 @@ from safetensors.torch import load as load_safetensors
 
 from edgeapl.bundle.digest import sha256
 from edgeapl.errors import BundleError
-from edgeapl.export.checkpoints.kinds import AGAIN, DAMAGE, SAVE, Kind, kind_of
+from edgeapl.export.checkpoints.kinds import AGAIN, DAMAGE, SAVE, Kind, kind_of, some
 from edgeapl.export.checkpoints.torchscript import torchscript_tensors
 from edgeapl.export.checkpoints.unwrap import unwrap
 
 Tensors = Mapping[str, torch.Tensor]
+
+FORCED = ("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")
+"""Variables that change torch.load where its caller does not say weights_only (torch 2.13)."""
+
+MOST_ELEMENTS = 8
+"""Elements per byte of the file. One byte holds one at most; the rest is for tensors that share
+memory. More come only from files that repeat a few numbers to fill the machine's memory."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,8 +58,9 @@ def read_checkpoint(path: Path, *, trust_archive: bool = False) -> Checkpoint:
     calls nothing else; the environment can not turn that off, because it is always said here.
     Raises BundleError that says what is wrong with the file.
     """
-    file, _, key = str(path).partition("#")
-    data = _bytes(Path(file))
+    file, key = _file_and_key(path)
+    data = _bytes(file)
+    digest = sha256(data)
     kind = kind_of(path, data)
     if kind is Kind.SAFETENSORS:
         loaded: object = _safetensors(path, data)
@@ -61,20 +70,37 @@ def read_checkpoint(path: Path, *, trust_archive: bool = False) -> Checkpoint:
         loaded = _archive(path, data, trust=trust_archive)
     else:
         loaded = _pickle(path, data)
-    tensors, notes = unwrap(path, loaded, key or None)
-    checked, converted = _checked(path, tensors)
-    return Checkpoint(checked, sha256(data), kind.value, (*notes, *converted))
+    tensors, notes = unwrap(file, loaded, key)
+    checked, converted = _checked(path, tensors, MOST_ELEMENTS * len(data))
+    return Checkpoint(checked, digest, kind.value, (*notes, *converted))
+
+
+def _file_and_key(path: Path) -> tuple[Path, str | None]:
+    """Split ``FILE#key``; a file or folder whose own name has a ``#`` is taken as it is."""
+    name, mark, key = path.name.partition("#")
+    if not mark or path.exists():
+        return path, None
+    return path.with_name(name or "."), key
 
 
 def _bytes(path: Path) -> bytes:
+    if path.is_dir():
+        raise BundleError("checkpoint is a folder", path, "name the file in it")
+    if path.exists() and not path.is_file():
+        # A pipe or a device may never end.
+        raise BundleError("checkpoint is no regular file", path, "copy it into a file first")
     try:
         return path.read_bytes()
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise BundleError("checkpoint cannot be read", path, reason) from error
+        mend = "check its name and who may read it"
+        raise BundleError(f"checkpoint cannot be read ({reason})", path, mend) from error
 
 
 def _pickle(path: Path, data: bytes) -> object:
+    # torch refuses to load anything while both are set; that is no fault of the file.
+    if all(os.environ.get(name, "0").lower() in ("1", "y", "yes", "true") for name in FORCED):
+        raise BundleError("torch is told two things", " and ".join(FORCED), "unset one of them")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about storages and formats of old files
         try:
@@ -102,12 +128,14 @@ def _archive(path: Path, data: bytes, *, trust: bool) -> object:
         )
     try:
         return dict(torch.export.load(io.BytesIO(data)).state_dict)
-    except DAMAGE as error:
+    except (pickle.UnpicklingError, *DAMAGE) as error:
         raise BundleError("archive is damaged, or of another torch", path, AGAIN) from error
 
 
-def _checked(path: Path, tensors: Tensors) -> tuple[Tensors, list[str]]:
+def _checked(path: Path, tensors: Tensors, most: int) -> tuple[Tensors, list[str]]:
     """Make all floats float32, and refuse what can not be weights."""
+    if sum(tensor.numel() for tensor in tensors.values()) > most:
+        raise BundleError("tensors are far larger than their file", path, SAVE)
     made: dict[str, torch.Tensor] = {}
     converted: dict[str, int] = {}
     odd, wild = [], []
@@ -123,14 +151,8 @@ def _checked(path: Path, tensors: Tensors) -> tuple[Tensors, list[str]]:
                 wild.append(name)
         else:
             made[name] = tensor
-    for names, what in ((odd, "sparse, quantised or complex"), (wild, "not finite")):
+    for names, what in ((odd, "sparse, quantised, complex or without data"), (wild, "not finite")):
         if names:
             raise BundleError(f"weights are {what}", path, some(names))
     notes = [f"{count} tensors of {kind} made float32" for kind, count in converted.items()]
     return made, notes
-
-
-def some(names: list[str], most: int = 10) -> str:
-    """Name the first few of a list and count the rest."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

@@ -10,14 +10,14 @@ import io
 import pickle
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from edgeapl.errors import BundleError
-from edgeapl.export.checkpoints.kinds import AGAIN, DAMAGE
+from edgeapl.export.checkpoints.kinds import AGAIN, DAMAGE, SAVE
 
 DTYPES = {
     "DoubleStorage": torch.float64,
@@ -31,6 +31,10 @@ DTYPES = {
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }
+
+
+MOST_PARTS = 100_000
+"""Modules and attributes; a module that holds itself would never end. ResNet-152 has some 2,000."""
 
 
 class _Shell:
@@ -51,6 +55,7 @@ class _Reader(pickle.Unpickler):
         super().__init__(io.BytesIO(archive.read(f"{root}/data.pkl")))
         self._archive = archive
         self._root = root
+        self._storages: dict[str, torch.Tensor] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         """Give what stands for a name in the pickle."""
@@ -62,18 +67,23 @@ class _Reader(pickle.Unpickler):
             return OrderedDict
         if module.startswith("__torch__"):
             return _Shell
-        if module == "torch.jit._pickle" and name.startswith("build_"):
+        # These mark lists and dictionaries with their type.
+        if module == "torch.jit._pickle" and name.startswith(("build_", "restore_type_tag")):
             return _same
         raise pickle.UnpicklingError(f"{module}.{name}")
 
     def persistent_load(self, pid: Any) -> torch.Tensor:
         """Give a storage as a flat tensor."""
         _, dtype, key, _, count = pid
+        if key in self._storages:  # tensors share memory, and no file makes one read it twice
+            return self._storages[key]
         data = self._archive.read(f"{self._root}/data/{key}")
         size = torch.empty(0, dtype=dtype).element_size()
         if len(data) < int(count) * size:
             raise pickle.UnpicklingError(f"storage {key} is too short")
-        return torch.frombuffer(bytearray(data), dtype=dtype) if data else torch.empty(0)
+        flat = bytearray(data)
+        kept = torch.frombuffer(flat, dtype=dtype) if flat else torch.empty(0, dtype=dtype)
+        return self._storages.setdefault(key, kept)
 
 
 def _same(value: object, *_: object) -> object:
@@ -83,7 +93,7 @@ def _same(value: object, *_: object) -> object:
 def _tensor(
     storage: torch.Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object
 ) -> torch.Tensor:
-    return torch.as_strided(storage, size, stride, offset).clone()
+    return torch.as_strided(storage, size, stride, offset)
 
 
 def torchscript_tensors(path: Path, data: bytes) -> dict[str, torch.Tensor]:
@@ -98,21 +108,31 @@ def torchscript_tensors(path: Path, data: bytes) -> dict[str, torch.Tensor]:
                 for name in archive.namelist()
                 if name.endswith("/data.pkl") and name.count("/") == 1
             )
-            module = _Reader(archive, root).load()
+            if f"{root}/byteorder" in archive.namelist():
+                order = archive.read(f"{root}/byteorder")
+                if order != b"little":
+                    raise pickle.UnpicklingError(f"byte order {order[:8]!r}")
+            return _tensors(_Reader(archive, root).load())
     except pickle.UnpicklingError as error:
-        raise BundleError(
-            "TorchScript archive holds more than a module", path, str(error)
-        ) from error
+        what = f"TorchScript archive holds more than a module ({str(error)[:80]!a})"
+        raise BundleError(what, path, SAVE) from error
     except DAMAGE as error:
         raise BundleError("TorchScript archive is damaged", path, AGAIN) from error
-    tensors: dict[str, torch.Tensor] = {}
-    _collect(module, "", tensors.__setitem__)
-    return tensors
 
 
-def _collect(value: object, name: str, keep: Callable[[str, torch.Tensor], None]) -> None:
-    if isinstance(value, torch.Tensor):
-        keep(name, value)
-    elif isinstance(value, _Shell):
-        for part, inner in value.parts.items():
-            _collect(inner, f"{name}.{part}" if name else part, keep)
+def _tensors(module: object) -> dict[str, torch.Tensor]:
+    """Name all tensors of a module and of the modules in it."""
+    found: dict[str, torch.Tensor] = {}
+    waiting: list[tuple[str, object]] = [("", module)]
+    seen = 0
+    while waiting:
+        name, value = waiting.pop()
+        seen += 1
+        if seen > MOST_PARTS:
+            raise pickle.UnpicklingError("modules without end")
+        if isinstance(value, torch.Tensor):
+            found[name] = value
+        elif isinstance(value, _Shell):
+            parts = list(value.parts.items())
+            waiting += [(f"{name}.{part}" if name else str(part), v) for part, v in reversed(parts)]
+    return found

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from edgeapl.errors import BundleError
-from edgeapl.export.checkpoints.kinds import SAVE
+from edgeapl.export.checkpoints.kinds import SAVE, one_line, some
 
 
 def unwrap(
@@ -30,19 +30,19 @@ def unwrap(
     if key is None and _is_state_dict(loaded):
         return dict(loaded), []
     found = _inside(loaded)
-    names = ", ".join(found)
+    names = some(list(found))
     if key is not None:
         if key not in found:
             mend = f"it has: {names}" if found else "leave out '#' and what follows"
-            raise BundleError("checkpoint has no such state_dict", path, mend)
+            raise BundleError("checkpoint has no such state_dict", f"{path}#{key}", mend)
         return found[key], [f"taken from {key!r}"]
     if not found:
         raise BundleError("checkpoint holds no state_dict", path, SAVE)
     if len(found) > 1:
-        mend = f"choose one: {', '.join(f'{path}#{name}' for name in found)}"
+        mend = f"choose one: {some([f'{path.name}#{name}' for name in found])}"
         raise BundleError("checkpoint holds several state_dicts", path, mend)
     ((name, tensors),) = found.items()
-    return tensors, [f"taken from {name!r}"]
+    return tensors, [f"taken from {one_line(name)!r}"]
 
 
 def _is_state_dict(value: object) -> bool:

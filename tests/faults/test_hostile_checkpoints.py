@@ -85,8 +85,8 @@ def test_the_hostile_file_of_this_test_does_run_where_nothing_guards(tmp_path: P
     assert marker.exists()
 
 
-@pytest.mark.parametrize("variable", ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"])
-def test_the_environment_can_not_switch_the_guard_off(variable: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("only", ["", "0", "1"])
+def test_the_environment_can_not_switch_the_guard_off(only: str, tmp_path: Path) -> None:
     marker = tmp_path / "ran"
     (tmp_path / "w.pt").write_bytes(saved(Hostile(marker)))
     program = (
@@ -94,15 +94,24 @@ def test_the_environment_can_not_switch_the_guard_off(variable: str, tmp_path: P
         "from edgeapl.export.checkpoints import read_checkpoint\n"
         f"read_checkpoint(Path({str(tmp_path / 'w.pt')!r}))\n"
     )
+    forced = {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1", "TORCH_FORCE_WEIGHTS_ONLY_LOAD": only}
     done = subprocess.run(
         [sys.executable, "-c", program],
-        env={**os.environ, variable: "1"},
+        env={**os.environ, **forced},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert "BundleError: checkpoint holds more than weights" in done.stderr
+    wanted = "torch is told two things" if only == "1" else "checkpoint holds more than weights"
+    assert f"BundleError: {wanted}" in done.stderr
     assert not marker.exists()
+
+
+def plain_zip() -> bytes:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        archive.writestr("notes.txt", "weights")
+    return data.getvalue()
 
 
 def keras_zip() -> bytes:
@@ -122,9 +131,13 @@ WRONG: dict[str, tuple[bytes, str]] = {
     "keras h5": (b"\x89HDF\r\n\x1a\n" + b"0" * 50, "Keras"),
     "keras": (keras_zip(), "Keras"),
     "onnx": (b"\x08\x08\x12\x07pytorch" + b"0" * 100, "ONNX"),
+    "onnx of another maker": (b"\x08\x07\x12\x07tf2onnx" + b"0" * 100, "ONNX"),
+    "another pickle": (pickle.dumps([1, 2]), "torch.save did not write"),
+    "gzip": (b"\x1f\x8b\x08" + b"0" * 50, "unpack"),
+    "another zip": (plain_zip(), "no PyTorch checkpoint"),
     "text": (b"weights: none", "no PyTorch checkpoint"),
     "half a file": (GOOD[: len(GOOD) // 2], "cut off or damaged"),
-    "damaged legacy": (b"\x80\x02\x8a\x0a" + b"1" * 40, "cut off or damaged|more than weights"),
+    "damaged legacy": (b"\x80\x02\x8a\x0a" + b"1" * 40, "torch.save did not write"),
     "damaged safetensors": ((50).to_bytes(8, "little") + b"{" + b" " * 60, "cut off or damaged"),
     "whole module": (saved(nn.Linear(2, 2)), "state_dict"),
     "a list": (saved([torch.ones(1)]), "holds a list"),
@@ -141,10 +154,62 @@ def test_a_file_that_is_no_checkpoint_is_said_what_it_is(kind: str, tmp_path: Pa
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_file_and_a_folder_are_said_so(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "none.pt"):
-        with pytest.raises(BundleError, match="cannot be read"):
-            read_checkpoint(path)
+def test_what_is_no_file_is_said_so(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.pt")
+    for name, word in (("", "folder"), ("none.pt", "cannot be read"), ("pipe.pt", "no regular")):
+        with pytest.raises(BundleError, match=word):
+            read_checkpoint(tmp_path / name)
+
+
+def bomb() -> bytes:
+    """A checkpoint whose zip entries were compressed: it unpacks to some 300 times its size."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("w/data.pkl", b"")
+        archive.writestr("w/data/0", bytes(80 << 20))
+    return data.getvalue()
+
+
+class Tree:
+    """Pickles as a TorchScript module whose parts are one and the same, many levels deep."""
+
+    def pickled(self, levels: int) -> bytes:
+        shell = b"c__torch__.M\nM\n)\x81"
+        inner = b"}" + shell + b"}b"
+        for _ in range(levels):
+            inner = shell + b"}(X\x01\x00\x00\x00a" + inner.removeprefix(b"}")
+            inner += b"q\x01X\x01\x00\x00\x00bh\x01ub"
+        return b"\x80\x02" + inner.removeprefix(b"}") + b"."
+
+
+GREEDY: dict[str, tuple[Callable[[], bytes], str]] = {
+    "zip bomb": (bomb, "unpacks to far more"),
+    "one number as a billion": (
+        lambda: saved({"a": torch.zeros(1).expand(1_000_000_000)}),
+        "far larger than their file",
+    ),
+    "modules without end": (
+        lambda: zipped(Tree().pickled(30), "w/constants.pkl"),
+        "modules without end",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", GREEDY)
+def test_a_small_file_can_not_fill_the_memory(kind: str, tmp_path: Path) -> None:
+    make, word = GREEDY[kind]
+    (tmp_path / "w.pt").write_bytes(make())
+    with pytest.raises(BundleError, match=word):
+        read_checkpoint(tmp_path / "w.pt")
+
+
+def test_names_from_a_file_can_not_write_lines_of_their_own(tmp_path: Path) -> None:
+    nan = torch.full((1,), float("nan"))
+    torch.save({"a\n\x1b[2Jall is well": nan, "b" * 5000: nan}, tmp_path / "w.pt")
+    with pytest.raises(BundleError, match="not finite") as caught:
+        read_checkpoint(tmp_path / "w.pt")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 600
 
 
 @pytest.mark.parametrize("kind", ["state_dict", "torchscript"])

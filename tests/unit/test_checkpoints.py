@@ -18,7 +18,7 @@ from safetensors.torch import save_file  # noqa: E402
 from torch import nn  # noqa: E402
 
 from edgeapl.errors import BundleError  # noqa: E402
-from edgeapl.export.checkpoints import load_into, read_checkpoint  # noqa: E402
+from edgeapl.export.checkpoints import Checkpoint, load_into, read_checkpoint  # noqa: E402
 
 
 def module() -> nn.Module:
@@ -65,6 +65,35 @@ def test_every_kind_of_file_fills_the_module(kind: str, tmp_path: Path) -> None:
         assert "float16" in checkpoint.notes[-1]
 
 
+def test_a_prefix_that_was_removed_is_said() -> None:
+    checkpoint = Checkpoint(wrapped("module._orig_mod."), "", "state-dict", ())
+    assert load_into(module(), checkpoint, role="m") == ("prefix 'module._orig_mod.' removed",)
+    bare = Checkpoint(module().state_dict(), "", "state-dict", ())
+    assert load_into(module(), bare, role="m") == ()
+    mixed = {**wrapped("module."), "steps": torch.zeros(1)}
+    with pytest.raises(BundleError, match="surplus"):
+        load_into(module(), Checkpoint(mixed, "", "state-dict", ()), role="m")
+
+
+def test_a_hash_in_the_name_of_a_folder_or_file_is_part_of_it(tmp_path: Path) -> None:
+    (tmp_path / "run#3").mkdir()
+    for name in ("w.pt", "w#2.pt"):
+        torch.save({"model": {"a": torch.ones(1)}}, tmp_path / "run#3" / name)
+        assert read_checkpoint(tmp_path / "run#3" / name).notes == ("taken from 'model'",)
+    assert read_checkpoint(tmp_path / "run#3" / "w.pt#model").tensors["a"] == 1
+
+
+@pytest.mark.parametrize("length", [60, 0x3C20, 0x3C0A])
+def test_safetensors_are_known_whatever_the_length_of_their_header(
+    length: int, tmp_path: Path
+) -> None:
+    """The length stands first; 60 is the byte of '<', with which web pages begin."""
+    header = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'.ljust(length)
+    data = length.to_bytes(8, "little") + header + bytes(4)
+    (tmp_path / "w.safetensors").write_bytes(data)
+    assert read_checkpoint(tmp_path / "w.safetensors").kind == "safetensors"
+
+
 def test_a_torchscript_archive_gives_its_tensors_and_runs_nothing(tmp_path: Path) -> None:
     script(tmp_path / "w.pt")
     checkpoint = read_checkpoint(tmp_path / "w.pt")
@@ -103,13 +132,20 @@ def test_what_does_not_fit_is_listed_and_nothing_is_loaded(tmp_path: Path) -> No
     del state["0.bias"]
     state["surplus"] = torch.zeros(1)
     state["2.0.weight"] = torch.zeros(3, 4)
+    state["2.0.bias"] = torch.zeros(2, dtype=torch.int8)
     torch.save(state, tmp_path / "w.pt")
     target = module()
     before = {name: tensor.clone() for name, tensor in target.state_dict().items()}
     with pytest.raises(BundleError) as caught:
         load_into(target, read_checkpoint(tmp_path / "w.pt"), role="promyelocyte")
     text = str(caught.value)
-    for part in ("promyelocyte", "1 missing: 0.bias", "1 surplus: surplus", "(3, 4) instead of"):
+    for part in (
+        "promyelocyte",
+        "1 missing: 0.bias",
+        "1 surplus: surplus",
+        "(3, 4) instead of",
+        "int8 instead",
+    ):
         assert part in text
     for name, tensor in target.state_dict().items():
         assert torch.equal(tensor, before[name])
