@@ -61,6 +61,7 @@ HOSTILE: dict[str, Callable[[Hostile], bytes]] = {
     "old format": lambda evil: saved({"a": evil}, _use_new_zipfile_serialization=False),
     "zip": lambda evil: zipped(pickle.dumps(evil, protocol=2)),
     "torchscript": lambda evil: zipped(pickle.dumps(evil, protocol=2), "w/constants.pkl"),
+    "torch.export": lambda evil: zipped(pickle.dumps(evil, protocol=2), "w/archive_format"),
 }
 
 
@@ -170,16 +171,13 @@ def bomb() -> bytes:
     return data.getvalue()
 
 
-class Tree:
-    """Pickles as a TorchScript module whose parts are one and the same, many levels deep."""
-
-    def pickled(self, levels: int) -> bytes:
-        shell = b"c__torch__.M\nM\n)\x81"
-        inner = b"}" + shell + b"}b"
-        for _ in range(levels):
-            inner = shell + b"}(X\x01\x00\x00\x00a" + inner.removeprefix(b"}")
-            inner += b"q\x01X\x01\x00\x00\x00bh\x01ub"
-        return b"\x80\x02" + inner.removeprefix(b"}") + b"."
+def tree(levels: int) -> bytes:
+    """A TorchScript pickle: each module holds the next one twice, so that a walk never ends."""
+    new = b"c__torch__.M\nM\n)\x81"
+    module = new + b"}b"
+    for _ in range(levels):
+        module = new + b"}(X\x01\x00\x00\x00a" + module + b"q\x01X\x01\x00\x00\x00bh\x01ub"
+    return b"\x80\x02" + module + b"."
 
 
 GREEDY: dict[str, tuple[Callable[[], bytes], str]] = {
@@ -189,7 +187,7 @@ GREEDY: dict[str, tuple[Callable[[], bytes], str]] = {
         "far larger than their file",
     ),
     "modules without end": (
-        lambda: zipped(Tree().pickled(30), "w/constants.pkl"),
+        lambda: zipped(tree(30), "w/constants.pkl"),
         "modules without end",
     ),
 }

@@ -63,6 +63,8 @@ def test_every_kind_of_file_fills_the_module(kind: str, tmp_path: Path) -> None:
     assert len(checkpoint.digest) == 64
     if kind == "half":
         assert "float16" in checkpoint.notes[-1]
+    kept = {n: t.dtype for n, t in checkpoint.tensors.items() if t.dtype is not torch.float32}
+    assert all("num_batches" in name and dtype is torch.int64 for name, dtype in kept.items())
 
 
 def test_a_prefix_that_was_removed_is_said() -> None:
@@ -70,8 +72,8 @@ def test_a_prefix_that_was_removed_is_said() -> None:
     assert load_into(module(), checkpoint, role="m") == ("prefix 'module._orig_mod.' removed",)
     bare = Checkpoint(module().state_dict(), "", "state-dict", ())
     assert load_into(module(), bare, role="m") == ()
-    mixed = {**wrapped("module."), "steps": torch.zeros(1)}
-    with pytest.raises(BundleError, match="surplus"):
+    mixed = {**wrapped("module._orig_mod."), "steps": torch.zeros(1)}
+    with pytest.raises(BundleError, match=r"missing: 0\.weight.*surplus: module\._orig_mod\.0"):
         load_into(module(), Checkpoint(mixed, "", "state-dict", ()), role="m")
 
 
