@@ -100,7 +100,7 @@ def network_inputs(
         for batch in crops:
             result = classified(manifest, engines, batch)
             if len(result.failed):
-                raise _unusable(len(result.failed), len(batch))
+                raise unusable(len(result.failed), len(batch))
             if not manifest.trained:
                 _append(cells, batch)
     if not manifest.trained:
@@ -131,7 +131,8 @@ def classified(manifest: Manifest, engines: Mapping[str, Engine], crops: UInt8) 
     return result
 
 
-def _unusable(failed: int, cells: int) -> EngineError:
+def unusable(failed: int, cells: int) -> EngineError:
+    """Give the error for cells that the FP32 networks themselves can not judge."""
     return EngineError(
         "networks gave no usable answer", f"{failed} of {cells} cells", "export the bundle again"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,8 +34,8 @@ Step = Callable[[int, int], None]
 class Stability:
     """How ranges changed when images were added.
 
-    images : so many were measured. change : largest growth of any range since the line before,
-    relative to its width. tensor : where.
+    images : so many were measured. change : largest growth since the line before of any range that
+    a layer with weights takes in, relative to its width. tensor : where.
     """
 
     images: int
@@ -83,7 +83,9 @@ def measure(
     with the network. Raises EngineError when a tensor is not finite.
     """
     network = Network(name, model)
-    groups = parts(network.tensors(), HELD_BYTES)
+    tensors = network.tensors()
+    groups = parts(tensors, HELD_BYTES)
+    weighed = {tensor.name for tensor in tensors if tensor.weighed}
     rows_at_once = _rows_at_once(groups)
     seen: dict[str, Histogram] = {}
     looks: list[dict[str, Range]] = []
@@ -99,7 +101,7 @@ def measure(
         measured = stop
         looks.append(_ranges(seen, how))
         if len(looks) > 1:
-            stability.append(_change(looks[-2], looks[-1], measured))
+            stability.append(_change(weighed & looks[-2].keys(), looks[-2], looks[-1], measured))
             if how.grow and stability[-1].change <= STABLE:
                 break
     return NetworkRanges(looks[-1], measured, tuple(stability))
@@ -145,11 +147,13 @@ def _ranges(seen: Mapping[str, Histogram], how: HowToMeasure) -> dict[str, Range
     return {name: counts.percentile(how.percentile) for name, counts in seen.items()}
 
 
-def _change(before: Mapping[str, Range], now: Mapping[str, Range], images: int) -> Stability:
+def _change(
+    names: Set[str], before: Mapping[str, Range], now: Mapping[str, Range], images: int
+) -> Stability:
     def growth(name: str) -> float:
         low, high = now[name]
         moved = max(abs(low - before[name][0]), abs(high - before[name][1]))
         return moved / (high - low) if high > low else 0.0
 
-    worst = max(now, key=growth)
+    worst = max(sorted(names or now), key=growth)
     return Stability(images, growth(worst), worst)

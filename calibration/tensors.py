@@ -10,16 +10,23 @@ from onnx import TensorProto
 
 from edgeapl.errors import BundleError
 
+WITH_WEIGHTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+
 UNKNOWN_BYTES = 64 << 20
 """Assumed for a tensor whose size can not be told before it is run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A tensor of floating point numbers inside a network. row_bytes : for a batch of one."""
+    """A tensor of floating point numbers inside a network.
+
+    row_bytes : for a batch of one. weighed : it is what a layer with weights takes in, so that its
+    range decides how exact that layer is in eight bits.
+    """
 
     name: str
     row_bytes: int
+    weighed: bool
 
 
 class Network:
@@ -50,13 +57,14 @@ class Network:
         known = self._inferred()
         constant = {node.output[0] for node in graph.node if node.op_type == "Constant"}
         weights = {weight.name for weight in graph.initializer}
+        weighed = {node.input[0] for node in graph.node if node.op_type in WITH_WEIGHTS}
         names = [value.name for value in graph.input if value.name not in weights]
         names += [name for node in graph.node for name in node.output if name not in constant]
         found = []
         for name in dict.fromkeys(name for name in names if name):
             kind, size = known.get(name, (None, UNKNOWN_BYTES))
             if kind in (None, TensorProto.FLOAT):
-                found.append(Tensor(name, size))
+                found.append(Tensor(name, size, name in weighed))
         return tuple(found)
 
     def watched(self, tensors: Sequence[Tensor]) -> bytes:

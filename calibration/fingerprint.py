@@ -1,0 +1,61 @@
+"""What the slides of the set look like, so that the station notices others."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from edgeapl.calibration.gathering import SlideSeen
+from edgeapl.stages.domain import FEWEST_CELLS, DomainModel, describe_slide
+
+FILE = "domain.npz"
+
+FEWEST_SLIDES = 5
+"""Below this the limits of `DomainModel.fit_few` are too wide to notice anything."""
+
+SOUND_SLIDES = 10
+"""From here on the limits are within a quarter of those of very many slides."""
+
+
+class Strength(str, Enum):
+    """How much the fingerprint is worth."""
+
+    NONE = "none"
+    WEAK = "weak"
+    SOUND = "sound"
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """The fitted statistics.
+
+    slides : names of the slides it was fitted on. data : bytes of the .npz file; None when there
+    were too few slides.
+    """
+
+    slides: tuple[str, ...]
+    data: bytes | None
+
+    @property
+    def strength(self) -> Strength:
+        """How much it is worth."""
+        if self.data is None:
+            return Strength.NONE
+        return Strength.SOUND if len(self.slides) >= SOUND_SLIDES else Strength.WEAK
+
+
+def fingerprint(slides: Sequence[SlideSeen]) -> Fingerprint:
+    """Fit the statistics on slides with enough cells to describe them."""
+    usable = [slide for slide in slides if _cells(slide) >= FEWEST_CELLS]
+    names = tuple(slide.name for slide in usable)
+    if len(usable) < FEWEST_SLIDES:
+        return Fingerprint(names, None)
+    file = io.BytesIO()
+    DomainModel.fit_few([describe_slide(slide.frames) for slide in usable]).save(file)
+    return Fingerprint(names, file.getvalue())
+
+
+def _cells(slide: SlideSeen) -> int:
+    return sum(frame.cells for frame in slide.frames)
