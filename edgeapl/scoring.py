@@ -11,6 +11,7 @@ from typing import Any
 from edgeapl import __version__, findings
 from edgeapl.bundle.digest import sha256_file, sha256_of_parts
 from edgeapl.errors import EdgeAplError, StorageError, UsageError
+from edgeapl.explaining import Explainer, explained, make_explainer
 from edgeapl.journal import Journal, find_row, verdict_to_json
 from edgeapl.model import Model
 from edgeapl.pipeline import Observer, Progress, SlideOptions, SlideOutcome, examine_slide
@@ -19,6 +20,7 @@ from edgeapl.report.writer import SlideWriter, assemble, finished_record
 from edgeapl.scale import SlideScale, measure_ahead
 from edgeapl.sources.discover import SlideInput, find_slides, part_files, printable
 from edgeapl.sources.files import FilesSource
+from edgeapl.types import ExaminedFrame
 
 SCHEMA = 1
 """Version of the JSON documents; raised when a field changes its meaning or goes."""
@@ -160,6 +162,7 @@ def _score_slide(
     stated = slide.um_per_px or request.um_per_px
     scale = SlideScale(stated, model.bundle.manifest.um_per_px)
     measure_ahead(scale, kept)
+    explainer = make_explainer(model, crops=request.crops, batch_size=request.batch_size)
     writer = SlideWriter(request.out, slide.name, context)
     try:
         with FilesSource(kept, slide.name, scale) as source:
@@ -172,15 +175,34 @@ def _score_slide(
                     batch_size=request.batch_size,
                     findings=findings.of_left_out(left_out),
                 ),
-                Observer(writer.add, lambda progress: listener.on_progress(slide, progress)),
+                Observer(
+                    told(writer, explainer), lambda progress: listener.on_progress(slide, progress)
+                ),
             )
-        return _keep(outcome, journal, writer, key)
+        return _keep(outcome, journal, writer, key, explainer)
     except BaseException:
         writer.abandon()
         raise
 
 
-def _keep(outcome: SlideOutcome, journal: Journal, writer: SlideWriter, key: str) -> dict[str, Any]:
+def told(writer: SlideWriter, explainer: Explainer | None) -> Callable[[ExaminedFrame], None]:
+    """Give what hands every finished frame to the writer, and to the explainer if there is one."""
+
+    def tell(examined: ExaminedFrame) -> None:
+        writer.add(examined)
+        if explainer is not None and not examined.rejected:
+            explainer.add(examined)
+
+    return tell
+
+
+def _keep(
+    outcome: SlideOutcome,
+    journal: Journal,
+    writer: SlideWriter,
+    key: str,
+    explainer: Explainer | None,
+) -> dict[str, Any]:
     """Commit the verdict, then write what people see."""
     journal_record = journal.commit(outcome.verdict)
     record = {
@@ -189,7 +211,7 @@ def _keep(outcome: SlideOutcome, journal: Journal, writer: SlideWriter, key: str
         "journal_record": journal_record,
         "errors": [error_to_json(outcome.verdict.slide, error) for error in outcome.errors],
     }
-    writer.finish(record, journal_record)
+    writer.finish(record, journal_record, explained(explainer))
     return record
 
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeapl.explaining import explained, make_explainer
 from edgeapl.journal import Journal, verdict_to_json
 from edgeapl.model import Model
 from edgeapl.pipeline import Observer, Progress, SlideOptions, examine_slide
 from edgeapl.protocols import FrameSource
 from edgeapl.report.context import report_context
 from edgeapl.report.writer import SlideWriter
-from edgeapl.scoring import error_to_json
+from edgeapl.scoring import error_to_json, told
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +54,11 @@ def watch_slide(
     Raises StorageError when the verdict or the report can not be kept.
     """
     context = report_context(model.bundle.manifest, crops=options.crops)
+    explainer = make_explainer(model, crops=options.crops, batch_size=options.batch_size)
     writer = SlideWriter(out, slide, context)
     try:
         outcome = examine_slide(
-            model, slide, source, options, Observer(writer.add, on_progress), stop
+            model, slide, source, options, Observer(told(writer, explainer), on_progress), stop
         )
         journal_record = journal.commit(outcome.verdict)
         record = {
@@ -64,7 +66,7 @@ def watch_slide(
             "journal_record": journal_record,
             "errors": [error_to_json(slide, error) for error in outcome.errors],
         }
-        files = writer.finish(record, journal_record)
+        files = writer.finish(record, journal_record, explained(explainer))
     except BaseException:
         writer.abandon()
         raise

@@ -76,12 +76,12 @@ class Weights:
             checkpoint = replace(checkpoint, tensors=network.renamed(checkpoint.tensors))
         shapes = {name: tuple(tensor.shape) for name, tensor in checkpoint.tensors.items()}
         module = network.build(shapes)
-        load_into(module, checkpoint, role=role)
+        notes = load_into(module, checkpoint, role=role)
         self._used[role] = {
             "file": self._files[role].name,
             "sha256": checkpoint.digest,
             "kind": checkpoint.kind,
-            "notes": list(checkpoint.notes),
+            "notes": [*checkpoint.notes, *notes],
             "parameters": sum(p.numel() for p in module.parameters()),
         }
         return module

@@ -134,6 +134,15 @@ class Manifest(Spec):
                 raise ValueError("features: their network must be shown every cell")
         return self
 
+    @model_validator(mode="after")
+    def _explanation_fits(self) -> Manifest:
+        kind = self.explanation.kind if self.explanation else None
+        if kind == "contributions" and self.reducer.kind != "max":
+            raise ValueError("explanation 'contributions' needs the reducer 'max'")
+        if kind == "occlusion" and (self.reducer.kind != "ratio" or self.crop.cut != "window"):
+            raise ValueError("explanation 'occlusion' needs the reducer 'ratio' and window crops")
+        return self
+
 
 def sources(network: NetworkSpec) -> tuple[str, ...]:
     """Give the networks whose answers this one waits for."""

@@ -16,6 +16,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from edgeapl.report.context import ReportContext
+from edgeapl.report.explanation import Explanation
 from edgeapl.report.gallery import CellPicture, FramePicture, Gallery
 from edgeapl.report.kinds import in_words, role_kinds
 from edgeapl.report.pictures import CELL_WINDOW_UM, RESEARCH_USE_ONLY
@@ -81,6 +82,7 @@ def render_page(
     context: ReportContext,
     gallery: Gallery,
     written: datetime,
+    explanation: Explanation | None = None,
 ) -> str:
     """Give the page. Every text from outside is escaped; nothing is loaded, no script may run.
 
@@ -89,6 +91,7 @@ def render_page(
     record : the verdict as plain JSON values.
     journal_record : hash of its row in the journal.
     written : time of writing, with a time zone.
+    explanation : pictures that show why.
     """
     folder = files("edgeapl.report") / "templates"
     style = (folder / "slide.css").read_text(encoding="utf-8")
@@ -110,7 +113,8 @@ def render_page(
         record=record,
         context=context,
         gallery=gallery,
-        shown=choose(record, gallery),
+        shown=choose(record, gallery, _picture_bytes(explanation)),
+        explanation=explanation,
         kinds=role_kinds(context),
         journal_record=journal_record,
         written=written.strftime("%Y-%m-%d %H:%M %Z"),
@@ -129,8 +133,10 @@ def render_page(
     )
 
 
-def choose(record: Mapping[str, Any], gallery: Gallery) -> Shown:
+def choose(record: Mapping[str, Any], gallery: Gallery, taken_bytes: int = 0) -> Shown:
     """Choose what fits on the page: the evidence, other cells by suspicion, then frames.
+
+    `taken_bytes` are those of pictures that are shown in any case.
 
     For a flag that single cells raised, only suspicious ones are shown as its evidence.
     """
@@ -145,7 +151,11 @@ def choose(record: Mapping[str, Any], gallery: Gallery) -> Shown:
     )
     taken = {cell.cell for cell in evidence}
     others = tuple(cell for cell in best if cell.cell not in taken)
-    room = MOST_PICTURE_BYTES - sum(len(cell.jpeg) for cell in (*best, *gallery.unscored))
+    room = (
+        MOST_PICTURE_BYTES
+        - taken_bytes
+        - sum(len(cell.jpeg) for cell in (*best, *gallery.unscored))
+    )
     room -= sum(len(frame.jpeg) for frame in gallery.rejected if frame.jpeg is not None)
     frames = []
     for frame in gallery.best_frames():
@@ -206,6 +216,10 @@ def _unaccounted(tally: Mapping[str, int], gallery: Gallery) -> dict[str, tuple[
         for status in CellStatus
         if tally[status.value] != gallery.cells[status]
     }
+
+
+def _picture_bytes(explanation: Explanation | None) -> int:
+    return 0 if explanation is None else sum(len(picture.jpeg) for picture in explanation.pictures)
 
 
 def _data_uri(jpeg: bytes) -> str:

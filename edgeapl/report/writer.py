@@ -11,6 +11,7 @@ from typing import Any
 
 from edgeapl.errors import StorageError
 from edgeapl.report.context import ReportContext
+from edgeapl.report.explanation import Explanation
 from edgeapl.report.gallery import Gallery
 from edgeapl.report.geojson import feature_collection
 from edgeapl.report.kinds import CellKind, cell_kinds, role_kinds
@@ -127,17 +128,25 @@ class SlideWriter:
         write_new(self._home / "geojson" / self._geojson[-1], features)
         self._gallery.add_frame(examined, kinds, overlay, self._overlays[-1])
 
-    def finish(self, record: Mapping[str, Any], journal_record: str) -> SlideFiles:
+    def finish(
+        self,
+        record: Mapping[str, Any],
+        journal_record: str,
+        explanation: Explanation | None = None,
+    ) -> SlideFiles:
         """Write the page and the verdict, and put the folder in its place.
 
         Parameters
         ----------
         record : the verdict as plain JSON values; other keys are kept in `verdict.json`.
         journal_record : hash of the verdict's row in the journal.
+        explanation : pictures that show why, for bundles that give them.
 
         An older result of the same slide is replaced. Raises StorageError.
         """
-        page = render_page(record, journal_record, self._context, self._gallery, self._now())
+        page = render_page(
+            record, journal_record, self._context, self._gallery, self._now(), explanation
+        )
         self._cells.finish()
         self._frames.finish()
         write_new_synced(self._home / "report.html", page.encode("utf-8"))

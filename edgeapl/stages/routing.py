@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -99,10 +99,14 @@ class Step:
         return finite and all(0 <= float(answer[name]) <= 1 for name in self.probabilities)
 
 
-def steps(manifest: Manifest) -> tuple[Step, ...]:
+def steps(manifest: Manifest, also: Sequence[str] = ()) -> tuple[Step, ...]:
     """Give the networks that look at cells, each after those it waits for.
 
     Networks of the detector and a head that no role names are not among them.
+
+    Parameters
+    ----------
+    also : outputs, ``network.output``, that are wanted besides those of roles and reducer.
     """
     order: list[str] = []
 
@@ -116,16 +120,17 @@ def steps(manifest: Manifest) -> tuple[Step, ...]:
         add(role.network)
     if manifest.features is not None:
         add(manifest.features.partition(".")[0])
-    return tuple(_step(manifest, name) for name in order)
+    return tuple(_step(manifest, name, also) for name in order)
 
 
-def _step(manifest: Manifest, name: str) -> Step:
+def _step(manifest: Manifest, name: str, also: Sequence[str]) -> Step:
     network = manifest.networks[name]
     when = _parts(network.when)
     roles = [role.output for role in manifest.roles if role.network == name]
     gates = [_parts(other.when) for other in manifest.networks.values()]
     leads_on = any(gate is not None and gate[0] == name for gate in gates)
-    taken = [_parts(manifest.features), *(_parts(o.after) for o in manifest.networks.values())]
+    taken = [_parts(manifest.features), *(_parts(output) for output in also)]
+    taken += [_parts(other.after) for other in manifest.networks.values()]
     features = [output[1] for output in taken if output is not None and output[0] == name]
     return Step(
         network=name,

@@ -1,0 +1,52 @@
+"""Ask the cell networks once more, about a few cells and for outputs that scores do not need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeapl.model import Model
+from edgeapl.stages.routing import Answer, Show, Step, steps
+from edgeapl.types import UInt8
+
+Answers = dict[str, Answer | None]
+
+
+def ask(model: Model, crops: UInt8, batch_size: int, also: Sequence[str] = ()) -> list[Answers]:
+    """Give all answers about every cell: network to answer, None where it was not shown.
+
+    Parameters
+    ----------
+    crops : uint8 (N, size, size, 3) RGB. batch_size : cells in one run.
+    also : outputs, ``network.output``, besides those that scores need.
+
+    Raises EngineError.
+    """
+    answers: list[Answers] = [{} for _ in crops]
+    for step in steps(model.bundle.manifest, also):
+        shown = [row for row, known in enumerate(answers) if step.show(known) is Show.YES]
+        for known in answers:
+            known[step.network] = None
+        for start in range(0, len(shown), batch_size):
+            rows = shown[start : start + batch_size]
+            for row, answer in zip(rows, _run(model, step, crops, rows, answers), strict=True):
+                answers[row][step.network] = answer
+    return answers
+
+
+def _run(
+    model: Model,
+    step: Step,
+    crops: UInt8,
+    rows: list[int],
+    known: Sequence[Mapping[str, Answer | None]],
+) -> list[Answer]:
+    given: NDArray[np.generic] = crops[rows]
+    if step.after is not None:
+        network, output = step.after
+        before = [known[row][network] for row in rows]
+        given = np.stack([answer[output] for answer in before if answer is not None])
+    outputs = step.rows(model.engines[step.network].run({step.input: given}), len(rows))
+    return [{name: values[row] for name, values in outputs.items()} for row in range(len(rows))]

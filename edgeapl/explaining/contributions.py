@@ -1,0 +1,161 @@
+"""Trace the pooled features of a slide back to the cells they came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeapl.bundle.specs import ExplanationSpec
+from edgeapl.errors import EngineError
+from edgeapl.model import Model
+from edgeapl.report.explanation import ExplainedPicture, Explanation
+from edgeapl.report.pictures import cell_picture, jpeg_bytes
+from edgeapl.types import CellStatus, ExaminedFrame, Float32, Int64
+
+MOST_CELLS = 24
+NOBODY = -1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TwoLargest:
+    """The largest and second largest value of each of D features, and whose they are.
+
+    largest, second : float32 (D,). winner : int64 (D,), number of the cell.
+    """
+
+    largest: Float32
+    second: Float32
+    winner: Int64
+
+    def without(self, cell: int) -> Float32:
+        """Give the pooled features as they would be without one cell, float32 (D,)."""
+        return np.where(self.winner == cell, self.second, self.largest)
+
+    def wins(self) -> dict[int, int]:
+        """Count the features that each cell alone decides; a tie decides nothing."""
+        alone = self.winner[self.largest > self.second]
+        cells, counts = np.unique(alone, return_counts=True)
+        return dict(zip(cells.tolist(), counts.tolist(), strict=True))
+
+
+def nothing_yet(width: int) -> TwoLargest:
+    """Give the state before the first cell."""
+    lowest = np.full(width, -np.inf, dtype=np.float32)
+    return TwoLargest(lowest, lowest, np.full(width, NOBODY, dtype=np.int64))
+
+
+def with_cells(state: TwoLargest, ids: Int64, features: Float32) -> TwoLargest:
+    """Take more cells into account.
+
+    Parameters
+    ----------
+    ids : int64 (N,), rising and above all before. features : float32 (N, D), finite.
+    """
+    values = np.vstack([state.largest[None], state.second[None], features])
+    columns = np.arange(values.shape[1])
+    first = values.argmax(axis=0)  # of equal values the earliest cell
+    owners = np.vstack(
+        [
+            state.winner[None],
+            np.full((1, len(columns)), NOBODY),
+            np.repeat(ids[:, None], len(columns), 1),
+        ]
+    )
+    largest = values[first, columns].copy()
+    values[first, columns] = -np.inf
+    return TwoLargest(largest, values.max(axis=0), owners[first, columns])
+
+
+class ContributionsExplainer:
+    """Ranks cells by their own score, and says what each brought into the pooled features.
+
+    For a `max` reducer: a feature's winner is the cell with its largest value, and a cell's worth
+    is how far the slide's probability falls (or rises) when the cell is taken away.
+    """
+
+    def __init__(self, model: Model, spec: ExplanationSpec, *, crops: bool) -> None:
+        self._model = model
+        self._spec = spec
+        self.title = spec.title
+        self._crops = crops
+        self._state: TwoLargest | None = None
+        self._scores: dict[int, float] = {}
+        self._pictures: dict[int, bytes] = {}
+        self._frames: dict[int, int] = {}
+
+    def add(self, examined: ExaminedFrame) -> None:
+        """Pool the frame's cells, and keep pictures of winners and of the best by themselves."""
+        rows = np.array(
+            [row for row, s in enumerate(examined.status) if s is CellStatus.SCORED], dtype=np.int64
+        )
+        if not len(rows):
+            return
+        features = examined.features[rows]
+        before = self._state or nothing_yet(features.shape[1])
+        self._state = with_cells(before, examined.ids[rows], features)
+        for row in rows.tolist():
+            cell = int(examined.ids[row])
+            self._scores[cell] = float(examined.suspicion[row])
+            self._frames[cell] = examined.frame.index
+        # Wins move on to later cells, so that any winner may come to be shown.
+        wanted = {*self._state.wins(), *self._best_alone()}
+        for row in rows.tolist():
+            if int(examined.ids[row]) in wanted:
+                box = examined.detections.boxes[row]
+                picture = cell_picture(examined.frame, box, crops=self._crops)
+                self._pictures[int(examined.ids[row])] = jpeg_bytes(picture)
+        self._pictures = {cell: jpeg for cell, jpeg in self._pictures.items() if cell in wanted}
+
+    def _ranked(self) -> list[int]:
+        """Give the cells to show: half for their own score, half for what they won, by score."""
+        assert self._state is not None
+        wins = self._state.wins()
+        by_wins = sorted(wins, key=lambda cell: (-wins[cell], cell))
+        chosen = list(dict.fromkeys([*self._best_alone(), *by_wins]))[:MOST_CELLS]
+        return sorted(chosen, key=lambda cell: (-self._scores[cell], cell))
+
+    def _best_alone(self) -> list[int]:
+        ranked = sorted(self._scores, key=lambda cell: (-self._scores[cell], cell))
+        return ranked[: MOST_CELLS // 2]
+
+    def explain(self) -> Explanation:
+        """Ask the head what the slide would be without each of the cells."""
+        if self._state is None:
+            return Explanation(self.title, "No cell was scored, so there is nothing to show.")
+        cells = self._ranked()
+        whole = self._probabilities(self._state.largest[None])[0]
+        without = self._probabilities(np.stack([self._state.without(cell) for cell in cells]))
+        wins = self._state.wins()
+        count = len(self._state.largest)
+        pictures = tuple(
+            ExplainedPicture(
+                f"cell {cell}, frame {self._frames[cell]}: alone {self._scores[cell]:.3f}; decides "
+                f"{wins.get(cell, 0)} of {count} features; without it {left:.3f} "
+                f"({left - whole:+.3f})",
+                self._pictures[cell],
+            )
+            for cell, left in zip(cells, without.tolist(), strict=True)
+        )
+        caption = (
+            f"The slide's probability is {whole:.3f}. It comes from the largest value of each of "
+            f"{count} features over {len(self._scores)} cells. Cells are ranked by the score that "
+            "each would get alone; below each stands how many features it alone decides, and the "
+            "slide's probability if that cell had not been there. Not every cell is shown."
+        )
+        return Explanation(self.title, caption, pictures)
+
+    def _probabilities(self, pooled: Float32) -> NDArray[np.float64]:
+        """Ask the head about rows of features, float32 (N, D); the smallest output counts."""
+        head = self._model.head
+        assert head is not None
+        (given,) = head.inputs
+        answers = head.run({given: np.ascontiguousarray(pooled, dtype=np.float32)})
+        wanted = self._model.bundle.manifest.reducer.head_outputs
+        if any(name not in answers for name in wanted):
+            raise EngineError(
+                "head has no such output", ", ".join(wanted), f"it has {list(answers)}"
+            )
+        rows = [np.asarray(answers[name], np.float64).reshape(len(pooled)) for name in wanted]
+        return np.asarray(np.min(rows, axis=0))
