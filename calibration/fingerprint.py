@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from edgeapl.calibration.gathering import SlideSeen
+from edgeapl.calibration.cells import SlideSeen
 from edgeapl.stages.domain import FEWEST_CELLS, DomainModel, describe_slide
 
 FILE = "domain.npz"

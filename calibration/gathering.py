@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeapl.bundle.manifest import Manifest
-from edgeapl.calibration.choosing import picture_hashes, with_length_one
+from edgeapl.calibration.cells import Cell, Field, Gathered, SlideSeen, looks, predictions
 from edgeapl.calibration.inputs import classified, unusable
 from edgeapl.calibration.spool import Spool
+from edgeapl.calibration.taking import evenly, spread_order
 from edgeapl.errors import EndOfSource, InputError
 from edgeapl.examination import PreparedFrame, prepare_frame
 from edgeapl.model import Model
@@ -24,9 +21,9 @@ from edgeapl.scale import SlideScale, measure_ahead
 from edgeapl.sources.discover import SlideInput, part_files
 from edgeapl.sources.files import FilesSource
 from edgeapl.sources.names import printable
-from edgeapl.stages.domain import FEWEST_CELLS, FrameDescriptor, describe_frame
+from edgeapl.stages.domain import FEWEST_CELLS, describe_frame
 from edgeapl.stages.gate import FieldMemory
-from edgeapl.types import CellScores, Float32, Frame, UInt8
+from edgeapl.types import Frame, UInt8
 
 MOST_CELLS = 2048
 """Cells looked at in all; a network of 299 px takes 50 ms for each on two cores."""
@@ -38,93 +35,8 @@ MOST_FRAMES = 64
 """Frames looked at on a slide with few cells."""
 
 DUPLICATE = "duplicate"
-NO_ROLE = "none of the roles"
-
 HELD_BYTES = 192 << 20
 """Frames that wait for the networks together; each network is opened once for all of them."""
-
-_T = TypeVar("_T")
-
-Box = tuple[float, float, float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """A cell that may be chosen.
-
-    slide, image : name of the slide and SHA-256 (hex) of the image. file : the image's name.
-    box : x0 y0 x1 y1 in px; None for an image of one cell. predicted : the role whose probability
-    is highest among those at or above their threshold. suspicion : 1 when that role speaks for APL.
-    """
-
-    slide: str
-    image: str
-    file: str
-    box: Box | None
-    predicted: str
-    suspicion: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Field:
-    """A whole frame for the detector: where it lies and its scale."""
-
-    slide: str
-    path: Path
-    um_per_px: float
-    digest: str
-
-
-@dataclass(slots=True, eq=False)
-class SlideSeen:
-    """What was seen of one slide.
-
-    images : image files it has. looked_at : of those. left_out : files the bundle is not made for.
-    unusable : file name and reason of each image that could not be used. duplicates : images that
-    were there before. cells : found on the images looked at.
-    """
-
-    name: str
-    images: int
-    left_out: int = 0
-    looked_at: int = 0
-    duplicates: int = 0
-    cells: int = 0
-    unusable: list[tuple[str, str]] = field(default_factory=list)
-    frames: list[FrameDescriptor] = field(default_factory=list)
-
-
-@dataclass(slots=True, eq=False)
-class Gathered:
-    """Everything there is to choose from; row i of crops, features and hashes is cell i.
-
-    crops : uint8 (size, size, 3) each, on disk. features : float32 (N, D) of length 1.
-    hashes : uint64 (N,) of the pictures. fields : frames for the detector.
-    """
-
-    crops: Spool
-    slides: list[SlideSeen] = field(default_factory=list)
-    cells: list[Cell] = field(default_factory=list)
-    fields: list[Field] = field(default_factory=list)
-    _features: list[Float32] = field(default_factory=list)
-    _hashes: list[NDArray[np.uint64]] = field(default_factory=list)
-
-    @property
-    def features(self) -> Float32:
-        """float32 (N, D), rows of length 1."""
-        return with_length_one(np.concatenate(self._features))
-
-    @property
-    def hashes(self) -> NDArray[np.uint64]:
-        """uint64 (N,)."""
-        return np.concatenate(self._hashes)
-
-    def add(self, cells: Sequence[Cell], crops: UInt8, features: Float32) -> None:
-        """Add the cells of one slide."""
-        self.cells.extend(cells)
-        self.crops.append(crops)
-        self._features.append(features)
-        self._hashes.append(picture_hashes(crops))
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,21 +119,6 @@ def _thinned(prepared: PreparedFrame, most: int) -> _Looked:
     return _Looked(prepared, rows, prepared.crops[rows])
 
 
-def evenly(items: Sequence[_T], most: int) -> list[_T]:
-    """Give at most so many of the items, spread over all of them, in their order."""
-    if not items:
-        return []
-    places = np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int)
-    return [items[place] for place in places.tolist()]
-
-
-def spread_order(items: Sequence[_T]) -> list[_T]:
-    """Give the items in an order of which every beginning is spread over all of them."""
-    bits = max(1, (len(items) - 1).bit_length())
-    reverse = (int(f"{number:0{bits}b}"[::-1], 2) for number in range(2**bits))
-    return [items[place] for place in reverse if place < len(items)]
-
-
 def _frames(
     model: Model, files: Sequence[Path], scale: SlideScale, how: HowToGather, seen: SlideSeen
 ) -> Iterator[PreparedFrame]:
@@ -266,7 +163,7 @@ def _classify(
         raise unusable(len(result.failed), len(crops))
     scores = result.scores
     predicted = predictions(manifest, scores)
-    features = scores.features if scores.features.shape[1] else _looks(scores, crops)
+    features = scores.features if scores.features.shape[1] else looks(scores, crops)
     suspicious = {role.name for role in manifest.roles if role.suspicious}
     cells = []
     first = 0
@@ -292,31 +189,3 @@ def _classify(
                 )
             )
     gathered.add(cells, crops, features)
-
-
-def predictions(manifest: Manifest, scores: CellScores) -> list[str]:
-    """Give for each cell the likeliest role among those at or above their threshold."""
-    names = [role.name for role in manifest.roles]
-    columns = np.stack([scores.roles[name] for name in names], axis=1)
-    thresholds = np.array([role.threshold for role in manifest.roles], dtype=np.float32)
-    positive = np.where(columns >= thresholds, columns, -1)
-    best = positive.argmax(axis=1)
-    return [names[role] if positive[row, role] >= 0 else NO_ROLE for row, role in enumerate(best)]
-
-
-def _looks(scores: CellScores, crops: UInt8) -> Float32:
-    """Give what stands for features where the networks give none: the look of the cell, and roles.
-
-    The look is the crop on 8 x 8 places less its mean colour, so that the light does not count.
-    """
-    small = np.stack([cv2.resize(crop, (8, 8), interpolation=cv2.INTER_AREA) for crop in crops])
-    look = small.reshape(len(crops), -1, 3).astype(np.float32)
-    look = look - look.mean(axis=1, keepdims=True)
-    roles = np.stack(list(scores.roles.values()), axis=1)
-    parts = [with_length_one(look.reshape(len(crops), -1)), roles]
-    return np.asarray(np.concatenate(parts, axis=1), dtype=np.float32)
-
-
-def counted(cells: Sequence[Cell]) -> dict[str, int]:
-    """Count cells per predicted class."""
-    return dict(sorted(Counter(cell.predicted for cell in cells).items()))

@@ -86,7 +86,7 @@ def measure(
     tensors = network.tensors()
     groups = parts(tensors, HELD_BYTES)
     weighed = {tensor.name for tensor in tensors if tensor.weighed}
-    rows_at_once = _rows_at_once(groups)
+    rows_at_once = network.fixed_rows or _rows_at_once(groups)
     seen: dict[str, Histogram] = {}
     looks: list[dict[str, Range]] = []
     stability: list[Stability] = []

@@ -51,6 +51,12 @@ class Network:
         """Whether it is worth running in eight bits: a head of a few numbers is not."""
         return any(node.op_type == "Conv" for node in self._model.graph.node)
 
+    @property
+    def fixed_rows(self) -> int | None:
+        """Rows that every run must have; None where any number will do."""
+        axes = self._model.graph.input[0].type.tensor_type.shape.dim
+        return axes[0].dim_value if axes and axes[0].HasField("dim_value") else None
+
     def tensors(self) -> tuple[Tensor, ...]:
         """Give all tensors of float32 that depend on the input, and those of unknown type."""
         graph = self._model.graph

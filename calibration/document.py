@@ -1,0 +1,114 @@
+"""The file `calibration-set.json` of a bundle: what the ranges and the fingerprint come from."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edgeapl import __version__
+from edgeapl.calibration.cells import Cell, Field, Gathered, counted
+from edgeapl.calibration.fingerprint import Fingerprint
+from edgeapl.calibration.measuring import NetworkRanges
+from edgeapl.calibration.ranges import MeasuredRanges
+from edgeapl.calibration.the_set import ChosenSet
+
+SCHEMA = 1
+FILE = "calibration-set.json"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Facts:
+    """All that a calibration found out.
+
+    parent : digest of the bundle that was measured. crops : every image was one cell.
+    used : cells that the ranges come from. fields : frames that a detector was shown.
+    excluded : test slides that were left out, by name.
+    """
+
+    parent: str
+    crops: bool
+    gathered: Gathered
+    chosen: ChosenSet
+    used: Sequence[Cell]
+    fields: Sequence[Field]
+    excluded: Sequence[str]
+    measured: MeasuredRanges
+    networks: Mapping[str, NetworkRanges]
+    fingerprint: Fingerprint
+
+
+def set_document(facts: Facts) -> dict[str, Any]:
+    """Give the file as plain JSON values."""
+    return {
+        "schema": SCHEMA,
+        "research_use_only": True,
+        "software": f"edgeapl {__version__}",
+        "bundle_digest": facts.parent,
+        "kind": "cells" if facts.crops else "frames",
+        "slides": _slides(facts),
+        "classes": counted(facts.used),
+        "classes_seen": counted(facts.gathered.cells),
+        "items": [_item(cell) for cell in facts.used],
+        "detector_frames": [
+            {"image": field.digest, "slide": field.slide} for field in facts.fields
+        ],
+        "held_back": _held_back(facts),
+        "near_duplicates": facts.chosen.near_duplicates,
+        "excluded_slides": sorted(facts.excluded),
+        "stability": {
+            name: [
+                {"images": line.images, "change": line.change, "tensor": line.tensor}
+                for line in network.stability
+            ]
+            for name, network in facts.networks.items()
+        },
+        "kept_in_fp32": dict(facts.measured.kept),
+        "fingerprint": {
+            "strength": facts.fingerprint.strength.value,
+            "slides": list(facts.fingerprint.slides),
+        },
+    }
+
+
+def set_json(facts: Facts) -> bytes:
+    """Give the file; the same facts give the same bytes."""
+    document = set_document(facts)
+    return (json.dumps(document, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
+
+
+def _slides(facts: Facts) -> list[dict[str, Any]]:
+    used = Counter(cell.slide for cell in facts.used)
+    return [
+        {
+            "name": slide.name,
+            "images": slide.images,
+            "left_out": slide.left_out,
+            "looked_at": slide.looked_at,
+            "duplicates": slide.duplicates,
+            "unusable": len(slide.unusable),
+            "cells": slide.cells,
+            "used": used[slide.name],
+            "held_back": slide.name in facts.chosen.held_back,
+        }
+        for slide in facts.gathered.slides
+    ]
+
+
+def _item(cell: Cell) -> dict[str, Any]:
+    return {
+        "image": cell.image,
+        "file": cell.file,
+        "slide": cell.slide,
+        "box": None if cell.box is None else list(cell.box),
+        "predicted": cell.predicted,
+    }
+
+
+def _held_back(facts: Facts) -> list[dict[str, str]]:
+    """Give the images of the slides that were held back, each once."""
+    held = set(facts.chosen.held_back)
+    images = {cell.image: cell.slide for cell in facts.gathered.cells if cell.slide in held}
+    return [{"image": image, "slide": slide} for image, slide in images.items()]

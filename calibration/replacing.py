@@ -1,0 +1,33 @@
+"""Put a finished folder where another one is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgeapl.errors import StorageError
+
+
+def put_in_place(made: Path, target: Path) -> None:
+    """Move a finished folder to its place; what was there is kept until that has succeeded.
+
+    Parameters
+    ----------
+    made : finished folder, in a temporary folder on the same disk as `target`; the temporary folder
+        is removed by the caller, and the old version with it.
+    target : its place.
+
+    Raises StorageError when it can not be moved; then the old version is back in its place.
+    """
+    old = made.with_name("old")
+    try:
+        try:
+            if target.exists():
+                target.rename(old)
+            made.rename(target)
+        except BaseException:  # also Ctrl-C, or the old version would go with the temporary folder
+            if old.exists() and not target.exists():
+                old.rename(target)
+            raise
+    except OSError as error:
+        reason = error.strerror or "unknown reason"
+        raise StorageError(f"bundle cannot be replaced ({reason})", target, "name --out") from error
