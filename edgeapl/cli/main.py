@@ -8,7 +8,7 @@ import sys
 import typer
 
 from edgeapl import __version__
-from edgeapl.cli import demo, doctor, export, inspect, journal, score, watch
+from edgeapl.cli import calibrate, demo, doctor, export, inspect, journal, score, watch
 from edgeapl.cli.output import one_line
 from edgeapl.errors import EdgeAplError
 
@@ -36,6 +36,7 @@ def build_app() -> typer.Typer:
     app.command("score")(score.score)
     app.command("watch")(watch.watch)
     app.command("export")(export.export)
+    app.command("calibrate")(calibrate.calibrate)
     app.command("inspect")(inspect.inspect)
     app.command("doctor")(doctor.doctor)
     app.add_typer(journal.app, name="journal")

@@ -1,0 +1,207 @@
+"""`edgeapl calibrate`: measure a bundle on real images, for INT8 and for the domain check."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from edgeapl.cli.options import JsonOption, ScaleOption
+from edgeapl.cli.output import RESEARCH_USE_ONLY, console, print_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
+
+    from edgeapl.calibration.calibrating import Calibrated
+
+EXTRA = "pip install 'edgeapl[build]'"
+
+
+class Method(str, Enum):
+    """How a range is taken from the values of a tensor."""
+
+    MINMAX = "minmax"
+    PERCENTILE = "percentile"
+
+
+def calibrate(
+    bundle: Annotated[Path, typer.Argument(help="Bundle to calibrate.")],
+    frames: Annotated[
+        Path, typer.Option(help="Images; sub-folders are slides. Give several slides.")
+    ],
+    crops: Annotated[bool, typer.Option("--crops", help="Every image is one cell.")] = False,
+    exclude: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            help="CSV of test slides (column slide, patient or file; with a column split only its "
+            "rows test): refused if they are among the images."
+        ),
+    ] = None,
+    leave_out_excluded: Annotated[
+        bool, typer.Option("--leave-out-excluded", help="Leave test slides out instead.")
+    ] = False,
+    leave_out_unusable: Annotated[
+        bool,
+        typer.Option(
+            "--leave-out-unusable", help="Leave black, blurred or damaged images out, and count."
+        ),
+    ] = False,
+    um_per_px: ScaleOption = None,
+    size: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            min=8, help="Cells for the ranges. Without it, as many as make the ranges stable."
+        ),
+    ] = None,
+    method: Annotated[Method, typer.Option(help="How ranges are taken.")] = Method.PERCENTILE,
+    percentile: Annotated[
+        float, typer.Option(min=90, max=100, help="Share of values that a range keeps, percent.")
+    ] = 99.99,
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="New bundle. Without it, the bundle is replaced by its next version."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Choose a calibration set, measure every tensor's range, and describe the slides.
+
+    The bundle's next version holds the ranges (for INT8), the digests of all images used, and what
+    lets the station notice slides unlike them. Research use only.
+    """
+    from edgeapl.errors import EngineError
+
+    try:
+        from edgeapl.calibration.calibrating import CalibrateRequest
+        from edgeapl.calibration.calibrating import calibrate as calibrate_bundle
+    except ModuleNotFoundError as error:
+        raise EngineError("calibrate needs more packages", error.name or "", EXTRA) from error
+    request = CalibrateRequest(
+        bundle=bundle,
+        frames=frames,
+        crops=crops,
+        exclude=exclude,
+        leave_out_excluded=leave_out_excluded,
+        leave_out_unusable=leave_out_unusable,
+        um_per_px=um_per_px,
+        size=size,
+        method=method.value,
+        percentile=percentile,
+        out=out,
+        threads=len(os.sched_getaffinity(0)),
+    )
+    terminal = console()
+    with _progress(terminal) as tell:
+        done = calibrate_bundle(request, tell)
+    if as_json:
+        print_json({**done.report, "bundle": _bundle(done)})
+    else:
+        _show(done)
+
+
+@contextmanager
+def _progress(terminal: Console) -> Iterator[Callable[[str, float], None]]:
+    """Show what is being done: a bar on a terminal, one line per step elsewhere."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    if not terminal.is_terminal:
+        yield _Lines(terminal)
+        return
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=terminal, transient=True) as progress:
+        task = progress.add_task("", total=1.0)
+        yield lambda text, share: progress.update(task, description=text, completed=share)
+
+
+class _Lines:
+    """Says each step once."""
+
+    def __init__(self, terminal: Console) -> None:
+        self._terminal = terminal
+        self._last = ""
+
+    def __call__(self, text: str, share: float) -> None:
+        if text != self._last:
+            self._terminal.print(text, markup=False)
+        self._last = text
+
+
+def _bundle(done: Calibrated) -> dict[str, Any]:
+    manifest = done.bundle.manifest
+    return {
+        "folder": str(done.bundle.folder),
+        "name": manifest.name,
+        "version": manifest.version,
+        "digest": done.bundle.digest,
+        "trained": manifest.trained,
+    }
+
+
+def _show(done: Calibrated) -> None:
+    from rich.console import Console
+
+    out = Console(highlight=False)
+    _show_slides(out, done.report)
+    _show_stability(out, done.report)
+    for name, why in done.report["kept_in_fp32"].items():
+        out.print(f"{name} stays in FP32: {why}", markup=False)
+    _show_fingerprint(out, done)
+    out.print(f"bundle {done.bundle.folder}", soft_wrap=True, markup=False)
+    out.print(f"version {done.bundle.manifest.version}", markup=False)
+    out.print(f"digest {done.bundle.digest}", soft_wrap=True)
+    out.print(RESEARCH_USE_ONLY)
+
+
+def _show_slides(out: Console, report: dict[str, Any]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("slide", "images", "looked at", "cells", "for the ranges", ""):
+        table.add_column(name, justify="left" if name in ("slide", "") else "right")
+    for slide in report["slides"]:
+        notes = ["held back for proofs"] if slide["held_back"] else []
+        words = (("left_out", "left out"), ("duplicates", "seen before"), ("unusable", "unusable"))
+        notes += [f"{slide[key]} {word}" for key, word in words if slide[key]]
+        figures = [str(slide[key]) for key in ("images", "looked_at", "cells", "used")]
+        table.add_row(escape(slide["name"]), *figures, ", ".join(notes))
+    out.print(table)
+    if report["excluded_slides"]:
+        names = ", ".join(report["excluded_slides"])
+        out.print(f"test slides left out: {names}", markup=False)
+    used = ", ".join(f"{count} {name}" for name, count in report["classes"].items())
+    out.print(f"{len(report['items'])} cells for the ranges, predicted: {used}", markup=False)
+    out.print(f"{report['near_duplicates']} near-duplicates dropped")
+
+
+def _show_stability(out: Console, report: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("network", "images", "largest change of a range", "tensor"):
+        table.add_column(name, justify="left" if name in ("network", "tensor") else "right")
+    for network, lines in report["stability"].items():
+        for line in lines:
+            table.add_row(network, str(line["images"]), f"{line['change']:.1%}", line["tensor"])
+    out.print(table)
+
+
+def _show_fingerprint(out: Console, done: Calibrated) -> None:
+    found = done.report["fingerprint"]
+    count = len(found["slides"])
+    if found["strength"] == "none":
+        kept = "the bundle's own is kept" if done.bundle.manifest.domain else "the bundle has none"
+        out.print(f"{count} slides are too few to tell others from them: {kept}", style="yellow")
+    elif found["strength"] == "weak":
+        text = (
+            f"the slides' look is known from {count} slides only: not every other stain is noticed"
+        )
+        out.print(text, style="yellow")
+    else:
+        out.print(f"the slides' look is known from {count} slides")
