@@ -8,7 +8,7 @@ import sys
 import typer
 
 from edgeapl import __version__
-from edgeapl.cli import calibrate, demo, doctor, export, inspect, journal, score, watch
+from edgeapl.cli import calibrate, demo, doctor, evaluate, export, inspect, journal, score, watch
 from edgeapl.cli.output import one_line
 from edgeapl.errors import EdgeAplError
 
@@ -35,6 +35,7 @@ def build_app() -> typer.Typer:
     app.command("demo")(demo.demo)
     app.command("score")(score.score)
     app.command("watch")(watch.watch)
+    app.command("evaluate")(evaluate.evaluate)
     app.command("export")(export.export)
     app.command("calibrate")(calibrate.calibrate)
     app.command("inspect")(inspect.inspect)

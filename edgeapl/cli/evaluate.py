@@ -1,0 +1,263 @@
+"""`edgeapl evaluate`: what was said against what is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from edgeapl.cli.options import JsonOption
+from edgeapl.cli.output import RESEARCH_USE_ONLY, console, print_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from edgeapl.evaluation.evaluating import Evaluation, Question
+
+
+def evaluate(
+    results: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Argument(help="Result folder of edgeapl score."),
+    ] = None,
+    labels: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="CSV with the columns slide,label or patient,label or all three."),
+    ] = None,
+    positive: Annotated[str, typer.Option(help="Label of the slides that must be found.")] = "APL",
+    bundle: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--bundle", "-b", help="Take the thresholds from this bundle."),
+    ] = None,
+    threshold: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(min=0, max=1, help="Probability from which a slide is called positive."),
+    ] = None,
+    cells: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            help="Evaluate cells too: 'folders' (an image's folder is its class) or a CSV "
+            "with the columns file,label."
+        ),
+    ] = None,
+    classes: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--map", help="ROLE=LABEL[,LABEL]: which cells a role should find."),
+    ] = None,
+    confusion: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Instead of results: a CSV, rows are the truth, columns predicted."),
+    ] = None,
+    transposed: Annotated[
+        bool,
+        typer.Option("--transposed", help="In that CSV rows are predicted, columns the truth."),
+    ] = False,
+    plots: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Folder for curves and matrices, PNG and SVG; needs edgeapl[plots]."),
+    ] = None,
+    digits: Annotated[int, typer.Option(min=1, max=8, help="Digits after the point.")] = 3,
+    as_json: JsonOption = False,
+) -> None:
+    """Accuracy, precision, recall, F1 and areas under curves, with 95 % intervals.
+
+    Slides and patients are counted once each; REVIEW is counted as what it is, not as a negative.
+    Research use only.
+    """
+    from edgeapl.errors import UsageError
+
+    if (results is None) == (confusion is None):
+        raise UsageError("what to evaluate", "RESULTS or --confusion", "give one of them")
+    if results is not None:
+        if labels is None:
+            raise UsageError("labels are missing", "--labels", "give a CSV with slide,label")
+        question = _question(positive, threshold, bundle, classes or [])
+        evaluation = _of_results(results, labels, cells, question)
+    else:
+        assert confusion is not None
+        evaluation = _of_matrix(confusion, transposed=transposed)
+    if plots is not None:
+        _draw(evaluation, plots)
+    document = {"schema": 1, "research_use_only": True, "confidence": 0.95, **evaluation.document}
+    if as_json:
+        print_json(document)
+    else:
+        _show(document, digits)
+
+
+def _question(
+    positive: str, threshold: float | None, bundle: Path | None, pairs: Sequence[str]
+) -> Question:
+    from edgeapl.bundle.load import open_bundle
+    from edgeapl.errors import UsageError
+    from edgeapl.evaluation.evaluating import Question
+
+    roles: dict[str, float] = {}
+    flag_at = 0.5
+    if bundle is not None:
+        manifest = open_bundle(bundle).manifest
+        roles = {role.name: role.threshold for role in manifest.roles}
+        flag_at = manifest.rule.flag_at
+    classes = {}
+    for pair in pairs:
+        role, equals, names = pair.partition("=")
+        if not equals:
+            raise UsageError("roles are not named rightly", pair, "write --map ROLE=LABEL")
+        classes[role] = tuple(name.strip() for name in names.split(","))
+    at = flag_at if threshold is None else threshold
+    return Question(positive, at, roles, classes or None)
+
+
+def _of_results(results: Path, labels: Path, cells: str | None, question: Question) -> Evaluation:
+    from edgeapl.evaluation.evaluating import Evaluation, evaluate_cells, evaluate_slides
+    from edgeapl.evaluation.labels import read_cell_labels, read_slide_labels
+    from edgeapl.evaluation.results import read_cells, read_slides
+
+    known = read_slide_labels(labels)
+    slides = evaluate_slides(read_slides(results), known, question)
+    if cells is None:
+        return slides
+    label_for = None if cells == "folders" else read_cell_labels(Path(cells))
+    scored, unscored = read_cells(results)
+    of_cells = evaluate_cells(scored, unscored, label_for, known, question)
+    return Evaluation(
+        {**slides.document, **of_cells.document},
+        (*slides.curves, *of_cells.curves),
+        (*slides.matrices, *of_cells.matrices),
+    )
+
+
+def _of_matrix(path: Path, *, transposed: bool) -> Evaluation:
+    from edgeapl.evaluation.confusion import read_confusion
+    from edgeapl.evaluation.evaluating import Evaluation
+
+    matrix = read_confusion(path, transposed=transposed)
+    return Evaluation({"matrix": matrix.document()}, (), (("matrix", matrix),))
+
+
+def _draw(evaluation: Evaluation, folder: Path) -> None:
+    from edgeapl.errors import UsageError
+
+    try:
+        from edgeapl.evaluation.plots import draw
+    except ModuleNotFoundError as error:
+        mend = "pip install 'edgeapl[plots]'"
+        raise UsageError("plots need more packages", error.name or "", mend) from error
+    files = draw(evaluation, folder)
+    console().print(f"{len(files)} pictures in {folder}", markup=False, soft_wrap=True)
+
+
+def _show(document: Mapping[str, Any], digits: int) -> None:
+    from rich.console import Console
+
+    out = Console(highlight=False)
+    if "matrix" in document:
+        _show_matrix(out, document["matrix"], digits)
+    for level in ("slides", "patients"):
+        if level in document:
+            _show_level(out, level, document[level], digits)
+    for name, what in (
+        ("unlabelled", "slides without a label"),
+        ("labels_without_result", "labels without a slide"),
+    ):
+        if document.get(name):
+            some = document[name]
+            out.print(f"{len(some)} {what}: {', '.join(some[:5])}", style="yellow", markup=False)
+    if "cells" in document:
+        _show_cells(out, document["cells"], digits)
+    out.print(RESEARCH_USE_ONLY)
+
+
+def _show_level(out: Console, level: str, figures: Mapping[str, Any], digits: int) -> None:
+    from rich.table import Table
+
+    labels = ", ".join(f"{count} {label}" for label, count in figures["labels"].items())
+    out.print(f"[bold]{level}[/bold]: {figures['n']} ({labels})")
+    if "note" in figures:
+        out.print(f"  {figures['note']}: the same figures")
+        return
+    table = Table(box=None, show_header=False, pad_edge=False)
+    names = {
+        "roc_auc": "area under ROC curve",
+        "average_precision": "area under precision-recall curve",
+        "sensitivity": "sensitivity at the threshold",
+        "specificity": "specificity at the threshold",
+        "positives_flagged": "positives with FLAG",
+        "positives_flagged_or_review": "positives with FLAG or REVIEW",
+    }
+    for key, name in names.items():
+        if key in figures:
+            table.add_row(name, _value(figures[key], digits))
+    table.add_row("accuracy at the threshold", _value(figures["at_threshold"]["accuracy"], digits))
+    for label, verdicts in figures["verdicts"].items():
+        said = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
+        table.add_row(f"verdicts on {label}", said)
+    out.print(table)
+    if figures["without_probability"]:
+        out.print(
+            f"without a probability: {', '.join(figures['without_probability'])}", markup=False
+        )
+
+
+def _show_cells(out: Console, figures: Mapping[str, Any], digits: int) -> None:
+    from rich.table import Table
+
+    out.print(
+        f"[bold]cells[/bold]: {figures['n']} of {figures['patients']} patients; "
+        f"{figures['unlabelled']} without a label, {figures['unscored']} without a score"
+    )
+    table = Table(box=None, pad_edge=False)
+    for name in ("role", "finds", "ROC area", "precision", "recall", "F1"):
+        table.add_column(name)
+    for role, numbers in figures["roles"].items():
+        own = numbers["at_threshold"]["per_class"].get(role)
+        blank = {"value": None}
+        given = own or {"precision": blank, "recall": blank, "f1": None}
+        table.add_row(
+            role,
+            ", ".join(numbers["classes"]),
+            _value(numbers["roc_auc"], digits),
+            _value(given["precision"], digits),
+            _value(given["recall"], digits),
+            _number(given["f1"], digits),
+        )
+    out.print(table)
+
+
+def _show_matrix(out: Console, figures: Mapping[str, Any], digits: int) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("class", "n", "precision", "recall", "F1"):
+        table.add_column(name, justify="right" if name == "n" else "left")
+    for name, numbers in figures["per_class"].items():
+        table.add_row(
+            name,
+            str(numbers["n"]),
+            _value(numbers["precision"], digits),
+            _value(numbers["recall"], digits),
+            _number(numbers["f1"], digits),
+        )
+    for name in ("macro", "weighted"):
+        means = [_number(figures[name][key], digits) for key in ("precision", "recall", "f1")]
+        table.add_row(f"{name} mean", str(figures["n"]), *means)
+    out.print(table)
+    out.print(f"accuracy {_value(figures['accuracy'], digits)}")
+
+
+def _value(figure: Mapping[str, Any], digits: int) -> str:
+    """Write a figure with its interval, or why there is none."""
+    if figure["value"] is None:
+        return f"not defined{': ' + figure['reason'] if figure.get('reason') else ''}"
+    text = _number(figure["value"], digits)
+    if figure.get("low") is not None:
+        text += f" ({_number(figure['low'], digits)}, {_number(figure['high'], digits)})"
+    if "k" in figure:
+        text += f"  {figure['k']} of {figure['n']}"
+    return text
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "not defined" if value is None else f"{value:.{digits}f}"
