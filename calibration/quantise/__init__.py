@@ -1,0 +1,1 @@
+"""Write a network anew in eight or sixteen bits."""

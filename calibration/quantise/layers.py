@@ -1,0 +1,78 @@
+"""The layers of a network, as far as precision is concerned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from edgeapl.calibration.quantise.graph import (
+    downstream,
+    inputs_of,
+    read_graph,
+    upstream,
+    weighed_nodes,
+)
+
+MOST_GROUPS = 40
+"""Parts that are measured one by one; in deeper networks neighbours share one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """Some neighbouring layers.
+
+    name : of the first node with weights. nodes : names of all nodes, those between the layers
+    with weights too. weighed : nodes with weights among them.
+    """
+
+    name: str
+    nodes: frozenset[str]
+    weighed: tuple[str, ...]
+
+
+def layer_groups(model: bytes, most: int = MOST_GROUPS) -> tuple[Layers, ...]:
+    """Part a network into at most `most` groups of layers, in order.
+
+    A layer is a node with weights and what follows it up to the next one; what stands before the
+    first, the normalisation of the image, belongs to none.
+    """
+    graph = read_graph(model).graph
+    starts = {node.name for node in weighed_nodes(graph)}
+    layers: list[list[str]] = []
+    for node in graph.node:
+        if node.name in starts:
+            layers.append([])
+        if layers:
+            layers[-1].append(node.name)
+    size = -(-len(layers) // most) if layers else 1
+    groups = []
+    for first in range(0, len(layers), size):
+        nodes = [name for layer in layers[first : first + size] for name in layer]
+        weighed = tuple(name for name in nodes if name in starts)
+        groups.append(Layers(weighed[0], frozenset(nodes), weighed))
+    return tuple(groups)
+
+
+def before_weights(model: bytes) -> frozenset[str]:
+    """Give the nodes that no layer with weights comes before: the normalisation of images."""
+    graph = read_graph(model).graph
+    made = [name for node in weighed_nodes(graph) for name in node.output]
+    later = downstream(graph, made) | {node.name for node in weighed_nodes(graph)}
+    given = downstream(graph, inputs_of(graph))
+    return frozenset(given - later)
+
+
+def after_weights(model: bytes) -> frozenset[str]:
+    """Give the nodes that lead to no layer with weights: pooling, softmax, splitting."""
+    graph = read_graph(model).graph
+    taken = [name for node in weighed_nodes(graph) for name in node.input]
+    earlier = upstream(graph, taken) | {node.name for node in weighed_nodes(graph)}
+    return frozenset(node.name for node in graph.node if node.name not in earlier)
+
+
+def only_for(model: bytes, outputs: Iterable[str]) -> frozenset[str]:
+    """Give the nodes that serve these outputs alone, e.g. the arithmetic of a Grad-CAM map."""
+    graph = read_graph(model).graph
+    names = set(outputs)
+    others = [value.name for value in graph.output if value.name not in names]
+    return frozenset(upstream(graph, names) - upstream(graph, others))
