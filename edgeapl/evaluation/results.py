@@ -1,4 +1,4 @@
-"""Read what was said: the result folder of `edgeapl score`."""
+"""Read what was said: the result folder of `edgeapl score` or `edgeapl watch`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ NOT_ROLES = frozenset(
     }
 )
 """Columns of `cells.csv` that are no role's."""
+
+HOW = "give the result folder of edgeapl score or watch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,32 +41,43 @@ class CellResult:
 
 
 def read_slides(folder: Path) -> list[SlideResult]:
-    """Read `verdicts.jsonl`. Raises InputError when the folder holds no results."""
-    path = folder / "verdicts.jsonl"
-    try:
-        records: list[dict[str, Any]] = [
-            json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line
-        ]
-    except (OSError, ValueError) as error:
-        mend = "give the result folder of edgeapl score"
-        raise InputError("no results there", folder, mend) from error
-    return [SlideResult(r["slide"], r["verdict"], r["probability"]) for r in records]
+    """Read all verdicts of a result folder. Raises InputError when it holds none."""
+    slides = []
+    for path in _files(folder, "verdicts.jsonl", "verdict.json"):
+        try:
+            for line in path.read_text(encoding="utf-8").splitlines():
+                record: dict[str, Any] = json.loads(line)
+                slides.append(
+                    SlideResult(record["slide"], record["verdict"], record["probability"])
+                )
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError("verdicts cannot be read", path, HOW) from error
+    return slides
 
 
 def read_cells(folder: Path) -> tuple[list[CellResult], int]:
-    """Read the scored cells of `cells.csv`, and count those without a score."""
-    path = folder / "cells.csv"
+    """Read the scored cells of a result folder, and count those without a score."""
     cells = []
     unscored = 0
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                if row["status"] != "scored":
-                    unscored += 1
-                    continue
-                roles = {name: float(v) for name, v in row.items() if name not in NOT_ROLES}
-                cells.append(CellResult(row["slide"], row["frame"], roles))
-    except (OSError, ValueError, KeyError) as error:
-        mend = "give the result folder of edgeapl score"
-        raise InputError("no table of cells there", path, mend) from error
+    for path in _files(folder, "cells.csv", "cells.csv"):
+        try:
+            with path.open(encoding="utf-8", newline="") as file:
+                for row in csv.DictReader(file):
+                    if row["status"] != "scored":
+                        unscored += 1
+                        continue
+                    roles = {name: float(v) for name, v in row.items() if name not in NOT_ROLES}
+                    cells.append(CellResult(row["slide"], row["frame"], roles))
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError("table of cells cannot be read", path, HOW) from error
     return cells, unscored
+
+
+def _files(folder: Path, together: str, single: str) -> list[Path]:
+    """Find the table of all slides, as `score` writes it, or those of single slides (`watch`)."""
+    if (folder / together).is_file():
+        return [folder / together]
+    found = sorted(folder.glob(f"slides/*/{single}"))
+    if not found:
+        raise InputError("no results there", folder, HOW)
+    return found

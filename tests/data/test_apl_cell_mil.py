@@ -7,7 +7,6 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -61,13 +60,13 @@ def cohort(real_data: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def exported(checkpoint: Path, cohort: Path) -> Iterator[Exported]:
+def exported(checkpoint: Path, cohort: Path) -> Exported:
     request = ExportRequest(
         weights={"model": checkpoint / "weights.pt"},
         images=ProofImages(cohort, cell_images=True),
     )
     recipe = find_recipe(str(checkpoint / RECIPE.name))
-    yield export(recipe, request, checkpoint / "bundle", lambda text: None)
+    return export(recipe, request, checkpoint / "bundle", lambda text: None)
 
 
 def test_it_is_proven_on_real_cells(exported: Exported) -> None:
@@ -91,6 +90,7 @@ def test_every_cells_logits_are_the_reference(
                 crops.append(cut_cells(WholeField().segment(frame), spec, cell_image=True)[0])
             given = model.engines["cells"].run({"cells": np.stack(crops)})["cell_logits"]
             worst = max(worst, float(np.abs(given - wanted[start : start + 32]).max()))
+    print(f"largest difference of a cell's logits: {worst:.1e}")
     assert len(names) == 1007
     assert worst <= TOLERANCE
 
@@ -108,14 +108,19 @@ def test_the_cohorts_slides_are_the_reference_and_rank_as_it_does(
     with (checkpoint / "reference_slides.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(records) == 20
+    worst = 0.0
     for row in rows:
         record = records[row["patient"]]
         margin = float(row["logit_APL"]) - float(row["logit_AML"])
-        assert record["probability"] == pytest.approx(1 / (1 + math.exp(-margin)), abs=TOLERANCE)
+        worst = max(worst, abs(record["probability"] - 1 / (1 + math.exp(-margin))))
         assert record["tally"]["scored"] == int(row["cells"])
         assert record["verdict"] != "CLEAR"
+    print(f"largest difference of a slide's probability: {worst:.1e}")
+    assert worst <= TOLERANCE
     known = read_slide_labels(cohort / "patients.csv")
     document = evaluate_slides(read_slides(tmp_path / "out"), known, Question()).document
-    assert document["slides"]["roc_auc"]["value"] == pytest.approx(0.98, abs=0.005)
+    area, sensitive = (document["slides"][k] for k in ("roc_auc", "positives_flagged_or_review"))
+    print(f"area under the ROC curve: {area}\nAPL with FLAG or REVIEW: {sensitive}")
+    assert area["value"] == pytest.approx(0.98, abs=0.005)
     assert document["slides"]["n"] == 20
     json.dumps(document, allow_nan=False)
