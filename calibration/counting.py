@@ -12,7 +12,7 @@ BINS = 8192
 """Steps over the whole reach. The reach is at most twice the largest value, so that a step is at
 most 1/2048 of it: an eighth of a step of eight bits."""
 
-_FIRST_REACH = 2.0**-20
+_FIRST_REACH = 2.0**-60
 
 
 class Histogram:
@@ -56,7 +56,9 @@ class Histogram:
         step = 2 * self._reach / BINS
         left = -self._reach + step * int(np.searchsorted(below, cut, side="right"))
         right = -self._reach + step * (int(np.searchsorted(below, below[-1] - cut)) + 1)
-        return max(left, self.low), min(right, self.high)
+        # A value on the edge of a step may be counted in the next one.
+        left = min(max(left, self.low), self.high)
+        return left, max(min(right, self.high), left)
 
     def _double(self) -> None:
         """Bring the counts onto steps of twice the width."""

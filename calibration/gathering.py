@@ -25,7 +25,7 @@ from edgeapl.stages.domain import FEWEST_CELLS, describe_frame
 from edgeapl.stages.gate import FieldMemory
 from edgeapl.types import Frame, UInt8
 
-MOST_CELLS = 2048
+MOST_CELLS = 1024
 """Cells looked at in all; a network of 299 px takes 50 ms for each on two cores."""
 
 ENOUGH_FRAMES = 8

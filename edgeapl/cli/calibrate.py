@@ -94,7 +94,7 @@ def calibrate(
         method=method.value,
         percentile=percentile,
         out=out,
-        threads=len(os.sched_getaffinity(0)),
+        threads=os.cpu_count() or 1,
     )
     terminal = console()
     with _progress(terminal) as tell:
