@@ -1,4 +1,4 @@
-"""ONNX Runtime: runs a network on any CPU."""
+"""ONNX Runtime: runs a network on any CPU, or on a GPU through its CUDA provider."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from edgeapl.bundle.digest import sha256
+from edgeapl.engines.checking import check_inputs, first_line
 from edgeapl.errors import EngineError
 from edgeapl.protocols import Arrays
 
@@ -18,22 +19,30 @@ NUMPY_NAMES = {
     "tensor(float16)": "float16",
     "tensor(int64)": "int64",
 }
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+CUDA_MEND = "install onnxruntime-gpu and its CUDA and cuDNN, or use the CPU"
+# TF32 keeps 10 bits of the mantissa: answers would change unsaid. The default search for the
+# fastest convolution may choose another one at every start.
+CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
 LOG_FATAL = 4  # errors come as exceptions; the log would only repeat them on stderr
 
 
 class OrtEngine:
-    """One ONNX network in an onnxruntime session on the CPU.
+    """One ONNX network in an onnxruntime session.
 
     Parameters
     ----------
     name : what error messages call it.
     model : bytes of the ONNX file; external data is not followed.
     threads : threads inside one run, 1 or more.
+    provider : a key of `PROVIDERS`. CUDA is a provider and no target of its own: it takes the
+        same file, so that proof and digest hold, and needs only another wheel of onnxruntime.
 
-    Raises EngineError when the bytes are not a network that this runtime can run.
+    Raises EngineError when the bytes are not a network that this runtime can run, or the provider
+    is not there: onnxruntime itself would go on with the CPU.
     """
 
-    def __init__(self, name: str, model: bytes, *, threads: int = 1) -> None:
+    def __init__(self, name: str, model: bytes, *, threads: int = 1, provider: str = "cpu") -> None:
         self._name = name
         self._digest = sha256(model)
         options = ort.SessionOptions()
@@ -42,10 +51,15 @@ class OrtEngine:
         options.log_severity_level = LOG_FATAL
         # Spinning threads take the core that decoding and segmenting need.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._provider, chosen = _provider(provider)
         try:
-            session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            session = ort.InferenceSession(model, options, providers=chosen)
         except Exception as error:  # onnxruntime's own exceptions share no public base class
-            raise EngineError("network was refused by onnxruntime", name, _first(error)) from error
+            raise EngineError(
+                "network was refused by onnxruntime", name, first_line(error)
+            ) from error
+        if self._provider not in session.get_providers():
+            raise EngineError("provider could not be started", f"{name}: {provider}", CUDA_MEND)
         self._session: ort.InferenceSession | None = session
         self._inputs = {node.name: _describe(name, node) for node in session.get_inputs()}
         self._outputs = tuple(node.name for node in session.get_outputs())
@@ -53,7 +67,7 @@ class OrtEngine:
     @property
     def runtime(self) -> str:
         """Library, version and provider."""
-        return f"onnxruntime {ort.__version__} CPUExecutionProvider"
+        return f"onnxruntime {ort.__version__} {self._provider}"
 
     @property
     def digest(self) -> str:
@@ -74,36 +88,19 @@ class OrtEngine:
         """Run once; see `edgeapl.protocols.Engine.run`."""
         if self._session is None:
             raise EngineError("network was closed", self._name, "open it again")
-        self._check(inputs)
+        check_inputs(self._name, self._inputs, inputs)
         try:
             # Fresh options each time: a terminated RunOptions stays terminated.
             values = self._session.run(self._outputs, dict(inputs), ort.RunOptions())
         except Exception as error:  # as above
-            raise EngineError("network failed while running", self._name, _first(error)) from error
+            raise EngineError(
+                "network failed while running", self._name, first_line(error)
+            ) from error
         return dict(zip(self._outputs, values, strict=True))
 
     def close(self) -> None:
         """Release the session."""
         self._session = None
-
-    def _check(self, inputs: Arrays) -> None:
-        if set(inputs) != set(self._inputs):
-            raise EngineError(
-                "network got other inputs than it has",
-                self._name,
-                f"expected {sorted(self._inputs)}, got {sorted(inputs)}",
-            )
-        for name, (dtype, shape) in self._inputs.items():
-            array = inputs[name]
-            fits = len(array.shape) == len(shape) and all(
-                want is None or want == have for want, have in zip(shape, array.shape, strict=True)
-            )
-            if array.dtype.name != dtype or not fits or 0 in array.shape:
-                raise EngineError(
-                    "network input does not fit",
-                    f"{self._name}.{name}",
-                    f"expected {dtype} {shape}, got {array.dtype.name} {array.shape}",
-                )
 
 
 def _describe(name: str, node: ort.NodeArg) -> tuple[str, tuple[int | None, ...]]:
@@ -113,6 +110,13 @@ def _describe(name: str, node: ort.NodeArg) -> tuple[str, tuple[int | None, ...]
     return NUMPY_NAMES[node.type], shape
 
 
-def _first(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+def _provider(provider: str) -> tuple[str, list[str | tuple[str, dict[str, str]]]]:
+    if provider not in PROVIDERS:
+        raise EngineError("unknown provider", provider, f"choose one of: {', '.join(PROVIDERS)}")
+    name = PROVIDERS[provider]
+    if name not in ort.get_available_providers():
+        raise EngineError("provider is missing", provider, CUDA_MEND)
+    if provider == "cpu":
+        return name, [name]
+    # Operators without a CUDA kernel, such as shapes, run on the CPU.
+    return name, [(name, CUDA_OPTIONS), PROVIDERS["cpu"]]

@@ -2,34 +2,107 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
-from typing import cast
+import importlib.util
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 from edgeapl.errors import EngineError
 from edgeapl.protocols import Engine
 
+if TYPE_CHECKING:
+    from edgeapl.engines.trt.plan import PlanRecord
+
 # target: (module, class, package that brings the runtime)
-BACKENDS = {"onnxruntime": ("edgeapl.engines.ort", "OrtEngine", "onnxruntime")}
+BACKENDS = {
+    "onnxruntime": ("edgeapl.engines.ort", "OrtEngine", "onnxruntime"),
+    "openvino": ("edgeapl.engines.openvino", "OpenVinoEngine", "'edgeapl[openvino]'"),
+}
+"""Targets that run an ONNX file."""
+
+PLANS = {
+    "tensorrt": ("tensorrt", "'edgeapl[tensorrt]'"),
+    "tensorrt-rtx": ("tensorrt_rtx", "'edgeapl[rtx]'"),
+}
+"""Targets that run a plan: (module, package)."""
+
+TARGETS = (*BACKENDS, *PLANS)
 
 
-def open_engine(target: str, name: str, model: bytes, *, threads: int = 1) -> Engine:
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a plan comes from. record : written when it was built; machine : id of this one."""
+
+    record: PlanRecord
+    machine: str
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """What can be done here for one target; an empty text is yes, else it says why not."""
+
+    target: str
+    build: str
+    run: str
+
+
+def open_engine(
+    target: str, name: str, model: bytes, *, threads: int = 1, origin: Origin | None = None
+) -> Engine:
     """Make a network ready to run.
 
     Parameters
     ----------
-    target : a key of `BACKENDS`.
+    target : one of `TARGETS`.
     name : what error messages call the network.
-    model : bytes of its file.
-    threads : CPU threads inside one run.
+    model : bytes of its file: ONNX, or a plan for TensorRT.
+    threads : CPU threads inside one run; a GPU has no use for it.
+    origin : of a plan; without it a plan is never loaded.
 
     Raises EngineError when the target is unknown, its runtime is not installed, or the network
     is refused.
     """
+    if target in PLANS:
+        if origin is None:
+            text = "only a plan that this machine built is loaded: edgeapl build-engine"
+            raise EngineError("plan has no record", name, text)
+        plans = importlib.import_module("edgeapl.engines.trt.engine")
+        opened = plans.open_plan(target, name, model, origin.record, machine=origin.machine)
+        return cast(Engine, opened)
     if target not in BACKENDS:
-        raise EngineError("unknown target", target, f"choose one of: {', '.join(BACKENDS)}")
+        raise EngineError("unknown target", target, f"choose one of: {', '.join(TARGETS)}")
     module, kind, package = BACKENDS[target]
     try:
         backend = importlib.import_module(module)
     except ImportError as error:
         raise EngineError("runtime is missing", target, f"pip install {package}") from error
     return cast(Engine, getattr(backend, kind)(name, model, threads=threads))
+
+
+def available_targets() -> tuple[Availability, ...]:
+    """Say for every target what this machine can do; no runtime is imported for it."""
+    found = []
+    for target, (_, _, package) in BACKENDS.items():
+        why = _missing(target, package)
+        found.append(Availability(target, why, why))
+    for target, (module, package) in PLANS.items():
+        library = _missing(module, package)
+        no_gpu = "" if _nvidia_driver() else "no NVIDIA driver on this machine"
+        run = library or no_gpu or _missing("pycuda", package)
+        # TensorRT measures kernels on the GPU it builds for; TensorRT-RTX does that when it runs.
+        build = library or (no_gpu if target == "tensorrt" else "")
+        found.append(Availability(target, build, run))
+    return tuple(found)
+
+
+def _missing(module: str, package: str) -> str:
+    return "" if importlib.util.find_spec(module) else f"not installed: pip install {package}"
+
+
+def _nvidia_driver() -> bool:
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,38 @@
+"""Compare what a network is given with what it takes; the same words for every runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from edgeapl.errors import EngineError
+from edgeapl.protocols import Arrays
+
+Described = Mapping[str, tuple[str, tuple[int | None, ...]]]
+"""Input name to (numpy dtype name, shape); None is a free dimension."""
+
+
+def check_inputs(name: str, expected: Described, inputs: Arrays) -> None:
+    """Raise EngineError unless names, dtypes and shapes fit and no array is empty."""
+    if set(inputs) != set(expected):
+        raise EngineError(
+            "network got other inputs than it has",
+            name,
+            f"expected {sorted(expected)}, got {sorted(inputs)}",
+        )
+    for key, (dtype, shape) in expected.items():
+        array = inputs[key]
+        fits = len(array.shape) == len(shape) and all(
+            want is None or want == have for want, have in zip(shape, array.shape, strict=True)
+        )
+        if array.dtype.name != dtype or not fits or 0 in array.shape:
+            raise EngineError(
+                "network input does not fit",
+                f"{name}.{key}",
+                f"expected {dtype} {shape}, got {array.dtype.name} {array.shape}",
+            )
+
+
+def first_line(error: BaseException) -> str:
+    """Give the first line of an error of a library, or its class when it says nothing."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,153 @@
+"""OpenVINO: runs a network on Intel and AMD processors, INT8 networks faster than others do."""
+
+from __future__ import annotations
+
+import io
+import sys
+import threading
+from collections.abc import Mapping
+from types import ModuleType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeapl.bundle.digest import sha256
+from edgeapl.engines.checking import check_inputs, first_line
+from edgeapl.errors import EngineError
+from edgeapl.protocols import Arrays
+
+TELEMETRY = "openvino_telemetry"
+
+ELEMENTS = {"u8": "uint8", "f32": "float32", "f16": "float16", "i64": "int64", "i32": "int32"}
+PRECISIONS = ("f32", "bf16", "f16")
+
+
+def _import_openvino() -> ModuleType:
+    """Import OpenVINO without its telemetry, which reports every import to its maker.
+
+    With the telemetry package absent OpenVINO takes its own silent stand-in; so it is made absent
+    for as long as the import takes.
+    """
+    missing = object()
+    found = sys.modules.get(TELEMETRY, missing)
+    sys.modules[TELEMETRY] = None  # type: ignore[assignment]
+    try:
+        import openvino  # noqa: PLC0415 - under the guard
+    finally:
+        del sys.modules[TELEMETRY]
+        if isinstance(found, ModuleType):
+            sys.modules[TELEMETRY] = found
+    module: ModuleType = openvino
+    return module
+
+
+ov = _import_openvino()
+
+
+class OpenVinoEngine:
+    """One ONNX network, compiled for this processor.
+
+    Parameters
+    ----------
+    name : what error messages call it.
+    model : bytes of the ONNX file; external data is not followed.
+    threads : threads inside one run, 1 or more.
+    precision : one of `PRECISIONS`, for what the file leaves open. OpenVINO's own default on a
+        processor with AMX is bf16, which changes answers unsaid; here that is a choice.
+
+    Calls from several threads take turns. Raises EngineError when the network is refused.
+    """
+
+    def __init__(
+        self, name: str, model: bytes, *, threads: int = 1, precision: str = "f32"
+    ) -> None:
+        if precision not in PRECISIONS:
+            text = f"choose one of: {', '.join(PRECISIONS)}"
+            raise EngineError("unknown precision", f"{name}: {precision}", text)
+        self._name = name
+        self._digest = sha256(model)
+        self._precision = precision
+        self._turn = threading.Lock()
+        settings = {
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": 1,
+            "INFERENCE_PRECISION_HINT": precision,
+            # Off: it would round activations to INT8 without a calibration.
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
+            # Pinned threads would sit on the core that decoding and segmenting need.
+            "ENABLE_CPU_PINNING": False,
+        }
+        if not model:
+            raise EngineError("network was refused by openvino", name, "the file is empty")
+        try:
+            core = ov.Core()
+            compiled = core.compile_model(core.read_model(io.BytesIO(model)), "CPU", settings)
+            self._request = compiled.create_infer_request()
+        except Exception as error:  # openvino raises RuntimeError and classes of its own
+            text = _cause(error)
+            raise EngineError("network was refused by openvino", name, text) from error
+        self._open = True
+        self._inputs = {
+            port.any_name: (
+                _dtype(name, port),
+                tuple(
+                    None if size.is_dynamic else size.get_length() for size in port.partial_shape
+                ),
+            )
+            for port in compiled.inputs
+        }
+        self._outputs = tuple(port.any_name for port in compiled.outputs)
+
+    @property
+    def runtime(self) -> str:
+        """Library, version, device and precision."""
+        version = ov.get_version().split("-")[0]
+        return f"openvino {version} CPU {self._precision}"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the ONNX file."""
+        return self._digest
+
+    @property
+    def inputs(self) -> Mapping[str, tuple[str, tuple[int | None, ...]]]:
+        """Input name to (numpy dtype name, shape)."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Output names."""
+        return self._outputs
+
+    def run(self, inputs: Arrays) -> dict[str, NDArray[np.generic]]:
+        """Run once; see `edgeapl.protocols.Engine.run`."""
+        with self._turn:
+            if not self._open:
+                raise EngineError("network was closed", self._name, "open it again")
+            check_inputs(self._name, self._inputs, inputs)
+            try:
+                answer = self._request.infer(dict(inputs), share_inputs=False, share_outputs=False)
+            except Exception as error:  # as above
+                text = _cause(error)
+                raise EngineError("network failed while running", self._name, text) from error
+            # Copies: the request's own memory is written again by the next run.
+            return {name: np.array(answer[name]) for name in self._outputs}
+
+    def close(self) -> None:
+        """Release the network."""
+        with self._turn:
+            self._open = False
+            self._request = None
+
+
+def _dtype(name: str, port: object) -> str:
+    kind = port.element_type.get_type_name()  # type: ignore[attr-defined]
+    if kind not in ELEMENTS:
+        raise EngineError("network input type is not supported", name, kind)
+    return ELEMENTS[kind]
+
+
+def _cause(error: Exception) -> str:
+    """Give the last line: those before it name places in OpenVINO's source."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else first_line(error)

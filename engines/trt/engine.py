@@ -1,0 +1,242 @@
+"""A plan as an Engine: page-locked buffers, asynchronous copies, one stream."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeapl.engines.checking import check_inputs, first_line
+from edgeapl.engines.trt.library import Library, find_library
+from edgeapl.engines.trt.memory import Buffer, GpuMemory, describe_gpu, load_driver
+from edgeapl.engines.trt.plan import Place, PlanRecord, check_plan
+from edgeapl.engines.trt.tensors import layout_of, shape_now
+from edgeapl.errors import EngineError
+from edgeapl.protocols import Arrays
+
+
+def place_here(target: str, machine: str, driver: Any = None, library: Any = None) -> Place:
+    """Describe this machine as a place for plans; raises EngineError without library or GPU."""
+    library = library or find_library(target)
+    gpu = describe_gpu(driver or load_driver())
+    return Place(target, library.version, gpu.name, gpu.compute_capability, machine)
+
+
+def open_plan(
+    target: str,
+    name: str,
+    plan: bytes,
+    built: PlanRecord,
+    *,
+    machine: str,
+    driver: Any = None,
+    library: Library | None = None,
+) -> TrtEngine:
+    """Check a plan against its record and this machine, then load it.
+
+    Parameters
+    ----------
+    target : ``tensorrt`` or ``tensorrt-rtx``.
+    name : what messages call it.
+    built : what was written down when it was built.
+    machine : id of this machine.
+    driver, library : stand-ins for tests.
+
+    Raises EngineError when it may not be loaded, or the library refuses it.
+    """
+    library = library or find_library(target)
+    driver = driver or load_driver()
+    check_plan(name, plan, built, place_here(target, machine, driver, library))
+    return TrtEngine(name, plan, built.sha256, library, driver)
+
+
+class TrtEngine:
+    """One plan on one GPU. Made by `open_plan` alone, which knows that the plan may be loaded.
+
+    Calls from several threads take turns. After a run that failed on the GPU all further runs
+    are refused: what it left half done could end in the next answer.
+    """
+
+    def __init__(self, name: str, plan: bytes, digest: str, library: Library, driver: Any) -> None:
+        self._name = name
+        self._digest = digest
+        self._library = library
+        self._driver = driver
+        self._turn = threading.Lock()
+        self._refusal = ""
+        self._engine: Any = None
+        self._context: Any = None
+        self._memory: GpuMemory | None = GpuMemory(driver)
+        self._buffers: dict[str, Buffer] = {}
+        try:
+            with self._memory.active():
+                self._load(plan, self._memory)
+        except (EngineError, driver.Error) as error:
+            self._release()
+            if isinstance(error, EngineError):
+                raise
+            raise EngineError("plan could not be loaded", name, first_line(error)) from error
+        except BaseException:
+            self._release()
+            raise
+        gpu = describe_gpu(driver)
+        self._runtime = f"{library.target} {library.version} {gpu.name}"
+
+    @property
+    def runtime(self) -> str:
+        """Library, version and GPU."""
+        return self._runtime
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the plan."""
+        return self._digest
+
+    @property
+    def inputs(self) -> Mapping[str, tuple[str, tuple[int | None, ...]]]:
+        """Input name to (numpy dtype name, shape)."""
+        return {
+            tensor.name: (tensor.dtype, tuple(None if s < 0 else s for s in tensor.shape))
+            for tensor in self._layout.inputs
+        }
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Output names."""
+        return tuple(tensor.name for tensor in self._layout.outputs)
+
+    def run(self, inputs: Arrays) -> dict[str, NDArray[np.generic]]:
+        """Run once, in parts when the batch is larger than the plan takes."""
+        with self._turn:
+            if self._refusal:
+                raise EngineError(self._refusal, self._name, "open it again")
+            check_inputs(self._name, self.inputs, inputs)
+            memory = self._memory
+            assert memory is not None
+            parts = [self._guarded(memory, part) for part in self._parts(inputs)]
+        if len(parts) == 1:
+            return parts[0]
+        return {key: np.concatenate([part[key] for part in parts]) for key in self.outputs}
+
+    def close(self) -> None:
+        """Free all that is held on the GPU."""
+        with self._turn:
+            self._refusal = "network was closed"
+            error = self._release()
+        if error is not None:
+            raise EngineError("GPU memory could not be freed", self._name, first_line(error))
+
+    def _load(self, plan: bytes, memory: GpuMemory) -> None:
+        api = self._library.api
+        self._library.messages.take()
+        runtime = api.Runtime(self._library.logger)
+        _refuse_invalid(api, runtime, self._name, plan)
+        self._engine = runtime.deserialize_cuda_engine(plan)
+        if self._engine is None:
+            raise EngineError("plan was refused by the library", self._name, self._reason())
+        self._context = self._engine.create_execution_context()
+        if self._context is None:
+            raise EngineError("plan could not be loaded", self._name, self._reason())
+        self._layout = layout_of(self._name, api, self._engine, self._context)
+        for tensor in (*self._layout.inputs, *self._layout.outputs):
+            buffer = memory.buffer(tensor.room, tensor.dtype)
+            self._buffers[tensor.name] = buffer
+            if not self._context.set_tensor_address(tensor.name, buffer.address):
+                raise EngineError("plan could not be loaded", self._name, self._reason())
+
+    def _parts(self, inputs: Arrays) -> Iterator[Arrays]:
+        smallest, largest = self._layout.batches
+        rows = {t.name: inputs[t.name].shape[0] for t in self._layout.inputs if t.free}
+        if not rows:
+            yield inputs
+            return
+        count = max(rows.values())
+        if len(set(rows.values())) > 1 or count < smallest:
+            text = f"plan takes {smallest} to {largest} rows, the same for all inputs"
+            raise EngineError("network input does not fit", f"{self._name} {rows}", text)
+        if count <= largest:
+            yield inputs
+            return
+        if not self._layout.divisible:
+            text = f"plan takes {largest} at once: build it with a larger batch"
+            raise EngineError("batch can not be run in parts", f"{self._name}: {count}", text)
+        # Equal parts, so that no part falls below the smallest batch.
+        for part in np.array_split(np.arange(count), -(-count // largest)):
+            yield {key: value[part[0] : part[-1] + 1] for key, value in inputs.items()}
+
+    def _guarded(self, memory: GpuMemory, inputs: Arrays) -> dict[str, NDArray[np.generic]]:
+        try:
+            with memory.active():
+                return self._once(memory, inputs)
+        except (EngineError, self._driver.Error) as error:
+            self._refusal = "network failed before"
+            text = first_line(error) if not isinstance(error, EngineError) else error.mend
+            raise EngineError("network failed while running", self._name, text) from error
+        except BaseException:
+            self._refusal = "network was interrupted before"
+            raise
+
+    def _once(self, memory: GpuMemory, inputs: Arrays) -> dict[str, NDArray[np.generic]]:
+        context, name = self._context, self._name
+        self._library.messages.take()
+        for key, values in inputs.items():
+            if not context.set_input_shape(key, tuple(values.shape)):
+                raise EngineError("shape was refused", f"{name}.{key}", self._reason())
+            memory.send(self._buffers[key], values)
+        shapes = {key: shape_now(name, context, key) for key in self.outputs}
+        for key in shapes:
+            memory.clear(self._buffers[key])
+        if not context.execute_async_v3(memory.stream.handle):
+            raise EngineError("execution was refused", name, self._reason())
+        counts = {key: int(np.prod(shape)) for key, shape in shapes.items()}
+        for key, count in counts.items():
+            memory.fetch(self._buffers[key], count)
+        memory.wait()
+        reason = self._library.messages.take()
+        if reason:  # the library logged an error and yet said that all went well
+            raise EngineError("execution failed", name, reason)
+        # Copies: the buffers are written again by the next run.
+        return {
+            key: np.array(self._buffers[key].host[: counts[key]]).reshape(shape)
+            for key, shape in shapes.items()
+        }
+
+    def _reason(self) -> str:
+        return self._library.messages.take() or "the library gave no reason"
+
+    def _release(self) -> Exception | None:
+        """Free everything in the order that the library needs; gives the first error."""
+        memory, self._memory = self._memory, None
+        self._buffers = {}
+        if memory is None:
+            return None
+        error: Exception | None = None
+        with memory.active():
+            # Its work must be over before the plan goes; the plan before the memory it uses.
+            try:
+                memory.wait()
+            except self._driver.Error as caught:
+                error = caught
+            self._context = None
+            self._engine = None
+        try:
+            memory.close()
+        except self._driver.Error as caught:
+            error = error or caught
+        return error
+
+
+def _refuse_invalid(api: Any, runtime: Any, name: str, plan: bytes) -> None:
+    """Ask TensorRT-RTX, which can tell from the plan's header, whether it fits this machine."""
+    if not hasattr(runtime, "get_engine_validity"):
+        return
+    validity, causes = runtime.get_engine_validity(plan)
+    if validity != api.EngineValidity.INVALID:
+        return
+    known = api.EngineInvalidityDiagnostics.__members__.items()
+    names = [key for key, flag in known if int(causes) & int(flag)]
+    text = ", ".join(names).replace("_", " ").lower() or "no cause given"
+    raise EngineError("plan does not fit this machine", name, text)

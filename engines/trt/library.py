@@ -1,0 +1,95 @@
+"""Find the installed TensorRT. Both libraries have the same names; what differs is asked for."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from edgeapl.errors import EngineError
+
+MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
+"""Target to Python module."""
+
+EXTRAS = {"tensorrt": "tensorrt", "tensorrt-rtx": "rtx"}
+KEPT_MESSAGES = 8
+OLDEST = {"tensorrt": (10, 0), "tensorrt-rtx": (1, 0)}
+"""First versions with strongly typed networks and execute_async_v3 as they are used here."""
+
+
+class Messages:
+    """The last errors that the library logged, oldest first; everything else is dropped."""
+
+    def __init__(self) -> None:
+        self._lines: deque[str] = deque(maxlen=KEPT_MESSAGES)
+
+    def add(self, text: str) -> None:
+        """Keep one message as one line."""
+        self._lines.append(" ".join(text.split()))
+
+    def take(self) -> str:
+        """Give the first message since the last call, the cause of those that follow, or ''."""
+        first = self._lines[0] if self._lines else ""
+        self._lines.clear()
+        return first
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """One installed TensorRT.
+
+    target : ``tensorrt`` or ``tensorrt-rtx``.
+    api : its Python module.
+    version : e.g. ``"10.3.0"``.
+    logger : an ILogger of it, that fills `messages`. RTX has one logger for the whole process.
+    """
+
+    target: str
+    api: Any
+    version: str
+    logger: Any
+    messages: Messages
+
+
+@functools.cache
+def find_library(target: str) -> Library:
+    """Import the library of a target, once.
+
+    Raises EngineError when the target is unknown, or its library is missing or too old.
+    """
+    if target not in MODULES:
+        raise EngineError("no TensorRT target", target, f"choose one of: {', '.join(MODULES)}")
+    try:
+        api = importlib.import_module(MODULES[target])
+    except (ImportError, OSError) as error:  # OSError: the wheel is there, its driver library not
+        mend = f"pip install 'edgeapl[{EXTRAS[target]}]'"
+        raise EngineError("runtime is missing", f"{target} ({error})", mend) from error
+    return library_of(target, api)
+
+
+def library_of(target: str, api: Any) -> Library:
+    """Describe an imported TensorRT module; raises EngineError when it is too old."""
+    version = str(api.__version__)
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if numbers < OLDEST[target]:
+        oldest = ".".join(str(number) for number in OLDEST[target])
+        raise EngineError("runtime is too old", f"{target} {version}", f"{oldest} or newer")
+    messages = Messages()
+    return Library(target, api, version, _logger(api, messages), messages)
+
+
+def _logger(api: Any, messages: Messages) -> Any:
+    worth_keeping = (api.ILogger.INTERNAL_ERROR, api.ILogger.ERROR)
+
+    class Collector(api.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            # Without the base's __init__ the library calls an object that is not there.
+            api.ILogger.__init__(self)
+
+        def log(self, severity: Any, msg: str) -> None:
+            if severity in worth_keeping:
+                messages.add(msg)
+
+    return Collector()

@@ -1,0 +1,99 @@
+"""What goes in and out of a plan, and how much room the largest batch takes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from edgeapl.errors import EngineError
+
+DTYPES = {
+    "UINT8": "uint8",
+    "FLOAT": "float32",
+    "HALF": "float16",
+    "INT32": "int32",
+    "INT64": "int64",
+    "BOOL": "bool",
+}
+"""TensorRT's DataType to numpy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One input or output.
+
+    shape : -1 is free. largest : the shape in the largest batch.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    largest: tuple[int, ...]
+
+    @property
+    def room(self) -> int:
+        """Numbers in the largest batch."""
+        return math.prod(self.largest)
+
+    @property
+    def free(self) -> bool:
+        """Whether the first dimension is a free batch."""
+        return self.shape[:1] == (-1,)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """All tensors of a plan. batches : smallest and largest batch, (0, 0) where none is free."""
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    batches: tuple[int, int]
+
+    @property
+    def divisible(self) -> bool:
+        """Whether a large batch may be run in parts: every answer must be one row per row.
+
+        An output without the batch was made from all rows at once, and parts would change it.
+        """
+        return all(tensor.free for tensor in (*self.inputs, *self.outputs))
+
+
+def layout_of(name: str, api: Any, engine: Any, context: Any) -> Layout:
+    """Ask a plan for its tensors; leaves the context at the shapes of the largest batch."""
+    reading = api.TensorIOMode.INPUT
+    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+    inputs, outputs, smallest, largest = [], [], 0, 0
+    for key in names:
+        if engine.get_tensor_mode(key) != reading:
+            continue
+        low, _, high = (tuple(shape) for shape in engine.get_tensor_profile_shape(key, 0))
+        if not context.set_input_shape(key, high):
+            raise EngineError("plan refuses its own shapes", f"{name}.{key}", str(high))
+        tensor = Tensor(key, _dtype(name, engine, key), tuple(engine.get_tensor_shape(key)), high)
+        if tensor.free:
+            smallest, largest = low[0], high[0]
+        inputs.append(tensor)
+    for key in names:
+        if engine.get_tensor_mode(key) == reading:
+            continue
+        room = shape_now(name, context, key)
+        shape = tuple(engine.get_tensor_shape(key))
+        outputs.append(Tensor(key, _dtype(name, engine, key), shape, room))
+    return Layout(tuple(inputs), tuple(outputs), (smallest, largest))
+
+
+def shape_now(name: str, context: Any, key: str) -> tuple[int, ...]:
+    """Give the shape of an output for the inputs that are set."""
+    shape = tuple(context.get_tensor_shape(key))
+    if any(size < 0 for size in shape):
+        text = f"{shape}: its size depends on the values"
+        raise EngineError("output size is not known before the run", f"{name}.{key}", text)
+    return shape
+
+
+def _dtype(name: str, engine: Any, key: str) -> str:
+    kind = str(engine.get_tensor_dtype(key).name)
+    if kind not in DTYPES:
+        raise EngineError("tensor type is not supported", f"{name}.{key}", kind)
+    return DTYPES[kind]
