@@ -1,8 +1,10 @@
-"""Stand-ins for clocks, sources and engines, for tests of code that uses EdgeAPL."""
+"""Stand-ins for clocks, sources, engines and GPUs, for tests of code that uses EdgeAPL."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,3 +111,205 @@ class FakeEngine:
     def close(self) -> None:
         """Refuse all further runs."""
         self.closed = True
+
+
+class FakeDriver:
+    """Stands in for the module ``pycuda.driver``: one GPU made of host memory.
+
+    Work on a stream is kept and done only when the stream is waited for, with the bytes that are
+    in memory by then, as on a GPU: who reads too early, or writes too early, gets wrong numbers.
+    Every call but those that ask for the device needs a pushed context.
+
+    Parameters
+    ----------
+    name, capability : of the GPU.
+    fail_on : name of a call to its number, from 0, that raises `FakeDriver.Error`.
+
+    calls : names of all calls so far. live : what was taken and not given back, by kind.
+    """
+
+    class Error(Exception):
+        """What pycuda.driver calls Error."""
+
+    def __init__(
+        self,
+        name: str = "Fake GPU",
+        capability: tuple[int, int] = (8, 7),
+        fail_on: Mapping[str, int] | None = None,
+    ) -> None:
+        self.name = name
+        self.capability = capability
+        self.fail_on = dict(fail_on or {})
+        self.calls: list[str] = []
+        self.live: Counter[str] = Counter()
+        self.contexts: list[object] = []
+        self._counts: Counter[str] = Counter()
+        self._memory: dict[int, NDArray[np.uint8]] = {}
+        self._next = 0x1000
+        self._waiting: dict[int, list[Callable[[], None]]] = {}
+        self.Device = _devices(self)
+        self.Context = _FakeContext(self)
+
+    def init(self) -> None:
+        """Start."""
+        self.record("init", needs_context=False)
+
+    def get_driver_version(self) -> int:
+        """CUDA 12.6."""
+        return 12060
+
+    def Stream(self) -> _FakeStream:  # noqa: N802 - pycuda's name
+        """Make a stream."""
+        self.record("Stream")
+        return _FakeStream(self, self._address(1))
+
+    def pagelocked_empty(self, shape: int, dtype: np.dtype[Any]) -> NDArray[np.generic]:
+        """Take host memory whose base can be freed."""
+        self.record("pagelocked_empty")
+        self.live["host"] += 1
+        return np.asarray(_FakePinned(self, shape, dtype))
+
+    def mem_alloc(self, size: int) -> _FakeAllocation:
+        """Take device memory."""
+        self.record("mem_alloc")
+        self.live["device"] += 1
+        address = self._address(size)
+        # What a GPU's memory holds at first is anybody's guess.
+        self._memory[address] = np.full(size, 0x5A, np.uint8)
+        return _FakeAllocation(self, address)
+
+    def memcpy_htod_async(self, to: int, source: NDArray[np.generic], stream: _FakeStream) -> None:
+        """Copy to the device, later."""
+        self.record("memcpy_htod_async")
+        data = source.view(np.uint8)
+        self.enqueue(stream.handle, lambda: self._write(to, data))
+
+    def memcpy_dtoh_async(self, to: NDArray[np.generic], source: int, stream: _FakeStream) -> None:
+        """Copy from the device, later."""
+        self.record("memcpy_dtoh_async")
+        data = to.view(np.uint8)
+
+        def copy() -> None:
+            data[:] = self.memory(source)[: data.size]
+
+        self.enqueue(stream.handle, copy)
+
+    def memset_d8_async(self, to: int, byte: int, count: int, stream: _FakeStream) -> None:
+        """Fill device memory, later."""
+        self.record("memset_d8_async")
+        self.enqueue(stream.handle, lambda: self._write(to, np.full(count, byte, np.uint8)))
+
+    def memory(self, address: int) -> NDArray[np.uint8]:
+        """Give the bytes at an address, for stand-ins of libraries that compute on the GPU."""
+        if address not in self._memory:
+            raise FakeDriver.Error(f"illegal address {address:#x}")
+        return self._memory[address]
+
+    def enqueue(self, stream: int, work: Callable[[], None]) -> None:
+        """Put work on a stream."""
+        self._waiting[stream].append(work)
+
+    def record(self, call: str, *, needs_context: bool = True) -> None:
+        """Write a call down, and fail it if told to."""
+        self.calls.append(call)
+        number = self._counts[call]
+        self._counts[call] += 1
+        if self.fail_on.get(call) == number:
+            raise FakeDriver.Error(f"{call} failed: told to by the test")
+        if needs_context and not self.contexts:
+            raise FakeDriver.Error(f"{call} failed: invalid device context")
+
+    def free(self, kind: str, address: int | None = None) -> None:
+        """Give back what was taken."""
+        self.record(f"free_{kind}")
+        if address is not None:
+            del self._memory[address]
+        self.live[kind] -= 1
+
+    def synchronize(self, stream: int) -> None:
+        """Do all that waits on a stream."""
+        self.record("synchronize")
+        work, self._waiting[stream] = self._waiting[stream], []
+        for step in work:
+            step()
+
+    def _address(self, size: int) -> int:
+        address = self._next
+        self._next += size + 0x1000
+        self._waiting.setdefault(address, [])
+        return address
+
+    def _write(self, address: int, data: NDArray[np.uint8]) -> None:
+        self.memory(address)[: data.size] = data
+
+
+class _FakeStream:
+    def __init__(self, driver: FakeDriver, handle: int) -> None:
+        self.handle = handle
+        self._driver = driver
+
+    def synchronize(self) -> None:
+        self._driver.synchronize(self.handle)
+
+
+class _FakeAllocation:
+    def __init__(self, driver: FakeDriver, address: int) -> None:
+        self._driver = driver
+        self._address = address
+
+    def __int__(self) -> int:
+        return self._address
+
+    def free(self) -> None:
+        self._driver.free("device", self._address)
+
+
+class _FakePinned:
+    def __init__(self, driver: FakeDriver, count: int, dtype: np.dtype[Any]) -> None:
+        self._driver = driver
+        self._bytes = np.full(count * dtype.itemsize, 0x5A, np.uint8)
+        self.__array_interface__ = {
+            "version": 3,
+            "shape": (count,),
+            "typestr": dtype.str,
+            "data": (self._bytes.ctypes.data, False),
+        }
+
+    def free(self) -> None:
+        self._driver.free("host")
+
+
+class _FakeContext:
+    def __init__(self, driver: FakeDriver) -> None:
+        self._driver = driver
+
+    def push(self) -> None:
+        self._driver.record("push", needs_context=False)
+        self._driver.contexts.append(self)
+
+    def pop(self) -> None:
+        self._driver.contexts.pop()
+        self._driver.record("pop", needs_context=False)
+
+
+def _devices(driver: FakeDriver) -> type:
+    class Device:
+        def __init__(self, index: int) -> None:
+            if index != 0:
+                raise FakeDriver.Error("invalid device ordinal")
+
+        @staticmethod
+        def count() -> int:
+            return 1
+
+        def name(self) -> str:
+            return driver.name
+
+        def compute_capability(self) -> tuple[int, int]:
+            return driver.capability
+
+        def retain_primary_context(self) -> _FakeContext:
+            driver.record("retain_primary_context", needs_context=False)
+            return _FakeContext(driver)
+
+    return Device

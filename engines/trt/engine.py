@@ -69,9 +69,10 @@ class TrtEngine:
         self._refusal = ""
         self._engine: Any = None
         self._context: Any = None
-        self._memory: GpuMemory | None = GpuMemory(driver)
+        self._memory: GpuMemory | None = None
         self._buffers: dict[str, Buffer] = {}
         try:
+            self._memory = GpuMemory(driver)
             with self._memory.active():
                 self._load(plan, self._memory)
         except (EngineError, driver.Error) as error:
@@ -213,20 +214,23 @@ class TrtEngine:
         self._buffers = {}
         if memory is None:
             return None
-        error: Exception | None = None
-        with memory.active():
-            # Its work must be over before the plan goes; the plan before the memory it uses.
+        errors: list[Exception] = []
+        for step in (lambda: self._forget(memory), memory.close):
             try:
+                step()
+            except self._driver.Error as error:
+                errors.append(error)
+        self._context = self._engine = None
+        return errors[0] if errors else None
+
+    def _forget(self, memory: GpuMemory) -> None:
+        with memory.active():
+            try:
+                # Its work must be over before the plan goes, the plan before its memory.
                 memory.wait()
-            except self._driver.Error as caught:
-                error = caught
-            self._context = None
-            self._engine = None
-        try:
-            memory.close()
-        except self._driver.Error as caught:
-            error = error or caught
-        return error
+            finally:
+                self._context = None
+                self._engine = None
 
 
 def _refuse_invalid(api: Any, runtime: Any, name: str, plan: bytes) -> None:

@@ -1,0 +1,194 @@
+"""TensorRT's runtime over the fake GPU. A plan is an ONNX file, and onnxruntime computes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeapl.engines.ort import OrtEngine
+from edgeapl.engines.trt.engine import TrtEngine, open_plan
+from edgeapl.engines.trt.library import Library, library_of
+from edgeapl.engines.trt.plan import Place, record_of
+from edgeapl.errors import EngineError
+from edgeapl.testing import FakeDriver
+
+VERSION = "10.3.0"
+NAMES = {"float32": "FLOAT", "uint8": "UINT8", "int64": "INT64", "float16": "HALF"}
+
+
+class Logger:
+    """What ILogger is: its __init__ must be called."""
+
+    INTERNAL_ERROR, ERROR, WARNING = range(3)
+
+    def __init__(self) -> None:
+        self.ready = True
+
+    def log(self, severity: int, msg: str) -> None:
+        raise NotImplementedError
+
+
+class Mode(Enum):
+    INPUT = 0
+    OUTPUT = 1
+
+
+class FakeTensorRt:
+    """Makes the API module; what goes wrong is switched on here.
+
+    silent : execution is accepted and never writes an answer.
+    refuses : name of the call that answers False or None, with an error logged.
+    complains : execution logs an error and still says that all went well.
+    """
+
+    def __init__(self, driver: FakeDriver, largest: int = 8) -> None:
+        self.driver = driver
+        self.largest = largest
+        self.silent = False
+        self.refuses = ""
+        self.complains = False
+        self.deserialised = 0
+        self.api = SimpleNamespace(
+            __version__=VERSION,
+            ILogger=Logger,
+            TensorIOMode=Mode,
+            Runtime=lambda logger: FakeRuntime(self, logger),
+        )
+
+    @property
+    def library(self) -> Library:
+        return library_of("tensorrt", self.api)
+
+    @property
+    def place(self) -> Place:
+        major, minor = self.driver.capability
+        return Place("tensorrt", VERSION, self.driver.name, f"{major}.{minor}", "this machine")
+
+    def open(self, plan: bytes, name: str = "cells") -> TrtEngine:
+        """Open a plan as one that was built here."""
+        return open_plan(
+            "tensorrt",
+            name,
+            plan,
+            record_of(plan, self.place),
+            machine="this machine",
+            driver=self.driver,
+            library=self.library,
+        )
+
+
+class FakeRuntime:
+    def __init__(self, fake: FakeTensorRt, logger: Any) -> None:
+        assert logger.ready
+        self._fake = fake
+        self._logger = logger
+
+    def deserialize_cuda_engine(self, plan: bytes) -> FakeCudaEngine | None:
+        self._fake.deserialised += 1
+        try:
+            return FakeCudaEngine(self._fake, self._logger, OrtEngine("plan", plan))
+        except EngineError:
+            self._logger.log(Logger.ERROR, "deserialize: Error Code 4:\nbad magic number")
+            return None
+
+
+class FakeCudaEngine:
+    def __init__(self, fake: FakeTensorRt, logger: Any, engine: OrtEngine) -> None:
+        self._fake = fake
+        self._logger = logger
+        self.engine = engine
+        largest = {
+            key: np.zeros(self._shape(key, fake.largest), kind)
+            for key, (kind, _) in engine.inputs.items()
+        }
+        self.answers = engine.run(largest)
+        self.num_io_tensors = len(engine.inputs) + len(engine.outputs)
+
+    def _shape(self, key: str, rows: int) -> tuple[int, ...]:
+        return tuple(rows if size is None else size for size in self.engine.inputs[key][1])
+
+    def get_tensor_name(self, index: int) -> str:
+        return [*self.engine.inputs, *self.engine.outputs][index]
+
+    def get_tensor_mode(self, key: str) -> Mode:
+        return Mode.INPUT if key in self.engine.inputs else Mode.OUTPUT
+
+    def get_tensor_dtype(self, key: str) -> Any:
+        inputs = self.engine.inputs
+        name = inputs[key][0] if key in inputs else self.answers[key].dtype.name
+        return SimpleNamespace(name=NAMES[name])
+
+    def get_tensor_shape(self, key: str) -> tuple[int, ...]:
+        if key in self.engine.inputs:
+            return self._shape(key, -1)
+        free = any(None in shape for _, shape in self.engine.inputs.values())
+        shape = self.answers[key].shape
+        return (-1, *shape[1:]) if free and shape[:1] == (self._fake.largest,) else shape
+
+    def get_tensor_profile_shape(self, key: str, profile: int) -> list[tuple[int, ...]]:
+        assert profile == 0
+        return [self._shape(key, rows) for rows in (1, 2, self._fake.largest)]
+
+    def create_execution_context(self) -> FakeExecution | None:
+        if self._fake.refuses == "create_execution_context":
+            self._logger.log(Logger.ERROR, "out of memory")
+            return None
+        return FakeExecution(self._fake, self._logger, self)
+
+
+class FakeExecution:
+    def __init__(self, fake: FakeTensorRt, logger: Any, engine: FakeCudaEngine) -> None:
+        self._fake = fake
+        self._logger = logger
+        self._engine = engine
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._addresses: dict[str, int] = {}
+
+    def set_input_shape(self, key: str, shape: tuple[int, ...]) -> bool:
+        if self._refused("set_input_shape") or shape[0] > self._fake.largest:
+            return False
+        self._shapes[key] = shape
+        return True
+
+    def get_tensor_shape(self, key: str) -> tuple[int, ...]:
+        rows = max(shape[0] for shape in self._shapes.values())
+        whole = self._engine.get_tensor_shape(key)
+        return tuple(rows if size == -1 else size for size in whole)
+
+    def set_tensor_address(self, key: str, address: int) -> bool:
+        if self._refused("set_tensor_address"):
+            return False
+        self._addresses[key] = address
+        return True
+
+    def execute_async_v3(self, stream: int) -> bool:
+        self._fake.driver.record("execute_async_v3")
+        if self._refused("execute_async_v3"):
+            return False
+        if self._fake.complains:
+            self._logger.log(Logger.ERROR, "kernel failed")
+        shapes = dict(self._shapes)
+        if not self._fake.silent:
+            self._fake.driver.enqueue(stream, lambda: self._compute(shapes))
+        return True
+
+    def _compute(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        engine = self._engine.engine
+        inputs: dict[str, NDArray[np.generic]] = {}
+        for key, (kind, _) in engine.inputs.items():
+            data = self._fake.driver.memory(self._addresses[key]).view(kind)
+            inputs[key] = data[: int(np.prod(shapes[key]))].reshape(shapes[key])
+        for key, value in engine.run(inputs).items():
+            raw = np.ascontiguousarray(value).view(np.uint8).reshape(-1)
+            self._fake.driver.memory(self._addresses[key])[: raw.size] = raw
+
+    def _refused(self, call: str) -> bool:
+        if self._fake.refuses == call:
+            self._logger.log(Logger.ERROR, f"{call}: refused")
+            return True
+        return False
