@@ -35,11 +35,13 @@ class ProofImages:
     folder : frames, or images of one cell each; None for drawn frames.
     cell_images : every image is one cell.
     um_per_px : scale of the images; None to measure it.
+    most_cells : cells that are used; the rest of a large set is passed over.
     """
 
     folder: Path | None = None
     cell_images: bool = False
     um_per_px: float | None = None
+    most_cells: int = MOST_CELLS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,15 +78,15 @@ def proof_cells(manifest: Manifest, segmenter: Segmenter, images: ProofImages) -
     for frame in frames:
         cell_image = images.cell_images and not drawn
         found = whole_crop(frame, segmenter) if cell_image else segmenter.segment(frame)
-        rows = np.arange(0, len(found), max(1, len(found) // MOST_CELLS), dtype=np.int64)
+        rows = np.arange(0, len(found), max(1, len(found) // images.most_cells), dtype=np.int64)
         crops.append(cut_cells(found.only(rows), manifest.crop, cell_image=cell_image))
         used.append(frame)
     together = np.concatenate(crops)
     if not len(together):
         raise InputError("no cell to prove the export on", images.folder, "give other --images")
-    step = max(1, len(together) // MOST_CELLS)
+    step = max(1, len(together) // images.most_cells)
     return ProofCells(
-        crops=np.ascontiguousarray(together[::step][:MOST_CELLS]),
+        crops=np.ascontiguousarray(together[::step][: images.most_cells]),
         frames=tuple(used),
         sources=tuple((Path(frame.source).name, frame.digest) for frame in used),
         drawn=drawn,
@@ -102,7 +104,7 @@ def _real(manifest: Manifest, images: ProofImages) -> Iterator[Frame]:
         if not (images.cell_images and file.parent.name.casefold() in out)
     ]
     one_each = images.cell_images or manifest.segmenter.kind == "field"
-    most = MOST_CELLS if one_each else MOST_FRAMES
+    most = images.most_cells if one_each else MOST_FRAMES
     scale = SlideScale(images.um_per_px, manifest.um_per_px)
     with FilesSource(_spread(files, most), "proof", scale) as source:
         while True:
