@@ -168,7 +168,7 @@ def _gather(
         return gather(
             model,
             slides,
-            HowToGather(request.crops, request.um_per_px),
+            HowToGather(request.crops, request.um_per_px, request.size),
             work,
             lambda done, of: tell(f"look at {of} slides", done / of),
         )

@@ -78,6 +78,7 @@ def test_test_images_are_known_by_their_content_whatever_they_are_called(tmp_pat
     write(listed / "A" / "deep" / "1.png", 1)
     write(listed / "2.png", 2)
     write(tmp_path / "frames" / "3.png", 3)
+    write(tmp_path / "elsewhere" / "4.png", 4)
     path = labels(listed, "slide,file\nA,\n,2.png\n,3.png\n..,\n")
     found = read_exclusions(path, tmp_path / "frames")
     assert len(found.digests) == 3
