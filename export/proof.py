@@ -17,10 +17,8 @@ from edgeapl.export.recipes.recipe import Images, NetworkRecipe, Recipe
 from edgeapl.findings import of_model
 from edgeapl.model.assembled import segmenter_of
 from edgeapl.protocols import Engine
-from edgeapl.stages.classify import Classifier
-from edgeapl.stages.judge import decide
-from edgeapl.stages.reduce import Reducer
-from edgeapl.types import Tally, UInt8
+from edgeapl.stages.whole_slide import SlideAnswer, answer_slide, classify_slide
+from edgeapl.types import UInt8
 
 BATCHES = (1, 5, 16)
 """One cell, a middle, and what a station runs unless it is told otherwise."""
@@ -62,16 +60,6 @@ class Agreement:
     rows: int
     same: int
     wrong: int
-
-
-@dataclass(frozen=True, slots=True)
-class SlideAnswer:
-    """What one set of engines says about all cells as one slide."""
-
-    decision: str
-    probability: float | None
-    cells: int
-    positive: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,22 +123,8 @@ def prove(
 
 def slide_answer(manifest: Manifest, engines: Mapping[str, Engine], crops: UInt8) -> SlideAnswer:
     """Judge all crops as one slide, network after network."""
-    classifier = Classifier(manifest, engines)
-    classifier.enter(np.arange(len(crops), dtype=np.int64), crops)
-    result = classifier.run(flush=True)
-    reducer = Reducer(manifest.roles, manifest.reducer)
-    state = reducer.add(reducer.empty(), result.scores)
-    tally = Tally(len(crops), scored=len(result.scores), failed=len(result.failed))
-    head = None if manifest.reducer.head is None else engines[manifest.reducer.head]
-    reduced, trouble = reducer.reduce(state, head, tally, manifest.rule.confidence)
-    findings = (*of_model(manifest), *trouble)
-    decision, _ = decide(manifest.rule, reduced, tally, findings)
-    return SlideAnswer(
-        decision=decision.value,
-        probability=reduced.probability,
-        cells=tally.scored,
-        positive={count.role: count.positive for count in reduced.counts},
-    )
+    classified = classify_slide(manifest, engines, crops)
+    return answer_slide(manifest, engines, classified, of_model(manifest))
 
 
 def _rows(network: NetworkRecipe, recorded: list[Rows], crops: UInt8) -> Rows | None:

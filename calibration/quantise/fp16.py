@@ -101,7 +101,7 @@ def _kept(
         stored = [values[name] for name in node.input if name in values]
         if sensitive or reaches > LARGEST / HEADROOM or not _fit(node, stored):
             exact.add(node.name)
-    return frozenset(exact) | _scaled_exactly(graph, exact)
+    return _scaled_exactly(graph, exact)
 
 
 def _reach(limits: Range | None) -> float:
@@ -130,17 +130,31 @@ def _fit(node: onnx.NodeProto, stored: list[NDArray[np.generic]]) -> bool:
     return True
 
 
-def _scaled_exactly(graph: onnx.GraphProto, exact: set[str]) -> set[str]:
-    """Give the nodes around Q/DQ nodes that stay in FP32, so that a layer has one precision."""
+def _scaled_exactly(graph: onnx.GraphProto, exact: set[str]) -> frozenset[str]:
+    """Give `exact`, grown so that a layer with weights and its DQ nodes have one precision.
+
+    A cast between them would keep TensorRT from running the layer in eight bits.
+    """
     of = {name: node for node in graph.node for name in node.output}
-    found: set[str] = set()
-    for node in graph.node:
-        feeding = [of[name] for name in node.input if name in of]
-        scales = [source for source in feeding if source.op_type == "DequantizeLinear"]
-        if node.name in exact or any(source.name in exact for source in scales):
-            found.add(node.name)
-            found.update(source.name for source in scales)
-    return found
+    joined = [
+        {node.name}
+        | {of[name].name for name in node.input if name in of and _dequantizes(of[name])}
+        for node in graph.node
+        if node.op_type in WEIGHED
+    ]
+    grown = set(exact)
+    again = True
+    while again:
+        again = False
+        for names in joined:
+            if len(names) > 1 and not names.isdisjoint(grown) and not names <= grown:
+                grown |= names
+                again = True
+    return frozenset(grown)
+
+
+def _dequantizes(node: onnx.NodeProto) -> bool:
+    return bool(node.op_type == "DequantizeLinear")
 
 
 @dataclass

@@ -55,7 +55,9 @@ def qdq_onnxruntime(
     and after the last layer with weights stays in FP32. Raises EngineError when a range is missing.
     """
     outside = before_weights(model) | after_weights(model)
-    return _quantised(model, ranges, keep | outside, ONNXRUNTIME_TYPES, QuantType.QUInt8, {})
+    # A linear layer can give floats at no cost; 256 steps would move the answer's logits.
+    options = {"OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"]}
+    return _quantised(model, ranges, keep | outside, ONNXRUNTIME_TYPES, QuantType.QUInt8, options)
 
 
 def qdq_tensorrt(

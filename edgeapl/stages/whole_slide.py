@@ -1,0 +1,72 @@
+"""Cells of one slide from crops to an answer, without frames, threads or a deadline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeapl.bundle.manifest import Manifest
+from edgeapl.protocols import Engine
+from edgeapl.stages.classify import Classified, Classifier
+from edgeapl.stages.findings import Finding
+from edgeapl.stages.judge import decide
+from edgeapl.stages.reduce import Reducer
+from edgeapl.types import Tally, UInt8
+
+
+@dataclass(frozen=True, slots=True)
+class SlideAnswer:
+    """What one set of engines says about all cells as one slide.
+
+    decision : FLAG, CLEAR or REVIEW. probability : of APL, None when there is none.
+    cells : that were scored. positive : per role.
+    """
+
+    decision: str
+    probability: float | None
+    cells: int
+    positive: Mapping[str, int]
+
+
+def classify_slide(
+    manifest: Manifest, engines: Mapping[str, Engine], crops: UInt8, batch_size: int = 16
+) -> Classified:
+    """Ask about all crops, network after network.
+
+    Parameters
+    ----------
+    crops : uint8 (N, size, size, 3) RGB. The cells' numbers are their rows.
+    """
+    classifier = Classifier(manifest, engines, batch_size)
+    classifier.enter(np.arange(len(crops), dtype=np.int64), crops)
+    return classifier.run(flush=True)
+
+
+def answer_slide(
+    manifest: Manifest,
+    engines: Mapping[str, Engine],
+    classified: Classified,
+    findings: Sequence[Finding] = (),
+) -> SlideAnswer:
+    """Reduce and judge classified cells as one slide.
+
+    Parameters
+    ----------
+    classified : all cells of the slide. findings : what else is known about it.
+    """
+    scores = classified.scores
+    reducer = Reducer(manifest.roles, manifest.reducer)
+    state = reducer.add(reducer.empty(), scores)
+    failed = len(classified.failed)
+    tally = Tally(len(scores) + failed, scored=len(scores), failed=failed)
+    head = None if manifest.reducer.head is None else engines[manifest.reducer.head]
+    reduced, trouble = reducer.reduce(state, head, tally, manifest.rule.confidence)
+    decision, _ = decide(manifest.rule, reduced, tally, (*findings, *trouble))
+    return SlideAnswer(
+        decision=decision.value,
+        probability=reduced.probability,
+        cells=tally.scored,
+        positive={count.role: count.positive for count in reduced.counts},
+    )
