@@ -84,8 +84,10 @@ def calibrate(request: CalibrateRequest, tell: Tell) -> Calibrated:
     slides, excluded, left_out = _slides(request)
     with tempfile.TemporaryDirectory(prefix="edgeapl-calibrate-") as folder:
         work = Path(folder)
-        gathered = _gather(request, bundle, slides, work, tell)
-        _refuse_excluded(gathered, excluded)
+        how = HowToGather(request.crops, request.um_per_px, request.size, excluded.digests)
+        gathered = _gather(request, bundle, slides, how, work, tell)
+        if not request.leave_out_excluded:
+            _refuse_excluded(gathered)
         check_gathered(gathered, leave_out_unusable=request.leave_out_unusable)
         chosen = choose(gathered, request.size)
         fields = _detector_frames(request, bundle, gathered, chosen.held_back)
@@ -97,13 +99,13 @@ def calibrate(request: CalibrateRequest, tell: Tell) -> Calibrated:
             _frames(fields),
             work,
         )
-        how = HowToMeasure(
+        measuring = HowToMeasure(
             request.method,
             request.percentile,
             grow=request.size is None,
             threads=request.threads,
         )
-        measured, networks = measure_networks(bundle, inputs, how, tell)
+        measured, networks = measure_networks(bundle, inputs, measuring, tell)
     used = [gathered.cells[row] for row in chosen.rows[: measured.images]]
     tell("describe the slides", 0.0)
     facts = document.Facts(
@@ -156,6 +158,7 @@ def _gather(
     request: CalibrateRequest,
     bundle: Bundle,
     slides: Sequence[SlideInput],
+    how: HowToGather,
     work: Path,
     tell: Tell,
 ) -> Gathered:
@@ -168,21 +171,17 @@ def _gather(
         return gather(
             model,
             slides,
-            HowToGather(request.crops, request.um_per_px, request.size),
+            how,
             work,
             lambda done, of: tell(f"look at {of} slides", done / of),
         )
 
 
-def _refuse_excluded(gathered: Gathered, excluded: Excluded) -> None:
+def _refuse_excluded(gathered: Gathered) -> None:
     """Raise UsageError when images of test slides are there under other names."""
-    found = {
-        f"{field.slide}/{field.path.name}"
-        for field in gathered.fields
-        if field.digest in excluded.digests
-    }
+    found = [f"{slide.name}/{file}" for slide in gathered.slides for file in slide.excluded]
     if found:
-        raise overlap("images", sorted(found))
+        raise overlap("image", found)
 
 
 def _detector_frames(

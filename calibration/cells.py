@@ -55,7 +55,8 @@ class SlideSeen:
 
     images : image files it has. looked_at : of those. left_out : files the bundle is not made for.
     unusable : file name and reason of each image that could not be used. duplicates : images that
-    were there before. cells : found on the images looked at.
+    were there before. excluded : names of images of test slides, which were not used. cells : found
+    on the images looked at.
     """
 
     name: str
@@ -65,6 +66,7 @@ class SlideSeen:
     duplicates: int = 0
     cells: int = 0
     unusable: list[tuple[str, str]] = field(default_factory=list)
+    excluded: list[str] = field(default_factory=list)
     frames: list[FrameDescriptor] = field(default_factory=list)
 
 

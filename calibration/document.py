@@ -14,6 +14,7 @@ from edgeapl.calibration.fingerprint import Fingerprint
 from edgeapl.calibration.measuring import NetworkRanges
 from edgeapl.calibration.ranges import MeasuredRanges
 from edgeapl.calibration.the_set import ChosenSet
+from edgeapl.errors import BundleError
 
 SCHEMA = 1
 FILE = "calibration-set.json"
@@ -38,6 +39,35 @@ class Facts:
     measured: MeasuredRanges
     networks: Mapping[str, NetworkRanges]
     fingerprint: Fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationSet:
+    """What others need to know of a calibrated bundle's set.
+
+    crops : every image was one cell. used : SHA-256 (hex) of the images that ranges come from.
+    held_back : SHA-256 (hex) of images on which engines may be proven, to the slide's name.
+    """
+
+    crops: bool
+    used: frozenset[str]
+    held_back: Mapping[str, str]
+
+
+def read_set(data: bytes) -> CalibrationSet:
+    """Read the bytes of `calibration-set.json`. Raises BundleError when they are not ours."""
+    try:
+        document = json.loads(data)
+        if document["schema"] != SCHEMA:
+            raise ValueError(f"schema {document['schema']}")
+        return CalibrationSet(
+            crops=document["kind"] == "cells",
+            used=frozenset(str(item["image"]) for item in document["items"]),
+            held_back={str(image["image"]): str(image["slide"]) for image in document["held_back"]},
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        mend = f"{error}; run edgeapl calibrate again"
+        raise BundleError("calibration set not understood", FILE, mend) from error
 
 
 def set_document(facts: Facts) -> dict[str, Any]:
@@ -89,6 +119,7 @@ def _slides(facts: Facts) -> list[dict[str, Any]]:
             "looked_at": slide.looked_at,
             "duplicates": slide.duplicates,
             "unusable": len(slide.unusable),
+            "excluded": len(slide.excluded),
             "cells": slide.cells,
             "used": used[slide.name],
             "held_back": slide.name in facts.chosen.held_back,

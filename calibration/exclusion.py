@@ -69,15 +69,15 @@ def refuse_named(slides: Sequence[SlideInput], excluded: Excluded) -> None:
     """Raise UsageError when slides of the calibration set are test slides by their names."""
     named = [slide.name for slide in slides if excluded.names(slide.name)]
     if named:
-        raise overlap("slides", named)
+        raise overlap("slide", named)
 
 
 def overlap(what: str, names: Sequence[str]) -> UsageError:
-    """Give the error for calibration images that are test images."""
+    """Give the error for calibration images that are test images; `what` is the singular."""
     shown = ", ".join(printable(name) for name in names[:_SHOWN])
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return UsageError(
-        f"calibration set holds {len(names)} test {what}",
+        f"calibration set holds {len(names)} test {what}{'s' if len(names) > 1 else ''}",
         shown + more,
         "take them out of --frames, or add --leave-out-excluded",
     )

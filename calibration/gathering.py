@@ -47,12 +47,14 @@ HELD_BYTES = 192 << 20
 class HowToGather:
     """crops : every image is one cell. um_per_px : scale of all images; None to measure it.
 
-    size : cells that will be chosen; None if that is not known yet.
+    size : cells that will be chosen; None if that is not known yet. excluded : SHA-256 (hex) of
+    images that must not be used.
     """
 
     crops: bool = False
     um_per_px: float | None = None
     size: int | None = None
+    excluded: frozenset[str] = frozenset()
 
     def quota(self, slides: int) -> int:
         """Give how many cells of one slide are looked at; enough to describe it at least."""
@@ -145,6 +147,9 @@ def _frames(
                 return
             except InputError as error:
                 seen.unusable.append((Path(error.which).name, error.what))
+                continue
+            if frame.digest in how.excluded:
+                seen.excluded.append(printable(Path(frame.source).name))
                 continue
             seen.looked_at += 1
             prepared, memory = prepare_frame(model, frame, memory, crops=how.crops)

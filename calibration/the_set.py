@@ -105,8 +105,9 @@ def _check_images(slides: Sequence[SlideSeen]) -> None:
     if found:
         named = "; ".join(f"{file} ({why})" for file, why in found[:NAMED])
         more = f"; and {len(found) - NAMED} more" if len(found) > NAMED else ""
+        images = "image" if len(found) == 1 else "images"
         raise InputError(
-            f"calibration set holds {len(found)} images that cannot be used",
+            f"calibration set holds {len(found)} {images} that cannot be used",
             named + more,
             "take them out, or add --leave-out-unusable",
         )

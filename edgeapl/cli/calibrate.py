@@ -167,7 +167,12 @@ def _show_slides(out: Console, report: dict[str, Any]) -> None:
         table.add_column(name, justify="left" if name in ("slide", "") else "right")
     for slide in report["slides"]:
         notes = ["held back for proofs"] if slide["held_back"] else []
-        words = (("left_out", "left out"), ("duplicates", "seen before"), ("unusable", "unusable"))
+        words = (
+            ("left_out", "left out"),
+            ("duplicates", "seen before"),
+            ("unusable", "unusable"),
+            ("excluded", "of test slides"),
+        )
         notes += [f"{slide[key]} {word}" for key, word in words if slide[key]]
         figures = [str(slide[key]) for key in ("images", "looked_at", "cells", "used")]
         table.add_row(escape(slide["name"]), *figures, ", ".join(notes))

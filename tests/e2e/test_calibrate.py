@@ -11,6 +11,7 @@ import pytest
 
 from edgeapl.bundle.load import open_bundle
 from edgeapl.calibration.calibrating import Calibrated, CalibrateRequest, calibrate
+from edgeapl.calibration.document import read_set
 from edgeapl.calibration.ranges import read_ranges
 from edgeapl.errors import EdgeAplError
 from edgeapl.model import open_model
@@ -55,7 +56,11 @@ def test_the_next_version_holds_ranges_set_and_fingerprint(
     stored = json.loads(made.read(made.manifest.calibration.images))
     assert stored == {name: value for name, value in document.items() if name != "bundle"}
     assert len(stored["items"]) == ranges.images == sum(stored["classes"].values())
+    read = read_set(made.read(made.manifest.calibration.images))
+    assert read.used == {item["image"] for item in stored["items"]}
+    assert not read.used & set(read.held_back)
     held = {slide["name"] for slide in stored["slides"] if slide["held_back"]}
+    assert set(read.held_back.values()) == held
     assert len(held) == 1
     assert not held & {item["slide"] for item in stored["items"]}
     assert {image["slide"] for image in stored["held_back"]} == held
@@ -177,9 +182,25 @@ def test_test_slides_in_the_set_are_refused_also_under_another_name(
     (tmp_path / "tests" / "labels.csv").write_text("slide,label\nslide1,APL\n")
     if renamed:
         (frames / "slide1").rename(frames / "training")
-    with pytest.raises(EdgeAplError, match=r"training/0.png" if renamed else "slides: slide1") as c:
+    with pytest.raises(
+        EdgeAplError, match=r"training/0.png" if renamed else "1 test slide: slide1"
+    ) as c:
         run(bundle, frames, tmp_path / "out", exclude=tmp_path / "tests" / "labels.csv")
     assert c.value.exit_code == 2
+
+
+def test_renamed_test_images_are_left_out_and_counted_when_that_is_asked_for(
+    bundle: Path, tmp_path: Path
+) -> None:
+    frames = write_slides(tmp_path / "frames", slides=3, frames=6)
+    (tmp_path / "tests" / "slide9").mkdir(parents=True)
+    for name in ("0.png", "1.png"):
+        shutil.copy(frames / "slide1" / name, tmp_path / "tests" / "slide9" / f"renamed{name}")
+    (tmp_path / "tests" / "labels.csv").write_text("slide\nslide9\n")
+    more = {"exclude": tmp_path / "tests" / "labels.csv", "leave_out_excluded": True}
+    slides = run(bundle, frames, tmp_path / "out", **more).report["slides"]
+    assert [slide["excluded"] for slide in slides] == [0, 2, 0]
+    assert [slide["looked_at"] for slide in slides] == [6, 4, 6]
 
 
 def test_the_command_line_refuses_in_one_line(station: Station, bundle: Path) -> None:

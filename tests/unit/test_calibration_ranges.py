@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from edgeapl.calibration.document import read_set
 from edgeapl.calibration.ranges import MeasuredRanges, ranges_json, read_ranges
 from edgeapl.errors import BundleError
 
@@ -68,3 +69,9 @@ def test_ranges_of_another_file_are_not_used() -> None:
     assert MEASURED.of("head", "ab" * 32) is None
     with pytest.raises(BundleError, match="another network"):
         MEASURED.of("cells", "cd" * 32)
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"schema": 2}', b"\xff", b'{"schema": 1}'])
+def test_what_is_no_calibration_set_is_refused(data: bytes) -> None:
+    with pytest.raises(BundleError, match="run edgeapl calibrate again"):
+        read_set(data)
