@@ -14,6 +14,7 @@ from enum import Enum
 from pathlib import Path
 
 from edgeapl import __version__
+from edgeapl.engines.registry import available_targets
 from edgeapl.errors import EdgeAplError
 from edgeapl.journal import verify
 from edgeapl.model import open_model
@@ -81,6 +82,7 @@ def examine_machine(bundle: Path, journal: Path, results: Path) -> tuple[Check, 
         _cpu(),
         _memory(),
         _cuda_driver(),
+        *_targets(),
         _bundle(bundle),
         _disk("results folder", results),
         _journal(journal),
@@ -145,7 +147,19 @@ def _cuda_driver() -> Check:
         ctypes.CDLL("libcuda.so.1")
     except OSError:
         return Check("nvidia driver", Health.NOTE, "none: networks run on the CPU")
-    return Check("nvidia driver", Health.OK, "present; this version runs networks on the CPU")
+    return Check("nvidia driver", Health.OK, "present")
+
+
+def _targets() -> Iterator[Check]:
+    """Say what engines can be built and run here; none but onnxruntime's is needed."""
+    for found in available_targets():
+        name = f"target {found.target}"
+        if not found.run:
+            yield Check(name, Health.OK, "engines can be built and run")
+        elif not found.build:
+            yield Check(name, Health.NOTE, f"engines can be built, not run: {found.run}")
+        else:
+            yield Check(name, Health.NOTE, found.build)
 
 
 def _bundle(folder: Path) -> Check:

@@ -83,10 +83,15 @@ class OpenVinoEngine:
             core = ov.Core()
             compiled = core.compile_model(core.read_model(io.BytesIO(model)), "CPU", settings)
             self._request = compiled.create_infer_request()
+            used = {key: _text(compiled.get_property(key)) for key in settings}
         except Exception as error:  # openvino raises RuntimeError and classes of its own
             text = _cause(error)
             raise EngineError("network was refused by openvino", name, text) from error
+        if used["INFERENCE_PRECISION_HINT"] != precision:
+            text = f"this processor computes in {used['INFERENCE_PRECISION_HINT']}"
+            raise EngineError("precision is not supported", f"{name}: {precision}", text)
         self._open = True
+        self._used = used
         self._inputs = {
             port.any_name: (
                 _dtype(name, port),
@@ -119,6 +124,10 @@ class OpenVinoEngine:
         """Output names."""
         return self._outputs
 
+    def used(self, setting: str) -> str:
+        """Give a setting as OpenVINO says it uses it, e.g. ``INFERENCE_PRECISION_HINT``."""
+        return self._used[setting]
+
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.generic]]:
         """Run once; see `edgeapl.protocols.Engine.run`."""
         with self._turn:
@@ -145,6 +154,11 @@ def _dtype(name: str, port: object) -> str:
     if kind not in ELEMENTS:
         raise EngineError("network input type is not supported", name, kind)
     return ELEMENTS[kind]
+
+
+def _text(value: object) -> str:
+    """Give a property as text; types of numbers by the names of `PRECISIONS`."""
+    return str(value.get_type_name()) if hasattr(value, "get_type_name") else str(value)
 
 
 def _cause(error: Exception) -> str:

@@ -215,11 +215,14 @@ class TrtEngine:
         if memory is None:
             return None
         errors: list[Exception] = []
-        for step in (lambda: self._forget(memory), memory.close):
-            try:
-                step()
-            except self._driver.Error as error:
-                errors.append(error)
+        try:
+            self._forget(memory)
+        except self._driver.Error as error:
+            errors.append(error)
+        try:
+            memory.close()
+        except self._driver.Error as error:
+            errors.append(error)
         self._context = self._engine = None
         return errors[0] if errors else None
 

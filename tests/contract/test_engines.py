@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgeapl.engines.registry import BACKENDS, open_engine
+from edgeapl.engines.registry import TARGETS, open_engine
 from edgeapl.errors import EngineError
 from edgeapl.protocols import Engine
+from edgeapl.testing import FakeDriver
+from tests.fake_tensorrt import FakeTensorRt
 from tests.small_bundle import ROLES, SIZE, cell_network
 
+BACKENDS = [
+    "onnxruntime",
+    pytest.param(
+        "openvino",
+        marks=pytest.mark.skipif(
+            importlib.util.find_spec("openvino") is None, reason="openvino is not installed"
+        ),
+    ),
+    "tensorrt over a fake GPU",
+]
 
-@pytest.fixture(params=sorted(BACKENDS))
+
+def opened(target: str, data: bytes) -> Engine:
+    if target.startswith("tensorrt"):
+        return FakeTensorRt(FakeDriver()).open(data)
+    return open_engine(target, "cells", data, threads=2)
+
+
+@pytest.fixture(params=BACKENDS)
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    made = open_engine(request.param, "cells", cell_network(), threads=2)
+    made = opened(request.param, cell_network())
     yield made
     made.close()
 
@@ -77,14 +97,21 @@ def test_a_closed_engine_refuses_and_closes_twice(engine: Engine) -> None:
         engine.run({"cells": cells(1)})
 
 
-@pytest.mark.parametrize("target", sorted(BACKENDS))
+@pytest.mark.parametrize("target", BACKENDS)
 def test_bytes_that_are_no_network_are_refused_in_one_line(target: str) -> None:
     for data in (b"", b"not a network", cell_network()[:-40]):
         with pytest.raises(EngineError) as caught:
-            open_engine(target, "cells", data)
+            opened(target, data)
         assert "\n" not in str(caught.value)
 
 
 def test_an_unknown_target_names_those_there_are() -> None:
-    with pytest.raises(EngineError, match="onnxruntime"):
+    with pytest.raises(EngineError) as caught:
         open_engine("abacus", "cells", cell_network())
+    assert all(target in str(caught.value) for target in TARGETS)
+
+
+@pytest.mark.parametrize("target", ["tensorrt", "tensorrt-rtx"])
+def test_a_plan_without_a_record_is_never_loaded(target: str) -> None:
+    with pytest.raises(EngineError, match="no record: cells: only a plan that this machine built"):
+        open_engine(target, "cells", b"plan")

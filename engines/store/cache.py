@@ -1,0 +1,51 @@
+"""Where engines are kept between runs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from edgeapl.engines.store.folder import EngineFolder, open_engines
+from edgeapl.engines.store.record import RECORD
+from edgeapl.errors import EngineError, StorageError, UsageError
+
+
+def cache_folder() -> Path:
+    """Give the folder of the cache: in ``$XDG_CACHE_HOME``, else in ``~/.cache``."""
+    given = os.environ.get("XDG_CACHE_HOME")
+    base = Path(given) if given else Path.home() / ".cache"
+    return base / "edgeapl" / "engines"
+
+
+def kept_engines(cache: Path) -> list[tuple[Path, EngineFolder | EngineError]]:
+    """Give every engine folder of the cache, newest first, or why it can not be used."""
+    if not cache.is_dir():
+        return []
+    folders = [path for path in cache.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    found: list[tuple[Path, EngineFolder | EngineError]] = []
+    for folder in sorted(folders, key=_age, reverse=True):
+        try:
+            found.append((folder, open_engines(folder)))
+        except EngineError as error:
+            found.append((folder, error))
+    return found
+
+
+def remove_engines(cache: Path, key: str) -> Path:
+    """Remove engines by the name of their folder; raises UsageError when there are none."""
+    folder = cache / key
+    if not key or folder.parent != cache or not folder.is_dir():
+        raise UsageError("no such engines", key, "edgeapl engines list names them")
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise StorageError("engines cannot be removed", folder, str(error.strerror)) from error
+    return folder
+
+
+def _age(folder: Path) -> float:
+    try:
+        return (folder / RECORD).stat().st_mtime
+    except OSError:
+        return 0.0

@@ -1,0 +1,129 @@
+"""A folder of built engines: written whole or not at all, and checked before it is used."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeapl.bundle.digest import sha256, sha256_file
+from edgeapl.engines.registry import Origin
+from edgeapl.engines.store.machine import Device, machine_id
+from edgeapl.engines.store.record import RECORD, SEAL, EngineRecord, read_record
+from edgeapl.engines.trt.plan import Place, PlanRecord
+from edgeapl.errors import EngineError, StorageError
+
+REBUILD = "build it again with edgeapl build-engine"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFolder:
+    """Engines on disk whose files all were what was built."""
+
+    folder: Path
+    record: EngineRecord
+
+    def read(self, network: str) -> bytes:
+        """Give the bytes of one file, checked again, so that a later change is noticed."""
+        built = self.record.networks[network]
+        path = self.folder / built.file
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise EngineError(
+                "engine cannot be read", path, f"{error.strerror}: {REBUILD}"
+            ) from error
+        if sha256(data) != built.sha256:
+            raise EngineError("engine was changed since it was built", path, REBUILD)
+        return data
+
+    def origin(self, network: str) -> Origin | None:
+        """Give where a plan comes from; None for an ONNX file, which any runtime may read."""
+        built, there = self.record.networks[network], self.record.built_for
+        if not built.file.endswith(".plan"):
+            return None
+        place = Place(there.library, there.version, there.device, there.capability, there.machine)
+        return Origin(PlanRecord(built.sha256, built.size, place), machine_id())
+
+
+def write_engines(folder: Path, record: EngineRecord, files: Mapping[str, Path]) -> EngineFolder:
+    """Put engines in their place: all of them, or nothing.
+
+    Parameters
+    ----------
+    folder : new, empty, or engines that are replaced. files : name to a file that is moved.
+    """
+    if folder.exists() and any(folder.iterdir()) and not (folder / RECORD).is_file():
+        raise StorageError("folder holds something else than engines", folder, "name a new one")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        for name, path in files.items():
+            shutil.move(path, staging / name)
+        text = record.text()
+        (staging / RECORD).write_bytes(text)
+        (staging / SEAL).write_text(f"{sha256(text)}  {RECORD}\n", encoding="ascii")
+        open_engines(staging)
+        staging.chmod(0o755)
+        if folder.exists():
+            shutil.rmtree(folder)
+        staging.replace(folder)
+    except OSError as error:
+        raise StorageError("engines cannot be written", folder, str(error.strerror)) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return open_engines(folder)
+
+
+def open_engines(folder: Path) -> EngineFolder:
+    """Open a folder of engines; nothing in it is loaded yet.
+
+    Raises EngineError when a file is missing, surplus or differs by a single bit.
+    """
+    try:
+        text = (folder / RECORD).read_bytes()
+        seal = (folder / SEAL).read_bytes()
+    except OSError as error:
+        which = error.filename or folder
+        raise EngineError("no engines there", which, f"{error.strerror}: {REBUILD}") from error
+    if seal != f"{sha256(text)}  {RECORD}\n".encode():
+        raise EngineError("record of engines does not match its seal", folder / SEAL, REBUILD)
+    record = read_record(text, str(folder / RECORD), REBUILD)
+    expected = {RECORD, SEAL, *(built.file for built in record.networks.values())}
+    present = {path.name for path in folder.iterdir()}
+    for name in sorted(present ^ expected):
+        what = "is missing" if name in expected else "was not built here"
+        raise EngineError(f"a file of the engines {what}", folder / name, REBUILD)
+    for built in record.networks.values():
+        path = folder / built.file
+        if path.is_symlink() or not path.is_file():
+            raise EngineError("engine is not a plain file", path, REBUILD)
+        if path.stat().st_size != built.size:
+            text_size = f"{path.stat().st_size} of {built.size} bytes: {REBUILD}"
+            raise EngineError("engine does not have the size it was built with", path, text_size)
+        if sha256_file(path) != built.sha256:
+            raise EngineError("engine was changed since it was built", path, REBUILD)
+    return EngineFolder(folder, record)
+
+
+def check_fits(engines: EngineFolder, bundle: str, version: str, device: Device) -> None:
+    """Raise EngineError unless engines are of this bundle, library, device and machine.
+
+    Parameters
+    ----------
+    bundle : digest of the bundle. version : of the runtime that is installed here.
+    """
+    record, there = engines.record, engines.record.built_for
+    differences = (
+        ("engines are of another bundle", record.bundle[:16], bundle[:16]),
+        ("engines were not built on this machine", there.machine[:16], machine_id()[:16]),
+        ("engines are for another version of the runtime", there.version, version),
+        ("engines are for another device", there.device, device.name),
+        ("engines are for another capability", there.capability, device.capability),
+    )
+    for what, then, now in differences:
+        if then != now:
+            text = f"built for {then or 'none'}, here {now or 'none'}: {REBUILD}"
+            raise EngineError(what, engines.folder, text)

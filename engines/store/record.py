@@ -1,0 +1,99 @@
+"""The file `engine.json` beside built engines."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edgeapl.bundle.digest import sha256
+from edgeapl.bundle.specs import Digest, FileName, Name
+from edgeapl.errors import EngineError
+
+RECORD = "engine.json"
+SEAL = "engine.sha256"
+
+Precision = Literal["fp32", "fp16", "int8"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BuiltNetwork(_Part):
+    """One file. kept : layers, or all of it, that were kept in a higher precision."""
+
+    file: FileName
+    sha256: Digest
+    size: Annotated[int, Field(ge=1)]
+    precision: Precision
+    kept: tuple[str, ...] = ()
+
+
+class BuiltFor(_Part):
+    """What engines were built for; another machine, library or device may not use them.
+
+    library, version : of the runtime. device, capability : see `Device`; of a plan that was built
+    without a GPU both are empty, and no machine may load it.
+    """
+
+    library: str
+    version: str
+    device: str
+    capability: str
+    machine: Digest
+
+
+class Settings(_Part):
+    """How the engines were the fastest here: CPU threads inside one run, and cells in one run."""
+
+    threads: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=1)]
+
+
+class EngineRecord(_Part):
+    """All of `engine.json`.
+
+    proof, timing : what was measured when it was built, for people.
+    """
+
+    schema_version: Literal[1] = Field(alias="schema")
+    research_use_only: Literal[True]
+    bundle: Digest
+    bundle_name: str
+    precision: Precision
+    target: str
+    built_for: BuiltFor
+    software: str
+    built_at: str
+    networks: dict[Name, BuiltNetwork]
+    settings: Settings
+    proof: dict[str, Any]
+    timing: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        """Name of the folder: what the engines are, not when or how fast."""
+        there = self.built_for
+        parts = [self.bundle, self.precision, self.target, there.version, there.device]
+        identity = sha256("\n".join([*parts, there.capability, there.machine]).encode())
+        return f"{self.bundle[:16]}-{self.target}-{self.precision}-{identity[:12]}"
+
+    def text(self) -> bytes:
+        """Give the file."""
+        document = self.model_dump(mode="json", by_alias=True)
+        return (json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+
+
+def read_record(text: bytes, where: str, rebuild: str) -> EngineRecord:
+    """Read `engine.json`; raises EngineError when it says anything else than it may."""
+    try:
+        return EngineRecord.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "file"
+        raise EngineError(
+            "record of engines not understood", where, f"{place}: {rebuild}"
+        ) from error

@@ -1,0 +1,100 @@
+"""Which engines can be built and run here, and onnxruntime's GPU provider."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from edgeapl import doctor
+from edgeapl.engines import registry
+from edgeapl.engines.ort import OrtEngine
+from edgeapl.engines.registry import TARGETS, available_targets
+from edgeapl.engines.trt import library as trt_library
+from edgeapl.engines.trt.library import find_library
+from edgeapl.errors import EngineError
+from tests.small_bundle import SIZE, cell_network
+
+
+def test_every_target_is_listed_once_in_order() -> None:
+    assert tuple(found.target for found in available_targets()) == TARGETS
+
+
+def test_asking_what_is_there_imports_no_runtime() -> None:
+    code = (
+        "import sys; from edgeapl.engines.registry import available_targets; available_targets();"
+        "heavy = {'onnxruntime', 'openvino', 'tensorrt', 'tensorrt_rtx', 'pycuda'};"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("installed", "driver", "target", "build", "run"),
+    [
+        ({"tensorrt_rtx", "pycuda"}, True, "tensorrt-rtx", "", ""),
+        ({"tensorrt_rtx", "pycuda"}, False, "tensorrt-rtx", "", "no NVIDIA driver"),
+        ({"tensorrt_rtx"}, True, "tensorrt-rtx", "", "not installed"),
+        ({"tensorrt", "pycuda"}, False, "tensorrt", "no NVIDIA driver", "no NVIDIA driver"),
+        ({"tensorrt", "pycuda"}, True, "tensorrt", "", ""),
+        (set(), True, "openvino", "edgeapl[openvino]", "edgeapl[openvino]"),
+    ],
+)
+def test_a_target_needs_its_library_and_a_plan_needs_a_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+    installed: set[str],
+    driver: bool,
+    target: str,
+    build: str,
+    run: str,
+) -> None:
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: name if name in installed else None
+    )
+    monkeypatch.setattr(registry, "_nvidia_driver", lambda: driver)
+    found = {one.target: one for one in available_targets()}[target]
+    for text, expected in ((found.build, build), (found.run, run)):
+        assert text == "" if expected == "" else expected in text
+
+
+def test_the_doctor_lists_every_target() -> None:
+    names = [check.name for check in doctor._targets()]
+    assert names == [f"target {target}" for target in TARGETS]
+
+
+def test_a_missing_library_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
+    monkeypatch.setattr(trt_library, "find_library", find_library.__wrapped__)
+    with pytest.raises(EngineError, match=r"pip install 'edgeapl\[rtx\]'"):
+        trt_library.find_library("tensorrt-rtx")
+
+
+@pytest.mark.skipif("CUDAExecutionProvider" in ort.get_available_providers(), reason="CUDA is here")
+def test_a_provider_that_is_not_there_is_never_replaced_by_the_cpu() -> None:
+    with pytest.raises(EngineError, match="provider is missing: cuda"):
+        OrtEngine("cells", cell_network(), provider="cuda")
+    with pytest.raises(EngineError, match="choose one of: cpu, cuda"):
+        OrtEngine("cells", cell_network(), provider="abacus")
+
+
+def test_a_provider_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As onnxruntime does when cuDNN is missing: listed, and then the CPU in silence.
+    providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(ort, "get_available_providers", lambda: providers)
+    real = ort.InferenceSession
+    monkeypatch.setattr(
+        ort,
+        "InferenceSession",
+        lambda model, options, providers: real(model, options, providers=["CPUExecutionProvider"]),
+    )
+    with pytest.raises(EngineError, match="could not be started: cells: cuda"):
+        OrtEngine("cells", cell_network(), provider="cuda")
+
+
+def test_the_cpu_is_the_default_and_the_runtime_says_so() -> None:
+    engine = OrtEngine("cells", cell_network())
+    assert engine.runtime.endswith("CPUExecutionProvider")
+    assert engine.run({"cells": np.zeros((1, SIZE, SIZE, 3), np.uint8)})
