@@ -139,7 +139,12 @@ def _item(cell: Cell) -> dict[str, Any]:
 
 
 def _held_back(facts: Facts) -> list[dict[str, str]]:
-    """Give the images of the slides that were held back, each once."""
+    """Give the images of the slides that were held back, each once, and none that was used."""
     held = set(facts.chosen.held_back)
-    images = {cell.image: cell.slide for cell in facts.gathered.cells if cell.slide in held}
+    used = {cell.image for cell in facts.used}
+    images = {
+        cell.image: cell.slide
+        for cell in facts.gathered.cells
+        if cell.slide in held and cell.image not in used
+    }
     return [{"image": image, "slide": slide} for image, slide in images.items()]
