@@ -18,7 +18,7 @@ from edgeapl.calibration.quantise.graph import (
     read_graph,
     written,
 )
-from edgeapl.calibration.quantise.layers import after_weights, before_weights
+from edgeapl.calibration.quantise.layers import after_weights, before_weights, explaining
 
 Range = tuple[float, float]
 
@@ -68,8 +68,9 @@ def to_fp16(
         stay in FP32.
 
     Gives the file and the names of the nodes that compute in FP32: those asked for, the
-    normalisation of images, softmax and sigmoid of the answer, exponents, long sums, and nodes
-    whose numbers do not fit. Raises EngineError when the network can not be converted.
+    normalisation of images, softmax and sigmoid of the answer, exponents, long sums, Grad-CAM
+    arithmetic, and nodes whose numbers do not fit. Raises EngineError when the network can not
+    be converted.
     """
     loaded = read_graph(model)
     kept = _kept(model, loaded, keep, ranges or {})
@@ -90,7 +91,7 @@ def _kept(
     values = {weight.name: numpy_helper.to_array(weight) for weight in graph.initializer}
     at_the_end = after_weights(model)
     first = before_weights(model)
-    exact = set(keep)
+    exact = set(keep | explaining(model))
     for node in graph.node:
         if node.name in first and node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
             exact.add(node.name)

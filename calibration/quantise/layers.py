@@ -70,6 +70,16 @@ def after_weights(model: bytes) -> frozenset[str]:
     return frozenset(node.name for node in graph.node if node.name not in earlier)
 
 
+def explaining(model: bytes) -> frozenset[str]:
+    """Give the nodes behind an ArgMax: they ask why the answer is what it is (Grad-CAM).
+
+    They take weights by the number of the class, which eight bits per channel do not allow.
+    """
+    graph = read_graph(model).graph
+    chosen = [name for node in graph.node if node.op_type == "ArgMax" for name in node.output]
+    return frozenset(downstream(graph, chosen))
+
+
 def only_for(model: bytes, outputs: Iterable[str]) -> frozenset[str]:
     """Give the nodes that serve these outputs alone, e.g. the arithmetic of a Grad-CAM map."""
     graph = read_graph(model).graph

@@ -25,7 +25,7 @@ from edgeapl.calibration.quantise.graph import (
     weighed_nodes,
     written,
 )
-from edgeapl.calibration.quantise.layers import after_weights, before_weights
+from edgeapl.calibration.quantise.layers import after_weights, before_weights, explaining
 from edgeapl.errors import EngineError
 
 Range = tuple[float, float]
@@ -86,6 +86,7 @@ def _quantised(
     options: Mapping[str, Any],
 ) -> bytes:
     loaded = read_graph(model)
+    keep |= explaining(model)
     nodes = [
         node.name for node in loaded.graph.node if node.op_type in kinds and node.name not in keep
     ]
