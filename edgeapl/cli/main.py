@@ -8,7 +8,19 @@ import sys
 import typer
 
 from edgeapl import __version__
-from edgeapl.cli import calibrate, demo, doctor, evaluate, export, inspect, journal, score, watch
+from edgeapl.cli import (
+    build_engine,
+    calibrate,
+    demo,
+    doctor,
+    engines,
+    evaluate,
+    export,
+    inspect,
+    journal,
+    score,
+    watch,
+)
 from edgeapl.cli.output import one_line
 from edgeapl.errors import EdgeAplError
 
@@ -39,8 +51,10 @@ def build_app() -> typer.Typer:
     app.command("evaluate")(evaluate.evaluate)
     app.command("export")(export.export)
     app.command("calibrate")(calibrate.calibrate)
+    app.command("build-engine")(build_engine.build_engine)
     app.command("inspect")(inspect.inspect)
     app.command("doctor")(doctor.doctor)
+    app.add_typer(engines.app, name="engines")
     app.add_typer(journal.app, name="journal")
     return app
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from edgeapl.cli.output import one_line
+
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from edgeapl.config import StationConfig
+    from edgeapl.model import Model
 
 # Typer reads these at run time, and Python 3.10's typing wants Optional inside Annotated.
 BundleOption = Annotated[
@@ -33,6 +40,14 @@ StationOption = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--station", help="Station file; without it ./edgeapl.toml if there is one."),
 ]
+EnginesOption = Annotated[
+    str,
+    typer.Option(
+        "--engines",
+        help="Built engines: auto (the newest that fit, else the bundle's own networks), none, or "
+        "a folder.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 FailOnFlagOption = Annotated[
     bool, typer.Option("--fail-on-flag", help="Leave with exit code 10 when a slide is flagged.")
@@ -47,6 +62,38 @@ def chosen_bundle(named: Path | None, station: StationConfig) -> Path:
     from edgeapl.model import EMBEDDED
 
     return named or station.bundle or EMBEDDED
+
+
+@contextmanager
+def opened_model(
+    named: Path | None, station: StationConfig, engines: str, terminal: Console
+) -> Iterator[Model]:
+    """Open the bundle to use with the engines to use, and say which they are."""
+    from edgeapl.bundle.load import open_bundle
+    from edgeapl.cli.verdicts import announce_bundle
+    from edgeapl.errors import EngineError
+    from edgeapl.model import open_model
+    from edgeapl.model.opening import Chosen, choose_engines
+
+    folder = chosen_bundle(named, station)
+    wanted: Any = engines if engines in ("auto", "none") else Path(engines)
+    chosen = choose_engines(open_bundle(folder), wanted)
+    try:
+        model = open_model(folder, threads=station.threads, engines=chosen.engines)
+    except EngineError as error:
+        if wanted != "auto" or chosen.engines is None:
+            raise
+        # Engines that fail where the bundle's own networks do not must not stop the station.
+        none = choose_engines(open_bundle(folder), "none")
+        chosen = Chosen(None, none.text, (*chosen.refused, error))
+        model = open_model(folder, threads=station.threads)
+    with model:
+        embedded = named is None and station.bundle is None
+        announce_bundle(terminal, model, embedded=embedded)
+        for refused in chosen.refused:
+            terminal.print(f"not used: {one_line(str(refused))}", style="yellow", markup=False)
+        terminal.print(f"using {chosen.text}", markup=False, soft_wrap=True)
+        yield model
 
 
 def chosen_journal(named: Path | None, station: StationConfig) -> Path:

@@ -11,18 +11,19 @@ import typer
 from edgeapl.cli.options import (
     FLAGGED,
     BundleOption,
+    EnginesOption,
     FailOnFlagOption,
     JournalOption,
     JsonOption,
     OutOption,
     ScaleOption,
     StationOption,
-    chosen_bundle,
     chosen_journal,
     chosen_results,
+    opened_model,
 )
 from edgeapl.cli.output import console, one_line, print_json
-from edgeapl.cli.verdicts import announce_bundle, slides_table
+from edgeapl.cli.verdicts import slides_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,6 +43,7 @@ def score(
     um_per_px: ScaleOption = None,
     out: OutOption = None,
     bundle: BundleOption = None,
+    engines: EnginesOption = "auto",
     journal: JournalOption = None,
     station: StationOption = None,
     as_json: JsonOption = False,
@@ -53,7 +55,6 @@ def score(
     """
     from edgeapl.config import load_station
     from edgeapl.journal import Journal
-    from edgeapl.model import open_model
     from edgeapl.scoring import ScoreRequest, score_folder
 
     config = load_station(station)
@@ -67,10 +68,9 @@ def score(
     )
     terminal = console()
     with (
-        open_model(chosen_bundle(bundle, config), threads=config.threads) as model,
+        opened_model(bundle, config, engines, terminal) as model,
         Journal.open(chosen_journal(journal, config)) as record,
     ):
-        announce_bundle(terminal, model, embedded=bundle is None and config.bundle is None)
         with _Bar(terminal) as bar:
             result = score_folder(request, model, record, bar.listener())
         document = result.document(model, request)

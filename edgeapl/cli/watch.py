@@ -15,18 +15,19 @@ import typer
 from edgeapl.cli.options import (
     FLAGGED,
     BundleOption,
+    EnginesOption,
     FailOnFlagOption,
     JournalOption,
     JsonOption,
     OutOption,
     ScaleOption,
     StationOption,
-    chosen_bundle,
     chosen_journal,
     chosen_results,
+    opened_model,
 )
 from edgeapl.cli.output import console, print_json
-from edgeapl.cli.verdicts import announce_bundle, verdict_panel
+from edgeapl.cli.verdicts import verdict_panel
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -59,6 +60,7 @@ def watch(
     um_per_px: ScaleOption = None,
     out: OutOption = None,
     bundle: BundleOption = None,
+    engines: EnginesOption = "auto",
     journal: JournalOption = None,
     station: StationOption = None,
     as_json: JsonOption = False,
@@ -80,6 +82,7 @@ def watch(
         um_per_px=um_per_px,
         out=chosen_results(out, config, "watch"),
         bundle=bundle,
+        engines=engines,
         journal=chosen_journal(journal, config),
         as_json=as_json,
     )
@@ -97,12 +100,12 @@ def run_watch(
     um_per_px: float | None,
     out: Path,
     bundle: Path | None,
+    engines: str = "auto",
     journal: Path,
     as_json: bool,
 ) -> Closed:
     """Open everything, watch, and print the result; shared by `watch` and `demo`."""
     from edgeapl.journal import Journal
-    from edgeapl.model import open_model
     from edgeapl.pipeline import SlideOptions
     from edgeapl.scale import SlideScale
     from edgeapl.sources.address import open_source
@@ -114,10 +117,9 @@ def run_watch(
     terminal = console()
     options = SlideOptions(batch_size=config.batch_size, max_frames=max_frames, stop_when_idle=idle)
     with (
-        open_model(chosen_bundle(bundle, config), threads=config.threads) as model,
+        opened_model(bundle, config, engines, terminal) as model,
         Journal.open(journal) as record,
     ):
-        announce_bundle(terminal, model, embedded=bundle is None and config.bundle is None)
         scale = SlideScale(um_per_px or config.um_per_px, model.bundle.manifest.um_per_px)
         source = open_source(address, scale_for=scale)
         try:

@@ -1,19 +1,72 @@
-"""Open a bundle for use."""
+"""Open a bundle for use, with the engines that were built for this machine if there are any."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from edgeapl.bundle.load import open_bundle
+from edgeapl.bundle.load import Bundle, open_bundle
 from edgeapl.engines.registry import open_engine
+from edgeapl.engines.store.cache import cache_folder, kept_engines
+from edgeapl.engines.store.folder import EngineFolder, check_fits, open_engines
+from edgeapl.engines.store.here import device_here, runtime_version
+from edgeapl.errors import EngineError
 from edgeapl.model.assembled import Model, assemble
 from edgeapl.model.golden import self_test
 from edgeapl.protocols import Engine
 
+FROM_BUNDLE = "FP32 networks of the bundle in onnxruntime"
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Which engines answer, in words, and those that could not be used, with the reason."""
+
+    engines: EngineFolder | None
+    text: str
+    refused: tuple[EngineError, ...] = ()
+
+
+def choose_engines(bundle: Bundle, wanted: Path | Literal["auto", "none"]) -> Chosen:
+    """Choose engines for a bundle; nothing is built.
+
+    Parameters
+    ----------
+    wanted : a folder, which must fit; ``auto``: the newest in the cache that fit, else the
+        networks of the bundle; ``none``: those in any case.
+
+    Raises EngineError when a named folder can not be used.
+    """
+    if wanted == "none":
+        return Chosen(None, FROM_BUNDLE)
+    if isinstance(wanted, Path):
+        engines = open_engines(wanted)
+        _check(engines, bundle)
+        return Chosen(engines, _words(engines))
+    refused = []
+    for folder, engines_or_error in kept_engines(cache_folder()):
+        if not folder.name.startswith(f"{bundle.digest[:16]}-"):
+            continue
+        try:
+            if isinstance(engines_or_error, EngineError):
+                raise engines_or_error
+            _check(engines_or_error, bundle)
+        except EngineError as error:
+            refused.append(error)
+            continue
+        return Chosen(engines_or_error, _words(engines_or_error), tuple(refused))
+    return Chosen(None, FROM_BUNDLE, tuple(refused))
+
 
 def open_model(
-    folder: Path, *, threads: int = 1, target: str = "onnxruntime", proven: bool = True
+    folder: Path,
+    *,
+    threads: int = 1,
+    target: str = "onnxruntime",
+    proven: bool = True,
+    engines: EngineFolder | None = None,
 ) -> Model:
     """Open a bundle and prove that it gives its golden answers on this machine.
 
@@ -23,18 +76,47 @@ def open_model(
     threads : CPU threads inside one run of a network.
     target : runtime for all networks.
     proven : run the self-test; only who writes the golden answers may leave it out.
+    engines : of `choose_engines`; in place of the bundle's networks.
 
     Raises BundleError, or EngineError when a network is refused or the self-test fails.
     """
     bundle = open_bundle(folder)
     with ExitStack() as opened:
-        engines: dict[str, Engine] = {}
-        for name, spec in bundle.manifest.networks.items():
-            engines[name] = open_engine(target, name, bundle.read(spec.file), threads=threads)
-            opened.callback(engines[name].close)
-        model = assemble(bundle, engines)
+        ready: dict[str, Engine] = {}
+        for name in bundle.manifest.networks:
+            ready[name] = _open(bundle, name, target, threads, engines)
+            opened.callback(ready[name].close)
+        model = assemble(bundle, ready)
         model.reducer.check_head(model.head)
         if proven:
             self_test(model)
         opened.pop_all()
     return model
+
+
+def _open(
+    bundle: Bundle, name: str, target: str, threads: int, engines: EngineFolder | None
+) -> Engine:
+    if engines is None:
+        file = bundle.manifest.networks[name].file
+        return open_engine(target, name, bundle.read(file), threads=threads)
+    return open_engine(
+        engines.record.target,
+        name,
+        engines.read(name),
+        threads=engines.record.settings.threads,
+        origin=engines.origin(name),
+    )
+
+
+def _check(engines: EngineFolder, bundle: Bundle) -> None:
+    target = engines.record.target
+    if set(engines.record.networks) != set(bundle.manifest.networks):
+        mend = "build it again with edgeapl build-engine"
+        raise EngineError("engines are of other networks", engines.folder, mend)
+    check_fits(engines, bundle.digest, runtime_version(target), device_here(target))
+
+
+def _words(engines: EngineFolder) -> str:
+    record = engines.record
+    return f"{record.precision} engines {engines.folder.name} in {record.target}"

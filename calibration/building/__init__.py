@@ -1,0 +1,1 @@
+"""Build engines from a bundle, prove them, time them, keep the best."""

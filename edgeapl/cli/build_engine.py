@@ -1,0 +1,145 @@
+"""`edgeapl build-engine`: networks made fast for this machine, and proven."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from edgeapl.cli.options import JsonOption, ScaleOption
+from edgeapl.cli.output import RESEARCH_USE_ONLY, console, print_json
+
+if TYPE_CHECKING:
+    from edgeapl.engines.store.folder import EngineFolder
+
+EXTRA = "pip install 'edgeapl[build]'"
+
+
+class PrecisionChoice(str, Enum):
+    """Numbers that networks compute in."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    FP16 = "fp16"
+    INT8 = "int8"
+
+
+class TargetChoice(str, Enum):
+    """What engines are built for."""
+
+    AUTO = "auto"
+    ONNXRUNTIME = "onnxruntime"
+    OPENVINO = "openvino"
+    TENSORRT = "tensorrt"
+    TENSORRT_RTX = "tensorrt-rtx"
+
+
+def build_engine(
+    bundle: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Argument(help="Bundle; without it the embedded demonstration."),
+    ] = None,
+    precision: Annotated[
+        PrecisionChoice, typer.Option(help="auto: the fastest that passes the proof.")
+    ] = PrecisionChoice.AUTO,
+    target: Annotated[
+        TargetChoice, typer.Option(help="auto: all that run on this machine are tried.")
+    ] = TargetChoice.AUTO,
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Folder for the engines; without it the cache, where they are found."),
+    ] = None,
+    frames: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Slides to prove on; without it drawn ones."),
+    ] = None,
+    crops: Annotated[bool, typer.Option("--crops", help="Every image is one cell.")] = False,
+    um_per_px: ScaleOption = None,
+    max_flip_rate: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(min=0, max=1, help="Keep layers in a higher precision until this holds."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Build engines, prove them against the bundle and measure them on this machine.
+
+    Exit code 1 when no engine answers like the bundle within its limits. Research use only.
+    """
+    from edgeapl.errors import EngineError
+    from edgeapl.model import EMBEDDED
+
+    try:
+        from edgeapl.calibration.building.building import BuildRequest
+        from edgeapl.calibration.building.building import build_engine as build
+    except ModuleNotFoundError as error:
+        raise EngineError("build-engine needs more packages", error.name or "", EXTRA) from error
+    request = BuildRequest(
+        bundle=bundle or EMBEDDED,
+        precision=None if precision is PrecisionChoice.AUTO else precision.value,
+        target=target.value,
+        out=out,
+        frames=frames,
+        cell_images=crops,
+        um_per_px=um_per_px,
+        max_flip_rate=max_flip_rate,
+    )
+    with _progress() as say:
+        engines = build(request, say)
+    document = engines.record.model_dump(mode="json", by_alias=True)
+    if as_json:
+        print_json({**document, "folder": str(engines.folder)})
+    else:
+        show_engines(engines, document)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """Show the stage and how long it has taken; plain lines where there is no terminal."""
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    terminal = console()
+    if not terminal.is_terminal:
+        said: list[str] = []
+
+        def line(text: str) -> None:
+            stage = text.partition(": ")[0] if text.startswith("build plan") else text
+            if stage not in said[-1:]:
+                said.append(stage)
+                terminal.print(stage, markup=False)
+
+        yield line
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=terminal, transient=True) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda text: progress.update(task, description=text)
+
+
+def show_engines(engines: EngineFolder, document: dict[str, Any]) -> None:
+    """Print what engines are, how they were proven and how fast they were."""
+    from rich.console import Console
+    from rich.table import Table
+
+    out = Console(highlight=False)
+    table = Table(box=None, pad_edge=False)
+    for name in ("network", "file", "MB", "precision", "kept higher"):
+        table.add_column(name, justify="right" if name == "MB" else "left")
+    for name, built in document["networks"].items():
+        kept = ", ".join(built["kept"][:3]) + (" ..." if len(built["kept"]) > 3 else "")
+        table.add_row(name, built["file"], f"{built['size'] / 1e6:.2f}", built["precision"], kept)
+    out.print(table)
+    proof, timing = document["proof"], document["timing"]
+    out.print(f"proven on {proof['proven_on']}", markup=False)
+    if not proof["limits_apply"]:
+        out.print("random weights: the limits do not apply", style="yellow")
+    for name, problems in proof["candidates"].items():
+        out.print(f"{name}: {'; '.join(problems) or 'passed'}", markup=False)
+    for name, seconds in timing["seconds_for_16_cells"].items():
+        out.print(f"{name}: {1000 * seconds:.1f} ms for 16 cells", markup=False)
+    out.print(f"{timing['speed_against_bundle']:.2f} times as fast as the bundle's own networks")
+    out.print(f"engines {engines.folder}", soft_wrap=True, markup=False)
+    out.print(RESEARCH_USE_ONLY)
