@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -142,7 +143,7 @@ class FakeDriver:
         self.fail_on = dict(fail_on or {})
         self.calls: list[str] = []
         self.live: Counter[str] = Counter()
-        self.contexts: list[object] = []
+        self._contexts: list[int] = []
         self._counts: Counter[str] = Counter()
         self._memory: dict[int, NDArray[np.uint8]] = {}
         self._next = 0x1000
@@ -216,8 +217,21 @@ class FakeDriver:
         self._counts[call] += 1
         if self.fail_on.get(call) == number:
             raise FakeDriver.Error(f"{call} failed: told to by the test")
-        if needs_context and not self.contexts:
+        if needs_context and threading.get_ident() not in self._contexts:
             raise FakeDriver.Error(f"{call} failed: invalid device context")
+
+    @property
+    def contexts(self) -> tuple[int, ...]:
+        """The threads on which a context is pushed, once for every push."""
+        return tuple(self._contexts)
+
+    def push_here(self) -> None:
+        """Make the context this thread's."""
+        self._contexts.append(threading.get_ident())
+
+    def pop_here(self) -> None:
+        """Take the context from this thread."""
+        self._contexts.remove(threading.get_ident())
 
     def free(self, kind: str, address: int | None = None) -> None:
         """Give back what was taken."""
@@ -285,10 +299,10 @@ class _FakeContext:
 
     def push(self) -> None:
         self._driver.record("push", needs_context=False)
-        self._driver.contexts.append(self)
+        self._driver.push_here()
 
     def pop(self) -> None:
-        self._driver.contexts.pop()
+        self._driver.pop_here()
         self._driver.record("pop", needs_context=False)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -167,8 +168,13 @@ def pooling_network() -> bytes:
     )
 
 
-def test_threads_take_turns_and_each_gets_its_own_answer() -> None:
-    engine, _ = opened()
+def test_threads_take_turns_and_each_gets_its_own_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, fake = opened()
+    # Two runs on one set of buffers meet here, unless they take turns.
+    waiting = fake.driver.synchronize
+    monkeypatch.setattr(
+        fake.driver, "synchronize", lambda stream: (time.sleep(0.001), waiting(stream))
+    )
     expected = [engine.run(cells(4, seed))["features"] for seed in range(4)]
     wrong: list[int] = []
 
@@ -188,7 +194,7 @@ def test_no_context_stays_on_a_thread() -> None:
     engine, fake = opened()
     engine.run(cells(1))
     engine.close()
-    assert fake.driver.contexts == []
+    assert not fake.driver.contexts
     assert fake.driver.calls.count("push") == fake.driver.calls.count("pop")
 
 
@@ -236,6 +242,12 @@ def test_a_plan_that_does_not_belong_here_is_never_deserialised(
     assert fake.deserialised == 0
     assert "edgeapl build-engine" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_two_unknown_machines_are_not_the_same_one() -> None:
+    nowhere = dataclasses.replace(FakeTensorRt(FakeDriver()).place, machine="")
+    with pytest.raises(EngineError, match="this machine built"):
+        check_plan("cells", PLAN, record_of(PLAN, nowhere), nowhere)
 
 
 def test_a_plan_that_belongs_here_is_accepted() -> None:
