@@ -35,7 +35,7 @@ def kept_engines(cache: Path) -> list[tuple[Path, EngineFolder | EngineError]]:
 def remove_engines(cache: Path, key: str) -> Path:
     """Remove engines by the name of their folder; raises UsageError when there are none."""
     folder = cache / key
-    if Path(key).name != key or key == ".." or not folder.is_dir():
+    if not key or Path(key).name != key or key == ".." or not folder.is_dir():
         raise UsageError("no such engines", key, "edgeapl engines list names them")
     try:
         shutil.rmtree(folder)

@@ -86,27 +86,41 @@ def reseal(folder: Path, change: Callable[[dict[str, object]], None]) -> None:
     (folder / SEAL).write_text(f"{sha256(text)}  {RECORD}\n")
 
 
+def cut(folder: Path) -> None:
+    engine = folder / "cells.onnx"
+    engine.write_bytes(engine.read_bytes()[:-9])
+
+
+def add(folder: Path) -> None:
+    (folder / "more.plan").write_bytes(b"x")
+
+
+def link(folder: Path) -> None:
+    engine = folder / "cells.onnx"
+    engine.rename(folder.parent / "elsewhere")
+    engine.symlink_to(folder.parent / "elsewhere")
+
+
+def remove(folder: Path) -> None:
+    (folder / "cells.onnx").unlink()
+
+
+def remove_seal(folder: Path) -> None:
+    (folder / SEAL).unlink()
+
+
 FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "a bit flipped in an engine": (lambda f: flip(f / "cells.onnx"), "was changed since"),
-    "an engine cut short": (
-        lambda f: (f / "cells.onnx").write_bytes((f / "cells.onnx").read_bytes()[:-9]) and None,
-        "does not have the size",
-    ),
-    "an engine removed": (lambda f: (f / "cells.onnx").unlink(), "is missing"),
-    "a file added": (lambda f: (f / "more.plan").write_bytes(b"x") and None, "was not built here"),
+    "an engine cut short": (cut, "does not have the size"),
+    "an engine removed": (remove, "is missing"),
+    "a file added": (add, "was not built here"),
     "a bit flipped in the record": (lambda f: flip(f / RECORD), "does not match its seal"),
-    "the seal removed": (lambda f: (f / SEAL).unlink(), "no engines there"),
+    "the seal removed": (remove_seal, "no engines there"),
     "a record of another kind": (
         lambda f: reseal(f, lambda d: d.update(schema=2)),
         "not understood",
     ),
-    "an engine that is a link": (
-        lambda f: (
-            (f / "cells.onnx").rename(f.parent / "x")
-            and (f / "cells.onnx").symlink_to(f.parent / "x")
-        ),
-        "not a plain file",
-    ),
+    "an engine that is a link": (link, "not a plain file"),
 }
 
 
