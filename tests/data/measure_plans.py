@@ -74,7 +74,7 @@ def main() -> None:
             begun = time.perf_counter()
             try:
                 written = in_precision(model, precision)
-                plan = build_plan(written, name=name, library=library, profile=Profile(1, 16, 64))
+                plan = build_plan(written, name=name, library=library, profile=Profile())
                 text = f"{len(plan) / 2**20:7.1f} MiB plan, {len(written) / 2**20:7.1f} MiB ONNX"
             except EdgeAplError as error:
                 failed += 1

@@ -144,7 +144,7 @@ def test_ctrl_c_ends_a_build_at_its_next_step() -> None:
 
 def test_too_little_scratch_memory_says_how_to_mend_it(library: Library) -> None:
     cells = (EMBEDDED / "cells.onnx").read_bytes()
-    with pytest.raises(EngineError, match=r"0 MiB .* batch of 64 .* choose a smaller batch"):
+    with pytest.raises(EngineError, match=r"0 MiB .* batch of 32 .* choose a smaller batch"):
         build_plan(cells, name="cells", library=library, workspace=1)
 
 

@@ -172,9 +172,12 @@ def test_threads_take_turns_and_each_gets_its_own_answer(monkeypatch: pytest.Mon
     engine, fake = opened()
     # Two runs on one set of buffers meet here, unless they take turns.
     waiting = fake.driver.synchronize
-    monkeypatch.setattr(
-        fake.driver, "synchronize", lambda stream: (time.sleep(0.001), waiting(stream))
-    )
+
+    def slow(stream: int) -> None:
+        time.sleep(0.001)
+        waiting(stream)
+
+    monkeypatch.setattr(fake.driver, "synchronize", slow)
     expected = [engine.run(cells(4, seed))["features"] for seed in range(4)]
     wrong: list[int] = []
 
