@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,11 +29,16 @@ assert telemetry_utils.tm.__name__.endswith("stub"), telemetry_utils.tm
 """
 
 
-def test_its_telemetry_is_never_loaded() -> None:
+def test_its_telemetry_is_never_loaded_and_leaves_no_id(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", ALONE], capture_output=True, text=True, check=False
+        [sys.executable, "-c", ALONE],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "HOME": str(tmp_path)},
     )
     assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "intel").exists()
 
 
 def test_it_answers_like_onnxruntime() -> None:
