@@ -76,7 +76,8 @@ def recipe(segmenter: str | None = None, classes: Sequence[str] = CLASSES) -> Re
         ],
         "features": "encoder.features",
         "reducer": {"kind": "max", "head": "head", "head_outputs": [classes[-1]]},
-        "rule": rule(suspicious_share=None),
+        # Pooled features give no interval, so only what is far below the limit is cleared.
+        "rule": rule(suspicious_share=None, clear_below=0.1),
         "gate": GATE,
     }
     return Recipe(
