@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from edgeapl.bundle.load import Bundle
 from edgeapl.calibration.quantise.fp16 import to_fp16
 from edgeapl.calibration.quantise.qdq import qdq_onnxruntime, qdq_tensorrt
+from edgeapl.calibration.quantise.rounding import rounded_everywhere
 from edgeapl.calibration.ranges import Range, read_ranges
 from edgeapl.engines.registry import PLANS
 from edgeapl.engines.store.record import Precision
@@ -19,11 +20,24 @@ ALL = "all"
 
 @dataclass(frozen=True, slots=True)
 class MadeNetwork:
-    """An ONNX file as the target takes it, and the layers that stayed in a higher precision."""
+    """An ONNX file as the target takes it, and the layers that stayed in a higher precision.
+
+    rounds : the target rounds to FP16 after every node.
+    """
 
     onnx: bytes
     precision: Precision
     kept: tuple[str, ...]
+    rounds: bool = False
+
+    @property
+    def provable(self) -> bytes:
+        """The file to prove on a CPU.
+
+        onnxruntime's CPU leaves out the rounding between nodes in FP16 that a GPU does; where the
+        target is a GPU, the proof gets a file that rounds everywhere.
+        """
+        return rounded_everywhere(self.onnx) if self.rounds else self.onnx
 
 
 def quantiser(target: str) -> Quantise:
@@ -64,13 +78,13 @@ def make_network(
     model = bundle.read(bundle.manifest.networks[name].file)
     if precision == "fp32":
         return MadeNetwork(model, "fp32", ())
+    ranges = ranges_of(bundle) if precision == "int8" or bundle.manifest.calibration else {}
     if precision == "fp16":
-        half, kept = to_fp16(model, keep)
-        return MadeNetwork(half, "fp16", kept)
-    ranges = ranges_of(bundle)
+        half, kept = to_fp16(model, keep, ranges.get(name))
+        return MadeNetwork(half, "fp16", kept, rounds=target in PLANS)
     if name not in ranges:
         return MadeNetwork(model, "fp32", (ALL,))
     quantised = quantiser(target)(model, ranges[name], keep)
     if target in PLANS:
         quantised, _ = to_fp16(quantised, frozenset(), ranges[name])
-    return MadeNetwork(quantised, "int8", tuple(sorted(keep)))
+    return MadeNetwork(quantised, "int8", tuple(sorted(keep)), rounds=target in PLANS)

@@ -138,8 +138,12 @@ def show_engines(engines: EngineFolder, document: dict[str, Any]) -> None:
         out.print("random weights: the limits do not apply", style="yellow")
     for name, problems in proof["candidates"].items():
         out.print(f"{name}: {'; '.join(problems) or 'passed'}", markup=False)
-    for name, seconds in timing["seconds_for_16_cells"].items():
-        out.print(f"{name}: {1000 * seconds:.1f} ms for 16 cells", markup=False)
-    out.print(f"{timing['speed_against_bundle']:.2f} times as fast as the bundle's own networks")
+    speed = timing["speed_against_bundle"]
+    if speed is None:
+        out.print("not timed: plans run on a GPU", style="yellow")
+    else:
+        for name, seconds in timing["seconds_for_16_cells"].items():
+            out.print(f"{name}: {1000 * seconds:.1f} ms for 16 cells", markup=False)
+        out.print(f"{speed:.2f} times as fast as the bundle's own networks")
     out.print(f"engines {engines.folder}", soft_wrap=True, markup=False)
     out.print(RESEARCH_USE_ONLY)
