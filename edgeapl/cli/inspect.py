@@ -1,4 +1,4 @@
-"""`edgeapl inspect`: what is in a bundle."""
+"""`edgeapl inspect`: what is in a bundle, or in a folder of engines."""
 
 from __future__ import annotations
 
@@ -17,13 +17,17 @@ if TYPE_CHECKING:
 def inspect(
     bundle: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Argument(help="Bundle folder; without it the embedded demonstration."),
+        typer.Argument(help="Bundle, or folder of engines; without it the embedded bundle."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a bundle bit by bit, run its self-test and show what it holds."""
+    """Check a bundle or engines bit by bit and show what they hold; a bundle's self-test is run."""
+    from edgeapl.engines.store.record import RECORD
     from edgeapl.model import EMBEDDED, open_model
 
+    if bundle is not None and (bundle / RECORD).is_file():
+        _inspect_engines(bundle, as_json=as_json)
+        return
     with open_model(bundle or EMBEDDED) as model:
         document = _describe(model)
     if as_json:
@@ -32,6 +36,35 @@ def inspect(
     if bundle is None:
         console().print("No bundle named: this is the embedded demonstration.", style="yellow")
     _show(document)
+
+
+def _inspect_engines(folder: Path, *, as_json: bool) -> None:
+    """Show engines, and what each of their layers computes in."""
+    from edgeapl.cli.build_engine import EXTRA, show_engines
+    from edgeapl.engines.store.folder import open_engines
+
+    engines = open_engines(folder)
+    document = engines.record.model_dump(mode="json", by_alias=True)
+    layers: dict[str, dict[str, str]] = {}
+    note = ""
+    try:
+        from edgeapl.calibration.building.layer_precision import counted, layer_precisions
+    except ModuleNotFoundError:
+        note = f"for the precision of each layer: {EXTRA}"
+    else:
+        for name, built in engines.record.networks.items():
+            if built.file.endswith(".onnx"):
+                layers[name] = layer_precisions(engines.read(name))
+            else:
+                note = "plans do not tell the precision of their layers without a GPU"
+    if as_json:
+        print_json({**document, "folder": str(folder), "layers": layers})
+        return
+    for name, precisions in layers.items():
+        typer.echo(f"{name}: layers with weights: {counted(precisions)}")
+    show_engines(engines, document)
+    if note:
+        console().print(note, style="yellow", markup=False)
 
 
 def _describe(model: Model) -> dict[str, Any]:

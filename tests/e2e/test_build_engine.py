@@ -41,6 +41,8 @@ def test_engines_are_built_proven_used_listed_and_removed(station: Station) -> N
     used = run(station, *watch)
     assert f"using fp32 engines {key}" in used.stderr
     assert run(station, "engines", "verify").returncode == 0
+    folder = station.folder / "cache" / "edgeapl" / "engines" / key
+    assert "fp32" in run(station, "inspect", folder).stdout
 
     engine = station.folder / "cache" / "edgeapl" / "engines" / key / "cells.onnx"
     data = bytearray(engine.read_bytes())

@@ -1,0 +1,38 @@
+"""What each layer of a built network computes in."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import onnx
+
+from edgeapl.calibration.quantise.graph import read_graph, weighed_nodes
+
+
+def layer_precisions(model: bytes) -> dict[str, str]:
+    """Give layer to ``int8``, ``fp16`` or ``fp32`` for all layers with weights of an ONNX file.
+
+    A layer whose weights come from DequantizeLinear computes in eight bits once the runtime has
+    fused it.
+    """
+    graph = read_graph(model).graph
+    made_by = {output: node for node in graph.node for output in node.output}
+    halves = {
+        tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT16
+    }
+    found = {}
+    for node in weighed_nodes(graph):
+        source = made_by.get(node.input[1])
+        if source is not None and source.op_type == "DequantizeLinear":
+            found[node.name] = "int8"
+        elif halves.intersection(node.input):
+            found[node.name] = "fp16"
+        else:
+            found[node.name] = "fp32"
+    return found
+
+
+def counted(precisions: dict[str, str]) -> str:
+    """Write how many layers compute in what, e.g. ``74 int8, 1 fp32``."""
+    counts = Counter(precisions.values())
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items(), reverse=True))

@@ -1,0 +1,137 @@
+"""Write engines and their record into their place, and open the bundle with them once."""
+
+from __future__ import annotations
+
+import importlib
+import tempfile
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+
+from edgeapl import __version__
+from edgeapl.bundle.digest import sha256_file
+from edgeapl.bundle.load import Bundle
+from edgeapl.calibration.building.candidates import Candidate, Say, cores
+from edgeapl.calibration.building.files import MadeNetwork
+from edgeapl.calibration.building.proof_slides import ProofSlides
+from edgeapl.calibration.building.request import BuildRequest
+from edgeapl.calibration.building.timing import best_settings
+from edgeapl.calibration.judging.document import engine_proof_document
+from edgeapl.engines.registry import BACKENDS, PLANS, open_engine
+from edgeapl.engines.store.cache import cache_folder
+from edgeapl.engines.store.folder import EngineFolder, write_engines
+from edgeapl.engines.store.here import device_here, runtime_version
+from edgeapl.engines.store.machine import machine_id
+from edgeapl.engines.store.record import BuiltFor, BuiltNetwork, EngineRecord, Settings
+from edgeapl.model.opening import open_model
+from edgeapl.protocols import Engine
+from edgeapl.types import UInt8
+
+
+def store(
+    bundle: Bundle,
+    request: BuildRequest,
+    best: Candidate,
+    slides: ProofSlides,
+    seconds: Mapping[str, float],
+    others: Mapping[str, list[str]],
+    say: Say,
+) -> EngineFolder:
+    """Write the engines and their record, and open the bundle with them once."""
+    settings, grid = _settings(bundle, best, slides.slides[0][1], say)
+    base = (request.out or cache_folder()).parent if request.out else cache_folder()
+    base.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".build-", dir=base) as work:
+        files: dict[str, Path] = {}
+        built: dict[str, BuiltNetwork] = {}
+        for name, network in best.networks.items():
+            path = _write(Path(work), name, network, best.target, say)
+            files[path.name] = path
+            built[name] = BuiltNetwork(
+                file=path.name,
+                sha256=sha256_file(path),
+                size=path.stat().st_size,
+                precision=network.precision,
+                kept=network.kept,
+            )
+        record = EngineRecord(
+            schema=1,
+            research_use_only=True,
+            bundle=bundle.digest,
+            bundle_name=bundle.manifest.name,
+            precision=best.precision,
+            target=best.target,
+            built_for=_built_for(best.target),
+            software=f"edgeapl {__version__}",
+            built_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            networks=built,
+            settings=settings,
+            proof={
+                "proven_on": slides.words,
+                "limits_apply": bundle.manifest.trained,
+                "run_in": "onnxruntime",
+                "candidates": dict(others),
+                "kept_for_the_flip_rate": list(best.repaired),
+                **engine_proof_document(best.proof),
+            },
+            timing={
+                "seconds_for_16_cells": dict(seconds),
+                # A plan was timed as its graph on the CPU, which tells nothing about a GPU.
+                "speed_against_bundle": (
+                    seconds["bundle"] / seconds[best.name] if best.target in BACKENDS else None
+                ),
+                "seconds_per_cell": grid,
+            },
+        )
+        folder = write_engines(request.out or base / record.key, record, files)
+    if best.target in BACKENDS:
+        say("self-test with the engines")
+        open_model(bundle.folder, engines=folder).close()
+    return folder
+
+
+def _settings(
+    bundle: Bundle, best: Candidate, crops: UInt8, say: Say
+) -> tuple[Settings, dict[str, float]]:
+    if best.target not in BACKENDS:
+        return Settings(threads=1, batch_size=16), {}
+    say("measure threads and batch")
+
+    def opener(threads: int) -> dict[str, Engine]:
+        return {
+            name: open_engine(best.target, name, network.onnx, threads=threads)
+            for name, network in best.networks.items()
+        }
+
+    return best_settings(bundle.manifest, opener, crops, cores())
+
+
+def _write(work: Path, name: str, network: MadeNetwork, target: str, say: Say) -> Path:
+    if target not in PLANS:
+        path = work / f"{name}.onnx"
+        path.write_bytes(network.onnx)
+        return path
+    # Imported only when a plan is asked for.
+    build = importlib.import_module("edgeapl.engines.trt.build")
+    libraries = importlib.import_module("edgeapl.engines.trt.library")
+    say(f"build plan of {name}")
+
+    def progress(stage: str, done: int, total: int) -> None:
+        say(f"build plan of {name}: {stage} {done} of {total}")
+
+    path = work / f"{name}.plan"
+    library = libraries.find_library(target)
+    plan = build.build_plan(network.onnx, name=name, library=library, on_progress=progress)
+    path.write_bytes(plan)
+    return path
+
+
+def _built_for(target: str) -> BuiltFor:
+    device = device_here(target)
+    return BuiltFor(
+        library=target,
+        version=runtime_version(target),
+        device=device.name,
+        capability=device.capability,
+        machine=machine_id(),
+    )
