@@ -9,6 +9,7 @@ from edgeapl.bundle.load import Bundle, open_bundle
 from edgeapl.calibration.building.candidates import Candidate, Say, cores, make_candidate
 from edgeapl.calibration.building.proof_slides import proof_slides
 from edgeapl.calibration.building.request import BuildRequest
+from edgeapl.calibration.building.stopwatch import Stopwatch
 from edgeapl.calibration.building.storing import store
 from edgeapl.calibration.building.timing import classify_cells, time_in_turns
 from edgeapl.engines.registry import BACKENDS, PLANS, available_targets, open_engine
@@ -23,12 +24,17 @@ from edgeapl.types import UInt8
 __all__ = ["BuildRequest", "build_engine"]
 
 
-def build_engine(request: BuildRequest, say: Say) -> EngineFolder:
+def build_engine(request: BuildRequest, tell: Say) -> EngineFolder:
     """Build, prove and store engines; of several candidates the fastest that passes.
+
+    Parameters
+    ----------
+    request : what to build. tell : told each stage.
 
     Raises ProofError when none passes, EngineError when one can not be built.
     """
     bundle = open_bundle(request.bundle)
+    say = Stopwatch(tell)
     reference = {
         name: open_engine("onnxruntime", name, bundle.read(network.file), threads=cores())
         for name, network in bundle.manifest.networks.items()

@@ -15,6 +15,7 @@ from edgeapl.calibration.building.candidates import Candidate, Say, cores
 from edgeapl.calibration.building.files import MadeNetwork
 from edgeapl.calibration.building.proof_slides import ProofSlides
 from edgeapl.calibration.building.request import BuildRequest
+from edgeapl.calibration.building.stopwatch import Stopwatch
 from edgeapl.calibration.building.timing import best_settings
 from edgeapl.calibration.judging.document import engine_proof_document
 from edgeapl.engines.registry import BACKENDS, PLANS, open_engine
@@ -35,7 +36,7 @@ def store(
     slides: ProofSlides,
     seconds: Mapping[str, float],
     others: Mapping[str, list[str]],
-    say: Say,
+    say: Stopwatch,
 ) -> EngineFolder:
     """Write the engines and their record, and open the bundle with them once."""
     settings, grid = _settings(bundle, best, slides.slides[0][1], say)
@@ -81,6 +82,7 @@ def store(
                     seconds["bundle"] / seconds[best.name] if best.target in BACKENDS else None
                 ),
                 "seconds_per_cell": grid,
+                "stages": say.seconds(),
             },
         )
         folder = write_engines(request.out or base / record.key, record, files)

@@ -87,7 +87,7 @@ def build_engine(
         um_per_px=um_per_px,
         max_flip_rate=max_flip_rate,
     )
-    with _progress() as say:
+    with _progress(_earlier()) as say:
         engines = build(request, say)
     document = engines.record.model_dump(mode="json", by_alias=True)
     if as_json:
@@ -96,27 +96,45 @@ def build_engine(
         show_engines(engines, document)
 
 
+def _earlier() -> dict[str, float]:
+    """Give how long the stages of earlier builds took, from the newest engines that say so."""
+    from edgeapl.engines.store.cache import cache_folder, kept_engines
+    from edgeapl.engines.store.folder import EngineFolder
+
+    seconds: dict[str, float] = {}
+    for _, found in reversed(kept_engines(cache_folder())):
+        if isinstance(found, EngineFolder):
+            seconds.update(found.record.timing.get("stages", {}))
+    return seconds
+
+
 @contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
-    """Show the stage and how long it has taken; plain lines where there is no terminal."""
+def _progress(earlier: dict[str, float]) -> Iterator[Callable[[str], None]]:
+    """Show the stage, how long it has taken and how long it took in an earlier build."""
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from edgeapl.calibration.building.stopwatch import stage_of
+
+    def worded(text: str) -> str:
+        before = earlier.get(stage_of(text))
+        return text if before is None else f"{text} (about {before:.0f} s last time)"
 
     terminal = console()
     if not terminal.is_terminal:
         said: list[str] = []
 
         def line(text: str) -> None:
-            stage = text.partition(": ")[0] if text.startswith("build plan") else text
+            stage = stage_of(text)
             if stage not in said[-1:]:
                 said.append(stage)
-                terminal.print(stage, markup=False)
+                terminal.print(worded(stage), markup=False)
 
         yield line
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, console=terminal, transient=True) as progress:
         task = progress.add_task("", total=None)
-        yield lambda text: progress.update(task, description=text)
+        yield lambda text: progress.update(task, description=worded(text))
 
 
 def show_engines(engines: EngineFolder, document: dict[str, Any]) -> None:
