@@ -15,7 +15,6 @@ from edgeapl.calibration import document, fingerprint
 from edgeapl.calibration.cells import Field, Gathered
 from edgeapl.calibration.exclusion import Excluded, overlap, read_exclusions, refuse_named
 from edgeapl.calibration.gathering import HowToGather, gather
-from edgeapl.calibration.in_turn import InTurn
 from edgeapl.calibration.inputs import (
     fp32_opener,
     network_inputs,
@@ -26,6 +25,7 @@ from edgeapl.calibration.ranges import PERCENTILE, Method
 from edgeapl.calibration.taking import evenly
 from edgeapl.calibration.the_set import check_gathered, choose, one_slide
 from edgeapl.calibration.writing import write_calibrated
+from edgeapl.engines.in_turn import InTurn
 from edgeapl.errors import InputError, UsageError
 from edgeapl.model import EMBEDDED
 from edgeapl.model.assembled import assemble

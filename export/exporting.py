@@ -16,10 +16,10 @@ from edgeapl import __version__
 from edgeapl.bundle.load import Bundle, open_bundle
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.bundle.write import write_bundle
+from edgeapl.engines.in_turn import InTurn
 from edgeapl.engines.registry import open_engine
 from edgeapl.errors import ProofError, UsageError
 from edgeapl.export.card import model_card
-from edgeapl.export.one_at_a_time import opened
 from edgeapl.export.onnx_file import OPSET, onnx_bytes
 from edgeapl.export.proof import Proof, proof_document, prove
 from edgeapl.export.proof_images import ProofCells, ProofImages, proof_cells
@@ -176,7 +176,7 @@ def _prove(
         return TorchEngine(by_name[name], weights.graph(by_name[name], explain=explain))
 
     say("cells to prove the export on")
-    with opened(manifest.detector_networks, exported) as engines:
+    with InTurn(manifest.detector_networks, exported) as engines:
         cells = proof_cells(manifest, segmenter_of(manifest, engines), request.images)
     return prove(recipe, manifest, exported, reference, cells, say), cells
 

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.bundle.manifest import Manifest
-from edgeapl.export.one_at_a_time import OneAtATime, Recorder, opened
+from edgeapl.engines.in_turn import InTurn
 from edgeapl.export.proof_images import ProofCells
 from edgeapl.export.recipes.recipe import Images, NetworkRecipe, Recipe
 from edgeapl.findings import of_model
 from edgeapl.model.assembled import segmenter_of
-from edgeapl.protocols import Engine
+from edgeapl.protocols import Arrays, Engine
 from edgeapl.stages.whole_slide import SlideAnswer, answer_slide, classify_slide
 from edgeapl.types import UInt8
 
@@ -94,18 +94,21 @@ def prove(
     names = tuple(network.name for network in recipe.networks)
     inputs: dict[str, list[Rows]] = defaultdict(list)
 
-    def recorded(name: str) -> Engine:
-        return Recorder(exported(name), inputs[name], max(BATCHES))
+    def record(name: str, given: Arrays) -> None:
+        """Keep the first rows that a network is shown."""
+        (rows,) = given.values()
+        missing = max(BATCHES) - sum(len(part) for part in inputs[name])
+        if missing > 0:
+            inputs[name].append(np.array(rows[:missing]))
 
     say("whole slide with the exported networks")
-    with OneAtATime(names, recorded) as engines:
+    with InTurn(names, exported, record) as engines:
         answer = slide_answer(manifest, engines, cells.crops)
-    with opened(manifest.detector_networks, recorded) as both:
-        # Once, so that the inputs of the detector's networks are on record.
         if manifest.detector_networks:
-            segmenter_of(manifest, both).segment(cells.frames[0])
+            # Once, so that the inputs of the detector's networks are on record.
+            segmenter_of(manifest, engines).segment(cells.frames[0])
     say("whole slide with the torch modules")
-    with OneAtATime(names, reference) as engines:
+    with InTurn(names, reference) as engines:
         wanted = slide_answer(manifest, engines, cells.crops)
     differences: list[Difference] = []
     agreements: list[Agreement] = []
