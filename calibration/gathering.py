@@ -97,7 +97,8 @@ def _look_at(
     files = spread_order(evenly(kept, quota if one_each else MOST_FRAMES))
     scale = SlideScale(slide.um_per_px or how.um_per_px, manifest.um_per_px)
     measure_ahead(scale, kept)
-    most = 1 if one_each else math.ceil(quota / ENOUGH_FRAMES)
+    # A slide of one frame gives all its cells, one of many a few of each.
+    most = 1 if one_each else math.ceil(quota / max(1, min(ENOUGH_FRAMES, len(files))))
     enough = len(files) if one_each else ENOUGH_FRAMES
     looked: list[_Looked] = []
     cells = 0

@@ -69,6 +69,17 @@ def test_the_next_version_holds_ranges_set_and_fingerprint(
         assert model.domain is not None
 
 
+def test_slides_of_one_frame_each_give_all_the_cells_they_have(
+    bundle: Path, tmp_path: Path
+) -> None:
+    """As where one field is taken of every smear: a few cells of each frame would be too few."""
+    single = write_slides(tmp_path / "single", slides=6, frames=1)
+    done = run(bundle, single, tmp_path / "out", size=12)
+    slides = done.report["slides"]
+    assert {slide["images"] for slide in slides} == {1}
+    assert sum(slide["cells"] for slide in slides) > 24
+
+
 def test_a_calibrated_slide_is_known_and_another_stain_is_not(
     station: Station, bundle: Path, smears: Path, tmp_path: Path
 ) -> None:
