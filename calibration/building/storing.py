@@ -85,11 +85,13 @@ def store(
                 "stages": say.seconds(),
             },
         )
-        folder = write_engines(request.out or base / record.key, record, files)
-    if best.target in BACKENDS:
-        say("self-test with the engines")
-        open_model(bundle.folder, engines=folder).close()
-    return folder
+
+        def check(engines: EngineFolder) -> None:
+            if best.target in BACKENDS:
+                say("self-test with the engines")
+                open_model(bundle.folder, engines=engines).close()
+
+        return write_engines(request.out or base / record.key, record, files, check)
 
 
 def _settings(

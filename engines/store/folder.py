@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,12 +48,18 @@ class EngineFolder:
         return Origin(PlanRecord(built.sha256, built.size, place), machine_id())
 
 
-def write_engines(folder: Path, record: EngineRecord, files: Mapping[str, Path]) -> EngineFolder:
+def write_engines(
+    folder: Path,
+    record: EngineRecord,
+    files: Mapping[str, Path],
+    check: Callable[[EngineFolder], None] | None = None,
+) -> EngineFolder:
     """Put engines in their place: all of them, or nothing.
 
     Parameters
     ----------
     folder : new, empty, or engines that are replaced. files : name to a file that is moved.
+    check : called before they are put in place; what it raises leaves all as it was.
     """
     if folder.exists() and any(folder.iterdir()) and not (folder / RECORD).is_file():
         raise StorageError("folder holds something else than engines", folder, "name a new one")
@@ -65,7 +71,9 @@ def write_engines(folder: Path, record: EngineRecord, files: Mapping[str, Path])
         text = record.text()
         (staging / RECORD).write_bytes(text)
         (staging / SEAL).write_text(f"{sha256(text)}  {RECORD}\n", encoding="ascii")
-        open_engines(staging)
+        staged = open_engines(staging)
+        if check is not None:
+            check(staged)
         staging.chmod(0o755)
         if folder.exists():
             shutil.rmtree(folder)

@@ -12,7 +12,12 @@ import pytest
 from edgeapl.bundle.digest import sha256
 from edgeapl.bundle.load import open_bundle
 from edgeapl.engines.store.cache import kept_engines, remove_engines
-from edgeapl.engines.store.folder import check_fits, open_engines, write_engines
+from edgeapl.engines.store.folder import (
+    EngineFolder,
+    check_fits,
+    open_engines,
+    write_engines,
+)
 from edgeapl.engines.store.machine import Device, cpu, machine_id
 from edgeapl.engines.store.record import (
     RECORD,
@@ -231,3 +236,18 @@ def test_engines_in_the_cache_that_do_not_fit_are_passed_over_with_a_reason(
     with pytest.raises(EngineError, match="of other networks"):
         choose_engines(bundle, folder)
     assert choose_engines(bundle, "none").refused == ()
+
+
+def test_engines_that_fail_their_check_are_not_put_in_place(engines: Path, tmp_path: Path) -> None:
+    data = cell_network()
+    (tmp_path / "made.onnx").write_bytes(data)
+
+    def fail(staged: EngineFolder) -> None:
+        assert staged.record.precision == "fp16"
+        raise EngineError("self-test failed", "cells", "test")
+
+    changed = record(data, precision="fp16")
+    with pytest.raises(EngineError, match="self-test failed"):
+        write_engines(engines, changed, {"cells.onnx": tmp_path / "made.onnx"}, fail)
+    assert open_engines(engines).record.precision == "fp32"
+    assert not list(tmp_path.glob(".engines-*"))
