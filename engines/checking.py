@@ -11,6 +11,38 @@ Described = Mapping[str, tuple[str, tuple[int | None, ...]]]
 """Input name to (numpy dtype name, shape); None is a free dimension."""
 
 
+class Declared:
+    """What every engine made from a file tells about it.
+
+    Parameters
+    ----------
+    name : what error messages call the network.
+    digest : SHA-256 (hex) of the file.
+    inputs, outputs : as the runtime found them in it.
+    """
+
+    def __init__(self, name: str, digest: str, inputs: Described, outputs: tuple[str, ...]) -> None:
+        self._name = name
+        self._digest = digest
+        self._inputs = inputs
+        self._outputs = outputs
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the file."""
+        return self._digest
+
+    @property
+    def inputs(self) -> Described:
+        """Input name to (numpy dtype name, shape); None is a free dimension."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Output names."""
+        return self._outputs
+
+
 def check_inputs(name: str, expected: Described, inputs: Arrays) -> None:
     """Raise EngineError unless names, dtypes and shapes fit and no array is empty."""
     if set(inputs) != set(expected):

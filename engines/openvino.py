@@ -5,14 +5,13 @@ from __future__ import annotations
 import io
 import sys
 import threading
-from collections.abc import Mapping
 from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.bundle.digest import sha256
-from edgeapl.engines.checking import check_inputs, first_line
+from edgeapl.engines.checking import Declared, check_inputs, first_line
 from edgeapl.errors import EngineError
 from edgeapl.protocols import Arrays
 
@@ -44,7 +43,7 @@ def _import_openvino() -> ModuleType:
 ov = _import_openvino()
 
 
-class OpenVinoEngine:
+class OpenVinoEngine(Declared):
     """One ONNX network, compiled for this processor.
 
     Parameters
@@ -64,8 +63,6 @@ class OpenVinoEngine:
         if precision not in PRECISIONS:
             text = f"choose one of: {', '.join(PRECISIONS)}"
             raise EngineError("unknown precision", f"{name}: {precision}", text)
-        self._name = name
-        self._digest = sha256(model)
         self._precision = precision
         self._turn = threading.Lock()
         settings = {
@@ -92,7 +89,7 @@ class OpenVinoEngine:
             raise EngineError("precision is not supported", f"{name}: {precision}", text)
         self._open = True
         self._used = used
-        self._inputs = {
+        inputs = {
             port.any_name: (
                 _dtype(name, port),
                 tuple(
@@ -101,28 +98,14 @@ class OpenVinoEngine:
             )
             for port in compiled.inputs
         }
-        self._outputs = tuple(port.any_name for port in compiled.outputs)
+        outputs = tuple(port.any_name for port in compiled.outputs)
+        super().__init__(name, sha256(model), inputs, outputs)
 
     @property
     def runtime(self) -> str:
         """Library, version, device and precision."""
         version = ov.get_version().split("-")[0]
         return f"openvino {version} CPU {self._precision}"
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 (hex) of the ONNX file."""
-        return self._digest
-
-    @property
-    def inputs(self) -> Mapping[str, tuple[str, tuple[int | None, ...]]]:
-        """Input name to (numpy dtype name, shape)."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """Output names."""
-        return self._outputs
 
     def used(self, setting: str) -> str:
         """Give a setting as OpenVINO says it uses it, e.g. ``INFERENCE_PRECISION_HINT``."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
 from edgeapl.bundle.digest import sha256
-from edgeapl.engines.checking import check_inputs, first_line
+from edgeapl.engines.checking import Declared, check_inputs, first_line
 from edgeapl.errors import EngineError
 from edgeapl.protocols import Arrays
 
@@ -27,7 +25,7 @@ CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
 LOG_FATAL = 4  # errors come as exceptions; the log would only repeat them on stderr
 
 
-class OrtEngine:
+class OrtEngine(Declared):
     """One ONNX network in an onnxruntime session.
 
     Parameters
@@ -43,8 +41,6 @@ class OrtEngine:
     """
 
     def __init__(self, name: str, model: bytes, *, threads: int = 1, provider: str = "cpu") -> None:
-        self._name = name
-        self._digest = sha256(model)
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -61,28 +57,14 @@ class OrtEngine:
         if self._provider not in session.get_providers():
             raise EngineError("provider could not be started", f"{name}: {provider}", CUDA_MEND)
         self._session: ort.InferenceSession | None = session
-        self._inputs = {node.name: _describe(name, node) for node in session.get_inputs()}
-        self._outputs = tuple(node.name for node in session.get_outputs())
+        inputs = {node.name: _describe(name, node) for node in session.get_inputs()}
+        outputs = tuple(node.name for node in session.get_outputs())
+        super().__init__(name, sha256(model), inputs, outputs)
 
     @property
     def runtime(self) -> str:
         """Library, version and provider."""
         return f"onnxruntime {ort.__version__} {self._provider}"
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 (hex) of the ONNX file."""
-        return self._digest
-
-    @property
-    def inputs(self) -> Mapping[str, tuple[str, tuple[int | None, ...]]]:
-        """Input name to (numpy dtype name, shape)."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """Output names."""
-        return self._outputs
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.generic]]:
         """Run once; see `edgeapl.protocols.Engine.run`."""

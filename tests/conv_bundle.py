@@ -6,11 +6,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from onnx import TensorProto, helper
+from onnx import helper
 
 from edgeapl.bundle.load import Bundle
 from edgeapl.types import UInt8
-from tests.small_bundle import ROLES, SIZE, model, png, small_bundle
+from tests.small_bundle import png, pooled_network, small_bundle
 
 
 def conv_network(bias: float = -6.0) -> bytes:
@@ -18,37 +18,19 @@ def conv_network(bias: float = -6.0) -> bytes:
     weights = np.zeros((3, 3, 3, 3), dtype=np.float32)
     for channel in range(3):
         weights[channel, channel] = 1 / 9
-    nodes = [
-        helper.make_node("Cast", ["cells"], ["float"], to=TensorProto.FLOAT),
-        helper.make_node("Mul", ["float", "scale"], ["scaled"]),
+    before = [
         helper.make_node("Transpose", ["scaled"], ["planes"], perm=[0, 3, 1, 2]),
         helper.make_node("Conv", ["planes", "kernel"], ["conv"], pads=[1, 1, 1, 1]),
         helper.make_node("Relu", ["conv"], ["relu"]),
         helper.make_node("ReduceMean", ["relu", "axes"], ["features"], keepdims=0),
-        helper.make_node("Gemm", ["features", "weights", "bias"], ["logits"]),
-        helper.make_node("Sigmoid", ["logits"], ["probabilities"]),
-        helper.make_node("Split", ["probabilities"], ["p0", "p1", "p2"], axis=1, num_outputs=3),
-        *[
-            helper.make_node("Squeeze", [f"p{row}", "one"], [role])
-            for row, role in enumerate(ROLES)
-        ],
     ]
-    return model(
-        nodes,
-        [helper.make_tensor_value_info("cells", TensorProto.UINT8, ["n", SIZE, SIZE, 3])],
-        [
-            *[helper.make_tensor_value_info(role, TensorProto.FLOAT, ["n"]) for role in ROLES],
-            helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", 3]),
-        ],
-        {
-            "scale": np.float32(1 / 255),
-            "kernel": weights,
-            "axes": np.array([2, 3]),
-            "weights": np.asarray(10 * np.eye(3), dtype=np.float32),
-            "bias": np.full(3, bias, dtype=np.float32),
-            "one": np.array([1]),
-        },
-    )
+    values = {
+        "kernel": weights,
+        "axes": np.array([2, 3]),
+        "weights": np.asarray(10 * np.eye(3), dtype=np.float32),
+        "bias": np.full(3, bias, dtype=np.float32),
+    }
+    return pooled_network(before, values)
 
 
 def conv_bundle(folder: Path) -> Bundle:

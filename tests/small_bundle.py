@@ -43,10 +43,16 @@ def cell_network(weights: Weights | None = None, bias: Weights | None = None) ->
     """
     weights = np.asarray(20 * np.eye(3) if weights is None else weights, dtype=np.float32)
     bias = np.asarray(np.full(3, -12) if bias is None else bias, dtype=np.float32)
+    before = [helper.make_node("ReduceMean", ["scaled", "axes"], ["features"], keepdims=0)]
+    return pooled_network(before, {"axes": np.array([1, 2]), "weights": weights, "bias": bias})
+
+
+def pooled_network(before: Sequence[onnx.NodeProto], values: dict[str, Any]) -> bytes:
+    """Cells, scaled to 0 to 1, through nodes that make `features` of `scaled`, to one per role."""
     nodes = [
         helper.make_node("Cast", ["cells"], ["float"], to=TensorProto.FLOAT),
         helper.make_node("Mul", ["float", "scale"], ["scaled"]),
-        helper.make_node("ReduceMean", ["scaled", "axes"], ["features"], keepdims=0),
+        *before,
         helper.make_node("Gemm", ["features", "weights", "bias"], ["logits"]),
         helper.make_node("Sigmoid", ["logits"], ["probabilities"]),
         helper.make_node("Split", ["probabilities"], ["p0", "p1", "p2"], axis=1, num_outputs=3),
@@ -62,13 +68,7 @@ def cell_network(weights: Weights | None = None, bias: Weights | None = None) ->
             *[helper.make_tensor_value_info(role, TensorProto.FLOAT, ["n"]) for role in ROLES],
             helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", 3]),
         ],
-        {
-            "scale": np.float32(1 / 255),
-            "axes": np.array([1, 2]),
-            "weights": weights,
-            "bias": bias,
-            "one": np.array([1]),
-        },
+        {"scale": np.float32(1 / 255), "one": np.array([1]), **values},
     )
 
 

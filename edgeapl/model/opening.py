@@ -51,9 +51,7 @@ def choose_engines(bundle: Bundle, wanted: Path | Literal["auto", "none"]) -> Ch
         _check(engines, bundle)
         return Chosen(engines, _words(engines))
     refused = []
-    for folder, engines_or_error in kept_engines(cache_folder()):
-        if not folder.name.startswith(f"{bundle.digest[:16]}-"):
-            continue
+    for _, engines_or_error in kept_engines(cache_folder(), bundle.digest):
         try:
             if isinstance(engines_or_error, EngineError):
                 raise engines_or_error

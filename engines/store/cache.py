@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from edgeapl.engines.store.folder import EngineFolder, open_engines
-from edgeapl.engines.store.record import RECORD
+from edgeapl.engines.store.record import RECORD, key_start
 from edgeapl.errors import EngineError, StorageError, UsageError
 
 
@@ -18,11 +18,21 @@ def cache_folder() -> Path:
     return base / "edgeapl" / "engines"
 
 
-def kept_engines(cache: Path) -> list[tuple[Path, EngineFolder | EngineError]]:
-    """Give every engine folder of the cache, newest first, or why it can not be used."""
+def kept_engines(
+    cache: Path, bundle_digest: str | None = None
+) -> list[tuple[Path, EngineFolder | EngineError]]:
+    """Give the engine folders of the cache, newest first, or why one can not be used.
+
+    bundle_digest : only those of this bundle; the others are not read, as reading means hashing.
+    """
     if not cache.is_dir():
         return []
-    folders = [path for path in cache.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    start = "" if bundle_digest is None else key_start(bundle_digest)
+    folders = [
+        path
+        for path in cache.iterdir()
+        if path.is_dir() and not path.name.startswith(".") and path.name.startswith(start)
+    ]
     found: list[tuple[Path, EngineFolder | EngineError]] = []
     for folder in sorted(folders, key=_age, reverse=True):
         try:

@@ -79,12 +79,17 @@ class EngineRecord(_Part):
         there = self.built_for
         parts = [self.bundle, self.precision, self.target, there.version, there.device]
         identity = sha256("\n".join([*parts, there.capability, there.machine]).encode())
-        return f"{self.bundle[:16]}-{self.target}-{self.precision}-{identity[:12]}"
+        return f"{key_start(self.bundle)}{self.target}-{self.precision}-{identity[:12]}"
 
     def text(self) -> bytes:
         """Give the file."""
         document = self.model_dump(mode="json", by_alias=True)
         return (json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+
+
+def key_start(bundle_digest: str) -> str:
+    """Give what the folder names of all engines of a bundle start with."""
+    return f"{bundle_digest[:16]}-"
 
 
 def read_record(text: bytes, where: str, rebuild: str) -> EngineRecord:
