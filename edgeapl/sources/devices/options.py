@@ -1,0 +1,68 @@
+"""The `?name=value&...` part of a camera's address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from urllib.parse import parse_qsl, unquote
+
+from edgeapl.errors import ConfigError
+from edgeapl.sources.names import printable
+
+Check = Callable[[str], object]
+"""Turns the text of an option into its value, or raises ValueError that says what is wanted."""
+
+
+def split_options(
+    address: str, scheme: str, checks: Mapping[str, Check]
+) -> tuple[str, dict[str, object]]:
+    """Take an address apart into what follows the scheme, decoded, and its options.
+
+    Parameters
+    ----------
+    address : e.g. ``aravis://GV01?packet_size=1400``.
+    scheme : e.g. ``aravis://``.
+    checks : option names to what reads their value.
+
+    Raises ConfigError for an option that is unknown, there twice, or has a wrong value.
+    """
+    rest, _, query = address[len(scheme) :].partition("?")
+    values: dict[str, object] = {}
+    for name, text in parse_qsl(query, keep_blank_values=True):
+        which = printable(f"{name}={text}")
+        if name not in checks or name in values:
+            known = ", ".join(sorted(checks))
+            raise ConfigError("camera option is unknown or there twice", which, f"known: {known}")
+        try:
+            values[name] = checks[name](text)
+        except ValueError as error:
+            raise ConfigError("camera option is wrong", which, str(error)) from error
+    return unquote(rest), values
+
+
+def yes_or_no(text: str) -> bool:
+    """Read 0 or 1."""
+    if text not in ("0", "1"):
+        raise ValueError("give 0 or 1")
+    return text == "1"
+
+
+def whole_number(low: int, high: int) -> Callable[[str], int]:
+    """Make what reads a whole number from low to high."""
+
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) < 10 and low <= int(text) <= high):
+            raise ValueError(f"give a whole number from {low} to {high}")
+        return int(text)
+
+    return read
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    """Make what reads one of some words."""
+
+    def read(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"give one of {', '.join(words)}")
+        return text
+
+    return read

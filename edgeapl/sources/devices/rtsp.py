@@ -1,0 +1,228 @@
+"""A network camera that streams over RTSP."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from fractions import Fraction
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from edgeapl.closing import ClosesItself
+from edgeapl.errors import CameraError, ConfigError, EndOfSource, SourceStalled
+from edgeapl.protocols import Clock
+from edgeapl.sources.devices.moments import PresentationTimes
+from edgeapl.sources.frames import ScaleFor, SystemClock, frame_of_pixels
+from edgeapl.sources.names import printable
+from edgeapl.types import Frame
+
+SOCKET_S = 3.0
+"""Longest silence of the network; after it, where a picture begins in the stream is lost."""
+
+LATE_S = 1.0
+"""Refuse pictures later than this: they waited in a buffer and do not show what lies there now."""
+
+_SILENT = f"camera sends nothing for {SOCKET_S:g} s"
+_MEND = "check the camera, its network and its address"
+
+_OPTIONS = {
+    # UDP loses packets without a word, and a picture with a hole looks like a picture.
+    "rtsp_transport": "tcp",
+    # Sound would cost bandwidth, and tie the pictures' time to its own.
+    "allowed_media_types": "video",
+    # An answer of the camera may send us elsewhere: stay with these, never files or http.
+    "protocol_whitelist": "tcp,tls,rtp",
+    "timeout": str(int(SOCKET_S * 1e6)),
+    "fflags": "nobuffer",
+    "flags": "low_delay",
+    "max_delay": "0",
+    "reorder_queue_size": "0",
+    "analyzeduration": "1000000",
+    "fpsprobesize": "0",
+}
+
+
+class RtspSource(ClosesItself):
+    """Implements FrameSource over an ``rtsp://`` or ``rtsps://`` address, TCP only.
+
+    `read` may take up to SOCKET_S longer than asked, when the network falls silent; the source has
+    then failed for good and must be opened again. Pictures that are damaged or come more than
+    LATE_S late are refused: a gap in the index shows them.
+
+    Parameters
+    ----------
+    address : may hold user and password; neither is ever shown.
+    scale_for : gives µm per px and its origin; a stream states no scale.
+    clock : time; tests give their own.
+
+    refused : pictures that were damaged or late so far.
+
+    Raises ConfigError for an address of another kind, CameraError when the camera does not answer.
+    """
+
+    live = True
+
+    def __init__(self, address: str, scale_for: ScaleFor, clock: Clock | None = None) -> None:
+        self.name = shown_address(address)
+        self.refused = 0
+        self._scale_for = scale_for
+        self._clock = clock or SystemClock()
+        self._times = PresentationTimes()
+        self._waiting: deque[tuple[int, Any]] = deque()
+        self._index = -1
+        self._last_ns = 0
+        self._closed = False
+        self._failure: CameraError | None = None
+        self._av = _av()
+        self._container = self._open(address)
+        try:
+            stream = self._container.streams.video[0]
+        except IndexError:
+            self._container.close()
+            raise CameraError("camera sends no video", self.name, _MEND) from None
+        # Threads that decode whole pictures each would hold back as many pictures.
+        stream.codec_context.thread_count = 1
+        self._packets = self._container.demux(stream)
+
+    def _open(self, address: str) -> Any:
+        try:
+            return self._av.open(
+                address, format="rtsp", options=dict(_OPTIONS), timeout=(2 * SOCKET_S, SOCKET_S)
+            )
+        except (self._av.FFmpegError, OSError, ValueError) as error:
+            # Without the error's own text and trail: they hold the address, password and all.
+            raise CameraError(self._why(error), self.name, _MEND) from None
+
+    def _why(self, error: BaseException) -> str:
+        known = {
+            "HTTPUnauthorizedError": "camera refuses the user or password (401)",
+            "HTTPForbiddenError": "camera refuses access (403)",
+            "HTTPNotFoundError": "camera has no such stream (404)",
+            "ConnectionRefusedError": "camera refuses the connection",
+            "ExitError": f"camera does not answer within {SOCKET_S:g} s",
+            "TimeoutError": f"camera does not answer within {SOCKET_S:g} s",
+        }
+        reason = printable(getattr(error, "strerror", None) or "unknown reason")
+        return known.get(type(error).__name__, f"camera can not be reached ({reason})")
+
+    def read(self, timeout_s: float) -> Frame:
+        """Give the next picture that is whole and on time.
+
+        Raises SourceStalled when none came in time, CameraError when the stream broke, EndOfSource
+        after close.
+        """
+        if self._closed:
+            raise EndOfSource
+        until_ns = self._clock.monotonic_ns() + int(timeout_s * 1e9)
+        refused = self.refused
+        while True:
+            while self._waiting:
+                arrived_ns, picture = self._waiting.popleft()
+                frame = self._frame(picture, arrived_ns)
+                if frame is not None:
+                    return frame
+            if self._clock.monotonic_ns() >= until_ns:
+                self._stall(self.refused - refused)
+            self._receive()
+
+    def _stall(self, refused: int) -> NoReturn:
+        if refused:
+            what = f"pictures come damaged or too late ({refused} refused)"
+            raise SourceStalled(what, self.name, "check the camera's network")
+        raise SourceStalled("no picture in time", self.name, _MEND)
+
+    def _receive(self) -> None:
+        """Wait for the next piece of the stream and decode it."""
+        if self._failure is not None:
+            raise self._failure
+        started = time.monotonic()
+        try:
+            packet = next(self._packets, None)
+        except (self._av.FFmpegError, OSError) as error:
+            self._fail(self._broken(error))
+        if packet is None or packet.size == 0:
+            self._fail("camera ended the stream")
+        arrived_ns = self._clock.monotonic_ns()
+        # FFmpeg hands out the half picture that it has when the network falls silent.
+        if time.monotonic() - started >= SOCKET_S:
+            self._fail(_SILENT)
+        try:
+            self._waiting.extend((arrived_ns, picture) for picture in packet.decode())
+        except self._av.InvalidDataError:
+            self._refuse()
+        except self._av.FFmpegError as error:
+            self._fail(self._broken(error))
+
+    def _broken(self, error: BaseException) -> str:
+        if type(error).__name__ in ("ExitError", "TimeoutError"):
+            return _SILENT
+        return f"stream broke ({printable(getattr(error, 'strerror', None) or 'unknown reason')})"
+
+    def _fail(self, what: str) -> NoReturn:
+        self._failure = CameraError(what, self.name, _MEND)
+        raise self._failure from None
+
+    def _refuse(self) -> None:
+        self.refused += 1
+        self._index += 1
+
+    def _frame(self, picture: Any, arrived_ns: int) -> Frame | None:
+        """Make the frame, or None for a picture that is damaged or late."""
+        if picture.is_corrupt or picture.pts is None:
+            self._refuse()
+            return None
+        stamp_ns = int(picture.pts * Fraction(picture.time_base) * 10**9)
+        late_ns = self._times.late_ns(stamp_ns, arrived_ns)
+        if late_ns > LATE_S * 1e9:
+            self._refuse()
+            return None
+        self._index += 1
+        # A picture left the camera when the quickest one with its stamp would have arrived.
+        self._last_ns = max(arrived_ns - late_ns, self._last_ns)
+        return frame_of_pixels(
+            np.ascontiguousarray(picture.to_ndarray(format="rgb24"), dtype=np.uint8),
+            index=self._index,
+            captured_ns=self._last_ns,
+            source=f"{self.name}#{self._index}",
+            scale_for=self._scale_for,
+        )
+
+    def close(self) -> None:
+        """Leave the stream."""
+        if not self._closed:
+            self._closed = True
+            self._waiting.clear()
+            self._container.close()
+
+
+def shown_address(address: str) -> str:
+    """Give an address without user, password and query, for people and records.
+
+    Raises ConfigError when it is no ``rtsp://`` or ``rtsps://`` address.
+    """
+    mend = "give rtsp://HOST/PATH or rtsps://HOST/PATH"
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise ConfigError("camera address is wrong", "(not shown)", mend) from None
+    plain = address.isprintable() and not any(char.isspace() for char in address)
+    if parts.scheme not in ("rtsp", "rtsps") or not host or not plain:
+        raise ConfigError("camera address is wrong", "(not shown)", mend)
+    host = f"[{host}]" if ":" in host else host
+    secret = "***@" if "@" in parts.netloc else ""
+    query = "?***" if parts.query else ""
+    where = f"{host}:{port}" if port else host
+    return f"{parts.scheme}://{secret}{where}{parts.path}{query}"
+
+
+def _av() -> Any:
+    """Import PyAV; raises CameraError when it is not installed."""
+    try:
+        import av  # noqa: PLC0415 - an extra that only this kind of camera needs
+    except ImportError as error:
+        mend = "pip install 'edgeapl[cameras]'"
+        raise CameraError("PyAV is not installed", "rtsp://", mend) from error
+    return av
