@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edgeapl.bundle.manifest import Manifest
-from edgeapl.errors import EdgeAplError, EngineError
+from edgeapl.errors import DeadlineError, EdgeAplError, EngineError
 from edgeapl.sources.names import printable
 from edgeapl.stages.findings import Effect, Finding
 from edgeapl.types import Frame, Reason, ScaleOrigin
@@ -71,7 +71,11 @@ def of_rejected(
 def of_errors(errors: Sequence[EdgeAplError]) -> list[Finding]:
     """Say which inputs could not be examined, and whether a network failed."""
     findings = []
-    inputs = [error for error in errors if not isinstance(error, EngineError)]
+    late = [error for error in errors if isinstance(error, DeadlineError)]
+    if late:
+        text = f"{len(late)} frame(s) could not be searched for cells in time; the first: {late[0]}"
+        findings.append(Finding("deadline", text, Effect.BARS_CLEAR))
+    inputs = [error for error in errors if not isinstance(error, EngineError | DeadlineError)]
     if inputs:
         text = f"{len(inputs)} input(s) could not be examined; the first: {inputs[0]}"
         findings.append(Finding("input_failed", text, Effect.BARS_CLEAR))
@@ -80,6 +84,15 @@ def of_errors(errors: Sequence[EdgeAplError]) -> list[Finding]:
         text = f"a network failed {len(failures)} time(s); the first: {failures[0]}"
         findings.append(Finding("engine_failed", text, Effect.BARS_CLEAR))
     return findings
+
+
+def of_shapes(shapes: Mapping[tuple[int, int], int]) -> list[Finding]:
+    """Say when a camera's picture changed its size: what 1 px is may have changed with it."""
+    if len(shapes) < 2:
+        return []
+    sizes = ", ".join(f"{width} x {height} px" for width, height in shapes)
+    text = f"the camera's picture changed its size during the slide ({sizes}): check the scale"
+    return [Finding("size_changed", text, Effect.BARS_CLEAR)]
 
 
 def of_scale(scales: Mapping[tuple[ScaleOrigin, float], int]) -> list[Finding]:

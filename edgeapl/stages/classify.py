@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.bundle.manifest import Manifest
-from edgeapl.errors import EngineError
+from edgeapl.errors import DeadlineError, EngineError
 from edgeapl.protocols import Engine
 from edgeapl.stages.routing import Answer, Outputs, Show, Step, steps
 from edgeapl.types import CellScores, Float32, Int64, UInt8
@@ -90,10 +90,43 @@ class Classifier:
         than the bundle says, costs its cells and is among the errors.
         """
         for place, step in enumerate(self._steps):
-            queue = self._queues[step.network]
-            while len(queue) >= self._batch_size or (flush and queue):
-                count = min(len(queue), self._batch_size)
-                self._ask(step, [queue.popleft() for _ in range(count)], self._steps[place + 1 :])
+            while self._is_ready(step, flush=flush):
+                self._ask_next(place)
+        return self._collected()
+
+    def ready(self, *, flush: bool) -> bool:
+        """Whether a network has a full batch in front of it; with `flush`, any cell."""
+        return any(self._is_ready(step, flush=flush) for step in self._steps)
+
+    def step(self, *, flush: bool) -> Classified:
+        """Run one batch, of the network that most cells wait for, and give the cells now done.
+
+        So all networks keep pace, and the first cells are done long before the last. Raises
+        DeadlineError when the run was cancelled; its cells then wait again.
+        """
+        places = [n for n, step in enumerate(self._steps) if self._is_ready(step, flush=flush)]
+        if places:
+            self._ask_next(max(places, key=lambda n: len(self._queues[self._steps[n].network])))
+        return self._collected()
+
+    def give_up(self, ids: Int64) -> Int64:
+        """Take cells out that are not done; gives the numbers, int64, of those that were in."""
+        there = [cell for cell in ids.tolist() if cell in self._cells and cell not in self._done]
+        for cell in there:
+            self._remove(cell)
+        return np.array(there, dtype=np.int64)
+
+    def _is_ready(self, step: Step, *, flush: bool) -> bool:
+        waiting = len(self._queues[step.network])
+        return waiting >= self._batch_size or (flush and waiting > 0)
+
+    def _ask_next(self, place: int) -> None:
+        step = self._steps[place]
+        queue = self._queues[step.network]
+        count = min(len(queue), self._batch_size)
+        self._ask(step, [queue.popleft() for _ in range(count)], self._steps[place + 1 :])
+
+    def _collected(self) -> Classified:
         done, self._done = sorted(self._done), []
         failed, self._failed = sorted(self._failed), []
         errors, self._errors = tuple(self._errors), []
@@ -120,6 +153,9 @@ class Classifier:
     def _ask(self, step: Step, cells: list[int], later: Sequence[Step]) -> None:
         try:
             answers = self._answers(step, cells)
+        except DeadlineError:
+            self._queues[step.network].extendleft(reversed(cells))
+            raise
         except EngineError as error:
             self._errors.append(error)
             for cell in cells:
@@ -135,11 +171,14 @@ class Classifier:
 
     def _fail(self, cell: int) -> None:
         """Give a cell up: it leaves all queues, so that no network is asked about it again."""
+        self._remove(cell)
+        self._failed.append(cell)
+
+    def _remove(self, cell: int) -> None:
         state = self._cells.pop(cell)
         for network in state.asked:
             if cell in self._queues[network]:
                 self._queues[network].remove(cell)
-        self._failed.append(cell)
 
     def _answers(self, step: Step, cells: list[int]) -> Outputs:
         states = [self._cells[cell] for cell in cells]

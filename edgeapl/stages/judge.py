@@ -23,9 +23,11 @@ def decide(
 
     What follows, for rules with a `suspicious_share` (all `ratio` and `vote` bundles):
 
-    Adding suspicious cells never turns FLAG into CLEAR. FLAG needs suspicious >= share * scored;
+    Adding suspicious cells never turns FLAG into CLEAR. FLAG needs suspicious / scored >= share;
     k more give (suspicious + k) / (scored + k), which is no less; CLEAR needs an upper bound of
-    that very share below the limit, and an upper bound is never below its estimate.
+    that very share below the limit, and an upper bound is never below its estimate. Where cells
+    were not examined the share is estimated from strata; the estimate is at most
+    (suspicious + lost) / seen, of which CLEAR needs an upper bound below the limit.
 
     Losing cells never yields CLEAR, for all rules. With (suspicious + lost) / seen as estimate no
     upper bound falls when a scored cell becomes a lost one, fewer cells are scored, more are lost,
@@ -74,14 +76,14 @@ def _flags(rule: RuleSpec, reduced: Reduced, tally: Tally) -> bool:
     return (
         reduced.probability is not None
         and reduced.probability >= rule.flag_at
-        and _enough_suspicious(rule, reduced, tally)
+        and _enough_suspicious(rule, reduced)
         and _enough_to_flag(rule, reduced, tally)
     )
 
 
-def _enough_suspicious(rule: RuleSpec, reduced: Reduced, tally: Tally) -> bool:
+def _enough_suspicious(rule: RuleSpec, reduced: Reduced) -> bool:
     share = rule.suspicious_share
-    return share is None or reduced.suspicious >= share * tally.scored
+    return share is None or reduced.suspicious_share >= share
 
 
 def _enough_to_flag(rule: RuleSpec, reduced: Reduced, tally: Tally) -> bool:
@@ -142,7 +144,7 @@ def _doubts(rule: RuleSpec, reduced: Reduced, tally: Tally) -> list[Reason]:
     """Name what keeps the score from being below all limits, or from raising the flag."""
     assert reduced.probability is not None
     doubts = []
-    if reduced.probability >= rule.flag_at and not _enough_suspicious(rule, reduced, tally):
+    if reduced.probability >= rule.flag_at and not _enough_suspicious(rule, reduced):
         text = (
             f"probability of APL {_probability(reduced)}, but {_suspicious(reduced, tally)}; "
             f"a flag takes {_percent(rule.suspicious_share)}"

@@ -16,6 +16,7 @@ from edgeapl.stages.accumulate import ReducerState, counted, empty, merge, suspi
 from edgeapl.stages.findings import Code, Effect, Finding
 from edgeapl.stages.head import are_probabilities, ask_head, check_monotone
 from edgeapl.stages.intervals import wilson, wilson_with_lost
+from edgeapl.stages.order import Shares
 from edgeapl.types import CellScores, Interval, RoleCount, Tally
 
 __all__ = ["Reduced", "Reducer", "ReducerState", "suspicion"]
@@ -31,6 +32,8 @@ class Reduced:
     interval : of the probability, lost cells counted either way; None where the reducer has none.
     counts : per role.
     suspicious : scored cells with at least one suspicious role positive.
+    suspicious_share : their estimated share among all cells, 0 to 1; where every cell was examined
+        it is their share among the scored ones.
     suspicious_roles : names of the roles that speak for APL.
     lost_bounded : whether the interval allows for every lost cell; where not, a lost cell may have
         been the one that mattered.
@@ -41,6 +44,7 @@ class Reduced:
     interval: Interval | None
     counts: tuple[RoleCount, ...]
     suspicious: int
+    suspicious_share: float
     suspicious_roles: tuple[str, ...]
     lost_bounded: bool
     evidence: tuple[int, ...]
@@ -86,7 +90,7 @@ class Reducer:
         The slide's probability is the smallest of them. At least one cell must have been added.
         Raises EngineError when the head fails or gives anything but probabilities.
         """
-        given = self._given(state, head)
+        given = self._given(state, head, _plain_shares(state))
         if not are_probabilities(given):
             raise EngineError(
                 "head gave no probability", str(given.tolist()), "check the bundle's networks"
@@ -94,7 +98,12 @@ class Reducer:
         return given
 
     def reduce(
-        self, state: ReducerState, head: Engine | None, tally: Tally, confidence: float
+        self,
+        state: ReducerState,
+        head: Engine | None,
+        tally: Tally,
+        confidence: float,
+        estimated: Shares | None = None,
     ) -> tuple[Reduced, tuple[Finding, ...]]:
         """Give the slide's answer, and a finding when the head can not be believed.
 
@@ -104,16 +113,20 @@ class Reducer:
         head : the network that judges the slide; None for a vote.
         tally : what became of every cell.
         confidence : level of the intervals.
+        estimated : of `edgeapl.stages.order`, when not all cells were examined; without it the
+            shares among the scored cells stand for all.
 
         Raises ValueError when state and tally are not about the same cells.
         """
         if tally.scored != state.cells:
             raise ValueError(f"reduce: tally has {tally.scored} scored cells, state {state.cells}")
+        shares = estimated or _plain_shares(state)
         answer = Reduced(
             probability=None,
             interval=None,
             counts=self._counts(state, confidence),
             suspicious=state.suspicious,
+            suspicious_share=shares.suspicious,
             suspicious_roles=tuple(role.name for role in self._roles if role.suspicious),
             lost_bounded=self._spec.kind in ("ratio", "vote"),
             evidence=tuple(cell for _, cell in state.evidence),
@@ -121,8 +134,8 @@ class Reducer:
         if not state.cells or (self._spec.kind == "vote" and not answer.suspicious_roles):
             return answer, ()
         try:
-            given = self._given(state, head)
-            corners = self._corners(state, head, tally, confidence)
+            given = self._given(state, head, shares)
+            corners = self._corners(state, head, tally, confidence, given)
         except EngineError as error:
             return answer, (Finding(Code.HEAD_FAILED, str(error), Effect.UNTRUSTED),)
         if not are_probabilities(np.concatenate([given, *corners])):
@@ -149,9 +162,14 @@ class Reducer:
         return Interval(float(answers.min()), float(answers.max(axis=0).min()))
 
     def _corners(
-        self, state: ReducerState, head: Engine | None, tally: Tally, confidence: float
+        self,
+        state: ReducerState,
+        head: Engine | None,
+        tally: Tally,
+        confidence: float,
+        given: Float64,
     ) -> list[Float64]:
-        """Ask the head at all corners of the box of ratios, and at the ratios themselves.
+        """Ask the head at all corners of the box of ratios; what it gave at the ratios is added.
 
         The box only grows when a cell is lost: each side's lower end counts the lost cells as
         negative, its upper end as positive. A larger box has a larger maximum, so losing cells
@@ -164,15 +182,15 @@ class Reducer:
             for positive in state.positive
         ]
         corners = itertools.product(*[(side.low, side.high) for side in sides])
-        return [*(self._ask(head, corner) for corner in corners), self._given(state, head)]
+        return [*(self._ask(head, corner) for corner in corners), given]
 
-    def _given(self, state: ReducerState, head: Engine | None) -> Float64:
+    def _given(self, state: ReducerState, head: Engine | None, shares: Shares) -> Float64:
         if not state.cells:
             raise ValueError("probabilities: no cell was added")
         if self._spec.kind == "vote":
-            return np.array([state.suspicious / state.cells])
+            return np.array([shares.suspicious])
         if self._spec.kind == "ratio":
-            return self._ask(head, [positive / state.cells for positive in state.positive])
+            return self._ask(head, shares.positive)
         return self._ask(head, [*(state.maximum or ()), *(state.mean or ())])
 
     def _counts(self, state: ReducerState, confidence: float) -> tuple[RoleCount, ...]:
@@ -190,3 +208,8 @@ class Reducer:
     def _ask(self, head: Engine | None, values: Iterable[float]) -> Float64:
         assert head is not None  # the manifest asks for one, except for a vote
         return ask_head(head, self._spec.head_outputs, values)
+
+
+def _plain_shares(state: ReducerState) -> Shares:
+    cells = max(1, state.cells)
+    return Shares(tuple(positive / cells for positive in state.positive), state.suspicious / cells)

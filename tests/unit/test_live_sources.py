@@ -257,7 +257,10 @@ def test_a_camera_that_is_not_there_is_named() -> None:
     ("address", "error", "what"),
     [
         ("http://10.0.0.1/video", ConfigError, "source is not understood"),
-        ("rtsp://10.0.0.1/live", ConfigError, "source is not understood"),
+        ("ftp://10.0.0.1/live", ConfigError, "source is not understood"),
+        ("none/*.png", InputError, "no image matches"),
+        ("replay://none", InputError, "no such folder"),
+        ("replay://.?fps=0", ConfigError, "option is wrong"),
         ("concat:a.avi|b.avi", ConfigError, "source is not understood"),
         ("file:///etc/passwd", ConfigError, "source is not understood"),
         ("", ConfigError, "source is not understood"),

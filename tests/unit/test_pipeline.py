@@ -94,7 +94,7 @@ def test_cells_are_conserved_and_the_batch_size_changes_nothing(
     ids = np.concatenate([frame.ids for frame in frames])
     assert ids.tolist() == list(range(found))
     assert [frame.frame.index for frame in frames] == list(range(len(FIELDS)))
-    assert len(states) == len(FIELDS)
+    assert len([state for state in states if state.finished_ns is not None]) == len(FIELDS)
     assert replace(outcome.verdict, timings={}) == replace(reference.verdict, timings={})
 
 

@@ -1,154 +1,42 @@
-"""One slide under examination: from prepared frames to a verdict, without threads."""
+"""Add up what is learned about a slide, and judge it."""
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from edgeapl import findings as findings_of
 from edgeapl.errors import EdgeAplError
+from edgeapl.examination.frame_in_work import FrameInWork
+from edgeapl.examination.prepare import PreparedFrame, Timings, timed
 from edgeapl.model import Model
-from edgeapl.stages.classify import Classified, Classifier
-from edgeapl.stages.crop import cut_cells
+from edgeapl.stages.classify import Classifier
 from edgeapl.stages.domain import FrameDescriptor, describe_frame
 from edgeapl.stages.findings import Finding
-from edgeapl.stages.gate import FieldMemory, examine, examine_crop
 from edgeapl.stages.judge import decide, latch
-from edgeapl.stages.reduce import suspicion
-from edgeapl.stages.whole_image import whole_crop
+from edgeapl.stages.order import (
+    Order,
+    Shares,
+    Stratum,
+    estimated_shares,
+    examination_order,
+)
+from edgeapl.stages.reduce import Reduced, suspicion
 from edgeapl.types import (
-    CellScores,
     CellStatus,
     Decision,
-    Detections,
     ExaminedFrame,
     Float32,
     Frame,
-    Int64,
     Reason,
     ScaleOrigin,
     Tally,
-    UInt8,
     Verdict,
 )
 
-Timings = Counter[str]
-
-
-@contextmanager
-def timed(timings: Timings, stage: str) -> Iterator[None]:
-    """Add the seconds spent inside to the stage."""
-    start = time.perf_counter()
-    try:
-        yield
-    finally:
-        timings[stage] += time.perf_counter() - start  # type: ignore[assignment]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PreparedFrame:
-    """A frame whose cells are found and cut, waiting for the networks.
-
-    crops : uint8 (N, size, size, 3) RGB, one per detection.
-    rejected : why the gate did not let it pass; then it has no detections.
-    """
-
-    detections: Detections
-    crops: UInt8
-    rejected: tuple[Reason, ...]
-    timings: Timings
-
-    @property
-    def frame(self) -> Frame:
-        """The frame itself."""
-        return self.detections.frame
-
-
-def prepare_frame(
-    model: Model, frame: Frame, memory: FieldMemory, *, crops: bool
-) -> tuple[PreparedFrame, FieldMemory]:
-    """Gate, segment and crop one frame.
-
-    Parameters
-    ----------
-    memory : the fields seen so far on this slide.
-    crops : the frame is one cell, so it is not searched for others.
-    """
-    manifest = model.bundle.manifest
-    timings: Timings = Counter()
-    with timed(timings, "gate"):
-        if crops:
-            rejected, memory = examine_crop(frame, memory)
-        else:
-            rejected, memory = examine(frame, manifest.gate, memory)
-    if rejected:
-        empty = np.empty((0, manifest.crop.size_px, manifest.crop.size_px, 3), dtype=np.uint8)
-        return PreparedFrame(no_detections(frame), empty, rejected, timings), memory
-    with timed(timings, "segment"):
-        segment = model.segmenter.segment
-        detections = whole_crop(frame, model.segmenter) if crops else segment(frame)
-    with timed(timings, "crop"):
-        cut = cut_cells(detections, manifest.crop, cell_image=crops)
-    return PreparedFrame(detections, cut, (), timings), memory
-
-
-def no_detections(frame: Frame) -> Detections:
-    """Zero cells on a frame."""
-    return Detections(
-        frame=frame,
-        boxes=np.empty((0, 4), dtype=np.float32),
-        labels=np.zeros((frame.height, frame.width), dtype=np.uint16),
-        scores=np.empty(0, dtype=np.float32),
-    )
-
-
-@dataclass(slots=True, eq=False)
-class FrameInWork:
-    """A prepared frame and the answers that have come in for its cells."""
-
-    prepared: PreparedFrame
-    first_id: int
-    answered: int = 0
-    failed: set[int] = field(default_factory=set)
-    scores: list[CellScores] = field(default_factory=list)
-
-    @property
-    def count(self) -> int:
-        """Cells of the frame."""
-        return len(self.prepared.detections)
-
-    @property
-    def done(self) -> bool:
-        """Whether every cell has an answer, a failure being one."""
-        return self.answered == self.count
-
-    @property
-    def ids(self) -> Int64:
-        """int64 (N,), numbers of the frame's cells within the slide."""
-        return np.arange(self.first_id, self.first_id + self.count, dtype=np.int64)
-
-    @property
-    def held_bytes(self) -> int:
-        """What the frame and its crops take while they wait."""
-        prepared = self.prepared
-        arrays = (prepared.frame.pixels, prepared.detections.labels, prepared.crops)
-        return sum(array.nbytes for array in arrays)
-
-    def take(self, result: Classified) -> None:
-        """Take the answers that are about this frame's cells."""
-        ids, failed = result.scores.ids, result.failed
-        last = self.first_id + self.count
-        rows = (ids >= self.first_id) & (ids < last)
-        lost = failed[(failed >= self.first_id) & (failed < last)].tolist()
-        if rows.any():
-            self.scores.append(_rows(result.scores, rows))
-        self.failed.update(lost)
-        self.answered += int(rows.sum()) + len(lost)
+_EXAMINING = Reason("examining", "the newest frame is still being examined")
 
 
 class SlideExamination:
@@ -162,6 +50,8 @@ class SlideExamination:
     live : frames come from a camera: a rejected frame is normal while the stage moves, and a
         field seen twice is a technician at rest. In a folder both are findings.
     known : what is known about the slide before it is examined.
+    in_order : look at the cells in the order of `edgeapl.stages.order`, because time may run out.
+    flagged : the slide was flagged before it was taken up again.
     """
 
     def __init__(
@@ -172,6 +62,8 @@ class SlideExamination:
         batch_size: int,
         live: bool,
         known: Sequence[Finding] = (),
+        in_order: bool = False,
+        flagged: bool = False,
     ) -> None:
         self._model = model
         self._slide = slide
@@ -185,9 +77,12 @@ class SlideExamination:
         self._descriptors: list[FrameDescriptor] = []
         self._rejected: list[tuple[Frame, tuple[Reason, ...]]] = []
         self._scales: Counter[tuple[ScaleOrigin, float]] = Counter()
+        self._shapes: Counter[tuple[int, int]] = Counter()
         self._errors: list[EdgeAplError] = []
         self._timings: Timings = Counter()
-        self._flagged: Decision | None = None
+        self._flagged = Decision.FLAG if flagged else None
+        self._strata: list[Stratum] = []
+        self._in_order = in_order
 
     @property
     def frames(self) -> int:
@@ -203,17 +98,25 @@ class SlideExamination:
         """Record an input that could not be used; it will keep the slide from being cleared."""
         self._errors.append(error)
 
-    def enter(self, prepared: PreparedFrame) -> FrameInWork:
+    def enter(self, prepared: PreparedFrame, start_ns: int, deadline_ns: int | None) -> FrameInWork:
         """Give the frame's cells their numbers, and put them in front of the networks."""
-        work = FrameInWork(prepared, self._next_id)
+        rows = np.arange(len(prepared.detections), dtype=np.int64)
+        order = Order(rows[:0], rows)
+        if self._in_order:
+            order = examination_order(prepared.detections)
+        work = FrameInWork(prepared, self._next_id, order, start_ns, deadline_ns)
         self._next_id += work.count
-        self._classifier.enter(work.ids, prepared.crops)
+        self._classifier.enter(work.ids[order.rows], prepared.crops[order.rows])
         return work
 
-    def classify_waiting(self, waiting: Iterable[FrameInWork], *, flush: bool) -> None:
-        """Run the networks on full batches, across frames; with `flush` also on what is left."""
+    def ready(self, *, flush: bool) -> bool:
+        """Whether a network has a full batch in front of it; with `flush`, any cell."""
+        return self._classifier.ready(flush=flush)
+
+    def step(self, waiting: Iterable[FrameInWork], *, flush: bool) -> None:
+        """Run one batch. Raises DeadlineError when it was cancelled; its cells wait again."""
         with timed(self._timings, "infer"):
-            result = self._classifier.run(flush=flush)
+            result = self._classifier.step(flush=flush)
         self._errors.extend(result.errors)
         with timed(self._timings, "reduce"):
             self._state = self._model.reducer.add(self._state, result.scores)
@@ -222,6 +125,12 @@ class SlideExamination:
         self._tally += Tally(scored + failed, scored=scored, failed=failed)
         for work in waiting:
             work.take(result)
+
+    def give_up(self, work: FrameInWork) -> None:
+        """Take the frame's cells that have no answer out; they are counted as not examined."""
+        given_up = self._classifier.give_up(work.ids)
+        work.given_up.update(given_up.tolist())
+        self._tally += Tally(len(given_up), not_examined=len(given_up))
 
     def leave(self, work: FrameInWork) -> ExaminedFrame:
         """Count a finished frame and give it with all its answers."""
@@ -232,6 +141,8 @@ class SlideExamination:
         else:
             self._used.append((frame.source, frame.digest))
         self._scales[frame.scale, frame.um_per_px] += 1
+        self._shapes[frame.width, frame.height] += 1
+        self._strata.extend(self._counting(work))
         scored = sum(len(scores) for scores in work.scores)
         examined = self._examined(work)
         if self._model.domain is not None and scored:
@@ -244,7 +155,10 @@ class SlideExamination:
         manifest = self._model.bundle.manifest
         roles = {role.name: _unknown(work.count) for role in manifest.roles}
         doubt = _unknown(work.count)
-        status = [CellStatus.FAILED] * work.count
+        status = [
+            CellStatus.NOT_EXAMINED if cell in work.given_up else CellStatus.FAILED
+            for cell in work.ids.tolist()
+        ]
         for scores in work.scores:
             rows = scores.ids - work.first_id
             for name, values in scores.roles.items():
@@ -274,23 +188,42 @@ class SlideExamination:
             features[scores.ids - work.first_id] = scores.features
         return features
 
-    def verdict(self) -> Verdict:
-        """Judge what has been finished so far. At a camera a flag once raised stays."""
+    def _counting(self, work: FrameInWork) -> list[Stratum]:
+        """Give the strata of a frame; none when nobody looked at any of it."""
+        strata = work.strata(self._model.bundle.manifest.roles)
+        return [s for s in strata if s.scored + s.not_examined] if work.scores else []
+
+    def verdict(self, waiting: Iterable[FrameInWork] = ()) -> Verdict:
+        """Judge what is known so far. In front of a person a flag once raised stays.
+
+        waiting : frames in work; their cells without an answer count as not examined, so that a
+            flag in the middle of a frame stands on the cells that were.
+        """
         manifest = self._model.bundle.manifest
+        unfinished = [work for work in waiting if work.waiting]
+        missing = sum(work.waiting for work in unfinished)
+        tally = self._tally + Tally(missing, not_examined=missing)
         findings = (
             *findings_of.of_model(manifest),
             *self._known,
             *findings_of.of_rejected(self._rejected, live=self._live),
             *findings_of.of_errors(self._errors),
             *findings_of.of_scale(self._scales),
+            *(findings_of.of_shapes(self._shapes) if self._live else ()),
             *(self._model.domain.judge(self._descriptors) if self._model.domain else ()),
         )
         reduced, trouble = self._model.reducer.reduce(
-            self._state, self._model.head, self._tally, manifest.rule.confidence
+            self._state,
+            self._model.head,
+            tally,
+            manifest.rule.confidence,
+            self._estimated(unfinished, tally),
         )
-        decision, reasons = decide(manifest.rule, reduced, self._tally, (*findings, *trouble))
-        if self._live:
-            # At a camera a flag was seen by somebody; a folder is judged once, as a whole.
+        decision, reasons = decide(manifest.rule, reduced, tally, (*findings, *trouble))
+        if self._live or self._in_order:
+            # Here somebody has seen the flag; a folder is judged once, as a whole.
+            if missing and decision is Decision.FLAG and not self._is_sure(reduced):
+                decision, reasons = Decision.REVIEW, (_EXAMINING, *reasons)
             decision, reasons = latch(self._flagged, decision, reasons)
             self._flagged = decision
         return Verdict(
@@ -298,7 +231,7 @@ class SlideExamination:
             decision=decision,
             probability=reduced.probability,
             interval=reduced.interval,
-            tally=self._tally,
+            tally=tally,
             reasons=reasons,
             counts=reduced.counts,
             evidence=reduced.evidence,
@@ -309,13 +242,21 @@ class SlideExamination:
             runtime=self._model.runtime,
         )
 
+    def _estimated(self, unfinished: Sequence[FrameInWork], tally: Tally) -> Shares | None:
+        """Estimate the shares from strata when cells were not examined."""
+        if not tally.not_examined:
+            return None
+        strata = [stratum for work in unfinished for stratum in self._counting(work)]
+        return estimated_shares([*self._strata, *strata])
 
-def _rows(scores: CellScores, rows: np.ndarray) -> CellScores:
-    return CellScores(
-        ids=scores.ids[rows],
-        roles={name: values[rows] for name, values in scores.roles.items()},
-        features=scores.features[rows],
-    )
+    def _is_sure(self, reduced: Reduced) -> bool:
+        """Whether no answer of the waiting cells could take the flag away.
+
+        A flag that was shown is never taken back, so in the middle of a frame, where every batch
+        is another look, it must not be raised by chance.
+        """
+        rule = self._model.bundle.manifest.rule
+        return reduced.interval is not None and reduced.interval.low >= rule.flag_at
 
 
 def _unknown(count: int) -> Float32:

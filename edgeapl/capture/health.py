@@ -1,0 +1,91 @@
+"""How a camera is, and how long to wait before it is started again."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class CameraState(str, Enum):
+    """How the camera is."""
+
+    OPENING = "opening"
+    LIVE = "live"
+    LOST = "lost"  # no picture within its limit; it is being started again
+    FROZEN = "frozen"  # the same picture over and over
+    ENDED = "ended"  # a file or a demonstration has no more frames
+    FAILED = "failed"  # given up; the text says why
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a camera counts as lost, and what it may cost to bring it back. Seconds.
+
+    silent_s : without a picture for this long it is lost; with the 0.1 s between two looks it is
+        shown within 4 s, as the station promises.
+    opening_s : for the first picture after the start; a microscope's configuration takes long.
+    reopening_s : the same once it has been open before.
+    frozen_s : the very same picture for this long; sensors have noise, so a live one never does.
+    oldest_s : a picture taken longer ago than this is not given: it shows another field by now.
+    crashes, crashes_within_s, brake_s : after so many ends of a capture process that had given
+        pictures, wait before the next one, so that a driver that crashes does not take the machine.
+    """
+
+    silent_s: float = 3.0
+    opening_s: float = 20.0
+    reopening_s: float = 5.0
+    frozen_s: float = 5.0
+    oldest_s: float = 2.0
+    crashes: int = 10
+    crashes_within_s: float = 60.0
+    brake_s: float = 10.0
+
+
+RETRIES_S = (0.0, 0.25, 0.5, 1.0)
+"""Waits before the next start; the last one again and again: a camera that comes back is live
+again within 5 s, the start of the process and the first picture included."""
+
+
+@dataclass(slots=True)
+class RestartBudget:
+    """Says how long to wait before the capture process is started again; times in seconds."""
+
+    limits: Limits
+    _failed: int = 0
+    _crashes: deque[float] = field(default_factory=deque)
+
+    def wait_s(self, now_s: float, *, gave_pictures: bool) -> float:
+        """Give the wait after a process that ended now."""
+        if not gave_pictures:
+            self._failed += 1
+            return RETRIES_S[min(self._failed, len(RETRIES_S)) - 1]
+        self._failed = 0
+        self._crashes.append(now_s)
+        while self._crashes and now_s - self._crashes[0] > self.limits.crashes_within_s:
+            self._crashes.popleft()
+        return self.limits.brake_s if len(self._crashes) > self.limits.crashes else RETRIES_S[0]
+
+
+@dataclass(frozen=True, slots=True)
+class CameraHealth:
+    """The camera at one moment.
+
+    text : what is wrong and how to mend it; empty while all is well.
+    width, height : px of the newest picture; 0 before the first.
+    frames_per_s : over the last seconds.
+    newest_ns : monotonic clock at the capture of the newest picture; None before the first.
+    received : pictures that came; dropped : those that nobody took before the next one;
+    refused : those that were too old; restarts : of the capture process.
+    """
+
+    state: CameraState = CameraState.OPENING
+    text: str = ""
+    width: int = 0
+    height: int = 0
+    frames_per_s: float = 0.0
+    newest_ns: int | None = None
+    received: int = 0
+    dropped: int = 0
+    refused: int = 0
+    restarts: int = 0

@@ -1,0 +1,24 @@
+"""Open what a station watches: cameras in a supervised child, everything else directly."""
+
+from __future__ import annotations
+
+from edgeapl.capture.supervisor import SupervisedSource
+from edgeapl.protocols import FrameSource
+from edgeapl.sources.address import is_device, open_source
+from edgeapl.sources.frames import ScaleFor
+
+
+def open_watched(address: str, scale_for: ScaleFor, *, patient: bool = False) -> FrameSource:
+    """Open a source for `edgeapl watch`.
+
+    Parameters
+    ----------
+    address : see `edgeapl.sources.address.UNDERSTOOD`.
+    scale_for : gives µm per px and its origin.
+    patient : wait for a camera that is not there yet.
+
+    Raises what `open_source` does; for a camera that can not be opened its first `read` raises.
+    """
+    if is_device(address):
+        return SupervisedSource(address, scale_for, patient=patient)
+    return open_source(address, scale_for=scale_for)

@@ -1,0 +1,91 @@
+"""Gate a frame, find its cells and cut them out."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeapl.model import Model
+from edgeapl.stages.crop import cut_cells
+from edgeapl.stages.gate import FieldMemory, examine, examine_crop
+from edgeapl.stages.whole_image import whole_crop
+from edgeapl.types import (
+    Detections,
+    Frame,
+    Reason,
+    UInt8,
+)
+
+Timings = Counter[str]
+
+
+@contextmanager
+def timed(timings: Timings, stage: str) -> Iterator[None]:
+    """Add the seconds spent inside to the stage."""
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        timings[stage] += time.perf_counter() - start  # type: ignore[assignment]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedFrame:
+    """A frame whose cells are found and cut, waiting for the networks.
+
+    crops : uint8 (N, size, size, 3) RGB, one per detection.
+    rejected : why the gate did not let it pass; then it has no detections.
+    """
+
+    detections: Detections
+    crops: UInt8
+    rejected: tuple[Reason, ...]
+    timings: Timings
+
+    @property
+    def frame(self) -> Frame:
+        """The frame itself."""
+        return self.detections.frame
+
+
+def prepare_frame(
+    model: Model, frame: Frame, memory: FieldMemory, *, crops: bool
+) -> tuple[PreparedFrame, FieldMemory]:
+    """Gate, segment and crop one frame.
+
+    Parameters
+    ----------
+    memory : the fields seen so far on this slide.
+    crops : the frame is one cell, so it is not searched for others.
+    """
+    manifest = model.bundle.manifest
+    timings: Timings = Counter()
+    with timed(timings, "gate"):
+        if crops:
+            rejected, memory = examine_crop(frame, memory)
+        else:
+            rejected, memory = examine(frame, manifest.gate, memory)
+    if rejected:
+        empty = np.empty((0, manifest.crop.size_px, manifest.crop.size_px, 3), dtype=np.uint8)
+        return PreparedFrame(no_detections(frame), empty, rejected, timings), memory
+    with timed(timings, "segment"):
+        segment = model.segmenter.segment
+        detections = whole_crop(frame, model.segmenter) if crops else segment(frame)
+    with timed(timings, "crop"):
+        cut = cut_cells(detections, manifest.crop, cell_image=crops)
+    return PreparedFrame(detections, cut, (), timings), memory
+
+
+def no_detections(frame: Frame) -> Detections:
+    """Zero cells on a frame."""
+    return Detections(
+        frame=frame,
+        boxes=np.empty((0, 4), dtype=np.float32),
+        labels=np.zeros((frame.height, frame.width), dtype=np.uint16),
+        scores=np.empty(0, dtype=np.float32),
+    )

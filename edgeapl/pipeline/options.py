@@ -1,0 +1,97 @@
+"""How a slide is to be examined, and who is told what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from edgeapl.errors import EdgeAplError
+from edgeapl.stages.findings import Finding
+from edgeapl.types import ExaminedFrame, Verdict
+
+RESERVE_S = 2.0
+"""Kept back from the budget: a cancelled run is back or ended within 0.5 s, the head has 1 s, and
+a commit takes milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How long an answer may take.
+
+    seconds : from the capture of a frame to the committed verdict that takes it into account;
+        above `RESERVE_S`. A file has no capture: its time starts when its turn comes.
+    cancel_cells, cancel_segmenting : tell what runs those networks when to stop a run, monotonic
+        ns, None for never. The run then raises DeadlineError.
+    """
+
+    seconds: float
+    cancel_cells: Callable[[int | None], None] = lambda at_ns: None
+    cancel_segmenting: Callable[[int | None], None] = lambda at_ns: None
+
+    def cutoff_ns(self, start_ns: int) -> int:
+        """Give the time at which the cells of a frame that nobody has looked at are given up."""
+        return start_ns + int((self.seconds - RESERVE_S) * 1e9)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where an examination stands.
+
+    verdict : the answer as it stands, not committed.
+    frames : frames finished so far, rejected ones included.
+    finished_ns : when the time of the frame that was just finished started, monotonic; None when
+        this is about a frame still in work, or about nothing new.
+    waiting_ns : the same of the oldest frame in work; None when there is none.
+    cut : whether cells of the finished frame were given up.
+    """
+
+    verdict: Verdict
+    frames: int
+    finished_ns: int | None = None
+    waiting_ns: int | None = None
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SlideOptions:
+    """How to examine a slide.
+
+    crops : every image is one cell.
+    batch_size : cells in one run of a network.
+    findings : what is known about the slide before it is examined.
+    max_frames : stop after this many frames; None for all.
+    stop_when_idle : end a live slide when no frame came for this many seconds; None for never.
+    budget : cells are looked at in the order of `edgeapl.stages.order` and given up in time; None
+        to look at all of them however long it takes.
+    flagged : the slide was flagged before it was taken up again.
+    """
+
+    crops: bool = False
+    batch_size: int = 16
+    findings: tuple[Finding, ...] = ()
+    max_frames: int | None = None
+    stop_when_idle: float | None = None
+    budget: Budget | None = None
+    flagged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SlideOutcome:
+    """What came of a slide: its verdict, not yet committed, and the errors met on the way."""
+
+    verdict: Verdict
+    errors: tuple[EdgeAplError, ...]
+
+
+@dataclass(slots=True)
+class Observer:
+    """Who is told what happens; all calls come from the thread that called `examine_slide`.
+
+    on_frame : a frame is finished.
+    on_progress : the answer changed: a frame is finished, or more of its cells are.
+    on_tick : nothing happened for a quarter of a second.
+    """
+
+    on_frame: Callable[[ExaminedFrame], None] = field(default=lambda examined: None)
+    on_progress: Callable[[Progress], None] | None = None
+    on_tick: Callable[[], None] = field(default=lambda: None)

@@ -1,0 +1,127 @@
+"""`replay://FOLDER?fps=5`: the images of a folder as a camera would give them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from edgeapl.closing import ClosesItself
+from edgeapl.errors import ConfigError, EndOfSource, InputError, SourceStalled
+from edgeapl.protocols import Clock
+from edgeapl.sources.decode import read_image
+from edgeapl.sources.discover import has_image_name
+from edgeapl.sources.frames import ScaleFor, SystemClock, frame_of_image
+from edgeapl.sources.names import printable
+from edgeapl.types import Frame
+
+PREFIX = "replay://"
+
+FPS = 2.0
+"""Pictures each second unless the address says so: about as fast as a person moves a stage."""
+
+# option: (smallest, largest)
+OPTIONS = {"fps": (0.01, 240.0), "loop": (0.0, 1.0)}
+
+
+class ReplaySource(ClosesItself):
+    """Implements FrameSource over image files, paced like a camera.
+
+    Every picture has its time; one whose time has passed when the next one's has come as well is
+    left out, and the gap in the index shows it. The time of a frame is when it was due.
+
+    Parameters
+    ----------
+    files : images in the order to show them, at least one.
+    scale_for : gives µm per px and its origin for an image without a scale of its own.
+    fps : pictures each second. loop : start again after the last one.
+    clock : time; tests give their own.
+    """
+
+    live = True
+
+    def __init__(
+        self,
+        files: tuple[Path, ...],
+        name: str,
+        scale_for: ScaleFor,
+        *,
+        fps: float = FPS,
+        loop: bool = False,
+        clock: Clock | None = None,
+    ) -> None:
+        self.name = name
+        self._files = files
+        self._scale_for = scale_for
+        self._step_ns = int(1e9 / fps)
+        self._loop = loop
+        self._clock = clock or SystemClock()
+        self._start_ns = self._clock.monotonic_ns()
+        self._next = 0
+        self._closed = False
+
+    @classmethod
+    def from_address(
+        cls, address: str, scale_for: ScaleFor, clock: Clock | None = None
+    ) -> ReplaySource:
+        """Read ``replay://FOLDER?fps=5&loop=1``; raises ConfigError or InputError."""
+        folder, _, query = address[len(PREFIX) :].partition("?")
+        options = dict(_option(address, *pair) for pair in parse_qsl(query, True))
+        path = Path(folder)
+        if not folder or not path.is_dir():
+            raise InputError("no such folder", printable(folder), f"write {PREFIX}FOLDER?fps=2")
+        files = tuple(sorted(entry for entry in path.iterdir() if has_image_name(entry.name)))
+        if not files:
+            mend = "give a folder with PNG, JPEG, TIFF or BMP files"
+            raise InputError("no images in folder", printable(folder), mend)
+        loop = bool(options.get("loop", 0))
+        fps = options.get("fps", FPS)
+        return cls(files, printable(address), scale_for, fps=fps, loop=loop, clock=clock)
+
+    def read(self, timeout_s: float) -> Frame:
+        """Give the newest picture that is due.
+
+        Raises SourceStalled when none is due in time, InputError for a bad file, EndOfSource after
+        the last.
+        """
+        if self._closed:
+            raise EndOfSource
+        now = self._clock.monotonic_ns()
+        number = max(self._next, (now - self._start_ns) // self._step_ns)
+        if not self._loop:
+            if self._next >= len(self._files):
+                raise EndOfSource
+            number = min(number, len(self._files) - 1)
+        due = self._start_ns + number * self._step_ns
+        wait_s = (due - now) / 1e9
+        if wait_s > timeout_s:
+            self._clock.sleep(timeout_s)
+            raise SourceStalled("no picture is due yet", self.name, "wait")
+        if wait_s > 0:
+            self._clock.sleep(wait_s)
+        self._next = number + 1
+        file = self._files[number % len(self._files)]
+        return frame_of_image(
+            read_image(file),
+            index=number,
+            captured_ns=due,
+            source=str(file),
+            scale_for=self._scale_for,
+        )
+
+    def close(self) -> None:
+        """Show no more."""
+        self._closed = True
+
+
+def _option(address: str, name: str, text: str) -> tuple[str, float]:
+    if name not in OPTIONS:
+        raise ConfigError("unknown option", f"{name} in {address}", f"use {', '.join(OPTIONS)}")
+    low, high = OPTIONS[name]
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not low <= value <= high:
+        mend = f"give a number from {low:g} to {high:g}"
+        raise ConfigError("option is wrong", f"{name}={text}", mend)
+    return name, value
