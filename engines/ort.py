@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
@@ -57,6 +59,7 @@ class OrtEngine(Declared):
         if self._provider not in session.get_providers():
             raise EngineError("provider could not be started", f"{name}: {provider}", CUDA_MEND)
         self._session: ort.InferenceSession | None = session
+        self._under_way: dict[int, ort.RunOptions] = {}
         inputs = {node.name: _describe(name, node) for node in session.get_inputs()}
         outputs = tuple(node.name for node in session.get_outputs())
         super().__init__(name, sha256(model), inputs, outputs)
@@ -71,14 +74,28 @@ class OrtEngine(Declared):
         if self._session is None:
             raise EngineError("network was closed", self._name, "open it again")
         check_inputs(self._name, self._inputs, inputs)
+        # Fresh options each time: a terminated RunOptions stays terminated.
+        options = ort.RunOptions()
+        thread = threading.get_ident()
+        self._under_way[thread] = options
         try:
-            # Fresh options each time: a terminated RunOptions stays terminated.
-            values = self._session.run(self._outputs, dict(inputs), ort.RunOptions())
+            values = self._session.run(self._outputs, dict(inputs), options)
         except Exception as error:  # as above
             raise EngineError(
                 "network failed while running", self._name, first_line(error)
             ) from error
+        finally:
+            del self._under_way[thread]
         return dict(zip(self._outputs, values, strict=True))
+
+    def cancel(self, thread: int) -> None:
+        """End the run that a thread (`threading.get_ident`) has under way, if it has one.
+
+        It raises EngineError after the node that is being computed; one node is never cut short.
+        """
+        options = self._under_way.get(thread)
+        if options is not None:
+            options.terminate = True
 
     def close(self) -> None:
         """Release the session."""

@@ -1,0 +1,195 @@
+"""Networks that run in a child process, so that a deadline holds whatever they do."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeapl.closing import ClosesItself
+from edgeapl.engines.checking import Declared, check_inputs
+from edgeapl.engines.hosted.budget import RestartBudget
+from edgeapl.engines.hosted.calls import Calls, Limit, Lost
+from edgeapl.engines.hosted.keeper import Keeper
+from edgeapl.engines.hosted.networks import NetworkFile
+from edgeapl.engines.hosted.shared import Region, make_memory
+from edgeapl.engines.hosted.wire import Described, Run, Trouble
+from edgeapl.errors import EngineError
+from edgeapl.protocols import Arrays
+
+OPENING_S = 120.0
+"""Engines of TensorRT-RTX are compiled for the GPU when they are opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostHealth:
+    """How the child is.
+
+    ready : runs are taken now. pid : of the child; None while there is none.
+    deaths : how often it died by itself. ended_late : how often it was ended, as a cancelled run
+        did not end. text : why it is down for good, or how it died last; empty when it never did.
+    """
+
+    ready: bool
+    pid: int | None
+    deaths: int
+    ended_late: int
+    text: str
+
+
+class EngineHost(ClosesItself):
+    """One child process with networks in it.
+
+    Parameters
+    ----------
+    networks : what it opens, see `edgeapl.engines.hosted.networks.network_files`.
+    workers : runs at the same time; more callers wait.
+    most_s : how long any run may take, waiting included; None for as long as it wants.
+    opening_s : how long opening all networks may take.
+    budget : how often it may die.
+
+    All methods may be called from any thread. A child that died, or was ended, is started again at
+    once; runs wait for it. Raises EngineError when a network is refused at the first start.
+    """
+
+    def __init__(
+        self,
+        networks: Sequence[NetworkFile],
+        *,
+        workers: int = 1,
+        most_s: float | None = None,
+        opening_s: float = OPENING_S,
+        budget: RestartBudget | None = None,
+    ) -> None:
+        self._most_s = most_s
+        self._calls = Calls(workers)
+        self._memory = [make_memory("edgeapl-networks") for _ in range(2 * workers)]
+        regions = [Region(descriptor) for descriptor in self._memory]
+        self._slots = list(zip(regions[::2], regions[1::2], strict=True))
+        budget = RestartBudget() if budget is None else budget
+        self._keeper = Keeper(networks, self._calls, self._memory, opening_s, budget)
+        self._closed = False
+        try:
+            self._calls.wait_for_child()
+        except BaseException:
+            self.close()
+            raise
+        self._in_use = {network.name for network in networks}
+        self.engines: Mapping[str, HostedEngine] = MappingProxyType(
+            {described.name: HostedEngine(self, described) for described in self._keeper.described}
+        )
+
+    def deadline(self, at_ns: int | None) -> None:
+        """Set when every run must be over, those under way and those that start later.
+
+        At that time they raise DeadlineError; the network is told to end, and its process is ended
+        when it does not. Until the deadline is moved or lifted, further runs raise at once.
+
+        Parameters
+        ----------
+        at_ns : of `time.monotonic_ns`; now or earlier cancels at once; None lifts it.
+        """
+        self._calls.set_deadline(at_ns)
+
+    @property
+    def health(self) -> HostHealth:
+        """How the child is."""
+        child, refusal, keeper = self._calls.child, self._calls.refusal, self._keeper
+        return HostHealth(
+            ready=child is not None and refusal is None,
+            pid=None if child is None else child.pid,
+            deaths=keeper.deaths,
+            ended_late=keeper.ended_late,
+            text=keeper.last_death if refusal is None else str(refusal),
+        )
+
+    def run(
+        self, network: str, inputs: Arrays, most_s: float | None
+    ) -> dict[str, NDArray[np.generic]]:
+        """See `HostedEngine.run`."""
+        most_s = self._most_s if most_s is None else most_s
+        until_ns = None if most_s is None else time.monotonic_ns() + int(most_s * 1e9)
+        limit = Limit(network, most_s, until_ns)
+        while True:
+            outputs = self._once(limit, inputs)
+            if outputs is not None:
+                return outputs
+
+    def done_with(self, network: str) -> None:
+        """Note that an engine was closed; the child ends with the last one."""
+        self._in_use.discard(network)
+        if not self._in_use:
+            self.close()
+
+    def close(self) -> None:
+        """End the child; runs under way raise EngineError."""
+        if self._closed:
+            return
+        self._closed = True
+        self._keeper.close()
+        # A caller that is still copying would write where something else was opened by then.
+        if self._calls.wait_until_all_left(timeout_s=1.0):
+            for descriptor in self._memory:
+                os.close(descriptor)
+
+    def _once(self, limit: Limit, inputs: Arrays) -> dict[str, NDArray[np.generic]] | None:
+        """Run; None when the child was ended for another run's sake before this one was over."""
+        call = self._calls.enter(limit)
+        given, made = self._slots[call.slot]
+        try:
+            places = given.put(inputs)
+            self._calls.send(call, Run(call.number, call.slot, limit.network, places))
+            reply = self._calls.wait(call, limit)
+            if isinstance(reply, Lost):
+                if reply.again:
+                    return None
+                text = f"{reply.text}; it is started again"
+                raise EngineError("network process died", limit.network, text)
+            if isinstance(reply, Trouble):
+                raise reply.error()
+            return {key: np.array(view) for key, view in made.take(reply.arrays).items()}
+        finally:
+            if self._calls.leave(call):
+                self._keeper.wake()
+
+
+class HostedEngine(Declared):
+    """Implements Engine: one network of a host."""
+
+    def __init__(self, host: EngineHost, described: Described) -> None:
+        inputs = {name: (dtype, shape) for name, dtype, shape in described.inputs}
+        super().__init__(described.name, described.digest, inputs, described.outputs)
+        self._host = host
+        self._runtime = described.runtime
+        self._open = True
+
+    @property
+    def runtime(self) -> str:
+        """What runs it in the child."""
+        return self._runtime
+
+    def run(self, inputs: Arrays, most_s: float | None = None) -> dict[str, NDArray[np.generic]]:
+        """Run once; see `edgeapl.protocols.Engine.run`.
+
+        Parameters
+        ----------
+        most_s : how long it may take, waiting included; None for what the host allows.
+
+        Raises DeadlineError when there is no answer by then or by the host's deadline, EngineError
+        also when the child dies meanwhile or is down for good.
+        """
+        if not self._open:
+            raise EngineError("network was closed", self._name, "open it again")
+        check_inputs(self._name, self._inputs, inputs)
+        return self._host.run(self._name, inputs, most_s)
+
+    def close(self) -> None:
+        """Let go of it; with the last one of its host the child ends."""
+        if self._open:
+            self._open = False
+            self._host.done_with(self._name)

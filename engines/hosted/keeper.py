@@ -1,0 +1,183 @@
+"""The thread of the host that starts the child, hears it, ends it and starts it again."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from enum import Enum, auto
+
+from edgeapl.engines.hosted.budget import RestartBudget
+from edgeapl.engines.hosted.calls import Calls, Lost
+from edgeapl.engines.hosted.networks import NetworkFile
+from edgeapl.engines.hosted.process import ChildProcess
+from edgeapl.engines.hosted.wire import (
+    Answer,
+    Cancel,
+    Described,
+    Message,
+    Open,
+    Opened,
+    Trouble,
+)
+from edgeapl.errors import EngineError
+
+GRACE_S = 0.3
+"""How long a cancelled run may take to end. A deep network ends within 44 ms, as a cancel takes
+effect between its nodes; one huge node took 1.3 s, and then the whole process is ended."""
+
+AGAIN_S = 0.05
+"""A cancel is sent again after this long: one that comes just before the run starts is lost."""
+
+CLOSING_S = 0.5
+"""How long the child may take to let go of its devices when the host is closed."""
+
+
+class _End(Enum):
+    CLOSED = auto()  # the host is closed
+    LATE = auto()  # ended by the keeper, as a cancelled run did not end
+    DIED = auto()  # by itself
+
+
+class Keeper:
+    """Keeps one child alive.
+
+    Parameters
+    ----------
+    networks : what it opens. calls : told of every reply and every death.
+    memory : as for `ChildProcess`. opening_s : how long opening may take.
+    budget : how many deaths are too many.
+    """
+
+    def __init__(
+        self,
+        networks: Sequence[NetworkFile],
+        calls: Calls,
+        memory: Sequence[int],
+        opening_s: float,
+        budget: RestartBudget,
+    ) -> None:
+        self._networks = tuple(networks)
+        self._names = ", ".join(network.name for network in networks)
+        self._calls = calls
+        self._memory = memory
+        self._opening_s = opening_s
+        self._budget = budget
+        self._closing = False
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_write, False)
+        self.described: tuple[Described, ...] = ()
+        self.deaths = 0
+        self.ended_late = 0
+        self.last_death = ""
+        # One thread for as long as the host lives: see `ChildProcess`.
+        self._thread = threading.Thread(target=self._keep, name="edgeapl-host", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Let it look at once whether a run was given up."""
+        with suppress(BlockingIOError):  # full: it wakes anyway
+            os.write(self._wake_write, b"\0")
+
+    def close(self) -> None:
+        """End the child and the thread; to be called once."""
+        self._closing = True
+        self.wake()
+        self._thread.join()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def _keep(self) -> None:
+        try:
+            while self._one_life():
+                pass
+        finally:
+            # However it ends, nobody may wait for a child that will not come.
+            self._calls.refuse(EngineError("networks were closed", self._names, "open them again"))
+            self._calls.lost(Lost(again=True, text=""))
+
+    def _one_life(self) -> bool:
+        """Start a child and attend to it until its end; True when another shall be started."""
+        try:
+            child = ChildProcess(self._memory)
+        except OSError as error:
+            text = error.strerror or type(error).__name__
+            return self._after_death(
+                EngineError("network process cannot be started", self._names, text)
+            )
+        trouble: EngineError | None = None
+        end = _End.DIED
+        try:
+            end = self._attend(child)
+        except EngineError as error:
+            trouble = error
+        except ValueError as error:
+            trouble = EngineError("network process does not keep to the rules", "", str(error))
+        finally:
+            if end is _End.LATE or trouble is not None:
+                child.kill()
+            cause = child.bury(CLOSING_S)
+        if end is _End.CLOSED:
+            return False
+        if end is _End.LATE:
+            self.ended_late += 1
+            self._calls.lost(Lost(again=True, text=""))
+            return True
+        return self._after_death(trouble or EngineError("network process died", self._names, cause))
+
+    def _after_death(self, trouble: EngineError) -> bool:
+        self.deaths += 1
+        self.last_death = str(trouble)
+        if not self.described:  # the first one: whoever opens the networks is told why not
+            self._calls.refuse(trouble)
+            return False
+        again = self._budget.restart_after_death(time.monotonic_ns())
+        if not again:
+            text = (
+                f"their process died {self._budget.deaths} times within "
+                f"{self._budget.within_s:g} s, last: {trouble}: look for too little memory or a "
+                "damaged driver, then start the station again"
+            )
+            self._calls.refuse(EngineError("networks stay down", self._names, text))
+        self._calls.lost(Lost(again=False, text=trouble.mend or trouble.what))
+        return again
+
+    def _attend(self, child: ChildProcess) -> _End:
+        """Hear a child until its end; raises EngineError or ValueError when it must be ended."""
+        child.tell(Open(self._networks))
+        opening_until = time.monotonic() + self._opening_s
+        ready = False
+        while not self._closing:
+            given_up = self._calls.given_up()
+            if given_up and time.monotonic_ns() - min(given_up.values()) > GRACE_S * 1e9:
+                return _End.LATE
+            for call in given_up:
+                child.tell(Cancel(call))
+            pause_s = AGAIN_S if given_up else None if ready else self._opening_s
+            messages = child.hear(pause_s, self._wake_read)
+            if messages is None:
+                return _End.DIED
+            for message in messages:
+                ready = self._take(child, message, ready=ready)
+            if not ready and time.monotonic() > opening_until:
+                text = f"more than {self._opening_s:g} s"
+                raise EngineError("networks took too long to open", self._names, text)
+        return _End.CLOSED
+
+    def _take(self, child: ChildProcess, message: Message, *, ready: bool) -> bool:
+        """Handle one message; gives whether the child is ready."""
+        if ready and isinstance(message, Answer | Trouble):
+            self._calls.answered(message)
+        elif not ready and isinstance(message, Trouble):
+            raise message.error()
+        elif not ready and isinstance(message, Opened):
+            if self.described and message.networks != self.described:
+                text = "stop the station and look what was changed"
+                raise EngineError("networks are not what they were", self._names, text)
+            self.described = message.networks
+            self._calls.ready(child)
+        else:
+            raise ValueError(f"unexpected message: {type(message).__name__}")
+        return True
