@@ -1,0 +1,220 @@
+"""The addresses of the page and what each of them does."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import parse_qsl
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse, StreamingResponse
+from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
+
+from edgeapl.errors import ConfigError, EdgeAplError, InputError, UsageError
+from edgeapl.sources.names import printable
+from edgeapl.station.view import StationAccess
+from edgeapl.web.events import SILENT_S, Feed
+from edgeapl.web.guard import Guard, PageAccess
+from edgeapl.web.metrics import CONTENT_TYPE, metrics_text
+from edgeapl.web.pages import Pages, from_handle
+from edgeapl.web.reports import REPORT_POLICY, report_file
+from edgeapl.web.station_calls import StationCalls
+
+MOST_STREAMS = 16
+"""Browsers that may follow at once."""
+MOST_IDENTIFIER = 120
+MOST_PERSON = 12
+MOST_CELL = 2**31
+
+STATIC = Path(__file__).parent / "static"
+
+Number = Annotated[int, Query(ge=-1, le=2**62)]
+
+
+class Page:
+    """What the addresses share.
+
+    station : what is shown. pages : writes HTML. feed : follows the station. call : asks it.
+    streams : how many browsers follow now.
+    """
+
+    def __init__(self, station: StationAccess) -> None:
+        self.station = station
+        self.pages = Pages()
+        self.feed = Feed(station, self.pages.fragments)
+        self.call = StationCalls()
+        self.streams = 0
+
+    def silence(self) -> dict[str, str]:
+        """Give the fragment that says that the station is silent, if it is."""
+        silent = self.feed.silent_s()
+        return {"trouble": self.pages.silence(silent)} if silent > SILENT_S else {}
+
+
+def create_app(station: StationAccess, access: PageAccess) -> FastAPI:
+    """Make the page of a station. Every request passes the guard first.
+
+    The page's feed is at `app.state.page.feed`; it is started and stopped with the application.
+    """
+    page = Page(station)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        page.feed.start()
+        yield
+        page.feed.stop()
+
+    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.page = page
+    app.add_middleware(Guard, access=access)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    _add_errors(app, page)
+    _add_screen(app, page)
+    _add_pictures(app, page)
+    _add_orders(app, page)
+    _add_records(app, page)
+    return app
+
+
+def _add_screen(app: FastAPI, page: Page) -> None:
+    @app.get("/")
+    async def screen() -> HTMLResponse:
+        # Without asking the station, so that the page comes up even when it hangs.
+        return HTMLResponse(page.pages.page({**page.feed.picture.fragments, **page.silence()}))
+
+    @app.get("/events")
+    async def events() -> Response:
+        if page.streams >= MOST_STREAMS:
+            return PlainTextResponse("too many pages are open: close some", 503)
+        return StreamingResponse(_counted(page), media_type="text/event-stream")
+
+
+async def _counted(page: Page) -> AsyncIterator[bytes]:
+    page.streams += 1
+    try:
+        async for event in page.feed.stream(page.pages.silence):
+            yield event
+    finally:
+        page.streams -= 1
+
+
+def _add_pictures(app: FastAPI, page: Page) -> None:
+    async def newest(take: Callable[[], tuple[int, bytes] | None], after: int) -> Response:
+        found = await page.call(take)
+        if found is None or found[0] == after:
+            return Response(status_code=204)
+        return Response(found[1], media_type="image/jpeg", headers={"x-picture": str(found[0])})
+
+    @app.get("/live.jpg")
+    async def live(after: Number = -1) -> Response:
+        return await newest(page.station.live_jpeg, after)
+
+    @app.get("/examined.jpg")
+    async def examined(after: Number = -1) -> Response:
+        return await newest(page.station.examined_jpeg, after)
+
+    @app.get("/cell.jpg")
+    async def cell(slide: str, cell: Annotated[int, Query(ge=0, le=MOST_CELL)]) -> Response:
+        found = await page.call(page.station.cell_jpeg, from_handle(slide), cell)
+        if found is None:
+            return FileResponse(STATIC / "no-picture.svg")
+        return Response(found, media_type="image/jpeg")
+
+
+def _add_orders(app: FastAPI, page: Page) -> None:
+    def said(text: str) -> HTMLResponse:
+        return HTMLResponse(page.pages.message(text, bad=False))
+
+    @app.post("/slide/start")
+    async def start(request: Request) -> Response:
+        slide = _field(await _form(request), "slide", MOST_IDENTIFIER)
+        await page.call(page.station.start_slide, slide)
+        return said(f"Slide {slide} is open.")
+
+    @app.post("/slide/close")
+    async def close() -> Response:
+        await page.call(page.station.close_slide)
+        return said("The slide is being closed: what was captured is judged and recorded.")
+
+    @app.post("/cell")
+    async def reclassify(request: Request) -> Response:
+        form = await _form(request)
+        slide, label = from_handle(_field(form, "slide", 2000)), _field(form, "label", 2000)
+        number = _field(form, "cell", 10)
+        if not (number.isascii() and number.isdigit()):
+            raise UsageError("cell is not a number", printable(number), "load the page again")
+        label = from_handle(label)
+        person = _field(form, "person", MOST_PERSON)
+        record = await page.call(page.station.reclassify, slide, int(number), label, person)
+        return said(f"Cell {number} is called {label} by {person}: recorded as {record[:16]}.")
+
+
+def _add_records(app: FastAPI, page: Page) -> None:
+    async def serve(record: str, path: str) -> Response:
+        data, kind = await page.call(report_file, page.station, record, path)
+        return Response(data, media_type=kind, headers={"content-security-policy": REPORT_POLICY})
+
+    @app.get("/report/{record}/")
+    async def report(record: str) -> Response:
+        return await serve(record, "")
+
+    @app.get("/report/{record}/overlays/{name}")
+    async def overlay(record: str, name: str) -> Response:
+        return await serve(record, name)
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        values = await page.call(page.station.metrics)
+        return Response(metrics_text(values), media_type=CONTENT_TYPE)
+
+
+def _add_errors(app: FastAPI, page: Page) -> None:
+    """Answer every error with one line: HTML for orders, plain text for all else."""
+
+    def answer(request: Request, text: str, status: int) -> Response:
+        if request.method == "POST":
+            return HTMLResponse(page.pages.message(text, bad=True), status)
+        return PlainTextResponse(printable(text), status)
+
+    @app.exception_handler(EdgeAplError)
+    async def failed(request: Request, error: EdgeAplError) -> Response:
+        status = {UsageError: 422, ConfigError: 500, InputError: 404}.get(type(error), 503)
+        return answer(request, str(error), status)
+
+    @app.exception_handler(RequestValidationError)
+    async def not_understood(request: Request, _: RequestValidationError) -> Response:
+        return answer(request, "request is not understood: load the page again", 400)
+
+    @app.exception_handler(HTTPException)
+    async def refused(request: Request, error: HTTPException) -> Response:
+        return answer(request, f"{error.detail}", error.status_code)
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """Read a form; the guard has limited its length. Raises UsageError."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    try:
+        if kind != "application/x-www-form-urlencoded":
+            raise ValueError(kind)
+        text = (await request.body()).decode("ascii")
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=8)
+    except ValueError as error:
+        raise UsageError("form is not understood", "", "load the page again") from error
+    form = dict(pairs)
+    if len(form) != len(pairs):
+        raise UsageError("form has a field twice", "", "load the page again")
+    return form
+
+
+def _field(form: Mapping[str, str], name: str, longest: int) -> str:
+    """Give a field of a form, without spaces around it. Raises UsageError."""
+    value = form.get(name, "").strip()
+    if not value:
+        raise UsageError(f"{name} is empty", "", "type it in")
+    if len(value) > longest:
+        raise UsageError(f"{name} is too long", f"{len(value)}", f"use up to {longest} characters")
+    return value

@@ -1,0 +1,191 @@
+"""What changes on the page, as server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from edgeapl.errors import EdgeAplError
+from edgeapl.sources.names import printable
+from edgeapl.station.view import CellView, HistoryItem, SlideView, StationAccess, StationView
+
+LEAST_PERIOD_S = 0.25
+"""The page changes at most this often, seconds; the pictures are fetched apart from it."""
+BEAT_S = 1.0
+SILENT_S = 3.0
+"""The page says that the station does not answer after this many seconds."""
+HISTORY_S = 5.0
+CELLS_SHOWN = 60
+HISTORY_SHOWN = 20
+
+_LINE_ENDS = re.compile(r"\r\n|\r|\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the page shows, from one look at the station.
+
+    sitting : grows with every slide, so that pictures of two slides of one name stay apart.
+    error : what the station raised instead of an answer; empty while all is well.
+    """
+
+    view: StationView
+    cells: Sequence[CellView]
+    history: Sequence[HistoryItem]
+    sitting: int
+    error: str = ""
+
+
+Render = Callable[[Seen], Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """The page as fragments of HTML by name.
+
+    answered_s : when the station last gave an answer, s of the monotonic clock.
+    """
+
+    fragments: Mapping[str, str]
+    answered_s: float
+
+
+@dataclass(slots=True)
+class _Sittings:
+    """Tells slides apart, also two of the same name in a row."""
+
+    count: int = 0
+    last: SlideView | None = field(default=None)
+
+    def number(self, slide: SlideView | None) -> int:
+        last, self.last = self.last, slide
+        if slide is not None and (
+            last is None
+            or slide.slide != last.slide
+            or (slide.open and not last.open)
+            or slide.tally.seen < last.tally.seen
+        ):
+            self.count += 1
+        return self.count
+
+
+class Feed:
+    """Follows the station in a thread of its own and wakes everyone who shows it.
+
+    One look at the station serves all browsers, and a station that hangs keeps nobody waiting.
+    """
+
+    def __init__(self, station: StationAccess, render: Render) -> None:
+        self._station = station
+        self._render = render
+        self._picture = Picture({}, time.monotonic())
+        self._listeners: set[asyncio.Event] = set()
+        self._stopped = threading.Event()
+        self._sittings = _Sittings()
+        self._history: tuple[Sequence[HistoryItem], object, float] = ((), None, 0.0)
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def picture(self) -> Picture:
+        """The newest; without fragments until the station has answered once."""
+        return self._picture
+
+    @property
+    def stopped(self) -> bool:
+        """True once `stop` was called."""
+        return self._stopped.is_set()
+
+    def start(self) -> None:
+        """Follow the station; must be called in the event loop that serves the page."""
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._follow, name="page-feed", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End all streams and stop following; may be called from any thread, and twice."""
+        self._stopped.set()
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._wake)
+
+    def silent_s(self) -> float:
+        """Give the seconds since the station's last answer."""
+        return time.monotonic() - self._picture.answered_s
+
+    def _follow(self) -> None:
+        revision = -1
+        seen: Seen | None = None
+        while not self._stopped.is_set():
+            began = time.monotonic()
+            try:
+                view = self._station.wait(revision, BEAT_S)
+                revision = view.revision
+                sitting = self._sittings.number(view.slide)
+                cells = self._station.cells(CELLS_SHOWN)
+                seen = Seen(view, cells, self._past(view), sitting)
+            except EdgeAplError as error:
+                # What the station says is shown; the next look may go well again.
+                if seen is not None:
+                    seen = Seen(seen.view, seen.cells, seen.history, seen.sitting, str(error))
+                self._stopped.wait(BEAT_S)
+            if seen is not None:
+                self._show(seen)
+            self._stopped.wait(max(0.0, LEAST_PERIOD_S - (time.monotonic() - began)))
+
+    def _past(self, view: StationView) -> Sequence[HistoryItem]:
+        """Read the history when a slide was closed, and every few seconds."""
+        items, key, read_s = self._history
+        now, slide = time.monotonic(), view.slide
+        new = None if slide is None else (slide.slide, slide.open, slide.report)
+        if not read_s or new != key or now - read_s > HISTORY_S:
+            items = self._station.history(HISTORY_SHOWN)
+            self._history = (items, new, now)
+        return items
+
+    def _show(self, seen: Seen) -> None:
+        self._picture = Picture(self._render(seen), time.monotonic())
+        loop = self._loop
+        if loop is not None and not self._stopped.is_set():
+            loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        for listener in self._listeners:
+            listener.set()
+
+    async def stream(self, silence: Callable[[float], str]) -> AsyncIterator[bytes]:
+        """Give the events of one browser: what changed, and a beat at least once a second.
+
+        silence : gives the fragment "trouble" for a station that has been silent so many seconds.
+        """
+        changed = asyncio.Event()
+        self._listeners.add(changed)
+        sent: dict[str, str] = {}
+        try:
+            yield b"retry: 1000\n\n"
+            while not self.stopped:
+                changed.clear()
+                now = dict(self._picture.fragments)
+                silent = self.silent_s()
+                if silent > SILENT_S:
+                    now["trouble"] = silence(silent)
+                for name, html in now.items():
+                    if sent.get(name) != html:
+                        sent[name] = html
+                        yield event(name, html)
+                yield event("beat", "silent" if silent > SILENT_S else "answers")
+                try:
+                    await asyncio.wait_for(changed.wait(), BEAT_S)
+                except asyncio.TimeoutError:
+                    continue
+        finally:
+            self._listeners.discard(changed)
+
+
+def event(name: str, text: str) -> bytes:
+    """Write one server-sent event; no text can end it early or begin another."""
+    lines = "".join(f"data: {line}\n" for line in _LINE_ENDS.split(text))
+    return f"event: {printable(name)}\n{lines}\n".encode()
