@@ -34,6 +34,9 @@ AGAIN_S = 0.05
 CLOSING_S = 0.5
 """How long the child may take to let go of its devices when the host is closed."""
 
+MOST_WAKES = 64 << 10
+"""All that a pipe can hold."""
+
 
 class _End(Enum):
     CLOSED = auto()  # the host is closed
@@ -67,6 +70,7 @@ class Keeper:
         self._budget = budget
         self._closing = False
         self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
         self.described: tuple[Described, ...] = ()
         self.deaths = 0
@@ -157,6 +161,7 @@ class Keeper:
                 child.tell(Cancel(call))
             pause_s = AGAIN_S if given_up else None if ready else self._opening_s
             messages = child.hear(pause_s, self._wake_read)
+            self._slept_off()
             if messages is None:
                 return _End.DIED
             for message in messages:
@@ -165,6 +170,11 @@ class Keeper:
                 text = f"more than {self._opening_s:g} s"
                 raise EngineError("networks took too long to open", self._names, text)
         return _End.CLOSED
+
+    def _slept_off(self) -> None:
+        """Empty the pipe of `wake`: what it was woken for is looked at next."""
+        with suppress(BlockingIOError):
+            os.read(self._wake_read, MOST_WAKES)
 
     def _take(self, child: ChildProcess, message: Message, *, ready: bool) -> bool:
         """Handle one message; gives whether the child is ready."""

@@ -1,0 +1,113 @@
+"""Networks that take as long as they are asked to, and the files that a host opens them from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from edgeapl.bundle.digest import sha256
+from edgeapl.engines.hosted.networks import NetworkFile
+from edgeapl.protocols import Arrays
+from tests.small_bundle import model
+
+ENDLESS = 2**62
+
+
+def loop_network() -> bytes:
+    """`y` is `x` plus one, `count` times over; 100,000 take about 0.1 s, `ENDLESS` for ever."""
+    boolean, number = TensorProto.BOOL, TensorProto.FLOAT
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go"], ["go_on"]),
+            helper.make_node("Add", ["value", "one"], ["next"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", boolean, []),
+            helper.make_tensor_value_info("value", number, [1]),
+        ],
+        [
+            helper.make_tensor_value_info("go_on", boolean, []),
+            helper.make_tensor_value_info("next", number, [1]),
+        ],
+        [numpy_helper.from_array(np.ones(1, np.float32), "one")],
+    )
+    return model(
+        [helper.make_node("Loop", ["count", "yes", "x"], ["y"], body=body)],
+        [
+            helper.make_tensor_value_info("count", TensorProto.INT64, [1]),
+            helper.make_tensor_value_info("x", number, [1]),
+        ],
+        [helper.make_tensor_value_info("y", number, [1])],
+        {"yes": np.array(True)},
+    )
+
+
+def count(times: int, start: float = 0.0) -> dict[str, NDArray[np.generic]]:
+    """Give the inputs of the loop."""
+    return {"count": np.array([times]), "x": np.array([start], np.float32)}
+
+
+def product_network() -> bytes:
+    """One product of two (size, size) matrices of halves; a single node, which can not be cut."""
+    half = helper.make_tensor("value", TensorProto.FLOAT, [1], [0.5])
+    return model(
+        [
+            helper.make_node("ConstantOfShape", ["size"], ["a"], value=half),
+            helper.make_node("MatMul", ["a", "a"], ["product"]),
+            helper.make_node("ReduceMean", ["product"], ["mean"], keepdims=0),
+        ],
+        [helper.make_tensor_value_info("size", TensorProto.INT64, [2])],
+        [helper.make_tensor_value_info("mean", TensorProto.FLOAT, [])],
+        {},
+    )
+
+
+def size(side: int) -> dict[str, NDArray[np.generic]]:
+    """Give the inputs of the product; 8 is quick, `HUGE` takes many seconds."""
+    return {"size": np.array([side, side])}
+
+
+HUGE = 9000
+
+
+def non_zero_network() -> bytes:
+    """Where `x` is not zero: an answer whose shape only the run can tell, and may be empty."""
+    return model(
+        [
+            helper.make_node("NonZero", ["x"], ["places"]),
+            helper.make_node("IsNaN", ["x"], ["nan"]),
+            helper.make_node("Identity", ["x"], ["same"]),
+        ],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"])],
+        [
+            helper.make_tensor_value_info("places", TensorProto.INT64, [1, "m"]),
+            helper.make_tensor_value_info("nan", TensorProto.BOOL, ["n"]),
+            helper.make_tensor_value_info("same", TensorProto.FLOAT, ["n"]),
+        ],
+        {},
+    )
+
+
+def written(folder: Path, **networks: bytes) -> tuple[NetworkFile, ...]:
+    """Write networks to files and describe them for a host."""
+    files = []
+    for name, data in networks.items():
+        path = folder / f"{name}.onnx"
+        path.write_bytes(data)
+        files.append(NetworkFile(name, "onnxruntime", path, sha256(data)))
+    return tuple(files)
+
+
+def same_bits(have: Arrays, want: Arrays) -> bool:
+    """Say whether arrays agree in name, type, shape and every bit."""
+    return list(have) == list(want) and all(
+        have[name].dtype == array.dtype
+        and have[name].shape == array.shape
+        and have[name].tobytes() == array.tobytes()
+        for name, array in want.items()
+    )
