@@ -18,6 +18,7 @@ from edgeapl.web.events import Feed
 from edgeapl.web.guard import PageAccess
 
 START_S = 10.0
+MOST_PORT = 65535
 STOP_S = 3.0
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - refused without a token
 
@@ -107,6 +108,8 @@ def _is_loopback(host: str) -> bool:
 def _bound(host: str, port: int) -> socket.socket:
     """Bind before anything is started, so that what is wrong is known at once."""
     where = f"{printable(host)}:{port}"
+    if not 0 <= port <= MOST_PORT:  # getaddrinfo would take another one without a word
+        raise ConfigError("page cannot be served there", where, f"ports go from 0 to {MOST_PORT}")
     bound: socket.socket | None = None
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -114,7 +117,7 @@ def _bound(host: str, port: int) -> socket.socket:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(found[4])
         bound.listen(128)
-    except (OSError, OverflowError, UnicodeError) as error:
+    except (OSError, UnicodeError) as error:
         if bound is not None:
             bound.close()
         if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:

@@ -1,0 +1,366 @@
+"""The page over a real socket: orders, streams, a station that hangs, and hostile requests."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import random
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from urllib.parse import urlencode, urlsplit
+
+import pytest
+
+pytest.importorskip("fastapi", reason="needs the extra: page")
+pytest.importorskip("uvicorn", reason="needs the extra: page")
+pytest.importorskip("prometheus_client", reason="needs the extra: page")
+
+from edgeapl.errors import ConfigError, StorageError
+from edgeapl.station.view import CameraState
+from edgeapl.types import Decision
+from edgeapl.web.guard import PageAccess
+from edgeapl.web.pages import to_handle
+from edgeapl.web.server import PageServer
+from edgeapl.web.testing import FakeStation
+
+TOKEN = "a-token-of-20-letters"
+
+
+class Client:
+    """Asks the page as a browser on it does."""
+
+    def __init__(self, url: str) -> None:
+        self.host = urlsplit(url).netloc
+
+    def ask(
+        self, method: str, path: str, body: bytes | str | None = None, **headers: str
+    ) -> tuple[int, bytes, dict[str, str]]:
+        with closing(http.client.HTTPConnection(self.host, timeout=20)) as connection:
+            own = {"host": self.host, "origin": f"http://{self.host}"}
+            more = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, path, body, {**own, **more})
+            answer = connection.getresponse()
+            names = {name.lower(): value for name, value in answer.getheaders()}
+            return answer.status, answer.read(), names
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        return self.ask("GET", path)[:2]
+
+    def post(self, path: str, **form: str | int) -> tuple[int, str]:
+        kind = "application/x-www-form-urlencoded"
+        status, body, _ = self.ask("POST", path, urlencode(form), content_type=kind)
+        return status, body.decode("utf-8")
+
+    @contextmanager
+    def events(self) -> Iterator[Iterator[tuple[str, str]]]:
+        """Follow the events; each is its name and its text."""
+        with closing(http.client.HTTPConnection(self.host, timeout=20)) as connection:
+            connection.request("GET", "/events", headers={"host": self.host})
+            answer = connection.getresponse()
+            assert answer.status == 200, answer.read()
+            yield self._events(answer)
+
+    def _events(self, answer: http.client.HTTPResponse) -> Iterator[tuple[str, str]]:
+        name, lines = "", list[str]()
+        while raw := answer.readline():
+            line = raw.decode("utf-8").rstrip("\n")
+            if line.startswith("event: "):
+                name = line[7:]
+            elif line.startswith("data: "):
+                lines.append(line[6:])
+            elif not line and name:
+                yield name, "\n".join(lines)
+                name, lines = "", []
+
+
+def until(events: Iterator[tuple[str, str]], name: str, text: str, limit_s: float = 15) -> str:
+    """Read events until one of this name holds this text."""
+    end = time.monotonic() + limit_s
+    for found, html in events:
+        if found == name and text in html:
+            return html
+        assert time.monotonic() < end, f"no {name} with {text!r}"
+    raise AssertionError(f"the stream ended before {name} with {text!r}")
+
+
+@pytest.fixture
+def station(tmp_path: Path) -> FakeStation:
+    return FakeStation(tmp_path)
+
+
+@pytest.fixture
+def client(station: FakeStation) -> Iterator[Client]:
+    server = PageServer(station, PageAccess())
+    yield Client(server.start("127.0.0.1", 0))
+    server.stop()
+
+
+def test_a_slide_from_start_to_report(station: FakeStation, client: Client) -> None:
+    with client.events() as events:
+        until(events, "verdict", "press Enter")
+        assert client.post("/slide/start", slide=" 2026-1 ")[0] == 200
+        until(events, "slide", "2026-1")
+        assert client.get("/live.jpg") == (204, b"")
+        station.capture()
+        station.examine(Decision.FLAG, ["many cells"], 0.97)
+        until(events, "verdict", "APL suspected")
+        gallery = until(events, "gallery", "data-cell")
+        assert f'data-slide="{to_handle("2026-1")}"' in gallery
+        cell = station.cells(1)[0].cell
+        form = {"slide": to_handle("2026-1"), "label": to_handle("neutrophil"), "cell": cell}
+        status, said = client.post("/cell", **form, person="AB")
+        assert (status, "neutrophil by AB" in said) == (200, True)
+        until(events, "gallery", "called neutrophil")
+        assert client.post("/slide/close")[0] == 200
+        until(events, "history", "2026-1")
+    assert station.said == [
+        ("start", "2026-1"),
+        ("reclassify", "2026-1", cell, "neutrophil", "AB"),
+        ("close", "2026-1"),
+    ]
+    record = station.history(1)[0].record
+    status, body, headers = client.ask("GET", f"/report/{record}/")
+    assert (status, b"Report 1" in body) == (200, True)
+    assert "script" not in headers["content-security-policy"]
+    assert "default-src 'none'" in headers["content-security-policy"]
+
+
+def test_pictures_come_with_their_number_and_only_when_new(
+    station: FakeStation, client: Client
+) -> None:
+    station.start_slide("a")
+    station.capture()
+    station.examine(Decision.CLEAR, ["made so"], 0.1)
+    for path in ("/live.jpg", "/examined.jpg"):
+        status, body, headers = client.ask("GET", path)
+        assert (status, body[:2], headers["content-type"]) == (200, b"\xff\xd8", "image/jpeg")
+        assert client.get(f"{path}?after={headers['x-picture']}") == (204, b"")
+    handle = to_handle("a")
+    assert client.get(f"/cell.jpg?slide={handle}&cell=0")[1][:2] == b"\xff\xd8"
+    assert b"<svg" in client.get(f"/cell.jpg?slide={handle}&cell=4711")[1]
+    assert b"<svg" in client.get(f"/cell.jpg?slide={to_handle('b')}&cell=0")[1]
+
+
+@pytest.mark.parametrize(
+    ("path", "form", "words"),
+    [
+        ("/slide/start", {"slide": " "}, "slide is empty"),
+        ("/slide/start", {}, "slide is empty"),
+        ("/slide/start", {"slide": "x" * 121}, "slide is too long"),
+        ("/slide/start", {"slide": ".."}, "slide identifier is wrong"),
+        ("/cell", {"slide": "61", "label": "", "cell": 0, "person": "AB"}, "label is empty"),
+        ("/cell", {"slide": "zz", "label": "61", "cell": 0, "person": "AB"}, "not understood"),
+        ("/cell", {"slide": "61", "label": "61", "cell": 0, "person": " "}, "person is empty"),
+        ("/cell", {"slide": "61", "label": "61", "cell": "-1", "person": "A"}, "not a number"),
+        ("/cell", {"slide": "61", "label": "61", "cell": 0, "person": "AB"}, "no such cell"),
+    ],
+)
+def test_bad_orders_are_answered_in_words_and_change_nothing(
+    station: FakeStation, client: Client, path: str, form: dict[str, str | int], words: str
+) -> None:
+    status, said = client.post(path, **form)
+    assert status == 422
+    assert words in said
+    assert 'class="bad"' in said
+    assert station.said == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("text/plain", "slide=a"),
+        ("application/json", '{"slide": "a"}'),
+        ("application/x-www-form-urlencoded", "slide=a&slide=b"),
+        ("application/x-www-form-urlencoded", "slide=%ff"),
+        ("application/x-www-form-urlencoded", "&".join(f"a{n}=1" for n in range(20))),
+    ],
+)
+def test_what_is_no_form_is_refused(
+    station: FakeStation, client: Client, kind: str, body: str
+) -> None:
+    assert client.ask("POST", "/slide/start", body, content_type=kind)[0] == 422
+    assert station.said == []
+
+
+def test_what_the_station_cannot_do_is_said(
+    station: FakeStation, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(slide: str) -> None:
+        raise StorageError("disk is full", "journal", "free some space")
+
+    monkeypatch.setattr(station, "start_slide", full)
+    status, said = client.post("/slide/start", slide="a")
+    assert (status, "disk is full: journal: free some space" in said) == (503, True)
+
+
+def test_a_lost_camera_is_said_within_a_second(station: FakeStation, client: Client) -> None:
+    with client.events() as events:
+        until(events, "beat", "answers")
+        station.camera(CameraState.LOST, "pull the plug and put it in again")
+        until(events, "trouble", "pull the plug", limit_s=1)
+
+
+def test_a_station_that_hangs_is_said_and_the_page_still_comes_up(
+    station: FakeStation, client: Client
+) -> None:
+    with client.events() as events:
+        until(events, "beat", "answers")
+        station.hanging.set()
+        until(events, "trouble", "has not answered for", limit_s=6)
+        until(events, "beat", "silent")
+        status, page = client.get("/")
+        assert (status, b"has not answered for" in page) == (200, True)
+        station.hanging.clear()
+        until(events, "beat", "answers")
+
+
+def test_a_fault_of_the_station_is_said_until_it_is_gone(
+    station: FakeStation, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locked(limit: int) -> None:
+        raise StorageError("journal is locked", "j.db", "end the other program")
+
+    with client.events() as events:
+        until(events, "beat", "answers")
+        with monkeypatch.context() as change:
+            change.setattr(station, "cells", locked)
+            station.show()
+            until(events, "trouble", "journal is locked")
+        while "journal is locked" in until(events, "trouble", ""):
+            pass
+
+
+def test_streams_are_counted_and_given_back(client: Client) -> None:
+    opened = [client.events() for _ in range(16)]
+    followed = [stream.__enter__() for stream in opened]
+    for events in followed:
+        next(events)
+    assert client.get("/events")[0] == 503
+    for stream in opened:
+        stream.__exit__(None, None, None)
+    end = time.monotonic() + 10
+    while True:
+        with closing(http.client.HTTPConnection(client.host, timeout=5)) as connection:
+            connection.request("GET", "/events", headers={"host": client.host})
+            if connection.getresponse().status == 200:
+                break
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_metrics_are_served(station: FakeStation, client: Client) -> None:
+    station.capture()
+    status, body = client.get("/metrics")
+    assert status == 200
+    assert b"edgeapl_frames_received_total 1.0" in body
+
+
+def test_nothing_but_the_pages_own_addresses_is_served(client: Client) -> None:
+    for path in ("/docs", "/openapi.json", "/static/../app.py", "/static/%2e%2e/app.py",
+                 "/report/", "/report/zz/", f"/report/{'0' * 64}/", "/report/..%2f..%2fetc/",
+                 "/static/", "/templates/page.html.j2"):  # fmt: skip
+        assert client.get(path)[0] in (404, 405), path
+
+
+def test_a_token_lets_in_once_shown(station: FakeStation) -> None:
+    access = PageAccess(token=TOKEN)
+    server = PageServer(station, access)
+    url = server.start("127.0.0.1", 0)
+    try:
+        client = Client(url)
+        assert "token" not in url
+        assert client.get("/")[0] == client.get("/events")[0] == client.get("/live.jpg")[0] == 401
+        status, _, headers = client.ask("GET", access.link("/"))
+        assert status == 200
+        cookie = headers["set-cookie"].partition(";")[0]
+        assert client.ask("GET", "/", cookie=cookie)[0] == 200
+    finally:
+        server.stop()
+
+
+def test_a_taken_port_is_one_clear_error(station: FakeStation) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"port is taken: 127.0.0.1:{port}: give another"):
+            PageServer(station, PageAccess()).start("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "station.invalid"])
+def test_a_page_for_others_needs_a_token(station: FakeStation, host: str) -> None:
+    with pytest.raises(ConfigError, match="open to everyone"):
+        PageServer(station, PageAccess()).start(host, 0)
+
+
+@pytest.mark.parametrize(("host", "port"), [("192.0.2.1", 0), ("127.0.0.1", 70000)])
+def test_an_address_that_is_not_ours_is_one_clear_error(
+    station: FakeStation, host: str, port: int
+) -> None:
+    with pytest.raises(ConfigError, match="page cannot be served there"):
+        PageServer(station, PageAccess(token=TOKEN)).start(host, port)
+
+
+def test_stopping_ends_open_streams_and_frees_the_port(station: FakeStation) -> None:
+    server = PageServer(station, PageAccess())
+    url = server.start("127.0.0.1", 0)
+    port = urlsplit(url).port
+    with Client(url).events() as events:
+        next(events)
+        server.stop()
+        server.stop()
+        assert len(list(events)) < 100
+    again = PageServer(station, PageAccess())
+    assert port is not None
+    assert again.start("127.0.0.1", port) == url
+    again.stop()
+
+
+PIECES = (
+    "/", "/events", "/live.jpg", "/cell.jpg", "/report/", "/metrics", "/slide/start", "/cell",
+    "/static/", "..", "%2e%2e", "%00", "%ff", "%", "?", "after=", "-1", "9" * 40, "nan", "cell=",
+    "slide=", "&", ";", "#", "61", "\\", "//", "{{7*7}}", "<script>", "'", "ü", "\x7f", "a" * 300,
+)  # fmt: skip
+METHODS = ("GET", "GET", "GET", "POST", "POST", "HEAD", "PUT", "TRACE", "G\x01T", "")
+HEADERS = (
+    "Host: {host}", "Host: evil", "Origin: http://{host}", "Origin: null", "Cookie: a=b; =; ;",
+    "Content-Length: 3", "Content-Length: 99999999999", "Content-Length: x", "Range: bytes=0-",
+    "Transfer-Encoding: chunked", "Expect: 100-continue", "Upgrade: websocket",
+    "Connection: upgrade", "Content-Type: application/x-www-form-urlencoded",
+    "Accept: text/event-stream", "If-None-Match: *", "X: \xff", "Authorization: Bearer", "broken",
+)  # fmt: skip
+
+
+def hostile_request(chance: random.Random, host: str) -> bytes:
+    path = "/" + "".join(chance.choices(PIECES, k=chance.randint(0, 4)))
+    lines = [f"{chance.choice(METHODS)} {path} HTTP/1.1"]
+    if chance.random() < 0.85:
+        lines += [f"Host: {host}", f"Origin: http://{host}", "Connection: close"]
+    lines += [line.format(host=host) for line in chance.sample(HEADERS, chance.randint(0, 3))]
+    body = "".join(chance.choices(PIECES, k=chance.randint(0, 3)))
+    if chance.random() < 0.7:
+        lines.append(f"Content-Length: {len(body.encode('utf-8'))}")
+    return ("\r\n".join(lines) + "\r\n\r\n" + body).encode("utf-8", "replace")
+
+
+def test_hostile_requests_never_break_the_page(station: FakeStation, client: Client) -> None:
+    station.start_slide("a")
+    station.capture()
+    station.examine(Decision.FLAG, ["made so"], 0.9)
+    chance = random.Random(5)
+    host, port = client.host.split(":")
+    seen: dict[str, int] = {}
+    for number in range(1000):
+        request = hostile_request(chance, client.host)
+        with closing(socket.create_connection((host, int(port)), timeout=10)) as connection:
+            connection.sendall(request)
+            connection.shutdown(socket.SHUT_WR)
+            answer = connection.recv(64)
+        status = answer[9:12].decode("ascii") if answer else "none"
+        seen[status] = seen.get(status, 0) + 1
+        assert status != "500", (number, request)
+    assert {"200", "404", "400", "421", "403", "405"} <= set(seen), json.dumps(seen)
+    assert client.get("/")[0] == 200
+    with client.events() as events:
+        until(events, "beat", "answers")
