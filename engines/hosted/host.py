@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from edgeapl.engines.hosted.calls import Calls, Limit, Lost
 from edgeapl.engines.hosted.keeper import Keeper
 from edgeapl.engines.hosted.networks import NetworkFile
 from edgeapl.engines.hosted.shared import Region, make_memory
-from edgeapl.engines.hosted.wire import Described, Run, Trouble
+from edgeapl.engines.hosted.wire import Answer, Described, Run, Trouble
 from edgeapl.errors import EngineError
 from edgeapl.protocols import Arrays
 
@@ -69,10 +70,11 @@ class EngineHost(ClosesItself):
         self._most_s = most_s
         self._calls = Calls(workers)
         self._memory = [make_memory("edgeapl-networks") for _ in range(2 * workers)]
-        regions = [Region(descriptor) for descriptor in self._memory]
-        self._slots = list(zip(regions[::2], regions[1::2], strict=True))
+        self._regions = [Region(descriptor) for descriptor in self._memory]
+        self._slots = list(zip(self._regions[::2], self._regions[1::2], strict=True))
         budget = RestartBudget() if budget is None else budget
         self._keeper = Keeper(networks, self._calls, self._memory, opening_s, budget)
+        self._closing = threading.Lock()
         self._closed = False
         try:
             self._calls.wait_for_child()
@@ -128,13 +130,15 @@ class EngineHost(ClosesItself):
 
     def close(self) -> None:
         """End the child; runs under way raise EngineError."""
-        if self._closed:
-            return
-        self._closed = True
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
         self._keeper.close()
         # A caller that is still copying would write where something else was opened by then.
         if self._calls.wait_until_all_left(timeout_s=1.0):
-            for descriptor in self._memory:
+            for region, descriptor in zip(self._regions, self._memory, strict=True):
+                region.close()
                 os.close(descriptor)
 
     def _once(self, limit: Limit, inputs: Arrays) -> dict[str, NDArray[np.generic]] | None:
@@ -152,10 +156,19 @@ class EngineHost(ClosesItself):
                 raise EngineError("network process died", limit.network, text)
             if isinstance(reply, Trouble):
                 raise reply.error()
-            return {key: np.array(view) for key, view in made.take(reply.arrays).items()}
+            return _copies(made, limit.network, reply)
         finally:
             if self._calls.leave(call):
                 self._keeper.wake()
+
+
+def _copies(made: Region, network: str, answer: Answer) -> dict[str, NDArray[np.generic]]:
+    """Copy arrays out of the memory, which the next run writes again."""
+    try:
+        return {key: np.array(view) for key, view in made.take(answer.arrays).items()}
+    except ValueError as error:
+        what = "network process does not keep to the rules"
+        raise EngineError(what, network, str(error)) from error
 
 
 class HostedEngine(Declared):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import tempfile
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +60,11 @@ class Region:
             self._map = mmap.mmap(self._descriptor, size)
         return {place.name: self._view(place) for place in places}
 
+    def close(self) -> None:
+        """Let go of the memory now, not when this object is collected."""
+        with suppress(BufferError):  # an error that is being handled still holds a view
+            self._map.close()
+
     def _grow(self, size: int) -> None:
         if size <= len(self._map):
             return
@@ -72,7 +79,7 @@ class Region:
 
     def _view(self, place: ArrayPlace) -> NDArray[np.generic]:
         dtype = np.dtype(place.dtype)
-        count = int(np.prod(place.shape, dtype=np.int64))
+        count = math.prod(place.shape)
         inside = 0 <= place.offset <= len(self._map) - count * dtype.itemsize
         if dtype.kind not in NUMBERS or min(place.shape, default=0) < 0 or not inside:
             raise ValueError(f"no array of the shared memory: {place}")
