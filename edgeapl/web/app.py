@@ -26,6 +26,8 @@ from edgeapl.web.station_calls import StationCalls
 
 MOST_STREAMS = 16
 """Browsers that may follow at once."""
+ORDER_S = 60.0
+"""Seconds the station may take to do what it was told: a frame's 45 s and some more."""
 MOST_IDENTIFIER = 120
 MOST_PERSON = 12
 MOST_CELL = 2**31
@@ -39,6 +41,7 @@ class Page:
     """What the addresses share.
 
     station : what is shown. pages : writes HTML. feed : follows the station. call : asks it.
+    order : has it do something.
     streams : how many browsers follow now.
     """
 
@@ -47,6 +50,8 @@ class Page:
         self.pages = Pages()
         self.feed = Feed(station, self.pages.fragments)
         self.call = StationCalls()
+        # To close a slide takes as long as its last frames; hanging pictures are not in its way.
+        self.order = StationCalls(most=4, patience_s=ORDER_S)
         self.streams = 0
 
     def silence(self) -> dict[str, str]:
@@ -132,12 +137,12 @@ def _add_orders(app: FastAPI, page: Page) -> None:
     @app.post("/slide/start")
     async def start(request: Request) -> Response:
         slide = _field(await _form(request), "slide", MOST_IDENTIFIER)
-        await page.call(page.station.start_slide, slide)
+        await page.order(page.station.start_slide, slide)
         return said(f"Slide {slide} is open.")
 
     @app.post("/slide/close")
     async def close() -> Response:
-        await page.call(page.station.close_slide)
+        await page.order(page.station.close_slide)
         return said("The slide is being closed: what was captured is judged and recorded.")
 
     @app.post("/cell")
@@ -149,7 +154,7 @@ def _add_orders(app: FastAPI, page: Page) -> None:
             raise UsageError("cell is not a number", printable(number), "load the page again")
         label = from_handle(label)
         person = _field(form, "person", MOST_PERSON)
-        record = await page.call(page.station.reclassify, slide, int(number), label, person)
+        record = await page.order(page.station.reclassify, slide, int(number), label, person)
         return said(f"Cell {number} is called {label} by {person}: recorded as {record[:16]}.")
 
 

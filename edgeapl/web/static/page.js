@@ -151,9 +151,9 @@
   let person = "";
   let afterAsking = null;
 
-  function say(text) {
+  function say(text, kind = "bad") {
     const line = document.createElement("p");
-    line.className = "bad";
+    line.className = kind;
     line.textContent = text;
     byId("said").replaceChildren(line);
   }
@@ -280,9 +280,17 @@
 
   /* ---- starting and closing a slide ----------------------------------------------------- */
 
+  /* The field is empty as soon as the order is sent: the next barcode may come at any time. */
+  let sent = "";
+  byId("start").addEventListener("htmx:beforeSend", () => {
+    sent = identifier.value;
+    identifier.value = "";
+    identifier.focus();
+  });
   byId("start").addEventListener("htmx:afterRequest", (event) => {
-    if (event.target.id !== "start") return;
-    if (event.detail.successful) identifier.value = "";
+    const done = event.detail.xhr.status >= 200 && event.detail.xhr.status < 400;
+    if (done || identifier.value) return;
+    identifier.value = sent;
     toIdentifier();
   });
   byId("slide").addEventListener("htmx:afterSwap", slideChanged);
@@ -291,6 +299,11 @@
   }
 
   let fading = 0;
+  let asking = 0;
+  document.body.addEventListener("htmx:beforeSend", () => {
+    asking = setTimeout(() => say("The station is at it.", "wait"), 500);
+  });
+  document.body.addEventListener("htmx:afterRequest", () => clearTimeout(asking));
   byId("said").addEventListener("htmx:afterSwap", () => {
     clearTimeout(fading);
     if (byId("said").querySelector(".good")) {

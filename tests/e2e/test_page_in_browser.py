@@ -1,0 +1,309 @@
+"""The page in a real browser: scan, see the flag, call cells otherwise, close, read the report.
+
+Set EDGEAPL_SCREENSHOTS to a folder to look at what the browser painted.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="needs playwright: pip install playwright"
+)
+pytest.importorskip("fastapi", reason="needs the extra: page")
+pytest.importorskip("uvicorn", reason="needs the extra: page")
+
+from edgeapl.station.view import CameraState  # noqa: E402
+from edgeapl.types import Decision  # noqa: E402
+from edgeapl.web.guard import PageAccess  # noqa: E402
+from edgeapl.web.server import PageServer  # noqa: E402
+from edgeapl.web.testing import FakeStation  # noqa: E402
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator, Page
+
+OWNED = "<img src=x onerror=\"document.title='owned'\">"
+LONG_REASONS = (
+    "42 of 79 cells look suspicious: 40 promyelocyte, 3 auer rod (33 % to 52 %), probability 0.970",
+    "2 of 81 cells were not examined; the interval counts each of them as possibly suspicious",
+    "the stain lies outside the calibrated domain: hue 3.1 deviations from the set",
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    if found is None:
+        pytest.skip("no browser: install chromium")
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=found, args=arguments)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def station(tmp_path: Path) -> FakeStation:
+    station = FakeStation(tmp_path)
+    station.capture()
+    return station
+
+
+@pytest.fixture
+def server(station: FakeStation) -> Iterator[PageServer]:
+    server = PageServer(station, PageAccess())
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """Everything the browser complained of: errors of scripts, of the policy, of loading."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Browser, server: PageServer, complaints: list[str]) -> Iterator[Page]:
+    url = server.start("127.0.0.1", 0)
+    context = browser.new_context(viewport={"width": 1280, "height": 720}, has_touch=True)
+    page = context.new_page()
+    page.on("console", lambda said: complaints.append(f"{said.type}: {said.text}"))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(url)
+    playwright.expect(page.locator("#camera")).to_contain_text("live")
+    yield page
+    context.close()
+
+
+def see(where: Locator, text: str | re.Pattern[str]) -> None:
+    playwright.expect(where).to_contain_text(text)
+
+
+def shoot(page: Page, name: str) -> None:
+    folder = os.environ.get("EDGEAPL_SCREENSHOTS")
+    if folder:
+        page.wait_for_timeout(600)
+        page.screenshot(path=Path(folder) / f"{name}.png")
+
+
+def open_slide(page: Page, station: FakeStation, slide: str = "2026-0815") -> None:
+    """Scan a slide as a barcode reader does, and let the station flag it."""
+    page.keyboard.type(slide)
+    page.keyboard.press("Enter")
+    see(page.locator("#slide"), slide)
+    station.examine(Decision.FLAG, LONG_REASONS, 0.97)
+    see(page.locator("#verdict"), "APL suspected")
+
+
+def sign(page: Page, initials: str) -> None:
+    playwright.expect(page.locator("#ask")).to_be_visible()
+    page.keyboard.type(initials)
+    page.keyboard.press("Enter")
+
+
+def amendments(station: FakeStation) -> list[tuple[object, ...]]:
+    return [said for said in station.said if said[0] == "reclassify"]
+
+
+def cut_off(page: Page) -> Any:
+    """Give what reaches out of the window or is too small to be touched."""
+    return page.evaluate(
+        """() => {
+          const found = [];
+          const root = document.documentElement;
+          if (root.scrollWidth > innerWidth || root.scrollHeight > innerHeight) found.push("page");
+          for (const part of document.querySelectorAll("body *")) {
+            const box = part.getBoundingClientRect();
+            const scrolls = "#gallery, #history, .reasons, .figures, #labels, .unseen, dialog";
+            if (!box.width || part.closest(scrolls)) continue;
+            if (box.right > innerWidth + 0.5 || box.bottom > innerHeight + 0.5) {
+              found.push(`${part.tagName}#${part.id}.${part.className} is cut off`);
+            }
+          }
+          for (const part of document.querySelectorAll("button, input, a, [role=option]")) {
+            const box = part.getBoundingClientRect();
+            if (box.width && (box.height < 44 || box.width < 44)) {
+              found.push(`${part.tagName}#${part.id} is ${box.width} x ${box.height}`);
+            }
+          }
+          return found;
+        }"""
+    )
+
+
+def test_a_slide_from_the_barcode_to_the_report(
+    page: Page, station: FakeStation, complaints: list[str]
+) -> None:
+    see(page.locator("#verdict"), "press Enter")
+    shoot(page, "1-before")
+    assert page.evaluate("document.activeElement.id") == "identifier"
+    assert cut_off(page) == []
+    open_slide(page, station)
+    see(page.locator("#verdict"), "provisional")
+    for reason in LONG_REASONS:
+        see(page.locator("#verdict"), reason)
+    see(page.locator("#spoken"), "Slide 2026-0815: FLAG, APL suspected, provisional.")
+    assert page.input_value("#identifier") == ""
+    playwright.expect(page.locator("#live[data-number='1']")).to_be_visible()
+    playwright.expect(page.locator("#boxed[data-number='1']")).to_be_visible()
+    shoot(page, "2-flag")
+    assert cut_off(page) == []
+
+    # By key.
+    page.keyboard.press("F4")
+    first, second = (f"cell-{cell.cell}" for cell in station.cells(2))
+    playwright.expect(page.locator(f"#{first}")).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    playwright.expect(page.locator(f"#{second}")).to_be_focused()
+    page.keyboard.press("3")
+    sign(page, "AB")
+    see(page.locator(f"#{second}"), "neutrophil")
+    playwright.expect(page.locator(f"#{second}")).to_be_focused()
+
+    # By drag: the initials are not asked again.
+    page.locator(f"#{first}").drag_to(page.get_by_role("button", name="lymphocyte"))
+    see(page.locator(f"#{first}"), "lymphocyte")
+
+    # By touch.
+    page.locator(f"#{second}").tap()
+    page.get_by_role("button", name="monocyte").tap()
+    see(page.locator(f"#{second}"), "monocyte")
+    shoot(page, "3-called")
+    numbers = [int(cell.removeprefix("cell-")) for cell in (second, first, second)]
+    labels = ("neutrophil", "lymphocyte", "monocyte")
+    assert amendments(station) == [
+        ("reclassify", "2026-0815", number, label, "AB")
+        for number, label in zip(numbers, labels, strict=True)
+    ]
+
+    page.keyboard.press("F8")
+    see(page.locator("#verdict"), "final")
+    see(page.locator("#history"), "2026-0815")
+    playwright.expect(page.locator("#close")).to_be_disabled()
+    shoot(page, "4-closed")
+    assert cut_off(page) == []
+    with page.expect_popup() as popup:
+        page.locator("#history a.report").first.click()
+    see(popup.value.locator("body"), "Report 1")
+    colour = popup.value.evaluate("getComputedStyle(document.querySelector('p')).color")
+    assert colour == "rgb(17, 34, 51)"  # its own style is allowed
+    assert complaints == []
+
+
+def test_a_bad_identifier_is_answered_in_words(page: Page, station: FakeStation) -> None:
+    page.keyboard.type("..")
+    page.keyboard.press("Enter")
+    see(page.locator("#said"), "slide identifier is wrong")
+    assert page.input_value("#identifier") == ".."
+    playwright.expect(page.locator("#identifier")).to_be_focused()
+    page.keyboard.type("9")
+    playwright.expect(page.locator("#said")).to_be_empty()
+    assert station.said == []
+
+
+def test_a_lost_camera_and_a_silent_station_are_said(page: Page, station: FakeStation) -> None:
+    open_slide(page, station)
+    station.camera(CameraState.LOST, "no picture for 5 s: check its cable", age_s=5.0)
+    see(page.locator("#trouble"), "camera0: no picture for 5 s: check its cable")
+    see(page.locator("#cover"), "No picture for 5 s")
+    shoot(page, "5-lost")
+    assert cut_off(page) == []
+    station.camera(CameraState.LIVE, age_s=0.1)
+    playwright.expect(page.locator("#trouble")).to_be_empty()
+    station.hanging.set()
+    see(page.locator("#trouble"), "The station has not answered for")
+    playwright.expect(page.locator("body.silent")).to_be_visible()
+    shoot(page, "6-silent")
+    station.hanging.clear()
+    playwright.expect(page.locator("body.silent")).to_have_count(0)
+
+
+def test_a_station_that_is_gone_is_said_and_its_return_is_seen(
+    page: Page, station: FakeStation, server: PageServer
+) -> None:
+    open_slide(page, station)
+    port = int(page.url.rstrip("/").rpartition(":")[2])
+    server.stop()
+    playwright.expect(page.locator("#lost")).to_contain_text("lost the station", timeout=8000)
+    playwright.expect(page.locator("body.gone")).to_be_visible()
+    shoot(page, "7-gone")
+    server.start("127.0.0.1", port)
+    playwright.expect(page.locator("#lost")).to_be_hidden(timeout=8000)
+    station.camera(CameraState.LOST, "gone again", age_s=1.0)
+    see(page.locator("#trouble"), "gone again")
+
+
+def test_a_barcode_read_while_a_cell_is_chosen_judges_no_cell(
+    page: Page, station: FakeStation
+) -> None:
+    open_slide(page, station)
+    page.keyboard.press("F4")
+    page.keyboard.press("1")
+    sign(page, "AB")
+    see(page.locator("#said"), "is called promyelocyte")
+    page.keyboard.type("1234-21", delay=5)
+    page.keyboard.press("Enter")
+    see(page.locator("#slide"), "1234-21")
+    assert len(amendments(station)) == 1
+
+
+def test_the_gallery_keeps_still_while_a_cell_is_dragged(page: Page, station: FakeStation) -> None:
+    open_slide(page, station)
+    before = [cell.cell for cell in station.cells(1)]
+    page.locator(f"#cell-{before[0]}").hover()
+    page.mouse.down()
+    label = page.get_by_role("button", name="myeloblast")
+    label.hover()
+    station.capture(seed=9)
+    station.examine(Decision.FLAG, ("more",), 0.98)
+    see(page.locator("#verdict"), "more")
+    label.hover()
+    page.mouse.up()
+    sign(page, "CD")
+    see(page.locator("#said"), f"Cell {before[0]} is called myeloblast by CD")
+    seen = page.locator("#gallery [role=option]")
+    playwright.expect(seen).to_have_count(min(60, len(station.cells(1000))))
+    assert [said[2] for said in amendments(station)] == before
+
+
+def test_hostile_names_do_not_run(page: Page, station: FakeStation, complaints: list[str]) -> None:
+    name = f"x'\"></title>{OWNED}"
+    page.fill("#identifier", name)
+    page.keyboard.press("Enter")
+    station.examine(Decision.REVIEW, (OWNED,), 0.5)
+    station.show(trouble=(OWNED,))
+    see(page.locator("#trouble"), OWNED)
+    see(page.locator("#slide"), name)
+    cell = page.locator("#gallery [role=option]").first
+    cell.click()
+    page.keyboard.press("1")
+    sign(page, "<b>")
+    see(page.locator("#said"), "by <b>")
+    assert amendments(station)[0][1] == name
+    station.close_slide()
+    see(page.locator("#history"), name)
+    assert page.title() == "EdgeAPL station"
+    assert page.locator("img[src='x']").count() == 0
+    assert complaints == []
+
+
+def test_a_script_put_into_the_page_is_refused(page: Page, complaints: list[str]) -> None:
+    page.evaluate("html => document.querySelector('footer').innerHTML = html", OWNED)
+    page.wait_for_timeout(300)
+    assert page.title() == "EdgeAPL station"
+    assert any("Content Security Policy" in text for text in complaints)
+
+
+def test_help_names_the_keys(page: Page) -> None:
+    page.keyboard.press("F1")
+    playwright.expect(page.get_by_role("dialog")).to_contain_text("barcode reader")
+    shoot(page, "8-keys")
+    page.keyboard.press("Escape")
+    playwright.expect(page.get_by_role("dialog")).to_have_count(0)
