@@ -17,8 +17,15 @@ def open_watched(address: str, scale_for: ScaleFor, *, patient: bool = False) ->
     scale_for : gives µm per px and its origin.
     patient : wait for a camera that is not there yet.
 
-    Raises what `open_source` does; for a camera that can not be opened its first `read` raises.
+    Raises what `open_source` does.
     """
     if is_device(address):
-        return SupervisedSource(address, scale_for, patient=patient)
+        source = SupervisedSource(address, scale_for, patient=patient)
+        if not patient:
+            try:
+                source.wait_until_open()
+            except BaseException:
+                source.close()
+                raise
+        return source
     return open_source(address, scale_for=scale_for)

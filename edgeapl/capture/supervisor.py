@@ -11,7 +11,7 @@ from edgeapl.capture.health import CameraHealth, CameraState, Limits, RestartBud
 from edgeapl.capture.messages import Ended, Message, Opened, Picture, Trouble
 from edgeapl.capture.process import Capture, CaptureProcess
 from edgeapl.closing import ClosesItself
-from edgeapl.errors import CameraError, EdgeAplError, EndOfSource, SourceStalled
+from edgeapl.errors import CameraError, EdgeAplError, EndOfSource, InputError, SourceStalled
 from edgeapl.protocols import Clock
 from edgeapl.sources.frames import ScaleFor, SystemClock
 from edgeapl.types import Frame, ScaleOrigin, UInt8
@@ -94,6 +94,16 @@ class SupervisedSource(ClosesItself):
                 text = self._health.text or "no picture in time"
                 raise SourceStalled(text, self.name, "check the camera")
         return self._frame(*taken)
+
+    def wait_until_open(self) -> None:
+        """Wait for the first picture, or until it is plain that none comes soon.
+
+        Raises what `read` would when the camera was given up.
+        """
+        with self._news:
+            self._news.wait_for(lambda: self._health.state is not CameraState.OPENING)
+            if self._failure is not None:
+                raise self._failure
 
     def health(self) -> CameraHealth:
         """Give how the camera is now."""
@@ -262,6 +272,8 @@ class SupervisedSource(ClosesItself):
             return True
         hopeless = not isinstance(error, CameraError)
         if hopeless or not (self._patient or self._health.received):
+            if isinstance(error, InputError):  # of a whole source, not of one picture
+                error = CameraError(error.what, error.which, error.mend)
             self._failure = error
             self._update(state=CameraState.FAILED, text=str(error))
         else:

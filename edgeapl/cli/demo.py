@@ -32,21 +32,21 @@ def demo(
     Everything is on this machine: nothing is fetched or sent. Research use only.
     """
     from edgeapl.config import StationConfig
+    from edgeapl.station.station import StationOptions
 
     address = f"demo://{kind}?seed={seed}"
     config = StationConfig()
     console().print(f"watching {address}: a drawn smear, not a patient's", markup=False)
+    options = StationOptions(camera=address, out=chosen_results(out, config, "demo"))
     closed = run_watch(
         address,
         f"demo-{kind}-{seed}",
+        options,
         config=config,
-        max_frames=None,
-        idle=None,
-        um_per_px=None,
-        out=chosen_results(out, config, "demo"),
         bundle=None,
         journal=chosen_journal(journal, config),
         as_json=as_json,
+        many=False,
     )
-    flagged = closed.record["verdict"] == "FLAG"
-    raise typer.Exit(FLAGGED if fail_on_flag and flagged else closed.exit_code)
+    flagged = any(one.record["verdict"] == "FLAG" for one in closed)
+    raise typer.Exit(FLAGGED if fail_on_flag and flagged else max(one.exit_code for one in closed))

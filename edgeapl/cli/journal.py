@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from edgeapl.journal import Problem, Row
 
 SCHEMA = 1
+
+VERDICTS = ("verdict", "provisional")
 """Version of the JSON documents; raised when a field changes its meaning or goes."""
 
 app = typer.Typer(help="Look into the record of verdicts and verify it.", no_args_is_help=True)
@@ -76,11 +78,12 @@ def show(
         "follows": row.previous,
     }
     content = row.content
-    if row.kind == "verdict":
+    if row.kind in VERDICTS:
+        provisional = row.kind == "provisional"
         content = _printable(verdict_to_json(verdict_from_json(content)))
         for count in content["counts"]:
             count["role"] = escape(count["role"])
-        Console(highlight=False).print(verdict_panel(content, running=False))
+        Console(highlight=False).print(verdict_panel(content, running=provisional))
         facts |= {
             "bundle": content["bundle_digest"],
             "networks": content["engine_digest"],
@@ -184,9 +187,11 @@ def _fields(row: Row) -> tuple[str, ...]:
     from edgeapl.journal import verdict_from_json, verdict_to_json
 
     slide, verdict, probability, cells = "-", f"({row.kind})", "-", "-"
-    if row.kind == "verdict":
+    if row.kind in VERDICTS:
         content = verdict_to_json(verdict_from_json(row.content))
         slide, verdict = content["slide"], content["verdict"]
+        if row.kind == "provisional":
+            verdict += " (so far)"
         probability, cells = probability_text(content), tally_text(content)
     fields = (str(row.sequence), row.time, slide, verdict, probability, cells, row.hash)
     return tuple(one_line(field) for field in fields)

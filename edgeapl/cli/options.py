@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeVar
 
 import typer
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from edgeapl.config import StationConfig
     from edgeapl.model import Model
+    from edgeapl.station.hosting import HostedModel
+
+Opened = TypeVar("Opened", bound="Model | HostedModel")
 
 # Typer reads these at run time, and Python 3.10's typing wants Optional inside Annotated.
 BundleOption = Annotated[
@@ -69,31 +72,60 @@ def opened_model(
     named: Path | None, station: StationConfig, engines: str, terminal: Console
 ) -> Iterator[Model]:
     """Open the bundle to use with the engines to use, and say which they are."""
-    from edgeapl.bundle.load import open_bundle
-    from edgeapl.cli.verdicts import announce_bundle
-    from edgeapl.errors import EngineError
     from edgeapl.model import open_model
+
+    with _opened(open_model, named, station, engines, terminal) as model:
+        _announce(terminal, model, named, station)
+        yield model
+
+
+@contextmanager
+def hosted_model(
+    named: Path | None, station: StationConfig, engines: str, terminal: Console
+) -> Iterator[HostedModel]:
+    """Do the same with the networks in processes of their own."""
+    from edgeapl.station.hosting import open_hosted
+
+    with _opened(open_hosted, named, station, engines, terminal) as hosted:
+        _announce(terminal, hosted.model, named, station)
+        yield hosted
+
+
+def _announce(terminal: Console, model: Model, named: Path | None, station: StationConfig) -> None:
+    from edgeapl.cli.verdicts import announce_bundle
+
+    announce_bundle(terminal, model, embedded=named is None and station.bundle is None)
+
+
+@contextmanager
+def _opened(
+    opener: Callable[..., Opened],
+    named: Path | None,
+    station: StationConfig,
+    engines: str,
+    terminal: Console,
+) -> Iterator[Opened]:
+    from edgeapl.bundle.load import open_bundle
+    from edgeapl.errors import EngineError
     from edgeapl.model.opening import Chosen, choose_engines
 
     folder = chosen_bundle(named, station)
     wanted: Any = engines if engines in ("auto", "none") else Path(engines)
     chosen = choose_engines(open_bundle(folder), wanted)
     try:
-        model = open_model(folder, threads=station.threads, engines=chosen.engines)
+        opened = opener(folder, threads=station.threads, engines=chosen.engines)
     except EngineError as error:
         if wanted != "auto" or chosen.engines is None:
             raise
         # Engines that fail where the bundle's own networks do not must not stop the station.
         none = choose_engines(open_bundle(folder), "none")
         chosen = Chosen(None, none.text, (*chosen.refused, error))
-        model = open_model(folder, threads=station.threads)
-    with model:
-        embedded = named is None and station.bundle is None
-        announce_bundle(terminal, model, embedded=embedded)
+        opened = opener(folder, threads=station.threads)
+    with opened:
         for refused in chosen.refused:
             terminal.print(f"not used: {one_line(str(refused))}", style="yellow", markup=False)
         terminal.print(f"using {chosen.text}", markup=False, soft_wrap=True)
-        yield model
+        yield opened
 
 
 def chosen_journal(named: Path | None, station: StationConfig) -> Path:

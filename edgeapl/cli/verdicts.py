@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from edgeapl.model import Model
+    from edgeapl.station.view import CameraView, SlideView
 
 
 def announce_bundle(terminal: Console, model: Model, *, embedded: bool) -> None:
@@ -74,6 +76,43 @@ def slides_table(document: dict[str, Any], out: Path) -> None:
     terminal.print(RESEARCH_USE_ONLY, style="dim")
 
 
+def slide_record(slide: SlideView) -> dict[str, Any]:
+    """Give an open slide in the words of a record, without what grows with it."""
+    interval = slide.interval
+    return {
+        "slide": slide.slide,
+        "verdict": slide.decision.value,
+        "probability": slide.probability,
+        "interval": None if interval is None else [interval.low, interval.high],
+        "tally": asdict(slide.tally),
+        "reasons": [asdict(reason) for reason in slide.reasons],
+        "counts": [
+            {**asdict(count), "interval": [count.interval.low, count.interval.high]}
+            for count in slide.counts
+        ],
+        "frames_used": slide.frames_used,
+        "frames_rejected": slide.frames_rejected,
+        "journal_record": slide.record,
+        "research_use_only": True,
+    }
+
+
+def camera_line(camera: CameraView) -> RenderableType:
+    """Say in one line how the camera is."""
+    from rich.text import Text
+
+    line = Text(f"{one_line(camera.name)}: ").append(
+        camera.state.value, "bold green" if camera.state.value == "live" else "bold red"
+    )
+    if camera.width:
+        line.append(f", {camera.width} x {camera.height} px, {camera.frames_per_s:.1f} per s")
+    if camera.focus is not None:
+        line.append(", in focus" if camera.focus >= 1 else ", out of focus")
+    if camera.text:
+        line.append(f" ({one_line(camera.text)})")
+    return line
+
+
 def verdict_panel(record: dict[str, Any], *, running: bool) -> RenderableType:
     """Draw one verdict: the word, the figures, the reasons."""
     from rich.panel import Panel
@@ -89,14 +128,14 @@ def verdict_panel(record: dict[str, Any], *, running: bool) -> RenderableType:
         ),
     )
     grid.add_row("probability", probability_text(record))
-    frames = len(record["frames"])
+    frames = len(record["frames"]) if "frames" in record else record["frames_used"]
     plural = "" if frames == 1 else "s"
     grid.add_row("cells", f"{tally_text(record)}, {frames} frame{plural}")
     for count in record["counts"]:
         low, high = count["interval"]
         share = f"{count['positive']} of {count['scored']} ({low:.0%} to {high:.0%})"
         grid.add_row(Text(count["role"].replace("_", " ")), share)
-    if record["evidence"]:
+    if record.get("evidence"):
         cells = ", ".join(str(cell) for cell in record["evidence"][:12])
         grid.add_row("cells that weigh most", cells)
     for reason in record["reasons"]:

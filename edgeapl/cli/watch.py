@@ -1,11 +1,13 @@
-"""`edgeapl watch`: frames come in, the verdict of the slide grows, Ctrl-C closes the slide."""
+"""`edgeapl watch`: one slide after another in front of the camera, each to its verdict."""
 
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
@@ -24,30 +26,40 @@ from edgeapl.cli.options import (
     StationOption,
     chosen_journal,
     chosen_results,
-    opened_model,
+    hosted_model,
 )
-from edgeapl.cli.output import console, print_json
-from edgeapl.cli.verdicts import verdict_panel
+from edgeapl.cli.output import console, one_line, print_json
+from edgeapl.cli.verdicts import camera_line, slide_record, verdict_panel
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from edgeapl.config import StationConfig
-    from edgeapl.pipeline import Progress
-    from edgeapl.watching import Closed
+    from edgeapl.station.session import Closed
+    from edgeapl.station.station import Station, StationOptions
+    from edgeapl.station.view import StationView
+
+LOOK_S = 0.25
 
 
 def watch(
     source: Annotated[
         str,
         typer.Argument(
-            help="A folder that fills up, a video file, demo://apl?seed=1, a camera's number, "
-            "or a camera named in the station file."
+            help="A camera named in the station file, a camera's number or address (edgeapl "
+            "cameras lists them), a folder that fills up, a video, demo://apl?seed=1."
         ),
     ],
     slide: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="Identifier of the slide; without it, the date and time."),
+        typer.Option(help="Identifier of the first slide; without it you are asked, or the time."),
+    ] = None,
+    budget: Annotated[
+        float, typer.Option(min=5, max=3600, help="Seconds from a frame to its verdict.")
+    ] = 45.0,
+    cells: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Close the slide once so many cells are scored."),
     ] = None,
     max_frames: Annotated[
         Optional[int],  # noqa: UP045
@@ -56,6 +68,17 @@ def watch(
     idle: Annotated[
         Optional[float],  # noqa: UP045
         typer.Option(min=0.5, help="Close the slide after this many seconds without a frame."),
+    ] = None,
+    page: Annotated[bool, typer.Option("--page", help="Serve the station's page.")] = False,
+    host: Annotated[str, typer.Option(help="Address the page is served on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Its port; 0 takes a free one.")] = (
+        8765
+    ),
+    token: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            envvar="EDGEAPL_TOKEN", help="Word that opens the page; needed for other machines."
+        ),
     ] = None,
     um_per_px: ScaleOption = None,
     out: OutOption = None,
@@ -66,103 +89,199 @@ def watch(
     as_json: JsonOption = False,
     fail_on_flag: FailOnFlagOption = False,
 ) -> None:
-    """Watch one slide and end with its verdict. Research use only.
+    """Watch slides and end each with its verdict. Research use only.
 
-    Ctrl-C closes the slide: what was captured by then is judged and committed.
+    On a terminal: type or scan an identifier and press Enter to open a slide, press Enter alone to
+    close it, Ctrl-C to close it and leave. A slide that was left open, by a power cut for one, is
+    taken up again.
     """
     from edgeapl.config import load_station
+    from edgeapl.station.station import StationOptions
 
     config = load_station(station)
+    options = StationOptions(
+        camera=source,
+        out=chosen_results(out, config, "watch"),
+        um_per_px=um_per_px,
+        budget_s=budget,
+        batch_size=config.batch_size,
+        max_frames=max_frames,
+        idle_s=idle,
+        enough_cells=cells,
+    )
     closed = run_watch(
         source,
-        slide or datetime.now().strftime("slide-%Y%m%d-%H%M%S"),
+        slide,
+        options,
         config=config,
-        max_frames=max_frames,
-        idle=idle,
-        um_per_px=um_per_px,
-        out=chosen_results(out, config, "watch"),
         bundle=bundle,
         engines=engines,
         journal=chosen_journal(journal, config),
+        served=(host, port, token) if page else None,
         as_json=as_json,
     )
-    flagged = closed.record["verdict"] == "FLAG"
-    raise typer.Exit(FLAGGED if fail_on_flag and flagged else closed.exit_code)
+    flagged = any(one.record["verdict"] == "FLAG" for one in closed)
+    code = max((one.exit_code for one in closed), default=0)
+    raise typer.Exit(FLAGGED if fail_on_flag and flagged else code)
 
 
 def run_watch(
     address: str,
-    slide: str,
+    slide: str | None,
+    options: StationOptions,
     *,
     config: StationConfig,
-    max_frames: int | None,
-    idle: float | None,
-    um_per_px: float | None,
-    out: Path,
     bundle: Path | None,
     engines: str = "auto",
     journal: Path,
+    served: tuple[str, int, str | None] | None = None,
     as_json: bool,
-) -> Closed:
-    """Open everything, watch, and print the result; shared by `watch` and `demo`."""
+    many: bool = True,
+) -> list[Closed]:
+    """Open everything, watch, and print what comes of it; shared by `watch` and `demo`."""
+    from edgeapl.capture.opening import open_watched
     from edgeapl.journal import Journal
-    from edgeapl.pipeline import SlideOptions
-    from edgeapl.scale import SlideScale
-    from edgeapl.sources.address import open_source
-    from edgeapl.watching import watch_slide
+    from edgeapl.station.station import Station
 
     camera = config.cameras.get(address)
+    stated = options.um_per_px
     if camera is not None:
-        address, um_per_px = camera.source, um_per_px or camera.um_per_px
+        address, stated = camera.source, stated or camera.um_per_px
+    options = replace(options, um_per_px=stated or config.um_per_px)
     terminal = console()
-    options = SlideOptions(batch_size=config.batch_size, max_frames=max_frames, stop_when_idle=idle)
-    with (
-        opened_model(bundle, config, engines, terminal) as model,
-        Journal.open(journal) as record,
-    ):
-        scale = SlideScale(um_per_px or config.um_per_px, model.bundle.manifest.um_per_px)
-        source = open_source(address, scale_for=scale)
-        try:
-            with _closing_on_signals() as stop, _Display(terminal, as_json=as_json) as display:
-                closed = watch_slide(model, source, slide, out, record, options, display.show, stop)
-        finally:
-            source.close()
-    if as_json:
-        print_json({"event": "verdict", **closed.record, "report": str(closed.report)})
-    else:
-        _print_final(closed)
+    closed: list[Closed] = []
+    with ExitStack() as opened:
+        hosted = opened.enter_context(hosted_model(bundle, config, engines, terminal))
+        record = opened.enter_context(Journal.open(journal))
+        station = opened.enter_context(
+            Station(
+                hosted,
+                lambda scale: open_watched(address, scale, patient=served is not None),
+                record,
+                options,
+                closed.append,
+            )
+        )
+        if served is not None:
+            opened.enter_context(_page(station, *served, terminal=terminal))
+        signals = opened.enter_context(_signals())
+        typed = _Typed() if many and sys.stdin.isatty() and not as_json else None
+        display = opened.enter_context(_Display(terminal, as_json=as_json))
+        first = slide
+        if first is None and typed is None and served is None and not station.takes_up:
+            first = datetime.now().strftime("slide-%Y%m%d-%H%M%S")
+        if first is not None:
+            station.start_slide(first)
+        elif typed is not None:
+            display.say("type or scan a slide's identifier and press Enter")
+        _serve(
+            station, display, signals, typed, closed, many=served is not None or typed is not None
+        )
     return closed
 
 
-def _print_final(closed: Closed) -> None:
-    from rich.console import Console
+def _serve(
+    station: Station,
+    display: _Display,
+    signals: _Signals,
+    typed: _Typed | None,
+    closed: list[Closed],
+    *,
+    many: bool,
+) -> None:
+    """Show what happens until the station is done or told to end."""
+    from edgeapl.errors import UsageError
 
-    out = Console(highlight=False)
-    out.print(verdict_panel(closed.record, running=False))
-    out.print(f"report: {closed.report}", markup=False, soft_wrap=True)
-    out.print(f"journal record: {closed.record['journal_record']}", markup=False)
+    revision, told = -1, 0
+    while True:
+        view = station.wait(revision, LOOK_S)
+        revision = view.revision
+        display.show(view)
+        for one in closed[told:]:
+            display.final(one)
+        told = len(closed)
+        if signals.count or not station.alive or (not many and told) or station.ended:
+            break
+        for line in typed.lines() if typed is not None else ():
+            try:
+                if line:
+                    station.start_slide(line)
+                else:
+                    station.close_slide()
+            except UsageError as error:
+                display.say(str(error))
+    station.finish(in_a_hurry=signals.hurried)
+    for one in closed[told:]:
+        display.final(one)
+
+
+class _Signals:
+    """The signals that came: SIGINT closes the slide, a second one or SIGTERM does so at once."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.hurried = threading.Event()
+
+    def take(self, number: int, _: object) -> None:
+        self.count += 1
+        if number == signal.SIGTERM or self.count == 2:
+            self.hurried.set()
+        if self.count > 2:
+            raise KeyboardInterrupt
 
 
 @contextmanager
-def _closing_on_signals() -> Iterator[threading.Event]:
-    """Give an event that the first SIGINT or SIGTERM sets; a second one ends the program."""
-    stop = threading.Event()
-
-    def close(number: int, _: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {number: signal.signal(number, close) for number in (signal.SIGINT, signal.SIGTERM)}
+def _signals() -> Iterator[_Signals]:
+    signals = _Signals()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, signals.take) for number in numbers}
     try:
-        yield stop
+        yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
+class _Typed:
+    """Lines typed or scanned at the terminal; a barcode reader types and presses Enter."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        threading.Thread(target=self._listen, name="edgeapl-typed", daemon=True).start()
+
+    def lines(self) -> list[str]:
+        taken, self._lines = self._lines, []
+        return taken
+
+    def _listen(self) -> None:
+        for line in sys.stdin:
+            self._lines.append(line.strip())
+
+
+@contextmanager
+def _page(
+    station: Station, host: str, port: int, token: str | None, *, terminal: Console
+) -> Iterator[None]:
+    from edgeapl.errors import ConfigError
+
+    try:
+        from edgeapl.web.guard import PageAccess
+        from edgeapl.web.server import PageServer
+    except ModuleNotFoundError as error:
+        mend = "pip install 'edgeapl[page]'"
+        raise ConfigError("the page needs more packages", error.name or "", mend) from error
+    access = PageAccess(token=token)
+    server = PageServer(station, access)
+    address = server.start(host, port)
+    terminal.print(f"page: {address}", markup=False, soft_wrap=True)
+    try:
+        yield
+    finally:
+        server.stop()
+
+
 class _Display:
-    """The running verdict: a live panel on a terminal, JSON lines, or one line per change."""
+    """What is going on: a live panel on a terminal, JSON lines, or one line per change."""
 
     def __init__(self, terminal: Console, *, as_json: bool) -> None:
         from rich.live import Live
@@ -170,6 +289,7 @@ class _Display:
         self._as_json = as_json
         self._terminal = terminal
         self._last: tuple[object, ...] | None = None
+        self._last_camera: tuple[object, ...] | None = None
         shown = terminal.is_terminal and not as_json
         self._live = Live(console=terminal, transient=True, refresh_per_second=8) if shown else None
 
@@ -182,28 +302,60 @@ class _Display:
         if self._live is not None:
             self._live.stop()
 
-    def show(self, progress: Progress) -> None:
-        from edgeapl.journal import verdict_to_json
+    def say(self, text: str) -> None:
+        self._terminal.print(one_line(text), markup=False)
 
-        verdict = progress.verdict
-        record = verdict_to_json(verdict)
-        if self._live is not None:
-            self._live.update(verdict_panel(record, running=True))
+    def final(self, closed: Closed) -> None:
+        """Print the verdict of a closed slide."""
+        if self._as_json:
+            print_json({"event": "verdict", **closed.record, "report": str(closed.report)})
             return
-        state = (verdict.decision, tuple(reason.code for reason in verdict.reasons))
+        from rich.console import Console
+
+        out = Console(highlight=False)
+        out.print(verdict_panel(closed.record, running=False))
+        out.print(f"report: {closed.report}", markup=False, soft_wrap=True)
+        out.print(f"journal record: {closed.record['journal_record']}", markup=False)
+
+    def show(self, view: StationView) -> None:
+        if self._live is not None:
+            self._live.update(self._panel(view))
+            return
+        camera = (view.camera.state, view.camera.text, view.trouble)
+        if camera != self._last_camera:
+            self._last_camera = camera
+            self._tell_camera(view)
+        slide = view.slide
+        if slide is None or not slide.open or not slide.record:
+            return
+        state = (slide.slide, slide.decision, tuple(reason.code for reason in slide.reasons))
         if state == self._last:
             return
         self._last = state
         if self._as_json:
-            print_json({"event": "state", "frames_seen": progress.frames, **_brief(record)})
+            print_json({"event": "state", **slide_record(slide)})
         else:
-            self._terminal.print(
-                f"frame {progress.frames}: {verdict.decision.value}, "
-                f"{verdict.tally.scored} cells scored",
-                markup=False,
-            )
+            frames = slide.frames_used + slide.frames_rejected
+            self.say(f"frame {frames}: {slide.decision.value}, {slide.tally.scored} cells scored")
 
+    def _tell_camera(self, view: StationView) -> None:
+        camera = view.camera
+        if self._as_json:
+            state = {"state": camera.state.value, "text": camera.text, "trouble": view.trouble}
+            print_json({"event": "camera", "name": camera.name, **state})
+            return
+        for text in (camera.text, *view.trouble):
+            if text:
+                self.say(text)
 
-def _brief(record: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what grows with the slide."""
-    return {key: value for key, value in record.items() if key not in ("frames", "timings")}
+    def _panel(self, view: StationView) -> Any:
+        from rich.console import Group
+        from rich.text import Text
+
+        lines: list[Any] = [camera_line(view.camera)]
+        lines += [Text(one_line(text), style="bold red") for text in view.trouble]
+        if view.slide is not None and view.slide.open:
+            lines.append(verdict_panel(slide_record(view.slide), running=True))
+        else:
+            lines.append(Text("no slide is open: type or scan its identifier", style="bold"))
+        return Group(*lines)

@@ -16,6 +16,7 @@ BEFORE_FIRST = "0" * 64
 """Previous hash of row 0."""
 
 OPENED = "opened"
+PROVISIONAL = "provisional"
 VERDICT = "verdict"
 AMENDMENT = "amendment"
 
@@ -31,7 +32,8 @@ class Row:
 
     sequence : 0 for the row that opens the journal, then 1, 2, 3 without a gap.
     time : UTC, ISO 8601 with microseconds and a Z.
-    kind : ``"opened"``, ``"verdict"`` or ``"amendment"``.
+    kind : ``"opened"``, ``"provisional"`` (the answer about a slide that is still open),
+        ``"verdict"`` or ``"amendment"``.
     payload : canonical JSON.
     previous : hash of the row before.
     hash : SHA-256 (hex) of all the above.

@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TypeVar
 from edgeapl import __version__
 from edgeapl.errors import StorageError
 from edgeapl.journal import anchor, schema
-from edgeapl.journal.chain import AMENDMENT, OPENED, VERDICT, Row
+from edgeapl.journal.chain import AMENDMENT, OPENED, PROVISIONAL, VERDICT, Row
 from edgeapl.journal.place import anchor_path, refuse_network_share, reserve_path
 from edgeapl.journal.record import canonical, verdict_to_json
 from edgeapl.journal.reserve import (
@@ -91,9 +91,12 @@ class Journal:
                 raise
         return journal
 
-    def commit(self, verdict: Verdict) -> str:
-        """Store a verdict and return the hash of its row, once all of it is on the disk."""
-        return self._append(VERDICT, verdict_to_json(verdict))
+    def commit(self, verdict: Verdict, *, provisional: bool = False) -> str:
+        """Store a verdict and return the hash of its row, once all of it is on the disk.
+
+        provisional : its slide is still open; another verdict will follow.
+        """
+        return self._append(PROVISIONAL if provisional else VERDICT, verdict_to_json(verdict))
 
     def append_event(self, kind: str, payload: Mapping[str, Any]) -> str:
         """Store what is said about earlier rows later; the only kind is ``"amendment"``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ from edgeapl.protocols import Engine
 
 FROM_BUNDLE = "FP32 networks of the bundle in onnxruntime"
 
+
+Opener = Callable[[Bundle], Mapping[str, Engine]]
+"""Gives an engine for every network of a bundle; closes them itself when it fails."""
 
 FEWER_BITS_TOLERANCE = 0.2
 """Engines in fewer bits were judged on hundreds of cells when they were built; on the few of the
@@ -70,6 +74,7 @@ def open_model(
     target: str = "onnxruntime",
     proven: bool = True,
     engines: EngineFolder | None = None,
+    opener: Opener | None = None,
 ) -> Model:
     """Open a bundle and prove that it gives its golden answers on this machine.
 
@@ -80,15 +85,19 @@ def open_model(
     target : runtime for all networks.
     proven : run the self-test; only who writes the golden answers may leave it out.
     engines : of `choose_engines`; in place of the bundle's networks.
+    opener : opens all networks in another way, in another process for one.
 
     Raises BundleError, or EngineError when a network is refused or the self-test fails.
     """
     bundle = open_bundle(folder)
     with ExitStack() as opened:
         ready: dict[str, Engine] = {}
-        for name in bundle.manifest.networks:
-            ready[name] = _open(bundle, name, target, threads, engines)
-            opened.callback(ready[name].close)
+        if opener is not None:
+            ready.update(opener(bundle))
+        else:
+            for name in bundle.manifest.networks:
+                ready[name] = _open(bundle, name, target, threads, engines)
+                opened.callback(ready[name].close)
         model = assemble(bundle, ready)
         model.reducer.check_head(model.head)
         if proven:

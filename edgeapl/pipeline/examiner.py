@@ -50,7 +50,8 @@ def examine_slide(
         in_order=options.budget is not None,
         flagged=options.flagged,
     )
-    with Producer(model, source, options, stop or threading.Event()) as producer:
+    stop = stop or threading.Event()
+    with Producer(model, source, options, observer.on_accepted, stop) as producer:
         return _Examiner(examination, producer, options, observer, live=source.live).run()
 
 
@@ -111,6 +112,9 @@ class _Examiner:
     def _step(self, *, flush: bool) -> None:
         """Run one batch, unless the time of the oldest frame is up."""
         deadline_ns = self._deadline_ns()
+        if self._hurries():
+            self._give_up(None)
+            return
         if deadline_ns is not None and time.monotonic_ns() >= deadline_ns:
             self._give_up(deadline_ns)
             return
@@ -119,19 +123,21 @@ class _Examiner:
         try:
             self._examination.step(self._waiting, flush=flush)
         except DeadlineError:
-            self._give_up(deadline_ns)
+            self._give_up(None if self._hurries() else deadline_ns)
         self._hand_on()
         self._tell_now_and_then()
+
+    def _hurries(self) -> bool:
+        return self._budget is not None and self._budget.hurry.is_set()
 
     def _deadline_ns(self) -> int | None:
         times = [work.deadline_ns for work in self._waiting if work.deadline_ns is not None]
         return min(times, default=None)
 
     def _give_up(self, deadline_ns: int | None) -> None:
-        """Give up the frames whose time is up."""
-        assert deadline_ns is not None  # only a budget cancels
+        """Give up the frames whose time is up by then; without a time, all."""
         for work in self._waiting:
-            if work.deadline_ns is not None and work.deadline_ns <= deadline_ns:
+            if deadline_ns is None or (work.deadline_ns or 0) <= deadline_ns:
                 self._examination.give_up(work)
         self._hand_on()
 

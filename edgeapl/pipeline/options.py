@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edgeapl.errors import EdgeAplError
 from edgeapl.stages.findings import Finding
-from edgeapl.types import ExaminedFrame, Verdict
+from edgeapl.types import ExaminedFrame, Frame, Verdict
 
 RESERVE_S = 2.0
 """Kept back from the budget: a cancelled run is back or ended within 0.5 s, the head has 1 s, and
@@ -22,11 +23,17 @@ class Budget:
         above `RESERVE_S`. A file has no capture: its time starts when its turn comes.
     cancel_cells, cancel_segmenting : tell what runs those networks when to stop a run, monotonic
         ns, None for never. The run then raises DeadlineError.
+    hurry : once set, all that has no answer yet is given up: the station must end.
     """
 
     seconds: float
     cancel_cells: Callable[[int | None], None] = lambda at_ns: None
     cancel_segmenting: Callable[[int | None], None] = lambda at_ns: None
+    hurry: threading.Event = field(default_factory=threading.Event)
+
+    def hurried_by(self, hurry: threading.Event) -> Budget:
+        """Give the same budget with this event."""
+        return replace(self, hurry=hurry)
 
     def cutoff_ns(self, start_ns: int) -> int:
         """Give the time at which the cells of a frame that nobody has looked at are given up."""
@@ -85,8 +92,9 @@ class SlideOutcome:
 
 @dataclass(slots=True)
 class Observer:
-    """Who is told what happens; all calls come from the thread that called `examine_slide`.
+    """Who is told what happens; calls come from the thread that called `examine_slide`.
 
+    on_accepted : the gate let a frame pass; comes from the thread that reads.
     on_frame : a frame is finished.
     on_progress : the answer changed: a frame is finished, or more of its cells are.
     on_tick : nothing happened for a quarter of a second.
@@ -95,3 +103,4 @@ class Observer:
     on_frame: Callable[[ExaminedFrame], None] = field(default=lambda examined: None)
     on_progress: Callable[[Progress], None] | None = None
     on_tick: Callable[[], None] = field(default=lambda: None)
+    on_accepted: Callable[[Frame], None] = field(default=lambda frame: None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections.abc import Callable
 
 from edgeapl.errors import (
     CameraError,
@@ -37,9 +38,15 @@ class Producer:
     """Reads and prepares frames in a thread of its own, for as long as it is entered."""
 
     def __init__(
-        self, model: Model, source: FrameSource, options: SlideOptions, stop: threading.Event
+        self,
+        model: Model,
+        source: FrameSource,
+        options: SlideOptions,
+        on_accepted: Callable[[Frame], None],
+        stop: threading.Event,
     ) -> None:
         self._model = model
+        self._on_accepted = on_accepted
         self._source = source
         self._options = options
         self._stop = stop
@@ -111,8 +118,10 @@ class Producer:
             prepared, memory = prepare_frame(self._model, frame, memory, crops=self._options.crops)
         except (DeadlineError, EngineError) as error:
             self._put(error)
-        else:
-            self._put(prepared)
+            return memory
+        if not prepared.rejected:
+            self._on_accepted(frame)
+        self._put(prepared)
         return memory
 
     def _put(self, item: object) -> None:

@@ -100,6 +100,11 @@ class SlideWriter:
         self._cells = TableFile(self._home / CELLS, cell_columns(tuple(context.roles)))
         self._frames = TableFile(self._home / "frames.csv", FRAME_COLUMNS)
 
+    @property
+    def gallery(self) -> Gallery:
+        """The pictures chosen so far; changed by `add` alone."""
+        return self._gallery
+
     def add(self, examined: ExaminedFrame) -> None:
         """Write one finished frame. Raises StorageError."""
         kinds = cell_kinds(examined, self._context, self._kinds)

@@ -1,0 +1,138 @@
+"""The frames of a slide that is still open, kept on the disk until its verdict is committed.
+
+When the station loses its power, the frames are examined again and the slide goes on. They are
+kept without loss, so the answers are the same.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from edgeapl.errors import InputError, StorageError
+from edgeapl.report.names import safe_name
+from edgeapl.report.pictures import png_bytes
+from edgeapl.report.storage import replacing, storing, sync_folder, write_new_synced
+from edgeapl.sources.decode import read_image
+from edgeapl.types import Frame, ScaleOrigin
+
+FOLDER = "open"
+_ABOUT = "slide.json"
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What is known of an open slide. started : UTC, ISO 8601. flagged : a flag was shown."""
+
+    slide: str
+    started: str
+    flagged: bool = False
+
+
+class OpenSlide:
+    """Keeps the frames of one slide.
+
+    Parameters
+    ----------
+    folder : of this slide; made if missing. Raises StorageError.
+    """
+
+    def __init__(self, folder: Path, about: About) -> None:
+        self._folder = folder
+        self.about = about
+        with storing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._write()
+        self._next = len(self._names())
+
+    @classmethod
+    def start(cls, results: Path, slide: str, started: str) -> OpenSlide:
+        """Open a slide in a result folder; one of this name that was left open goes on."""
+        folder = results / FOLDER / safe_name(slide)
+        about = read_about(folder) if (folder / _ABOUT).is_file() else About(slide, started)
+        return cls(folder, about)
+
+    def keep(self, frame: Frame) -> None:
+        """Keep a frame. Raises StorageError."""
+        stem = f"{self._next:06d}"
+        self._next += 1
+        about = {
+            "source": frame.source,
+            "um_per_px": frame.um_per_px,
+            "scale": frame.scale.value,
+            "digest": frame.digest,
+        }
+        write_new_synced(self._folder / f"{stem}.png", png_bytes(frame.pixels))
+        # Written last: a picture without it was cut short.
+        write_new_synced(self._folder / f"{stem}.json", json.dumps(about).encode())
+        with storing(self._folder):
+            sync_folder(self._folder)
+
+    def flag(self) -> None:
+        """Note that a flag was shown; it is not taken back when the slide goes on."""
+        if not self.about.flagged:
+            self.about = replace(self.about, flagged=True)
+            self._write()
+
+    def kept(self) -> list[Callable[[], Frame]]:
+        """Give what reads each frame kept so far; reading raises InputError for a damaged one."""
+        return [
+            partial(_read, self._folder / name, index) for index, name in enumerate(self._names())
+        ]
+
+    def discard(self) -> None:
+        """Remove everything: the verdict is committed. Raises StorageError."""
+        with storing(self._folder):
+            shutil.rmtree(self._folder)
+
+    def _names(self) -> list[str]:
+        stems = {path.stem for path in self._folder.glob("*.json") if path.name != _ABOUT}
+        whole = [path.stem for path in self._folder.glob("*.png") if path.stem in stems]
+        return sorted(whole)
+
+    def _write(self) -> None:
+        about = self.about
+        text = {"slide": about.slide, "started": about.started, "flagged": about.flagged}
+        with replacing(self._folder / _ABOUT) as file:
+            file.write(json.dumps(text).encode())
+
+
+def left_open(results: Path) -> list[About]:
+    """Give the slides of a result folder that were not closed, oldest first."""
+    folders = (results / FOLDER).glob(f"*/{_ABOUT}")
+    return sorted((read_about(path.parent) for path in folders), key=lambda about: about.started)
+
+
+def read_about(folder: Path) -> About:
+    """Read what is known of an open slide. Raises StorageError."""
+    path = folder / _ABOUT
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return About(str(values["slide"]), str(values["started"]), bool(values["flagged"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        mend = f"look at the frames in it, then remove it ({error})"
+        raise StorageError("slide that was left open cannot be read", folder, mend) from error
+
+
+def _read(stem: Path, index: int) -> Frame:
+    picture = stem.with_suffix(".png")
+    image = read_image(picture)
+    try:
+        values = json.loads(stem.with_suffix(".json").read_text(encoding="utf-8"))
+        return Frame(
+            pixels=image.pixels,
+            index=index,
+            captured_ns=time.monotonic_ns(),
+            um_per_px=float(values["um_per_px"]),
+            source=str(values["source"]),
+            digest=str(values["digest"]),
+            scale=ScaleOrigin(values["scale"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError("kept frame is damaged", picture, "it is left out") from error

@@ -1,0 +1,148 @@
+"""One slide at the station: from its first frame to its committed verdict and its report."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgeapl.errors import DeadlineError
+from edgeapl.explaining import explained, make_explainer
+from edgeapl.journal import Journal, verdict_to_json
+from edgeapl.pipeline import Observer, Progress, SlideOptions, examine_slide
+from edgeapl.protocols import FrameSource
+from edgeapl.report.context import report_context
+from edgeapl.report.gallery import CellPicture
+from edgeapl.report.writer import SlideWriter
+from edgeapl.scoring import error_to_json, told
+from edgeapl.station.committing import Committer
+from edgeapl.station.hosting import HostedModel
+from edgeapl.station.open_slide import OpenSlide
+from edgeapl.types import Decision, ExaminedFrame, Frame, Verdict
+
+EXPLAINING_S = 60.0
+"""The picture that explains a verdict is made after it; it is left out when it takes longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A slide that was examined to its end.
+
+    verdict : as committed. record : as in `verdicts.jsonl`. report : the HTML page.
+    exit_code : worst error met, or 0.
+    """
+
+    verdict: Verdict
+    record: dict[str, Any]
+    report: Path
+    exit_code: int
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """A slide that is being examined; its state may be looked at from other threads.
+
+    slide : its identifier. options : with a budget. out : gets ``slides/SLIDE``.
+    kept : keeps its frames until it is closed; None for sources that can be read again.
+    on_change : called whenever there is something new to show.
+    stop : set it to close the slide. hurry : set it too when there is no time left.
+    """
+
+    hosted: HostedModel
+    slide: str
+    out: Path
+    journal: Journal
+    options: SlideOptions
+    kept: OpenSlide | None = None
+    on_change: Callable[[], None] = lambda: None
+    enough_cells: int | None = None
+    stop: threading.Event = field(default_factory=threading.Event)
+    progress: Progress | None = None
+    examined: ExaminedFrame | None = None
+    used: ExaminedFrame | None = None
+    best_cells: tuple[CellPicture, ...] = ()
+    writer: SlideWriter = field(init=False)
+    committer: Committer = field(init=False)
+
+    def __post_init__(self) -> None:
+        assert self.options.budget is not None
+        manifest = self.hosted.model.bundle.manifest
+        context = report_context(manifest, crops=self.options.crops)
+        self.committer = Committer(
+            lambda verdict: self.journal.commit(verdict, provisional=True),
+            self.options.budget.seconds,
+        )
+        self.writer = SlideWriter(self.out, self.slide, context)
+
+    @property
+    def hurries(self) -> bool:
+        """Whether the station must end now."""
+        return self.options.budget is not None and self.options.budget.hurry.is_set()
+
+    def run(self, source: FrameSource) -> Closed:
+        """Examine what the source gives until it ends or `stop` is set.
+
+        Raises StorageError when the verdict or the report can not be kept; the frames then are.
+        """
+        model = self.hosted.model
+        explainer = make_explainer(
+            model, crops=self.options.crops, batch_size=self.options.batch_size
+        )
+        tell = told(self.writer, explainer)
+
+        def on_frame(examined: ExaminedFrame) -> None:
+            tell(examined)
+            self.best_cells = tuple(self.writer.gallery.best_cells())
+            self.examined = examined
+            if not examined.rejected:
+                self.used = examined
+
+        observer = Observer(on_frame, self._on_progress, self._on_tick, self._on_accepted)
+        try:
+            outcome = examine_slide(model, self.slide, source, self.options, observer, self.stop)
+            row = self.journal.commit(outcome.verdict)
+            record = {
+                **verdict_to_json(outcome.verdict),
+                "journal_record": row,
+                "errors": [error_to_json(self.slide, error) for error in outcome.errors],
+            }
+            self.hosted.deadline(time.monotonic_ns() + int(EXPLAINING_S * 1e9))
+            explanation = None if self.hurries else explained(explainer)
+            files = self.writer.finish(record, row, explanation)
+        except BaseException:
+            self.writer.abandon()
+            raise
+        finally:
+            self.hosted.deadline(None)
+        if self.kept is not None:
+            self.kept.discard()
+        codes = [error.exit_code for error in outcome.errors]
+        if outcome.verdict.tally.not_examined:
+            codes.append(DeadlineError.exit_code)
+        return Closed(outcome.verdict, record, files.report, max(codes, default=0))
+
+    def _on_accepted(self, frame: Frame) -> None:
+        if self.kept is not None:
+            self.kept.keep(frame)
+
+    def _on_progress(self, progress: Progress) -> None:
+        self.progress = progress
+        if self.committer.progress(progress):
+            self._note_flag()
+        enough = self.enough_cells
+        if enough is not None and progress.verdict.tally.scored >= enough:
+            self.stop.set()
+        self.on_change()
+
+    def _on_tick(self) -> None:
+        if self.committer.tick():
+            self._note_flag()
+            self.on_change()
+
+    def _note_flag(self) -> None:
+        committed = self.committer.committed
+        if self.kept is not None and committed and committed.decision is Decision.FLAG:
+            self.kept.flag()

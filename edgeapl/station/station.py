@@ -1,0 +1,415 @@
+"""The station itself: a camera that is always looked at, and one slide after another."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from edgeapl.capture.health import CameraHealth, CameraState
+from edgeapl.capture.supervisor import SupervisedSource
+from edgeapl.closing import ClosesItself
+from edgeapl.errors import EdgeAplError, StorageError, UsageError
+from edgeapl.journal import AMENDMENT, Journal
+from edgeapl.pipeline import SlideOptions
+from edgeapl.protocols import FrameSource
+from edgeapl.sources.frames import ScaleFor
+from edgeapl.stages.focus import focus_measure
+from edgeapl.station import showing
+from edgeapl.station.hosting import HostedModel
+from edgeapl.station.open_slide import OpenSlide, left_open
+from edgeapl.station.session import Closed, Session
+from edgeapl.station.sources import ResumedSource, StationScale, Viewfinder
+from edgeapl.station.view import CellView, HistoryItem, SlideView, StationView
+from edgeapl.types import Frame
+
+LONGEST_NAME = 200
+FOCUS_EVERY_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class StationOptions:
+    """How the station works.
+
+    camera : what people call the source. out : folder for results.
+    um_per_px : stated scale, or None to measure it.
+    budget_s : from a frame's capture to the committed verdict.
+    max_frames, idle_s, enough_cells : close a slide after so many frames, so many seconds without
+        one, so many scored cells; None for never.
+    """
+
+    camera: str
+    out: Path
+    um_per_px: float | None = None
+    budget_s: float = 45.0
+    batch_size: int = 16
+    max_frames: int | None = None
+    idle_s: float | None = None
+    enough_cells: int | None = None
+
+
+class Station(ClosesItself):
+    """Implements StationAccess over a model, a camera and a journal.
+
+    Parameters
+    ----------
+    open_source : opens the camera with the scale it is given. A camera is opened once; a file or a
+        demonstration anew for every slide.
+    on_closed : told of every closed slide, from the station's thread.
+
+    Slides that were left open when the station stopped are taken up again first.
+    """
+
+    def __init__(
+        self,
+        hosted: HostedModel,
+        open_source: Callable[[ScaleFor], FrameSource],
+        journal: Journal,
+        options: StationOptions,
+        on_closed: Callable[[Closed], None] = lambda closed: None,
+    ) -> None:
+        self._hosted = hosted
+        self._open_source = open_source
+        self._journal = journal
+        self._options = options
+        self._on_closed = on_closed
+        self._scale = StationScale(options.um_per_px, hosted.model.bundle.manifest.um_per_px)
+        self._view = Viewfinder(open_source(self._scale))
+        self._lock = threading.Condition()
+        self._revision = 0
+        self._wanted: str | None = None
+        self._session: Session | None = None
+        self._shown: showing.Shown | None = None
+        self._trouble: dict[str, str] = {}
+        self._hurry = threading.Event()
+        self._closing = threading.Event()
+        self._failure: BaseException | None = None
+        self._focus: tuple[float, int, float] | None = None  # when, frame, measure
+        self._labels: dict[int, str] = {}
+        self._counts = {"slides": 0, "flags": 0, "frames": 0, "cells": 0, "amendments": 0}
+        self._slowest_s = 0.0
+        self._thread = threading.Thread(target=self._run, name="edgeapl-station", daemon=True)
+        self._thread.start()
+
+    # What people may do.
+
+    def start_slide(self, slide: str) -> None:
+        """Open a slide; closes the one that is open. Raises UsageError for a bad identifier."""
+        slide = slide.strip()
+        if not slide or len(slide) > LONGEST_NAME or not slide.isprintable():
+            mend = f"give 1 to {LONGEST_NAME} printable characters"
+            raise UsageError("slide identifier is wrong", slide[:40], mend)
+        with self._lock:
+            if self._session is not None and self._session.slide == slide:
+                raise UsageError("slide is open already", slide, "close it first")
+            self._wanted = slide
+            if self._session is not None:
+                self._session.stop.set()
+            self._lock.notify_all()
+
+    def close_slide(self) -> None:
+        """Close the open slide: what was captured is judged and committed. Without one, nothing."""
+        with self._lock:
+            if self._session is not None:
+                self._session.stop.set()
+
+    def reclassify(self, slide: str, cell: int, label: str, person: str) -> str:
+        """Record what a person calls a cell; see `edgeapl.station.view.StationAccess`."""
+        with self._lock:
+            shown = self._shown
+        if shown is None or shown.slide != slide or not any(c.cell == cell for c in shown.cells):
+            raise UsageError("no such cell", f"{cell} of {slide}", "choose one of the gallery")
+        if label not in self._label_names():
+            known = ", ".join(self._label_names())
+            raise UsageError("no such name for a cell", label, f"use {known}")
+        picture = next(known for known in shown.cells if known.cell == cell)
+        row = self._journal.append_event(
+            AMENDMENT,
+            {
+                "slide": slide,
+                "record": shown.record,
+                "cell": cell,
+                "scores": dict(picture.scores),
+                "label": label,
+                "person": person.strip()[:LONGEST_NAME],
+            },
+        )
+        with self._lock:
+            self._labels[cell] = label
+            self._counts["amendments"] += 1
+        self._changed()
+        return row
+
+    # What people may see.
+
+    def view(self) -> StationView:
+        """Give the station as it is now."""
+        self._show_session()
+        with self._lock:
+            manifest = self._hosted.model.bundle.manifest
+            return StationView(
+                revision=self._revision,
+                camera=showing.camera_view(
+                    self._options.camera, self._health(), self._focus_now(), time.monotonic_ns()
+                ),
+                slide=None if self._shown is None else self._shown.view(time.monotonic_ns()),
+                model=f"{manifest.name} {manifest.version}",
+                bundle_digest=self._hosted.model.bundle.digest,
+                runtime=self._hosted.model.runtime,
+                labels=self._label_names(),
+                trouble=(*self._trouble.values(), *self._hosted.trouble),
+            )
+
+    def wait(self, revision: int, timeout_s: float) -> StationView:
+        """Give the station as soon as its revision is above this one, or after the timeout."""
+        with self._lock:
+            self._lock.wait_for(lambda: self._revision > revision, timeout_s)
+        return self.view()
+
+    def live_jpeg(self) -> tuple[int, bytes] | None:
+        """Give number and JPEG of the newest picture; None before it."""
+        newest = self._view.newest
+        return None if newest is None else (newest.index, showing.live_jpeg(newest))
+
+    def examined_jpeg(self) -> tuple[int, bytes] | None:
+        """Give number and JPEG of the newest examined frame, its cells outlined."""
+        self._show_session()
+        shown = self._shown
+        return None if shown is None else shown.examined_jpeg()
+
+    def cells(self, limit: int) -> Sequence[CellView]:
+        """Give cells of the slide shown, the most suspicious first."""
+        self._show_session()
+        with self._lock:
+            shown, labels = self._shown, dict(self._labels)
+        if shown is None:
+            return ()
+        return showing.cell_views(shown.cells[:limit], labels)
+
+    def cell_jpeg(self, slide: str, cell: int) -> bytes | None:
+        """Give a cell's picture; None when there is none (any more)."""
+        shown = self._shown
+        if shown is None or shown.slide != slide:
+            return None
+        return next((known.jpeg for known in shown.cells if known.cell == cell), None)
+
+    def history(self, limit: int) -> Sequence[HistoryItem]:
+        """Give the newest closed slides, newest first."""
+        return showing.history(self._journal.path, self._options.out, limit)
+
+    def metrics(self) -> dict[str, Any]:
+        """Give counters and gauges by name, for the metrics endpoint."""
+        health = self._health()
+        with self._lock:
+            open_now = self._session is not None
+            return {
+                **{f"edgeapl_{name}_total": value for name, value in self._counts.items()},
+                "edgeapl_camera_live": float(health.state is CameraState.LIVE),
+                "edgeapl_camera_received_total": health.received,
+                "edgeapl_camera_dropped_total": health.dropped,
+                "edgeapl_camera_restarts_total": health.restarts,
+                "edgeapl_network_restarts_total": self._hosted.restarts,
+                "edgeapl_slide_open": float(open_now),
+                "edgeapl_slowest_commit_seconds": self._slowest_s,
+                "edgeapl_budget_seconds": self._options.budget_s,
+            }
+
+    # Life and death.
+
+    @property
+    def alive(self) -> bool:
+        """Whether the station's thread is at work, as it always should be."""
+        return self._thread.is_alive()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the source has no more frames and no slide is open."""
+        with self._lock:
+            idle = self._session is None and self._wanted is None
+        return idle and bool(self._view.trouble or self._view.ended)
+
+    def hurry(self) -> None:
+        """Close the open slide at once: what has no answer yet is not examined."""
+        self._hurry.set()
+        self._closing.set()
+        self.close_slide()
+        self._hosted.deadline(time.monotonic_ns())
+
+    @property
+    def takes_up(self) -> bool:
+        """Whether a slide was left open, so that it goes on by itself."""
+        return self._view.live and bool(left_open(self._options.out))
+
+    def finish(self, in_a_hurry: threading.Event) -> None:
+        """Close the open slide and wait until it is; once the event is set, at once."""
+        self._closing.set()
+        self.close_slide()
+        while self._thread.is_alive():
+            self._thread.join(0.05)
+            if in_a_hurry.is_set() and not self._hurry.is_set():
+                self.hurry()
+
+    def close(self) -> None:
+        """Close the open slide and the camera. Raises what broke the station."""
+        self._closing.set()
+        with self._lock:
+            self._wanted = None
+            if self._session is not None:
+                self._session.stop.set()
+            self._lock.notify_all()
+        self._thread.join()
+        self._view.close()
+        if self._failure is not None:
+            raise self._failure
+
+    # What follows runs in the station's thread.
+
+    def _run(self) -> None:
+        try:
+            self._take_up()
+            while not self._closing.is_set():
+                with self._lock:
+                    self._lock.wait_for(lambda: self._wanted or self._closing.is_set(), 0.5)
+                    slide, self._wanted = self._wanted, None
+                if slide is not None:
+                    self._examine(slide)
+        except BaseException as error:  # noqa: BLE001 - raised again by close
+            self._failure = error
+            self._closing.set()
+            self._changed()
+
+    def _take_up(self) -> None:
+        """Examine what was left open. The newest goes on with the camera, the others end."""
+        if not self._view.live:
+            return
+        with self._lock:
+            wanted = self._wanted
+        slides = [about.slide for about in left_open(self._options.out)]
+        goes_on = wanted if wanted is not None or not slides else slides[-1]
+        for slide in slides:
+            if slide != goes_on and not self._closing.is_set():
+                self._examine(slide, only_kept=True)
+        with self._lock:
+            if goes_on is not None and self._wanted is None:
+                self._wanted = goes_on
+
+    def _examine(self, slide: str, *, only_kept: bool = False) -> None:
+        """Run one slide to its end; what goes wrong is shown, and the frames are kept."""
+        self._trouble.pop("slide", None)
+        try:
+            session, source = self._prepared(slide, only_kept=only_kept)
+            with self._lock:
+                self._session, self._labels = session, {}
+                if self._wanted is not None or self._closing.is_set():
+                    session.stop.set()
+            self._changed()
+            closed = session.run(source)
+        except StorageError as error:
+            self._trouble["slide"] = f"slide {slide} was not closed: {error}"
+            self._end_session(None)
+            if self._closing.is_set():
+                raise
+            return
+        except EdgeAplError as error:
+            self._trouble["slide"] = f"slide {slide} was not closed: {error}"
+            self._end_session(None)
+            return
+        finally:
+            self._scale.close_slide()
+        self._end_session(closed)
+        self._on_closed(closed)
+
+    def _prepared(self, slide: str, *, only_kept: bool) -> tuple[Session, FrameSource]:
+        options, view = self._options, self._view
+        self._scale.start_slide()
+        kept = None
+        source: FrameSource = view
+        if view.live:
+            now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+            kept = OpenSlide.start(options.out, slide, now)
+            view.forget()
+            frames = kept.kept()
+            source = ResumedSource(frames, None if only_kept else view) if frames else view
+            if only_kept and not frames:
+                source = ResumedSource((), None)
+        elif view.ended:
+            self._view.close()
+            source = self._view = Viewfinder(self._open_source(self._scale))
+        budget = self._hosted.budget(options.budget_s)
+        session = Session(
+            hosted=self._hosted,
+            slide=slide,
+            out=options.out,
+            journal=self._journal,
+            options=SlideOptions(
+                batch_size=options.batch_size,
+                max_frames=options.max_frames,
+                stop_when_idle=options.idle_s,
+                budget=budget.hurried_by(self._hurry),
+                flagged=kept is not None and kept.about.flagged,
+            ),
+            kept=kept,
+            on_change=self._changed,
+            enough_cells=options.enough_cells,
+        )
+        return session, source
+
+    def _end_session(self, closed: Closed | None) -> None:
+        self._show_session()
+        with self._lock:
+            session, self._session = self._session, None
+            if session is not None and self._shown is not None:
+                self._slowest_s = max(self._slowest_s, session.committer.slowest_s)
+                self._shown = self._shown.closed(closed)
+                tally = self._shown.tally
+                self._counts["frames"] += self._shown.frames
+                self._counts["cells"] += tally.seen
+            if closed is not None:
+                self._counts["slides"] += 1
+                self._counts["flags"] += closed.record["verdict"] == "FLAG"
+        self._changed()
+
+    def _changed(self) -> None:
+        with self._lock:
+            self._revision += 1
+            self._lock.notify_all()
+
+    # Small looks.
+
+    def _show_session(self) -> None:
+        """Take over what the open session has to show."""
+        with self._lock:
+            session = self._session
+            if session is not None:
+                self._shown = showing.shown_of(session, self._options.budget_s)
+
+    def _health(self) -> CameraHealth:
+        source = self._view.source
+        if isinstance(source, SupervisedSource):
+            return source.health()
+        return showing.plain_health(self._view)
+
+    def _focus_now(self) -> float | None:
+        """Give the focus of the newest frame, measured now and then."""
+        newest = self._view.newest
+        if newest is None:
+            return None
+        known, now = self._focus, time.monotonic()
+        if known is None or (known[1] != newest.index and now - known[0] > FOCUS_EVERY_S):
+            self._focus = known = (now, newest.index, self._measured_focus(newest))
+        return known[2]
+
+    def _measured_focus(self, frame: Frame) -> float:
+        least = self._hosted.model.bundle.manifest.gate.min_focus
+        return focus_measure(frame.pixels, frame.um_per_px) / least if least > 0 else 1.0
+
+    def _label_names(self) -> tuple[str, ...]:
+        roles = tuple(role.name for role in self._hosted.model.bundle.manifest.roles)
+        return (*roles, *showing.OTHER_LABELS)
+
+
+__all__ = ["SlideView", "Station", "StationOptions"]
