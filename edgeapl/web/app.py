@@ -91,6 +91,11 @@ def _add_screen(app: FastAPI, page: Page) -> None:
         # Without asking the station, so that the page comes up even when it hangs.
         return HTMLResponse(page.pages.page({**page.feed.picture.fragments, **page.silence()}))
 
+    @app.get("/favicon.ico")
+    async def icon() -> FileResponse:
+        # Asked for by browsers beside reports, which name none.
+        return FileResponse(STATIC / "icon.svg")
+
     @app.get("/events")
     async def events() -> Response:
         if page.streams >= MOST_STREAMS:

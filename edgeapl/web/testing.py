@@ -159,6 +159,12 @@ class FakeStation:
             self._view = replace(self._view, **{**changes, "revision": revision})
             self._changed.notify_all()
 
+    def past(self, item: HistoryItem) -> None:
+        """Add a slide to the history."""
+        with self._changed:
+            self._history.insert(0, item)
+            self.show()
+
     def camera(self, state: CameraState, text: str = "", **changes: Any) -> None:
         """Change fields of the camera."""
         self.show(camera=replace(self._view.camera, state=state, text=text, **changes))

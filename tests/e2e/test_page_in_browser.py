@@ -20,11 +20,13 @@ playwright = pytest.importorskip(
 pytest.importorskip("fastapi", reason="needs the extra: page")
 pytest.importorskip("uvicorn", reason="needs the extra: page")
 
-from edgeapl.station.view import CameraState  # noqa: E402
+from edgeapl.report.writer import SlideWriter  # noqa: E402
+from edgeapl.station.view import CameraState, HistoryItem  # noqa: E402
 from edgeapl.types import Decision  # noqa: E402
 from edgeapl.web.guard import PageAccess  # noqa: E402
 from edgeapl.web.server import PageServer  # noqa: E402
 from edgeapl.web.testing import FakeStation  # noqa: E402
+from tests.drawn_slides import context, examined, record  # noqa: E402
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -197,6 +199,31 @@ def test_a_slide_from_the_barcode_to_the_report(
     assert complaints == []
 
 
+def test_a_real_report_keeps_its_style_and_its_pictures(
+    page: Page, station: FakeStation, complaints: list[str], tmp_path: Path
+) -> None:
+    frame = examined(0, ["promyelocyte", "other"])
+    writer = SlideWriter(tmp_path / "out", "2026-1", context())
+    writer.add(frame)
+    report = writer.finish(record([frame], name="2026-1"), "ab" * 32).report
+    time = "2026-11-20T09:08:07Z"
+    station.past(HistoryItem("2026-1", time, "FLAG", 0.97, "ab" * 32, report, 0))
+    with page.expect_popup() as popup:
+        page.get_by_role("link", name="Report of 2026-1").click()
+    opened = popup.value
+    opened.on("console", lambda said: complaints.append(f"{said.type}: {said.text}"))
+    opened.reload()
+    see(opened.locator("h1"), "2026-1")
+    answer = opened.locator(".answer").evaluate("part => getComputedStyle(part).backgroundColor")
+    assert answer == "rgb(168, 50, 11)"
+    shoot(opened, "9-report")
+    opened.locator("figure a").first.click()
+    opened.wait_for_url("**/overlays/*.png")
+    size = opened.locator("img").evaluate("picture => picture.naturalWidth")
+    assert size > 0
+    assert complaints == []
+
+
 def test_a_bad_identifier_is_answered_in_words(page: Page, station: FakeStation) -> None:
     page.keyboard.type("..")
     page.keyboard.press("Enter")
@@ -277,10 +304,10 @@ def test_hostile_names_do_not_run(page: Page, station: FakeStation, complaints: 
     name = f"x'\"></title>{OWNED}"
     page.fill("#identifier", name)
     page.keyboard.press("Enter")
+    see(page.locator("#slide"), name)
     station.examine(Decision.REVIEW, (OWNED,), 0.5)
     station.show(trouble=(OWNED,))
     see(page.locator("#trouble"), OWNED)
-    see(page.locator("#slide"), name)
     cell = page.locator("#gallery [role=option]").first
     cell.click()
     page.keyboard.press("1")

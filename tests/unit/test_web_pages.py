@@ -195,6 +195,7 @@ def test_cells_are_shown_in_the_order_given_with_what_became_of_them() -> None:
     assert shown.text.split() == [
         "0.93", "7", "Auer", "rod", "0.10", "9", "neutrophil",
         "-", "11", "not", "examined", "-", "12", "failed",
+        "4", "of", "65", "cells", "are", "shown.",
     ]  # fmt: skip
 
 
