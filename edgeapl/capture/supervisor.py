@@ -243,7 +243,8 @@ class SupervisedSource(ClosesItself):
         self._same = (picture.digest, since_ns, count + 1)
         same_s = (picture.captured_ns - since_ns) / 1e9
         if same_s > self._limits.frozen_s and count >= _SAME_PICTURES:
-            text = f"the picture has not changed for {same_s:.0f} s: check the camera"
+            limit = f"{self._limits.frozen_s:g} s"
+            text = f"the picture has not changed for more than {limit}: check the camera"
             return CameraState.FROZEN, text
         size = (picture.width, picture.height)
         if self._size == (0, 0):

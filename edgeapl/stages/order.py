@@ -49,7 +49,7 @@ def examination_order(detections: Detections) -> Order:
     x0, y0, x1, y1 = detections.boxes.T
     largest = np.argsort(-((x1 - x0) * (y1 - y0)), kind="stable").astype(np.int64)
     first = min(FIRST, int(count * FIRST_SHARE))
-    random = np.random.default_rng(int(detections.frame.digest[:16] or "0", 16))
+    random = np.random.default_rng(int(detections.frame.digest, 16))
     return Order(largest[:first], random.permutation(np.sort(largest[first:])))
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +25,9 @@ from edgeapl.sources.decode import read_image
 from edgeapl.types import Frame, ScaleOrigin
 
 FOLDER = "open"
+
+MOST_WRITING = 2
+"""Frames on their way to the disk; a slow disk then holds the reading up, not the memory."""
 _ABOUT = "slide.json"
 
 
@@ -50,6 +55,8 @@ class OpenSlide:
             folder.mkdir(parents=True, exist_ok=True)
         self._write()
         self._next = len(self._names())
+        self._writer = ThreadPoolExecutor(1, "edgeapl-keep")
+        self._writing: deque[Future[None]] = deque()
 
     @classmethod
     def start(cls, results: Path, slide: str, started: str) -> OpenSlide:
@@ -59,9 +66,23 @@ class OpenSlide:
         return cls(folder, about)
 
     def keep(self, frame: Frame) -> None:
-        """Keep a frame. Raises StorageError."""
-        stem = f"{self._next:06d}"
-        self._next += 1
+        """Keep a frame; writing goes on in the background, as packing 5 megapixels takes 0.2 s.
+
+        Raises StorageError when an earlier frame could not be written.
+        """
+        self._settle(wait=len(self._writing) >= MOST_WRITING)
+        stem, self._next = f"{self._next:06d}", self._next + 1
+        self._writing.append(self._writer.submit(self._write_frame, stem, frame))
+
+    def settle(self) -> None:
+        """Wait until every frame is on the disk. Raises StorageError."""
+        self._settle(wait=True)
+
+    def _settle(self, *, wait: bool) -> None:
+        while self._writing and (wait or self._writing[0].done()):
+            self._writing.popleft().result()
+
+    def _write_frame(self, stem: str, frame: Frame) -> None:
         about = {
             "source": frame.source,
             "um_per_px": frame.um_per_px,
@@ -88,6 +109,7 @@ class OpenSlide:
 
     def discard(self) -> None:
         """Remove everything: the verdict is committed. Raises StorageError."""
+        self._writer.shutdown()
         with storing(self._folder):
             shutil.rmtree(self._folder)
 

@@ -115,7 +115,9 @@ async def _counted(page: Page) -> AsyncIterator[bytes]:
 def _add_pictures(app: FastAPI, page: Page) -> None:
     async def newest(take: Callable[[], tuple[int, bytes] | None], after: int) -> Response:
         found = await page.call(take)
-        if found is None or found[0] == after:
+        if found is None:
+            return Response(status_code=204, headers={"x-picture": "none"})
+        if found[0] == after:
             return Response(status_code=204)
         return Response(found[1], media_type="image/jpeg", headers={"x-picture": str(found[0])})
 

@@ -63,14 +63,19 @@ class _Sittings:
 
     def number(self, slide: SlideView | None) -> int:
         last, self.last = self.last, slide
-        if slide is not None and (
-            last is None
-            or slide.slide != last.slide
-            or (slide.open and not last.open)
-            or slide.tally.seen < last.tally.seen
-        ):
-            self.count += 1
+        self.count += _another(last, slide)
         return self.count
+
+
+def _another(last: SlideView | None, slide: SlideView | None) -> bool:
+    """Tell whether another slide than the last one is shown."""
+    if slide is None or last is None:
+        return slide is not last
+    return (
+        slide.slide != last.slide
+        or (slide.open and not last.open)
+        or slide.tally.seen < last.tally.seen
+    )
 
 
 class Feed:
@@ -124,8 +129,10 @@ class Feed:
             try:
                 view = self._station.wait(revision, BEAT_S)
                 revision = view.revision
-                sitting = self._sittings.number(view.slide)
                 cells = self._station.cells(CELLS_SHOWN)
+                if _another(view.slide, self._station.view().slide):
+                    continue  # the cells may be those of the next slide: look again
+                sitting = self._sittings.number(view.slide)
                 seen = Seen(view, cells, self._past(view), sitting)
             except EdgeAplError as error:
                 # What the station says is shown; the next look may go well again.

@@ -111,8 +111,10 @@ class Pages:
 
     def silence(self, seconds: float) -> str:
         """Give the fragment "trouble" for a station that does not answer."""
+        # In steps, so that a screen reader does not speak every second.
+        steps = max(3, 5 * int(seconds / 5))
         text = (
-            f"The station has not answered for {seconds:.0f} s. What this page shows is old: "
+            f"The station has not answered for more than {steps} s. What this page shows is old: "
             "do not rely on it. Look at the station's own screen or start it again."
         )
         return self.trouble(Trouble((text,), silent=True))

@@ -106,7 +106,7 @@ class FakeStation:
         with self._changed:
             self.close_slide()
             self.said.append(("start", slide))
-            self._cells, self._pictures = {}, {}
+            self._cells, self._pictures, self._boxed = {}, {}, None
             reasons = (Reason("no_cells", "no nucleated cell was found"),)
             view = SlideView(
                 slide, True, Decision.REVIEW, None, None, Tally(), (), reasons,

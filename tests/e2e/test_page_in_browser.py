@@ -8,7 +8,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +76,11 @@ def complaints() -> list[str]:
 
 @pytest.fixture
 def page(browser: Browser, server: PageServer, complaints: list[str]) -> Iterator[Page]:
-    url = server.start("127.0.0.1", 0)
+    yield from opened(browser, server.start("127.0.0.1", 0), complaints)
+
+
+def opened(browser: Browser, url: str, complaints: list[str]) -> Iterator[Page]:
+    """Open the page at a touch screen of 1280 x 720."""
     context = browser.new_context(viewport={"width": 1280, "height": 720}, has_touch=True)
     page = context.new_page()
     page.on("console", lambda said: complaints.append(f"{said.type}: {said.text}"))
@@ -326,6 +333,75 @@ def test_a_script_put_into_the_page_is_refused(page: Page, complaints: list[str]
     page.wait_for_timeout(300)
     assert page.title() == "EdgeAPL station"
     assert any("Content Security Policy" in text for text in complaints)
+
+
+def test_a_browser_that_shows_the_token_once_is_let_in(
+    browser: Browser, station: FakeStation, complaints: list[str]
+) -> None:
+    access = PageAccess(token="a secret; of 25 letters ü")
+    server = PageServer(station, access)
+    url = server.start("127.0.0.1", 0)
+    for page in opened(browser, access.link(url), complaints):
+        page.wait_for_url(url)
+        open_slide(page, station)
+        playwright.expect(page.locator("#live[data-number='1']")).to_be_visible()
+        assert page.evaluate("document.cookie") == ""
+        assert complaints == []
+        page.context.clear_cookies()
+        assert page.goto(url).status == 401  # type: ignore[union-attr]
+    server.stop()
+
+
+EVIL = """<title>calm</title><iframe src="{url}"></iframe><img src="{url}live.jpg">
+<form id="form" method="post" action="{url}slide/start" target="taken"><input name="slide"
+value="evil"></form><iframe name="taken"></iframe><script>
+window.seen = [];
+document.querySelector("img").onload = () => seen.push("picture");
+const stream = new EventSource("{url}events");
+stream.onopen = () => seen.push("stream");
+stream.addEventListener("beat", () => seen.push("beat"));
+const body = new URLSearchParams({{slide: "evil"}});
+fetch("{url}slide/start", {{method: "POST", mode: "no-cors", body}});
+fetch("{url}").then(() => seen.push("page"), () => 0);
+form.submit();
+</script>"""
+
+
+def test_another_site_in_the_same_browser_sees_and_does_nothing(
+    page: Page, station: FakeStation
+) -> None:
+    answers: list[int] = []
+    with evil_site(EVIL.format(url=page.url)) as site:
+        evil = page.context.new_page()
+        evil.on("response", lambda answer: answers.append(answer.status))
+        evil.goto(site)
+        evil.wait_for_timeout(1500)
+        assert evil.evaluate("window.seen") == []
+    assert station.said == []
+    assert set(answers) == {200, 403}  # its own page, and ours never
+    assert answers.count(200) == 1
+
+
+@contextmanager
+def evil_site(html: str) -> Iterator[str]:
+    """Serve one page from another port of this machine."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "text/html")
+            self.end_headers()
+            self.wfile.write(html.encode("utf-8"))
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as site:
+        thread = threading.Thread(target=site.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://localhost:{site.server_address[1]}/"
+        site.shutdown()
+        thread.join()
 
 
 def test_help_names_the_keys(page: Page) -> None:

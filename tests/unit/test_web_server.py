@@ -5,8 +5,9 @@ from __future__ import annotations
 import http.client
 import random
 import socket
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote, urlencode, urlsplit
@@ -18,7 +19,7 @@ pytest.importorskip("uvicorn", reason="needs the extra: page")
 pytest.importorskip("prometheus_client", reason="needs the extra: page")
 
 from edgeapl.errors import ConfigError, StorageError
-from edgeapl.station.view import CameraState
+from edgeapl.station.view import CameraState, CellView
 from edgeapl.types import Decision
 from edgeapl.web.guard import PageAccess
 from edgeapl.web.pages import to_handle
@@ -214,6 +215,30 @@ def test_a_station_that_hangs_is_said_and_the_page_still_comes_up(
         assert (status, b"has not answered for" in page) == (200, True)
         station.hanging.clear()
         until(events, "beat", "answers")
+
+
+def test_cells_of_the_next_slide_are_never_shown_under_the_name_of_the_last(
+    station: FakeStation, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    station.start_slide("first")
+    take, started = station.cells, threading.Event()
+
+    def cells(limit: int) -> Sequence[CellView]:
+        if station.view().slide.slide == "first" and not started.is_set():  # type: ignore[union-attr]
+            started.set()  # another slide begins between the view and its cells
+            station.start_slide("second")
+            station.capture()
+            station.examine(Decision.FLAG, ["made so"], 0.9)
+        return take(limit)
+
+    with client.events() as events:
+        until(events, "slide", "first")
+        monkeypatch.setattr(station, "cells", cells)
+        station.show()
+        for name, html in events:
+            if name == "gallery" and "data-cell" in html:
+                break
+        assert f'data-slide="{to_handle("second")}"' in html
 
 
 def test_a_fault_of_the_station_is_said_until_it_is_gone(

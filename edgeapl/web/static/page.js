@@ -18,7 +18,9 @@
     document.body.classList.toggle("gone", gone);
     lost.hidden = !gone;
     if (gone) {
-      const text = `This page has lost the station ${Math.round(quiet / 1000)} s ago. What it ` +
+      // In steps, so that a screen reader does not speak every second.
+      const steps = Math.max(4, 5 * Math.floor(quiet / 5000));
+      const text = `This page has lost the station more than ${steps} s ago. What it ` +
         "shows is old: do not rely on it. Look whether the program still runs; the page comes " +
         "back by itself.";
       if (lost.textContent !== text) lost.textContent = text;
@@ -60,6 +62,9 @@
           picture.close();
           number = Number(answer.headers.get("x-picture"));
           canvas.dataset.number = String(number);
+        } else if (answer.headers.get("x-picture") === "none") {
+          delete canvas.dataset.number; // what hangs there belongs to the slide before
+          number = -1;
         } else if (!answer.ok) {
           wait = 2000;
         }

@@ -1,0 +1,270 @@
+"""A camera that is watched over: lost within its limit, started again, and always said so."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+
+import numpy as np
+import pytest
+
+from edgeapl.capture.health import CameraState, Limits, RestartBudget
+from edgeapl.capture.messages import (
+    Ended,
+    Message,
+    Opened,
+    Picture,
+    Trouble,
+    Waiting,
+    from_line,
+    to_line,
+)
+from edgeapl.capture.supervisor import SupervisedSource
+from edgeapl.errors import CameraError, ConfigError, EndOfSource, InputError, SourceStalled
+from edgeapl.types import UInt8
+from tests.pictures import stated_scale
+
+LIMITS = Limits(silent_s=0.3, opening_s=0.5, reopening_s=0.4, frozen_s=0.3, oldest_s=0.2)
+
+
+def picture(
+    index: int, *, digest: str | None = None, size: tuple[int, int] = (4, 3), age_s: float = 0.0
+) -> Picture:
+    return Picture(
+        slot=index % 3,
+        height=size[1],
+        width=size[0],
+        index=index,
+        captured_ns=time.monotonic_ns() - int(age_s * 1e9),
+        source=f"camera#{index}",
+        digest=digest or f"{index:064x}",
+        um_per_px=None,
+    )
+
+
+Step = Callable[[], list[Message]]
+
+
+class Script:
+    """Implements Capture: gives what each step makes, then does what `after` says."""
+
+    def __init__(self, steps: list[Step], after: str | None = None) -> None:
+        self.steps = steps
+        self.after = after
+        self.given_back: list[int] = []
+        self.killed = False
+
+    def messages(self, timeout_s: float) -> list[Message]:
+        if self.steps:
+            return self.steps.pop(0)()
+        time.sleep(min(timeout_s, 0.02))
+        return []
+
+    def ended(self) -> str | None:
+        return None if self.steps else self.after
+
+    def picture(self, slot: int, height: int, width: int) -> UInt8:
+        return np.full((height, width, 3), slot, np.uint8)
+
+    def give_back(self, slot: int) -> None:
+        self.given_back.append(slot)
+
+    def kill(self) -> None:
+        self.killed = True
+
+
+def give(*messages: Message) -> Step:
+    return lambda: list(messages)
+
+
+def later(index: int, wait_s: float = 0.05, **how: object) -> Step:
+    def step() -> list[Message]:
+        time.sleep(wait_s)
+        return [picture(index, **how)]  # type: ignore[arg-type]
+
+    return step
+
+
+def pause() -> list[Message]:
+    time.sleep(0.1)
+    return []
+
+
+OPEN = give(Opened("camera", "serial 1"))
+
+
+@contextmanager
+def watched(*lives: Script, patient: bool = False) -> Iterator[SupervisedSource]:
+    """Watch over a camera that has these lives; after the last one it is silent for good."""
+    waiting = list(lives)
+    source = SupervisedSource(
+        "camera",
+        stated_scale,
+        patient=patient,
+        limits=LIMITS,
+        launch=lambda address: waiting.pop(0) if waiting else Script([]),
+    )
+    with closing(source):
+        yield source
+
+
+def wait_for(source: SupervisedSource, state: CameraState, within_s: float = 5.0) -> str:
+    end = time.monotonic() + within_s
+    while time.monotonic() < end:
+        health = source.health()
+        if health.state is state:
+            return health.text
+        time.sleep(0.005)
+    raise AssertionError(f"camera is {source.health()}, not {state}")
+
+
+def test_the_newest_picture_is_given_and_older_ones_are_dropped_and_counted() -> None:
+    life = Script([OPEN, lambda: [picture(0), picture(1), picture(2)]])
+    with watched(life) as source:
+        wait_for(source, CameraState.LIVE)
+        frame = source.read(1)
+        assert frame.index == 2
+        assert int(frame.pixels[0, 0, 0]) == 2
+        health = source.health()
+        assert (health.received, health.dropped) == (3, 2)
+        assert sorted(life.given_back) == [0, 1, 2]
+
+
+def test_a_silent_camera_is_lost_its_process_ended_and_the_next_one_is_live() -> None:
+    first, second = Script([OPEN, later(0)]), Script([OPEN, later(0), later(1)])
+    with watched(first, second) as source:
+        assert source.read(1).index == 0
+        text = wait_for(source, CameraState.LOST)
+        assert "no picture" in text
+        wait_for(source, CameraState.LIVE)
+        assert first.killed
+        assert source.read(1).index > 0  # numbers go on
+        assert source.health().restarts == 1
+
+
+def test_a_process_that_only_says_it_is_well_counts_as_silent() -> None:
+    life = Script([OPEN, later(0), *[give(Waiting("no picture")) for _ in range(9)]])
+    with watched(life) as source:
+        source.read(1)
+        wait_for(source, CameraState.LOST)
+
+
+def test_a_driver_that_crashes_is_named_and_started_again() -> None:
+    first = Script([OPEN, later(0), pause], after="ended by SIGSEGV")
+    second = Script([OPEN, later(0), later(1), later(2)])
+    with watched(first, second) as source:
+        source.read(1)
+        assert "SIGSEGV" in wait_for(source, CameraState.LOST)
+        wait_for(source, CameraState.LIVE)
+
+
+def test_pictures_of_before_a_black_hole_are_refused_by_their_age() -> None:
+    late = [later(1, age_s=0.25), later(2, age_s=0.25), later(3, wait_s=0.1)]
+    with watched(Script([OPEN, later(0), *late])) as source:
+        assert source.read(1).index == 0
+        assert source.read(2).index == 3
+        assert source.health().refused >= 1
+
+
+def test_a_frozen_picture_is_said_and_a_new_one_ends_it() -> None:
+    still = [later(n, digest="f" * 64) for n in range(10)]
+    with watched(Script([OPEN, *still, later(10), later(11)])) as source:
+        assert "not changed" in wait_for(source, CameraState.FROZEN)
+        assert wait_for(source, CameraState.LIVE) == ""
+
+
+def test_another_picture_size_is_said() -> None:
+    with watched(Script([OPEN, later(0), later(1, size=(8, 6)), later(2, size=(8, 6))])) as source:
+        end = time.monotonic() + 3
+        while not source.health().text and time.monotonic() < end:
+            time.sleep(0.01)
+        assert "was 4 x 3 px and is 8 x 6 px" in source.health().text
+
+
+def test_another_camera_in_the_same_place_is_refused() -> None:
+    first = Script([OPEN, later(0), pause], after="exit code 1")
+    other = Script([give(Opened("camera", "serial 2")), later(0)])
+    with watched(first, other) as source:
+        source.read(1)
+        end = time.monotonic() + 3
+        while "another camera" not in source.health().text and time.monotonic() < end:
+            time.sleep(0.005)
+        assert "serial 2 in place of serial 1" in source.health().text
+        with pytest.raises(SourceStalled):
+            source.read(0.2)
+
+
+def test_a_camera_that_can_not_be_opened_at_the_start_is_given_up_unless_patient() -> None:
+    trouble = Trouble("CameraError", "no such camera", "7", "plug it in", True)
+    with watched(Script([give(trouble)])) as source:
+        with pytest.raises(CameraError, match="no such camera"):
+            source.wait_until_open()
+        with pytest.raises(CameraError, match="no such camera"):
+            source.read(1)
+    with watched(Script([give(trouble)]), Script([OPEN, later(0)]), patient=True) as source:
+        assert source.read(3).index == 0
+
+
+def test_a_wrong_address_is_given_up_even_by_the_patient() -> None:
+    trouble = Trouble("ConfigError", "source is not understood", "x", "", True)
+    with watched(Script([give(trouble)]), patient=True) as source:
+        with pytest.raises(ConfigError):
+            source.read(2)
+        assert source.health().state is CameraState.FAILED
+
+
+def test_one_bad_picture_is_an_error_of_its_own() -> None:
+    bad = Trouble("InputError", "image is cut off", "b.png", "", False)
+    with watched(Script([OPEN, give(bad), later(0)])) as source:
+        with pytest.raises(InputError, match="cut off"):
+            source.read(1)
+        assert source.read(1).index == 0
+
+
+def test_the_end_is_the_end() -> None:
+    with watched(Script([OPEN, give(picture(0), Ended())])) as source:
+        wait_for(source, CameraState.ENDED)
+        for _ in range(2):
+            with pytest.raises(EndOfSource):
+                source.read(1)
+
+
+def test_a_process_that_writes_nonsense_is_ended() -> None:
+    def nonsense() -> list[Message]:
+        return [from_line(b"{}")]
+
+    first = Script([OPEN, nonsense])
+    with watched(first, Script([OPEN, later(0), later(1)])) as source:
+        assert source.read(3).index == 0
+        assert first.killed
+
+
+def test_a_driver_that_crashes_again_and_again_is_slowed_down() -> None:
+    budget = RestartBudget(Limits(crashes=3, crashes_within_s=60, brake_s=10))
+    waits = [budget.wait_s(float(n), gave_pictures=True) for n in range(5)]
+    assert waits == [0, 0, 0, 10, 10]
+    assert budget.wait_s(200, gave_pictures=True) == 0
+
+
+def test_a_camera_that_is_away_is_looked_for_at_least_every_second() -> None:
+    budget = RestartBudget(Limits())
+    waits = [budget.wait_s(float(n), gave_pictures=False) for n in range(1000)]
+    assert waits[0] == 0
+    assert max(waits) == 1
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Opened("camera", "serial"),
+        Waiting("no picture"),
+        picture(3),
+        Trouble("InputError", "a", "b\nc", "d", False),
+        Ended(),
+    ],
+)
+def test_a_message_comes_back_as_it_went(message: Message) -> None:
+    line = to_line(message)
+    assert line.count(b"\n") == 1
+    assert from_line(line) == message
