@@ -215,6 +215,7 @@ def test_a_real_report_keeps_its_style_and_its_pictures(
     report = writer.finish(record([frame], name="2026-1"), "ab" * 32).report
     time = "2026-11-20T09:08:07Z"
     station.past(HistoryItem("2026-1", time, "FLAG", 0.97, "ab" * 32, report, 0))
+    station.start_slide("2026-2")  # the history is read again
     with page.expect_popup() as popup:
         page.get_by_role("link", name="Report of 2026-1").click()
     opened = popup.value
