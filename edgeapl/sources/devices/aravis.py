@@ -1,0 +1,315 @@
+"""GigE Vision and USB3 Vision cameras, through Aravis."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import numpy as np
+
+from edgeapl.closing import ClosesItself
+from edgeapl.errors import CameraError, ConfigError, EndOfSource, SourceStalled
+from edgeapl.protocols import Clock
+from edgeapl.sources.devices.aravis_library import (
+    CONTINUOUS,
+    LOST,
+    NO_PACKET_SOCKET,
+    SUCCESS,
+    Aravis,
+    AravisError,
+)
+from edgeapl.sources.devices.colour import rgb_of_grey, rgb_of_mosaic
+from edgeapl.sources.devices.moments import FrameNumbers, Moments
+from edgeapl.sources.devices.options import one_of, split_options, whole_number, yes_or_no
+from edgeapl.sources.frames import ScaleFor, SystemClock, frame_of_pixels
+from edgeapl.sources.names import printable
+from edgeapl.types import Frame, UInt8
+
+SCHEME = "aravis://"
+
+BUFFERS = 6
+"""Pictures that the driver may hold; more would only make a slow reader see older ones."""
+
+_WRAPS_AT = 65535
+"""GigE Vision counts pictures in 16 bits and leaves out 0; longer counters never get there."""
+
+# name of the pixel format: (PFNC code, bytes per pixel)
+_FORMATS = {
+    "RGB8": (0x02180014, 3),
+    "BGR8": (0x02180015, 3),
+    "BayerGR8": (0x01080008, 1),
+    "BayerRG8": (0x01080009, 1),
+    "BayerGB8": (0x0108000A, 1),
+    "BayerBG8": (0x0108000B, 1),
+    "Mono8": (0x01080001, 1),
+}
+"""Pixel Format Naming Convention 2.1 (EMVA): the 8-bit formats that are understood."""
+
+_MOSAICS = {"BayerGR8": "GRBG", "BayerRG8": "RGGB", "BayerGB8": "GBRG", "BayerBG8": "BGGR"}
+
+_NAMES = {code: name for name, (code, _) in _FORMATS.items()}
+
+_OPTIONS = {
+    "packet_size": whole_number(576, 16384),
+    "socket": yes_or_no,
+    "pixel_format": one_of(*_FORMATS),
+    "grey": yes_or_no,
+    "exposure_us": whole_number(1, 10_000_000),
+}
+
+_MEND = "check its cable and start again"
+
+
+@dataclass(frozen=True, slots=True)
+class AravisCamera:
+    """A camera that Aravis found.
+
+    id : Aravis's name for it, made of vendor, model and serial number.
+    protocol : ``GigEVision`` or ``USB3Vision``.
+    address : of its network or USB port.
+    """
+
+    id: str
+    vendor: str
+    model: str
+    serial: str
+    address: str
+    protocol: str
+
+
+class AravisSource(ClosesItself):
+    """Implements FrameSource over a camera that speaks GigE Vision or USB3 Vision.
+
+    ``aravis://NAME``: NAME is an id, a serial number or a network address. Options: ``packet_size``
+    in bytes, ``socket=1`` for a plain socket where the program may not open a raw one,
+    ``pixel_format``, ``exposure_us``, and ``grey=1`` to take pictures without colour.
+
+    Always gives the newest picture; gaps in the index are pictures that were lost on the way,
+    incomplete, or that nobody took.
+
+    Parameters
+    ----------
+    address : as above.
+    scale_for : gives µm per px and its origin; a camera states none.
+    clock : time; tests give their own.
+
+    identity : vendor, model and serial number; the same after plugging it in again.
+    refused : incomplete pictures so far.
+
+    Raises ConfigError for a wrong address, CameraError when the camera can not be started or gives
+    pictures without colour.
+    """
+
+    live = True
+
+    def __init__(self, address: str, scale_for: ScaleFor, clock: Clock | None = None) -> None:
+        where, self._options = split_options(address, SCHEME, _OPTIONS)
+        self.name = printable(SCHEME + where)
+        self.refused = 0
+        self._scale_for = scale_for
+        self._clock = clock or SystemClock()
+        self._numbers = FrameNumbers(_WRAPS_AT)
+        self._lost = False
+        self._lost_callback = LOST(self._note_lost)
+        self._camera: int | None = None
+        self._stream: int | None = None
+        self._failure: CameraError | None = None
+        if not where:
+            raise ConfigError("camera has no name", address, "give aravis://NAME_OR_SERIAL")
+        self._aravis = Aravis()
+        try:
+            self._open(where)
+        except AravisError as error:
+            self.close()
+            mend = "check the name, and that no other program uses the camera"
+            raise CameraError(f"camera can not be started ({error})", self.name, mend) from error
+        except CameraError:
+            self.close()
+            raise
+        self._moments = Moments(self._clock)
+
+    def _open(self, where: str) -> None:
+        call = self._aravis.call
+        self._camera = camera = call("camera_new", os.fsencode(self._id_of(where)))
+        if camera is None:
+            raise AravisError("not found")
+        self._aravis.on_lost(camera, self._lost_callback)
+        names = ("vendor_name", "model_name", "device_serial_number")
+        self.identity = " ".join(self._aravis.text(f"camera_get_{name}", camera) for name in names)
+        self._set_up(camera)
+        self._check_format(camera)
+        payload = call("camera_get_payload", camera)
+        self._stream = call("camera_create_stream", camera, None, None)
+        if self._stream is None:
+            raise AravisError("no stream")
+        if call("camera_is_gv_device", camera):
+            self._aravis.widen_socket(self._stream)
+        for _ in range(BUFFERS):
+            call("stream_push_buffer", self._stream, call("buffer_new_allocate", payload))
+        call("camera_start_acquisition", camera)
+
+    def _id_of(self, where: str) -> str:
+        """Give the id of the camera with this id, serial number or address, else the text."""
+        found = {
+            camera.id
+            for camera in find_cameras(self._aravis)
+            if where in (camera.id, camera.serial, camera.address)
+        }
+        if len(found) > 1:
+            mend = f"give the whole id: {', '.join(sorted(found))}"
+            raise CameraError("more than one camera has this name", self.name, mend)
+        return found.pop() if found else where
+
+    def _set_up(self, camera: int) -> None:
+        """Pass the options on to the camera."""
+        call, options = self._aravis.call, self._options
+        if call("camera_is_gv_device", camera):
+            if options.get("socket"):
+                call("camera_gv_set_stream_options", camera, NO_PACKET_SOCKET)
+            if "packet_size" in options:
+                call("camera_gv_set_packet_size", camera, options["packet_size"])
+        elif {"socket", "packet_size"} & set(options):
+            mend = "leave out socket and packet_size"
+            raise CameraError("camera is not on the network", self.name, mend)
+        if "pixel_format" in options:
+            wanted = str(options["pixel_format"]).encode()
+            call("camera_set_pixel_format_from_string", camera, wanted)
+        if "exposure_us" in options:
+            call("camera_set_exposure_time", camera, float(str(options["exposure_us"])))
+        call("camera_set_acquisition_mode", camera, CONTINUOUS)
+
+    def _check_format(self, camera: int) -> None:
+        """Refuse a pixel format that is not understood or has no colour."""
+        now = self._aravis.text("camera_get_pixel_format_as_string", camera)
+        if now == "Mono8" and self._options.get("grey"):
+            return
+        if now not in _FORMATS or now == "Mono8":
+            has = self._aravis.pixel_formats(camera)
+            fit = [name for name in _FORMATS if name in has and name != "Mono8"]
+            mend = f"add ?pixel_format={fit[0]}" if fit else "use a colour camera, or add ?grey=1"
+            what = "without colour" if now.startswith("Mono") else "of a kind not understood"
+            raise CameraError(f"camera gives pictures {what} ({now})", self.name, mend)
+
+    def read(self, timeout_s: float) -> Frame:
+        """Give the newest whole picture that was not given yet.
+
+        Raises SourceStalled when none came in time, CameraError when the camera is lost,
+        EndOfSource after close.
+        """
+        if self._stream is None:
+            raise EndOfSource
+        if self._failure is not None:
+            raise self._failure
+        until_ns = self._clock.monotonic_ns() + int(timeout_s * 1e9)
+        refused = self.refused
+        while True:
+            left_us = max(0, until_ns - self._clock.monotonic_ns()) // 1000
+            buffer = self._newest(left_us)
+            if buffer is not None:
+                try:
+                    frame = self._frame(buffer)
+                finally:
+                    self._aravis.call("stream_push_buffer", self._stream, buffer)
+                if frame is not None:
+                    return frame
+            if self._lost:
+                self._fail("camera is lost")
+            if self._clock.monotonic_ns() >= until_ns:
+                self._stall(self.refused - refused)
+
+    def _newest(self, timeout_us: int) -> int | None:
+        """Wait for a picture; of several waiting, all but the last go back to the driver."""
+        call = self._aravis.call
+        buffer: int | None = call("stream_try_pop_buffer", self._stream)
+        if buffer is None:
+            self._moments.none_waiting()
+            # In steps, to learn of a lost camera.
+            return call("stream_timeout_pop_buffer", self._stream, min(timeout_us, 200_000)) or None
+        while (newer := call("stream_try_pop_buffer", self._stream)) is not None:
+            self._numbers.index_of(call("buffer_get_frame_id", buffer))
+            self.refused += call("buffer_get_status", buffer) != SUCCESS
+            call("stream_push_buffer", self._stream, buffer)
+            buffer = newer
+        return buffer
+
+    def _stall(self, refused: int) -> NoReturn:
+        if refused:
+            what = f"pictures come incomplete ({refused} refused)"
+            mend = "set packet_size to what the network takes, such as 1400"
+            raise SourceStalled(what, self.name, mend)
+        raise SourceStalled("no picture in time", self.name, "check the camera")
+
+    def _fail(self, what: str) -> NoReturn:
+        self._failure = CameraError(what, self.name, _MEND)
+        raise self._failure
+
+    def _note_lost(self, device: Any, data: Any) -> None:
+        self._lost = True
+
+    def _frame(self, buffer: int) -> Frame | None:
+        """Make the frame; None for an incomplete picture."""
+        call = self._aravis.call
+        index = self._numbers.index_of(call("buffer_get_frame_id", buffer))
+        if call("buffer_get_status", buffer) != SUCCESS:
+            self.refused += 1
+            return None
+        # When its first packet came, in wall-clock time.
+        age_ns = time.time_ns() - call("buffer_get_system_timestamp", buffer)
+        return frame_of_pixels(
+            self._pixels(buffer),
+            index=index,
+            captured_ns=self._moments.captured_ns(age_ns),
+            source=f"{self.name}#{index}",
+            scale_for=self._scale_for,
+        )
+
+    def _pixels(self, buffer: int) -> UInt8:
+        """Copy a picture out of the driver's memory, as RGB."""
+        call = self._aravis.call
+        kind = _NAMES.get(call("buffer_get_image_pixel_format", buffer), "")
+        width, height = (call(f"buffer_get_image_{side}", buffer) for side in ("width", "height"))
+        size = ctypes.c_size_t()
+        data = call("buffer_get_image_data", buffer, ctypes.byref(size))
+        depth = _FORMATS[kind][1] if kind else 0
+        # A camera may pad its pictures at the end, never within: less is no picture.
+        if not kind or not data or size.value < width * height * depth or width * height == 0:
+            self._fail(f"camera gives pictures that do not fit together ({width} x {height})")
+        raw = np.frombuffer(ctypes.string_at(data, width * height * depth), np.uint8)
+        if depth == 3:
+            image = raw.reshape(height, width, 3)
+            return image if kind == "RGB8" else np.ascontiguousarray(image[..., ::-1])
+        plane = raw.reshape(height, width)
+        return rgb_of_mosaic(plane, _MOSAICS[kind]) if kind in _MOSAICS else rgb_of_grey(plane)
+
+    def close(self) -> None:
+        """Stop the camera and let go of it."""
+        camera, self._camera = self._camera, None
+        stream, self._stream = self._stream, None
+        if camera is None:
+            return
+        try:
+            if stream is not None and not self._lost:
+                self._aravis.call("camera_stop_acquisition", camera)
+        except AravisError:
+            # It does not answer any more; it stops when it hears nothing of us.
+            self._lost = True
+        if stream is not None:
+            self._aravis.unref(stream)
+        self._aravis.unref(camera)
+
+
+def find_cameras(aravis: Aravis | None = None) -> list[AravisCamera]:
+    """Ask the network and the USB ports; takes about a second for each network interface.
+
+    Raises CameraError when Aravis is not installed.
+    """
+    aravis = aravis or Aravis()
+    aravis.call("update_device_list")
+    fields = ("id", "vendor", "model", "serial_nbr", "address", "protocol")
+    return [
+        AravisCamera(*(aravis.text(f"get_device_{field}", at) for field in fields))
+        for at in range(aravis.call("get_n_devices"))
+    ]
