@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import GraphProto, TensorProto, helper, numpy_helper
 
 from edgeapl.bundle.digest import sha256
 from edgeapl.engines.hosted.networks import NetworkFile
@@ -16,13 +16,13 @@ from tests.small_bundle import model
 ENDLESS = 2**62
 
 
-def loop_network() -> bytes:
-    """`y` is `x` plus one, `count` times over; 100,000 take about 0.1 s, `ENDLESS` for ever."""
+def adding_body() -> GraphProto:
+    """Give the body of a loop that adds one to a value of shape (1,)."""
     boolean, number = TensorProto.BOOL, TensorProto.FLOAT
-    body = helper.make_graph(
+    return helper.make_graph(
         [
             helper.make_node("Identity", ["go"], ["go_on"]),
-            helper.make_node("Add", ["value", "one"], ["next"]),
+            helper.make_node("Add", ["value", "one_more"], ["next"]),
         ],
         "body",
         [
@@ -34,10 +34,15 @@ def loop_network() -> bytes:
             helper.make_tensor_value_info("go_on", boolean, []),
             helper.make_tensor_value_info("next", number, [1]),
         ],
-        [numpy_helper.from_array(np.ones(1, np.float32), "one")],
+        [numpy_helper.from_array(np.ones(1, np.float32), "one_more")],
     )
+
+
+def loop_network() -> bytes:
+    """`y` is `x` plus one, `count` times over; 100,000 take about 0.1 s, `ENDLESS` for ever."""
+    number = TensorProto.FLOAT
     return model(
-        [helper.make_node("Loop", ["count", "yes", "x"], ["y"], body=body)],
+        [helper.make_node("Loop", ["count", "yes", "x"], ["y"], body=adding_body())],
         [
             helper.make_tensor_value_info("count", TensorProto.INT64, [1]),
             helper.make_tensor_value_info("x", number, [1]),
@@ -68,11 +73,11 @@ def product_network() -> bytes:
 
 
 def size(side: int) -> dict[str, NDArray[np.generic]]:
-    """Give the inputs of the product; 8 is quick, `HUGE` takes many seconds."""
+    """Give the inputs of the product; 8 is quick, `HUGE` takes 4 s or so on one core."""
     return {"size": np.array([side, side])}
 
 
-HUGE = 9000
+HUGE = 6000
 
 
 def non_zero_network() -> bytes:
