@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -52,13 +53,14 @@ from tests.contract.test_engines import (  # noqa: F401 - run here on a hosted e
 from tests.conv_bundle import conv_bundle, conv_network
 from tests.slow_networks import (
     ENDLESS,
+    chain_network,
     count,
     loop_network,
     non_zero_network,
-    product_network,
     same_bits,
-    size,
+    steps,
     written,
+    zeros_network,
 )
 from tests.small_bundle import SIZE, cell_network, head_network, small_bundle
 from tests.unit.test_engine_store import record
@@ -80,7 +82,8 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineHost]:
         "conv": conv_network(),
         "head": head_network(),
         "loop": loop_network(),
-        "product": product_network(),
+        "chain": chain_network(),
+        "zeros": zeros_network(),
         "places": non_zero_network(),
     }
     with EngineHost(written(tmp_path_factory.mktemp("many"), **networks), workers=2) as host:
@@ -103,7 +106,8 @@ ASKED: dict[str, tuple[str, bytes, Arrays]] = {
     "an answer larger than the memory held": ("places", non_zero_network(), floats(*range(300000))),
     "not a number": ("head", head_network(), {"ratios": np.array([[np.nan, 0, 1]], np.float32)}),
     "infinity": ("head", head_network(), {"ratios": np.array([[np.inf, 0, 1]], np.float32)}),
-    "a network without a batch": ("product", product_network(), size(8)),
+    "a sequence": ("chain", chain_network(), steps(8)),
+    "no rows": ("zeros", zeros_network(), {"size": np.array([0, 5])}),
     "an empty answer": ("places", non_zero_network(), floats(0, 0)),
     "truth values and whole numbers": ("places", non_zero_network(), floats(0, np.nan, 5, -0.0)),
     "inputs of two types": ("loop", loop_network(), count(7, 0.5)),
@@ -128,9 +132,9 @@ def test_answers_are_those_of_the_station_itself_to_the_bit(many: EngineHost, ca
 def test_a_network_that_fails_says_the_same_there_as_here(many: EngineHost) -> None:
     inputs = {"size": np.array([-1, 3])}
     with pytest.raises(EngineError) as here:
-        OrtEngine("product", product_network()).run(inputs)
+        OrtEngine("zeros", zeros_network()).run(inputs)
     with pytest.raises(EngineError) as there:
-        many.engines["product"].run(inputs)
+        many.engines["zeros"].run(inputs)
     assert str(there.value) == str(here.value)
 
 
@@ -347,6 +351,23 @@ def test_a_place_outside_the_memory_is_never_read(changes: dict[str, object]) ->
         assert region.take((PLACE,))["cells"].shape == (2, 3)
         with pytest.raises(ValueError, match="no array of the shared memory"):
             region.take((replace(PLACE, **changes),))  # type: ignore[arg-type]
+    finally:
+        os.close(descriptor)
+
+
+def test_no_memory_is_an_error_and_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    descriptor = make_memory("test")
+    try:
+        region = Region(descriptor)
+        assert region.put(cells(1))
+        with pytest.raises(
+            EngineError, match="5 MiB: No space left on device: use a smaller batch"
+        ):
+            region.put(cells(1500))
     finally:
         os.close(descriptor)
 
