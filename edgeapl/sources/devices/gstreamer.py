@@ -71,7 +71,9 @@ class GstreamerSource(ClosesItself):
         self._pipeline: Pipeline | None = (open_pipeline or _open)(pipeline)
 
     def read(self, timeout_s: float) -> Frame:
-        """Give the next picture; raises CameraError when there are no more, EndOfSource after close.
+        """Give the next picture.
+
+        Raises CameraError when there are no more, EndOfSource after close.
 
         The pipeline decides how long this takes, not `timeout_s`.
         """
