@@ -23,6 +23,10 @@ MOST_LINE_BYTES = 16 << 10
 """A pipe holds 64 KiB. The host sends one request and a few cancels before it ends a child that
 does not read them, so a write never waits."""
 
+STUCK_S = 2.0
+"""How long a killed process is waited for. One that hangs in a driver goes when the driver lets it,
+and runs no line of ours any more; the station must not hang with it."""
+
 READ_BYTES = 64 << 10
 
 MOST_LAST_WORDS = 500
@@ -88,8 +92,11 @@ class ChildProcess:
         Returns early, with nothing, when the descriptor `wake` has something to read. Raises
         ValueError when it talks nonsense.
         """
-        ready, _, _ = select.select([self._answers, wake], [], [], timeout_s)
-        if self._answers not in ready:
+        poll = select.poll()  # select knows no descriptor above 1023
+        poll.register(self._answers, select.POLLIN)
+        poll.register(wake, select.POLLIN)
+        ready = poll.poll(None if timeout_s is None else timeout_s * 1000)
+        if self._answers not in dict(ready):
             return []
         data = os.read(self._answers, READ_BYTES)
         if not data:
@@ -110,11 +117,17 @@ class ChildProcess:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(wait_s)
         self._process.kill()
-        code = self._process.wait()
-        cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        cause = self._cause()
         said = self._last_words()
         self._close()
         return f"{cause}: {said}" if said else cause
+
+    def _cause(self) -> str:
+        try:
+            code = self._process.wait(STUCK_S)
+        except subprocess.TimeoutExpired:
+            return "killed, but held by a driver"
+        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
     def _last_words(self) -> str:
         """Give the last line of what it wrote to its standard error."""

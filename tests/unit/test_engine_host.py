@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from edgeapl.bundle.digest import sha256
+from edgeapl.engines.hosted import process
 from edgeapl.engines.hosted.budget import RestartBudget
 from edgeapl.engines.hosted.host import EngineHost
 from edgeapl.engines.hosted.networks import NetworkFile, network_files
@@ -255,6 +256,22 @@ def test_nothing_is_left_open_after_a_host(tmp_path: Path) -> None:
     with pytest.raises(EngineError):
         EngineHost([no_network(files[0])])
     assert (open_files(), shared_memory()) == before
+
+
+def test_a_child_that_a_driver_holds_does_not_hold_the_station(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(process, "STUCK_S", 0.1)
+    memory = [make_memory("test"), make_memory("test")]
+    child = process.ChildProcess(memory)
+    with monkeypatch.context() as held:
+        held.setattr(subprocess.Popen, "kill", lambda _: None)
+        os.kill(child.pid, signal.SIGSTOP)
+        assert child.bury() == "killed, but held by a driver"
+    child.kill()
+    child._process.wait(PATIENCE_S)
+    for descriptor in memory:
+        os.close(descriptor)
 
 
 def test_closing_ends_a_run_and_closes_twice(tmp_path: Path) -> None:
