@@ -300,9 +300,11 @@ def test_the_gallery_keeps_still_while_a_cell_is_dragged(page: Page, station: Fa
     station.examine(Decision.FLAG, ("more",), 0.98)
     see(page.locator("#verdict"), "more")
     label.hover()
+    count = page.locator("#gallery [role=option]").count()
     page.mouse.up()
     sign(page, "CD")
     see(page.locator("#said"), f"Cell {before[0]} is called myeloblast by CD")
+    assert count < len(station.cells(60))
     seen = page.locator("#gallery [role=option]")
     playwright.expect(seen).to_have_count(min(60, len(station.cells(1000))))
     assert [said[2] for said in amendments(station)] == before

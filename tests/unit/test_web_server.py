@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import random
 import socket
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -21,6 +21,7 @@ pytest.importorskip("prometheus_client", reason="needs the extra: page")
 from edgeapl.errors import ConfigError, StorageError
 from edgeapl.station.view import CameraState, CellView
 from edgeapl.types import Decision
+from edgeapl.web.events import Feed, Seen
 from edgeapl.web.guard import PageAccess
 from edgeapl.web.pages import to_handle
 from edgeapl.web.server import PageServer
@@ -218,27 +219,34 @@ def test_a_station_that_hangs_is_said_and_the_page_still_comes_up(
 
 
 def test_cells_of_the_next_slide_are_never_shown_under_the_name_of_the_last(
-    station: FakeStation, client: Client, monkeypatch: pytest.MonkeyPatch
+    station: FakeStation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     station.start_slide("first")
-    take, started = station.cells, threading.Event()
+    take = station.cells
+    shown: list[Seen] = []
 
     def cells(limit: int) -> Sequence[CellView]:
-        if station.view().slide.slide == "first" and not started.is_set():  # type: ignore[union-attr]
-            started.set()  # another slide begins between the view and its cells
-            station.start_slide("second")
+        if station.said == [("start", "first")]:
+            station.start_slide("second")  # between the view and its cells
             station.capture()
             station.examine(Decision.FLAG, ["made so"], 0.9)
         return take(limit)
 
-    with client.events() as events:
-        until(events, "slide", "first")
-        monkeypatch.setattr(station, "cells", cells)
-        station.show()
-        for name, html in events:
-            if name == "gallery" and "data-cell" in html:
-                break
-        assert f'data-slide="{to_handle("second")}"' in html
+    def render(seen: Seen) -> dict[str, str]:
+        shown.append(seen)
+        return {}
+
+    async def follow() -> None:
+        feed = Feed(station, render)
+        feed.start()
+        while len(shown) < 2:
+            await asyncio.sleep(0.05)
+        feed.stop()
+
+    monkeypatch.setattr(station, "cells", cells)
+    asyncio.run(asyncio.wait_for(follow(), 20))
+    slides = {seen.view.slide.slide for seen in shown if seen.cells and seen.view.slide}
+    assert slides == {"second"}
 
 
 def test_a_fault_of_the_station_is_said_until_it_is_gone(
@@ -257,20 +265,20 @@ def test_a_fault_of_the_station_is_said_until_it_is_gone(
             pass
 
 
+def events_status(client: Client) -> int:
+    """Give the status of a new stream, and leave it."""
+    with closing(http.client.HTTPConnection(client.host, timeout=5)) as connection:
+        connection.request("GET", "/events", headers={"host": client.host})
+        return connection.getresponse().status
+
+
 def test_streams_are_counted_and_given_back(client: Client) -> None:
-    opened = [client.events() for _ in range(16)]
-    followed = [stream.__enter__() for stream in opened]
-    for events in followed:
-        next(events)
-    assert client.get("/events")[0] == 503
-    for stream in opened:
-        stream.__exit__(None, None, None)
+    with ExitStack() as opened:
+        for _ in range(16):
+            next(opened.enter_context(client.events()))
+        assert events_status(client) == 503
     end = time.monotonic() + 10
-    while True:
-        with closing(http.client.HTTPConnection(client.host, timeout=5)) as connection:
-            connection.request("GET", "/events", headers={"host": client.host})
-            if connection.getresponse().status == 200:
-                break
+    while events_status(client) != 200:
         assert time.monotonic() < end
         time.sleep(0.1)
 
