@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from pymmcore_plus.experimental.unicore import CameraDevice
 
-FOLDER = "EDGEAPL_TEST_PICTURES"
+from tests.devices.picture_folder import FOLDER
 
 
 class PictureCamera(CameraDevice):  # type: ignore[misc]  # the package is an extra

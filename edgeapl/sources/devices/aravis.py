@@ -223,17 +223,20 @@ class AravisSource(ClosesItself):
     def _newest(self, timeout_us: int) -> int | None:
         """Wait for a picture; of several waiting, all but the last go back to the driver."""
         call = self._aravis.call
-        buffer: int | None = call("stream_try_pop_buffer", self._stream)
-        if buffer is None:
-            self._moments.none_waiting()
-            # In steps, to learn of a lost camera.
-            return call("stream_timeout_pop_buffer", self._stream, min(timeout_us, 200_000)) or None
-        while (newer := call("stream_try_pop_buffer", self._stream)) is not None:
-            self._numbers.index_of(call("buffer_get_frame_id", buffer))
-            self.refused += call("buffer_get_status", buffer) != SUCCESS
-            call("stream_push_buffer", self._stream, buffer)
-            buffer = newer
-        return buffer
+        waiting: list[int] = []
+        while (buffer := call("stream_try_pop_buffer", self._stream)) is not None:
+            waiting.append(buffer)
+        # With all its buffers full the driver dropped what came since: even the last is old.
+        fresh = [] if len(waiting) == BUFFERS else waiting[-1:]
+        for old in waiting[: len(waiting) - len(fresh)]:
+            self._numbers.index_of(call("buffer_get_frame_id", old))
+            self.refused += call("buffer_get_status", old) != SUCCESS
+            call("stream_push_buffer", self._stream, old)
+        if fresh:
+            return fresh[0]
+        self._moments.none_waiting()
+        # In steps, to learn of a lost camera.
+        return call("stream_timeout_pop_buffer", self._stream, min(timeout_us, 200_000)) or None
 
     def _stall(self, refused: int) -> NoReturn:
         if refused:
