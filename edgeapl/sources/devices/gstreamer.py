@@ -127,7 +127,7 @@ def _check(pipeline: str) -> None:
 
 
 def _open(pipeline: str) -> Pipeline:
-    if cv2.CAP_GSTREAMER not in cv2.videoio_registry.getBackends():
+    if not cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
         mend = "use JetPack's OpenCV or one built with GStreamer"
         raise CameraError("OpenCV has no GStreamer", f"OpenCV {cv2.__version__}", mend)
     with caught_words():
