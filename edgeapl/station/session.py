@@ -48,7 +48,9 @@ class Session:
     slide : its identifier. options : with a budget. out : gets ``slides/SLIDE``.
     kept : keeps its frames until it is closed; None for sources that can be read again.
     on_change : called whenever there is something new to show.
-    stop : set it to close the slide. hurry : set it too when there is no time left.
+    stop : set it to close the slide.
+    progress, examined, used, best_cells, frames : what there is to see: where it stands, the newest
+        frame, the newest that the gate let pass, the most suspicious cells, frames used and not.
     """
 
     hosted: HostedModel
@@ -64,6 +66,8 @@ class Session:
     examined: ExaminedFrame | None = None
     used: ExaminedFrame | None = None
     best_cells: tuple[CellPicture, ...] = ()
+    frames: tuple[int, int] = (0, 0)
+    _newest: ExaminedFrame | None = None
     writer: SlideWriter = field(init=False)
     committer: Committer = field(init=False)
 
@@ -95,10 +99,7 @@ class Session:
 
         def on_frame(examined: ExaminedFrame) -> None:
             tell(examined)
-            self.best_cells = tuple(self.writer.gallery.best_cells())
-            self.examined = examined
-            if not examined.rejected:
-                self.used = examined
+            self._newest = examined
 
         observer = Observer(on_frame, self._on_progress, self._on_tick, self._on_accepted)
         try:
@@ -129,9 +130,17 @@ class Session:
             self.kept.keep(frame)
 
     def _on_progress(self, progress: Progress) -> None:
-        self.progress = progress
         if self.committer.progress(progress):
             self._note_flag()
+        # Shown only from here on, when what should be committed is.
+        self.progress = progress
+        if progress.finished_ns is not None and self._newest is not None:
+            gallery = self.writer.gallery
+            self.frames = (gallery.frames_used, gallery.frames_rejected)
+            self.best_cells = tuple(gallery.best_cells())
+            self.examined = self._newest
+            if not self._newest.rejected:
+                self.used = self._newest
         enough = self.enough_cells
         if enough is not None and progress.verdict.tally.scored >= enough:
             self.stop.set()

@@ -107,7 +107,6 @@ class Shown:
 
 def shown_of(session: Session, budget_s: float) -> Shown:
     """Take what an open session has to show."""
-    gallery = session.writer.gallery
     return Shown(
         slide=session.slide,
         budget_s=budget_s,
@@ -116,10 +115,10 @@ def shown_of(session: Session, budget_s: float) -> Shown:
         progress=session.progress,
         examined=session.examined,
         used=session.used,
-        frames_used=gallery.frames_used,
-        frames_rejected=gallery.frames_rejected,
+        frames_used=session.frames[0],
+        frames_rejected=session.frames[1],
         cells=session.best_cells,
-        context=gallery.context,
+        context=session.writer.gallery.context,
     )
 
 

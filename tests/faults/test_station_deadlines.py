@@ -181,7 +181,12 @@ def test_a_station_in_a_hurry_closes_the_slide_at_once(tmp_path: Path, journal: 
         budget = replace(hosted.budget(600), hurry=hurry)
         options = SlideOptions(batch_size=1, budget=budget)
         session = Session(hosted, "s", tmp_path, journal, options)
-        threading.Timer(0.5, lambda: (hurry.set(), hosted.deadline(0))).start()
+
+        def hurry_up() -> None:
+            hurry.set()
+            hosted.deadline(0)
+
+        threading.Timer(0.5, hurry_up).start()
         start = time.monotonic()
         closed = session.run(Frames([trap_field(CELLS, 0)]))
         assert time.monotonic() - start < 3.5  # 3 s from the order to the end

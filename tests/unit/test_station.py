@@ -1,0 +1,332 @@
+"""The station: slides are opened, closed, taken up again; what people say is kept."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeapl.errors import CameraError, EndOfSource, SourceStalled, StorageError, UsageError
+from edgeapl.journal import AMENDMENT, Journal, read_rows
+from edgeapl.protocols import FrameSource
+from edgeapl.sources.frames import ScaleFor, frame_of_pixels
+from edgeapl.station.hosting import HostedModel, open_hosted
+from edgeapl.station.open_slide import OpenSlide, left_open
+from edgeapl.station.session import Closed
+from edgeapl.station.station import Station, StationOptions
+from edgeapl.station.view import CameraState, StationAccess, StationView
+from edgeapl.types import Frame, ScaleOrigin, UInt8
+from tests.small_bundle import drawn_field, small_bundle
+
+PLACES = [((50, 50), (150, 150)), ((60, 140), (140, 60)), ((100, 100),), ((60, 60), (60, 140))]
+
+
+def field_of(number: int) -> UInt8:
+    noise = np.random.default_rng(number).integers(0, 3, (200, 200, 3))
+    image = drawn_field(PLACES[number % len(PLACES)])
+    return np.clip(image + noise, 0, 255).astype(np.uint8)
+
+
+def shot(number: int, source: str) -> Frame:
+    return frame_of_pixels(
+        field_of(number),
+        index=number,
+        captured_ns=1,
+        source=source,
+        scale_for=lambda pixels: (0.2, ScaleOrigin.STATED),
+    )
+
+
+class Camera:
+    """Implements FrameSource: gives a picture whenever `show` is called."""
+
+    live = True
+    name = "camera"
+
+    def __init__(self, scale_for: ScaleFor) -> None:
+        self._scale_for = scale_for
+        self._news = threading.Condition()
+        self._waiting: list[UInt8] = []
+        self._count = 0
+        self.gone = False
+        self.closed = False
+
+    def show(self, pixels: UInt8) -> None:
+        with self._news:
+            self._waiting.append(pixels)
+            self._news.notify_all()
+
+    def read(self, timeout_s: float) -> Frame:
+        with self._news:
+            self._news.wait_for(lambda: self._waiting or self.gone or self.closed, timeout_s)
+            if self.closed:
+                raise EndOfSource
+            if self.gone:
+                raise CameraError("camera is gone", "camera", "plug it in")
+            if not self._waiting:
+                raise SourceStalled("no picture", "camera", "wait")
+            pixels = self._waiting.pop(0)
+        self._count += 1
+        return frame_of_pixels(
+            pixels,
+            index=self._count - 1,
+            captured_ns=time.monotonic_ns(),
+            source=f"camera#{self._count - 1}",
+            scale_for=self._scale_for,
+        )
+
+    def close(self) -> None:
+        with self._news:
+            self.closed = True
+            self._news.notify_all()
+
+
+class Desk:
+    """A station with everything around it."""
+
+    def __init__(self, station: Station, camera: Camera, journal: Journal, out: Path) -> None:
+        self.station = station
+        self.camera = camera
+        self.journal = journal
+        self.out = out
+        self.closed: list[Closed] = []
+
+    def until(self, true: Callable[[StationView], bool], within_s: float = 20) -> StationView:
+        end = time.monotonic() + within_s
+        while time.monotonic() < end:
+            view = self.station.wait(-1, 0.01)
+            if true(view):
+                return view
+            time.sleep(0.01)
+        raise AssertionError(f"in vain: {self.station.view()}")
+
+    def show(self, number: int) -> StationView:
+        """Show a field and wait until it is examined."""
+        before = self.frames
+        self.camera.show(field_of(number))
+        return self.until(lambda view: self.frames > before)
+
+    @property
+    def frames(self) -> int:
+        slide = self.station.view().slide
+        return 0 if slide is None else slide.frames_used + slide.frames_rejected
+
+    def close_slide(self) -> Closed:
+        before = len(self.closed)
+        self.station.close_slide()
+        self.until(lambda view: len(self.closed) > before)
+        return self.closed[-1]
+
+    def start(self, slide: str) -> None:
+        self.station.start_slide(slide)
+        self.until(lambda view: view.slide is not None and view.slide.slide == slide)
+
+
+@pytest.fixture(scope="module")
+def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostedModel]:
+    folder = tmp_path_factory.mktemp("bundle") / "b"
+    small_bundle(folder)
+    with open_hosted(folder) as opened:
+        yield opened
+
+
+@contextmanager
+def opened(hosted: HostedModel, folder: Path) -> Iterator[Desk]:
+    cameras: list[Camera] = []
+
+    def open_camera(scale_for: ScaleFor) -> FrameSource:
+        cameras.append(Camera(scale_for))
+        return cameras[-1]
+
+    closed: list[Closed] = []
+    options = StationOptions("camera0", folder / "out", um_per_px=0.2)
+    with (
+        Journal.open(folder / "journal.sqlite3") as journal,
+        Station(hosted, open_camera, journal, options, closed.append) as station,
+    ):
+        desk = Desk(station, cameras[0], journal, folder / "out")
+        desk.closed = closed
+        yield desk
+
+
+@pytest.fixture
+def desk(hosted: HostedModel, tmp_path: Path) -> Iterator[Desk]:
+    with opened(hosted, tmp_path) as made:
+        yield made
+
+
+def kinds(desk: Desk) -> Sequence[str]:
+    return [row.kind for row in read_rows(desk.journal.path)]
+
+
+def test_it_keeps_the_promises_that_the_page_relies_on(desk: Desk) -> None:
+    access: StationAccess = desk.station
+    view = access.view()
+    assert view.slide is None
+    assert view.camera.name == "camera0"
+    assert access.live_jpeg() is None
+    assert access.examined_jpeg() is None
+    assert access.cells(10) == ()
+    assert access.cell_jpeg("S", 0) is None
+    assert access.history(10) == ()
+    assert view.labels[:3] == ("promyelocyte", "myeloblast", "auer_rod")
+
+
+def test_a_slide_goes_from_its_start_to_a_committed_verdict_and_a_report(desk: Desk) -> None:
+    desk.start("S1")
+    view = desk.show(0)
+    assert view.slide is not None
+    assert view.slide.open
+    assert view.slide.record  # shown after it was committed
+    assert view.slide.tally.scored == 2
+    assert view.slide.report is None
+    desk.show(1)
+    closed = desk.close_slide()
+    view = desk.station.view()
+    assert view.slide is not None
+    assert not view.slide.open
+    assert view.slide.record == closed.record["journal_record"]
+    assert view.slide.report == closed.report
+    assert closed.report.is_file()
+    assert kinds(desk)[-1] == "verdict"
+    assert not left_open(desk.out)
+    history = desk.station.history(5)
+    assert [(item.slide, item.report) for item in history] == [("S1", closed.report)]
+
+
+def test_starting_a_slide_closes_the_open_one(desk: Desk) -> None:
+    desk.start("S1")
+    desk.show(0)
+    desk.start("S2")
+    assert [one.verdict.slide for one in desk.closed] == ["S1"]
+    desk.show(1)
+    assert desk.close_slide().verdict.tally.seen == 2  # nothing of S1
+
+
+def test_a_field_that_is_rested_on_is_counted_once_and_said_so(desk: Desk) -> None:
+    desk.start("S1")
+    desk.show(0)
+    view = desk.show(4)  # the same field with other noise
+    assert view.slide is not None
+    assert view.slide.frames_rejected == 1
+    assert [reason.code for reason in view.slide.rejected] == ["duplicate"]
+    assert view.slide.tally.seen == 2
+
+
+@pytest.mark.parametrize("slide", ["", "  ", "a\nb", "x" * 201, "\x1b[2J"])
+def test_a_bad_identifier_is_refused(desk: Desk, slide: str) -> None:
+    with pytest.raises(UsageError, match="identifier"):
+        desk.station.start_slide(slide)
+
+
+def test_pictures_are_there_to_look_at(desk: Desk) -> None:
+    desk.start("S1")
+    desk.show(0)
+    live, examined = desk.station.live_jpeg(), desk.station.examined_jpeg()
+    assert live is not None
+    assert examined is not None
+    cells = desk.station.cells(10)
+    assert len(cells) == 2
+    for picture in (live[1], examined[1], desk.station.cell_jpeg("S1", cells[0].cell)):
+        assert picture is not None
+        assert picture[:2] == b"\xff\xd8"
+
+
+def test_what_a_person_calls_a_cell_is_added_and_the_verdict_stays(desk: Desk) -> None:
+    desk.start("S1")
+    desk.show(0)
+    closed = desk.close_slide()
+    row = desk.station.reclassify("S1", 1, "other cell", "AB")
+    newest = read_rows(desk.journal.path)[-1]
+    assert (newest.hash, newest.kind) == (row, AMENDMENT)
+    assert newest.content["record"] == closed.record["journal_record"]
+    assert (newest.content["cell"], newest.content["label"]) == (1, "other cell")
+    assert newest.content["person"] == "AB"
+    labels = {cell.cell: cell.label for cell in desk.station.cells(10)}
+    assert labels == {0: None, 1: "other cell"}
+    assert desk.station.history(1)[0].amendments == 1
+    with pytest.raises(UsageError, match="no such cell"):
+        desk.station.reclassify("S1", 99, "other cell", "AB")
+    with pytest.raises(UsageError, match="no such name"):
+        desk.station.reclassify("S1", 1, "dragon", "AB")
+
+
+def test_a_camera_that_fails_closes_the_slide_with_a_person_to_look(desk: Desk) -> None:
+    desk.start("S1")
+    desk.show(0)
+    desk.camera.gone = True
+    view = desk.until(lambda view: bool(desk.closed))
+    assert view.camera.state is CameraState.FAILED
+    assert "camera is gone" in view.camera.text
+    assert desk.closed[0].exit_code == 6
+
+
+def test_a_slide_that_was_left_open_goes_on_with_all_its_frames(
+    hosted: HostedModel, tmp_path: Path
+) -> None:
+    """As after a power cut: frames are kept, and nothing was closed."""
+    with opened(hosted, tmp_path) as desk:
+        desk.start("S1")
+        desk.show(0)
+        whole = desk.close_slide().verdict
+    kept = OpenSlide.start(tmp_path / "out", "S1", "2026-01-01T00:00:00")
+    kept.keep(shot(0, "camera#7"))
+    kept.flag()
+    kept.settle()
+    with opened(hosted, tmp_path) as desk:
+        desk.until(lambda view: view.slide is not None and view.slide.frames_used == 1)
+        desk.show(1)
+        closed = desk.close_slide()
+    assert closed.verdict.tally.seen == whole.tally.seen + 2
+    assert closed.verdict.frames[0] == ("camera#7", whole.frames[0][1])
+    assert closed.verdict.decision.value == "FLAG"  # it was shown before the power went
+    assert not left_open(tmp_path / "out")
+
+
+def test_an_older_slide_that_was_left_open_is_closed_first(
+    hosted: HostedModel, tmp_path: Path
+) -> None:
+    for name, started in (("old", "2026-01-01"), ("new", "2026-01-02")):
+        OpenSlide.start(tmp_path / "out", name, started)
+    with opened(hosted, tmp_path) as desk:
+        desk.until(lambda view: view.slide is not None and view.slide.slide == "new")
+        assert [one.verdict.slide for one in desk.closed] == ["old"]
+        assert desk.closed[0].verdict.decision.value == "REVIEW"
+
+
+@pytest.mark.parametrize("damage", ["{", '{"slide": "S"}', "[]"])
+def test_what_is_left_of_a_damaged_slide_is_refused_in_one_line(
+    tmp_path: Path, damage: str
+) -> None:
+    OpenSlide.start(tmp_path, "S", "2026-01-01")
+    (about,) = tmp_path.glob("open/*/slide.json")
+    about.write_text(damage)
+    with pytest.raises(StorageError, match="left open cannot be read"):
+        left_open(tmp_path)
+
+
+def test_a_kept_frame_that_was_cut_short_is_left_out(tmp_path: Path) -> None:
+    kept = OpenSlide.start(tmp_path, "S", "2026-01-01")
+    for number in range(3):
+        kept.keep(shot(number, f"c#{number}"))
+    kept.settle()
+    sorted(tmp_path.glob("open/*/*1.json"))[0].unlink()
+    again = OpenSlide.start(tmp_path, "S", "2026-01-01")
+    assert [read().source for read in again.kept()] == ["c#0", "c#2"]
+
+
+def test_metrics_count_what_happened(desk: Desk) -> None:
+    desk.start("S1")
+    desk.show(0)
+    desk.close_slide()
+    metrics = desk.station.metrics()
+    assert metrics["edgeapl_slides_total"] == 1
+    assert metrics["edgeapl_cells_total"] == 2
+    assert 0 < metrics["edgeapl_slowest_commit_seconds"] < metrics["edgeapl_budget_seconds"]
+    json.dumps(metrics, allow_nan=False)
