@@ -68,6 +68,11 @@ class Calls:
         """The child that is ready; None while there is none."""
         return self._child
 
+    @property
+    def running(self) -> int:
+        """Runs under way, given up ones included."""
+        return len(self._under_way)
+
     def wait_for_child(self) -> None:
         """Wait until the first child is ready; raises EngineError when it will not be."""
         with self._news:

@@ -32,12 +32,14 @@ class HostHealth:
     """How the child is.
 
     ready : runs are taken now. pid : of the child; None while there is none.
+    running : runs that the child was asked for and has not answered.
     deaths : how often it died by itself. ended_late : how often it was ended, as a cancelled run
         did not end. text : why it is down for good, or how it died last; empty when it never did.
     """
 
     ready: bool
     pid: int | None
+    running: int
     deaths: int
     ended_late: int
     text: str
@@ -105,6 +107,7 @@ class EngineHost(ClosesItself):
         return HostHealth(
             ready=child is not None and refusal is None,
             pid=None if child is None else child.pid,
+            running=self._calls.running,
             deaths=keeper.deaths,
             ended_late=keeper.ended_late,
             text=keeper.last_death if refusal is None else str(refusal),
