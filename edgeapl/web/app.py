@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated
@@ -60,6 +61,31 @@ class Page:
         return {"trouble": self.pages.silence(silent)} if silent > SILENT_S else {}
 
 
+class Examined:
+    """The newest examined frame; asked for once per frame, because to draw it takes long.
+
+    Its number is our own: those of two slides may be the same.
+    """
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self._known: tuple[object, ...] = ()
+        self._found: tuple[int, bytes] | None = None
+        self._number = 0
+        self._asking = asyncio.Lock()
+
+    async def newest(self) -> tuple[int, bytes] | None:
+        """Give its number and its JPEG; None when there is none."""
+        async with self._asking:
+            wanted = self._page.feed.picture.examined
+            if wanted != self._known:
+                found = await self._page.call(self._page.station.examined_jpeg)
+                self._number += 1
+                self._known = wanted
+                self._found = None if found is None else (self._number, found[1])
+            return self._found
+
+
 def create_app(station: StationAccess, access: PageAccess) -> FastAPI:
     """Make the page of a station. Every request passes the guard first.
 
@@ -113,8 +139,9 @@ async def _counted(page: Page) -> AsyncIterator[bytes]:
 
 
 def _add_pictures(app: FastAPI, page: Page) -> None:
-    async def newest(take: Callable[[], tuple[int, bytes] | None], after: int) -> Response:
-        found = await page.call(take)
+    boxed = Examined(page)
+
+    def picture(found: tuple[int, bytes] | None, after: int) -> Response:
         if found is None:
             return Response(status_code=204, headers={"x-picture": "none"})
         if found[0] == after:
@@ -123,11 +150,11 @@ def _add_pictures(app: FastAPI, page: Page) -> None:
 
     @app.get("/live.jpg")
     async def live(after: Number = -1) -> Response:
-        return await newest(page.station.live_jpeg, after)
+        return picture(await page.call(page.station.live_jpeg), after)
 
     @app.get("/examined.jpg")
     async def examined(after: Number = -1) -> Response:
-        return await newest(page.station.examined_jpeg, after)
+        return picture(await boxed.newest(), after)
 
     @app.get("/cell.jpg")
     async def cell(slide: str, cell: Annotated[int, Query(ge=0, le=MOST_CELL)]) -> Response:
@@ -145,7 +172,7 @@ def _add_orders(app: FastAPI, page: Page) -> None:
     async def start(request: Request) -> Response:
         slide = _field(await _form(request), "slide", MOST_IDENTIFIER)
         await page.order(page.station.start_slide, slide)
-        return said(f"Slide {slide} is open.")
+        return said(f"Slide {slide} is started.")
 
     @app.post("/slide/close")
     async def close() -> Response:

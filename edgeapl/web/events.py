@@ -48,10 +48,12 @@ class Picture:
     """The page as fragments of HTML by name.
 
     answered_s : when the station last gave an answer, s of the monotonic clock.
+    examined : stands for the newest examined frame: it changes whenever that does.
     """
 
     fragments: Mapping[str, str]
     answered_s: float
+    examined: tuple[object, ...] = ()
 
 
 @dataclass(slots=True)
@@ -154,7 +156,9 @@ class Feed:
         return items
 
     def _show(self, seen: Seen) -> None:
-        self._picture = Picture(self._render(seen), time.monotonic())
+        slide = seen.view.slide
+        frames = (slide.frames_used, slide.frames_rejected, slide.open) if slide else ()
+        self._picture = Picture(self._render(seen), time.monotonic(), (seen.sitting, *frames))
         loop = self._loop
         if loop is not None and not self._stopped.is_set():
             loop.call_soon_threadsafe(self._wake)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import ipaddress
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field, replace
@@ -86,10 +87,15 @@ class PageAccess:
         return url if self.token is None else f"{url}?token={quote(self.token, safe='')}"
 
     def allows_host(self, header: str) -> bool:
-        """Tell whether a Host header names this station, with any port."""
+        """Tell whether a Host header names this station, with any port.
+
+        With a token, any address in numbers does: nobody can make one point elsewhere.
+        """
         found = _HOST.fullmatch(header.lower())
+        if found is None:
+            return False
         allowed = {*LOOPBACK, *(host.lower() for host in self.hosts)}
-        return found is not None and found[1] in allowed
+        return found[1] in allowed or (self.token is not None and _is_address(found[1]))
 
     def is_token(self, shown: str) -> bool:
         """Compare with the token, in a time that tells nothing."""
@@ -104,6 +110,14 @@ class PageAccess:
     def cookie(self) -> str:
         """Give the value of the cookie: the token's SHA-256, so that any token fits in it."""
         return _digest(self.token or "")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _digest(token: str) -> str:
@@ -201,7 +215,9 @@ def refused(request: _Request, access: PageAccess) -> Refusal | None:
     if request.method == "POST" and not request.has(b"origin"):
         return Refusal(403, "request does not say where it comes from: use the page itself")
     if access.token is not None and not _shows_token(request, access):
-        return Refusal(401, "token is missing or wrong: open the address printed with the token")
+        return Refusal(
+            401, "token is missing or wrong: put ?token= and the token behind the address"
+        )
     return None
 
 

@@ -56,7 +56,7 @@ class PageServer:
         bound = _bound(host, port)
         family, number = bound.family, bound.getsockname()[1]
         name = f"[{host}]" if family == socket.AF_INET6 else host
-        access = self._access if host in WILDCARDS else self._access.reached_as(name)
+        access = self._access.reached_as(socket.gethostname() if host in WILDCARDS else name)
         app = create_app(self._station, access)
         config = uvicorn.Config(
             app,
@@ -92,10 +92,10 @@ class PageServer:
 
 
 def _shown_host(host: str, name: str, access: PageAccess) -> str:
-    """Give the name to print: a wildcard is an address that no browser can open."""
+    """Give the name to print; a wildcard is an address that no browser can open."""
     if host not in WILDCARDS:
         return name
-    return access.hosts[0] if access.hosts else "127.0.0.1"
+    return access.hosts[0]
 
 
 def _is_loopback(host: str) -> bool:

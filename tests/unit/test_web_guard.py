@@ -120,6 +120,10 @@ def ask(
         # The token.
         (LOCKED, "GET", {"host": HOST}, 401),
         (LOCKED, "GET", {"host": "station.lab:8000"}, 401),
+        (LOCKED, "GET", {"host": "192.0.2.7:8000", "cookie": COOKIE}, 200),
+        (LOCKED, "GET", {"host": "[2001:db8::7]:8000", "cookie": COOKIE}, 200),
+        (LOCKED, "GET", {"host": "evil.example", "cookie": COOKIE}, 421),
+        (OPEN, "GET", {"host": "192.0.2.7:8000"}, 421),
         (LOCKED, "POST", OWN, 401),
         (LOCKED, "GET", {"host": HOST, "cookie": COOKIE}, 200),
         (LOCKED, "GET", {"host": "station.lab", "cookie": f"a=b; {COOKIE};c"}, 200),

@@ -132,9 +132,11 @@ def test_a_slide_from_start_to_report(station: FakeStation, client: Client) -> N
 def test_pictures_come_with_their_number_and_only_when_new(
     station: FakeStation, client: Client
 ) -> None:
-    station.start_slide("a")
-    station.capture()
-    station.examine(Decision.CLEAR, ["made so"], 0.1)
+    with client.events() as events:
+        station.start_slide("a")
+        station.capture()
+        station.examine(Decision.CLEAR, ["made so"], 0.1)
+        until(events, "slide", "1 frame used")
     for path in ("/live.jpg", "/examined.jpg"):
         status, body, headers = client.ask("GET", path)
         assert (status, body[:2], headers["content-type"]) == (200, b"\xff\xd8", "image/jpeg")
@@ -318,6 +320,52 @@ def test_a_taken_port_is_one_clear_error(station: FakeStation) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=f"port is taken: 127.0.0.1:{port}: give another"):
             PageServer(station, PageAccess()).start("127.0.0.1", port)
+
+
+def test_an_examined_frame_is_drawn_once_whoever_asks(
+    station: FakeStation, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take, asked = station.examined_jpeg, list[float]()
+
+    def counted() -> tuple[int, bytes] | None:
+        asked.append(time.monotonic())
+        return take()
+
+    monkeypatch.setattr(station, "examined_jpeg", counted)
+    with client.events() as events:
+        station.start_slide("first")
+        until(events, "slide", "first")
+        status, _, headers = client.ask("GET", "/examined.jpg")
+        assert (status, headers["x-picture"]) == (204, "none")
+        station.capture()
+        station.examine(Decision.CLEAR, ["made so"], 0.1)
+        until(events, "slide", "1 frame used")
+        numbers = {client.ask("GET", "/examined.jpg")[2]["x-picture"] for _ in range(5)}
+        assert len(numbers) == 1
+        station.start_slide("second")  # its first frame has the very same number
+        station.examine(Decision.CLEAR, ["made so"], 0.1)
+        until(events, "gallery", to_handle("second"))
+        again = client.ask("GET", f"/examined.jpg?after={numbers.pop()}")
+        assert again[0] == 200
+    assert len(asked) <= 4
+
+
+def test_a_page_for_others_is_reached_by_name_and_by_number(station: FakeStation) -> None:
+    access = PageAccess(token=TOKEN)
+    server = PageServer(station, access)
+    url = server.start("0.0.0.0", 0)
+    try:
+        port = urlsplit(url).port
+        assert url == f"http://{socket.gethostname()}:{port}/"
+        client = Client(f"http://127.0.0.1:{port}/")
+        for host in (f"127.0.0.1:{port}", f"192.0.2.7:{port}", urlsplit(url).netloc):
+            bearer = f"Bearer {TOKEN}"
+            status = client.ask(
+                "GET", "/", host=host, origin=f"http://{host}", authorization=bearer
+            )
+            assert status[0] == 200
+    finally:
+        server.stop()
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "station.invalid"])

@@ -49,7 +49,7 @@
   async function follow(canvas, address, rest) {
     let number = -1;
     for (;;) {
-      let wait = rest;
+      let wait = 3 * rest; // while nothing changes
       try {
         const answer = await fetch(`${address}?after=${number}`, {
           signal: AbortSignal.timeout(6000),
@@ -62,6 +62,7 @@
           picture.close();
           number = Number(answer.headers.get("x-picture"));
           canvas.dataset.number = String(number);
+          wait = rest;
         } else if (answer.headers.get("x-picture") === "none") {
           delete canvas.dataset.number; // what hangs there belongs to the slide before
           number = -1;
@@ -189,7 +190,7 @@
     if (!person) return ask(() => call(cell, label));
     const values = { slide: slide.dataset.slide, cell: cell.dataset.cell, label, person };
     return htmx.ajax("POST", "/cell", { values, target: "#said", swap: "innerHTML" })
-      .then(() => { held = 0; showWaiting(true); });
+      .then(() => { held = 0; showWaiting(true); }, () => {}); // what went wrong is said below
   }
 
   labels.addEventListener("click", (event) => {
@@ -327,6 +328,6 @@
 
   slideChanged();
   mark();
-  follow(byId("live"), "/live.jpg", 80);
-  follow(byId("boxed"), "/examined.jpg", 250);
+  follow(byId("live"), "/live.jpg", 100);
+  follow(byId("boxed"), "/examined.jpg", 200);
 })();
