@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edgeapl.errors import ConfigError
 
@@ -25,12 +26,40 @@ class CameraConfig(BaseModel):
     """One named camera: `edgeapl watch NAME` opens its source.
 
     um_per_px : µm per pixel with the objective in use.
+    serial : must be part of what the camera says it is, or its pictures are refused.
+    objective : e.g. ``100x oil``; stands in every verdict.
+    exposure_ms : set when the camera is opened; for mm:// and aravis:// addresses.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: Annotated[str, Field(min_length=1)]
     um_per_px: Scale | None = None
+    serial: Annotated[str, Field(min_length=1)] | None = None
+    objective: Annotated[str, Field(min_length=1, max_length=80)] | None = None
+    exposure_ms: Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)] | None = None
+
+    @model_validator(mode="after")
+    def _exposure_can_be_set(self) -> CameraConfig:
+        if self.exposure_ms is not None and not self.source.startswith(tuple(_EXPOSURES)):
+            kinds = " and ".join(_EXPOSURES)
+            raise ValueError(f"exposure_ms can be set for {kinds} only: set it in the driver")
+        return self
+
+    @property
+    def address(self) -> str:
+        """The source with the settings that go into its address."""
+        if self.exposure_ms is None:
+            return self.source
+        option = next(made for kind, made in _EXPOSURES.items() if self.source.startswith(kind))
+        joint = "&" if "?" in self.source else "?"
+        return f"{self.source}{joint}{option(self.exposure_ms)}"
+
+
+_EXPOSURES: dict[str, Callable[[float], str]] = {
+    "mm://": lambda ms: f"exposure_ms={round(ms)}",
+    "aravis://": lambda ms: f"exposure_us={round(1000 * ms)}",
+}
 
 
 class StationConfig(BaseModel):

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edgeapl.bundle.manifest import Manifest
+from edgeapl.config import CameraConfig
 from edgeapl.errors import DeadlineError, EdgeAplError, EngineError
 from edgeapl.sources.names import printable
 from edgeapl.stages.findings import Effect, Finding
@@ -35,6 +36,18 @@ def of_model(manifest: Manifest) -> list[Finding]:
         )
         findings.append(Finding("domain_missing", text, Effect.BARS_CLEAR))
     return findings
+
+
+def of_camera(name: str, camera: CameraConfig) -> tuple[Finding, ...]:
+    """Say what the station file says of the camera, so that each verdict carries it."""
+    known = {
+        "objective": camera.objective,
+        "serial": camera.serial,
+        "exposure": None if camera.exposure_ms is None else f"{camera.exposure_ms:g} ms",
+        "scale": None if camera.um_per_px is None else f"{camera.um_per_px:g} µm per pixel",
+    }
+    said = ", ".join(f"{key} {value}" for key, value in known.items() if value is not None)
+    return (Finding("camera", f"{name}: {said}", Effect.NOTE),) if said else ()
 
 
 def of_left_out(files: Sequence[Path]) -> tuple[Finding, ...]:

@@ -8,7 +8,9 @@ from edgeapl.sources.address import is_device, open_source
 from edgeapl.sources.frames import ScaleFor
 
 
-def open_watched(address: str, scale_for: ScaleFor, *, patient: bool = False) -> FrameSource:
+def open_watched(
+    address: str, scale_for: ScaleFor, *, patient: bool = False, serial: str | None = None
+) -> FrameSource:
     """Open a source for `edgeapl watch`.
 
     Parameters
@@ -16,11 +18,12 @@ def open_watched(address: str, scale_for: ScaleFor, *, patient: bool = False) ->
     address : see `edgeapl.sources.address.UNDERSTOOD`.
     scale_for : gives µm per px and its origin.
     patient : wait for a camera that is not there yet.
+    serial : must be part of what a camera says it is.
 
     Raises what `open_source` does.
     """
     if is_device(address):
-        source = SupervisedSource(address, scale_for, patient=patient)
+        source = SupervisedSource(address, scale_for, patient=patient, serial=serial)
         if not patient:
             try:
                 source.wait_until_open()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from edgeapl.capture.health import CameraHealth, CameraState, Limits, RestartBudget
-from edgeapl.capture.messages import Ended, Message, Opened, Picture, Trouble
+from edgeapl.capture.messages import Ended, Message, Opened, Picture, Trouble, trouble_of
 from edgeapl.capture.process import Capture, CaptureProcess
 from edgeapl.closing import ClosesItself
 from edgeapl.errors import CameraError, EdgeAplError, EndOfSource, InputError, SourceStalled
@@ -33,6 +33,7 @@ class SupervisedSource(ClosesItself):
         that is not stated.
     patient : keep trying when the camera can not even be opened at the start, as a station that is
         switched on before its camera must; else `read` raises that error.
+    serial : must be part of the camera's identity; another camera is not taken.
     limits, clock, launch : tests give their own.
     """
 
@@ -44,6 +45,7 @@ class SupervisedSource(ClosesItself):
         scale_for: ScaleFor,
         *,
         patient: bool = False,
+        serial: str | None = None,
         limits: Limits | None = None,
         clock: Clock | None = None,
         launch: Callable[[str], Capture] = CaptureProcess,
@@ -52,6 +54,7 @@ class SupervisedSource(ClosesItself):
         self._address = address
         self._scale_for = scale_for
         self._patient = patient
+        self._serial = serial
         self._limits = limits or Limits()
         self._clock = clock or SystemClock()
         self._launch = launch
@@ -256,6 +259,12 @@ class SupervisedSource(ClosesItself):
         return CameraState.LIVE, ""
 
     def _recognise(self, opened: Opened) -> bool:
+        if self._serial is not None and self._serial not in opened.identity:
+            which = opened.identity or "a camera that does not say which it is"
+            error = CameraError(
+                "another camera than the station file says", which, f"expected {self._serial}"
+            )
+            return self._note(trouble_of(error, fatal=True))
         if self._identity and opened.identity and opened.identity != self._identity:
             text = f"another camera answers: {opened.identity} in place of {self._identity}"
             self._lost(f"{text}; put the first one back or start the station again")

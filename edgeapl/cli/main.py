@@ -11,6 +11,7 @@ from edgeapl import __version__
 from edgeapl.cli import (
     build_engine,
     calibrate,
+    cameras,
     demo,
     doctor,
     engines,
@@ -48,6 +49,7 @@ def build_app() -> typer.Typer:
     app.command("demo")(demo.demo)
     app.command("score")(score.score)
     app.command("watch")(watch.watch)
+    app.command("cameras")(cameras.cameras)
     app.command("evaluate")(evaluate.evaluate)
     app.command("export")(export.export)
     app.command("calibrate")(calibrate.calibrate)

@@ -140,15 +140,18 @@ def run_watch(
 ) -> list[Closed]:
     """Open everything, watch, and print what comes of it; shared by `watch` and `demo`."""
     from edgeapl.capture.opening import open_watched
+    from edgeapl.findings import of_camera
     from edgeapl.journal import Journal
     from edgeapl.station.station import Station
 
-    camera = config.cameras.get(address)
-    stated = options.um_per_px
-    if camera is not None:
-        address, stated = camera.source, stated or camera.um_per_px
-    options = replace(options, um_per_px=stated or config.um_per_px)
     terminal = console()
+    camera = config.cameras.get(address)
+    stated, serial = options.um_per_px, None
+    if camera is not None:
+        address, stated, serial = camera.address, stated or camera.um_per_px, camera.serial
+        options = replace(options, findings=of_camera(options.camera, camera))
+    _warn_of_number(address, terminal)
+    options = replace(options, um_per_px=stated or config.um_per_px)
     closed: list[Closed] = []
     with ExitStack() as opened:
         hosted = opened.enter_context(hosted_model(bundle, config, engines, terminal))
@@ -156,7 +159,9 @@ def run_watch(
         station = opened.enter_context(
             Station(
                 hosted,
-                lambda scale: open_watched(address, scale, patient=served is not None),
+                lambda scale: open_watched(
+                    address, scale, patient=served is not None, serial=serial
+                ),
                 record,
                 options,
                 closed.append,
@@ -178,6 +183,17 @@ def run_watch(
             station, display, signals, typed, closed, many=served is not None or typed is not None
         )
     return closed
+
+
+def _warn_of_number(address: str, terminal: Console) -> None:
+    """Say by which name a camera stays the same, when it is named by its number."""
+    if not address.isdigit():
+        return
+    from edgeapl.sources.devices.v4l import describe
+
+    stable = describe(int(address)).stable_name
+    text = f"camera {address} may be another one after the next start: write {stable}"
+    terminal.print(one_line(text), style="yellow", markup=False, soft_wrap=True)
 
 
 def _serve(

@@ -41,15 +41,13 @@ def open_device(address: str, *, scale_for: ScaleFor, clock: Clock | None = None
     Raises ConfigError when the address is wrong, CameraError when the camera or what drives it is
     missing.
     """
-    if _is_number(address):
-        from edgeapl.sources.camera import CameraSource  # noqa: PLC0415
-
-        return CameraSource(int(address), scale_for, clock)
     if address.startswith("replay://"):
         from edgeapl.sources.replay import ReplaySource  # noqa: PLC0415
 
         return ReplaySource.from_address(address, scale_for, clock)
-    scheme = "/dev/" if address.startswith("/dev/") else address.partition("://")[0] + "://"
+    scheme = address.partition("://")[0] + "://"
+    if _is_number(address) or address.startswith("/dev/"):
+        scheme = "/dev/"
     if scheme not in _DEVICES:
         raise ConfigError("source is not understood", printable(address), UNDERSTOOD)
     try:
@@ -115,19 +113,9 @@ def _matching(pattern: str, scale_for: ScaleFor) -> FrameSource:
 
 
 def _v4l(address: str, scale_for: ScaleFor, clock: Clock | None) -> FrameSource:
-    from edgeapl.sources.camera import CameraSource  # noqa: PLC0415
+    from edgeapl.sources.devices.v4l import V4lSource  # noqa: PLC0415
 
-    return CameraSource(_number_of(address), scale_for, clock)
-
-
-def _number_of(address: str) -> int:
-    """Give the number behind ``/dev/video2`` or a link to it such as ``/dev/v4l/by-id/NAME``."""
-    real = os.path.realpath(address)
-    number = re.fullmatch(r"/dev/video(\d+)", real)
-    if number is None or not os.path.lexists(address):
-        mend = "see edgeapl cameras"
-        raise CameraError("no such camera", printable(address), mend)
-    return int(number[1])
+    return V4lSource(address, scale_for, clock)
 
 
 def _rtsp(address: str, scale_for: ScaleFor, clock: Clock | None) -> FrameSource:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import parse_qsl
 
 from edgeapl.closing import ClosesItself
-from edgeapl.errors import ConfigError, EndOfSource, InputError, SourceStalled
+from edgeapl.errors import EndOfSource, InputError, SourceStalled
 from edgeapl.protocols import Clock
 from edgeapl.sources.decode import read_image
+from edgeapl.sources.devices.options import number, split_options, yes_or_no
 from edgeapl.sources.discover import has_image_name
 from edgeapl.sources.frames import ScaleFor, SystemClock, frame_of_image
 from edgeapl.sources.names import printable
@@ -19,8 +19,7 @@ PREFIX = "replay://"
 FPS = 2.0
 """Pictures each second unless the address says so: about as fast as a person moves a stage."""
 
-# option: (smallest, largest)
-OPTIONS = {"fps": (0.01, 240.0), "loop": (0.0, 1.0)}
+_OPTIONS = {"fps": number(0.01, 240), "loop": yes_or_no}
 
 
 class ReplaySource(ClosesItself):
@@ -64,8 +63,7 @@ class ReplaySource(ClosesItself):
         cls, address: str, scale_for: ScaleFor, clock: Clock | None = None
     ) -> ReplaySource:
         """Read ``replay://FOLDER?fps=5&loop=1``; raises ConfigError or InputError."""
-        folder, _, query = address[len(PREFIX) :].partition("?")
-        options = dict(_option(address, *pair) for pair in parse_qsl(query, True))
+        folder, options = split_options(address, PREFIX, _OPTIONS)
         path = Path(folder)
         if not folder or not path.is_dir():
             raise InputError("no such folder", printable(folder), f"write {PREFIX}FOLDER?fps=2")
@@ -73,8 +71,8 @@ class ReplaySource(ClosesItself):
         if not files:
             mend = "give a folder with PNG, JPEG, TIFF or BMP files"
             raise InputError("no images in folder", printable(folder), mend)
-        loop = bool(options.get("loop", 0))
-        fps = options.get("fps", FPS)
+        loop = bool(options.get("loop", False))
+        fps = float(str(options.get("fps", FPS)))
         return cls(files, printable(address), scale_for, fps=fps, loop=loop, clock=clock)
 
     def read(self, timeout_s: float) -> Frame:
@@ -86,23 +84,23 @@ class ReplaySource(ClosesItself):
         if self._closed:
             raise EndOfSource
         now = self._clock.monotonic_ns()
-        number = max(self._next, (now - self._start_ns) // self._step_ns)
+        turn = max(self._next, (now - self._start_ns) // self._step_ns)
         if not self._loop:
             if self._next >= len(self._files):
                 raise EndOfSource
-            number = min(number, len(self._files) - 1)
-        due = self._start_ns + number * self._step_ns
+            turn = min(turn, len(self._files) - 1)
+        due = self._start_ns + turn * self._step_ns
         wait_s = (due - now) / 1e9
         if wait_s > timeout_s:
             self._clock.sleep(timeout_s)
             raise SourceStalled("no picture is due yet", self.name, "wait")
         if wait_s > 0:
             self._clock.sleep(wait_s)
-        self._next = number + 1
-        file = self._files[number % len(self._files)]
+        self._next = turn + 1
+        file = self._files[turn % len(self._files)]
         return frame_of_image(
             read_image(file),
-            index=number,
+            index=turn,
             captured_ns=due,
             source=str(file),
             scale_for=self._scale_for,
@@ -111,17 +109,3 @@ class ReplaySource(ClosesItself):
     def close(self) -> None:
         """Show no more."""
         self._closed = True
-
-
-def _option(address: str, name: str, text: str) -> tuple[str, float]:
-    if name not in OPTIONS:
-        raise ConfigError("unknown option", f"{name} in {address}", f"use {', '.join(OPTIONS)}")
-    low, high = OPTIONS[name]
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not low <= value <= high:
-        mend = f"give a number from {low:g} to {high:g}"
-        raise ConfigError("option is wrong", f"{name}={text}", mend)
-    return name, value

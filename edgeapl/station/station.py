@@ -18,6 +18,7 @@ from edgeapl.journal import AMENDMENT, Journal
 from edgeapl.pipeline import SlideOptions
 from edgeapl.protocols import FrameSource
 from edgeapl.sources.frames import ScaleFor
+from edgeapl.stages.findings import Finding
 from edgeapl.stages.focus import focus_measure
 from edgeapl.station import showing
 from edgeapl.station.hosting import HostedModel
@@ -40,6 +41,7 @@ class StationOptions:
     budget_s : from a frame's capture to the committed verdict.
     max_frames, idle_s, enough_cells : close a slide after so many frames, so many seconds without
         one, so many scored cells; None for never.
+    findings : what is known about every slide.
     """
 
     camera: str
@@ -50,6 +52,7 @@ class StationOptions:
     max_frames: int | None = None
     idle_s: float | None = None
     enough_cells: int | None = None
+    findings: tuple[Finding, ...] = ()
 
 
 class Station(ClosesItself):
@@ -347,6 +350,7 @@ class Station(ClosesItself):
             journal=self._journal,
             options=SlideOptions(
                 batch_size=options.batch_size,
+                findings=options.findings,
                 max_frames=options.max_frames,
                 stop_when_idle=options.idle_s,
                 budget=budget.hurried_by(self._hurry),

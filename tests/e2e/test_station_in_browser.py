@@ -54,8 +54,10 @@ def serving(station: Station) -> Iterator[tuple[subprocess.Popen[str], str]]:
     draw_fields(station.folder / "fields")
     camera = f"mm://{CAMERA}?python=1&exposure_ms=1500"
     process = subprocess.Popen(
-        [sys.executable, "-m", "edgeapl", "watch", camera, "--page", "--port", "0"]
-        + ["--um-per-px", "0.15", "--out", str(station.folder / "out")],
+        [
+            *(sys.executable, "-m", "edgeapl", "watch", camera, "--page", "--port", "0"),
+            *("--um-per-px", "0.15", "--out", str(station.folder / "out")),
+        ],
         cwd=station.folder,
         env={
             **station.environment,

@@ -95,13 +95,16 @@ OPEN = give(Opened("camera", "serial 1"))
 
 
 @contextmanager
-def watched(*lives: Script, patient: bool = False) -> Iterator[SupervisedSource]:
+def watched(
+    *lives: Script, patient: bool = False, serial: str | None = None
+) -> Iterator[SupervisedSource]:
     """Watch over a camera that has these lives; after the last one it is silent for good."""
     waiting = list(lives)
     source = SupervisedSource(
         "camera",
         stated_scale,
         patient=patient,
+        serial=serial,
         limits=LIMITS,
         launch=lambda address: waiting.pop(0) if waiting else Script([]),
     )
@@ -204,6 +207,14 @@ def test_a_camera_that_can_not_be_opened_at_the_start_is_given_up_unless_patient
             source.read(1)
     with watched(Script([give(trouble)]), Script([OPEN, later(0)]), patient=True) as source:
         assert source.read(3).index == 0
+
+
+def test_a_camera_with_another_serial_than_the_station_file_says_is_refused() -> None:
+    with watched(Script([OPEN, later(0)]), serial="serial 9") as source:
+        with pytest.raises(CameraError, match="another camera than the station file says"):
+            source.read(2)
+    with watched(Script([OPEN, later(0)]), serial="serial 1") as source:
+        assert source.read(2).index == 0
 
 
 def test_a_wrong_address_is_given_up_even_by_the_patient() -> None:

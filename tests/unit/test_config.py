@@ -24,6 +24,21 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("source", "address"),
+    [
+        ("mm://scope.cfg", "mm://scope.cfg?exposure_ms=20"),
+        ("aravis://GV01?socket=1", "aravis://GV01?socket=1&exposure_us=20000"),
+    ],
+)
+def test_a_cameras_exposure_goes_into_its_address(
+    tmp_path: Path, source: str, address: str
+) -> None:
+    text = f"[cameras.camera0]\nsource = '{source}'\nexposure_ms = 20\nserial = 'X1'\n"
+    camera = load_station(written(tmp_path, text)).cameras["camera0"]
+    assert camera.address == address
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("threads = 2\nbudle = 'x'\n", ["unknown setting", "budle", "line 2"]),
@@ -33,6 +48,10 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         ("batch_size = 0\n", ["batch_size", "line 1"]),
         ("threads = \n", ["not valid TOML"]),
         ("[cameras.A]\nsource = '0'\n", ["cameras.A", "line 1"]),
+        (
+            "[cameras.a]\nsource = 'rtsp://h/x'\nexposure_ms = 5\n",
+            ["cameras.a", "line 1", "set it in the driver"],
+        ),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_line(tmp_path: Path, text: str, said: list[str]) -> None:

@@ -30,7 +30,7 @@ PLACES = [((50, 50), (150, 150)), ((60, 140), (140, 60)), ((100, 100),), ((60, 6
 def field_of(number: int) -> UInt8:
     noise = np.random.default_rng(number).integers(0, 3, (200, 200, 3))
     image = drawn_field(PLACES[number % len(PLACES)])
-    return np.clip(image + noise, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(image + noise, 0, 255), dtype=np.uint8)
 
 
 def shot(number: int, source: str) -> Frame:

@@ -57,6 +57,21 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
     return read
 
 
+def number(low: float, high: float) -> Callable[[str], float]:
+    """Make what reads a number from low to high."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high:
+            raise ValueError(f"give a number from {low:g} to {high:g}")
+        return value
+
+    return read
+
+
 def one_of(*words: str) -> Callable[[str], str]:
     """Make what reads one of some words."""
 
