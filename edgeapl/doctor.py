@@ -35,6 +35,9 @@ EXTRA_PACKAGES = {
     "tensorrt": "tensorrt",
     "tensorrt_rtx": "rtx",
     "pycuda": "rtx",
+    "fastapi": "page",
+    "av": "cameras",
+    "pymmcore-plus": "cameras",
 }
 
 # Names in /proc/cpuinfo (x86 "flags", Arm "Features") and what they are good for.

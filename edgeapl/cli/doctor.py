@@ -24,21 +24,31 @@ def doctor(
     journal: JournalOption = None,
     station: StationOption = None,
     out: Annotated[Optional[Path], typer.Option(help="Folder meant for results.")] = None,  # noqa: UP045
+    unit: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="CAMERA", help="Print a systemd unit for a camera, and do no more."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check what is installed, which runtimes work, the CPU, the disk and the journal.
+    """Check what is installed, which runtimes work, the CPU, the disk, the journal, the station.
 
     Changes nothing. Ends with 0 when the station can work, else with the code of the first problem.
     """
     from edgeapl.config import load_station
     from edgeapl.doctor import Health, examine_machine
+    from edgeapl.station.checks import station_checks
+    from edgeapl.station.unit import unit_text
 
+    if unit is not None:
+        typer.echo(unit_text(unit), nl=False)
+        return
     config = load_station(station)
-    checks = examine_machine(
+    machine = examine_machine(
         chosen_bundle(bundle, config),
         chosen_journal(journal, config),
         chosen_results(out, config, ""),
     )
+    checks = (*machine, *station_checks())
     if as_json:
         rows = [{"name": c.name, "health": c.health.value, "detail": c.detail} for c in checks]
         print_json({"schema": 1, "checks": rows})

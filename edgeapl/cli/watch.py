@@ -207,12 +207,17 @@ def _serve(
 ) -> None:
     """Show what happens until the station is done or told to end."""
     from edgeapl.errors import UsageError
+    from edgeapl.station.notify import Supervisor
 
+    supervisor = Supervisor()
+    supervisor.ready()
     revision, told = -1, 0
     while True:
         view = station.wait(revision, LOOK_S)
         revision = view.revision
         display.show(view)
+        if station.alive:
+            supervisor.alive(f"camera {view.camera.state.value}, {len(closed)} slides closed")
         for one in closed[told:]:
             display.final(one)
         told = len(closed)
@@ -226,6 +231,7 @@ def _serve(
                     station.close_slide()
             except UsageError as error:
                 display.say(str(error))
+    supervisor.stopping()
     station.finish(in_a_hurry=signals.hurried)
     for one in closed[told:]:
         display.final(one)

@@ -1,0 +1,66 @@
+"""What `edgeapl doctor` looks at besides the machine: the station that runs, and its unit."""
+
+from __future__ import annotations
+
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from edgeapl.doctor import Check, Health
+from edgeapl.station.unit import INSTALLED, missing_from
+
+METRICS = "http://127.0.0.1:8765/metrics"
+"""Where `edgeapl watch --page` serves them when nothing else is said."""
+
+ANSWER_S = 2.0
+
+
+def station_checks(metrics: str = METRICS, unit: Path = INSTALLED) -> tuple[Check, ...]:
+    """Look for a station that runs on this machine and for its systemd unit; changes nothing."""
+    return (*_running(metrics), *_unit(unit))
+
+
+def _running(address: str) -> Iterator[Check]:
+    try:
+        # The address is ours and http, never a file; no proxy stands before the own machine.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(address, timeout=ANSWER_S) as answer:
+            text = answer.read().decode("utf-8", "replace")
+    except urllib.error.HTTPError as error:
+        text = f"{address} answers {error.code}: its page may ask for a token"
+        yield Check("station", Health.NOTE, text)
+        return
+    except OSError:
+        yield Check("station", Health.NOTE, f"none is running at {address}")
+        return
+    values = dict(re.findall(r"^(edgeapl_\w+) (\S+)$", text, re.MULTILINE))
+    if not values:
+        yield Check("station", Health.PROBLEM, f"{address} is something else's", 2)
+        return
+    restarts = values.get("edgeapl_camera_restarts_total", "0")
+    slides = values.get("edgeapl_slides_total", "0")
+    words = f"{float(slides):.0f} slides closed, camera restarted {float(restarts):.0f} times"
+    if float(values.get("edgeapl_camera_live", "0")) == 1:
+        yield Check("station", Health.OK, f"runs, camera live, {words}")
+    else:
+        yield Check("station", Health.PROBLEM, f"runs, but its camera is not live; {words}", 6)
+
+
+def _unit(path: Path) -> Iterator[Check]:
+    write = f"edgeapl doctor --unit CAMERA > {path}"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        yield Check("systemd unit", Health.NOTE, f"not installed: {write}")
+        return
+    except (OSError, UnicodeDecodeError) as error:
+        yield Check("systemd unit", Health.PROBLEM, f"{path} cannot be read: {error}", 2)
+        return
+    missing = missing_from(text)
+    if missing:
+        detail = f"{path} lacks {', '.join(missing)}: {write}"
+        yield Check("systemd unit", Health.PROBLEM, detail, 2)
+    else:
+        yield Check("systemd unit", Health.OK, f"{path}: watchdog and hardening are set")

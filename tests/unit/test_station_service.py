@@ -1,0 +1,105 @@
+"""What systemd is told, what its unit holds, and what the doctor says of both."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from edgeapl.doctor import Health
+from edgeapl.station.checks import station_checks
+from edgeapl.station.notify import Supervisor
+from edgeapl.station.unit import missing_from, unit_text
+
+NOWHERE = "http://127.0.0.1:1/metrics"
+
+
+def test_systemd_hears_of_the_start_of_life_and_of_the_end(tmp_path: Path) -> None:
+    path = str(tmp_path / "notify")
+    now = [0.0]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
+        heard.bind(path)
+        heard.settimeout(2)
+        settings = {"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "9000000"}
+        supervisor = Supervisor(settings, lambda: now[0])
+        supervisor.ready()
+        for second in range(10):
+            now[0] = second
+            supervisor.alive("camera live,\n2 slides")
+        supervisor.stopping()
+        said = [heard.recv(200).decode() for _ in range(6)]
+    life = "WATCHDOG=1\nSTATUS=camera live, 2 slides"
+    assert said == ["READY=1", life, life, life, life, "STOPPING=1"]
+
+
+def test_without_systemd_nothing_is_said() -> None:
+    supervisor = Supervisor({})
+    supervisor.ready()
+    supervisor.alive("x")
+    supervisor.stopping()
+
+
+def test_the_unit_is_what_systemd_takes(tmp_path: Path) -> None:
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        pytest.skip("needs systemd-analyze")
+    unit = tmp_path / "edgeapl.service"
+    unit.write_text(unit_text("camera0", Path("/bin/true")))
+    done = subprocess.run([program, "verify", unit], capture_output=True, text=True, check=False)
+    assert "edgeapl.service" not in done.stderr, done.stderr
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("line", ["WatchdogSec=20", "Type=notify", "ProtectSystem=strict"])
+def test_a_unit_without_watchdog_or_hardening_is_found(tmp_path: Path, line: str) -> None:
+    text = unit_text("camera0", Path("/bin/true"))
+    assert missing_from(text) == ()
+    unit = tmp_path / "edgeapl.service"
+    unit.write_text(text.replace(f"{line}\n", ""))
+    station, check = station_checks(NOWHERE, unit)
+    assert check.health is Health.PROBLEM
+    assert line in check.detail
+    assert station.health is Health.NOTE
+
+
+@contextmanager
+def answering(text: str, code: int = 200) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(code)
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/metrics"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "health", "words"),
+    [
+        ("edgeapl_camera_live 1.0\nedgeapl_slides_total 3.0\n", 200, Health.OK, "3 slides"),
+        ("edgeapl_camera_live 0.0\n", 200, Health.PROBLEM, "not live"),
+        ("<html>", 200, Health.PROBLEM, "something else"),
+        ("", 401, Health.NOTE, "token"),
+    ],
+)
+def test_the_doctor_says_how_a_running_station_is(
+    tmp_path: Path, text: str, code: int, health: Health, words: str
+) -> None:
+    with answering(text, code) as address:
+        station, unit = station_checks(address, tmp_path / "none.service")
+    assert station.health is health
+    assert words in station.detail
+    assert unit.health is Health.NOTE
