@@ -21,6 +21,7 @@ from edgeapl.sources.devices.gstreamer import GstreamerSource
 from edgeapl.sources.devices.micromanager import MicroManagerSource
 from edgeapl.sources.devices.rtsp import RtspSource
 from edgeapl.types import Frame, ScaleOrigin, UInt8
+from tests.devices.lossy_proxy import lossy
 from tests.devices.picture_folder import FOLDER, PICTURES_CONFIG
 from tests.devices.programs import RtspCamera, gige_camera, need_micromanager, rtsp_camera
 from tests.pictures import encoded, field, stated_scale
@@ -259,6 +260,23 @@ def test_late_pictures_are_refused_by_age() -> None:
         second = source.read(5.0)
         assert source.refused > 10
         assert second.index == first.index + source.refused + 1
+
+
+def test_pictures_that_lost_packets_damaged_are_refused(tmp_path: Path) -> None:
+    """Also those after them, which are made from the damaged one."""
+    picture = field(3)
+    for number in range(2):
+        (tmp_path / f"{number}.png").write_bytes(encoded(".png", picture))
+    with (
+        rtsp_camera("--pictures", f"{tmp_path}/%d.png") as camera,
+        lossy(camera.url, lose_every=97) as address,
+        RtspSource(address, stated_scale) as source,
+    ):
+        wrong = [
+            float(np.abs(source.read(5.0).pixels.astype(int) - picture).mean()) for _ in range(25)
+        ]
+        assert source.refused > 4
+    assert max(wrong) < 1.05 * min(wrong)
 
 
 def test_a_silent_camera_is_an_error_after_three_seconds() -> None:

@@ -73,6 +73,7 @@ class RtspSource(ClosesItself):
         self._waiting: deque[tuple[int, Any]] = deque()
         self._index = -1
         self._last_ns = 0
+        self._needs_key = True
         self._closed = False
         self._failure: CameraError | None = None
         self._av = _av()
@@ -82,8 +83,10 @@ class RtspSource(ClosesItself):
         except IndexError:
             self._container.close()
             raise CameraError("camera sends no video", self.name, _MEND) from None
+        self._time_base = Fraction(stream.time_base)
+        self._decoder = stream.codec_context
         # Threads that decode whole pictures each would hold back as many pictures.
-        stream.codec_context.thread_count = 1
+        self._decoder.thread_count = 1
         self._packets = self._container.demux(stream)
 
     def _open(self, address: str) -> Any:
@@ -149,11 +152,31 @@ class RtspSource(ClosesItself):
         if time.monotonic() - started >= SOCKET_S:
             self._fail(_SILENT)
         try:
-            self._waiting.extend((arrived_ns, picture) for picture in packet.decode())
+            pictures = self._decoder.decode(packet)
         except self._av.InvalidDataError:
+            self._start_anew()
             self._refuse()
+            return
         except self._av.FFmpegError as error:
             self._fail(self._broken(error))
+        if not pictures and self._needs_key and self._index >= 0:
+            self._refuse()  # a new decoder passes over what came before a key frame
+        self._waiting.extend((arrived_ns, picture) for picture in pictures)
+
+    def _start_anew(self) -> None:
+        """Take a new decoder, and refuse all pictures until one that stands for itself.
+
+        The pictures after a damaged one hold its damage. And FFmpeg's decoder of H.264 was seen to
+        keep some even beyond a whole key frame, without a word and after a flush.
+        """
+        old = self._decoder
+        self._decoder = self._av.CodecContext.create(old.name, "r")
+        self._decoder.thread_count = 1
+        self._decoder.extradata = old.extradata
+        self._needs_key = True
+        while self._waiting:
+            self._waiting.popleft()
+            self._refuse()
 
     def _broken(self, error: BaseException) -> str:
         if type(error).__name__ in ("ExitError", "TimeoutError"):
@@ -170,10 +193,14 @@ class RtspSource(ClosesItself):
 
     def _frame(self, picture: Any, arrived_ns: int) -> Frame | None:
         """Make the frame, or None for a picture that is damaged or late."""
-        if picture.is_corrupt or picture.pts is None:
+        if picture.is_corrupt:
+            self._start_anew()
+        elif picture.key_frame:
+            self._needs_key = False
+        if self._needs_key or picture.pts is None:
             self._refuse()
             return None
-        stamp_ns = int(picture.pts * Fraction(picture.time_base) * 10**9)
+        stamp_ns = int(picture.pts * self._time_base * 10**9)
         late_ns = self._times.late_ns(stamp_ns, arrived_ns)
         if late_ns > LATE_S * 1e9:
             self._refuse()
