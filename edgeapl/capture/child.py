@@ -1,4 +1,4 @@
-"""The capture process: ``python -m edgeapl.capture.child``, started by the supervisor alone.
+"""The capture process, started by the supervisor alone.
 
 It opens the source, writes each picture into a free slot and tells the station. It never decides
 anything: when it hangs or crashes, the supervisor ends it and starts another.

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import suppress
+from pathlib import Path
 from typing import Protocol
 
 from edgeapl.capture.messages import Message, from_line
@@ -16,6 +17,9 @@ from edgeapl.capture.slots import Slots, make_memory
 from edgeapl.types import UInt8
 
 _PIECE = 1 << 16
+
+_START = "import sys; sys.path[0] = sys.argv.pop(1); from edgeapl.capture.child import main; main()"
+"""Like ``-m edgeapl.capture.child``, which would import a json.py of the working folder."""
 
 
 class Capture(Protocol):
@@ -38,14 +42,15 @@ class Capture(Protocol):
 
 
 class CaptureProcess:
-    """Implements Capture with ``python -m edgeapl.capture.child``."""
+    """Implements Capture with `edgeapl.capture.child` in a process of its own."""
 
     def __init__(self, address: str) -> None:
         memory = make_memory()
         told, tell = os.pipe()
         returned, give = os.pipe()
         self._words = tempfile.TemporaryFile()  # noqa: SIM115 - closed by kill
-        command = [sys.executable, "-m", "edgeapl.capture.child", address]
+        root = str(Path(__file__).parents[2])
+        command = [sys.executable, "-c", _START, root, address]
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own module
                 [*command, str(memory), str(tell), str(returned)],

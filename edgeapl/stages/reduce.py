@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.bundle.specs import ReducerSpec, RoleSpec
-from edgeapl.errors import EngineError
+from edgeapl.errors import DeadlineError, EngineError
 from edgeapl.protocols import Engine
 from edgeapl.stages.accumulate import ReducerState, counted, empty, merge, suspicion
 from edgeapl.stages.findings import Code, Effect, Finding
@@ -136,7 +136,7 @@ class Reducer:
         try:
             given = self._given(state, head, shares)
             corners = self._corners(state, head, tally, confidence, given)
-        except EngineError as error:
+        except (DeadlineError, EngineError) as error:
             return answer, (Finding(Code.HEAD_FAILED, str(error), Effect.UNTRUSTED),)
         if not are_probabilities(np.concatenate([given, *corners])):
             text = "the head network gave something that is no probability, so no answer counts"

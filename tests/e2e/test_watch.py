@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edgeapl.report.pictures import png_bytes
+from edgeapl.sources.demo import DemoSource
 from tests.e2e.station import Station
+from tests.slow_networks import ENDLESS
+from tests.trap_bundle import trap_bundle, trap_field
 
 
 def test_watch_prints_state_changes_and_the_verdict_last(station: Station, bundle: Path) -> None:
@@ -57,6 +65,111 @@ def test_a_signal_closes_the_slide_with_a_committed_verdict(
         assert not tally["not_examined"]
     assert process.returncode == (7 if tally["not_examined"] else 0), err
     assert station.run("journal", "verify").code == 0
+
+
+def fields(folder: Path) -> str:
+    """A camera that shows six drawn fields of an APL smear, two each second, over and over."""
+    folder.mkdir()
+    with DemoSource.from_address("demo://apl?seed=1&frames=6&cells=12") as source:
+        for number in range(6):
+            (folder / f"{number}.png").write_bytes(png_bytes(source.read(1).pixels))
+    return f"replay://{folder}?fps=2&loop=1"
+
+
+def test_a_slide_goes_on_after_the_station_was_killed(station: Station, tmp_path: Path) -> None:
+    camera = fields(tmp_path / "fields")
+    watch = ("watch", camera, "--um-per-px", "0.15", "--json")
+    killed = station.start(*watch, "--slide", "S3")
+    assert killed.stdout is not None
+    used: list[int] = []
+    for line in killed.stdout:
+        event = json.loads(line)
+        used.append(event.get("frames_used", 0))
+        if event.get("verdict") == "FLAG":
+            break
+    time.sleep(1.5)  # some frames more
+    killed.kill()
+    killed.communicate()
+    (kept,) = (station.folder / "edgeapl-results/watch/open").iterdir()
+    frames = len(list(kept.glob("*.png")))
+    assert frames >= 2
+    done = station.run(*watch, "--max-frames", str(frames))
+    assert done.code == 0, done.err
+    last = json.loads(done.out.splitlines()[-1])
+    assert (last["event"], last["slide"], last["verdict"]) == ("verdict", "S3", "FLAG")
+    assert len(last["frames"]) == frames
+    assert not kept.exists()
+    assert station.run("journal", "verify").code == 0
+
+
+def test_a_station_told_to_end_does_so_within_three_seconds(
+    station: Station, tmp_path: Path
+) -> None:
+    """With a network that runs for ever, from the middle of a batch."""
+    folder = tmp_path / "trap"
+    folder.mkdir()
+    for number in range(3):
+        picture = png_bytes(trap_field(((60, 60), (140, 140)), number))
+        (folder / f"{number}.png").write_bytes(picture)
+    trap_bundle(tmp_path / "bundle", ENDLESS)
+    process = station.start(
+        "watch", f"replay://{folder}?fps=2&loop=1", "--slide", "S4",
+        "--bundle", tmp_path / "bundle", "--um-per-px", "0.2", "--json",
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert json.loads(process.stdout.readline())["event"] == "camera"
+    time.sleep(3)
+    start = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    took_s = time.monotonic() - start
+    last = json.loads(out.splitlines()[-1])
+    assert last["event"] == "verdict", err
+    assert last["verdict"] == "REVIEW"
+    assert last["tally"]["not_examined"] == last["tally"]["seen"] > 0
+    assert took_s < 3
+    assert station.run("journal", "verify").code == 0
+
+
+def test_slides_are_opened_and_closed_by_what_is_typed(station: Station, tmp_path: Path) -> None:
+    """As with a barcode reader at the terminal."""
+    camera = fields(tmp_path / "fields")
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edgeapl", "watch", camera, "--um-per-px", "0.15"],
+        cwd=station.folder, env=station.environment,
+        stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    heard: list[str] = []
+
+    def wait_for(words: str) -> None:
+        assert process.stderr is not None
+        for line in process.stderr:
+            heard.append(line)
+            if words in line:
+                return
+        raise AssertionError("".join(heard))
+
+    try:
+        wait_for("type or scan")
+        os.write(ours, b"S5\n")
+        wait_for("FLAG")
+        os.write(ours, b"S6\n")
+        wait_for("FLAG")
+        os.write(ours, b"\n")
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        os.close(ours)
+        os.close(theirs)
+    assert "slide S5" in out
+    assert "slide S6" in out
+    rows = station.run("journal", "list", "--json").document["records"]
+    closed = [row["content"]["slide"] for row in rows if row["kind"] == "verdict"]
+    assert closed == ["S5", "S6"]
 
 
 def test_doctor_and_inspect_say_what_is_there(station: Station, bundle: Path) -> None:

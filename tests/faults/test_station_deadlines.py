@@ -175,6 +175,24 @@ def test_frames_that_come_while_one_is_endless_are_answered_in_time_too(
     assert closed.verdict.tally.not_examined == closed.verdict.tally.seen > 0
 
 
+def test_a_head_that_hangs_is_said_and_the_slide_goes_to_a_person(
+    tmp_path: Path, journal: Clocked
+) -> None:
+    with opened(tmp_path, SLOW) as hosted:
+        pid = hosted.hosts[Group.HEAD].health.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        plain = trap_field(CELLS, 0).copy()
+        plain[plain == 0] = 60
+        closed, took = examine(hosted, journal, tmp_path, [plain], "head")
+    assert max(took) <= BUDGET_S
+    first = journal.commits[0][1]
+    assert first.decision is Decision.REVIEW
+    assert first.reasons[0].code == "head_failed"
+    # By the end it was started again and gave its answer.
+    assert closed.verdict.probability is not None
+
+
 def test_a_station_in_a_hurry_closes_the_slide_at_once(tmp_path: Path, journal: Clocked) -> None:
     with opened(tmp_path, ENDLESS) as hosted:
         hurry = threading.Event()

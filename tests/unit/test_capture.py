@@ -210,9 +210,10 @@ def test_a_camera_that_can_not_be_opened_at_the_start_is_given_up_unless_patient
 
 
 def test_a_camera_with_another_serial_than_the_station_file_says_is_refused() -> None:
-    with watched(Script([OPEN, later(0)]), serial="serial 9") as source:
-        with pytest.raises(CameraError, match="another camera than the station file says"):
-            source.read(2)
+    other = Script([OPEN, later(0)])
+    what = "another camera than the station file says"
+    with watched(other, serial="serial 9") as source, pytest.raises(CameraError, match=what):
+        source.read(2)
     with watched(Script([OPEN, later(0)]), serial="serial 1") as source:
         assert source.read(2).index == 0
 
