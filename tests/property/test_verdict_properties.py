@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from edgeapl.bundle.specs import ReducerSpec, RoleSpec, RuleSpec
 from edgeapl.engines.ort import OrtEngine
-from edgeapl.protocols import Engine
+from edgeapl.errors import DeadlineError, EdgeAplError, EngineError
+from edgeapl.protocols import Arrays, Engine
+from edgeapl.stages.accumulate import counted
 from edgeapl.stages.findings import Effect, Finding
 from edgeapl.stages.intervals import wilson
 from edgeapl.stages.judge import decide, latch
+from edgeapl.stages.order import Stratum, estimated_shares
 from edgeapl.stages.reduce import Reducer
 from edgeapl.types import CellScores, Decision, Tally
 from tests.small_bundle import ROLES, head_network
@@ -114,6 +120,58 @@ def test_losing_cells_never_yields_clear(
         after = verdict(kept, head, lost=lost - failed, failed=failed, spec=spec)
         if lost:
             assert after is not Decision.CLEAR
+
+
+def cut_off(rows: Rows, first: int, examined: int, head: Engine, spec: ReducerSpec) -> Decision:
+    """Judge a frame of which only so many cells were examined, the first stratum before the rest.
+
+    The rows stand in the order of the examination.
+    """
+    reducer = Reducer(ROLE_SPECS, spec)
+    state = reducer.add(reducer.empty(), scores(rows[:examined]))
+    tally = Tally(len(rows), examined, len(rows) - examined)
+    strata = []
+    for start, end in ((0, first), (first, len(rows))):
+        known = counted(ROLE_SPECS, "vote", scores(rows[start : max(start, min(end, examined))]))
+        missing = end - start - known.cells
+        strata.append(Stratum(missing, known.cells, known.positive, known.suspicious))
+    estimated = estimated_shares(strata) if tally.not_examined else None
+    reduced, trouble = reducer.reduce(state, head, tally, RULE.confidence, estimated)
+    return decide(RULE, reduced, tally, trouble)[0]
+
+
+@given(rows=cells, data=st.data())
+@settings(deadline=None)
+@pytest.mark.parametrize("spec", [RATIO, VOTE], ids=lambda spec: spec.kind)
+def test_stopping_early_never_yields_clear(
+    head: Engine, spec: ReducerSpec, rows: Rows, data: st.DataObject
+) -> None:
+    """With shares that are estimated from strata, wherever the examination was cut off."""
+    first = data.draw(st.integers(0, len(rows)))
+    examined = data.draw(st.integers(0, len(rows)))
+    if verdict(rows, head, spec=spec) is not Decision.CLEAR:
+        assert cut_off(rows, first, examined, head, spec) is not Decision.CLEAR
+
+
+class Failing:
+    """A head that raises."""
+
+    runtime, digest, outputs = "none", "0" * 64, ("apl",)
+    inputs: ClassVar[dict[str, tuple[str, tuple[int | None, ...]]]] = {}
+
+    def __init__(self, error: EdgeAplError) -> None:
+        self._error = error
+
+    def run(self, inputs: Arrays) -> dict[str, NDArray[np.generic]]:
+        raise self._error
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("error", [EngineError("failed"), DeadlineError("too late")])
+def test_a_head_that_fails_or_is_late_leaves_the_slide_to_a_person(error: EdgeAplError) -> None:
+    assert verdict([SUSPICIOUS] * 60, Failing(error)) is Decision.REVIEW
 
 
 @given(rows=cells, failed=st.integers(1, 5))
