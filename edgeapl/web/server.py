@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import ipaddress
 import socket
@@ -72,7 +73,7 @@ class PageServer:
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(
-            target=server.run, args=([bound],), name="page-server", daemon=True
+            target=_serve, args=(server, bound), name="page-server", daemon=True
         )
         thread.start()
         self._running = (server, thread, app.state.page.feed)
@@ -89,6 +90,19 @@ class PageServer:
         feed.stop()
         server.should_exit = True
         thread.join(STOP_S)
+
+
+def _serve(server: uvicorn.Server, bound: socket.socket) -> None:
+    async def serve() -> None:
+        await server.serve(sockets=[bound])
+        # What a slow client or a hanging station kept open beyond the time allowed.
+        for connection in list(server.server_state.connections):
+            transport = getattr(connection, "transport", None)
+            if transport is not None:
+                transport.abort()
+        await asyncio.sleep(0.01)
+
+    asyncio.run(serve())
 
 
 def _shown_host(host: str, name: str, access: PageAccess) -> str:

@@ -218,16 +218,17 @@ def test_a_real_report_keeps_its_style_and_its_pictures(
     station.start_slide("2026-2")  # the history is read again
     with page.expect_popup() as popup:
         page.get_by_role("link", name="Report of 2026-1").click()
-    opened = popup.value
-    opened.on("console", lambda said: complaints.append(f"{said.type}: {said.text}"))
-    opened.reload()
-    see(opened.locator("h1"), "2026-1")
-    answer = opened.locator(".answer").evaluate("part => getComputedStyle(part).backgroundColor")
+    shown = popup.value
+    shown.wait_for_load_state()
+    shown.on("console", lambda said: complaints.append(f"{said.type}: {said.text}"))
+    shown.reload()
+    see(shown.locator("h1"), "2026-1")
+    answer = shown.locator(".answer").evaluate("part => getComputedStyle(part).backgroundColor")
     assert answer == "rgb(168, 50, 11)"
-    shoot(opened, "9-report")
-    opened.locator("figure a").first.click()
-    opened.wait_for_url("**/overlays/*.png")
-    size = opened.locator("img").evaluate("picture => picture.naturalWidth")
+    shoot(shown, "9-report")
+    shown.locator("figure a").first.click()
+    shown.wait_for_url("**/overlays/*.png")
+    size = shown.locator("img").evaluate("picture => picture.naturalWidth")
     assert size > 0
     assert complaints == []
 
@@ -405,6 +406,26 @@ def evil_site(html: str) -> Iterator[str]:
         yield f"http://localhost:{site.server_address[1]}/"
         site.shutdown()
         thread.join()
+
+
+def test_an_enlarged_picture_hides_neither_verdict_nor_alarm(
+    page: Page, station: FakeStation
+) -> None:
+    open_slide(page, station)
+    station.camera(CameraState.LOST, "check its cable", age_s=5.0)
+    picture = page.get_by_role("button", name="Last examined frame")
+    small = picture.bounding_box()
+    picture.click()
+    see(page.locator("#trouble"), "check its cable")
+    large = picture.bounding_box()
+    assert small is not None
+    assert large is not None
+    assert large["width"] > 2 * small["width"]
+    shoot(page, "10-large")
+    playwright.expect(page.locator("#verdict .headline")).to_be_in_viewport()
+    assert cut_off(page) == []
+    page.keyboard.press("Escape")
+    playwright.expect(page.locator("#gallery")).to_be_visible()
 
 
 def test_help_names_the_keys(page: Page) -> None:

@@ -76,6 +76,26 @@
     }
   }
 
+  const pictures = [...document.querySelectorAll(".picture")];
+
+  function enlarge(picture) {
+    let any = false;
+    for (const one of pictures) {
+      const large = one === picture && one.getAttribute("aria-pressed") === "false";
+      one.setAttribute("aria-pressed", String(large));
+      one.closest("figure").classList.toggle("large", large);
+      any = any || large;
+    }
+    document.querySelector("main").classList.toggle("enlarged", any);
+  }
+
+  for (const picture of pictures) {
+    picture.addEventListener("click", () => enlarge(picture));
+    picture.addEventListener("keydown", (event) => {
+      if (event.key === "Enter") enlarge(picture);
+    });
+  }
+
   /* ---- choosing cells ------------------------------------------------------------------- */
 
   const HOLD_MS = 1500;
@@ -228,6 +248,7 @@
   const identifier = byId("identifier");
 
   function toIdentifier() {
+    enlarge(null);
     identifier.focus();
     identifier.select();
   }
