@@ -41,9 +41,7 @@ def focus_measure(pixels: UInt8, um_per_px: float) -> float:
     441 real frames give 1.7 or more (sigma 0.6 µm); blurred by a sigma of 1 µm they give 1.4 or
     less. A frame without any edge gives 0.
     """
-    # Coarser frames are measured as they are: enlarging them would add blur.
-    working = max(WORKING_UM_PER_PX, um_per_px)
-    little, more = _slopes(pixels, um_per_px / working)
+    little, more = _slopes(working_tiles(pixels, um_per_px))
     flat, edge = np.quantile(more[:: max(1, len(more) // 30_000)], [_FLAT, _EDGES])
     is_edge, is_flat = more >= edge, more <= flat
     # What is found on plain ground is noise, and the edges carry as much of it.
@@ -51,6 +49,7 @@ def focus_measure(pixels: UInt8, um_per_px: float) -> float:
     under = float(more[is_edge].mean()) - float(more[is_flat].mean())
     if over <= 0 or under <= 0:
         return 0.0
+    working = max(WORKING_UM_PER_PX, um_per_px)
     return min(SHARPEST, 1 / max(_sigma_px(over / under) * working, 1 / SHARPEST))
 
 
@@ -62,17 +61,26 @@ def _sigma_px(ratio: float) -> float:
     return float(np.sqrt(max(0.0, squared)))
 
 
-def _slopes(pixels: UInt8, shrink: float) -> tuple[Float32, Float32]:
-    """Squared slopes of all tiles after little and after more blur, each float32 (N,)."""
-    little, more = [], []
+def working_tiles(pixels: UInt8, um_per_px: float) -> list[Float32]:
+    """Give the tiles that sharpness is measured on, green at the working scale, float32 (h, w).
+
+    Coarser frames are taken as they are: enlarging them would add blur.
+    """
+    shrink = um_per_px / max(WORKING_UM_PER_PX, um_per_px)
+    tiles = []
     for tile in _tiles(pixels, round(_TILE_PX / shrink)):
         green = np.ascontiguousarray(tile[..., 1])  # where both stains absorb
         if shrink < 1:
             size = (max(8, round(tile.shape[1] * shrink)), max(8, round(tile.shape[0] * shrink)))
             green = np.asarray(cv2.resize(green, size, interpolation=cv2.INTER_AREA), np.uint8)
-        image: Float32 = green.astype(np.float32)
-        little.append(_squared_slope(image, _LITTLE_PX))
-        more.append(_squared_slope(image, _MORE_PX))
+        tiles.append(green.astype(np.float32))
+    return tiles
+
+
+def _slopes(tiles: list[Float32]) -> tuple[Float32, Float32]:
+    """Squared slopes of all tiles after little and after more blur, each float32 (N,)."""
+    little = [_squared_slope(tile, _LITTLE_PX) for tile in tiles]
+    more = [_squared_slope(tile, _MORE_PX) for tile in tiles]
     return np.concatenate(little), np.concatenate(more)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from edgeapl.bundle.specs import GateSpec
 from edgeapl.stages.focus import focus_measure
+from edgeapl.stages.motion import evenness
 from edgeapl.types import Float32, Frame, Reason, UInt8
 
 BLACK_BELOW = 48
@@ -30,6 +31,9 @@ FLAT_BELOW = 16
 COLOURLESS_BELOW = 8
 """Largest less smallest colour of a pixel, 99th percentile; real fields have 23 or more."""
 
+MOVED_BELOW = 0.25
+"""Evenness of the edges (`edgeapl.stages.motion`); 441 real frames have 0.33 or more."""
+
 SAME_FIELD = 0.8
 """Correlation of two descriptors. The same field again, with noise, other exposure, JPEG, blur or
 moved by 1 % of its width gives 0.78 to 1; different fields at most 0.52, in 67,000 pairs."""
@@ -39,6 +43,7 @@ _SATURATED = Reason("saturated", "the image is overexposed: shorten the exposure
 _FLAT = Reason("flat", "the image is empty, without any contrast: check the field and the focus")
 _COLOURLESS = Reason("colourless", "the image has no colour: the stain cannot be seen")
 _UNFOCUSED = Reason("unfocused", "the image is out of focus: focus again")
+_MOVED = Reason("moved", "the stage moved while the image was taken: let it rest")
 _DUPLICATE = Reason("duplicate", "the field was seen before; its cells are counted once")
 
 _SAMPLE_PX = 256
@@ -98,6 +103,8 @@ def examine(
     # Written so that a measure that is not a number does not pass.
     if not focus_measure(frame.pixels, frame.um_per_px) >= spec.min_focus:
         return (_UNFOCUSED,), memory
+    if not evenness(frame.pixels, frame.um_per_px) >= MOVED_BELOW:
+        return (_MOVED,), memory
     descriptor = describe_field(frame.pixels)
     if memory.holds(frame.digest, descriptor):
         return (_DUPLICATE,), memory

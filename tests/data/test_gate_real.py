@@ -10,7 +10,8 @@ import pytest
 
 from edgeapl.sources.decode import read_image
 from edgeapl.stages.focus import focus_measure
-from edgeapl.stages.gate import SAME_FIELD, describe_field, light_reasons
+from edgeapl.stages.gate import MOVED_BELOW, SAME_FIELD, describe_field, light_reasons
+from edgeapl.stages.motion import evenness
 from edgeapl.types import UInt8
 
 pytestmark = pytest.mark.real_data
@@ -58,6 +59,18 @@ def test_sharp_fields_and_the_same_blurred_by_a_micrometre_are_told_apart(fields
     ]
     assert min(sharp) > 1.7
     assert max(blurred) < 1.4
+
+
+def test_fields_and_the_same_moved_by_a_cell_are_told_apart(fields: Fields) -> None:
+    pixels, um_per_px = fields
+    still = [evenness(one, um_per_px) for one in pixels]
+    assert min(still) > MOVED_BELOW + 0.05
+    side = round(7.0 / um_per_px) | 1
+    line = np.full((1, side), 1 / side, np.float32)
+    moved = [
+        evenness(np.asarray(cv2.filter2D(one, -1, line), np.uint8), um_per_px) for one in pixels
+    ]
+    assert sum(value < MOVED_BELOW for value in moved) >= 0.9 * len(moved)
 
 
 def test_different_fields_never_look_alike_and_a_moved_one_does(fields: Fields) -> None:

@@ -26,6 +26,16 @@ def blurred(pixels: UInt8, um: float) -> UInt8:
     return np.asarray(cv2.GaussianBlur(pixels, (0, 0), um / UM_PER_PX), np.uint8)
 
 
+def moved(pixels: UInt8, um: float, degrees: float) -> UInt8:
+    """Blur along a line, as when the stage moves so far while the image is taken."""
+    side = round(um / UM_PER_PX) | 1
+    line = np.zeros((side, side), np.float32)
+    line[side // 2] = 1
+    turn = cv2.getRotationMatrix2D((side // 2, side // 2), degrees, 1)
+    line = np.asarray(cv2.warpAffine(line, turn, (side, side)), np.float32)
+    return np.asarray(cv2.filter2D(pixels, -1, line / line.sum()), np.uint8)
+
+
 def noisy(pixels: UInt8, sigma: float) -> UInt8:
     noise = np.random.default_rng(1).normal(0, sigma, pixels.shape)
     return np.clip(pixels + noise, 0, 255).astype(np.uint8)
@@ -54,6 +64,10 @@ def grey() -> UInt8:
         (blurred(field(1), 1.5), "unfocused"),
         (noisy(blurred(field(1), 1.5), 4), "unfocused"),
         (blurred(field(1), 4), "unfocused"),
+        (moved(field(4, 960, 1280), 4, 0), "moved"),
+        (moved(field(4, 960, 1280), 4, 45), "moved"),
+        (moved(field(4, 960, 1280), 4, 90), "moved"),
+        (noisy(moved(field(4, 960, 1280), 6, 20), 3), "moved"),
     ],
 )
 def test_a_frame_without_use_does_not_pass(pixels: UInt8, code: str) -> None:
