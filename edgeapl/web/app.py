@@ -11,9 +11,8 @@ from urllib.parse import parse_qsl
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse, StreamingResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse, StreamingResponse
 from starlette.exceptions import HTTPException
-from starlette.staticfiles import StaticFiles
 
 from edgeapl.errors import ConfigError, EdgeAplError, InputError, UsageError
 from edgeapl.sources.names import printable
@@ -102,7 +101,7 @@ def create_app(station: StationAccess, access: PageAccess) -> FastAPI:
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.page = page
     app.add_middleware(Guard, access=access)
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    _add_static(app)
     _add_errors(app, page)
     _add_screen(app, page)
     _add_pictures(app, page)
@@ -111,16 +110,32 @@ def create_app(station: StationAccess, access: PageAccess) -> FastAPI:
     return app
 
 
+def _add_static(app: FastAPI) -> None:
+    """Serve our own files from memory: no name that is asked for ever reaches the disk."""
+    kinds = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+    served = {
+        path.name: (path.read_bytes(), kinds.get(path.suffix, "text/plain"))
+        for path in STATIC.iterdir()
+    }
+
+    @app.get("/static/{name}")
+    async def static(name: str) -> Response:
+        if name not in served:
+            raise HTTPException(404)
+        data, kind = served[name]
+        return Response(data, media_type=kind)
+
+    @app.get("/favicon.ico")
+    async def icon() -> Response:
+        # Asked for by browsers beside reports, which name none.
+        return await static("icon.svg")
+
+
 def _add_screen(app: FastAPI, page: Page) -> None:
     @app.get("/")
     async def screen() -> HTMLResponse:
         # Without asking the station, so that the page comes up even when it hangs.
         return HTMLResponse(page.pages.page({**page.feed.picture.fragments, **page.silence()}))
-
-    @app.get("/favicon.ico")
-    async def icon() -> FileResponse:
-        # Asked for by browsers beside reports, which name none.
-        return FileResponse(STATIC / "icon.svg")
 
     @app.get("/events")
     async def events() -> Response:
@@ -140,6 +155,7 @@ async def _counted(page: Page) -> AsyncIterator[bytes]:
 
 def _add_pictures(app: FastAPI, page: Page) -> None:
     boxed = Examined(page)
+    no_picture = (STATIC / "no-picture.svg").read_bytes()
 
     def picture(found: tuple[int, bytes] | None, after: int) -> Response:
         if found is None:
@@ -160,7 +176,7 @@ def _add_pictures(app: FastAPI, page: Page) -> None:
     async def cell(slide: str, cell: Annotated[int, Query(ge=0, le=MOST_CELL)]) -> Response:
         found = await page.call(page.station.cell_jpeg, from_handle(slide), cell)
         if found is None:
-            return FileResponse(STATIC / "no-picture.svg")
+            return Response(no_picture, media_type="image/svg+xml")
         return Response(found, media_type="image/jpeg")
 
 
