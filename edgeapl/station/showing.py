@@ -72,7 +72,10 @@ class Shown:
         return replace(self, open=False, final=closed.verdict, record=record, report=closed.report)
 
     def view(self, now_ns: int) -> SlideView:
-        """Give the view of it. The decision is the committed one, figures are of this moment."""
+        """Give the view of it. The decision is the committed one, figures are of this moment.
+
+        So are the reasons, as long as they lead to the same decision.
+        """
         newest = self.final or (self.progress.verdict if self.progress else None)
         committed = self.final or self.committed
         waiting_ns = self.progress.waiting_ns if self.progress and self.open else None
@@ -85,7 +88,7 @@ class Shown:
             interval=newest.interval if newest else None,
             tally=newest.tally if newest else Tally(),
             counts=newest.counts if newest else (),
-            reasons=committed.reasons if committed else (_NOTHING_YET,),
+            reasons=_reasons(committed, newest),
             frames_used=self.frames_used,
             frames_rejected=self.frames_rejected,
             rejected=self.examined.rejected if self.examined else (),
@@ -103,6 +106,13 @@ class Shown:
         kinds = cell_kinds(used, self.context, role_kinds(self.context))
         drawn = draw_overlay(used, kinds, outlines(used.detections), LIVE_PX)
         return used.frame.index, jpeg_bytes(drawn)
+
+
+def _reasons(committed: Verdict | None, newest: Verdict | None) -> tuple[Reason, ...]:
+    if committed is None:
+        return (_NOTHING_YET,)
+    agree = newest is not None and newest.decision is committed.decision
+    return newest.reasons if newest is not None and agree else committed.reasons
 
 
 def shown_of(session: Session, budget_s: float) -> Shown:
