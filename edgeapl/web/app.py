@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import parse_qsl
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -18,6 +16,8 @@ from edgeapl.errors import ConfigError, EdgeAplError, InputError, UsageError
 from edgeapl.sources.names import printable
 from edgeapl.station.view import StationAccess
 from edgeapl.web.events import SILENT_S, Feed
+from edgeapl.web.examined import Examined
+from edgeapl.web.forms import field_of, form_of
 from edgeapl.web.guard import Guard, PageAccess
 from edgeapl.web.metrics import CONTENT_TYPE, metrics_text
 from edgeapl.web.pages import Pages, from_handle
@@ -58,31 +58,6 @@ class Page:
         """Give the fragment that says that the station is silent, if it is."""
         silent = self.feed.silent_s()
         return {"trouble": self.pages.silence(silent)} if silent > SILENT_S else {}
-
-
-class Examined:
-    """The newest examined frame; asked for once per frame, because to draw it takes long.
-
-    Its number is our own: those of two slides may be the same.
-    """
-
-    def __init__(self, page: Page) -> None:
-        self._page = page
-        self._known: tuple[object, ...] = ()
-        self._found: tuple[int, bytes] | None = None
-        self._number = 0
-        self._asking = asyncio.Lock()
-
-    async def newest(self) -> tuple[int, bytes] | None:
-        """Give its number and its JPEG; None when there is none."""
-        async with self._asking:
-            wanted = self._page.feed.picture.examined
-            if wanted != self._known:
-                found = await self._page.call(self._page.station.examined_jpeg)
-                self._number += 1
-                self._known = wanted
-                self._found = None if found is None else (self._number, found[1])
-            return self._found
 
 
 def create_app(station: StationAccess, access: PageAccess) -> FastAPI:
@@ -154,7 +129,7 @@ async def _counted(page: Page) -> AsyncIterator[bytes]:
 
 
 def _add_pictures(app: FastAPI, page: Page) -> None:
-    boxed = Examined(page)
+    boxed = Examined(page.station, page.feed, page.call)
     no_picture = (STATIC / "no-picture.svg").read_bytes()
 
     def picture(found: tuple[int, bytes] | None, after: int) -> Response:
@@ -186,7 +161,7 @@ def _add_orders(app: FastAPI, page: Page) -> None:
 
     @app.post("/slide/start")
     async def start(request: Request) -> Response:
-        slide = _field(await _form(request), "slide", MOST_IDENTIFIER)
+        slide = field_of(await form_of(request), "slide", MOST_IDENTIFIER)
         await page.order(page.station.start_slide, slide)
         return said(f"Slide {slide} is started.")
 
@@ -197,13 +172,13 @@ def _add_orders(app: FastAPI, page: Page) -> None:
 
     @app.post("/cell")
     async def reclassify(request: Request) -> Response:
-        form = await _form(request)
-        slide, label = from_handle(_field(form, "slide", 2000)), _field(form, "label", 2000)
-        number = _field(form, "cell", 10)
+        form = await form_of(request)
+        slide, label = from_handle(field_of(form, "slide", 2000)), field_of(form, "label", 2000)
+        number = field_of(form, "cell", 10)
         if not (number.isascii() and number.isdigit()):
             raise UsageError("cell is not a number", printable(number), "load the page again")
         label = from_handle(label)
-        person = _field(form, "person", MOST_PERSON)
+        person = field_of(form, "person", MOST_PERSON)
         record = await page.order(page.station.reclassify, slide, int(number), label, person)
         return said(f"Cell {number} is called {label} by {person}: recorded as {record[:16]}.")
 
@@ -247,29 +222,3 @@ def _add_errors(app: FastAPI, page: Page) -> None:
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
         return answer(request, f"{error.detail}", error.status_code)
-
-
-async def _form(request: Request) -> dict[str, str]:
-    """Read a form; the guard has limited its length. Raises UsageError."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    try:
-        if kind != "application/x-www-form-urlencoded":
-            raise ValueError(kind)
-        text = (await request.body()).decode("ascii")
-        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=8)
-    except ValueError as error:
-        raise UsageError("form is not understood", "", "load the page again") from error
-    form = dict(pairs)
-    if len(form) != len(pairs):
-        raise UsageError("form has a field twice", "", "load the page again")
-    return form
-
-
-def _field(form: Mapping[str, str], name: str, longest: int) -> str:
-    """Give a field of a form, without spaces around it. Raises UsageError."""
-    value = form.get(name, "").strip()
-    if not value:
-        raise UsageError(f"{name} is empty", "", "type it in")
-    if len(value) > longest:
-        raise UsageError(f"{name} is too long", f"{len(value)}", f"use up to {longest} characters")
-    return value

@@ -8,16 +8,12 @@ request is refused unless its Host is one of ours and it does not come from anot
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
-import ipaddress
-import re
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs, quote
+from urllib.parse import parse_qs
 
-from edgeapl.errors import ConfigError
+from edgeapl.web.access import PageAccess
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -25,9 +21,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-LEAST_TOKEN = 16
-"""Characters; 16 random ones from A-Z, a-z, 0-9 are 95 bits."""
 MOST_BODY = 8192
 """Bytes; the longest form of the page has four short fields."""
 BODY_S = 10.0
@@ -48,80 +41,7 @@ HEADERS = (
 )
 """What every answer carries unless it brings its own."""
 
-_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class PageAccess:
-    """Who may use the page.
-
-    hosts : names and addresses, beside those of the loopback, under which it is reached.
-    token : secret that a browser must show once; None lets everyone in who reaches it.
-
-    Raises ConfigError for a token below 16 characters or a host that is more than a name.
-    """
-
-    hosts: tuple[str, ...] = ()
-    token: str | None = field(default=None, repr=False)
-
-    def __post_init__(self) -> None:
-        if self.token is not None and len(self.token) < LEAST_TOKEN:
-            raise ConfigError(
-                "token of the page is too short",
-                f"{len(self.token)} characters",
-                f"give {LEAST_TOKEN} or more",
-            )
-        for host in self.hosts:
-            found = _HOST.fullmatch(host.lower())
-            if found is None or found[1] != host.lower():
-                raise ConfigError(
-                    "host of the page is not a name", host, "give it without http:// and port"
-                )
-
-    def reached_as(self, host: str) -> PageAccess:
-        """Give the same access, with one more host."""
-        return replace(self, hosts=(*self.hosts, host))
-
-    def link(self, url: str) -> str:
-        """Give the address to open in a browser: with the token, if there is one."""
-        return url if self.token is None else f"{url}?token={quote(self.token, safe='')}"
-
-    def allows_host(self, header: str) -> bool:
-        """Tell whether a Host header names this station, with any port.
-
-        With a token, any address in numbers does: nobody can make one point elsewhere.
-        """
-        found = _HOST.fullmatch(header.lower())
-        if found is None:
-            return False
-        allowed = {*LOOPBACK, *(host.lower() for host in self.hosts)}
-        return found[1] in allowed or (self.token is not None and _is_address(found[1]))
-
-    def is_token(self, shown: str) -> bool:
-        """Compare with the token, in a time that tells nothing."""
-        return self.token is not None and hmac.compare_digest(_digest(shown), _digest(self.token))
-
-    def is_cookie(self, shown: str) -> bool:
-        """Compare with the cookie, in a time that tells nothing."""
-        return self.token is not None and hmac.compare_digest(
-            shown.encode("utf-8", "surrogateescape"), _digest(self.token).encode("ascii")
-        )
-
-    def cookie(self) -> str:
-        """Give the value of the cookie: the token's SHA-256, so that any token fits in it."""
-        return _digest(self.token or "")
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return False
-    return True
-
-
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
+__all__ = ["Guard", "PageAccess"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from edgeapl.errors import ConfigError
-from edgeapl.web.guard import HEADERS, MOST_BODY, Guard, Message, PageAccess, Receive, Scope, Send
+from edgeapl.web.access import PageAccess
+from edgeapl.web.guard import HEADERS, MOST_BODY, Guard, Message, Receive, Scope, Send
 
 TOKEN = "0123456789abcdef; ü"
 OPEN = PageAccess()

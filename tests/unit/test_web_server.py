@@ -274,6 +274,20 @@ def events_status(client: Client) -> int:
         return connection.getresponse().status
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_bug_of_the_station_is_never_shown_as_all_is_well(
+    station: FakeStation, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(limit: int) -> None:
+        raise RuntimeError("a bug")
+
+    with client.events() as events:
+        until(events, "beat", "answers")
+        monkeypatch.setattr(station, "cells", broken)
+        station.show()
+        until(events, "trouble", "has not answered for", limit_s=6)
+
+
 def test_streams_are_counted_and_given_back(client: Client) -> None:
     with ExitStack() as opened:
         for _ in range(16):
