@@ -124,7 +124,7 @@ def read_some(source: FrameSource) -> list[Frame]:
 
 def why_it_fails(source: FrameSource) -> str:
     """Read until the source fails for good, and give the reason."""
-    for _ in range(100):
+    for _ in range(20):
         try:
             source.read(1.0)
         except SourceStalled:

@@ -355,6 +355,37 @@ def test_numbers_paths_and_links_lead_to_the_same_camera(machine: Machine, tmp_p
             v4l.number_of(address, machine.dev)
 
 
+class _Webcam:
+    """Gives one picture over and over."""
+
+    def read(self) -> tuple[bool, Any]:
+        return True, np.full((4, 6, 3), (1, 2, 3), np.uint8)
+
+    def release(self) -> None:
+        pass
+
+
+def test_a_camera_opened_by_a_link_says_who_it_is(machine: Machine) -> None:
+    machine.plug(3, "Scope Cam", "1-2", serial="A", by_id="usb-A-video-index0")
+    link = str(machine.dev / "v4l" / "by-id" / "usb-A-video-index0")
+    opened: list[int] = []
+
+    def open_device(number: int) -> _Webcam:
+        opened.append(number)
+        return _Webcam()
+
+    for address in (link, "3"):
+        with v4l.V4lSource(
+            address, stated_scale, open_device=open_device, dev=machine.dev, sys=machine.sys
+        ) as source:
+            frame = source.read(5.0)
+            assert frame.pixels[0, 0].tolist() == [3, 2, 1]
+            assert frame.source.startswith(address)
+            assert (source.name, source.stable_name) == (address, link)
+            assert source.identity == "Scope Cam 046d:0825 A"
+    assert opened == [3, 3]
+
+
 def test_nodes_without_pictures_are_no_cameras(machine: Machine) -> None:
     for number in (10, 9, 2):
         machine.plug(number, f"Cam {number}", f"1-{number}")

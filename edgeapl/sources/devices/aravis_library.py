@@ -55,7 +55,6 @@ _ARAVIS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "camera_get_model_name": (c_char_p, (c_void_p, _ERROR)),
     "camera_is_gv_device": (c_int, (c_void_p,)),
     "camera_gv_set_packet_size": (None, (c_void_p, c_int, _ERROR)),
-    "camera_gv_auto_packet_size": (c_uint, (c_void_p, _ERROR)),
     "camera_gv_set_stream_options": (None, (c_void_p, c_int)),
     "camera_set_acquisition_mode": (None, (c_void_p, c_int, _ERROR)),
     "camera_set_pixel_format_from_string": (None, (c_void_p, c_char_p, _ERROR)),

@@ -81,6 +81,12 @@ class VideoCamera:
 class V4lSource(CameraSource):
     """Implements FrameSource over ``N``, ``/dev/videoN`` or a link to it in ``/dev/v4l``.
 
+    Parameters
+    ----------
+    address, scale_for, clock : as of every source.
+    open_device : opens the camera of a number or raises CameraError; tests give their own.
+    dev, sys : where the system shows its devices; tests give their own.
+
     identity : see `VideoCamera`; to compare after a reconnect.
     stable_name : the address that stays the same.
 
@@ -93,8 +99,11 @@ class V4lSource(CameraSource):
         scale_for: ScaleFor,
         clock: Clock | None = None,
         open_device: Callable[[int], Device] | None = None,
+        *,
+        dev: Path = DEV,
+        sys: Path = SYS,
     ) -> None:
-        camera = describe(number_of(address))
+        camera = describe(number_of(address, dev), dev, sys)
         self.identity = camera.identity
         self.stable_name = camera.stable_name
         super().__init__(camera.number, scale_for, clock, open_device)
