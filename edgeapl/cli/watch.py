@@ -179,9 +179,9 @@ def run_watch(
             station.start_slide(first)
         elif typed is not None:
             display.say("type or scan a slide's identifier and press Enter")
-        _serve(
-            station, display, signals, typed, closed, many=served is not None or typed is not None
-        )
+        page = served is not None
+        many = page or typed is not None
+        _serve(station, display, signals, typed, closed, many=many, served=page)
     return closed
 
 
@@ -204,8 +204,12 @@ def _serve(
     closed: list[Closed],
     *,
     many: bool,
+    served: bool,
 ) -> None:
-    """Show what happens until the station is done or told to end."""
+    """Show what happens until the station is done or told to end.
+
+    many : slides, not one. served : there is a page, which stays when the source has ended.
+    """
     from edgeapl.errors import UsageError
     from edgeapl.station.notify import Supervisor
 
@@ -221,7 +225,8 @@ def _serve(
         for one in closed[told:]:
             display.final(one)
         told = len(closed)
-        if signals.count or not station.alive or (not many and told) or station.ended:
+        ended = station.ended and not served
+        if signals.count or not station.alive or (not many and told) or ended:
             break
         for line in typed.lines() if typed is not None else ():
             try:
@@ -295,7 +300,8 @@ def _page(
     access = PageAccess(token=token)
     server = PageServer(station, access)
     address = server.start(host, port)
-    terminal.print(f"page: {address}", markup=False, soft_wrap=True)
+    # Printed with the token: who reads this terminal may open the page.
+    terminal.print(f"page: {access.link(address)}", markup=False, soft_wrap=True)
     try:
         yield
     finally:

@@ -136,11 +136,12 @@ class Session:
         self.progress = progress
         if progress.finished_ns is not None and self._newest is not None:
             gallery = self.writer.gallery
-            self.frames = (gallery.frames_used, gallery.frames_rejected)
             self.best_cells = tuple(gallery.best_cells())
             self.examined = self._newest
             if not self._newest.rejected:
                 self.used = self._newest
+            # Last: the page asks for the pictures when this has changed.
+            self.frames = (gallery.frames_used, gallery.frames_rejected)
         enough = self.enough_cells
         if enough is not None and progress.verdict.tally.scored >= enough:
             self.stop.set()

@@ -92,6 +92,7 @@ class Station(ClosesItself):
         self._closing = threading.Event()
         self._failure: BaseException | None = None
         self._focus: tuple[float, int, float] | None = None  # when, frame, measure
+        self._live_jpeg: tuple[int, bytes] | None = None
         self._labels: dict[int, str] = {}
         self._counts = {"slides": 0, "flags": 0, "frames": 0, "cells": 0, "amendments": 0}
         self._slowest_s = 0.0
@@ -175,8 +176,12 @@ class Station(ClosesItself):
 
     def live_jpeg(self) -> tuple[int, bytes] | None:
         """Give number and JPEG of the newest picture; None before it."""
-        newest = self._view.newest
-        return None if newest is None else (newest.index, showing.live_jpeg(newest))
+        newest, known = self._view.newest, self._live_jpeg
+        if newest is None:
+            return None
+        if known is None or known[0] != newest.index:
+            self._live_jpeg = known = (newest.index, showing.live_jpeg(newest))
+        return known
 
     def examined_jpeg(self) -> tuple[int, bytes] | None:
         """Give number and JPEG of the newest examined frame, its cells outlined."""
