@@ -9,6 +9,7 @@ import typer
 
 from edgeapl import __version__
 from edgeapl.cli import (
+    bench,
     build_engine,
     calibrate,
     cameras,
@@ -54,6 +55,7 @@ def build_app() -> typer.Typer:
     app.command("export")(export.export)
     app.command("calibrate")(calibrate.calibrate)
     app.command("build-engine")(build_engine.build_engine)
+    app.command("bench")(bench.bench)
     app.command("inspect")(inspect.inspect)
     app.command("doctor")(doctor.doctor)
     app.add_typer(engines.app, name="engines")

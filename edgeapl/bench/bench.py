@@ -1,0 +1,84 @@
+"""Everything that `edgeapl bench` does, from the request to the document."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgeapl.bench.candidate import Setup, open_candidate
+from edgeapl.bench.document import document, versus_document
+from edgeapl.bench.energy import find_meters
+from edgeapl.bench.material import open_material
+from edgeapl.bench.scenarios import Measured, Plan, Scenario, measure, open_runner
+from edgeapl.bench.versus import Versus, compare
+
+
+@dataclass(frozen=True, slots=True)
+class BenchRequest:
+    """What to time.
+
+    images : a folder, a ``demo://`` address, or None for the drawn slide.
+    setups : one, or two to compare. floor : whether to measure how far from the machine it is.
+    say : told, in words, what is going on.
+    """
+
+    plan: Plan
+    setups: tuple[Setup, ...]
+    images: str | None = None
+    floor: bool = False
+    say: Callable[[str], None] = field(default=lambda text: None)
+
+
+@dataclass(frozen=True, slots=True)
+class BenchResult:
+    """What was measured: the document, and what pages and tables draw from."""
+
+    document: dict[str, Any]
+    measured: tuple[Measured, ...]
+    versus: Versus | None = None
+
+    @property
+    def misses_budget(self) -> bool:
+        """Whether p99 of anything that was timed is above the budget."""
+        return any(one.meets_budget is False for one in self.measured)
+
+
+def run_bench(request: BenchRequest) -> BenchResult:
+    """Measure what was asked for.
+
+    Raises what opening bundles, engines and images raises, and UsageError without any answer.
+    """
+    plan = request.plan
+    hosted = plan.scenario is Scenario.GLASS_TO_FLAG
+    with ExitStack() as opened:
+        candidates = [
+            opened.enter_context(open_candidate(setup, hosted=hosted)) for setup in request.setups
+        ]
+        first = candidates[0]
+        for candidate in candidates:
+            request.say(f"using {candidate.model.bundle.manifest.name}: {candidate.said}")
+        assumed = first.model.bundle.manifest.um_per_px
+        material = opened.enter_context(open_material(request.images, assumed))
+        request.say(f"{plan.scenario.value}: {material.frames} frames of {material.name}")
+        meters = find_meters()
+        opened.callback(meters.close)
+        runners = []
+        for candidate in candidates:
+            folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="edgeapl-")))
+            runners.append(opened.enter_context(open_runner(candidate, plan, folder)))
+        measured = measure(runners, material, plan, meters)
+        result = document(material, first, measured[0], meters)
+        versus = None
+        if len(candidates) > 1:
+            versus = compare(measured[0], measured[1])
+            result["versus"] = versus_document(versus, candidates[1], measured[1])
+        if request.floor:
+            from edgeapl.bench.floor import measure_floor  # noqa: PLC0415 - needs onnx if it can
+
+            request.say("floor: the bare networks and the peak of this machine")
+            result["floor"] = measure_floor(first, material)
+    return BenchResult(result, measured, versus)

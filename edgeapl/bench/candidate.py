@@ -1,0 +1,92 @@
+"""One of the things to be timed: a bundle, the engines that run it, and its settings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from edgeapl.bench.watching import Ledger, watched
+from edgeapl.bundle.load import open_bundle
+from edgeapl.engines.registry import open_engine
+from edgeapl.engines.store.folder import EngineFolder
+from edgeapl.model import Model, open_model
+from edgeapl.model.opening import choose_engines
+from edgeapl.protocols import Engine
+from edgeapl.station.hosting import HostedModel, open_hosted
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What to time.
+
+    bundle : its folder. engines : a folder, ``auto`` or ``none``; see `choose_engines`.
+    threads : CPU threads inside one run. batch_size : cells in one run.
+    """
+
+    bundle: Path
+    engines: Path | Literal["auto", "none"] = "auto"
+    threads: int = 1
+    batch_size: int = 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """A setup, opened.
+
+    model : with watched engines. hosted : its processes, where it was opened in some.
+    engines : folder they come from, None for the bundle's own; said : in words.
+    open_s : seconds from nothing to a model that passed its self-test.
+    """
+
+    setup: Setup
+    model: Model
+    hosted: HostedModel | None
+    ledger: Ledger
+    engines: EngineFolder | None
+    said: str
+    open_s: float
+
+    def open_again(self, network: str, threads: int) -> Engine:
+        """Open one more session of a network, with so many threads, unwatched."""
+        bundle = self.model.bundle
+        if self.engines is None:
+            file = bundle.manifest.networks[network].file
+            return open_engine("onnxruntime", network, bundle.read(file), threads=threads)
+        return open_engine(
+            self.engines.record.target,
+            network,
+            self.engines.read(network),
+            threads=threads,
+            origin=self.engines.origin(network),
+        )
+
+    def precision(self, network: str) -> str:
+        """Give what a network computes in: fp32, fp16 or int8."""
+        return "fp32" if self.engines is None else self.engines.record.networks[network].precision
+
+
+@contextmanager
+def open_candidate(setup: Setup, *, hosted: bool = False) -> Iterator[Candidate]:
+    """Open a setup; with `hosted`, its networks in processes of their own, as at the station.
+
+    Raises BundleError or EngineError: engines that fail are never replaced by others here.
+    """
+    start = time.monotonic_ns()
+    chosen = choose_engines(open_bundle(setup.bundle), setup.engines)
+    station: HostedModel | None = None
+    ledger = Ledger()
+    if hosted:
+        station = open_hosted(setup.bundle, threads=setup.threads, engines=chosen.engines)
+        opened = station.model
+    else:
+        opened = open_model(setup.bundle, threads=setup.threads, engines=chosen.engines)
+    open_s = (time.monotonic_ns() - start) / 1e9
+    with station or opened:
+        model = watched(opened.bundle, opened, ledger)
+        if station is not None:
+            station = replace(station, model=model)
+        yield Candidate(setup, model, station, ledger, chosen.engines, chosen.text, open_s)

@@ -1,0 +1,178 @@
+"""The one JSON document of `edgeapl bench`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from edgeapl import __version__
+from edgeapl.bench.candidate import Candidate
+from edgeapl.bench.energy import Meters
+from edgeapl.bench.material import Material
+from edgeapl.bench.scenarios import Measured
+from edgeapl.bench.statistics import CONFIDENCE, Ratio, Summary
+from edgeapl.bench.usage import machine
+from edgeapl.bench.versus import Versus
+
+SCHEMA = 1
+"""Version of the document; raised when a field changes its meaning or goes."""
+
+RULE = (
+    f"A percentile is valid when a sample bounds it from above with {CONFIDENCE:.0%} confidence "
+    "(the rule of MLPerf LoadGen's early stopping): 5 samples for p50, 29 for p90, 299 for p99."
+)
+
+
+def document(
+    material: Material, candidate: Candidate, measured: Measured, meters: Meters
+) -> dict[str, Any]:
+    """Say all about one candidate; all times are in milliseconds where the name says ``_ms``."""
+    plan, memory = measured.plan, measured.memory
+    assert memory is not None  # measured to its end
+    return {
+        "schema": SCHEMA,
+        "software": f"edgeapl {__version__}",
+        "research_use_only": True,
+        "machine": machine(),
+        "scenario": plan.scenario.value,
+        "images": {"source": material.name, "frames": material.frames},
+        **_candidate(candidate),
+        "settings": {
+            "warmup": plan.warmup,
+            "streams": plan.streams if plan.at_once and plan.at_once > 1 else 1,
+            "frames_wanted": plan.frames,
+            "duration_s": plan.duration_s,
+        },
+        "status": "INVALID" if measured.invalid else "VALID",
+        "invalid": list(measured.invalid),
+        "rule": RULE,
+        "cold_start": {
+            "open_ms": _ms(candidate.open_s),
+            "first_frame_ms": _ms(measured.first_s),
+        },
+        "latency": _summary(measured.latency),
+        "budget": {"seconds": plan.budget_s, "met": measured.meets_budget},
+        "stages": {stage: _summary(one) for stage, one in measured.stages.items()},
+        "throughput": throughput(measured),
+        "flag_ms": [_ms(one.flag_s) for one in measured.passes if one.flag_s is not None],
+        "memory": asdict(memory),
+        "cpu": {
+            "seconds": round(measured.cpu_s, 3),
+            "cores_busy": round(measured.cpu_s / measured.seconds, 3) if measured.seconds else None,
+        },
+        "energy": {
+            "joules": {name: round(used, 3) for name, used in measured.joules.items()},
+            "joules_per_frame": {
+                name: round(used / measured.frames, 4)
+                for name, used in measured.joules.items()
+                if measured.frames
+            },
+            "absent": dict(meters.absent),
+        },
+        "work": _work(measured),
+        "answers": {
+            one.slide: {
+                "verdict": one.verdict.decision.value,
+                "probability": one.verdict.probability,
+                "cells": one.verdict.tally.seen,
+            }
+            for one in measured.passes
+        },
+    }
+
+
+def throughput(measured: Measured) -> dict[str, float | None]:
+    """Give frames and cells per second, journal included."""
+    seconds = measured.seconds
+    return {
+        "frames": measured.frames,
+        "cells": measured.cells,
+        "seconds": round(seconds, 4),
+        "frames_per_s": measured.frames / seconds if seconds else None,
+        "cells_per_s": measured.cells / seconds if seconds else None,
+    }
+
+
+def versus_document(versus: Versus, other: Candidate, measured: Measured) -> dict[str, Any]:
+    """Say how A compares with B."""
+    return {
+        "b": {
+            **_candidate(other),
+            "latency": _summary(measured.latency),
+            "throughput": throughput(measured),
+            "cold_start": {
+                "open_ms": _ms(other.open_s),
+                "first_frame_ms": _ms(measured.first_s),
+            },
+        },
+        "ratio": ratio_document(versus.ratio),
+        "meaning": "seconds of A over seconds of B for the same slide; above 1, B is faster",
+        "pairs_ms": [[_ms(a), _ms(b)] for a, b in versus.seconds],
+        "same_verdicts": not versus.differences,
+        "same_cells": versus.cells_alike,
+        "largest_difference_of_probability": versus.probability,
+        "differences": [asdict(one) for one in versus.differences],
+    }
+
+
+def ratio_document(ratio: Ratio) -> dict[str, Any]:
+    """Give a ratio, its 95 % interval and the number of pairs."""
+    return {
+        "value": ratio.value,
+        "interval": None if ratio.interval is None else list(ratio.interval),
+        "pairs": ratio.pairs,
+    }
+
+
+def _candidate(candidate: Candidate) -> dict[str, Any]:
+    manifest = candidate.model.bundle.manifest
+    return {
+        "bundle": {
+            "name": manifest.name,
+            "version": manifest.version,
+            "digest": candidate.model.bundle.digest,
+            "trained": manifest.trained,
+        },
+        "engines": {
+            "text": candidate.said,
+            "digest": candidate.model.engine_digest,
+            "runtime": candidate.model.runtime,
+            "threads": candidate.setup.threads,
+            "batch_size": candidate.setup.batch_size,
+            "own_processes": candidate.hosted is not None,
+        },
+    }
+
+
+def _work(measured: Measured) -> Mapping[str, Any]:
+    """Give what the networks were asked, per frame answered; warming up is not among it."""
+    frames = max(1, measured.frames)
+    return {
+        name: {
+            "runs_per_frame": work.runs / frames,
+            "rows_per_run": work.rows / work.runs if work.runs else None,
+            "bytes_in_per_frame": work.bytes_in / frames,
+            "bytes_out_per_frame": work.bytes_out / frames,
+            "busy_ms_per_frame": work.seconds / frames * 1e3,
+        }
+        for name, work in sorted(measured.work.items())
+    }
+
+
+def _summary(summary: Summary | None) -> dict[str, Any] | None:
+    if summary is None:
+        return None
+    ranks = {f"p{one.percent}_ms": _ms(one.value) for one in summary.percentiles}
+    bounds = {f"p{one.percent}_at_most_ms": _ms(one.at_most) for one in summary.percentiles}
+    return {
+        "samples": summary.count,
+        **ranks,
+        **bounds,
+        "mean_ms": _ms(summary.mean),
+        "largest_ms": _ms(summary.largest),
+    }
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1e3, 4)

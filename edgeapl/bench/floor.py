@@ -1,0 +1,264 @@
+"""How near the pipeline is to its bare networks, and they to the machine's peak."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from edgeapl.bench.bare import (
+    BATCHES,
+    Opener,
+    Rate,
+    best_setting,
+    joined,
+    row_count,
+    rows_per_s,
+    sessions,
+    settings_to_try,
+)
+from edgeapl.bench.candidate import Candidate
+from edgeapl.bench.material import BenchSlide, Material
+from edgeapl.bench.peak import Peak, measure_peak
+from edgeapl.bench.running import PipelineRunner, Until
+from edgeapl.bench.statistics import paired_ratio
+from edgeapl.bench.usage import cores
+from edgeapl.engines.registry import PLANS
+from edgeapl.errors import EngineError, UsageError
+from edgeapl.journal import Journal
+from edgeapl.protocols import Arrays
+
+ROUNDS = 5
+"""Bare networks and pipeline take turns so often; each round is one pair."""
+
+ROUND_S = 10.0
+"""A round of the pipeline takes as many frames as fit into this, at least two."""
+
+BARE_S = 0.4
+
+BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
+"""Of one number, where nothing is kept in a higher precision."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Network:
+    """A network, what it is asked, and how it is asked the fastest.
+
+    rows : some inputs. per_pass : rows in one pass of the pipeline.
+    """
+
+    name: str
+    rows: Arrays
+    per_pass: int
+    best: Rate
+    tried: tuple[Rate, ...]
+
+
+def measure_floor(candidate: Candidate, material: Material) -> dict[str, Any]:
+    """Measure bare networks, pipeline and peak in turns, and say how near each is to the next.
+
+    pipeline_over_bare : time of the bare networks on the cells of a pass, over the pipeline's time
+    for the pass: 1 when all else is hidden behind the networks. bare_over_peak : time that the
+    networks' operations would take at the machine's peak, over their time.
+    """
+    slide = material.slides[0]
+    graph = _graph()
+    with (
+        tempfile.TemporaryDirectory(prefix="edgeapl-floor-") as folder,
+        Journal.open(Path(folder) / "journal.sqlite3") as journal,
+    ):
+        runner = PipelineRunner(candidate, journal, None)
+        most = _frames(runner, slide)
+        networks = _networks(candidate, runner, slide, most)
+        bare_s, pipeline_s, rates = _rounds(candidate, runner, slide, most, networks)
+    peak = measure_peak(cores(), _maker(graph))
+    ratio = paired_ratio(bare_s, pipeline_s)
+    rows = [_row(candidate, one, rates[one.name], peak, graph) for one in networks]
+    return {
+        "pipeline_over_bare": ratio.value,
+        "pipeline_over_bare_interval": None if ratio.interval is None else list(ratio.interval),
+        "bare_over_peak": _over_peak(networks, rows),
+        "frames_per_round": most,
+        "rounds": [[b * 1e3, p * 1e3] for b, p in zip(bare_s, pipeline_s, strict=True)],
+        "networks": rows,
+        "peak": {
+            "by": peak.by,
+            "fp32": peak.fp32,
+            "int8": peak.int8,
+            "bytes_per_s": peak.bytes_per_s,
+        },
+        "notes": [*peak.notes, *_notes(candidate, graph)],
+    }
+
+
+def _frames(runner: PipelineRunner, slide: BenchSlide) -> int:
+    """Give the frames of a round."""
+    start = time.perf_counter()
+    runner.run(slide, 1, Until())
+    one_s = time.perf_counter() - start
+    return max(1, min(len(slide.files), max(2, math.floor(ROUND_S / one_s))))
+
+
+def _networks(
+    candidate: Candidate, runner: PipelineRunner, slide: BenchSlide, most: int
+) -> tuple[_Network, ...]:
+    """Note what the pipeline asks the networks in one pass, and find how to ask it the fastest."""
+    ledger = candidate.ledger
+    ledger.clear()
+    ledger.kept.clear()
+    ledger.keep = True
+    runner.run(slide, most, Until())
+    ledger.keep = False
+    head = candidate.model.bundle.manifest.reducer.head
+    networks = []
+    for name, work in dict(ledger.work).items():
+        if name == head or name not in ledger.kept:
+            continue  # the head is one small layer, asked per verdict and not per cell
+        rows = _same_shaped(ledger.kept[name])
+        batches = _batches(candidate, name, row_count(rows))
+        count = 1 if candidate.engines and candidate.engines.record.target in PLANS else cores()
+        best, tried = best_setting(
+            _opener(candidate, name),
+            rows,
+            settings_to_try(count, batches),
+        )
+        networks.append(_Network(name, rows, work.rows, best, tried))
+    if not networks:
+        raise UsageError("no network was asked", slide.name, "choose images with cells in them")
+    ledger.kept.clear()
+    return tuple(networks)
+
+
+def _same_shaped(runs: list[Arrays]) -> Arrays:
+    """Join the runs that are shaped like the first, but for their number of rows."""
+    first = {name: value.shape[1:] for name, value in runs[0].items()}
+    alike = [run for run in runs if {k: v.shape[1:] for k, v in run.items()} == first]
+    return joined(alike)
+
+
+def _batches(candidate: Candidate, name: str, rows: int) -> tuple[int, ...]:
+    """Give the batch sizes to try: a network may allow only one."""
+    sizes = [shape[0] for _, shape in candidate.model.engines[name].inputs.values() if shape]
+    fixed = [size for size in sizes if size is not None]
+    if fixed:
+        return (fixed[0],)
+    wanted = {*BATCHES, candidate.setup.batch_size}
+    return tuple(sorted(size for size in wanted if size <= rows)) or (1,)
+
+
+def _rounds(
+    candidate: Candidate,
+    runner: PipelineRunner,
+    slide: BenchSlide,
+    most: int,
+    networks: tuple[_Network, ...],
+) -> tuple[list[float], list[float], dict[str, float]]:
+    """Let bare networks and pipeline take turns; give their seconds, and rows/s of each network."""
+    bare_s, pipeline_s = [], []
+    rates: dict[str, list[float]] = {one.name: [] for one in networks}
+    for _ in range(ROUNDS):
+        total = 0.0
+        for one in networks:
+            setting = one.best.setting
+            opener = _opener(candidate, one.name)
+            with sessions(opener, setting) as engines:
+                rate = rows_per_s(engines, one.rows, setting.batch, BARE_S)
+            rates[one.name].append(rate)
+            total += one.per_pass / rate
+        bare_s.append(total)
+        pipeline_s.append(runner.run(slide, most, Until()).seconds)
+    return bare_s, pipeline_s, {name: sorted(all_)[ROUNDS // 2] for name, all_ in rates.items()}
+
+
+def _opener(candidate: Candidate, name: str) -> Opener:
+    return lambda threads: candidate.open_again(name, threads)
+
+
+def _row(
+    candidate: Candidate, one: _Network, rate: float, peak: Peak, graph: ModuleType | None
+) -> dict[str, Any]:
+    """Give a row of the roofline table."""
+    precision = candidate.precision(one.name)
+    flop, elements, why = _cost(candidate, one, graph)
+    top = _top(candidate, precision, peak)
+    per_byte = flop / (elements * BYTES[precision]) if flop and elements else None
+    roof = None if top is None or per_byte is None else min(top, per_byte * peak.bytes_per_s)
+    speed = None if flop is None else flop * rate
+    return {
+        "network": one.name,
+        "precision": precision,
+        "setting": str(one.best.setting),
+        "tried": {str(rate.setting): 1e3 / rate.rows_per_s for rate in one.tried},
+        "rows_per_round": one.per_pass,
+        "ms_per_row": 1e3 / rate,
+        "flop_per_row": flop,
+        "flop_per_byte": per_byte,
+        "flop_per_s": speed,
+        "peak_flop_per_s": top,
+        "roof_flop_per_s": roof,
+        "of_roof": None if roof is None or speed is None else speed / roof,
+        "why_not": why,
+    }
+
+
+def _cost(
+    candidate: Candidate, one: _Network, graph: ModuleType | None
+) -> tuple[int | None, int | None, str]:
+    """Count the bundle's own network: engines compute the same in other numbers."""
+    if graph is None:
+        return None, None, "onnx is not installed: pip install 'edgeapl[build]'"
+    bundle = candidate.model.bundle
+    model = bundle.read(bundle.manifest.networks[one.name].file)
+    shapes = {name: (1, *value.shape[1:]) for name, value in one.rows.items()}
+    try:
+        cost = graph.network_cost(one.name, model, shapes)
+    except EngineError as error:
+        return None, None, str(error)
+    return cost.flop, cost.elements, ""
+
+
+def _top(candidate: Candidate, precision: str, peak: Peak) -> float | None:
+    if candidate.engines is not None and candidate.engines.record.target in PLANS:
+        return None  # the peak is the processor's, and these run on a GPU
+    return peak.of(precision)
+
+
+def _over_peak(networks: tuple[_Network, ...], rows: list[dict[str, Any]]) -> float | None:
+    """Give the time at the peak over the time taken, over all networks; None if one is unknown."""
+    ideal = taken = 0.0
+    for one, row in zip(networks, rows, strict=True):
+        if not row["flop_per_row"] or not row["peak_flop_per_s"]:
+            return None
+        ideal += one.per_pass * row["flop_per_row"] / row["peak_flop_per_s"]
+        taken += one.per_pass * row["ms_per_row"] / 1e3
+    return ideal / taken
+
+
+def _notes(candidate: Candidate, graph: ModuleType | None) -> list[str]:
+    notes = ["bare networks are called through the same thin wrapper as in the pipeline"]
+    if graph is None:
+        notes.append("operations were not counted: pip install 'edgeapl[build]' brings onnx")
+    if candidate.engines is not None and candidate.engines.record.target in PLANS:
+        notes.append("the peak of a GPU is not measured")
+    if any(candidate.precision(name) == "fp16" for name in candidate.model.engines):
+        notes.append("no peak was measured for fp16")
+    return notes
+
+
+def _graph() -> ModuleType | None:
+    """Import what needs onnx; None where it is not installed."""
+    try:
+        return importlib.import_module("edgeapl.bench.graph")
+    except ModuleNotFoundError:
+        return None
+
+
+def _maker(graph: ModuleType | None) -> Any:
+    if graph is None:
+        return None
+    return lambda size, int8, repeat: graph.product_model(size, int8=int8, repeat=repeat)

@@ -1,0 +1,46 @@
+"""The page of `edgeapl bench`: one HTML file that loads nothing and runs nothing."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+
+from edgeapl.bench import plots
+from edgeapl.bench.bench import BenchResult
+from edgeapl.errors import StorageError
+
+
+def render_page(result: BenchResult) -> str:
+    """Draw the document of a bench."""
+    templates = files("edgeapl.bench") / "templates"
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["short"] = short
+    text = (templates / "bench.html.j2").read_text(encoding="utf-8")
+    document = result.document
+    latencies = [1e3 * taken for one in result.measured[0].passes for taken in one.latencies]
+    return environment.from_string(text).render(
+        d=document,
+        stages=plots.stage_bars(document["stages"]),
+        spread=plots.spread(latencies, 1e3 * document["budget"]["seconds"]),
+        pairs=plots.pairs(document["versus"]["pairs_ms"] if "versus" in document else ()),
+        roofline=plots.roofline(document["floor"]) if "floor" in document else "",
+    )
+
+
+def write_page(path: Path, result: BenchResult) -> None:
+    """Write the page; raises StorageError when that is not possible."""
+    try:
+        path.write_text(render_page(result), encoding="utf-8")
+    except OSError as error:
+        raise StorageError("page cannot be written", path, str(error.strerror)) from error
+
+
+def short(value: float | None) -> str:
+    """Give a number with three digits that count; a dash for None."""
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -1,0 +1,205 @@
+"""The four scenarios, in MLPerf's words and one more, and what was measured in them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from pathlib import Path
+
+from edgeapl.bench.candidate import Candidate
+from edgeapl.bench.energy import Meters
+from edgeapl.bench.glass import GlassRunner
+from edgeapl.bench.material import Material
+from edgeapl.bench.running import REST, STAGES, Pass, PipelineRunner, Runner, Until
+from edgeapl.bench.sources import Now
+from edgeapl.bench.statistics import Summary, summarise
+from edgeapl.bench.usage import Memory, MemoryMeter, cpu_seconds
+from edgeapl.bench.watching import Work
+from edgeapl.errors import UsageError
+from edgeapl.journal import Journal
+
+
+class Scenario(str, Enum):
+    """How frames come."""
+
+    SINGLE_STREAM = "single-stream"  # one frame; the next when it is answered
+    MULTI_STREAM = "multi-stream"  # several frames at once; the next when all are answered
+    OFFLINE = "offline"  # all at once, as a folder: throughput, no latency
+    GLASS_TO_FLAG = "glass-to-flag"  # the station: from a camera's picture to the commit
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How long to measure.
+
+    frames, duration_s : whichever is reached first. warmup : frames before, which do not count.
+    streams : frames of one query in multi-stream. budget_s : what p99 is held against.
+    """
+
+    scenario: Scenario
+    frames: int = 320
+    duration_s: float = 60.0
+    warmup: int = 4
+    streams: int = 8
+    budget_s: float = 45.0
+
+    @property
+    def at_once(self) -> int | None:
+        """Frames that are given before one is answered; None for all."""
+        counts = {Scenario.SINGLE_STREAM: 1, Scenario.MULTI_STREAM: self.streams}
+        return counts.get(self.scenario)
+
+
+@dataclass(slots=True)
+class Measured:
+    """What was measured of one candidate.
+
+    first_s : the very first frame, from asking for it to its commit; None where it is not told.
+    memory : of all candidates together. cpu_s, joules : used by this one; meter to energy.
+    work : network to what it was asked.
+    """
+
+    plan: Plan
+    passes: list[Pass] = field(default_factory=list)
+    first_s: float | None = None
+    memory: Memory | None = None
+    cpu_s: float = 0.0
+    joules: dict[str, float] = field(default_factory=dict)
+    work: dict[str, Work] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        """Time in all slides."""
+        return sum(one.seconds for one in self.passes)
+
+    @property
+    def frames(self) -> int:
+        """Frames answered."""
+        return sum(len(one.frames) for one in self.passes)
+
+    @property
+    def cells(self) -> int:
+        """Cells found."""
+        return sum(one.cells for one in self.passes)
+
+    @property
+    def latency(self) -> Summary | None:
+        """All queries in brief."""
+        return summarise([taken for one in self.passes for taken in one.latencies])
+
+    @property
+    def stages(self) -> dict[str, Summary]:
+        """Every stage in brief, in order."""
+        samples: dict[str, list[float]] = {}
+        for frame in (frame for one in self.passes for frame in one.frames):
+            for stage, seconds in frame.stages.items():
+                samples.setdefault(stage, []).append(seconds)
+        known = [stage for stage in STAGES if stage in samples]
+        others = sorted(samples.keys() - {*known, REST})
+        order = [*known, *others, *([REST] if REST in samples else [])]
+        summaries = {stage: summarise(samples[stage]) for stage in order}
+        return {stage: summary for stage, summary in summaries.items() if summary is not None}
+
+    @property
+    def meets_budget(self) -> bool | None:
+        """Whether p99 is within the budget; None where there are no latencies."""
+        latency = self.latency
+        return None if latency is None else latency.percentile(99) <= self.plan.budget_s
+
+    @property
+    def invalid(self) -> tuple[str, ...]:
+        """Why the figures do not hold; nothing when they do."""
+        reasons: list[str] = []
+        latency = self.latency
+        if latency is not None:
+            reasons += latency.too_few
+        elif self.plan.scenario is not Scenario.OFFLINE:
+            reasons.append("no query was answered as a whole")
+        errors = [error for one in self.passes for error in one.errors]
+        if errors:
+            reasons.append(f"{len(errors)} errors, the first: {errors[0]}")
+        rejected = sum(frame.rejected for one in self.passes for frame in one.frames)
+        if rejected:
+            reasons.append(f"{rejected} of {self.frames} frames were rejected by the gate")
+        if not self.frames:
+            reasons.append("no frame was answered")
+        return tuple(reasons)
+
+
+@contextmanager
+def open_runner(
+    candidate: Candidate, plan: Plan, folder: Path, now: Now = time.monotonic_ns
+) -> Iterator[Runner]:
+    """Give what runs slides in the plan's scenario; `folder` gets a journal, and results."""
+    with Journal.open(folder / "journal.sqlite3") as journal:
+        if plan.scenario is Scenario.GLASS_TO_FLAG:
+            yield GlassRunner(candidate, journal, folder / "results", plan.budget_s, now)
+        else:
+            yield PipelineRunner(candidate, journal, plan.at_once, now)
+
+
+def measure(
+    runners: Sequence[Runner],
+    material: Material,
+    plan: Plan,
+    meters: Meters | None = None,
+    now: Now = time.monotonic_ns,
+) -> tuple[Measured, ...]:
+    """Run the slides again and again until there are enough frames or the time is up.
+
+    Several runners take turns, slide by slide, A B B A, so that whatever else the machine does
+    meets all of them. Raises UsageError when warming up gives no answer.
+    """
+    all_measured = tuple(_warmed(runner, material, plan, now) for runner in runners)
+    until = Until(now() + int(plan.duration_s * len(runners) * 1e9), now)
+    memory = MemoryMeter()
+    turn = 0
+    while not until.over and min(one.frames for one in all_measured) < plan.frames:
+        slide = material.slides[turn % len(material.slides)]
+        pairs = list(zip(runners, all_measured, strict=True))
+        most = plan.frames - min(one.frames for one in all_measured)
+        for runner, measured in pairs if turn % 2 == 0 else reversed(pairs):
+            # Of several runners all finish the slide, or their answers could not be compared.
+            ends = until if len(runners) == 1 else Until(None, now)
+            with _charged(measured, meters):
+                measured.passes.append(runner.run(slide, most, ends))
+        turn += 1
+    for measured, runner in zip(all_measured, runners, strict=True):
+        measured.memory = memory.peak()
+        measured.work = dict(runner.candidate.ledger.work)
+    return all_measured
+
+
+@contextmanager
+def _charged(measured: Measured, meters: Meters | None) -> Iterator[None]:
+    """Count processor time and energy spent inside as this candidate's."""
+    found = meters.found if meters else ()
+    before = [meter.joules() for meter in found]
+    start = cpu_seconds()
+    yield
+    measured.cpu_s += cpu_seconds() - start
+    for meter, joules in zip(found, before, strict=True):
+        spent = meter.joules() - joules
+        measured.joules[meter.name] = measured.joules.get(meter.name, 0.0) + spent
+
+
+def _warmed(runner: Runner, material: Material, plan: Plan, now: Now) -> Measured:
+    measured = Measured(plan)
+    left = max(1, plan.warmup)
+    turn = 0
+    while left > 0:
+        slide = material.slides[turn % len(material.slides)]
+        most = 1 if turn == 0 else left
+        done = runner.run(replace(slide), most, Until(None, now))
+        if not done.frames and done.errors:
+            raise UsageError("no frame could be examined", slide.name, done.errors[0])
+        if turn == 0:
+            # Offline gives no latencies; its first slide of one frame is one.
+            measured.first_s = done.latencies[0] if done.latencies else done.seconds
+        left -= max(1, len(done.frames))
+        turn += 1
+    runner.candidate.ledger.clear()
+    return measured

@@ -1,0 +1,133 @@
+"""Memory and processor time of this process and its children, as Linux counts them."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+PROC = Path("/proc")
+
+_PPID, _USER, _SYSTEM = 1, 11, 12
+"""Fields of /proc/PID/stat after the name, from 0 (proc(5): fields 4, 14 and 15)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The largest resident memory, each process by itself, added up; how it was measured."""
+
+    peak_bytes: int
+    processes: int
+    note: str
+
+
+class MemoryMeter:
+    """Measures from its making until it is asked. proc : where processes are listed."""
+
+    def __init__(self, proc: Path = PROC) -> None:
+        self._proc = proc
+        self._reset = _forget_peaks(proc, family(proc))
+
+    def peak(self) -> Memory:
+        """Give the peak since then."""
+        now = family(self._proc)
+        if not now:
+            unit = 1 if sys.platform == "darwin" else 1024
+            used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+            return Memory(used, 1, "largest since the program was started, without children")
+        text = "" if self._reset else "largest since the program was started"
+        return Memory(sum(_peak_bytes(self._proc, pid) for pid in now), len(now), text)
+
+
+def cpu_seconds(proc: Path = PROC) -> float:
+    """Give the processor seconds of this process and its children so far."""
+    pids = family(proc)
+    if not pids:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        return used.ru_utime + used.ru_stime
+    return sum(_cpu_s(proc, pid) for pid in pids)
+
+
+def family(proc: Path = PROC) -> tuple[int, ...]:
+    """Give this process and all that descend from it; nothing where there is no /proc."""
+    parents = {}
+    for entry in proc.iterdir() if proc.is_dir() else ():
+        if entry.name.isdigit():
+            fields = _stat(proc, int(entry.name))
+            if fields:
+                parents[int(entry.name)] = int(fields[_PPID])
+    own = os.getpid()
+    if own not in parents:
+        return ()
+    found = [own]
+    for pid in found:
+        found += [child for child, parent in parents.items() if parent == pid]
+    return tuple(found)
+
+
+def machine() -> dict[str, object]:
+    """Say what this machine is, and how busy it was when asked."""
+    busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return {
+        "processor": processor_name(),
+        "cores": cores(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "load": None if busy is None else round(busy, 2),
+    }
+
+
+def cores() -> int:
+    """Give the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def processor_name(cpuinfo: Path = PROC / "cpuinfo") -> str:
+    """Give the processor's name; on a Jetson, which names none, the board's."""
+    try:
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+        board = Path("/proc/device-tree/model")
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        if not names and board.is_file():
+            names = [board.read_text(encoding="utf-8", errors="replace").strip("\0 \n")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or "unknown"
+
+
+def _stat(proc: Path, pid: int) -> list[str]:
+    try:
+        text = (proc / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []  # it has ended meanwhile
+    # The name, in brackets, may itself hold brackets and blanks.
+    return text.rpartition(")")[2].split()
+
+
+def _cpu_s(proc: Path, pid: int) -> float:
+    fields = _stat(proc, pid)
+    ticks = os.sysconf("SC_CLK_TCK")
+    return (int(fields[_USER]) + int(fields[_SYSTEM])) / ticks if fields else 0.0
+
+
+def _peak_bytes(proc: Path, pid: int) -> int:
+    try:
+        lines = (proc / str(pid) / "status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0  # it has ended meanwhile
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+
+
+def _forget_peaks(proc: Path, pids: tuple[int, ...]) -> bool:
+    """Let the peaks start anew (proc(5): 5 into clear_refs); False where that is not allowed."""
+    try:
+        for pid in pids:
+            (proc / str(pid) / "clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return False
+    return True

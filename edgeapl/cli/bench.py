@@ -1,0 +1,143 @@
+"""`edgeapl bench`: how fast a bundle is on this machine, and against what."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from edgeapl.cli.options import EnginesOption, JsonOption, StationOption, chosen_bundle
+from edgeapl.cli.output import console, one_line, print_json
+
+if TYPE_CHECKING:
+    from edgeapl.bench.candidate import Setup
+
+MISSED = 7
+"""Exit code when p99 misses the budget, that of every deadline."""
+
+
+class ScenarioName(str, Enum):
+    """How frames come; the names of `edgeapl.bench.scenarios.Scenario`."""
+
+    SINGLE_STREAM = "single-stream"
+    MULTI_STREAM = "multi-stream"
+    OFFLINE = "offline"
+    GLASS_TO_FLAG = "glass-to-flag"
+
+
+def bench(
+    bundle: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Argument(help="Bundle A; without it the embedded demonstration."),
+    ] = None,
+    other: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Argument(metavar="[BUNDLE2]", help="Bundle B, run in turns with A."),
+    ] = None,
+    scenario: Annotated[
+        ScenarioName,
+        typer.Option(
+            help="One frame after another, several at once, a folder, or the station: from a "
+            "camera's picture to the committed verdict."
+        ),
+    ] = ScenarioName.SINGLE_STREAM,
+    budget: Annotated[
+        float, typer.Option(min=3, max=3600, help="Seconds that p99 must not exceed.")
+    ] = 45.0,
+    images: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            help="Folder of images, or demo://KIND?width=2560&height=1920&cells=169 and the like; "
+            "without it a drawn slide."
+        ),
+    ] = None,
+    frames: Annotated[int, typer.Option(min=1, help="Stop after so many frames.")] = 320,
+    duration: Annotated[
+        float, typer.Option(min=0.1, help="Stop after so many seconds (for each of A and B).")
+    ] = 60.0,
+    warmup: Annotated[int, typer.Option(min=1, help="Frames before, not counted.")] = 4,
+    streams: Annotated[int, typer.Option(min=2, help="Frames at once in multi-stream.")] = 8,
+    engines: EnginesOption = "auto",
+    engines2: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Engines of B, as --engines; makes B of the same bundle without one."),
+    ] = None,
+    threads: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, max=256, help="CPU threads inside one run of a network."),
+    ] = None,
+    threads2: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, max=256, help="The same for B."),
+    ] = None,
+    batch_size: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, max=1024, help="Cells in one run of a network."),
+    ] = None,
+    batch_size2: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, max=1024, help="The same for B."),
+    ] = None,
+    floor: Annotated[
+        bool,
+        typer.Option("--floor", help="Measure the bare networks and this machine's peak as well."),
+    ] = False,
+    station: StationOption = None,
+    as_json: JsonOption = False,
+    page: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Write an HTML page with plots."),
+    ] = None,
+) -> None:
+    """Time a bundle by stage, against a budget, against another one, and against the bare networks.
+
+    Without arguments: the embedded bundle on a drawn slide. Ends with 7 when p99 misses the budget.
+    Times are of this machine and of what else it does; compare ratios of one run. Research use
+    only.
+    """
+    from edgeapl.bench.bench import BenchRequest, run_bench
+    from edgeapl.bench.candidate import Setup
+    from edgeapl.bench.scenarios import Plan, Scenario
+    from edgeapl.config import load_station
+
+    config = load_station(station)
+    one = Setup(
+        chosen_bundle(bundle, config),
+        _engines(engines),
+        threads or config.threads,
+        batch_size or config.batch_size,
+    )
+    setups: tuple[Setup, ...] = (one,)
+    if any(given is not None for given in (other, engines2, threads2, batch_size2)):
+        second = Setup(
+            other or one.bundle,
+            _engines(engines2 or engines),
+            threads2 or one.threads,
+            batch_size2 or one.batch_size,
+        )
+        setups = (one, second)
+    plan = Plan(Scenario(scenario.value), frames, duration, warmup, streams, budget)
+    terminal = console()
+
+    def say(text: str) -> None:
+        terminal.print(one_line(text), markup=False, soft_wrap=True)
+
+    result = run_bench(BenchRequest(plan, setups, images, floor, say))
+    if page is not None:
+        from edgeapl.bench.page import write_page
+
+        write_page(page, result)
+        say(f"page: {page}")
+    if as_json:
+        print_json(result.document)
+    else:
+        from edgeapl.cli.bench_tables import print_tables
+
+        print_tables(result.document)
+    raise typer.Exit(MISSED if result.misses_budget else 0)
+
+
+def _engines(text: str) -> Any:
+    return text if text in ("auto", "none") else Path(text)
