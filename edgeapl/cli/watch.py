@@ -211,13 +211,15 @@ def _serve(
     many : slides, not one. served : there is a page, which stays when the source has ended.
     """
     from edgeapl.errors import UsageError
+    from edgeapl.station.desk import Desk
     from edgeapl.station.notify import Supervisor
 
+    desk = Desk(station)
     supervisor = Supervisor()
     supervisor.ready()
     revision, told = -1, 0
     while True:
-        view = station.wait(revision, LOOK_S)
+        view = desk.wait(revision, LOOK_S)
         revision = view.revision
         display.show(view)
         if station.alive:
@@ -290,6 +292,7 @@ def _page(
     station: Station, host: str, port: int, token: str | None, *, terminal: Console
 ) -> Iterator[None]:
     from edgeapl.errors import ConfigError
+    from edgeapl.station.desk import Desk
 
     try:
         from edgeapl.web.guard import PageAccess
@@ -298,7 +301,7 @@ def _page(
         mend = "pip install 'edgeapl[page]'"
         raise ConfigError("the page needs more packages", error.name or "", mend) from error
     access = PageAccess(token=token)
-    server = PageServer(station, access)
+    server = PageServer(Desk(station), access)
     address = server.start(host, port)
     # Printed with the token: who reads this terminal may open the page.
     terminal.print(f"page: {access.link(address)}", markup=False, soft_wrap=True)

@@ -46,6 +46,7 @@ class Session:
     """A slide that is being examined; its state may be looked at from other threads.
 
     slide : its identifier. options : with a budget. out : gets ``slides/SLIDE``.
+    number : of the sessions of this station.
     kept : keeps its frames until it is closed; None for sources that can be read again.
     on_change : called whenever there is something new to show.
     stop : set it to close the slide.
@@ -58,6 +59,7 @@ class Session:
     out: Path
     journal: Journal
     options: SlideOptions
+    number: int = 0
     kept: OpenSlide | None = None
     on_change: Callable[[], None] = lambda: None
     enough_cells: int | None = None

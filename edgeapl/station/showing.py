@@ -35,10 +35,13 @@ _NOTHING_YET = Reason("nothing_yet", "no frame of this slide has been examined y
 class Shown:
     """What is shown of a slide; kept after it is closed until the next one is opened.
 
-    committed : the newest verdict in the journal, and the hash of its row. progress : where the
-    examination stands. cells : most suspicious first. report : once the slide is closed.
+    session : number of the examination.
+    committed, record : the newest verdict in the journal, and the hash of its row.
+    progress : where the examination stands. cells : most suspicious first.
+    final, report : once the slide is closed.
     """
 
+    session: int
     slide: str
     budget_s: float
     committed: Verdict | None
@@ -118,6 +121,7 @@ def _reasons(committed: Verdict | None, newest: Verdict | None) -> tuple[Reason,
 def shown_of(session: Session, budget_s: float) -> Shown:
     """Take what an open session has to show."""
     return Shown(
+        session=session.number,
         slide=session.slide,
         budget_s=budget_s,
         committed=session.committer.committed,

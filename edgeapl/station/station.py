@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
-from edgeapl.capture.health import CameraHealth, CameraState
-from edgeapl.capture.supervisor import SupervisedSource
 from edgeapl.closing import ClosesItself
 from edgeapl.errors import EdgeAplError, StorageError, UsageError
-from edgeapl.journal import AMENDMENT, Journal
+from edgeapl.journal import Journal
 from edgeapl.pipeline import SlideOptions
 from edgeapl.protocols import FrameSource
 from edgeapl.sources.frames import ScaleFor
 from edgeapl.stages.findings import Finding
-from edgeapl.stages.focus import focus_measure
 from edgeapl.station import showing
 from edgeapl.station.hosting import HostedModel
 from edgeapl.station.open_slide import OpenSlide, left_open
 from edgeapl.station.session import Closed, Session
 from edgeapl.station.sources import ResumedSource, StationScale, Viewfinder
-from edgeapl.station.view import CellView, HistoryItem, SlideView, StationView
-from edgeapl.types import Frame
 
 LONGEST_NAME = 200
 FOCUS_EVERY_S = 0.5
@@ -56,7 +51,7 @@ class StationOptions:
 
 
 class Station(ClosesItself):
-    """Implements StationAccess over a model, a camera and a journal.
+    """A model, a camera and a journal at work; `edgeapl.station.desk` shows it to people.
 
     Parameters
     ----------
@@ -75,10 +70,10 @@ class Station(ClosesItself):
         options: StationOptions,
         on_closed: Callable[[Closed], None] = lambda closed: None,
     ) -> None:
-        self._hosted = hosted
+        self.hosted = hosted
+        self.journal = journal
+        self.options = options
         self._open_source = open_source
-        self._journal = journal
-        self._options = options
         self._on_closed = on_closed
         self._scale = StationScale(options.um_per_px, hosted.model.bundle.manifest.um_per_px)
         self._view = Viewfinder(open_source(self._scale))
@@ -91,11 +86,9 @@ class Station(ClosesItself):
         self._hurry = threading.Event()
         self._closing = threading.Event()
         self._failure: BaseException | None = None
-        self._focus: tuple[float, int, float] | None = None  # when, frame, measure
-        self._live_jpeg: tuple[int, bytes] | None = None
-        self._labels: dict[int, str] = {}
-        self._counts = {"slides": 0, "flags": 0, "frames": 0, "cells": 0, "amendments": 0}
+        self._counts = {"slides": 0, "flags": 0, "frames": 0, "cells": 0}
         self._slowest_s = 0.0
+        self._numbers = itertools.count()
         self._thread = threading.Thread(target=self._run, name="edgeapl-station", daemon=True)
         self._thread.start()
 
@@ -121,110 +114,46 @@ class Station(ClosesItself):
             if self._session is not None:
                 self._session.stop.set()
 
-    def reclassify(self, slide: str, cell: int, label: str, person: str) -> str:
-        """Record what a person calls a cell; see `edgeapl.station.view.StationAccess`."""
-        with self._lock:
-            shown = self._shown
-        if shown is None or shown.slide != slide or not any(c.cell == cell for c in shown.cells):
-            raise UsageError("no such cell", f"{cell} of {slide}", "choose one of the gallery")
-        if label not in self._label_names():
-            known = ", ".join(self._label_names())
-            raise UsageError("no such name for a cell", label, f"use {known}")
-        picture = next(known for known in shown.cells if known.cell == cell)
-        row = self._journal.append_event(
-            AMENDMENT,
-            {
-                "slide": slide,
-                "record": shown.record,
-                "cell": cell,
-                "scores": dict(picture.scores),
-                "label": label,
-                "person": person.strip()[:LONGEST_NAME],
-            },
-        )
-        with self._lock:
-            self._labels[cell] = label
-            self._counts["amendments"] += 1
-        self._changed()
-        return row
+    # What the desk asks.
 
-    # What people may see.
-
-    def view(self) -> StationView:
-        """Give the station as it is now."""
-        self._show_session()
+    def shown(self) -> showing.Shown | None:
+        """Give what there is to see of the open slide, or of the one that was closed last."""
         with self._lock:
-            manifest = self._hosted.model.bundle.manifest
-            return StationView(
-                revision=self._revision,
-                camera=showing.camera_view(
-                    self._options.camera, self._health(), self._focus_now(), time.monotonic_ns()
-                ),
-                slide=None if self._shown is None else self._shown.view(time.monotonic_ns()),
-                model=f"{manifest.name} {manifest.version}",
-                bundle_digest=self._hosted.model.bundle.digest,
-                runtime=self._hosted.model.runtime,
-                labels=self._label_names(),
-                trouble=(*self._trouble.values(), *self._hosted.trouble),
-            )
+            if self._session is not None:
+                self._shown = showing.shown_of(self._session, self.options.budget_s)
+            return self._shown
 
-    def wait(self, revision: int, timeout_s: float) -> StationView:
-        """Give the station as soon as its revision is above this one, or after the timeout."""
+    @property
+    def revision(self) -> int:
+        """Grows with every change."""
+        return self._revision
+
+    def wait(self, revision: int, timeout_s: float) -> None:
+        """Wait until the revision is above this one, or for so long."""
         with self._lock:
             self._lock.wait_for(lambda: self._revision > revision, timeout_s)
-        return self.view()
 
-    def live_jpeg(self) -> tuple[int, bytes] | None:
-        """Give number and JPEG of the newest picture; None before it."""
-        newest, known = self._view.newest, self._live_jpeg
-        if newest is None:
-            return None
-        if known is None or known[0] != newest.index:
-            self._live_jpeg = known = (newest.index, showing.live_jpeg(newest))
-        return known
-
-    def examined_jpeg(self) -> tuple[int, bytes] | None:
-        """Give number and JPEG of the newest examined frame, its cells outlined."""
-        self._show_session()
-        shown = self._shown
-        return None if shown is None else shown.examined_jpeg()
-
-    def cells(self, limit: int) -> Sequence[CellView]:
-        """Give cells of the slide shown, the most suspicious first."""
-        self._show_session()
+    def changed(self) -> None:
+        """Say that there is something new to see."""
         with self._lock:
-            shown, labels = self._shown, dict(self._labels)
-        if shown is None:
-            return ()
-        return showing.cell_views(shown.cells[:limit], labels)
+            self._revision += 1
+            self._lock.notify_all()
 
-    def cell_jpeg(self, slide: str, cell: int) -> bytes | None:
-        """Give a cell's picture; None when there is none (any more)."""
-        shown = self._shown
-        if shown is None or shown.slide != slide:
-            return None
-        return next((known.jpeg for known in shown.cells if known.cell == cell), None)
+    @property
+    def viewfinder(self) -> Viewfinder:
+        """The camera."""
+        return self._view
 
-    def history(self, limit: int) -> Sequence[HistoryItem]:
-        """Give the newest closed slides, newest first."""
-        return showing.history(self._journal.path, self._options.out, limit)
+    @property
+    def trouble(self) -> tuple[str, ...]:
+        """What is wrong at the station itself, in sentences."""
+        return (*self._trouble.values(), *self.hosted.trouble)
 
-    def metrics(self) -> dict[str, Any]:
-        """Give counters and gauges by name, for the metrics endpoint."""
-        health = self._health()
+    def counts(self) -> dict[str, float]:
+        """Give what happened since the start; and the longest time from a frame to its commit."""
         with self._lock:
-            open_now = self._session is not None
-            return {
-                **{f"edgeapl_{name}_total": value for name, value in self._counts.items()},
-                "edgeapl_camera_live": float(health.state is CameraState.LIVE),
-                "edgeapl_camera_received_total": health.received,
-                "edgeapl_camera_dropped_total": health.dropped,
-                "edgeapl_camera_restarts_total": health.restarts,
-                "edgeapl_network_restarts_total": self._hosted.restarts,
-                "edgeapl_slide_open": float(open_now),
-                "edgeapl_slowest_commit_seconds": self._slowest_s,
-                "edgeapl_budget_seconds": self._options.budget_s,
-            }
+            open_now = float(self._session is not None)
+            return {**self._counts, "slide_open": open_now, "slowest_s": self._slowest_s}
 
     # Life and death.
 
@@ -245,12 +174,12 @@ class Station(ClosesItself):
         self._hurry.set()
         self._closing.set()
         self.close_slide()
-        self._hosted.deadline(time.monotonic_ns())
+        self.hosted.deadline(time.monotonic_ns())
 
     @property
     def takes_up(self) -> bool:
         """Whether a slide was left open, so that it goes on by itself."""
-        return self._view.live and bool(left_open(self._options.out))
+        return self._view.live and bool(left_open(self.options.out))
 
     def finish(self, in_a_hurry: threading.Event) -> None:
         """Close the open slide and wait until it is; once the event is set, at once."""
@@ -288,7 +217,7 @@ class Station(ClosesItself):
         except BaseException as error:  # noqa: BLE001 - raised again by close
             self._failure = error
             self._closing.set()
-            self._changed()
+            self.changed()
 
     def _take_up(self) -> None:
         """Examine what was left open. The newest goes on with the camera, the others end."""
@@ -296,7 +225,7 @@ class Station(ClosesItself):
             return
         with self._lock:
             wanted = self._wanted
-        slides = [about.slide for about in left_open(self._options.out)]
+        slides = [about.slide for about in left_open(self.options.out)]
         goes_on = wanted if wanted is not None or not slides else slides[-1]
         for slide in slides:
             if slide != goes_on and not self._closing.is_set():
@@ -311,10 +240,10 @@ class Station(ClosesItself):
         try:
             session, source = self._prepared(slide, only_kept=only_kept)
             with self._lock:
-                self._session, self._labels = session, {}
+                self._session = session
                 if self._wanted is not None or self._closing.is_set():
                     session.stop.set()
-            self._changed()
+            self.changed()
             closed = session.run(source)
         except StorageError as error:
             self._trouble["slide"] = f"slide {slide} was not closed: {error}"
@@ -332,7 +261,7 @@ class Station(ClosesItself):
         self._on_closed(closed)
 
     def _prepared(self, slide: str, *, only_kept: bool) -> tuple[Session, FrameSource]:
-        options, view = self._options, self._view
+        options, view = self.options, self._view
         self._scale.start_slide()
         kept = None
         source: FrameSource = view
@@ -347,12 +276,12 @@ class Station(ClosesItself):
         elif view.ended:
             self._view.close()
             source = self._view = Viewfinder(self._open_source(self._scale))
-        budget = self._hosted.budget(options.budget_s)
+        budget = self.hosted.budget(options.budget_s)
         session = Session(
-            hosted=self._hosted,
+            hosted=self.hosted,
             slide=slide,
             out=options.out,
-            journal=self._journal,
+            journal=self.journal,
             options=SlideOptions(
                 batch_size=options.batch_size,
                 findings=options.findings,
@@ -361,14 +290,15 @@ class Station(ClosesItself):
                 budget=budget.hurried_by(self._hurry),
                 flagged=kept is not None and kept.about.flagged,
             ),
+            number=next(self._numbers),
             kept=kept,
-            on_change=self._changed,
+            on_change=self.changed,
             enough_cells=options.enough_cells,
         )
         return session, source
 
     def _end_session(self, closed: Closed | None) -> None:
-        self._show_session()
+        self.shown()
         with self._lock:
             session, self._session = self._session, None
             if session is not None and self._shown is not None:
@@ -380,45 +310,4 @@ class Station(ClosesItself):
             if closed is not None:
                 self._counts["slides"] += 1
                 self._counts["flags"] += closed.record["verdict"] == "FLAG"
-        self._changed()
-
-    def _changed(self) -> None:
-        with self._lock:
-            self._revision += 1
-            self._lock.notify_all()
-
-    # Small looks.
-
-    def _show_session(self) -> None:
-        """Take over what the open session has to show."""
-        with self._lock:
-            session = self._session
-            if session is not None:
-                self._shown = showing.shown_of(session, self._options.budget_s)
-
-    def _health(self) -> CameraHealth:
-        source = self._view.source
-        if isinstance(source, SupervisedSource):
-            return source.health()
-        return showing.plain_health(self._view)
-
-    def _focus_now(self) -> float | None:
-        """Give the focus of the newest frame, measured now and then."""
-        newest = self._view.newest
-        if newest is None:
-            return None
-        known, now = self._focus, time.monotonic()
-        if known is None or (known[1] != newest.index and now - known[0] > FOCUS_EVERY_S):
-            self._focus = known = (now, newest.index, self._measured_focus(newest))
-        return known[2]
-
-    def _measured_focus(self, frame: Frame) -> float:
-        least = self._hosted.model.bundle.manifest.gate.min_focus
-        return focus_measure(frame.pixels, frame.um_per_px) / least if least > 0 else 1.0
-
-    def _label_names(self) -> tuple[str, ...]:
-        roles = tuple(role.name for role in self._hosted.model.bundle.manifest.roles)
-        return (*roles, *showing.OTHER_LABELS)
-
-
-__all__ = ["SlideView", "Station", "StationOptions"]
+        self.changed()

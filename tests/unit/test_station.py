@@ -16,6 +16,7 @@ from edgeapl.errors import CameraError, EndOfSource, SourceStalled, StorageError
 from edgeapl.journal import AMENDMENT, Journal, read_rows
 from edgeapl.protocols import FrameSource
 from edgeapl.sources.frames import ScaleFor, frame_of_pixels
+from edgeapl.station.desk import Desk
 from edgeapl.station.hosting import HostedModel, open_hosted
 from edgeapl.station.open_slide import OpenSlide, left_open
 from edgeapl.station.session import Closed
@@ -87,11 +88,12 @@ class Camera:
             self._news.notify_all()
 
 
-class Desk:
+class Bench:
     """A station with everything around it."""
 
     def __init__(self, station: Station, camera: Camera, journal: Journal, out: Path) -> None:
         self.station = station
+        self.access: StationAccess = Desk(station)
         self.camera = camera
         self.journal = journal
         self.out = out
@@ -100,11 +102,11 @@ class Desk:
     def until(self, true: Callable[[StationView], bool], within_s: float = 20) -> StationView:
         end = time.monotonic() + within_s
         while time.monotonic() < end:
-            view = self.station.wait(-1, 0.01)
+            view = self.access.wait(-1, 0.01)
             if true(view):
                 return view
             time.sleep(0.01)
-        raise AssertionError(f"in vain: {self.station.view()}")
+        raise AssertionError(f"in vain: {self.access.view()}")
 
     def show(self, number: int) -> StationView:
         """Show a field and wait until it is examined."""
@@ -114,7 +116,7 @@ class Desk:
 
     @property
     def frames(self) -> int:
-        slide = self.station.view().slide
+        slide = self.access.view().slide
         return 0 if slide is None else slide.frames_used + slide.frames_rejected
 
     def close_slide(self) -> Closed:
@@ -137,7 +139,7 @@ def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostedModel]:
 
 
 @contextmanager
-def opened(hosted: HostedModel, folder: Path) -> Iterator[Desk]:
+def opened(hosted: HostedModel, folder: Path) -> Iterator[Bench]:
     cameras: list[Camera] = []
 
     def open_camera(scale_for: ScaleFor) -> FrameSource:
@@ -150,23 +152,23 @@ def opened(hosted: HostedModel, folder: Path) -> Iterator[Desk]:
         Journal.open(folder / "journal.sqlite3") as journal,
         Station(hosted, open_camera, journal, options, closed.append) as station,
     ):
-        desk = Desk(station, cameras[0], journal, folder / "out")
+        desk = Bench(station, cameras[0], journal, folder / "out")
         desk.closed = closed
         yield desk
 
 
 @pytest.fixture
-def desk(hosted: HostedModel, tmp_path: Path) -> Iterator[Desk]:
+def desk(hosted: HostedModel, tmp_path: Path) -> Iterator[Bench]:
     with opened(hosted, tmp_path) as made:
         yield made
 
 
-def kinds(desk: Desk) -> Sequence[str]:
+def kinds(desk: Bench) -> Sequence[str]:
     return [row.kind for row in read_rows(desk.journal.path)]
 
 
-def test_it_keeps_the_promises_that_the_page_relies_on(desk: Desk) -> None:
-    access: StationAccess = desk.station
+def test_it_keeps_the_promises_that_the_page_relies_on(desk: Bench) -> None:
+    access = desk.access
     view = access.view()
     assert view.slide is None
     assert view.camera.name == "camera0"
@@ -178,7 +180,7 @@ def test_it_keeps_the_promises_that_the_page_relies_on(desk: Desk) -> None:
     assert view.labels[:3] == ("promyelocyte", "myeloblast", "auer_rod")
 
 
-def test_a_slide_goes_from_its_start_to_a_committed_verdict_and_a_report(desk: Desk) -> None:
+def test_a_slide_goes_from_its_start_to_a_committed_verdict_and_a_report(desk: Bench) -> None:
     desk.start("S1")
     view = desk.show(0)
     assert view.slide is not None
@@ -188,7 +190,7 @@ def test_a_slide_goes_from_its_start_to_a_committed_verdict_and_a_report(desk: D
     assert view.slide.report is None
     desk.show(1)
     closed = desk.close_slide()
-    view = desk.station.view()
+    view = desk.access.view()
     assert view.slide is not None
     assert not view.slide.open
     assert view.slide.record == closed.record["journal_record"]
@@ -196,11 +198,11 @@ def test_a_slide_goes_from_its_start_to_a_committed_verdict_and_a_report(desk: D
     assert closed.report.is_file()
     assert kinds(desk)[-1] == "verdict"
     assert not left_open(desk.out)
-    history = desk.station.history(5)
+    history = desk.access.history(5)
     assert [(item.slide, item.report) for item in history] == [("S1", closed.report)]
 
 
-def test_starting_a_slide_closes_the_open_one(desk: Desk) -> None:
+def test_starting_a_slide_closes_the_open_one(desk: Bench) -> None:
     desk.start("S1")
     desk.show(0)
     desk.start("S2")
@@ -209,7 +211,7 @@ def test_starting_a_slide_closes_the_open_one(desk: Desk) -> None:
     assert desk.close_slide().verdict.tally.seen == 2  # nothing of S1
 
 
-def test_a_field_that_is_rested_on_is_counted_once_and_said_so(desk: Desk) -> None:
+def test_a_field_that_is_rested_on_is_counted_once_and_said_so(desk: Bench) -> None:
     desk.start("S1")
     desk.show(0)
     view = desk.show(4)  # the same field with other noise
@@ -220,44 +222,44 @@ def test_a_field_that_is_rested_on_is_counted_once_and_said_so(desk: Desk) -> No
 
 
 @pytest.mark.parametrize("slide", ["", "  ", "a\nb", "x" * 201, "\x1b[2J"])
-def test_a_bad_identifier_is_refused(desk: Desk, slide: str) -> None:
+def test_a_bad_identifier_is_refused(desk: Bench, slide: str) -> None:
     with pytest.raises(UsageError, match="identifier"):
         desk.station.start_slide(slide)
 
 
-def test_pictures_are_there_to_look_at(desk: Desk) -> None:
+def test_pictures_are_there_to_look_at(desk: Bench) -> None:
     desk.start("S1")
     desk.show(0)
-    live, examined = desk.station.live_jpeg(), desk.station.examined_jpeg()
+    live, examined = desk.access.live_jpeg(), desk.access.examined_jpeg()
     assert live is not None
     assert examined is not None
-    cells = desk.station.cells(10)
+    cells = desk.access.cells(10)
     assert len(cells) == 2
-    for picture in (live[1], examined[1], desk.station.cell_jpeg("S1", cells[0].cell)):
+    for picture in (live[1], examined[1], desk.access.cell_jpeg("S1", cells[0].cell)):
         assert picture is not None
         assert picture[:2] == b"\xff\xd8"
 
 
-def test_what_a_person_calls_a_cell_is_added_and_the_verdict_stays(desk: Desk) -> None:
+def test_what_a_person_calls_a_cell_is_added_and_the_verdict_stays(desk: Bench) -> None:
     desk.start("S1")
     desk.show(0)
     closed = desk.close_slide()
-    row = desk.station.reclassify("S1", 1, "other cell", "AB")
+    row = desk.access.reclassify("S1", 1, "other cell", "AB")
     newest = read_rows(desk.journal.path)[-1]
     assert (newest.hash, newest.kind) == (row, AMENDMENT)
     assert newest.content["record"] == closed.record["journal_record"]
     assert (newest.content["cell"], newest.content["label"]) == (1, "other cell")
     assert newest.content["person"] == "AB"
-    labels = {cell.cell: cell.label for cell in desk.station.cells(10)}
+    labels = {cell.cell: cell.label for cell in desk.access.cells(10)}
     assert labels == {0: None, 1: "other cell"}
-    assert desk.station.history(1)[0].amendments == 1
+    assert desk.access.history(1)[0].amendments == 1
     with pytest.raises(UsageError, match="no such cell"):
-        desk.station.reclassify("S1", 99, "other cell", "AB")
+        desk.access.reclassify("S1", 99, "other cell", "AB")
     with pytest.raises(UsageError, match="no such name"):
-        desk.station.reclassify("S1", 1, "dragon", "AB")
+        desk.access.reclassify("S1", 1, "dragon", "AB")
 
 
-def test_a_camera_that_fails_closes_the_slide_with_a_person_to_look(desk: Desk) -> None:
+def test_a_camera_that_fails_closes_the_slide_with_a_person_to_look(desk: Bench) -> None:
     desk.start("S1")
     desk.show(0)
     desk.camera.gone = True
@@ -321,11 +323,11 @@ def test_a_kept_frame_that_was_cut_short_is_left_out(tmp_path: Path) -> None:
     assert [read().source for read in again.kept()] == ["c#0", "c#2"]
 
 
-def test_metrics_count_what_happened(desk: Desk) -> None:
+def test_metrics_count_what_happened(desk: Bench) -> None:
     desk.start("S1")
     desk.show(0)
     desk.close_slide()
-    metrics = desk.station.metrics()
+    metrics = desk.access.metrics()
     assert metrics["edgeapl_slides_total"] == 1
     assert metrics["edgeapl_cells_total"] == 2
     assert 0 < metrics["edgeapl_slowest_commit_seconds"] < metrics["edgeapl_budget_seconds"]

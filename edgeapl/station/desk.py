@@ -1,0 +1,170 @@
+"""What people see of the station and tell it: implements StationAccess for page and terminal."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from edgeapl.capture.health import CameraHealth, CameraState
+from edgeapl.capture.supervisor import SupervisedSource
+from edgeapl.errors import UsageError
+from edgeapl.journal import AMENDMENT
+from edgeapl.stages.focus import focus_measure
+from edgeapl.station import showing
+from edgeapl.station.station import LONGEST_NAME, Station
+from edgeapl.station.view import CellView, HistoryItem, StationView
+from edgeapl.types import Frame
+
+FOCUS_EVERY_S = 0.5
+
+
+class Desk:
+    """Implements StationAccess; every method may be called from any thread."""
+
+    def __init__(self, station: Station) -> None:
+        self._station = station
+        self._lock = threading.Lock()
+        self._focus: tuple[float, int, float] | None = None  # when, frame, measure
+        self._live_jpeg: tuple[int, bytes] | None = None
+        self._labels: dict[tuple[int, int], str] = {}  # by session and cell
+        self._amendments = 0
+
+    def start_slide(self, slide: str) -> None:
+        """Open a slide; closes the one that is open. Raises UsageError for a bad identifier."""
+        self._station.start_slide(slide)
+
+    def close_slide(self) -> None:
+        """Close the open slide: what was captured is judged and committed. Without one, nothing."""
+        self._station.close_slide()
+
+    def reclassify(self, slide: str, cell: int, label: str, person: str) -> str:
+        """Record what a person calls a cell; see `edgeapl.station.view.StationAccess`."""
+        shown = self._station.shown()
+        cells = () if shown is None or shown.slide != slide else shown.cells
+        picture = next((known for known in cells if known.cell == cell), None)
+        if shown is None or picture is None:
+            raise UsageError("no such cell", f"{cell} of {slide}", "choose one of the gallery")
+        if label not in self._label_names():
+            known = ", ".join(self._label_names())
+            raise UsageError("no such name for a cell", label, f"use {known}")
+        row = self._station.journal.append_event(
+            AMENDMENT,
+            {
+                "slide": slide,
+                "record": shown.record,
+                "cell": cell,
+                "scores": dict(picture.scores),
+                "label": label,
+                "person": person.strip()[:LONGEST_NAME],
+            },
+        )
+        with self._lock:
+            self._labels[shown.session, cell] = label
+            self._amendments += 1
+        self._station.changed()
+        return row
+
+    def view(self) -> StationView:
+        """Give the station as it is now."""
+        station = self._station
+        revision, shown = station.revision, station.shown()
+        model, now_ns = station.hosted.model, time.monotonic_ns()
+        manifest = model.bundle.manifest
+        return StationView(
+            revision=revision,
+            camera=showing.camera_view(
+                station.options.camera, self._health(), self._focus_now(), now_ns
+            ),
+            slide=None if shown is None else shown.view(now_ns),
+            model=f"{manifest.name} {manifest.version}",
+            bundle_digest=model.bundle.digest,
+            runtime=model.runtime,
+            labels=self._label_names(),
+            trouble=station.trouble,
+        )
+
+    def wait(self, revision: int, timeout_s: float) -> StationView:
+        """Give the station as soon as its revision is above this one, or after the timeout."""
+        self._station.wait(revision, timeout_s)
+        return self.view()
+
+    def live_jpeg(self) -> tuple[int, bytes] | None:
+        """Give number and JPEG of the newest picture; None before it."""
+        newest, known = self._station.viewfinder.newest, self._live_jpeg
+        if newest is None:
+            return None
+        if known is None or known[0] != newest.index:
+            self._live_jpeg = known = (newest.index, showing.live_jpeg(newest))
+        return known
+
+    def examined_jpeg(self) -> tuple[int, bytes] | None:
+        """Give number and JPEG of the newest examined frame, its cells outlined."""
+        shown = self._station.shown()
+        return None if shown is None else shown.examined_jpeg()
+
+    def cells(self, limit: int) -> Sequence[CellView]:
+        """Give cells of the slide shown, the most suspicious first."""
+        shown = self._station.shown()
+        if shown is None:
+            return ()
+        with self._lock:
+            labels = {
+                cell: label
+                for (session, cell), label in self._labels.items()
+                if session == shown.session
+            }
+        return showing.cell_views(shown.cells[:limit], labels)
+
+    def cell_jpeg(self, slide: str, cell: int) -> bytes | None:
+        """Give a cell's picture; None when there is none (any more)."""
+        shown = self._station.shown()
+        if shown is None or shown.slide != slide:
+            return None
+        return next((known.jpeg for known in shown.cells if known.cell == cell), None)
+
+    def history(self, limit: int) -> Sequence[HistoryItem]:
+        """Give the newest closed slides, newest first."""
+        return showing.history(self._station.journal.path, self._station.options.out, limit)
+
+    def metrics(self) -> dict[str, Any]:
+        """Give counters and gauges by name, for the metrics endpoint."""
+        health, counts = self._health(), self._station.counts()
+        open_now, slowest_s = counts.pop("slide_open"), counts.pop("slowest_s")
+        return {
+            **{f"edgeapl_{name}_total": value for name, value in counts.items()},
+            "edgeapl_amendments_total": self._amendments,
+            "edgeapl_camera_live": float(health.state is CameraState.LIVE),
+            "edgeapl_camera_received_total": health.received,
+            "edgeapl_camera_dropped_total": health.dropped,
+            "edgeapl_camera_restarts_total": health.restarts,
+            "edgeapl_network_restarts_total": self._station.hosted.restarts,
+            "edgeapl_slide_open": open_now,
+            "edgeapl_slowest_commit_seconds": slowest_s,
+            "edgeapl_budget_seconds": self._station.options.budget_s,
+        }
+
+    def _health(self) -> CameraHealth:
+        source = self._station.viewfinder.source
+        if isinstance(source, SupervisedSource):
+            return source.health()
+        return showing.plain_health(self._station.viewfinder)
+
+    def _focus_now(self) -> float | None:
+        """Give the focus of the newest frame, measured now and then."""
+        newest = self._station.viewfinder.newest
+        if newest is None:
+            return None
+        known, now = self._focus, time.monotonic()
+        if known is None or (known[1] != newest.index and now - known[0] > FOCUS_EVERY_S):
+            self._focus = known = (now, newest.index, self._measured_focus(newest))
+        return known[2]
+
+    def _measured_focus(self, frame: Frame) -> float:
+        least = self._station.hosted.model.bundle.manifest.gate.min_focus
+        return focus_measure(frame.pixels, frame.um_per_px) / least if least > 0 else 1.0
+
+    def _label_names(self) -> tuple[str, ...]:
+        roles = tuple(role.name for role in self._station.hosted.model.bundle.manifest.roles)
+        return (*roles, *showing.OTHER_LABELS)
