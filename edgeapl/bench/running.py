@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Mapping
@@ -135,7 +134,6 @@ class PipelineRunner:
 
     def run(self, slide: BenchSlide, most: int | None, until: Until) -> Pass:
         """Run a slide, or the first `most` frames of it."""
-        stop = threading.Event()
         with PacedSource(slide, self.at_once, self.now) as source:
             self.candidate.ledger.on_error = source.release
             watch = _Watch(source, self.now)
@@ -151,14 +149,12 @@ class PipelineRunner:
                     spent = (self.now() - start) / 1e9
                 watch.finished(progress.verdict, spent)
                 if until.over:
-                    stop.set()
+                    source.close()
                 source.answered()
 
             start = self.now()
             observer = Observer(watch.on_frame, on_progress)
-            outcome = examine_slide(
-                self.candidate.model, slide.name, source, options, observer, stop
-            )
+            outcome = examine_slide(self.candidate.model, slide.name, source, options, observer)
             self.journal.commit(outcome.verdict)
             seconds = (self.now() - start) / 1e9
         return Pass(

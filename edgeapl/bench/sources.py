@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -58,6 +57,7 @@ class PacedSource(ClosesItself):
         self._turn = threading.Condition()
         self._given = 0
         self._answered = 0
+        self._ended = False
         self._free = at_once is None
         self._issued_ns = 0
 
@@ -69,6 +69,8 @@ class PacedSource(ClosesItself):
         with self._turn:
             if not self._turn.wait_for(self._may_read, timeout_s):
                 raise SourceStalled("frames before it are unanswered", self.name, "wait")
+            if self._ended:
+                raise EndOfSource
             at_once = self._at_once or 1
             if index % at_once == 0:
                 self._issued_ns = self._now()
@@ -88,12 +90,14 @@ class PacedSource(ClosesItself):
             self._turn.notify_all()
 
     def close(self) -> None:
-        """Forget the files that were not read."""
-        self._given = len(self._slide.files)
+        """Forget the files that were not read; who waits for one is told that it was the last."""
+        with self._turn:
+            self._ended = True
+            self._turn.notify_all()
 
     def _may_read(self) -> bool:
         in_query = self._at_once is not None and self._given % self._at_once != 0
-        return self._free or in_query or self._answered >= self._given
+        return self._ended or self._free or in_query or self._answered >= self._given
 
     def _read(self, index: int, query: int) -> Frame:
         path = self._slide.files[index]
@@ -166,10 +170,5 @@ class BenchCamera(ClosesItself):
 
 def read_all(slide: BenchSlide) -> tuple[Frame, ...]:
     """Decode all files of a slide ahead; a bad one raises InputError."""
-    source = PacedSource(replace(slide), None)
+    source = PacedSource(slide, None)
     return tuple(source.read(0) for _ in slide.files)
-
-
-def file_name(path: Path) -> str:
-    """Give a file's name as it may be printed."""
-    return printable(path)

@@ -18,6 +18,10 @@ RESAMPLES = 2000
 """Of the bootstrap; the ends of a 95 % interval then rest on 50 resamples each (Efron 1993)."""
 
 
+LEAST_PAIRS = 5
+"""Fewer pairs give too few different resamples (35 of four) for the ends of an interval."""
+
+
 @dataclass(frozen=True, slots=True)
 class Percentile:
     """One percentile of some samples.
@@ -59,7 +63,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """The middle of some paired ratios, and its 95 % bootstrap interval; None for one pair."""
+    """The middle of some paired ratios, and its 95 % bootstrap interval; None for too few pairs."""
 
     value: float
     interval: tuple[float, float] | None
@@ -134,8 +138,8 @@ def paired_ratio(above: Sequence[float], below: Sequence[float], seed: int = 0) 
         raise ValueError("paired_ratio: expected pairs of numbers above 0")
     logs = np.log(np.asarray(above, np.float64) / np.asarray(below, np.float64))
     value = float(np.exp(logs.mean()))
-    if len(logs) == 1:
-        return Ratio(value, None, 1)
+    if len(logs) < LEAST_PAIRS:
+        return Ratio(value, None, len(logs))
     random = np.random.default_rng(seed)
     rows = random.integers(0, len(logs), (RESAMPLES, len(logs)))
     low, high = np.exp(np.quantile(logs[rows].mean(axis=1), (0.025, 0.975)))

@@ -120,7 +120,7 @@ def _print_versus(out: Console, versus: Mapping[str, Any]) -> None:
 def _ratio(ratio: Mapping[str, Any]) -> str:
     value = f"{ratio['value']:.3f}"
     if ratio["interval"] is None:
-        return f"{value} (one pair)"
+        return f"{value} ({ratio['pairs']} pairs, too few for an interval)"
     low, high = ratio["interval"]
     return f"{value} (95 % interval {low:.3f} to {high:.3f}, {ratio['pairs']} pairs)"
 
