@@ -69,8 +69,9 @@ class StationConfig(BaseModel):
     journal : journal file instead of the default.
     results : folder for results instead of `edgeapl-results`.
     um_per_px : scale of images that do not state their own, µm per pixel.
-    threads : CPU threads for the networks.
-    batch_size : cells per run of a network.
+    threads : CPU threads inside one run of a network of the bundle; engines bring their own.
+    workers : runs at the same time; without it as many as there are cores for.
+    batch_size : cells per run of a network; without it what is best for networks or engines.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -80,7 +81,8 @@ class StationConfig(BaseModel):
     results: Path | None = None
     um_per_px: Scale | None = None
     threads: Annotated[int, Field(ge=1, le=256)] = 1
-    batch_size: Annotated[int, Field(ge=1, le=1024)] = 16
+    workers: Annotated[int, Field(ge=1, le=256)] | None = None
+    batch_size: Annotated[int, Field(ge=1, le=1024)] | None = None
     cameras: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")], CameraConfig] = {}
 
 

@@ -38,7 +38,7 @@ class ScoreRequest:
     crops : every image is one cell.
     slide_list : CSV with the columns slide and file; None to look for slides.csv.
     um_per_px : scale of all images, µm per px; None to measure it.
-    batch_size : cells in one run of a network.
+    batch_size : cells in one run of a network; None for what is best for the model.
     """
 
     folder: Path
@@ -46,7 +46,7 @@ class ScoreRequest:
     crops: bool = False
     slide_list: Path | None = None
     um_per_px: float | None = None
-    batch_size: int = 16
+    batch_size: int | None = None
 
 
 @dataclass(slots=True)
@@ -162,7 +162,9 @@ def _score_slide(
     stated = slide.um_per_px or request.um_per_px
     scale = SlideScale(stated, model.bundle.manifest.um_per_px)
     measure_ahead(scale, kept)
-    explainer = make_explainer(model, crops=request.crops, batch_size=request.batch_size)
+    explainer = make_explainer(
+        model, crops=request.crops, batch_size=request.batch_size or model.batch_size
+    )
     writer = SlideWriter(request.out, slide.name, context)
     try:
         with FilesSource(kept, slide.name, scale) as source:

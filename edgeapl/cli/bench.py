@@ -101,13 +101,14 @@ def bench(
     from edgeapl.bench.candidate import Setup
     from edgeapl.bench.scenarios import Plan, Scenario
     from edgeapl.config import load_station
+    from edgeapl.model.opening import BATCH_SIZE
 
     config = load_station(station)
     one = Setup(
         chosen_bundle(bundle, config),
         _engines(engines),
         threads or config.threads,
-        batch_size or config.batch_size,
+        batch_size or config.batch_size or BATCH_SIZE,
     )
     setups: tuple[Setup, ...] = (one,)
     if any(given is not None for given in (other, engines2, threads2, batch_size2)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edgeapl.config import StationConfig
+    from edgeapl.engines.store.folder import EngineFolder
     from edgeapl.model import Model
     from edgeapl.station.hosting import HostedModel
 
@@ -113,19 +115,38 @@ def _opened(
     wanted: Any = engines if engines in ("auto", "none") else Path(engines)
     chosen = choose_engines(open_bundle(folder), wanted)
     try:
-        opened = opener(folder, threads=station.threads, engines=chosen.engines)
+        opened = opener(
+            folder,
+            threads=station.threads,
+            engines=chosen.engines,
+            workers=_workers(station, chosen.engines),
+        )
     except EngineError as error:
         if wanted != "auto" or chosen.engines is None:
             raise
         # Engines that fail where the bundle's own networks do not must not stop the station.
         none = choose_engines(open_bundle(folder), "none")
         chosen = Chosen(None, none.text, (*chosen.refused, error))
-        opened = opener(folder, threads=station.threads)
+        opened = opener(folder, threads=station.threads, workers=_workers(station, None))
     with opened:
         for refused in chosen.refused:
             terminal.print(f"not used: {one_line(str(refused))}", style="yellow", markup=False)
         terminal.print(f"using {chosen.text}", markup=False, soft_wrap=True)
         yield opened
+
+
+def _workers(station: StationConfig, engines: EngineFolder | None) -> int:
+    from edgeapl.model.opening import threads_of
+
+    return station.workers or max(1, cpu_cores() // threads_of(engines, station.threads))
+
+
+def cpu_cores() -> int:
+    """Give the cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS and Windows
+        return os.cpu_count() or 1
 
 
 def chosen_journal(named: Path | None, station: StationConfig) -> Path:

@@ -46,7 +46,7 @@ class SlideExamination:
     ----------
     model : the bundle, ready to run.
     slide : identifier of the slide.
-    batch_size : cells in one run of a network.
+    batch_size : cells in one run of a network; None for what is best for the model.
     live : frames come from a camera: a rejected frame is normal while the stage moves, and a
         field seen twice is a technician at rest. In a folder both are findings.
     known : what is known about the slide before it is examined.
@@ -59,7 +59,7 @@ class SlideExamination:
         model: Model,
         slide: str,
         *,
-        batch_size: int,
+        batch_size: int | None,
         live: bool,
         known: Sequence[Finding] = (),
         in_order: bool = False,
@@ -69,7 +69,9 @@ class SlideExamination:
         self._slide = slide
         self._live = live
         self._known = tuple(known)
-        self._classifier = Classifier(model.bundle.manifest, model.engines, batch_size)
+        self._classifier = Classifier(
+            model.bundle.manifest, model.engines, batch_size or model.batch_size, model.workers
+        )
         self._state = model.reducer.empty()
         self._tally = Tally()
         self._next_id = 0
@@ -93,6 +95,10 @@ class SlideExamination:
     def errors(self) -> tuple[EdgeAplError, ...]:
         """Everything that went wrong so far."""
         return tuple(self._errors)
+
+    def close(self) -> None:
+        """End the threads that ran the networks."""
+        self._classifier.close()
 
     def note_error(self, error: EdgeAplError) -> None:
         """Record an input that could not be used; it will keep the slide from being cleared."""

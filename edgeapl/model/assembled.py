@@ -24,6 +24,8 @@ class Model(ClosesItself):
 
     engines : network name to engine.
     engine_digest : SHA-256 (hex) over the names and digests of all networks as they run.
+    batch_size, workers : how the cell networks are the fastest here: cells in one run, and runs at
+        the same time.
     """
 
     bundle: Bundle
@@ -32,6 +34,8 @@ class Model(ClosesItself):
     reducer: Reducer
     domain: DomainModel | None
     engine_digest: str
+    batch_size: int = 16
+    workers: int = 1
 
     @property
     def head(self) -> Engine | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +20,10 @@ from edgeapl.protocols import Engine
 
 FROM_BUNDLE = "FP32 networks of the bundle in onnxruntime"
 
+
+BATCH_SIZE = 8
+"""Cells in one run of the bundle's own networks: on CPUs larger batches are no faster, and the
+first answers of a frame come later."""
 
 Opener = Callable[[Bundle], Mapping[str, Engine]]
 """Gives an engine for every network of a bundle; closes them itself when it fails."""
@@ -75,6 +79,7 @@ def open_model(
     proven: bool = True,
     engines: EngineFolder | None = None,
     opener: Opener | None = None,
+    workers: int = 1,
 ) -> Model:
     """Open a bundle and prove that it gives its golden answers on this machine.
 
@@ -86,6 +91,7 @@ def open_model(
     proven : run the self-test; only who writes the golden answers may leave it out.
     engines : of `choose_engines`; in place of the bundle's networks.
     opener : opens all networks in another way, in another process for one.
+    workers : runs of the cell networks at the same time.
 
     Raises BundleError, or EngineError when a network is refused or the self-test fails.
     """
@@ -104,7 +110,13 @@ def open_model(
             reduced = engines is not None and engines.record.precision != "fp32"
             self_test(model, FEWER_BITS_TOLERANCE if reduced else 0.0)
         opened.pop_all()
-    return model
+    batch_size = BATCH_SIZE if engines is None else engines.record.settings.batch_size
+    return replace(model, batch_size=batch_size, workers=workers)
+
+
+def threads_of(engines: EngineFolder | None, threads: int) -> int:
+    """Give the CPU threads inside one run: the engines', else those given."""
+    return threads if engines is None else engines.record.settings.threads
 
 
 def _open(

@@ -52,7 +52,10 @@ def examine_slide(
     )
     stop = stop or threading.Event()
     with Producer(model, source, options, observer.on_accepted, stop) as producer:
-        return _Examiner(examination, producer, options, observer, live=source.live).run()
+        try:
+            return _Examiner(examination, producer, options, observer, live=source.live).run()
+        finally:
+            examination.close()
 
 
 class _Examiner:

@@ -64,7 +64,7 @@ class SlideOptions:
     """How to examine a slide.
 
     crops : every image is one cell.
-    batch_size : cells in one run of a network.
+    batch_size : cells in one run of a network; None for what is best for the model.
     findings : what is known about the slide before it is examined.
     max_frames : stop after this many frames; None for all.
     stop_when_idle : end a live slide when no frame came for this many seconds; None for never.
@@ -74,7 +74,7 @@ class SlideOptions:
     """
 
     crops: bool = False
-    batch_size: int = 16
+    batch_size: int | None = None
     findings: tuple[Finding, ...] = ()
     max_frames: int | None = None
     stop_when_idle: float | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,6 +19,9 @@ from edgeapl.errors import DeadlineError, EngineError
 from edgeapl.protocols import Engine
 from edgeapl.stages.routing import Answer, Outputs, Show, Step, steps
 from edgeapl.types import CellScores, Float32, Int64, UInt8
+
+LOOK_S = 0.01
+"""How long a step waits for a run while another worker has nothing to do: a frame may come."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,6 +52,15 @@ class _Cell:
     answers: dict[str, Answer | None] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Batch:
+    """Cells in front of one network. place : of its step. given : what the network is given."""
+
+    place: int
+    cells: list[int]
+    given: NDArray[np.generic]
+
+
 class Classifier:
     """Takes cells in, and gives them back when all their networks have answered.
 
@@ -56,10 +69,15 @@ class Classifier:
     manifest : names roles, networks and the feature output.
     engines : network name to engine.
     batch_size : cells in one run of a network, 1 or more.
+    workers : runs at the same time; more than one take threads of their own, until `close`.
     """
 
     def __init__(
-        self, manifest: Manifest, engines: Mapping[str, Engine], batch_size: int = 16
+        self,
+        manifest: Manifest,
+        engines: Mapping[str, Engine],
+        batch_size: int = 16,
+        workers: int = 1,
     ) -> None:
         self._manifest = manifest
         self._engines = engines
@@ -70,6 +88,9 @@ class Classifier:
         self._done: list[int] = []
         self._failed: list[int] = []
         self._errors: list[EngineError] = []
+        self._workers = workers
+        self._pool = ThreadPoolExecutor(workers, "edgeapl-infer") if workers > 1 else None
+        self._running: dict[Future[Outputs], _Batch] = {}
 
     def enter(self, ids: Int64, crops: UInt8) -> None:
         """Take cells in.
@@ -89,25 +110,37 @@ class Classifier:
         Gives the cells that are done. A run that fails, or gives outputs of another name or shape
         than the bundle says, costs its cells and is among the errors.
         """
-        for place, step in enumerate(self._steps):
-            while self._is_ready(step, flush=flush):
-                self._ask_next(place)
+        if self._pool is None:
+            for place, step in enumerate(self._steps):
+                while self._is_ready(step, flush=flush):
+                    self._take(self._next_batch(place))
+        while self._running or self._any_ready(flush=flush):
+            self._advance(flush=flush, wait_s=None)
         return self._collected()
 
     def ready(self, *, flush: bool) -> bool:
-        """Whether a network has a full batch in front of it; with `flush`, any cell."""
-        return any(self._is_ready(step, flush=flush) for step in self._steps)
+        """Whether `step` has something to do at once: a batch to run, or none that could be added.
+
+        A batch is full; with `flush`, any cell will do.
+        """
+        return len(self._running) >= self._workers or self._any_ready(flush=flush)
 
     def step(self, *, flush: bool) -> Classified:
         """Run one batch, of the network that most cells wait for, and give the cells now done.
 
-        So all networks keep pace, and the first cells are done long before the last. Raises
-        DeadlineError when the run was cancelled; its cells then wait again.
+        So all networks keep pace, and the first cells are done long before the last. With several
+        workers all of them are given a batch, and the first to end is waited for; for a moment only
+        while one of them has nothing to do. Raises DeadlineError when a run was cancelled; its
+        cells then wait again.
         """
-        places = [n for n, step in enumerate(self._steps) if self._is_ready(step, flush=flush)]
-        if places:
-            self._ask_next(max(places, key=lambda n: len(self._queues[self._steps[n].network])))
+        idle = not self.ready(flush=flush)
+        self._advance(flush=flush, wait_s=LOOK_S if idle else None)
         return self._collected()
+
+    def close(self) -> None:
+        """Wait for runs that nobody needs any more, and end the threads."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
 
     def give_up(self, ids: Int64) -> Int64:
         """Take cells out that are not done; gives the numbers, int64, of those that were in."""
@@ -120,11 +153,48 @@ class Classifier:
         waiting = len(self._queues[step.network])
         return waiting >= self._batch_size or (flush and waiting > 0)
 
-    def _ask_next(self, place: int) -> None:
+    def _any_ready(self, *, flush: bool) -> bool:
+        return any(self._is_ready(step, flush=flush) for step in self._steps)
+
+    def _fullest(self, *, flush: bool) -> int | None:
+        """Give the place of the step that most cells wait for; None when none is ready."""
+        places = [n for n, step in enumerate(self._steps) if self._is_ready(step, flush=flush)]
+        waiting = {place: len(self._queues[self._steps[place].network]) for place in places}
+        return max(places, key=waiting.__getitem__, default=None)
+
+    def _next_batch(self, place: int) -> _Batch:
         step = self._steps[place]
         queue = self._queues[step.network]
-        count = min(len(queue), self._batch_size)
-        self._ask(step, [queue.popleft() for _ in range(count)], self._steps[place + 1 :])
+        cells = [queue.popleft() for _ in range(min(len(queue), self._batch_size))]
+        return _Batch(place, cells, self._given(step, cells))
+
+    def _advance(self, *, flush: bool, wait_s: float | None) -> None:
+        """Run batches: one here, or as many as there are workers, and take what has ended."""
+        if self._pool is None:
+            place = self._fullest(flush=flush)
+            if place is not None:
+                self._take(self._next_batch(place))
+            return
+        while len(self._running) < self._workers:
+            place = self._fullest(flush=flush)
+            if place is None:
+                break
+            batch = self._next_batch(place)
+            self._running[self._pool.submit(self._run, batch)] = batch
+        ended, _ = wait(self._running, wait_s, FIRST_COMPLETED)
+        late: DeadlineError | None = None
+        for future in ended:
+            try:
+                self._take(self._running.pop(future), future)
+            except DeadlineError as error:
+                late = error
+        if late is not None:
+            raise late
+
+    def _run(self, batch: _Batch) -> Outputs:
+        step = self._steps[batch.place]
+        answers = self._engines[step.network].run({step.input: batch.given})
+        return step.rows(answers, len(batch.cells))
 
     def _collected(self) -> Classified:
         done, self._done = sorted(self._done), []
@@ -150,24 +220,27 @@ class Classifier:
         if len(state.answers) == len(self._steps):
             self._done.append(cell)
 
-    def _ask(self, step: Step, cells: list[int], later: Sequence[Step]) -> None:
+    def _take(self, batch: _Batch, run: Future[Outputs] | None = None) -> None:
+        """Take the answers of a run, or run it here; cells given up meanwhile are passed over."""
+        step = self._steps[batch.place]
+        there = [(row, cell) for row, cell in enumerate(batch.cells) if cell in self._cells]
         try:
-            answers = self._answers(step, cells)
+            answers = self._run(batch) if run is None else run.result()
         except DeadlineError:
-            self._queues[step.network].extendleft(reversed(cells))
+            self._queues[step.network].extendleft(cell for _, cell in reversed(there))
             raise
         except EngineError as error:
             self._errors.append(error)
-            for cell in cells:
+            for _, cell in there:
                 self._fail(cell)
             return
-        for row, cell in enumerate(cells):
+        for row, cell in there:
             answer = {name: values[row] for name, values in answers.items()}
             if not step.is_usable(answer):
                 self._fail(cell)
                 continue
             self._cells[cell].answers[step.network] = answer
-            self._queue(cell, later)
+            self._queue(cell, self._steps[batch.place + 1 :])
 
     def _fail(self, cell: int) -> None:
         """Give a cell up: it leaves all queues, so that no network is asked about it again."""
@@ -180,15 +253,12 @@ class Classifier:
             if cell in self._queues[network]:
                 self._queues[network].remove(cell)
 
-    def _answers(self, step: Step, cells: list[int]) -> Outputs:
+    def _given(self, step: Step, cells: Sequence[int]) -> NDArray[np.generic]:
         states = [self._cells[cell] for cell in cells]
         if step.after is None:
-            given: NDArray[np.generic] = np.stack([state.image for state in states])
-        else:
-            network, output = step.after
-            given = np.stack([_known(state.answers[network])[output] for state in states])
-        answers = self._engines[step.network].run({step.input: given})
-        return step.rows(answers, len(cells))
+            return np.stack([state.image for state in states])
+        network, output = step.after
+        return np.stack([_known(state.answers[network])[output] for state in states])
 
 
 def classify(

@@ -98,7 +98,7 @@ _WORDS = {
 
 
 def open_hosted(
-    folder: Path, *, threads: int = 1, engines: EngineFolder | None = None
+    folder: Path, *, threads: int = 1, engines: EngineFolder | None = None, workers: int = 1
 ) -> HostedModel:
     """Open a bundle in child processes and prove it; see `edgeapl.model.open_model`.
 
@@ -114,12 +114,16 @@ def open_hosted(
                 own = [file for file in files if groups[file.name] is group]
                 if own:
                     most_s = HEAD_S if group is Group.HEAD else RUN_S
-                    hosts[group] = opened.enter_context(EngineHost(own, most_s=most_s))
+                    runs = workers if group is Group.CELLS else 1
+                    host = EngineHost(own, workers=runs, most_s=most_s)
+                    hosts[group] = opened.enter_context(host)
             return {
                 name: engine for host in hosts.values() for name, engine in host.engines.items()
             }
 
-        model = open_model(folder, threads=threads, engines=engines, opener=open_all)
+        model = open_model(
+            folder, threads=threads, engines=engines, opener=open_all, workers=workers
+        )
         opened.pop_all()
     return HostedModel(model, hosts)
 

@@ -95,7 +95,9 @@ class Session:
         """
         model = self.hosted.model
         explainer = make_explainer(
-            model, crops=self.options.crops, batch_size=self.options.batch_size
+            model,
+            crops=self.options.crops,
+            batch_size=self.options.batch_size or model.batch_size,
         )
         tell = told(self.writer, explainer)
 

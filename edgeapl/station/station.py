@@ -43,7 +43,7 @@ class StationOptions:
     out: Path
     um_per_px: float | None = None
     budget_s: float = 45.0
-    batch_size: int = 16
+    batch_size: int | None = None
     max_frames: int | None = None
     idle_s: float | None = None
     enough_cells: int | None = None

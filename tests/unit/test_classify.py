@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from edgeapl.bundle.manifest import Manifest
-from edgeapl.errors import EngineError
+from edgeapl.errors import DeadlineError, EngineError
 from edgeapl.protocols import Arrays
 from edgeapl.stages.classify import Classifier, classify
 from edgeapl.stages.routing import steps
@@ -133,10 +135,11 @@ def test_neither_batch_size_nor_company_changes_an_answer() -> None:
         classify(manifest(), Hierarchy().engines, np.array([n]), images[n : n + 1]).scores
         for n in range(40)
     ]
-    for batch_size in (1, 3, 16, 64):
-        classifier = Classifier(manifest(), Hierarchy().engines, batch_size)
+    for batch_size, workers in itertools.product((1, 3, 16, 64), (1, 2, 5)):
+        classifier = Classifier(manifest(), Hierarchy().engines, batch_size, workers)
         classifier.enter(ids(images), images)
         together = classifier.run(flush=True).scores
+        classifier.close()
         for role, values in together.roles.items():
             assert values.tolist() == [float(one.roles[role][0]) for one in alone]
 
@@ -148,6 +151,55 @@ def test_a_cell_without_a_number_is_failed_and_asked_no_further() -> None:
     assert result.failed.tolist() == [1]
     assert result.scores.ids.tolist() == [0, 2]
     assert hierarchy.seen["malignant"] == [[0, 2]]
+
+
+def test_as_many_runs_are_under_way_as_there_are_workers() -> None:
+    """Each run waits for another to be under way; alone it would fail."""
+    hierarchy = Hierarchy()
+    meeting = threading.Barrier(2, timeout=10)
+    inner = hierarchy.engines["first"]
+
+    def meet(inputs: Arrays) -> dict[str, NDArray[np.generic]]:
+        meeting.wait()
+        return inner.run(inputs)
+
+    engines = {**hierarchy.engines, "first": FakeEngine(meet, inner.inputs, inner.outputs)}
+    classifier = Classifier(manifest(), engines, batch_size=2, workers=2)
+    images = cells(*[BENIGN] * 8)
+    classifier.enter(ids(images), images)
+    done = classifier.run(flush=True)
+    classifier.close()
+    assert done.scores.ids.tolist() == list(range(8))
+    assert not done.errors
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_cells_of_a_cancelled_run_wait_again_and_can_be_given_up(workers: int) -> None:
+    hierarchy = Hierarchy()
+    inner = hierarchy.engines["first"]
+    late = [True]
+
+    def cancelled(inputs: Arrays) -> dict[str, NDArray[np.generic]]:
+        if late[0]:
+            raise DeadlineError("too late")
+        return inner.run(inputs)
+
+    engines = {**hierarchy.engines, "first": FakeEngine(cancelled, inner.inputs, inner.outputs)}
+    classifier = Classifier(manifest(), engines, batch_size=2, workers=workers)
+    images = cells(*[BENIGN] * 6)
+    classifier.enter(ids(images), images)
+    with pytest.raises(DeadlineError):
+        classifier.step(flush=True)
+    assert classifier.give_up(np.array([0, 3], dtype=np.int64)).tolist() == [0, 3]
+    late[0] = False
+    done: list[int] = []
+    for _ in range(99):
+        try:
+            done += classifier.step(flush=True).scores.ids.tolist()
+        except DeadlineError:
+            continue  # of the other worker's run
+    classifier.close()
+    assert sorted(done) == [1, 2, 4, 5]
 
 
 def test_a_run_that_fails_costs_its_batch_alone() -> None:
