@@ -111,10 +111,7 @@ def opened(request: pytest.FixtureRequest) -> Iterator[FrameSource]:
         yield made
 
 
-# A network camera has one master at a time: the last of the list stays open to the end.
-KINDS = [gige_vision, rtsp, democamera, picture_camera, pipeline]
-source = pytest.fixture(params=KINDS)(opened)
-running = pytest.fixture(params=KINDS, scope="module")(opened)
+source = pytest.fixture(params=[gige_vision, rtsp, democamera, picture_camera, pipeline])(opened)
 newest_first = pytest.fixture(params=[gige_vision, democamera, picture_camera])(opened)
 
 
@@ -146,8 +143,8 @@ def test_it_is_a_live_source_with_a_name_and_closes_itself(source: Any) -> None:
         source.close()
 
 
-def test_frames_come_in_order_with_growing_index_and_time(running: FrameSource) -> None:
-    frames = read_some(running)
+def test_frames_come_in_order_with_growing_index_and_time(source: FrameSource) -> None:
+    frames = read_some(source)
     indices = [frame.index for frame in frames]
     times = [frame.captured_ns for frame in frames]
     assert indices == sorted(set(indices))
@@ -162,8 +159,8 @@ def test_a_frame_is_as_old_as_the_source_says(source: FrameSource) -> None:
     assert 0 <= time.monotonic_ns() - frame.captured_ns < 2e9
 
 
-def test_frames_are_read_only_rgb_with_scale_source_and_digest(running: FrameSource) -> None:
-    frames = read_some(running)
+def test_frames_are_read_only_rgb_with_scale_source_and_digest(source: FrameSource) -> None:
+    frames = read_some(source)
     for frame in frames:
         assert frame.pixels.dtype == np.uint8
         assert frame.um_per_px > 0
@@ -175,11 +172,11 @@ def test_frames_are_read_only_rgb_with_scale_source_and_digest(running: FrameSou
     assert all(len(digest) == 64 for digest in digests)
 
 
-def test_a_frame_keeps_its_pixels_when_others_are_read(running: FrameSource) -> None:
-    first = running.read(5.0)
+def test_a_frame_keeps_its_pixels_when_others_are_read(source: FrameSource) -> None:
+    first = source.read(5.0)
     before = first.pixels.copy()
     for _ in range(8):
-        running.read(5.0)
+        source.read(5.0)
     assert np.array_equal(first.pixels, before)
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from edgeapl.errors import CameraError, EndOfSource, SourceStalled
@@ -9,6 +13,7 @@ from edgeapl.sources.devices.aravis import AravisSource
 from tests.devices.programs import gige_camera
 from tests.pictures import stated_scale
 
+ROOT = Path(__file__).resolve().parents[2]
 ADDRESS = "aravis://GV01?socket=1&packet_size=1400&pixel_format=RGB8"
 
 
@@ -30,6 +35,26 @@ def test_a_camera_without_one_whole_picture_says_what_is_wrong() -> None:
         with pytest.raises(SourceStalled, match="pictures come incomplete") as caught:
             source.read(2.0)
         assert "packet_size" in caught.value.mend
+
+
+CRASHES = """
+import os, sys
+from edgeapl.sources.devices.aravis import AravisSource
+from tests.pictures import stated_scale
+source = AravisSource(sys.argv[1], stated_scale)
+source.read(5.0)
+os._exit(9)
+"""
+
+
+def test_a_camera_whose_program_crashed_is_opened_again() -> None:
+    """It still streams, to a program that is gone."""
+    with gige_camera():
+        command = [sys.executable, "-c", CRASHES, ADDRESS]
+        crashed = subprocess.run(command, cwd=ROOT, check=False)
+        assert crashed.returncode == 9
+        with AravisSource(ADDRESS, stated_scale) as source:
+            assert source.read(5.0).height == 512
 
 
 @pytest.mark.slow

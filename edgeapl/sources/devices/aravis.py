@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -32,6 +33,12 @@ SCHEME = "aravis://"
 
 BUFFERS = 6
 """Pictures that the driver may hold; more would only make a slow reader see older ones."""
+
+HEARTBEAT_S = 4.0
+"""How long a camera stays bound to a program that is gone: Aravis's 3 s, and some more."""
+
+STOPPING_S = 0.15
+"""For the picture that a camera is busy with when it is stopped."""
 
 _WRAPS_AT = 65535
 """GigE Vision counts pictures in 16 bits and leaves out 0; longer counters never get there."""
@@ -136,16 +143,20 @@ class AravisSource(ClosesItself):
         self._camera = camera = call("camera_new", os.fsencode(self._id_of(where)))
         if camera is None:
             raise AravisError("not found")
+        self._network = bool(call("camera_is_gv_device", camera))
         self._aravis.on_lost(camera, self._lost_callback)
         names = ("vendor_name", "model_name", "device_serial_number")
         self.identity = " ".join(self._aravis.text(f"camera_get_{name}", camera) for name in names)
+        if self._network:
+            self._take_control(call("camera_get_device", camera))
+        self._stop_old_stream(camera)
         self._set_up(camera)
         self._check_format(camera)
         payload = call("camera_get_payload", camera)
         self._stream = call("camera_create_stream", camera, None, None)
         if self._stream is None:
             raise AravisError("no stream")
-        if call("camera_is_gv_device", camera):
+        if self._network:
             self._aravis.widen_socket(self._stream)
         for _ in range(BUFFERS):
             call("stream_push_buffer", self._stream, call("buffer_new_allocate", payload))
@@ -166,7 +177,7 @@ class AravisSource(ClosesItself):
     def _set_up(self, camera: int) -> None:
         """Pass the options on to the camera."""
         call, options = self._aravis.call, self._options
-        if call("camera_is_gv_device", camera):
+        if self._network:
             if options.get("socket"):
                 call("camera_gv_set_stream_options", camera, NO_PACKET_SOCKET)
             if "packet_size" in options:
@@ -180,6 +191,30 @@ class AravisSource(ClosesItself):
         if "exposure_us" in options:
             call("camera_set_exposure_time", camera, float(str(options["exposure_us"])))
         call("camera_set_acquisition_mode", camera, CONTINUOUS)
+
+    def _take_control(self, device: int) -> None:
+        """Become the camera's master, or raise.
+
+        Without that it opens all the same, takes no order and sends no picture. It stays bound to a
+        program that crashed until its heartbeat has been missing for a while.
+        """
+        until_ns = self._clock.monotonic_ns() + int(HEARTBEAT_S * 1e9)
+        while not self._aravis.call("gv_device_is_controller", device):
+            try:
+                self._aravis.call("gv_device_take_control", device)
+            except AravisError as error:
+                if self._clock.monotonic_ns() < until_ns:
+                    self._clock.sleep(0.1)
+                    continue
+                mend = "close the other program"
+                raise CameraError("another program has the camera", self.name, mend) from error
+
+    def _stop_old_stream(self, camera: int) -> None:
+        """Stop what a program that crashed has left running: its pictures would go on to it."""
+        # A camera may refuse to stop what is not running.
+        with suppress(AravisError):
+            self._aravis.call("camera_stop_acquisition", camera)
+            self._clock.sleep(STOPPING_S)
 
     def _check_format(self, camera: int) -> None:
         """Refuse a pixel format that is not understood or has no colour."""
@@ -243,7 +278,10 @@ class AravisSource(ClosesItself):
             what = f"pictures come incomplete ({refused} refused)"
             mend = "set packet_size to what the network takes, such as 1400"
             raise SourceStalled(what, self.name, mend)
-        raise SourceStalled("no picture in time", self.name, "check the camera")
+        # The raw socket that Aravis prefers sees nothing on some networks and without rights.
+        plain = not self._network or self._options.get("socket")
+        mend = "check the camera" if plain else "check the camera, or add socket=1 to its address"
+        raise SourceStalled("no picture in time", self.name, mend)
 
     def _fail(self, what: str) -> NoReturn:
         self._failure = CameraError(what, self.name, _MEND)

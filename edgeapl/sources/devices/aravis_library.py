@@ -54,6 +54,8 @@ _ARAVIS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "camera_get_vendor_name": (c_char_p, (c_void_p, _ERROR)),
     "camera_get_model_name": (c_char_p, (c_void_p, _ERROR)),
     "camera_is_gv_device": (c_int, (c_void_p,)),
+    "gv_device_is_controller": (c_int, (c_void_p,)),
+    "gv_device_take_control": (c_int, (c_void_p, _ERROR)),
     "camera_gv_set_packet_size": (None, (c_void_p, c_int, _ERROR)),
     "camera_gv_set_stream_options": (None, (c_void_p, c_int)),
     "camera_set_acquisition_mode": (None, (c_void_p, c_int, _ERROR)),
