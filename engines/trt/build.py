@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgeapl.engines.trt.interrupt import run_interruptible
-from edgeapl.engines.trt.library import Library
+from edgeapl.engines.trt.library import Library, starting
 from edgeapl.engines.trt.monitor import Progress, monitor_of
 from edgeapl.engines.trt.uint8 import cast_before_use
 from edgeapl.errors import EngineError
@@ -63,11 +63,12 @@ def build_plan(
     library.messages.take()
     profile = profile or Profile()
     api = library.api
-    builder = api.Builder(library.logger)
     # By name: the flag is 1 in TensorRT 10 and 0 in 11 and RTX.
     flag = 1 << int(api.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
-    network = builder.create_network(flag)
-    parser = api.OnnxParser(network, library.logger)
+    with starting(library, name):
+        builder = api.Builder(library.logger)
+        network = builder.create_network(flag)
+        parser = api.OnnxParser(network, library.logger)
     if not parser.parse(cast_before_use(name, onnx)):
         raise EngineError("network was refused by the parser", name, _first_fault(parser, library))
     config = builder.create_builder_config()

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.engines.checking import check_inputs, first_line
-from edgeapl.engines.trt.library import Library, find_library
+from edgeapl.engines.trt.library import Library, find_library, starting
 from edgeapl.engines.trt.memory import Buffer, GpuMemory, describe_gpu, load_driver
 from edgeapl.engines.trt.plan import Place, PlanRecord, check_plan
 from edgeapl.engines.trt.tensors import layout_of, shape_now
@@ -133,7 +133,8 @@ class TrtEngine:
     def _load(self, plan: bytes, memory: GpuMemory) -> None:
         api = self._library.api
         self._library.messages.take()
-        runtime = api.Runtime(self._library.logger)
+        with starting(self._library, self._name):
+            runtime = api.Runtime(self._library.logger)
         _refuse_invalid(api, runtime, self._name, plan)
         self._engine = runtime.deserialize_cuda_engine(plan)
         if self._engine is None:

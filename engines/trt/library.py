@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import importlib
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +80,22 @@ def library_of(target: str, api: Any) -> Library:
         raise EngineError("runtime is too old", f"{target} {version}", f"{oldest} or newer")
     messages = Messages()
     return Library(target, api, version, _logger(api, messages), messages)
+
+
+@contextmanager
+def starting(library: Library, name: str) -> Iterator[None]:
+    """Make the library's Builder, OnnxParser or Runtime inside; raises EngineError without one.
+
+    Where the library cannot use the GPU it gives no object, and pybind11 calls that a TypeError.
+    name : the network in question.
+    """
+    try:
+        yield
+    except TypeError as error:
+        which = f"{library.target} {library.version} for {name}"
+        reason = library.messages.take() or " ".join(str(error).split())
+        text = f"check that the NVIDIA driver fits this version ({reason})"
+        raise EngineError("runtime can not start", which, text) from error
 
 
 def _logger(api: Any, messages: Messages) -> Any:
