@@ -18,6 +18,7 @@ from edgeapl.errors import CameraError, ConfigError, EndOfSource, SourceStalled
 from edgeapl.protocols import FrameSource
 from edgeapl.sources.devices.aravis import AravisSource, find_cameras
 from edgeapl.sources.devices.gstreamer import GstreamerSource
+from edgeapl.sources.devices.listing import find_all
 from edgeapl.sources.devices.micromanager import MicroManagerSource
 from edgeapl.sources.devices.rtsp import RtspSource
 from edgeapl.types import Frame, ScaleOrigin, UInt8
@@ -452,6 +453,15 @@ def test_network_cameras_are_found_by_serial_number(gige: None) -> None:
     assert [(camera.id, camera.protocol) for camera in found] == [
         ("Aravis-Fake-GV01", "GigEVision")
     ]
+
+
+def test_a_listed_camera_can_be_opened_by_its_address(gige: None) -> None:
+    found = {camera.name: camera for camera in find_all().cameras if camera.kind == "aravis"}
+    camera = found["Aravis Fake (GigEVision, 127.0.0.1)"]
+    assert camera.stays == "the camera with serial number GV01"
+    address = f"{camera.address}?socket=1&packet_size=1400&pixel_format=RGB8"
+    with AravisSource(address, stated_scale) as source:
+        assert source.read(5.0).width == 512
 
 
 @pytest.mark.parametrize(
