@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from edgeapl.cli.live import Display, Signals, Typed, signals_taken
 from edgeapl.cli.options import (
     FLAGGED,
     BundleOption,
@@ -28,8 +27,7 @@ from edgeapl.cli.options import (
     chosen_results,
     hosted_model,
 )
-from edgeapl.cli.output import console, one_line, print_json
-from edgeapl.cli.verdicts import camera_line, slide_record, verdict_panel
+from edgeapl.cli.output import console, one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
     from edgeapl.config import StationConfig
     from edgeapl.station.session import Closed
     from edgeapl.station.station import Station, StationOptions
-    from edgeapl.station.view import StationView
 
 LOOK_S = 0.25
 
@@ -169,9 +166,9 @@ def run_watch(
         )
         if served is not None:
             opened.enter_context(_page(station, *served, terminal=terminal))
-        signals = opened.enter_context(_signals())
-        typed = _Typed() if many and sys.stdin.isatty() and not as_json else None
-        display = opened.enter_context(_Display(terminal, as_json=as_json))
+        signals = opened.enter_context(signals_taken())
+        typed = Typed() if many and sys.stdin.isatty() and not as_json else None
+        display = opened.enter_context(Display(terminal, as_json=as_json))
         first = slide
         if first is None and typed is None and served is None and not station.takes_up:
             first = datetime.now().strftime("slide-%Y%m%d-%H%M%S")
@@ -198,9 +195,9 @@ def _warn_of_number(address: str, terminal: Console) -> None:
 
 def _serve(
     station: Station,
-    display: _Display,
-    signals: _Signals,
-    typed: _Typed | None,
+    display: Display,
+    signals: Signals,
+    typed: Typed | None,
     closed: list[Closed],
     *,
     many: bool,
@@ -244,49 +241,6 @@ def _serve(
         display.final(one)
 
 
-class _Signals:
-    """The signals that came: SIGINT closes the slide, a second one or SIGTERM does so at once."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.hurried = threading.Event()
-
-    def take(self, number: int, _: object) -> None:
-        self.count += 1
-        if number == signal.SIGTERM or self.count == 2:
-            self.hurried.set()
-        if self.count > 2:
-            raise KeyboardInterrupt
-
-
-@contextmanager
-def _signals() -> Iterator[_Signals]:
-    signals = _Signals()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, signals.take) for number in numbers}
-    try:
-        yield signals
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-class _Typed:
-    """Lines typed or scanned at the terminal; a barcode reader types and presses Enter."""
-
-    def __init__(self) -> None:
-        self._lines: list[str] = []
-        threading.Thread(target=self._listen, name="edgeapl-typed", daemon=True).start()
-
-    def lines(self) -> list[str]:
-        taken, self._lines = self._lines, []
-        return taken
-
-    def _listen(self) -> None:
-        for line in sys.stdin:
-            self._lines.append(line.strip())
-
-
 @contextmanager
 def _page(
     station: Station, host: str, port: int, token: str | None, *, terminal: Console
@@ -309,84 +263,3 @@ def _page(
         yield
     finally:
         server.stop()
-
-
-class _Display:
-    """What is going on: a live panel on a terminal, JSON lines, or one line per change."""
-
-    def __init__(self, terminal: Console, *, as_json: bool) -> None:
-        from rich.live import Live
-
-        self._as_json = as_json
-        self._terminal = terminal
-        self._last: tuple[object, ...] | None = None
-        self._last_camera: tuple[object, ...] | None = None
-        shown = terminal.is_terminal and not as_json
-        self._live = Live(console=terminal, transient=True, refresh_per_second=8) if shown else None
-
-    def __enter__(self) -> _Display:
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._live is not None:
-            self._live.stop()
-
-    def say(self, text: str) -> None:
-        self._terminal.print(one_line(text), markup=False)
-
-    def final(self, closed: Closed) -> None:
-        """Print the verdict of a closed slide."""
-        if self._as_json:
-            print_json({"event": "verdict", **closed.record, "report": str(closed.report)})
-            return
-        from rich.console import Console
-
-        out = Console(highlight=False)
-        out.print(verdict_panel(closed.record, running=False))
-        out.print(f"report: {closed.report}", markup=False, soft_wrap=True)
-        out.print(f"journal record: {closed.record['journal_record']}", markup=False)
-
-    def show(self, view: StationView) -> None:
-        if self._live is not None:
-            self._live.update(self._panel(view))
-            return
-        camera = (view.camera.state, view.camera.text, view.trouble)
-        if camera != self._last_camera:
-            self._last_camera = camera
-            self._tell_camera(view)
-        slide = view.slide
-        if slide is None or not slide.open or not slide.record:
-            return
-        state = (slide.slide, slide.decision, tuple(reason.code for reason in slide.reasons))
-        if state == self._last:
-            return
-        self._last = state
-        if self._as_json:
-            print_json({"event": "state", **slide_record(slide)})
-        else:
-            frames = slide.frames_used + slide.frames_rejected
-            self.say(f"frame {frames}: {slide.decision.value}, {slide.tally.scored} cells scored")
-
-    def _tell_camera(self, view: StationView) -> None:
-        camera = view.camera
-        if self._as_json:
-            state = {"state": camera.state.value, "text": camera.text, "trouble": view.trouble}
-            print_json({"event": "camera", "name": camera.name, **state})
-            return
-        for text in (camera.text, *view.trouble):
-            if text:
-                self.say(text)
-
-    def _panel(self, view: StationView) -> Any:
-        from rich.console import Group
-        from rich.text import Text
-
-        lines: list[Any] = [camera_line(view.camera)]
-        lines += [Text(one_line(text), style="bold red") for text in view.trouble]
-        if view.slide is not None and view.slide.open:
-            lines.append(verdict_panel(slide_record(view.slide), running=True))
-        else:
-            lines.append(Text("no slide is open: type or scan its identifier", style="bold"))
-        return Group(*lines)
