@@ -99,6 +99,7 @@ def set_document(facts: Facts) -> dict[str, Any]:
         "fingerprint": {
             "strength": facts.fingerprint.strength.value,
             "slides": list(facts.fingerprint.slides),
+            "min_focus": facts.fingerprint.min_focus,
         },
     }
 

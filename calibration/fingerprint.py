@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+import numpy as np
+
 from edgeapl.calibration.cells import SlideSeen
 from edgeapl.stages.domain import FEWEST_CELLS, DomainModel, describe_slide
 
@@ -17,6 +19,10 @@ FEWEST_SLIDES = 5
 
 SOUND_SLIDES = 10
 """From here on the limits are within a quarter of those of very many slides."""
+
+FOCUS_OUTLIERS, FOCUS_MARGIN = 0.05, 0.8
+"""The least sharp twentieth of the images does not count, and a frame may be a fifth less sharp
+than the rest: the edges of the same cells are that much wider after the finest turn of a knob."""
 
 
 class Strength(str, Enum):
@@ -33,10 +39,13 @@ class Fingerprint:
 
     slides : names of the slides it was fitted on. data : bytes of the .npz file; None when there
     were too few slides.
+    min_focus : what the station's gate shall ask of a frame's focus measure; None when there were
+    too few slides.
     """
 
     slides: tuple[str, ...]
     data: bytes | None
+    min_focus: float | None = None
 
     @property
     def strength(self) -> Strength:
@@ -54,7 +63,17 @@ def fingerprint(slides: Sequence[SlideSeen]) -> Fingerprint:
         return Fingerprint(names, None)
     file = io.BytesIO()
     DomainModel.fit_few([describe_slide(slide.frames) for slide in usable]).save(file)
-    return Fingerprint(names, file.getvalue())
+    return Fingerprint(names, file.getvalue(), _min_focus(usable))
+
+
+def _min_focus(slides: Sequence[SlideSeen]) -> float | None:
+    """Give the focus measure below which no frame of the set comes but outliers and noise."""
+    frames = [frame.values for slide in slides for frame in slide.frames]
+    widths = [values["focus"][0] for values in frames if "focus" in values]
+    if not widths:
+        return None
+    sharpness = np.exp(-np.array(widths))
+    return round(float(FOCUS_MARGIN * np.quantile(sharpness, FOCUS_OUTLIERS)), 2)
 
 
 def _cells(slide: SlideSeen) -> int:

@@ -45,6 +45,10 @@ def write_calibrated(bundle: Bundle, facts: document.Facts, target: Path) -> Bun
             del files[manifest.domain.file]
         settings["domain"] = {"file": fingerprint.FILE}
         files[fingerprint.FILE] = facts.fingerprint.data
+    if facts.fingerprint.min_focus is not None and not facts.crops:
+        # Never below what the bundle asks for already.
+        least = max(manifest.gate.min_focus, facts.fingerprint.min_focus)
+        settings["gate"] = {**settings["gate"], "min_focus": least}
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as folder:
         made = write_bundle(Path(folder) / "bundle", settings, files)

@@ -67,6 +67,10 @@ def test_the_next_version_holds_ranges_set_and_fingerprint(
     assert stored["fingerprint"]["strength"] == "weak"
     with open_model(out) as model:
         assert model.domain is not None
+        # The station then asks for almost the sharpness of the images of the set.
+        asked = model.bundle.manifest.gate.min_focus
+        assert asked == stored["fingerprint"]["min_focus"]
+        assert asked > open_bundle(bundle).manifest.gate.min_focus
 
 
 def test_slides_of_one_frame_each_give_all_the_cells_they_have(
@@ -128,7 +132,12 @@ def test_few_slides_give_ranges_but_no_fingerprint(bundle: Path, tmp_path: Path)
     done = run(bundle, frames, tmp_path / "out")
     assert done.bundle.manifest.domain is None
     assert done.bundle.manifest.calibration is not None
-    assert done.report["fingerprint"] == {"strength": "none", "slides": ["slide0", "slide1"]}
+    assert done.report["fingerprint"] == {
+        "strength": "none",
+        "slides": ["slide0", "slide1"],
+        "min_focus": None,
+    }
+    assert done.bundle.manifest.gate == open_bundle(bundle).manifest.gate
 
 
 def test_test_slides_are_left_out_when_that_is_asked_for(

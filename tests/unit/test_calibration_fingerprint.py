@@ -110,6 +110,18 @@ def test_it_says_what_it_is_worth(slides: int, strength: Strength) -> None:
         DomainModel.load(io.BytesIO(made.data))
 
 
+@pytest.mark.parametrize(("sharpness", "asked"), [(2.0, 1.6), (4.0, 3.2)])
+def test_the_gate_shall_ask_for_almost_the_sharpness_of_the_set(
+    sharpness: float, asked: float
+) -> None:
+    slides = drawn(20, 1)
+    for number, slide in enumerate(slides):
+        # One blurred image among twenty does not count.
+        slide["focus"] = np.array([-np.log(0.2 if number == 0 else sharpness)])
+    assert fingerprint(seen(slides)).min_focus == pytest.approx(asked, rel=0.1)
+    assert fingerprint(seen(slides[:3])).min_focus is None
+
+
 def described(files: Sequence[Path], um_per_px: float | None, *, crops: bool) -> Slide:
     segmenter = HsvWatershed()
     scale = SlideScale(um_per_px, 0.1)
