@@ -16,7 +16,8 @@ import pytest
 
 from edgeapl.errors import CameraError, ConfigError, EndOfSource, SourceStalled
 from edgeapl.protocols import FrameSource
-from edgeapl.sources.devices.aravis import AravisSource, find_cameras
+from edgeapl.sources.devices.aravis import AravisSource
+from edgeapl.sources.devices.aravis_library import find_cameras
 from edgeapl.sources.devices.gstreamer import GstreamerSource
 from edgeapl.sources.devices.listing import find_all
 from edgeapl.sources.devices.micromanager import MicroManagerSource

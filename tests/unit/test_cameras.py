@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from edgeapl.cli.cameras import cameras
 from edgeapl.errors import CameraError, ConfigError
 from edgeapl.sources.devices import aravis_library, listing, v4l
 from edgeapl.sources.devices.aravis import AravisSource
+from edgeapl.sources.devices.aravis_pictures import rgb_of_memory
 from edgeapl.sources.devices.colour import MOSAICS, as_rgb, eight_bits, rgb_of_mosaic
 from edgeapl.sources.devices.gstreamer import GstreamerSource
 from edgeapl.sources.devices.micromanager import MicroManagerSource
@@ -138,6 +140,41 @@ def test_pictures_without_a_sure_colour_are_refused(
 ) -> None:
     with pytest.raises(CameraError, match=what):
         as_rgb(np.zeros(shape, dtype), 8, "camera", mosaic="", grey=False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "memory", "pixel"),
+    [
+        ("RGB8", [1, 2, 3] * 4, [1, 2, 3]),
+        ("BGR8", [3, 2, 1] * 4, [1, 2, 3]),
+        ("BayerRG8", [9, 5, 5, 7], [9, 5, 7]),
+        ("BayerBG8", [7, 5, 5, 9], [9, 5, 7]),
+        ("BayerGR8", [5, 9, 7, 5], [9, 5, 7]),
+        ("BayerGB8", [5, 7, 9, 5], [9, 5, 7]),
+        ("Mono8", [4] * 4, [4, 4, 4]),
+        ("RGB8", [1, 2, 3] * 4 + [0] * 9, [1, 2, 3]),  # padded at its end
+    ],
+)
+def test_pixel_formats_come_out_as_rgb(kind: str, memory: list[int], pixel: list[int]) -> None:
+    bayer = kind.startswith("Bayer")
+    # A mosaic needs some neighbours: 6 x 6 of the same four pixels.
+    raw = np.tile(np.array(memory, np.uint8).reshape(2, 2), (3, 3)) if bayer else np.array(memory)
+    data = raw.astype(np.uint8).tobytes()
+    side = 6 if bayer else 2
+    buffer = ctypes.create_string_buffer(data, len(data))
+    picture = rgb_of_memory(kind, ctypes.addressof(buffer), len(data), side, side)
+    assert picture is not None
+    assert picture.shape == (side, side, 3)
+    assert (picture == pixel).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "width"), [("RGB8", 11, 2), ("", 12, 2), ("RGB8", 12, 0), ("RGB8", 12, -2)]
+)
+def test_memory_that_does_not_hold_the_picture_is_none(kind: str, size: int, width: int) -> None:
+    buffer = ctypes.create_string_buffer(12)
+    assert rgb_of_memory(kind, ctypes.addressof(buffer), size, width, 2) is None
+    assert rgb_of_memory(kind, None, size, width, 2) is None
 
 
 # Addresses

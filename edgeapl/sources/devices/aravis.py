@@ -6,10 +6,7 @@ import ctypes
 import os
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, NoReturn
-
-import numpy as np
 
 from edgeapl.closing import ClosesItself
 from edgeapl.errors import CameraError, ConfigError, EndOfSource, SourceStalled
@@ -21,8 +18,9 @@ from edgeapl.sources.devices.aravis_library import (
     SUCCESS,
     Aravis,
     AravisError,
+    find_cameras,
 )
-from edgeapl.sources.devices.colour import rgb_of_grey, rgb_of_mosaic
+from edgeapl.sources.devices.aravis_pictures import FORMATS, NAMES, rgb_of_memory
 from edgeapl.sources.devices.moments import FrameNumbers, Moments
 from edgeapl.sources.devices.options import one_of, split_options, whole_number, yes_or_no
 from edgeapl.sources.frames import ScaleFor, SystemClock, frame_of_pixels
@@ -43,48 +41,15 @@ STOPPING_S = 0.15
 _WRAPS_AT = 65535
 """GigE Vision counts pictures in 16 bits and leaves out 0; longer counters never get there."""
 
-# name of the pixel format: (PFNC code, bytes per pixel)
-_FORMATS = {
-    "RGB8": (0x02180014, 3),
-    "BGR8": (0x02180015, 3),
-    "BayerGR8": (0x01080008, 1),
-    "BayerRG8": (0x01080009, 1),
-    "BayerGB8": (0x0108000A, 1),
-    "BayerBG8": (0x0108000B, 1),
-    "Mono8": (0x01080001, 1),
-}
-"""Pixel Format Naming Convention 2.1 (EMVA): the 8-bit formats that are understood."""
-
-_MOSAICS = {"BayerGR8": "GRBG", "BayerRG8": "RGGB", "BayerGB8": "GBRG", "BayerBG8": "BGGR"}
-
-_NAMES = {code: name for name, (code, _) in _FORMATS.items()}
-
 _OPTIONS = {
     "packet_size": whole_number(576, 16384),
     "socket": yes_or_no,
-    "pixel_format": one_of(*_FORMATS),
+    "pixel_format": one_of(*FORMATS),
     "grey": yes_or_no,
     "exposure_us": whole_number(1, 10_000_000),
 }
 
 _MEND = "check its cable and start again"
-
-
-@dataclass(frozen=True, slots=True)
-class AravisCamera:
-    """A camera that Aravis found.
-
-    id : Aravis's name for it, made of vendor, model and serial number.
-    protocol : ``GigEVision`` or ``USB3Vision``.
-    address : of its network or USB port.
-    """
-
-    id: str
-    vendor: str
-    model: str
-    serial: str
-    address: str
-    protocol: str
 
 
 class AravisSource(ClosesItself):
@@ -221,9 +186,9 @@ class AravisSource(ClosesItself):
         now = self._aravis.text("camera_get_pixel_format_as_string", camera)
         if now == "Mono8" and self._options.get("grey"):
             return
-        if now not in _FORMATS or now == "Mono8":
+        if now not in FORMATS or now == "Mono8":
             has = self._aravis.pixel_formats(camera)
-            fit = [name for name in _FORMATS if name in has and name != "Mono8"]
+            fit = [name for name in FORMATS if name in has and name != "Mono8"]
             mend = f"add ?pixel_format={fit[0]}" if fit else "use a colour camera, or add ?grey=1"
             what = "without colour" if now.startswith("Mono") else "of a kind not understood"
             raise CameraError(f"camera gives pictures {what} ({now})", self.name, mend)
@@ -310,20 +275,14 @@ class AravisSource(ClosesItself):
     def _pixels(self, buffer: int) -> UInt8:
         """Copy a picture out of the driver's memory, as RGB."""
         call = self._aravis.call
-        kind = _NAMES.get(call("buffer_get_image_pixel_format", buffer), "")
+        kind = NAMES.get(call("buffer_get_image_pixel_format", buffer), "")
         width, height = (call(f"buffer_get_image_{side}", buffer) for side in ("width", "height"))
         size = ctypes.c_size_t()
         data = call("buffer_get_image_data", buffer, ctypes.byref(size))
-        depth = _FORMATS[kind][1] if kind else 0
-        # A camera may pad its pictures at the end, never within: less is no picture.
-        if not kind or not data or size.value < width * height * depth or width * height == 0:
+        picture = rgb_of_memory(kind, data, size.value, width, height)
+        if picture is None:
             self._fail(f"camera gives pictures that do not fit together ({width} x {height})")
-        raw = np.frombuffer(ctypes.string_at(data, width * height * depth), np.uint8)
-        if depth == 3:
-            image = raw.reshape(height, width, 3)
-            return image if kind == "RGB8" else np.ascontiguousarray(image[..., ::-1])
-        plane = raw.reshape(height, width)
-        return rgb_of_mosaic(plane, _MOSAICS[kind]) if kind in _MOSAICS else rgb_of_grey(plane)
+        return picture
 
     def close(self) -> None:
         """Stop the camera and let go of it."""
@@ -340,17 +299,3 @@ class AravisSource(ClosesItself):
         if stream is not None:
             self._aravis.unref(stream)
         self._aravis.unref(camera)
-
-
-def find_cameras(aravis: Aravis | None = None) -> list[AravisCamera]:
-    """Ask the network and the USB ports; takes about a second for each network interface.
-
-    Raises CameraError when Aravis is not installed.
-    """
-    aravis = aravis or Aravis()
-    aravis.call("update_device_list")
-    fields = ("id", "vendor", "model", "serial_nbr", "address", "protocol")
-    return [
-        AravisCamera(*(aravis.text(f"get_device_{field}", at) for field in fields))
-        for at in range(aravis.call("get_n_devices"))
-    ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from ctypes import POINTER, byref, c_char_p, c_double, c_int, c_size_t, c_uint, c_uint64, c_void_p
+from dataclasses import dataclass
 from typing import Any
 
 from edgeapl.errors import CameraError
@@ -84,6 +85,23 @@ _ARAVIS: dict[str, tuple[Any, tuple[Any, ...]]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class AravisCamera:
+    """A camera that Aravis found.
+
+    id : Aravis's name for it, made of vendor, model and serial number.
+    protocol : ``GigEVision`` or ``USB3Vision``.
+    address : of its network or USB port.
+    """
+
+    id: str
+    vendor: str
+    model: str
+    serial: str
+    address: str
+    protocol: str
+
+
 class AravisError(Exception):
     """Aravis reported a failure; the text is its own."""
 
@@ -153,3 +171,17 @@ class Aravis:
     def unref(self, thing: int) -> None:
         """Let go of a camera, a stream or a buffer."""
         self._gobject.g_object_unref(thing)
+
+
+def find_cameras(aravis: Aravis | None = None) -> list[AravisCamera]:
+    """Ask the network and the USB ports; takes about a second for each network interface.
+
+    Raises CameraError when Aravis is not installed.
+    """
+    aravis = aravis or Aravis()
+    aravis.call("update_device_list")
+    fields = ("id", "vendor", "model", "serial_nbr", "address", "protocol")
+    return [
+        AravisCamera(*(aravis.text(f"get_device_{field}", at) for field in fields))
+        for at in range(aravis.call("get_n_devices"))
+    ]

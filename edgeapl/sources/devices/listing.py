@@ -15,7 +15,9 @@ from dataclasses import asdict, dataclass
 from urllib.parse import quote
 
 from edgeapl.errors import CameraError
-from edgeapl.sources.devices import aravis, v4l
+from edgeapl.sources.devices import v4l
+from edgeapl.sources.devices.aravis import SCHEME
+from edgeapl.sources.devices.aravis_library import find_cameras
 from edgeapl.sources.names import printable
 
 LIMIT_S = 10.0
@@ -121,10 +123,10 @@ def _aravis() -> list[FoundCamera]:
         FoundCamera(
             kind="aravis",
             name=f"{camera.vendor} {camera.model} ({camera.protocol}, {camera.address})",
-            address=aravis.SCHEME + quote(camera.id, safe=""),
+            address=SCHEME + quote(camera.id, safe=""),
             stays=f"the camera with serial number {camera.serial}",
         )
-        for camera in aravis.find_cameras()
+        for camera in find_cameras()
     ]
 
 
