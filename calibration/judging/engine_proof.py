@@ -17,12 +17,12 @@ from edgeapl.calibration.judging.cells import (
 )
 from edgeapl.calibration.judging.comparing import Apart, OutputDifference, PairedEngine
 from edgeapl.calibration.judging.detected import Detected, compare_detected
+from edgeapl.calibration.judging.in_step import SlideOnItsWay, networks_in_order
 from edgeapl.errors import InputError
 from edgeapl.model.assembled import segmenter_of
 from edgeapl.protocols import Engine
 from edgeapl.stages.classify import Classified
-from edgeapl.stages.routing import steps
-from edgeapl.stages.whole_slide import SlideAnswer, answer_slide, classify_slide
+from edgeapl.stages.whole_slide import SlideAnswer, answer_slide
 from edgeapl.types import Frame, UInt8
 
 Slide = tuple[str, UInt8]
@@ -84,7 +84,9 @@ def prove_engine(
 
     Parameters
     ----------
-    manifest : of the bundle. reference, candidate : network name to engine, all networks.
+    manifest : of the bundle. reference, candidate : network name to engine, all networks. They are
+        asked network after network, so that engines of which one is in memory at a time, such as
+        `InTurn`, are opened about once each.
     slides : held back: not what ranges were measured on.
     limits : beyond which there is a problem.
     frames : for the networks of a detector, which crops do not reach.
@@ -98,12 +100,19 @@ def prove_engine(
         for name in manifest.networks
     }
     asked = with_classes(manifest)
+    wants = [SlideOnItsWay(asked, paired, crops, batch_size) for _, crops in slides]
+    # The candidate runs twice: on what the reference is shown, and by its own routing.
+    haves = [SlideOnItsWay(asked, candidate, crops, batch_size) for _, crops in slides]
+    names = networks_in_order(asked)
+    for name in names[:-1]:
+        for slide in (*wants, *haves):
+            slide.run_network(name)
+        _show_unreached(manifest, name, paired[name], seen[name], slides, batch_size)
     answers: list[tuple[Classified, Classified]] = []
     compared = []
-    for name, crops in slides:
-        # The candidate runs twice: on what the reference is shown, and by its own routing.
-        want = _classified(asked, paired, crops, batch_size)
-        have = _classified(asked, candidate, crops, batch_size)
+    # What is left is the last network, which may be the head.
+    for (name, _), on_paired, on_candidate in zip(slides, wants, haves, strict=True):
+        want, have = on_paired.answers(), on_candidate.answers()
         answers.append((want, have))
         one = answer_slide(manifest, reference, want)
         other = answer_slide(manifest, candidate, have)
@@ -111,8 +120,9 @@ def prove_engine(
         answer_slide(manifest, paired, want)  # so that the head is compared on the same inputs
     if not sum(len(want.scores) for want, _ in answers):
         raise InputError("no cell to prove engines on", "", "give other slides with --frames")
+    for name in names[-1:]:
+        _show_unreached(manifest, name, paired[name], seen[name], slides, batch_size)
     detected = _detected(manifest, paired, candidate, frames)
-    _run_unreached(manifest, paired, seen, slides, batch_size)
     outputs = tuple(
         apart.difference(network, output)
         for network, found in seen.items()
@@ -130,15 +140,6 @@ def prove_engine(
     return EngineProof(limits, outputs, cells, tuple(compared), detected, unproven, problems)
 
 
-def _classified(
-    manifest: Manifest, engines: Mapping[str, Engine], crops: UInt8, batch_size: int
-) -> Classified:
-    result = classify_slide(manifest, engines, crops, batch_size)
-    if result.errors:
-        raise result.errors[0]
-    return result
-
-
 def _detected(
     manifest: Manifest,
     paired: Mapping[str, Engine],
@@ -148,21 +149,23 @@ def _detected(
     if manifest.segmenter.detector is None or not frames:
         return None
     before, after = segmenter_of(manifest, paired), segmenter_of(manifest, candidate)
-    return compare_detected([(before.segment(one), after.segment(one)) for one in frames])
+    found = [before.segment(one) for one in frames]
+    again = [after.segment(one) for one in frames]
+    return compare_detected(list(zip(found, again, strict=True)))
 
 
-def _run_unreached(
+def _show_unreached(
     manifest: Manifest,
-    paired: Mapping[str, Engine],
-    seen: Mapping[str, Mapping[str, Apart]],
+    name: str,
+    engine: Engine,
+    seen: Mapping[str, Apart],
     slides: Sequence[Slide],
     batch_size: int,
 ) -> None:
-    """Show some cells to networks that no cell was routed to: they must run all the same."""
-    crops = slides[0][1][:batch_size]
-    for step in steps(manifest):
-        if step.after is None and not seen[step.network]:
-            paired[step.network].run({step.input: np.ascontiguousarray(crops)})
+    """Show some cells to a network that no cell was routed to: it must run all the same."""
+    spec = manifest.networks[name]
+    if spec.after is None and not seen and slides and len(slides[0][1]):
+        engine.run({spec.input: np.ascontiguousarray(slides[0][1][:batch_size])})
 
 
 def _of_cells(cells: CellComparison, limits: LimitsSpec) -> list[str]:

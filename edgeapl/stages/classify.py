@@ -111,12 +111,21 @@ class Classifier:
         than the bundle says, costs its cells and is among the errors.
         """
         if self._pool is None:
-            for place, step in enumerate(self._steps):
-                while self._is_ready(step, flush=flush):
-                    self._take(self._next_batch(place))
+            for place in range(len(self._steps)):
+                self._run_all(place, flush=flush)
         while self._running or self._any_ready(flush=flush):
             self._advance(flush=flush, wait_s=None)
         return self._collected()
+
+    def run_network(self, network: str) -> None:
+        """Run one network on all cells that wait for it, in this thread.
+
+        For who has one network in memory at a time and asks them in the order of
+        `edgeapl.stages.routing.steps`; `run` then gives the cells.
+        """
+        for place, step in enumerate(self._steps):
+            if step.network == network:
+                self._run_all(place, flush=True)
 
     def ready(self, *, flush: bool) -> bool:
         """Whether `step` has something to do at once: a batch to run, or none that could be added.
@@ -148,6 +157,10 @@ class Classifier:
         for cell in there:
             self._remove(cell)
         return np.array(there, dtype=np.int64)
+
+    def _run_all(self, place: int, *, flush: bool) -> None:
+        while self._is_ready(self._steps[place], flush=flush):
+            self._take(self._next_batch(place))
 
     def _is_ready(self, step: Step, *, flush: bool) -> bool:
         waiting = len(self._queues[step.network])
