@@ -48,7 +48,13 @@ class Availability:
 
 
 def open_engine(
-    target: str, name: str, model: bytes, *, threads: int = 1, origin: Origin | None = None
+    target: str,
+    name: str,
+    model: bytes,
+    *,
+    threads: int = 1,
+    origin: Origin | None = None,
+    arena: bool = True,
 ) -> Engine:
     """Make a network ready to run.
 
@@ -59,6 +65,7 @@ def open_engine(
     model : bytes of its file: ONNX, or a plan for TensorRT.
     threads : CPU threads inside one run; a GPU has no use for it.
     origin : of a plan; without it a plan is never loaded.
+    arena : of onnxruntime: keep the memory of a run for the next one.
 
     Raises EngineError when the target is unknown, its runtime is not installed, or the network
     is refused.
@@ -77,7 +84,8 @@ def open_engine(
         backend = importlib.import_module(module)
     except ImportError as error:
         raise EngineError("runtime is missing", target, f"pip install {package}") from error
-    return cast(Engine, getattr(backend, kind)(name, model, threads=threads))
+    more = {"arena": arena} if target == "onnxruntime" else {}
+    return cast(Engine, getattr(backend, kind)(name, model, threads=threads, **more))
 
 
 def available_targets() -> tuple[Availability, ...]:
