@@ -352,7 +352,7 @@ def test_a_browser_that_shows_the_token_once_is_let_in(
         assert page.evaluate("document.cookie") == ""
         assert complaints == []
         page.context.clear_cookies()
-        assert page.goto(url).status == 401  # type: ignore[union-attr]
+        assert page.goto(url).status == 401
     server.stop()
 
 
