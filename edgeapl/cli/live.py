@@ -117,7 +117,7 @@ class Display:
         slide = view.slide
         if slide is None or not slide.open or not slide.record:
             return
-        state = (slide.slide, slide.decision, tuple(reason.code for reason in slide.reasons))
+        state = (slide.slide, slide.decision, slide.record)
         if state == self._last:
             return
         self._last = state
