@@ -56,6 +56,8 @@ class FolderSource(ClosesItself):
     """
 
     live = True
+    keeps = True
+    """Nothing is lost by reading late: files wait until they are read."""
 
     def __init__(self, folder: Path, scale_for: ScaleFor, clock: Clock | None = None) -> None:
         self.name = printable(folder)

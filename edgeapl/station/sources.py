@@ -51,7 +51,7 @@ class Viewfinder(ClosesItself):
 
     A camera is read in a thread of its own, so that it is seen while no slide is open and while
     the networks are busy; older frames give way to newer ones. Anything else is read only when
-    asked, so that nothing of it is passed over.
+    asked, so that nothing of it is passed over: files, and a folder that fills up.
 
     Parameters
     ----------
@@ -60,6 +60,7 @@ class Viewfinder(ClosesItself):
 
     def __init__(self, source: FrameSource) -> None:
         self.live = source.live
+        self.runs_ahead = source.live and not getattr(source, "keeps", False)
         self.source = source
         self._news = threading.Condition()
         self._newest: Frame | None = None
@@ -68,7 +69,7 @@ class Viewfinder(ClosesItself):
         self._over: EdgeAplError | EndOfSource | None = None
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
-        if self.live:
+        if self.runs_ahead:
             self._thread = threading.Thread(target=self._run, name="edgeapl-view", daemon=True)
             self._thread.start()
 

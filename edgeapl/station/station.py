@@ -179,7 +179,7 @@ class Station(ClosesItself):
     @property
     def takes_up(self) -> bool:
         """Whether a slide was left open, so that it goes on by itself."""
-        return self._view.live and bool(left_open(self.options.out))
+        return self._view.runs_ahead and bool(left_open(self.options.out))
 
     def finish(self, in_a_hurry: threading.Event) -> None:
         """Close the open slide and wait until it is; once the event is set, at once."""
@@ -221,7 +221,7 @@ class Station(ClosesItself):
 
     def _take_up(self) -> None:
         """Examine what was left open. The newest goes on with the camera, the others end."""
-        if not self._view.live:
+        if not self._view.runs_ahead:
             return
         with self._lock:
             wanted = self._wanted
@@ -265,7 +265,7 @@ class Station(ClosesItself):
         self._scale.start_slide()
         kept = None
         source: FrameSource = view
-        if view.live:
+        if view.runs_ahead:
             now = datetime.now(timezone.utc).isoformat(timespec="seconds")
             kept = OpenSlide.start(options.out, slide, now)
             view.forget()

@@ -18,6 +18,7 @@ from edgeapl.report.pictures import png_bytes
 from edgeapl.sources.demo import DemoSource
 from tests.e2e.station import Station
 from tests.slow_networks import ENDLESS
+from tests.small_bundle import drawn_field
 from tests.trap_bundle import trap_bundle, trap_field
 
 
@@ -74,6 +75,24 @@ def fields(folder: Path) -> str:
         for number in range(6):
             (folder / f"{number}.png").write_bytes(png_bytes(source.read(1).pixels))
     return f"replay://{folder}?fps=2&loop=1"
+
+
+def test_every_image_of_a_folder_is_examined_however_late(
+    station: Station, bundle: Path, tmp_path: Path
+) -> None:
+    """Files are never dropped for newer ones, as a camera's pictures are."""
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    for number, cells in enumerate(([(60, 60)], [(140, 60)], [(60, 140)], [(140, 140)])):
+        (folder / f"{number}.png").write_bytes(png_bytes(drawn_field(cells)))
+    done = station.run(
+        "watch", folder, "--slide", "S7", "--bundle", bundle, "--um-per-px", "0.2",
+        "--idle", "2", "--json",
+    )  # fmt: skip
+    last = json.loads(done.out.splitlines()[-1])
+    assert [Path(frame["source"]).name for frame in last["frames"]] == [
+        "0.png", "1.png", "2.png", "3.png",
+    ]  # fmt: skip
 
 
 def test_a_slide_goes_on_after_the_station_was_killed(station: Station, tmp_path: Path) -> None:
