@@ -24,7 +24,7 @@ from edgeapl.bench.bare import (
 )
 from edgeapl.bench.candidate import Candidate
 from edgeapl.bench.material import BenchSlide, Material
-from edgeapl.bench.peak import Peak, measure_peak
+from edgeapl.bench.peak import Peak, higher, measure_peak
 from edgeapl.bench.running import PipelineRunner, Until
 from edgeapl.bench.statistics import paired_ratio
 from edgeapl.bench.usage import cores
@@ -68,6 +68,7 @@ def measure_floor(candidate: Candidate, material: Material) -> dict[str, Any]:
     """
     slide = material.slides[0]
     graph = _graph()
+    peak = measure_peak(cores(), _maker(graph))
     with (
         tempfile.TemporaryDirectory(prefix="edgeapl-floor-") as folder,
         Journal.open(Path(folder) / "journal.sqlite3") as journal,
@@ -76,7 +77,7 @@ def measure_floor(candidate: Candidate, material: Material) -> dict[str, Any]:
         most = _frames(runner, slide)
         networks = _networks(candidate, runner, slide, most)
         bare_s, pipeline_s, rates = _rounds(candidate, runner, slide, most, networks)
-    peak = measure_peak(cores(), _maker(graph))
+    peak = higher(peak, measure_peak(cores(), _maker(graph)))
     ratio = paired_ratio(bare_s, pipeline_s)
     rows = [_row(candidate, one, rates[one.name], peak, graph) for one in networks]
     return {

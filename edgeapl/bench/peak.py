@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -42,6 +42,13 @@ class Peak:
     def of(self, precision: str) -> float | None:
         """Give the peak for a precision; none for one that was not measured."""
         return {"fp32": self.fp32, "int8": self.int8}.get(precision)
+
+
+def higher(one: Peak, other: Peak) -> Peak:
+    """Give the higher of two measurements: what else the machine does can only lower a peak."""
+    int8 = None if one.int8 is None or other.int8 is None else max(one.int8, other.int8)
+    traffic = max(one.bytes_per_s, other.bytes_per_s)
+    return replace(one, fp32=max(one.fp32, other.fp32), int8=int8, bytes_per_s=traffic)
 
 
 def measure_peak(cores: int, maker: Maker | None) -> Peak:

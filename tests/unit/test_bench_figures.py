@@ -19,7 +19,7 @@ from onnx import TensorProto, helper
 from edgeapl.bench import bare, plots, usage
 from edgeapl.bench.energy import RaplMeter, TegraMeter, find_meters, watts_of
 from edgeapl.bench.graph import network_cost, product_model
-from edgeapl.bench.peak import measure_peak
+from edgeapl.bench.peak import Peak, higher, measure_peak
 from edgeapl.bench.statistics import bound_rank, paired_ratio, samples_needed, summarise
 from edgeapl.engines.registry import open_engine
 from edgeapl.errors import EngineError
@@ -255,6 +255,12 @@ def test_without_onnx_the_peak_is_numpys_and_int8_is_said_to_be_missing(
     assert "INT8 peak was not measured" in peak.notes[0]
     assert peak.of("fp32") == peak.fp32 > 0
     assert peak.of("fp16") is None
+
+
+def test_the_higher_peak_counts_since_other_work_can_only_lower_it() -> None:
+    one, other = Peak("numpy", 2.0, None, 5.0), Peak("numpy", 3.0, 9.0, 4.0)
+    assert higher(one, other) == Peak("numpy", 3.0, None, 5.0)
+    assert higher(other, other) == other
 
 
 # Bare networks
