@@ -305,6 +305,11 @@ class _FakeContext:
         self._driver.pop_here()
         self._driver.record("pop", needs_context=False)
 
+    def detach(self) -> None:
+        self._driver.record("detach")
+        self._driver.pop_here()
+        self._driver.live["context"] -= 1
+
 
 def _devices(driver: FakeDriver) -> type:
     class Device:
@@ -324,6 +329,7 @@ def _devices(driver: FakeDriver) -> type:
 
         def retain_primary_context(self) -> _FakeContext:
             driver.record("retain_primary_context", needs_context=False)
+            driver.live["context"] += 1
             return _FakeContext(driver)
 
     return Device

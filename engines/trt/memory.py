@@ -8,6 +8,7 @@ and popped after it, so that any thread may ask.
 from __future__ import annotations
 
 import importlib
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -151,5 +152,30 @@ class GpuMemory:
             self._stream = None
         finally:
             self._driver.Context.pop()
+            refused = _release(context, self._driver)
+        first = first or refused
         if first is not None:
             raise first
+
+
+def _release(context: Any, driver: Any) -> Exception | None:
+    """Give a primary context back; gives what the driver said against it.
+
+    pycuda releases a primary context only in `detach`: one that is merely forgotten is detached
+    like a context of its own making, which the driver refuses, and stays. And `detach` lets go
+    only of a context that is current, and leaves it on the driver's stack for this thread. So it
+    is done in a thread that ends, and its stack with it.
+    """
+    errors: list[Exception] = []
+
+    def let_go() -> None:
+        try:
+            context.push()
+            context.detach()
+        except driver.Error as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=let_go, name="context release")
+    thread.start()
+    thread.join()
+    return errors[0] if errors else None
