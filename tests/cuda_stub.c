@@ -1,0 +1,170 @@
+/* A CUDA driver of host memory, for pycuda to call: one GPU, and streams that do their work only
+   when they are waited for, with the bytes that are there by then. What needs a context fails on
+   a thread without one. Made by tests/cuda_stubs.py, which adds the functions that are not here. */
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { OK, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVICE = 101, INVALID_CONTEXT = 201,
+       INVALID_HANDLE = 400, ILLEGAL_ADDRESS = 700, NOT_SUPPORTED = 801 };
+typedef unsigned long long address;
+typedef void (*work)(void);
+struct task { void *to; const void *from; int byte; size_t size; work call; struct task *next; };
+struct stream { struct task *first, **last; };
+
+/* What was taken and not given back. */
+static struct { int device, host, stream, event, context; } live;
+static __thread int depth; /* contexts pushed on this thread */
+static char failing[64];
+static int fail_after, fail_with;
+static int the_context;
+
+void stub_fail(const char *name, int after, int with) {
+    snprintf(failing, sizeof failing, "%s", name);
+    fail_after = after;
+    fail_with = with;
+}
+void stub_live(int *five) { memcpy(five, &live, sizeof live); }
+int stub_depth(void) { return depth; }
+size_t stub_size(void *place) { return malloc_usable_size(place); }
+
+static int told_to_fail(const char *name) {
+    return strcmp(name, failing) == 0 && fail_after-- == 0 ? fail_with : OK;
+}
+#define TRY(expression) do { int code_ = (expression); if (code_) return code_; } while (0)
+#define BEGIN TRY(told_to_fail(__func__))
+#define BEGIN_IN_CONTEXT do { BEGIN; if (!depth) return INVALID_CONTEXT; } while (0)
+
+int cuInit(unsigned flags) { BEGIN; return flags ? INVALID_VALUE : OK; }
+int cuDriverGetVersion(int *version) { *version = 12060; return OK; }
+int cuGetErrorString(int code, const char **text) {
+    *text = code == ILLEGAL_ADDRESS ? "an illegal memory access was encountered"
+            : code == OUT_OF_MEMORY ? "out of memory" : "the stub says no";
+    return OK;
+}
+int cuDeviceGetCount(int *count) { BEGIN; *count = 1; return OK; }
+int cuDeviceGet(int *device, int index) { *device = index; return index ? INVALID_DEVICE : OK; }
+int cuDeviceGetName(char *name, int size, int device) {
+    snprintf(name, (size_t)size, "Stub GPU %d", device);
+    return OK;
+}
+int cuDeviceComputeCapability(int *major, int *minor, int device) {
+    *major = 8;
+    *minor = 7;
+    return device ? INVALID_DEVICE : OK;
+}
+
+int cuDevicePrimaryCtxRetain(void **context, int device) {
+    BEGIN;
+    live.context++;
+    *context = &the_context;
+    return device ? INVALID_DEVICE : OK;
+}
+int cuDevicePrimaryCtxRelease_v2(int device) { live.context--; return device ? INVALID_DEVICE : OK; }
+int cuCtxPushCurrent_v2(void *context) {
+    BEGIN;
+    if (context != &the_context) return INVALID_CONTEXT;
+    depth++;
+    return OK;
+}
+int cuCtxPopCurrent_v2(void **context) {
+    if (!depth) return INVALID_CONTEXT;
+    depth--;
+    if (context) *context = &the_context;
+    return OK;
+}
+int cuCtxGetDevice(int *device) { *device = 0; return depth ? OK : INVALID_CONTEXT; }
+
+static int take(void **place, size_t size, int *count) {
+    *place = malloc(size ? size : 1);
+    memset(*place, 0x5A, size); /* what memory holds at first is anybody's guess */
+    ++*count;
+    return OK;
+}
+static int give(void *place, int *count) { free(place); --*count; return OK; }
+
+int cuMemAlloc_v2(address *place, size_t size) {
+    BEGIN_IN_CONTEXT;
+    void *got;
+    TRY(take(&got, size, &live.device));
+    *place = (address)got;
+    return OK;
+}
+int cuMemFree_v2(address place) { BEGIN_IN_CONTEXT; return give((void *)place, &live.device); }
+int cuMemHostAlloc(void **place, size_t size, unsigned flags) {
+    BEGIN_IN_CONTEXT;
+    return flags ? INVALID_VALUE : take(place, size, &live.host);
+}
+int cuMemFreeHost(void *place) { BEGIN_IN_CONTEXT; return give(place, &live.host); }
+
+int cuStreamCreate(struct stream **made, unsigned flags) {
+    BEGIN_IN_CONTEXT;
+    *made = calloc(1, sizeof **made);
+    (*made)->last = &(*made)->first;
+    live.stream++;
+    return flags ? INVALID_VALUE : OK;
+}
+int cuStreamSynchronize(struct stream *stream) {
+    BEGIN_IN_CONTEXT;
+    if (!stream) return INVALID_HANDLE;
+    while (stream->first) {
+        struct task *task = stream->first;
+        if (task->call) task->call();
+        else if (task->from) memcpy(task->to, task->from, task->size);
+        else memset(task->to, task->byte, task->size);
+        stream->first = task->next;
+        free(task);
+    }
+    stream->last = &stream->first;
+    return OK;
+}
+int cuStreamDestroy_v2(struct stream *stream) {
+    BEGIN_IN_CONTEXT;
+    free(stream);
+    live.stream--;
+    return OK;
+}
+
+static int later(struct stream *stream, struct task task) {
+    if (!stream) return INVALID_HANDLE; /* the default stream: nothing of ours belongs there */
+    struct task *kept = malloc(sizeof task);
+    *kept = task;
+    *stream->last = kept;
+    stream->last = &kept->next;
+    return OK;
+}
+int stub_enqueue(struct stream *stream, work call) {
+    return later(stream, (struct task){.call = call});
+}
+int cuMemcpyHtoDAsync_v2(address to, const void *from, size_t size, struct stream *stream) {
+    BEGIN_IN_CONTEXT;
+    return later(stream, (struct task){.to = (void *)to, .from = from, .size = size});
+}
+int cuMemcpyDtoHAsync_v2(void *to, address from, size_t size, struct stream *stream) {
+    BEGIN_IN_CONTEXT;
+    return later(stream, (struct task){.to = to, .from = (void *)from, .size = size});
+}
+int cuMemsetD8Async(address to, unsigned char byte, size_t size, struct stream *stream) {
+    BEGIN_IN_CONTEXT;
+    return later(stream, (struct task){.to = (void *)to, .byte = byte, .size = size});
+}
+
+int cuEventCreate(int **event, unsigned flags) {
+    BEGIN_IN_CONTEXT;
+    *event = calloc(1, sizeof **event);
+    live.event++;
+    return flags ? INVALID_VALUE : OK;
+}
+int cuEventRecord(int *event, struct stream *stream) {
+    BEGIN_IN_CONTEXT;
+    *event = 1;
+    return stream ? OK : INVALID_HANDLE;
+}
+int cuEventSynchronize(int *event) { BEGIN_IN_CONTEXT; return *event ? OK : INVALID_HANDLE; }
+int cuEventElapsedTime(float *ms, int *first, int *second) {
+    BEGIN_IN_CONTEXT;
+    *ms = 1.0f;
+    return *first && *second ? OK : INVALID_HANDLE;
+}
+int cuEventDestroy_v2(int *event) { BEGIN_IN_CONTEXT; free(event); live.event--; return OK; }

@@ -1,0 +1,117 @@
+"""The real pycuda on a machine without a GPU, over a driver of host memory (tests/cuda_stub.c).
+
+pycuda is built against CUDA's headers, which come as wheels too: see `.ci/run`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tests.trt_stubs import ROOT, TOOLS, environment, unmet
+
+SOURCE = Path(__file__).with_name("cuda_stub.c")
+NAME = "libcuda.so.1"
+KINDS = ("device", "host", "stream", "event", "context")
+
+
+def pycuda_binary() -> tuple[Path | None, str]:
+    """Find pycuda's compiled module; without one, the second value says why."""
+    found = importlib.util.find_spec("pycuda")
+    if found is None or found.origin is None:
+        return None, "not installed: pycuda"
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    if missing:
+        return None, f"not installed: {', '.join(missing)}"
+    (binary,) = Path(found.origin).parent.glob("_driver*.so")
+    return binary, ""
+
+
+def stub_driver(binary: Path, folder: Path) -> dict[str, str]:
+    """Make the driver; gives the environment of a process that has it and no other."""
+    text = SOURCE.read_text("utf-8")
+    have = set(re.findall(r"^int (cu\w+)\(", text, re.MULTILINE))
+    rest = sorted(name for name in unmet(binary) if name.startswith("cu") and name not in have)
+    refusals = "".join(f"int {name}(void) {{ return NOT_SUPPORTED; }}\n" for name in rest)
+    source = folder / "libcuda.c"
+    source.write_text(text + refusals, "utf-8")
+    options = ["-std=gnu11", "-shared", "-fPIC", "-Wall", "-Wextra", f"-Wl,-soname,{NAME}"]
+    made = folder / NAME
+    subprocess.run(["gcc", *options, "-o", str(made), str(source)], check=True)
+    # Preloaded, so that a real driver beside it is not what pycuda finds.
+    return environment(LD_PRELOAD=str(made), EDGEAPL_STUB_DRIVER=str(made))
+
+
+def probe(variables: dict[str, str]) -> dict[str, Any]:
+    """Run tests/pycuda_probe.py in a process of its own, and give what it found."""
+    answer = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "tests.pycuda_probe"],
+        env=variables,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr[-2000:]
+    assert not answer.stderr, answer.stderr[
+        -2000:
+    ]  # pycuda writes there what it could not clean up
+    return cast("dict[str, Any]", json.loads(answer.stdout))
+
+
+class StubDriver:
+    """The module ``pycuda.driver``, and what tests may ask of the driver below it."""
+
+    name = "Stub GPU 0"
+    capability = (8, 7)
+
+    def __init__(self, driver: Any) -> None:
+        self._driver = driver
+        self._below = ctypes.CDLL(os.environ["EDGEAPL_STUB_DRIVER"])
+        self._below.stub_size.restype = ctypes.c_size_t
+        self._kept: list[object] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._driver, name)
+
+    def record(self, call: str) -> None:
+        """Take no notes: the driver below does not know names of TensorRT."""
+
+    def memory(self, address: int) -> NDArray[np.uint8]:
+        """Give the bytes at an address of the GPU."""
+        size = int(self._below.stub_size(ctypes.c_void_p(address)))
+        return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address))
+
+    def enqueue(self, stream: int, work: Callable[[], None]) -> None:
+        """Put work on a stream."""
+        call = ctypes.CFUNCTYPE(None)(work)
+        self._kept.append(call)
+        assert self._below.stub_enqueue(ctypes.c_void_p(stream), call) == 0
+
+    def fail(self, call: str, after: int, code: int) -> None:
+        """Let one of the next calls answer with an error code of CUDA."""
+        self._below.stub_fail(call.encode(), after, code)
+
+    @property
+    def live(self) -> dict[str, int]:
+        """What was taken and not given back, by kind; of contexts, how often one was taken."""
+        counts = (ctypes.c_int * len(KINDS))()
+        self._below.stub_live(counts)
+        return {kind: count for kind, count in zip(KINDS, counts, strict=True) if count}
+
+    @property
+    def depth(self) -> int:
+        """How many contexts are pushed on this thread."""
+        return int(self._below.stub_depth())

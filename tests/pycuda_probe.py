@@ -1,0 +1,138 @@
+"""Run plans through the real pycuda and print as JSON what came of it.
+
+Started by tests/cuda_stubs.py in a process whose CUDA driver is tests/cuda_stub.c. TensorRT is
+the fake of tests/fake_tensorrt.py: only the memory, copies and contexts are what is tried here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import json
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeapl.engines.ort import OrtEngine
+from edgeapl.engines.trt.engine import TrtEngine
+from edgeapl.engines.trt.memory import GpuMemory, describe_gpu, load_driver
+from edgeapl.errors import EngineError
+from tests.cuda_stubs import StubDriver
+from tests.fake_tensorrt import FakeTensorRt
+from tests.small_bundle import SIZE, cell_network
+
+PLAN = cell_network()
+ILLEGAL_ADDRESS, OUT_OF_MEMORY = 700, 2
+OPENING = {
+    "cuDevicePrimaryCtxRetain": (0, OUT_OF_MEMORY),
+    "cuCtxPushCurrent_v2": (0, OUT_OF_MEMORY),
+    "cuMemHostAlloc": (1, OUT_OF_MEMORY),
+    # When memory is short, pycuda collects garbage and tries again.
+    "cuMemAlloc_v2": (1, ILLEGAL_ADDRESS),
+}
+RUNNING = (
+    "cuMemcpyHtoDAsync_v2",
+    "cuMemsetD8Async",
+    "cuMemcpyDtoHAsync_v2",
+    "cuStreamSynchronize",
+)
+
+
+def cells(rows: int) -> dict[str, NDArray[np.generic]]:
+    rng = np.random.default_rng(rows)
+    return {"cells": rng.integers(0, 256, (rows, SIZE, SIZE, 3), dtype=np.uint8)}
+
+
+def same(engine: TrtEngine, rows: int) -> bool:
+    """Whether a run through the GPU gives what onnxruntime gives by itself."""
+    wanted, got = OrtEngine("cells", PLAN).run(cells(rows)), engine.run(cells(rows))
+    return set(wanted) == set(got) and all(
+        np.allclose(got[key], wanted[key], atol=1e-6) for key in wanted
+    )
+
+
+def said(work: Callable[[], object]) -> str:
+    try:
+        work()
+    except EngineError as error:
+        return str(error)
+    return "no error"
+
+
+def elsewhere(work: Callable[[], object]) -> Any:
+    """Work on another thread."""
+    answers: list[object] = []
+    thread = threading.Thread(target=lambda: answers.append(work()))
+    thread.start()
+    thread.join()
+    return answers[0] if answers else "raised"
+
+
+def answers(driver: StubDriver) -> dict[str, Any]:
+    fake = FakeTensorRt(driver)  # type: ignore[arg-type]
+    engine = fake.open(PLAN)
+    found = {
+        "runtime": engine.runtime,
+        "same": [same(engine, rows) for rows in (1, 3, 8, 20)],
+        "same on another thread": elsewhere(lambda: same(engine, 5)),
+        "while open": driver.live,
+        "depth between": driver.depth,
+    }
+    fake.silent = True
+    found["never written is NaN"] = bool(np.isnan(engine.run(cells(3))["features"]).all())
+    elsewhere(engine.close)
+    return found
+
+
+def failing_runs(driver: StubDriver) -> dict[str, list[str]]:
+    found = {}
+    for call in RUNNING:
+        engine = FakeTensorRt(driver).open(PLAN)  # type: ignore[arg-type]
+        driver.fail(call, 0, ILLEGAL_ADDRESS)
+        found[call] = [said(lambda engine=engine: engine.run(cells(3))) for _ in range(2)]  # type: ignore[misc]
+        engine.close()
+    return found
+
+
+def failing_openings(driver: StubDriver) -> dict[str, str]:
+    found = {}
+    for call, (after, code) in OPENING.items():
+        driver.fail(call, after, code)
+        found[call] = said(lambda: FakeTensorRt(driver).open(PLAN))  # type: ignore[arg-type]
+    return found
+
+
+def timed(driver: StubDriver) -> float:
+    memory = GpuMemory(driver)
+    with memory.active():
+        first, last = memory.event(), memory.event()
+        for event in (first, last):
+            event.record(memory.stream)
+        last.synchronize()
+        milliseconds = float(first.time_till(last))
+        del first, last, event
+    memory.close()
+    return milliseconds
+
+
+def main() -> None:
+    """Print all as one JSON value."""
+    driver = StubDriver(load_driver())
+    found = {
+        "gpu": dataclasses.asdict(describe_gpu(driver)),
+        "answers": answers(driver),
+        "failing runs": failing_runs(driver),
+        "failing openings": failing_openings(driver),
+        "milliseconds": timed(driver),
+        "autoinit": "pycuda.autoinit" in sys.modules,
+    }
+    gc.collect()
+    print(json.dumps({**found, "left": driver.live, "depth": driver.depth}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Memory, copies and contexts through the real pycuda, over a CUDA driver made of host memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.cuda_stubs import probe, pycuda_binary, stub_driver
+from tests.pycuda_probe import OPENING, RUNNING
+
+FAULTS = {700: "an illegal memory access was encountered", 2: "out of memory"}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What the probe found."""
+    binary, absent = pycuda_binary()
+    if binary is None:
+        pytest.skip(absent)
+    return probe(stub_driver(binary, tmp_path_factory.mktemp("driver")))
+
+
+def test_the_gpu_is_described_as_the_driver_says(found: Any) -> None:
+    wanted = {"name": "Stub GPU 0", "compute_capability": "8.7", "driver": "12.6"}
+    assert found["gpu"] == wanted
+    assert found["answers"]["runtime"] == "tensorrt 10.3.0 Stub GPU 0"
+
+
+def test_the_answers_are_those_of_the_network_whatever_the_batch_and_thread(found: Any) -> None:
+    answers = found["answers"]
+    assert answers["same"] == [True] * 4
+    assert answers["same on another thread"] is True
+
+
+def test_an_answer_that_was_never_written_is_nan(found: Any) -> None:
+    assert found["answers"]["never written is NaN"]
+
+
+def test_a_plan_holds_five_buffers_one_stream_and_one_context(found: Any) -> None:
+    held = {"device": 5, "host": 5, "stream": 1, "context": 1}
+    assert found["answers"]["while open"] == held
+    assert found["answers"]["depth between"] == 0
+
+
+@pytest.mark.parametrize("call", RUNNING)
+def test_a_run_that_fails_says_why_and_is_the_last(found: Any, call: str) -> None:
+    first, second = found["failing runs"][call]
+    assert first == f"network failed while running: cells: {shown(call)} failed: {FAULTS[700]}"
+    assert second == "network failed before: cells: open it again"
+
+
+@pytest.mark.parametrize("call", OPENING)
+def test_a_plan_that_can_not_be_loaded_says_why(found: Any, call: str) -> None:
+    fault = FAULTS[OPENING[call][1]]
+    wanted = f"plan could not be loaded: cells: {shown(call)} failed: {fault}"
+    assert found["failing openings"][call] == wanted
+
+
+def test_events_tell_time(found: Any) -> None:
+    assert found["milliseconds"] == 1.0
+
+
+def test_after_all_that_nothing_is_held_and_no_context_is_pushed(found: Any) -> None:
+    assert found["left"] == {}
+    assert found["depth"] == 0
+
+
+def test_pycuda_autoinit_is_never_imported(found: Any) -> None:
+    assert found["autoinit"] is False
+
+
+def shown(call: str) -> str:
+    """Write the name of a call as pycuda does in its messages."""
+    return call.removesuffix("_v2")
