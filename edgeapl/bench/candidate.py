@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from edgeapl.bench.usage import cores
 from edgeapl.bench.watching import Ledger, watched
 from edgeapl.bundle.load import open_bundle
 from edgeapl.engines.registry import open_engine
 from edgeapl.engines.store.folder import EngineFolder
 from edgeapl.model import Model, open_model
-from edgeapl.model.opening import choose_engines
+from edgeapl.model.opening import choose_engines, threads_of
 from edgeapl.protocols import Engine
 from edgeapl.station.hosting import HostedModel, open_hosted
 
@@ -24,20 +25,24 @@ class Setup:
     """What to time.
 
     bundle : its folder. engines : a folder, ``auto`` or ``none``; see `choose_engines`.
-    threads : CPU threads inside one run. batch_size : cells in one run.
+    threads : CPU threads inside one run of a network of the bundle; engines bring their own.
+    workers : runs at the same time; None for as many as there are cores for.
+    batch_size : cells in one run; None for what is best for the networks or engines.
     """
 
     bundle: Path
     engines: Path | Literal["auto", "none"] = "auto"
     threads: int = 1
-    batch_size: int = 16
+    workers: int | None = None
+    batch_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
     """A setup, opened.
 
-    model : with watched engines. hosted : its processes, where it was opened in some.
+    model : with watched engines, and the workers and batch size in use. threads : inside one run.
+    hosted : its processes, where it was opened in some.
     engines : folder they come from, None for the bundle's own; said : in words.
     open_s : seconds from nothing to a model that passed its self-test.
     """
@@ -47,6 +52,7 @@ class Candidate:
     hosted: HostedModel | None
     ledger: Ledger
     engines: EngineFolder | None
+    threads: int
     said: str
     open_s: float
 
@@ -77,16 +83,23 @@ def open_candidate(setup: Setup, *, hosted: bool = False) -> Iterator[Candidate]
     """
     start = time.monotonic_ns()
     chosen = choose_engines(open_bundle(setup.bundle), setup.engines)
+    threads = threads_of(chosen.engines, setup.threads)
+    settings: dict[str, Any] = {
+        "threads": setup.threads,
+        "engines": chosen.engines,
+        "workers": setup.workers or max(1, cores() // threads),
+    }
     station: HostedModel | None = None
     ledger = Ledger()
     if hosted:
-        station = open_hosted(setup.bundle, threads=setup.threads, engines=chosen.engines)
+        station = open_hosted(setup.bundle, **settings)
         opened = station.model
     else:
-        opened = open_model(setup.bundle, threads=setup.threads, engines=chosen.engines)
+        opened = open_model(setup.bundle, **settings)
     open_s = (time.monotonic_ns() - start) / 1e9
     with station or opened:
-        model = watched(opened.bundle, opened, ledger)
+        model = watched(opened, ledger)
+        model = replace(model, batch_size=setup.batch_size or model.batch_size)
         if station is not None:
             station = replace(station, model=model)
-        yield Candidate(setup, model, station, ledger, chosen.engines, chosen.text, open_s)
+        yield Candidate(setup, model, station, ledger, chosen.engines, threads, chosen.text, open_s)

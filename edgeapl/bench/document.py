@@ -138,8 +138,9 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
             "text": candidate.said,
             "digest": candidate.model.engine_digest,
             "runtime": candidate.model.runtime,
-            "threads": candidate.setup.threads,
-            "batch_size": candidate.setup.batch_size,
+            "threads": candidate.threads,
+            "workers": candidate.model.workers,
+            "batch_size": candidate.model.batch_size,
             "own_processes": candidate.hosted is not None,
         },
     }

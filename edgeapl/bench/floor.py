@@ -148,7 +148,7 @@ def _batches(candidate: Candidate, name: str, rows: int) -> tuple[int, ...]:
     fixed = [size for size in sizes if size is not None]
     if fixed:
         return (fixed[0],)
-    wanted = {*BATCHES, candidate.setup.batch_size}
+    wanted = {*BATCHES, candidate.model.batch_size}
     return tuple(sorted(size for size in wanted if size <= rows)) or (1,)
 
 

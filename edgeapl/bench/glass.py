@@ -84,7 +84,7 @@ class GlassRunner:
                 self.out,
                 cast(Journal, journal),
                 SlideOptions(
-                    batch_size=self.candidate.setup.batch_size,
+                    batch_size=self.candidate.model.batch_size,
                     budget=hosted.budget(self.budget_s),
                 ),
             )

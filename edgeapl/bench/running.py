@@ -19,7 +19,11 @@ STAGES = (
     "grab", "decode", "scale", "gate", "segment", "crop", "infer", "reduce", "domain", "commit",
     "hold",
 )  # fmt: skip
-"""Stages in their order; what else a frame took, waiting above all, is `REST`."""
+"""Stages in their order; what else a frame took, waiting above all, is `REST`.
+
+``infer`` is what the thread that adds up spent in networks or waiting for them: with several
+workers less than the networks took together, which `Work.seconds` has.
+"""
 
 REST = "rest"
 
@@ -137,7 +141,7 @@ class PipelineRunner:
         with PacedSource(slide, self.at_once, self.now) as source:
             self.candidate.ledger.on_error = source.release
             watch = _Watch(source, self.now)
-            options = SlideOptions(batch_size=self.candidate.setup.batch_size, max_frames=most)
+            options = SlideOptions(batch_size=self.candidate.model.batch_size, max_frames=most)
 
             def on_progress(progress: Progress) -> None:
                 if progress.finished_ns is None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.bench.sources import Now
-from edgeapl.bundle.load import Bundle
 from edgeapl.errors import EngineError
 from edgeapl.model import Model
 from edgeapl.model.assembled import assemble
@@ -123,10 +122,12 @@ class WatchedEngine:
         return getattr(self._engine, name)
 
 
-def watched(bundle: Bundle, model: Model, ledger: Ledger) -> Model:
+def watched(model: Model, ledger: Ledger) -> Model:
     """Give the model with every network watched, those that find cells included."""
     engines = {name: WatchedEngine(name, one, ledger) for name, one in model.engines.items()}
-    return assemble(bundle, engines)
+    # The segmenter, too, must ask the watched ones.
+    parts = assemble(model.bundle, engines)
+    return replace(model, engines=parts.engines, segmenter=parts.segmenter)
 
 
 def _rows(inputs: Arrays) -> int:

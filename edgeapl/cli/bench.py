@@ -72,6 +72,14 @@ def bench(
         Optional[int],  # noqa: UP045
         typer.Option(min=1, max=256, help="The same for B."),
     ] = None,
+    workers: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, max=256, help="Runs at the same time."),
+    ] = None,
+    workers2: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, max=256, help="The same for B."),
+    ] = None,
     batch_size: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(min=1, max=1024, help="Cells in one run of a network."),
@@ -101,21 +109,23 @@ def bench(
     from edgeapl.bench.candidate import Setup
     from edgeapl.bench.scenarios import Plan, Scenario
     from edgeapl.config import load_station
-    from edgeapl.model.opening import BATCH_SIZE
 
     config = load_station(station)
     one = Setup(
         chosen_bundle(bundle, config),
         _engines(engines),
         threads or config.threads,
-        batch_size or config.batch_size or BATCH_SIZE,
+        workers or config.workers,
+        batch_size or config.batch_size,
     )
     setups: tuple[Setup, ...] = (one,)
-    if any(given is not None for given in (other, engines2, threads2, batch_size2)):
+    of_b = (other, engines2, threads2, workers2, batch_size2)
+    if any(given is not None for given in of_b):
         second = Setup(
             other or one.bundle,
             _engines(engines2 or engines),
             threads2 or one.threads,
+            workers2 or one.workers,
             batch_size2 or one.batch_size,
         )
         setups = (one, second)

@@ -37,8 +37,14 @@ def _print_head(out: Console, document: Mapping[str, Any]) -> None:
     busy = "" if load is None else f", load {load}"
     head = f"{bundle['name']} {bundle['version']}, {document['scenario']} on {where}{busy}"
     out.print(one_line(head), style="bold", markup=False, soft_wrap=True)
+    out.print(one_line(_settings(document["engines"])), markup=False, soft_wrap=True)
     if load is not None and load > machine["cores"]:
         out.print("this machine was busy with other work: trust ratios, not times", style="yellow")
+
+
+def _settings(engines: Mapping[str, Any]) -> str:
+    runs = f"{engines['workers']} workers x {engines['threads']} threads"
+    return f"{engines['text']}, {runs}, up to {engines['batch_size']} cells in a run"
 
 
 def _print_stages(out: Console, document: Mapping[str, Any]) -> None:
@@ -105,7 +111,7 @@ def _energy(energy: Mapping[str, Any]) -> str:
 
 def _print_versus(out: Console, versus: Mapping[str, Any]) -> None:
     ratio = versus["ratio"]
-    name = f"{versus['b']['bundle']['name']}, {versus['b']['engines']['text']}"
+    name = f"{versus['b']['bundle']['name']}, {_settings(versus['b']['engines'])}"
     text = f"A takes {_ratio(ratio)} times as long as B, {one_line(name)}"
     out.print(text, markup=False, soft_wrap=True, style="bold")
     same = "the same" if versus["same_verdicts"] else "NOT the same"

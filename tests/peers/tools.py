@@ -122,11 +122,17 @@ def benchmark_app_ms(job: Job, seconds: int = 10) -> float:
         path = Path(folder) / "network.onnx"
         path.write_bytes(job.model)
         shape = ",".join(str(size) for size in (1, *job.crops.shape[1:]))
-        done = subprocess.run(
-            [command, "-m", path, "-d", "CPU", "-hint", "throughput", "-t", str(seconds),
-             "-shape", f"{job.input}[{shape}]", "-infer_precision", "f32"],
-            capture_output=True, text=True, check=False, timeout=20 * seconds,
-        )  # fmt: skip
+        arguments = [
+            command, "-m", path, "-d", "CPU", "-hint", "throughput", "-t", str(seconds),
+            "-shape", f"{job.input}[{shape}]", "-infer_precision", "f32",
+        ]  # fmt: skip
+        limit_s = 60 + seconds
+        try:
+            done = subprocess.run(
+                arguments, capture_output=True, text=True, check=False, timeout=limit_s
+            )
+        except subprocess.TimeoutExpired as late:
+            raise MissingTool(f"benchmark_app did not end within {limit_s} s") from late
     found = re.search(r"Throughput:\s+([0-9.]+)\s*FPS", done.stdout)
     if done.returncode or found is None:
         raise MissingTool(f"benchmark_app failed: {json.dumps(done.stderr[-200:])}")

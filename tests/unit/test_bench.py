@@ -58,7 +58,7 @@ def slide(tmp_path_factory: pytest.TempPathFactory) -> BenchSlide:
 def candidate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Candidate]:
     folder = tmp_path_factory.mktemp("bundle") / "small"
     small_bundle(folder)
-    with open_candidate(Setup(folder, engines="none", batch_size=4)) as opened:
+    with open_candidate(Setup(folder, engines="none", workers=2, batch_size=4)) as opened:
         yield opened
 
 
@@ -382,3 +382,5 @@ def test_the_document_names_the_times_in_milliseconds(
     assert made["energy"]["absent"] == {"RAPL": "none"}
     assert made["work"]["cells"]["rows_per_run"] <= 4
     assert made["research_use_only"] is True
+    settings = {name: made["engines"][name] for name in ("threads", "workers", "batch_size")}
+    assert settings == {"threads": 1, "workers": 2, "batch_size": 4}

@@ -90,7 +90,7 @@ def ledger() -> Ledger:
 @pytest.fixture
 def model(folder: Path, ledger: Ledger) -> Iterator[Model]:
     with open_model(folder) as opened:
-        yield watched(opened.bundle, opened, ledger)
+        yield watched(opened, ledger)
 
 
 def examine(model: Model, source: Fields, *, told: bool = False) -> int:
