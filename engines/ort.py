@@ -35,8 +35,8 @@ class OrtEngine(Declared):
     name : what error messages call it.
     model : bytes of the ONNX file; external data is not followed.
     threads : threads inside one run, 1 or more.
-    arena : keep the memory of a run for the next one. Without it networks of pictures run as fast and
-        take less: one of 448 px on 16 cells 1.2 GB in place of 1.9 GB.
+    arena : keep the memory of a run for the next one. Without it networks of pictures run as fast
+        and take less: one of 448 px on 16 cells 1.2 GB in place of 1.9 GB.
     provider : a key of `PROVIDERS`. CUDA is a provider and no target of its own: it takes the
         same file, so that proof and digest hold, and needs only another wheel of onnxruntime.
 

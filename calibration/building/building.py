@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 from edgeapl.bundle.load import Bundle, open_bundle
-from edgeapl.calibration.building.candidates import Candidate, Say, cores, make_candidate
-from edgeapl.calibration.building.proof_slides import proof_slides
+from edgeapl.calibration.building.candidates import (
+    Candidate,
+    Say,
+    cores,
+    make_candidate,
+    reference_opener,
+)
+from edgeapl.calibration.building.files import made_opener
+from edgeapl.calibration.building.proof_slides import ProofSlides, proof_slides
 from edgeapl.calibration.building.request import BuildRequest
 from edgeapl.calibration.building.stopwatch import Stopwatch
-from edgeapl.calibration.building.storing import store
-from edgeapl.calibration.building.timing import classify_cells, time_in_turns
-from edgeapl.engines.registry import BACKENDS, PLANS, available_targets, open_engine
+from edgeapl.calibration.building.storing import store, work_folder
+from edgeapl.calibration.building.timing import TIMED_BATCH, Timed, time_in_turns
+from edgeapl.calibration.inputs import fp32_opener
+from edgeapl.engines.registry import BACKENDS, PLANS, available_targets
 from edgeapl.engines.store.folder import EngineFolder
 from edgeapl.engines.store.here import runtime_version
 from edgeapl.engines.store.record import Precision
@@ -35,33 +43,38 @@ def build_engine(request: BuildRequest, tell: Say) -> EngineFolder:
     """
     bundle = open_bundle(request.bundle)
     say = Stopwatch(tell)
-    reference = {
-        name: open_engine("onnxruntime", name, bundle.read(network.file), threads=cores())
-        for name, network in bundle.manifest.networks.items()
-    }
-    with ExitStack() as opened:
-        for engine in reference.values():
-            opened.callback(engine.close)
-        say("slides to prove on")
-        slides = proof_slides(
-            bundle,
-            segmenter_of(bundle.manifest, reference),
-            request.frames,
-            cell_images=request.cell_images,
-            um_per_px=request.um_per_px,
-        )
+    with work_folder(request) as work:
+        slides = _slides(bundle, request, say)
         candidates = [
-            make_candidate(bundle, target, precision, reference, slides, request, say)
+            make_candidate(bundle, target, precision, slides, request, work, say)
             for target, precision in _wanted(bundle, request)
         ]
         passed = [one for one in candidates if not one.proof.problems or not _counts(bundle)]
         if not passed:
             raise _refusal(candidates)
         say("time candidates in turns")
-        seconds = _time(bundle, passed, reference, slides.slides[0][1])
+        seconds = _time(bundle, passed, slides.slides[0][1])
         best = min(passed, key=lambda one: (seconds[one.name], one.name))
         others = {one.name: list(one.proof.problems) for one in candidates}
-        return store(bundle, request, best, slides, seconds, others, say)
+        return store(bundle, request, best, slides, seconds, others, work, say)
+
+
+def _slides(bundle: Bundle, request: BuildRequest, say: Stopwatch) -> ProofSlides:
+    """Cut the cells to prove on; a detector's networks are open together, each frame needs both."""
+    say("slides to prove on")
+    opener = reference_opener(bundle)
+    with ExitStack() as opened:
+        engines: dict[str, Engine] = {}
+        for name in bundle.manifest.detector_networks:
+            engines[name] = opener(name)
+            opened.callback(engines[name].close)
+        return proof_slides(
+            bundle,
+            segmenter_of(bundle.manifest, engines),
+            request.frames,
+            cell_images=request.cell_images,
+            um_per_px=request.um_per_px,
+        )
 
 
 def _counts(bundle: Bundle) -> bool:
@@ -87,29 +100,18 @@ def _wanted(bundle: Bundle, request: BuildRequest) -> list[tuple[str, Precision]
     return wanted
 
 
-def _time(
-    bundle: Bundle,
-    candidates: Sequence[Candidate],
-    reference: Mapping[str, Engine],
-    crops: UInt8,
-) -> dict[str, float]:
+def _time(bundle: Bundle, candidates: Sequence[Candidate], crops: UInt8) -> dict[str, float]:
     """Give seconds for 16 cells per candidate, and for the bundle's own networks.
 
     A plan that can not run here is timed as its own graph in onnxruntime, which tells nothing about
     the GPU: it is only ever built when it was asked for.
     """
-    with ExitStack() as opened:
-        runs = {"bundle": classify_cells(bundle.manifest, reference, crops, 4)}
-        for one in candidates:
-            target = one.target if one.target in BACKENDS else "onnxruntime"
-            engines = {
-                name: open_engine(target, name, network.onnx, threads=cores())
-                for name, network in one.networks.items()
-            }
-            for engine in engines.values():
-                opened.callback(engine.close)
-            runs[one.name] = classify_cells(bundle.manifest, engines, crops, 4)
-        return time_in_turns(runs)
+    openers = {"bundle": fp32_opener(bundle, cores())}
+    for one in candidates:
+        target = one.target if one.target in BACKENDS else "onnxruntime"
+        openers[one.name] = made_opener(one.networks, target, cores())
+    runs = {name: Timed(name, TIMED_BATCH) for name in openers}
+    return time_in_turns(bundle.manifest, openers, runs, crops)
 
 
 def _refusal(candidates: Sequence[Candidate]) -> ProofError:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from edgeapl.bundle.load import Bundle
@@ -14,6 +14,7 @@ from edgeapl.calibration.building.proof_slides import ProofSlides
 from edgeapl.calibration.building.request import BuildRequest
 from edgeapl.calibration.judging.damage import rank_layers, repair
 from edgeapl.calibration.judging.engine_proof import EngineProof, prove_engine
+from edgeapl.engines.in_turn import InTurn, Opener
 from edgeapl.engines.registry import open_engine
 from edgeapl.engines.store.record import Precision
 from edgeapl.protocols import Arrays, Engine
@@ -49,58 +50,73 @@ def make_candidate(
     bundle: Bundle,
     target: str,
     precision: Precision,
-    reference: Mapping[str, Engine],
     slides: ProofSlides,
     request: BuildRequest,
+    work: Path,
     say: Say,
 ) -> Candidate:
-    """Write all networks in a precision and prove them; spare layers if that was asked for."""
+    """Write all networks in a precision and prove them; spare layers if that was asked for.
+
+    Parameters
+    ----------
+    work : folder for the networks; they are needed as long as the candidate is.
+    """
     say(f"{precision} for {target}: write networks")
     networks = {
-        name: make_network(bundle, name, target, precision, frozenset())
+        name: make_network(bundle, name, target, precision, frozenset(), work)
         for name in bundle.manifest.networks
     }
     say(f"{precision} for {target}: prove")
-    proof = _prove(bundle, networks, reference, slides, request)
+    proof = _prove(bundle, networks, slides, request)
     limit = request.max_flip_rate
     if limit is None or precision != "int8" or not proof.problems:
         return Candidate(target, precision, networks, proof, ())
     say(f"{precision} for {target}: rank layers by their damage")
-    networks, repaired = _repaired(bundle, target, networks, reference, slides, request, limit)
-    proof = _prove(bundle, networks, reference, slides, request)
+    networks, repaired = _repaired(bundle, target, networks, slides, request, limit, work)
+    proof = _prove(bundle, networks, slides, request)
     return Candidate(target, precision, networks, proof, repaired)
 
 
 def _prove(
     bundle: Bundle,
     networks: Mapping[str, MadeNetwork],
-    reference: Mapping[str, Engine],
     slides: ProofSlides,
     request: BuildRequest,
 ) -> EngineProof:
     limits = bundle.manifest.limits
     if request.max_flip_rate is not None:
         limits = limits.model_copy(update={"max_flip_rate": request.max_flip_rate})
-    with ExitStack() as opened:
-        made = {
-            name: open_engine("onnxruntime", name, network.provable, threads=cores())
-            for name, network in networks.items()
-        }
-        for engine in made.values():
-            opened.callback(engine.close)
+    names = tuple(bundle.manifest.networks)
+
+    def open_made(name: str) -> Engine:
+        model = networks[name].provable()
+        return open_engine("onnxruntime", name, model, threads=cores(), arena=False)
+
+    # Of each network these two alone are in memory.
+    with InTurn(names, reference_opener(bundle)) as reference, InTurn(names, open_made) as made:
         return prove_engine(
             bundle.manifest, reference, made, slides.slides, limits, frames=slides.frames
         )
+
+
+def reference_opener(bundle: Bundle) -> Opener:
+    """Give what opens the bundle's networks to prove against; runs leave no memory behind."""
+
+    def open_one(name: str) -> Engine:
+        model = bundle.read(bundle.manifest.networks[name].file)
+        return open_engine("onnxruntime", name, model, threads=cores(), arena=False)
+
+    return open_one
 
 
 def _repaired(
     bundle: Bundle,
     target: str,
     networks: Mapping[str, MadeNetwork],
-    reference: Mapping[str, Engine],
     slides: ProofSlides,
     request: BuildRequest,
     limit: float,
+    work: Path,
 ) -> tuple[dict[str, MadeNetwork], tuple[dict[str, Any], ...]]:
     """Keep layers in a higher precision, network by network, until the flip rate holds."""
     made = dict(networks)
@@ -127,15 +143,15 @@ def _repaired(
         def flips(
             keep: frozenset[str], name: str = name, measured: list[float] = measured
         ) -> float:
-            made[name] = make_network(bundle, name, target, "int8", keep)
-            proof = _prove(bundle, made, reference, slides, request)
+            made[name] = make_network(bundle, name, target, "int8", keep, work)
+            proof = _prove(bundle, made, slides, request)
             measured.append(proof.flip_rate)
             # Lost recall or a changed verdict is as bad as too many flips.
             return proof.flip_rate if not proof.problems else float("inf")
 
         found = repair(ranked, flips, limit)
         chosen = found.chosen or found.steps[-1]
-        made[name] = make_network(bundle, name, target, "int8", chosen.kept)
+        made[name] = make_network(bundle, name, target, "int8", chosen.kept, work)
         lines += [
             {"network": name, "kept": list(step.layers), "flip_rate": rate}
             for step, rate in zip(found.steps, measured, strict=True)

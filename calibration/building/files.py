@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from edgeapl.bundle.digest import sha256
 from edgeapl.bundle.load import Bundle
 from edgeapl.calibration.quantise.fp16 import to_fp16
 from edgeapl.calibration.quantise.qdq import qdq_onnxruntime, qdq_tensorrt
 from edgeapl.calibration.quantise.rounding import rounded_everywhere
 from edgeapl.calibration.ranges import Range, read_ranges
-from edgeapl.engines.registry import PLANS
+from edgeapl.engines.in_turn import Opener
+from edgeapl.engines.registry import PLANS, open_engine
 from edgeapl.engines.store.record import Precision
-from edgeapl.errors import EngineError
+from edgeapl.errors import EngineError, StorageError
+from edgeapl.protocols import Engine
 
 Quantise = Callable[[bytes, Mapping[str, Range], frozenset[str]], bytes]
 ALL = "all"
@@ -22,22 +26,42 @@ ALL = "all"
 class MadeNetwork:
     """An ONNX file as the target takes it, and the layers that stayed in a higher precision.
 
+    path : the file, on disk because all networks of a bundle may take a gigabyte. sha256 : of it.
     rounds : the target rounds to FP16 after every node.
     """
 
-    onnx: bytes
+    path: Path
+    sha256: str
     precision: Precision
     kept: tuple[str, ...]
     rounds: bool = False
 
-    @property
+    def read(self) -> bytes:
+        """Give the bytes of the file. Raises EngineError when it was changed since it was made."""
+        try:
+            data = self.path.read_bytes()
+        except OSError as error:
+            raise EngineError("network cannot be read", self.path, str(error.strerror)) from error
+        if sha256(data) != self.sha256:
+            raise EngineError("network was changed while it was used", self.path, "build it again")
+        return data
+
     def provable(self) -> bytes:
-        """The file to prove on a CPU.
+        """Give the file to prove on a CPU.
 
         onnxruntime's CPU leaves out the rounding between nodes in FP16 that a GPU does; where the
         target is a GPU, the proof gets a file that rounds everywhere.
         """
-        return rounded_everywhere(self.onnx) if self.rounds else self.onnx
+        return rounded_everywhere(self.read()) if self.rounds else self.read()
+
+
+def made_opener(networks: Mapping[str, MadeNetwork], target: str, threads: int) -> Opener:
+    """Give what opens the files for a target that runs ONNX files, as the station does."""
+
+    def open_one(name: str) -> Engine:
+        return open_engine(target, name, networks[name].read(), threads=threads)
+
+    return open_one
 
 
 def quantiser(target: str) -> Quantise:
@@ -67,24 +91,44 @@ def ranges_of(bundle: Bundle) -> dict[str, Mapping[str, Range]]:
 
 
 def make_network(
-    bundle: Bundle, name: str, target: str, precision: Precision, keep: frozenset[str]
+    bundle: Bundle,
+    name: str,
+    target: str,
+    precision: Precision,
+    keep: frozenset[str],
+    folder: Path,
 ) -> MadeNetwork:
     """Write one network in a precision; one without ranges stays in FP32 when INT8 is asked for.
 
     Parameters
     ----------
     keep : names of nodes that stay in a higher precision.
+    folder : for the file; a file of the same target, precision and name is replaced. A network in
+        FP32 is the bundle's own file.
     """
-    model = bundle.read(bundle.manifest.networks[name].file)
+    file = bundle.manifest.networks[name].file
+    same = bundle.folder / file, bundle.manifest.files[file]
     if precision == "fp32":
-        return MadeNetwork(model, "fp32", ())
+        return MadeNetwork(*same, "fp32", ())
     ranges = ranges_of(bundle) if precision == "int8" or bundle.manifest.calibration else {}
+    path = folder / f"{target}-{precision}-{name}.onnx"
     if precision == "fp16":
-        half, kept = to_fp16(model, keep, ranges.get(name))
-        return MadeNetwork(half, "fp16", kept, rounds=target in PLANS)
+        half, kept = to_fp16(bundle.read(file), keep, ranges.get(name))
+        return MadeNetwork(path, _write(path, half), "fp16", kept, rounds=target in PLANS)
     if name not in ranges:
-        return MadeNetwork(model, "fp32", (ALL,))
-    quantised = quantiser(target)(model, ranges[name], keep)
+        return MadeNetwork(*same, "fp32", (ALL,))
+    quantised = quantiser(target)(bundle.read(file), ranges[name], keep)
     if target in PLANS:
         quantised, _ = to_fp16(quantised, frozenset(), ranges[name])
-    return MadeNetwork(quantised, "int8", tuple(sorted(keep)), rounds=target in PLANS)
+    digest = _write(path, quantised)
+    return MadeNetwork(path, digest, "int8", tuple(sorted(keep)), rounds=target in PLANS)
+
+
+def _write(path: Path, model: bytes) -> str:
+    """Write a file and give its SHA-256 (hex)."""
+    try:
+        path.write_bytes(model)
+    except OSError as error:
+        mend = f"{error.strerror}: make room there"
+        raise StorageError("network cannot be written", path, mend) from error
+    return sha256(model)

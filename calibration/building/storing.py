@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -12,12 +13,13 @@ from edgeapl import __version__
 from edgeapl.bundle.digest import sha256_file
 from edgeapl.bundle.load import Bundle
 from edgeapl.calibration.building.candidates import Candidate, Say, cores
-from edgeapl.calibration.building.files import MadeNetwork
+from edgeapl.calibration.building.files import MadeNetwork, made_opener
 from edgeapl.calibration.building.proof_slides import ProofSlides
 from edgeapl.calibration.building.request import BuildRequest
 from edgeapl.calibration.building.stopwatch import Stopwatch
 from edgeapl.calibration.building.timing import best_settings
 from edgeapl.calibration.judging.document import engine_proof_document
+from edgeapl.engines.in_turn import InTurn, Opener
 from edgeapl.engines.registry import BACKENDS, PLANS, open_engine
 from edgeapl.engines.store.cache import cache_folder
 from edgeapl.engines.store.folder import EngineFolder, write_engines
@@ -36,62 +38,86 @@ def store(
     slides: ProofSlides,
     seconds: Mapping[str, float],
     others: Mapping[str, list[str]],
+    work: Path,
     say: Stopwatch,
 ) -> EngineFolder:
-    """Write the engines and their record, and open the bundle with them once."""
+    """Write the engines and their record, and open the bundle with them once.
+
+    Parameters
+    ----------
+    work : of `work_folder`, for files on their way.
+    """
     settings, grid = _settings(bundle, best, slides.slides[0][1], say)
-    base = (request.out or cache_folder()).parent if request.out else cache_folder()
+    files: dict[str, Path] = {}
+    built: dict[str, BuiltNetwork] = {}
+    for name, network in best.networks.items():
+        path = _write(work, name, network, best.target, say)
+        files[path.name] = path
+        built[name] = BuiltNetwork(
+            file=path.name,
+            sha256=sha256_file(path),
+            size=path.stat().st_size,
+            precision=network.precision,
+            kept=network.kept,
+        )
+    record = EngineRecord(
+        schema=1,
+        research_use_only=True,
+        bundle=bundle.digest,
+        bundle_name=bundle.manifest.name,
+        precision=best.precision,
+        target=best.target,
+        built_for=_built_for(best.target),
+        software=f"edgeapl {__version__}",
+        built_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        networks=built,
+        settings=settings,
+        proof={
+            "proven_on": slides.words,
+            "limits_apply": bundle.manifest.trained,
+            "run_in": "onnxruntime",
+            "candidates": dict(others),
+            "kept_for_the_flip_rate": list(best.repaired),
+            **engine_proof_document(best.proof),
+        },
+        timing={
+            "seconds_for_16_cells": dict(seconds),
+            # A plan was timed as its graph on the CPU, which tells nothing about a GPU.
+            "speed_against_bundle": (
+                seconds["bundle"] / seconds[best.name] if best.target in BACKENDS else None
+            ),
+            "seconds_per_cell": grid,
+            "stages": say.seconds(),
+        },
+    )
+
+    def check(engines: EngineFolder) -> None:
+        if best.target in BACKENDS:
+            say("self-test with the engines")
+            with InTurn(tuple(bundle.manifest.networks), _opener(engines)) as turns:
+                open_model(bundle.folder, engines=engines, opener=lambda _: turns)
+
+    return write_engines(request.out or cache_folder() / record.key, record, files, check)
+
+
+@contextmanager
+def work_folder(request: BuildRequest) -> Iterator[Path]:
+    """Give an empty folder beside the place of the engines; in the end nothing of it is left."""
+    base = request.out.parent if request.out else cache_folder()
     base.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".build-", dir=base) as work:
-        files: dict[str, Path] = {}
-        built: dict[str, BuiltNetwork] = {}
-        for name, network in best.networks.items():
-            path = _write(Path(work), name, network, best.target, say)
-            files[path.name] = path
-            built[name] = BuiltNetwork(
-                file=path.name,
-                sha256=sha256_file(path),
-                size=path.stat().st_size,
-                precision=network.precision,
-                kept=network.kept,
-            )
-        record = EngineRecord(
-            schema=1,
-            research_use_only=True,
-            bundle=bundle.digest,
-            bundle_name=bundle.manifest.name,
-            precision=best.precision,
-            target=best.target,
-            built_for=_built_for(best.target),
-            software=f"edgeapl {__version__}",
-            built_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            networks=built,
-            settings=settings,
-            proof={
-                "proven_on": slides.words,
-                "limits_apply": bundle.manifest.trained,
-                "run_in": "onnxruntime",
-                "candidates": dict(others),
-                "kept_for_the_flip_rate": list(best.repaired),
-                **engine_proof_document(best.proof),
-            },
-            timing={
-                "seconds_for_16_cells": dict(seconds),
-                # A plan was timed as its graph on the CPU, which tells nothing about a GPU.
-                "speed_against_bundle": (
-                    seconds["bundle"] / seconds[best.name] if best.target in BACKENDS else None
-                ),
-                "seconds_per_cell": grid,
-                "stages": say.seconds(),
-            },
-        )
+        yield Path(work)
 
-        def check(engines: EngineFolder) -> None:
-            if best.target in BACKENDS:
-                say("self-test with the engines")
-                open_model(bundle.folder, engines=engines).close()
 
-        return write_engines(request.out or base / record.key, record, files, check)
+def _opener(engines: EngineFolder) -> Opener:
+    """Give what opens built engines as `open_model` does, for one at a time."""
+    record = engines.record
+
+    def open_one(name: str) -> Engine:
+        data, threads = engines.read(name), record.settings.threads
+        return open_engine(record.target, name, data, threads=threads, origin=engines.origin(name))
+
+    return open_one
 
 
 def _settings(
@@ -101,11 +127,8 @@ def _settings(
         return Settings(threads=1, batch_size=16), {}
     say("measure threads and batch")
 
-    def opener(threads: int) -> dict[str, Engine]:
-        return {
-            name: open_engine(best.target, name, network.onnx, threads=threads)
-            for name, network in best.networks.items()
-        }
+    def opener(threads: int) -> Opener:
+        return made_opener(best.networks, best.target, threads)
 
     return best_settings(bundle.manifest, opener, crops, cores())
 
@@ -113,7 +136,7 @@ def _settings(
 def _write(work: Path, name: str, network: MadeNetwork, target: str, say: Say) -> Path:
     if target not in PLANS:
         path = work / f"{name}.onnx"
-        path.write_bytes(network.onnx)
+        path.write_bytes(network.read())
         return path
     # Imported only when a plan is asked for.
     build = importlib.import_module("edgeapl.engines.trt.build")
@@ -125,7 +148,7 @@ def _write(work: Path, name: str, network: MadeNetwork, target: str, say: Say) -
 
     path = work / f"{name}.plan"
     library = libraries.find_library(target)
-    plan = build.build_plan(network.onnx, name=name, library=library, on_progress=progress)
+    plan = build.build_plan(network.read(), name=name, library=library, on_progress=progress)
     path.write_bytes(plan)
     return path
 

@@ -30,7 +30,7 @@ class SlideOnItsWay:
         self._classifier.enter(np.arange(len(crops), dtype=np.int64), crops)
 
     def run_network(self, network: str) -> None:
-        """Show the slide's cells to one network; those of `networks_in_order` before it were run."""
+        """Show the cells to one network, after those before it in `networks_in_order`."""
         self._classifier.run_network(network)
 
     def answers(self) -> Classified:
