@@ -71,6 +71,7 @@ def document(
             "absent": dict(meters.absent),
         },
         "work": _work(measured),
+        "bytes_per_frame": _bytes(measured),
         "answers": {
             one.slide: {
                 "verdict": one.verdict.decision.value,
@@ -158,6 +159,19 @@ def _work(measured: Measured) -> Mapping[str, Any]:
             "busy_ms_per_frame": work.seconds / frames * 1e3,
         }
         for name, work in sorted(measured.work.items())
+    }
+
+
+def _bytes(measured: Measured) -> dict[str, float]:
+    """Give what a frame weighs and what networks are given and give for it."""
+    frames = [frame for one in measured.passes for frame in one.frames]
+    count = max(1, len(frames))
+    work = measured.work.values()
+    return {
+        "pixels": sum(frame.pixel_bytes for frame in frames) / count,
+        "labels": sum(frame.label_bytes for frame in frames) / count,
+        "to_networks": sum(one.bytes_in for one in work) / count,
+        "from_networks": sum(one.bytes_out for one in work) / count,
     }
 
 

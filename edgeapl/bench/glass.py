@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -102,8 +102,7 @@ class GlassRunner:
                 }
                 before.update(progress.verdict.timings)
                 finished_ns[index] = self.now()
-                count = len(examined.detections)
-                times[index] = FrameTimes(count, bool(examined.rejected), stages)
+                times[index] = FrameTimes.of(examined, stages)
                 if until.over:
                     session.stop.set()
 
@@ -140,6 +139,6 @@ def _joined(
         hold = max(0.0, (committed_ns - finished_ns[index]) / 1e9 - spent)
         stages = {**frame.stages, "commit": spent, "hold": hold}
         stages[REST] = max(0.0, taken - sum(stages.values()))
-        frames.append(FrameTimes(frame.cells, frame.rejected, stages))
+        frames.append(replace(frame, stages=stages))
         latencies.append(taken)
     return tuple(frames), tuple(latencies)

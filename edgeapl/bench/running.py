@@ -33,11 +33,25 @@ class FrameTimes:
     """What one frame took.
 
     cells : found in it. rejected : by the gate. stages : stage to seconds of work for this frame.
+    pixel_bytes, label_bytes : of its pixels, and of the image of its cells' labels.
     """
 
     cells: int
     rejected: bool
     stages: Mapping[str, float]
+    pixel_bytes: int = 0
+    label_bytes: int = 0
+
+    @classmethod
+    def of(cls, examined: ExaminedFrame, stages: Mapping[str, float]) -> FrameTimes:
+        """Take what is to know of a frame from its examination."""
+        return cls(
+            cells=len(examined.detections),
+            rejected=bool(examined.rejected),
+            stages=stages,
+            pixel_bytes=examined.frame.pixels.nbytes,
+            label_bytes=examined.detections.labels.nbytes,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,19 +108,16 @@ class _Watch:
     source: PacedSource
     now: Now
     before: dict[str, float] = field(default_factory=dict)
-    index: int = 0
-    cells: int = 0
-    rejected: bool = False
+    examined: ExaminedFrame | None = None
     frames: list[FrameTimes] = field(default_factory=list)
     queries: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
 
     def on_frame(self, examined: ExaminedFrame) -> None:
-        self.index = examined.frame.index
-        self.cells = len(examined.detections)
-        self.rejected = bool(examined.rejected)
+        self.examined = examined
 
     def finished(self, verdict: Verdict, commit_s: float | None) -> None:
-        shot = self.source.shots.pop(self.index)
+        assert self.examined is not None  # told before its progress
+        shot = self.source.shots.pop(self.examined.frame.index)
         stages = {**shot.stages, **grown(self.before, verdict.timings)}
         self.before = dict(verdict.timings)
         if commit_s is not None:
@@ -115,7 +126,8 @@ class _Watch:
         if self.source.live:
             stages[REST] = max(0.0, taken_ns / 1e9 - sum(stages.values()))
         self.queries[shot.query].append(taken_ns)
-        self.frames.append(FrameTimes(self.cells, self.rejected, stages))
+        self.frames.append(FrameTimes.of(self.examined, stages))
+        self.examined = None  # its pixels are not held any longer
 
     def latencies(self, at_once: int | None) -> tuple[float, ...]:
         """Give the seconds of the queries that were whole."""

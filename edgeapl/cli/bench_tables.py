@@ -91,6 +91,11 @@ def _lines(document: Mapping[str, Any]) -> list[str]:
     ]
     if document["flag_ms"]:
         lines.append(f"first FLAG committed after {number(max(document['flag_ms']))} ms at most")
+    weights = [
+        f"{value / 2**20:.2f} {name.replace('_', ' ')}"
+        for name, value in document["bytes_per_frame"].items()
+    ]
+    lines.append(f"MiB a frame: {', '.join(weights)}")
     for name, work in document["work"].items():
         lines.append(
             f"network {name}: {number(work['runs_per_frame'])} runs a frame of "

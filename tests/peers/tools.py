@@ -123,7 +123,7 @@ def benchmark_app_ms(job: Job, seconds: int = 10) -> float:
         path.write_bytes(job.model)
         shape = ",".join(str(size) for size in (1, *job.crops.shape[1:]))
         arguments = [
-            command, "-m", path, "-d", "CPU", "-hint", "throughput", "-t", str(seconds),
+            command, "-m", str(path), "-d", "CPU", "-hint", "throughput", "-t", str(seconds),
             "-shape", f"{job.input}[{shape}]", "-infer_precision", "f32",
         ]  # fmt: skip
         limit_s = 60 + seconds

@@ -381,6 +381,11 @@ def test_the_document_names_the_times_in_milliseconds(
     assert made["status"] == "INVALID"
     assert made["energy"]["absent"] == {"RAPL": "none"}
     assert made["work"]["cells"]["rows_per_run"] <= 4
+    moved = made["bytes_per_frame"]
+    assert (moved["pixels"], moved["labels"]) == (200 * 200 * 3, 200 * 200 * 2)
+    given = {name: one["bytes_in_per_frame"] for name, one in made["work"].items()}
+    assert given["cells"] == CELLS / len(FIELDS) * 32 * 32 * 3
+    assert moved["to_networks"] == pytest.approx(sum(given.values()))
     assert made["research_use_only"] is True
     settings = {name: made["engines"][name] for name in ("threads", "workers", "batch_size")}
     assert settings == {"threads": 1, "workers": 2, "batch_size": 4}
