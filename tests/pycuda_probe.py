@@ -26,7 +26,7 @@ from tests.fake_tensorrt import FakeTensorRt
 from tests.small_bundle import SIZE, cell_network
 
 PLAN = cell_network()
-ILLEGAL_ADDRESS, OUT_OF_MEMORY = 700, 2
+ILLEGAL_ADDRESS, OUT_OF_MEMORY, NO_DEVICE = 700, 2, 100
 OPENING = {
     "cuDevicePrimaryCtxRetain": (0, OUT_OF_MEMORY),
     "cuCtxPushCurrent_v2": (0, OUT_OF_MEMORY),
@@ -70,6 +70,12 @@ def elsewhere(work: Callable[[], object]) -> Any:
     thread.start()
     thread.join()
     return answers[0] if answers else "raised"
+
+
+def without_gpu() -> str:
+    """Load a driver that finds no GPU."""
+    StubDriver(None).fail("cuInit", 0, NO_DEVICE)
+    return said(load_driver)
 
 
 def answers(driver: StubDriver) -> dict[str, Any]:
@@ -121,8 +127,10 @@ def timed(driver: StubDriver) -> float:
 
 def main() -> None:
     """Print all as one JSON value."""
+    refused = without_gpu()
     driver = StubDriver(load_driver())
     found = {
+        "without a GPU": refused,
         "gpu": dataclasses.asdict(describe_gpu(driver)),
         "answers": answers(driver),
         "failing runs": failing_runs(driver),

@@ -101,14 +101,20 @@ def our_side(library: Library) -> dict[str, Any]:
                 library=library,
             )
         ),
+        # Shapes that the library answers with.
+        "shape": tuple(api.Dims((-1, 3, 2))),
         "left on the GPU": {kind: n for kind, n in driver.live.items() if n},
     }
 
 
 def main(target: str) -> None:
-    """Print both as one JSON value."""
-    library = find_library(target)
-    print(json.dumps({"api": surface(library.api), "ours": our_side(library)}))
+    """Print both as one JSON value, or only why the library was not found."""
+    try:
+        library = find_library(target)
+    except EngineError as error:
+        print(json.dumps({"refused": str(error)}))
+    else:
+        print(json.dumps({"api": surface(library.api), "ours": our_side(library)}))
 
 
 if __name__ == "__main__":

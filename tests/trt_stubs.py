@@ -68,8 +68,16 @@ def stub_libraries(bindings: Path, folder: Path) -> dict[str, str]:
     for name in needed(binary):
         options = ["-shared", "-fPIC", "-Wall", "-Werror", f"-Wl,-soname,{name}"]
         _run(["gcc", *options, "-o", str(folder / name), str(source)])
+    libraries = {"LD_LIBRARY_PATH": str(folder)}
+    return {**as_tensorrt(bindings, folder / "packages"), **libraries}
+
+
+def as_tensorrt(bindings: Path, folder: Path) -> dict[str, str]:
+    """Give the environment in which the bindings are found, and not what they link against."""
+    folder.mkdir(parents=True)
+    package = bindings / "tensorrt_bindings"
     (folder / "tensorrt").symlink_to(package, target_is_directory=True)
-    return environment(folder, LD_LIBRARY_PATH=str(folder))
+    return environment(folder)
 
 
 def environment(*packages: Path, **more: str) -> dict[str, str]:

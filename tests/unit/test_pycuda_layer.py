@@ -27,6 +27,11 @@ def test_the_gpu_is_described_as_the_driver_says(found: Any) -> None:
     assert found["answers"]["runtime"] == "tensorrt 10.3.0 Stub GPU 0"
 
 
+def test_a_machine_without_a_gpu_is_refused_in_one_line(found: Any) -> None:
+    text = "GPU can not be used: NVIDIA driver: cuInit failed: the stub says no"
+    assert found["without a GPU"] == text
+
+
 def test_the_answers_are_those_of_the_network_whatever_the_batch_and_thread(found: Any) -> None:
     answers = found["answers"]
     assert answers["same"] == [True] * 4

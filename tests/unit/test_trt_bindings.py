@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from edgeapl.engines.trt.tensors import DTYPES
 from tests.trt_calls import (
     CALLS,
     CLASSES,
@@ -22,7 +23,14 @@ from tests.trt_calls import (
     sources,
     taken,
 )
-from tests.trt_stubs import REFUSAL, environment, installed_bindings, probe, stub_libraries
+from tests.trt_stubs import (
+    REFUSAL,
+    as_tensorrt,
+    environment,
+    installed_bindings,
+    probe,
+    stub_libraries,
+)
 
 BINDINGS, ABSENT = installed_bindings()
 RTX = "tensorrt-rtx"
@@ -44,6 +52,15 @@ def library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     folder = tmp_path_factory.mktemp("stubs")
     found = probe("tensorrt", stub_libraries(bindings, folder))
     return {"major": int(found["ours"]["version"].split(".")[0]), **found}
+
+
+@pytest.fixture(params=EVERY[:-1])
+def bindings(request: pytest.FixtureRequest) -> Path:
+    """The folder of one version's bindings."""
+    if ABSENT:
+        pytest.skip(ABSENT)
+    (found,) = (path for path in BINDINGS if path.name == request.param)
+    return found
 
 
 def wanted(table: Any, library: Any) -> list[str]:
@@ -115,6 +132,14 @@ def test_every_member_of_an_enumeration_is_there(library: Any) -> None:
     assert not [name for name in wanted(MEMBERS, library) if not signatures(library, name)]
 
 
+def test_every_tensor_type_that_we_know_is_one_of_the_library(library: Any) -> None:
+    assert set(DTYPES) <= set(library["api"]["DataType"])
+
+
+def test_a_shape_is_read_as_a_tuple(library: Any) -> None:
+    assert library["ours"]["shape"] == [-1, 3, 2]
+
+
 def test_what_only_rtx_has_is_asked_for_before_it_is_used(library: Any) -> None:
     # Where a version of TensorRT gains one of these, our way through it has to be looked at.
     there = {name for name in RTX_ONLY if signatures(library, name)}
@@ -155,3 +180,11 @@ def test_where_the_library_can_not_use_a_gpu_it_says_so_in_one_line(library: Any
             # The library's own words, heard by our ILogger through its C++.
             assert f"createInfer{kind}_INTERNAL: {REFUSAL} ({major}" in ours[work]
     assert ours["left on the GPU"] == {}
+
+
+def test_bindings_without_their_libraries_are_refused_in_one_line(
+    bindings: Path, tmp_path: Path
+) -> None:
+    refused = probe("tensorrt", as_tensorrt(bindings, tmp_path / "packages"))["refused"]
+    missing = r"runtime is missing: tensorrt \(libnv\w+\.so\.\d+: cannot open shared object file.*"
+    assert re.fullmatch(missing, refused)
