@@ -16,6 +16,10 @@ from edgeapl.protocols import FrameSource
 MOST_HELD_BYTES = 256 << 20
 """Frames wait for a batch of their rarest kind of cell to fill up; above this no longer."""
 
+MOST_WAITING_CELLS = 32
+"""A camera's next frame is asked for when no more cells wait: enough to keep the networks busy
+while it is searched for cells, and few enough that it is not old when its turn comes."""
+
 TICK_S = 0.25
 """How long nothing may happen before the observer is called; also how often a frame that is still
 in work tells where it stands."""
@@ -95,6 +99,7 @@ class _Examiner:
 
     def _next(self) -> PreparedFrame | EdgeAplError | End | None:
         """Run what is ready, and give the next item when nothing is."""
+        self._want_more()
         while self._examination.ready(flush=False):
             self._step(flush=False)
         while self._waiting:
@@ -128,7 +133,12 @@ class _Examiner:
         except DeadlineError:
             self._give_up(None if self._hurries() else deadline_ns)
         self._hand_on()
+        self._want_more()
         self._tell_now_and_then()
+
+    def _want_more(self) -> None:
+        if sum(work.waiting for work in self._waiting) <= MOST_WAITING_CELLS:
+            self._producer.want_one()
 
     def _hurries(self) -> bool:
         return self._budget is not None and self._budget.hurry.is_set()

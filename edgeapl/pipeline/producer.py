@@ -51,6 +51,8 @@ class Producer:
         self._options = options
         self._stop = stop
         self._queue: queue.Queue[object] = queue.Queue(maxsize=QUEUE_FRAMES)
+        self._wanted = threading.Event()
+        self._wanted.set()
         self._thread = threading.Thread(target=self._run, name="edgeapl-prepare", daemon=True)
 
     def __enter__(self) -> Producer:
@@ -60,6 +62,15 @@ class Producer:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
+
+    def want_one(self) -> None:
+        """Ask a camera for its newest picture, if none is on its way.
+
+        Without being asked none is read: one that waits here grows old, and would have little of
+        its time left when its turn comes.
+        """
+        if self._queue.empty():
+            self._wanted.set()
 
     def take(self, wait_s: float) -> PreparedFrame | EdgeAplError | End | None:
         """Give the next item; None when there is none in time.
@@ -87,7 +98,10 @@ class Producer:
         memory = FieldMemory()
         frames = 0
         idle_s = 0.0
+        on_demand = self._source.live and self._options.budget is not None
         while not self._stop.is_set() and frames != self._options.max_frames:
+            if on_demand and not self._wanted.wait(READ_TIMEOUT_S):
+                continue
             try:
                 frame = self._source.read(READ_TIMEOUT_S)
             except EndOfSource:
@@ -106,6 +120,7 @@ class Producer:
                 return
             frames += 1
             idle_s = 0.0
+            self._wanted.clear()
             memory = self._prepare(frame, memory)
 
     def _prepare(self, frame: Frame, memory: FieldMemory) -> FieldMemory:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import threading
@@ -206,3 +207,22 @@ def test_a_station_in_a_hurry_closes_the_slide_at_once(tmp_path: Path, journal: 
         closed = session.run(Frames([trap_field(CELLS, 0)]))
         assert time.monotonic() - start < 3.5  # 3 s from the order to the end
     assert closed.verdict.tally.not_examined == len(CELLS)
+
+
+def test_a_camera_is_asked_for_a_picture_only_when_it_could_be_examined_soon(
+    tmp_path: Path, journal: Clocked
+) -> None:
+    """Else pictures would grow old in the queue, and be answered as not examined."""
+    points = [(40, 40), (100, 40), (160, 40), (40, 100), (160, 100), (40, 160), (160, 160)]
+    pairs = list(itertools.combinations(points, 2))
+    fields = [trap_field(pair, number) for number, pair in enumerate(pairs)]
+    with opened(tmp_path, 10 * SLOW) as hosted:  # 0.8 s for each cell
+        source = Frames(fields)
+        options = SlideOptions(batch_size=1, budget=hosted.budget(600))
+        session = Session(hosted, "s", tmp_path, journal, options)
+        waiting: list[int] = []
+        session.on_change = lambda: waiting.append(len(source.captured_ns) - sum(session.frames))
+        threading.Timer(4.0, session.stop.set).start()
+        closed = session.run(source)
+    assert closed.verdict.tally.scored >= 4
+    assert max(waiting) <= 3  # one in work, one next, one just taken
