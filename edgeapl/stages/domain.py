@@ -69,11 +69,12 @@ def describe_frame(frame: Frame, detections: Detections, features: Float32) -> F
     width of the edges; `features`, the mean feature vector.
     """
     step = max(1, max(frame.height, frame.width) // DESCRIBED_SIDE_PX)
-    pixels = frame.pixels[::step, ::step].astype(np.float64)
+    pixels = frame.pixels[::step, ::step]
     inside = detections.labels[::step, ::step] > 0
     white = np.percentile(pixels.reshape(-1, 3), 95, axis=0) + 1
-    density = -np.log10(np.minimum((pixels + 1) / white, 1))
-    cells = density[inside] if inside.any() else np.zeros((1, 3))
+    cells = -np.log10(np.minimum((pixels[inside].astype(np.float64) + 1) / white, 1))
+    if not len(cells):
+        cells = np.zeros((1, 3))
     red, green, blue = cells.mean(axis=0)
     sizes = np.bincount(detections.labels.ravel(), minlength=len(detections) + 1)[1:]
     areas = np.maximum(sizes, 1) * frame.um_per_px**2
