@@ -73,7 +73,13 @@ def sessions(opener: Opener, setting: Setting) -> Iterator[tuple[Engine, ...]]:
         yield tuple(engines)
 
 
-def rows_per_s(engines: Sequence[Engine], rows: Arrays, batch: int, at_least_s: float) -> float:
+def rows_per_s(
+    engines: Sequence[Engine],
+    rows: Arrays,
+    batch: int,
+    at_least_s: float,
+    now: Callable[[], float] = time.perf_counter,
+) -> float:
     """Run all sessions side by side, each on its own thread, and give their rows per second.
 
     A session starts no new run once the time is up; the clock stops when the last one is back.
@@ -83,12 +89,12 @@ def rows_per_s(engines: Sequence[Engine], rows: Arrays, batch: int, at_least_s: 
         engine.run(parts[0])
     done = [0] * len(engines)
     failures: list[BaseException] = []
-    start = time.perf_counter()
+    start = now()
 
     def work(place: int) -> None:
         turn = place
         try:
-            while not done[place] or time.perf_counter() - start < at_least_s:
+            while not done[place] or now() - start < at_least_s:
                 part = parts[turn % len(parts)]
                 engines[place].run(part)
                 done[place] += row_count(part)
@@ -103,7 +109,7 @@ def rows_per_s(engines: Sequence[Engine], rows: Arrays, batch: int, at_least_s: 
         thread.join()
     if failures:
         raise failures[0]
-    return sum(done) / (time.perf_counter() - start)
+    return sum(done) / (now() - start)
 
 
 def joined(runs: Sequence[Arrays]) -> Arrays:

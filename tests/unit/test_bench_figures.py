@@ -23,7 +23,7 @@ from edgeapl.bench.peak import Peak, higher, measure_peak
 from edgeapl.bench.statistics import bound_rank, paired_ratio, samples_needed, summarise
 from edgeapl.engines.registry import open_engine
 from edgeapl.errors import EngineError
-from edgeapl.testing import FakeEngine
+from edgeapl.testing import FakeClock, FakeEngine
 from tests.conv_bundle import conv_network
 from tests.small_bundle import SIZE, model
 
@@ -289,6 +289,21 @@ def test_all_sessions_and_all_rows_are_counted_and_each_is_closed() -> None:
     assert len(opened) == 6
     assert all(engine.closed for engine in opened)
     assert set(shapes) == {1, 4}  # never the rest of two
+
+
+def test_rows_and_not_runs_are_counted_until_the_last_is_back() -> None:
+    clock = FakeClock()
+
+    def answer(inputs: object) -> dict[str, np.ndarray]:
+        clock.move(0.75)
+        return {"y": np.zeros(1)}
+
+    engine = FakeEngine(answer, {"x": ("uint8", (None, 3))}, ("y",))
+    rows = {"x": np.zeros((8, 3), np.uint8)}
+    rate = bare.rows_per_s([engine], rows, 4, 2.0, lambda: clock.monotonic_ns() / 1e9)
+    # Three runs of four rows: the third starts before the two seconds are over, ends after them.
+    assert rate == pytest.approx(12 / 2.25)
+    assert engine.runs == 4  # one before that does not count
 
 
 def test_a_session_that_fails_is_an_error_and_no_rate() -> None:
