@@ -104,13 +104,14 @@ def prove_engine(
     # The candidate runs twice: on what the reference is shown, and by its own routing.
     haves = [SlideOnItsWay(asked, candidate, crops, batch_size) for _, crops in slides]
     names = networks_in_order(asked)
-    for name in names[:-1]:
+    head_is_last = names[-1:] == (manifest.reducer.head,)
+    for name in names[:-1] if head_is_last else names:
         for slide in (*wants, *haves):
             slide.run_network(name)
         _show_unreached(manifest, name, paired[name], seen[name], slides, batch_size)
     answers: list[tuple[Classified, Classified]] = []
     compared = []
-    # What is left is the last network, which may be the head.
+    # What is left is the head, on cells where it judges them too, and on each slide.
     for (name, _), on_paired, on_candidate in zip(slides, wants, haves, strict=True):
         want, have = on_paired.answers(), on_candidate.answers()
         answers.append((want, have))
@@ -120,8 +121,6 @@ def prove_engine(
         answer_slide(manifest, paired, want)  # so that the head is compared on the same inputs
     if not sum(len(want.scores) for want, _ in answers):
         raise InputError("no cell to prove engines on", "", "give other slides with --frames")
-    for name in names[-1:]:
-        _show_unreached(manifest, name, paired[name], seen[name], slides, batch_size)
     detected = _detected(manifest, paired, candidate, frames)
     outputs = tuple(
         apart.difference(network, output)

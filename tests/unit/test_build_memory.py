@@ -1,0 +1,244 @@
+"""A build has few engines open at once, whatever the bundle; counted, not measured."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgeapl.bundle.load import Bundle
+from edgeapl.bundle.specs import LimitsSpec
+from edgeapl.calibration.building.building import BuildRequest, build_engine
+from edgeapl.calibration.building.files import make_network
+from edgeapl.calibration.building.timing import BATCHES, CELLS, Timed, best_settings, time_in_turns
+from edgeapl.calibration.judging.document import engine_proof_document
+from edgeapl.calibration.judging.engine_proof import EngineProof, prove_engine
+from edgeapl.calibration.judging.in_step import SlideOnItsWay, networks_in_order
+from edgeapl.engines import ort
+from edgeapl.engines.in_turn import InTurn, Opener
+from edgeapl.errors import EngineError
+from edgeapl.protocols import Arrays, Engine
+from edgeapl.stages.whole_slide import classify_slide
+from edgeapl.types import UInt8
+from tests.small_bundle import SIZE, cell_network, head_network, settings, small_bundle
+
+CELL_NETWORKS = ("cells", "rare", "last")
+NETWORKS = (*CELL_NETWORKS, "head")
+
+
+class Count:
+    """What was opened, and the most that was open at once."""
+
+    def __init__(self) -> None:
+        self.opened: Counter[str] = Counter()
+        self.ran: Counter[str] = Counter()
+        self.arenas: list[bool] = []
+        self.most = 0
+        self._open = 0
+
+    def open(self, name: str) -> None:
+        self.opened[name] += 1
+        self._open += 1
+        self.most = max(self.most, self._open)
+
+    def close(self) -> None:
+        self._open -= 1
+
+    @property
+    def left(self) -> int:
+        return self._open
+
+
+def counting(count: Count) -> type[ort.OrtEngine]:
+    """Give an engine that tells when it is opened, run and closed."""
+
+    class Counted(ort.OrtEngine):
+        def __init__(self, name: str, model: bytes, **more: Any) -> None:
+            super().__init__(name, model, **more)
+            count.open(name)
+            count.arenas.append(more.get("arena", True))
+            self._counts = True
+
+        def run(self, inputs: Arrays) -> dict[str, Any]:
+            count.ran[self._name] += 1
+            return super().run(inputs)
+
+        def close(self) -> None:
+            super().close()
+            if self._counts:
+                count.close()
+            self._counts = False
+
+    return Counted
+
+
+def opener(count: Count, bias: float = -12) -> Opener:
+    """Give what opens the networks of the routed bundle."""
+    models = dict.fromkeys(CELL_NETWORKS, cell_network(bias=np.full(3, bias, dtype=np.float32)))
+    models["head"] = head_network()
+    kind = counting(count)
+    return lambda name: kind(name, models[name])
+
+
+@pytest.fixture(scope="module")
+def routed(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Give a bundle whose networks wait for each other, and a head."""
+    networks = settings()["networks"]
+    networks["cells"]["classes"] = ["promyelocyte", "myeloblast", "auer_rod"]
+    networks["rare"] = {**networks["cells"], "when": "cells.promyelocyte"}
+    networks["last"] = {**networks["cells"], "classes": [], "when": "rare.promyelocyte"}
+    roles = settings()["roles"]
+    roles[1]["network"], roles[2]["network"] = "rare", "last"
+    folder = tmp_path_factory.mktemp("routed") / "bundle"
+    return small_bundle(folder, networks=networks, roles=roles)
+
+
+@pytest.fixture(scope="module")
+def slides() -> list[tuple[str, UInt8]]:
+    """Give slides of 21, 5 and 34 cells of many colours: batches of 16 do not come out even."""
+    random = np.random.default_rng(4)
+    colours = [random.integers(0, 256, (count, 1, 1, 3), dtype=np.uint8) for count in (21, 5, 34)]
+    return [
+        (f"slide {number}", np.broadcast_to(flat, (len(flat), SIZE, SIZE, 3)).copy())
+        for number, flat in enumerate(colours)
+    ]
+
+
+def proven(bundle: Bundle, slides: list[tuple[str, UInt8]], one: Any, other: Any) -> EngineProof:
+    return prove_engine(bundle.manifest, one, other, slides, LimitsSpec())
+
+
+def test_cells_get_the_same_answers_as_slide_after_slide(
+    routed: Bundle, slides: list[tuple[str, UInt8]]
+) -> None:
+    manifest = routed.manifest
+    with InTurn(NETWORKS, opener(Count())) as engines:
+        ways = [SlideOnItsWay(manifest, engines, cells, 16) for _, cells in slides]
+        for name in networks_in_order(manifest):
+            for way in ways:
+                way.run_network(name)
+        for way, (_, cells) in zip(ways, slides, strict=True):
+            have, want = way.answers(), classify_slide(manifest, engines, cells, 16)
+            assert list(have.scores.ids) == list(want.scores.ids) == list(range(len(cells)))
+            for role, values in want.scores.roles.items():
+                assert have.scores.roles[role].tobytes() == values.tobytes()
+            assert have.scores.features.tobytes() == want.scores.features.tobytes()
+            assert len(set(want.scores.roles["auer_rod"].tolist())) > 1
+
+
+def test_a_proof_opens_each_network_once_and_one_of_each_side_at_a_time(
+    routed: Bundle, slides: list[tuple[str, UInt8]]
+) -> None:
+    one, other = Count(), Count()
+    with InTurn(NETWORKS, opener(one)) as first, InTurn(NETWORKS, opener(other, -11)) as second:
+        proof = proven(routed, slides, first, second)
+    for count in (one, other):
+        assert count.most == 1
+        assert count.left == 0
+        assert count.opened == dict.fromkeys(NETWORKS, 1)
+    assert proof.cells.cells == 60
+    assert proof.cells.flipped
+    assert not proof.unproven
+
+
+def test_the_record_is_the_same_with_all_engines_open(
+    routed: Bundle, slides: list[tuple[str, UInt8]]
+) -> None:
+    def all_open(bias: float) -> dict[str, Engine]:
+        return {name: opener(Count(), bias)(name) for name in NETWORKS}
+
+    def in_turn(bias: float) -> InTurn:
+        return InTurn(NETWORKS, opener(Count(), bias))
+
+    wanted = engine_proof_document(proven(routed, slides, all_open(-12), all_open(-11)))
+    with in_turn(-12) as one, in_turn(-11) as other:
+        assert engine_proof_document(proven(routed, slides, one, other)) == wanted
+    # Slides do not touch each other: what is counted is the sum of what each gives alone.
+    alone = [
+        engine_proof_document(proven(routed, [slide], all_open(-12), all_open(-11)))
+        for slide in slides
+    ]
+    assert sum(part["flipped"] for part in alone) == wanted["flipped"] > 0
+    assert [part["slides"][0] for part in alone] == wanted["slides"]
+    for network, outputs in wanted["outputs"].items():
+        for output, figures in outputs.items():
+            parts = [part["outputs"][network][output] for part in alone]
+            assert figures["largest"] == max(part["largest"] for part in parts)
+
+
+def test_timing_has_the_engines_of_one_network_open(
+    routed: Bundle, slides: list[tuple[str, UInt8]]
+) -> None:
+    count = Count()
+    openers = {"bundle": opener(count), "fp16": opener(count), "int8": opener(count)}
+    runs = {name: Timed(name, 4) for name in openers}
+    seconds = time_in_turns(routed.manifest, openers, runs, slides[0][1], rounds=2)
+    assert set(seconds) == set(runs)
+    assert all(value > 0 for value in seconds.values())
+    assert count.most == 3
+    assert count.left == 0
+    assert count.opened == dict.fromkeys(CELL_NETWORKS, 3)
+    # Each of three ways: a round that does not count, and two that do.
+    assert count.ran["cells"] == 3 * 3 * CELLS // 4
+
+
+def test_the_grid_of_threads_and_batches_has_one_engine_open(
+    routed: Bundle, slides: list[tuple[str, UInt8]]
+) -> None:
+    count = Count()
+    asked: list[int] = []
+
+    def with_threads(threads: int) -> Opener:
+        asked.append(threads)
+        return opener(count)
+
+    chosen, grid = best_settings(routed.manifest, with_threads, slides[0][1], 2)
+    assert asked == [1, 2]
+    assert len(grid) == 2 * len(BATCHES)
+    assert f"threads {chosen.threads}, batch {chosen.batch_size}" in grid
+    assert (count.most, count.left) == (1, 0)
+    assert count.opened == dict.fromkeys(CELL_NETWORKS, 2)
+
+
+def test_a_whole_build_never_has_more_than_a_pair_open(
+    routed: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = Count()
+    monkeypatch.setattr(ort, "OrtEngine", counting(count))
+    stages: dict[str, int] = {}
+
+    def say(text: str) -> None:
+        stages[text] = len(count.arenas)
+
+    request = BuildRequest(routed.folder, "fp16", "onnxruntime", tmp_path / "engines")
+    built = build_engine(request, say)
+    assert set(built.record.networks) == set(NETWORKS)
+    assert (count.most, count.left) == (2, 0)
+    proof, timing = stages["fp16 for onnxruntime: prove"], stages["time candidates in turns"]
+    assert count.arenas[proof:timing] == [False] * 2 * len(NETWORKS)
+    # What is timed is what serves.
+    assert all(count.arenas[timing:])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["engines"]
+
+
+def test_a_build_that_fails_leaves_none_of_its_files(routed: Bundle, tmp_path: Path) -> None:
+    request = BuildRequest(routed.folder, "int8", "onnxruntime", tmp_path / "engines")
+    with pytest.raises(EngineError, match="run edgeapl calibrate first"):
+        build_engine(request, lambda text: None)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.unlink(), lambda path: path.write_bytes(b"")])
+def test_a_network_that_changes_on_disk_is_refused(
+    routed: Bundle, tmp_path: Path, spoil: Callable[[Path], object]
+) -> None:
+    made = make_network(routed, "cells", "onnxruntime", "fp16", frozenset(), tmp_path)
+    assert made.path.parent == tmp_path
+    assert len(made.read()) == made.path.stat().st_size
+    spoil(made.path)
+    with pytest.raises(EngineError, match="network (was changed|cannot be read)"):
+        made.read()
