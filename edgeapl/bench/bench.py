@@ -60,6 +60,8 @@ def run_bench(request: BenchRequest) -> BenchResult:
         ]
         first = candidates[0]
         for candidate in candidates:
+            for refused in candidate.refused:
+                request.say(f"not used: {refused}")
             request.say(f"using {candidate.model.bundle.manifest.name}: {candidate.said}")
         assumed = first.model.bundle.manifest.um_per_px
         material = opened.enter_context(open_material(request.images, assumed))

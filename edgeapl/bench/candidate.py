@@ -43,7 +43,8 @@ class Candidate:
 
     model : with watched engines, and the workers and batch size in use. threads : inside one run.
     hosted : its processes, where it was opened in some.
-    engines : folder they come from, None for the bundle's own; said : in words.
+    engines : folder they come from, None for the bundle's own; said : in words. refused : engines
+    that could not be used, and why.
     open_s : seconds from nothing to a model that passed its self-test.
     """
 
@@ -54,6 +55,7 @@ class Candidate:
     engines: EngineFolder | None
     threads: int
     said: str
+    refused: tuple[str, ...]
     open_s: float
 
     def open_again(self, network: str, threads: int) -> Engine:
@@ -102,4 +104,7 @@ def open_candidate(setup: Setup, *, hosted: bool = False) -> Iterator[Candidate]
         model = replace(model, batch_size=setup.batch_size or model.batch_size)
         if station is not None:
             station = replace(station, model=model)
-        yield Candidate(setup, model, station, ledger, chosen.engines, threads, chosen.text, open_s)
+        refused = tuple(str(error) for error in chosen.refused)
+        yield Candidate(
+            setup, model, station, ledger, chosen.engines, threads, chosen.text, refused, open_s
+        )

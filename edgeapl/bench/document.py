@@ -107,6 +107,7 @@ def versus_document(versus: Versus, other: Candidate, measured: Measured) -> dic
                 "first_frame_ms": _ms(measured.first_s),
             },
         },
+        "status": "INVALID" if versus.ratio.interval is None else "VALID",
         "ratio": ratio_document(versus.ratio),
         "meaning": "seconds of A over seconds of B for the same slide; above 1, B is faster",
         "pairs_ms": [[_ms(a), _ms(b)] for a, b in versus.seconds],

@@ -88,6 +88,7 @@ def test_two_bundles_take_turns_and_another_answer_is_said(
     assert done.code == 0, done.err
     versus = done.document["versus"]
     assert versus["ratio"]["pairs"] == 5
+    assert versus["status"] == "VALID"
     low, high = versus["ratio"]["interval"]
     assert low <= versus["ratio"]["value"] <= high
     assert versus["same_verdicts"] is False
@@ -103,6 +104,8 @@ def test_a_setting_alone_makes_a_second_candidate(
     assert done.code == 0, done.err
     versus = done.document["versus"]
     assert versus["b"]["engines"]["batch_size"] == 1
+    assert versus["status"] == "INVALID"  # too few pairs for an interval
+    assert versus["ratio"]["interval"] is None
     assert versus["same_verdicts"] is True
     assert versus["largest_difference_of_probability"] == pytest.approx(0, abs=1e-6)
 

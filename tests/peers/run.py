@@ -95,6 +95,15 @@ def cells_of(candidate: Candidate, images: str | None, count: int) -> Job:
     )
 
 
+def onnx_of(candidate: Candidate, name: str) -> bytes:
+    """Give the file that is run: of the engines, if they are ONNX, else of the bundle."""
+    engines = candidate.engines
+    if engines is not None and engines.origin(name) is None:
+        return engines.read(name)
+    bundle = candidate.model.bundle
+    return bundle.read(bundle.manifest.networks[name].file)
+
+
 def compared(candidate: Candidate, job: Job, pairs: int, opened: ExitStack) -> dict[str, Any]:
     """Run every peer in turns with ours."""
 

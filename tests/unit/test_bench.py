@@ -30,6 +30,7 @@ from edgeapl.errors import (
     UsageError,
 )
 from edgeapl.journal import Journal, read_rows
+from edgeapl.model.opening import Chosen
 from edgeapl.scale import SlideScale
 from edgeapl.testing import FakeClock, FakeEngine
 from edgeapl.types import Decision, Reason, Tally, Verdict
@@ -310,6 +311,17 @@ def test_nothing_that_can_be_examined_is_an_error(
     plan = Plan(Scenario.SINGLE_STREAM)
     with open_runner(candidate, plan, tmp_path) as runner, pytest.raises(UsageError):
         measure([runner], Material("bad", (replace(slide, files=(bad,)),)), plan)
+
+
+def test_engines_that_could_not_be_used_are_said(
+    candidate: Candidate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def choose(bundle: object, wanted: object) -> Chosen:
+        return Chosen(None, "its own", (EngineError("engines are for another device", "x"),))
+
+    monkeypatch.setattr("edgeapl.bench.candidate.choose_engines", choose)
+    with open_candidate(candidate.setup) as opened:
+        assert opened.refused == ("engines are for another device: x",)
 
 
 # Glass to flag
