@@ -86,10 +86,9 @@ def cells_of(candidate: Candidate, images: str | None, count: int) -> Job:
     name = manifest.roles[0].network
     rows = joined(candidate.ledger.kept[name])
     (given,) = rows
-    network = manifest.networks[name]
     return Job(
         name,
-        candidate.model.bundle.read(network.file),
+        onnx_of(candidate, name),
         given,
         np.asarray(rows[given][:count], dtype=np.uint8),
     )
