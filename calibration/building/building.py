@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
 from edgeapl.bundle.load import Bundle, open_bundle
 from edgeapl.calibration.building.candidates import (
@@ -44,7 +45,7 @@ def build_engine(request: BuildRequest, tell: Say) -> EngineFolder:
     bundle = open_bundle(request.bundle)
     say = Stopwatch(tell)
     with work_folder(request) as work:
-        slides = _slides(bundle, request, say)
+        slides = _slides(bundle, request, work, say)
         candidates = [
             make_candidate(bundle, target, precision, slides, request, work, say)
             for target, precision in _wanted(bundle, request)
@@ -59,7 +60,7 @@ def build_engine(request: BuildRequest, tell: Say) -> EngineFolder:
         return store(bundle, request, best, slides, seconds, others, work, say)
 
 
-def _slides(bundle: Bundle, request: BuildRequest, say: Stopwatch) -> ProofSlides:
+def _slides(bundle: Bundle, request: BuildRequest, work: Path, say: Stopwatch) -> ProofSlides:
     """Cut the cells to prove on; a detector's networks are open together, each frame needs both."""
     say("slides to prove on")
     opener = reference_opener(bundle)
@@ -72,6 +73,7 @@ def _slides(bundle: Bundle, request: BuildRequest, say: Stopwatch) -> ProofSlide
             bundle,
             segmenter_of(bundle.manifest, engines),
             request.frames,
+            work,
             cell_images=request.cell_images,
             um_per_px=request.um_per_px,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 from edgeapl.bundle.digest import sha256, sha256_file
 from edgeapl.bundle.load import Bundle
 from edgeapl.calibration.judging.engine_proof import Slide
+from edgeapl.calibration.spool import Spool
 from edgeapl.errors import EdgeAplError, EndOfSource, InputError
 from edgeapl.protocols import Segmenter
 from edgeapl.scale import SlideScale
@@ -26,6 +28,9 @@ FEWEST_CELLS = 20
 
 MOST_CELLS = 1500
 DRAWN_SLIDES = 6
+FRAMES = 2
+"""Images on which detectors are compared: each has hundreds of cells."""
+
 READ_TIMEOUT_S = 30.0
 
 
@@ -42,22 +47,28 @@ def proof_slides(
     bundle: Bundle,
     segmenter: Segmenter,
     folder: Path | None,
+    work: Path,
     *,
     cell_images: bool,
     um_per_px: float | None,
 ) -> ProofSlides:
     """Find and cut the cells of slides; of drawn ones when no folder is given.
 
-    Images whose digest is in the bundle's calibration set are passed over. Raises InputError when
-    too few cells are left.
+    Parameters
+    ----------
+    folder : of slides. work : an empty folder for files of cells, which must outlive the slides.
+
+    In memory is one image at a time: cells are kept on disk. Images whose digest is in the bundle's
+    calibration set are passed over. Raises InputError when too few cells are left.
     """
+    cutter = _Cutter(bundle, segmenter, work, cell_images and folder is not None)
     if folder is None:
-        frames = _drawn()
-        slides = [(name, _cut(bundle, segmenter, some, False)) for name, some in frames.items()]
-        words = f"{len(slides)} drawn slides: give real ones with --frames"
-        return _checked(slides, [some[0] for some in frames.values()], words)
+        for name, frames in _drawn().items():
+            cutter.add(name, frames)
+        words = f"{len(cutter.slides)} drawn slides: give real ones with --frames"
+        return _checked(cutter, words)
     used = _used_images(bundle)
-    slides, kept, passed = [], [], 0
+    passed = 0
     leave_out = {name.casefold() for name in bundle.manifest.crop.leave_out}
     for slide in find_slides(folder, crops=cell_images).slides:
         wanted = [
@@ -69,24 +80,55 @@ def proof_slides(
         passed += len(wanted) - len(fresh)
         scale = SlideScale(slide.um_per_px or um_per_px, bundle.manifest.um_per_px)
         with FilesSource(tuple(fresh), slide.name, scale) as source:
-            some = _read(source)
-        if some:
-            slides.append((slide.name, _cut(bundle, segmenter, some, cell_images)))
-            kept.append(some[0])
-        if sum(len(crops) for _, crops in slides) >= MOST_CELLS:
+            cutter.add(slide.name, _read(source))
+        if sum(len(crops) for _, crops in cutter.slides) >= MOST_CELLS:
             break
-    words = f"{len(slides)} slides of {folder.name}"
+    words = f"{len(cutter.slides)} slides of {folder.name}"
     words += f", {passed} images of the calibration set passed over" if passed else ""
-    return _checked(slides, kept, words)
+    return _checked(cutter, words)
 
 
-def _checked(slides: list[Slide], frames: list[Frame], words: str) -> ProofSlides:
-    full = tuple((name, crops) for name, crops in slides if len(crops))
+class _Cutter:
+    """Cuts the cells of slides into files; keeps them, and the first image of the first slides."""
+
+    def __init__(self, bundle: Bundle, segmenter: Segmenter, work: Path, cell_images: bool) -> None:
+        self.slides: list[Slide] = []
+        self.frames: list[Frame] = []
+        self._spec = bundle.manifest.crop
+        self._segmenter = segmenter
+        self._work = work
+        self._cell_images = cell_images
+
+    def add(self, name: str, frames: Iterable[Frame]) -> None:
+        """Cut a slide; one without a usable image is none."""
+        path = self._work / f"slide-{len(self.slides)}.rows"
+        spool, images = Spool(path), 0
+        for frame in frames:
+            images += 1
+            spool.append(self._cut(frame))
+            if images == 1 and len(self.frames) < FRAMES:
+                self.frames.append(frame)
+        if images:
+            size = self._spec.size_px
+            shape = (len(spool), size, size, 3)
+            cells: UInt8 = np.empty((0, *shape[1:]), dtype=np.uint8)
+            if len(spool):  # an empty file can not be mapped
+                cells = np.memmap(path, np.uint8, "r", shape=shape)
+            self.slides.append((name, cells))
+
+    def _cut(self, frame: Frame) -> UInt8:
+        if self._cell_images:
+            return cut_cells(whole_crop(frame, self._segmenter), self._spec, cell_image=True)
+        return cut_cells(self._segmenter.segment(frame), self._spec)
+
+
+def _checked(cutter: _Cutter, words: str) -> ProofSlides:
+    full = tuple((name, crops) for name, crops in cutter.slides if len(crops))
     cells = sum(len(crops) for _, crops in full)
     if cells < FEWEST_CELLS:
         mend = f"{cells} cells, {FEWEST_CELLS} are needed: give other images with --frames"
         raise InputError("too few cells to prove engines on", words, mend)
-    return ProofSlides(full, tuple(frames[:2]), f"{cells} cells of {words}")
+    return ProofSlides(full, tuple(cutter.frames), f"{cells} cells of {words}")
 
 
 def _used_images(bundle: Bundle) -> frozenset[str]:
@@ -105,24 +147,15 @@ def _digest(file: Path) -> str:
         return ""
 
 
-def _read(source: FilesSource) -> list[Frame]:
-    frames = []
+def _read(source: FilesSource) -> Iterator[Frame]:
     while True:
         try:
-            frames.append(source.read(READ_TIMEOUT_S))
+            frame = source.read(READ_TIMEOUT_S)
         except EndOfSource:
-            return frames
+            return
         except EdgeAplError:
             continue  # a proof needs usable images; `score` is what reports the others
-
-
-def _cut(bundle: Bundle, segmenter: Segmenter, frames: list[Frame], cell_images: bool) -> UInt8:
-    spec = bundle.manifest.crop
-    crops = []
-    for frame in frames:
-        found = whole_crop(frame, segmenter) if cell_images else segmenter.segment(frame)
-        crops.append(cut_cells(found, spec, cell_image=cell_images))
-    return np.concatenate(crops)
+        yield frame
 
 
 def _drawn() -> dict[str, list[Frame]]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -14,6 +15,7 @@ from edgeapl.bundle.load import Bundle
 from edgeapl.bundle.specs import LimitsSpec
 from edgeapl.calibration.building.building import BuildRequest, build_engine
 from edgeapl.calibration.building.files import make_network
+from edgeapl.calibration.building.proof_slides import proof_slides
 from edgeapl.calibration.building.timing import BATCHES, CELLS, Timed, best_settings, time_in_turns
 from edgeapl.calibration.judging.document import engine_proof_document
 from edgeapl.calibration.judging.engine_proof import EngineProof, prove_engine
@@ -22,9 +24,19 @@ from edgeapl.engines import ort
 from edgeapl.engines.in_turn import InTurn, Opener
 from edgeapl.errors import EngineError
 from edgeapl.protocols import Arrays, Engine
+from edgeapl.stages.crop import cut_cells
+from edgeapl.stages.segment import HsvWatershed
 from edgeapl.stages.whole_slide import classify_slide
-from edgeapl.types import UInt8
-from tests.small_bundle import SIZE, cell_network, head_network, settings, small_bundle
+from edgeapl.types import Frame, UInt8
+from tests.small_bundle import (
+    SIZE,
+    cell_network,
+    drawn_field,
+    head_network,
+    png,
+    settings,
+    small_bundle,
+)
 
 CELL_NETWORKS = ("cells", "rare", "last")
 NETWORKS = (*CELL_NETWORKS, "head")
@@ -225,6 +237,36 @@ def test_a_whole_build_never_has_more_than_a_pair_open(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["engines"]
 
 
+def test_cells_to_prove_on_are_on_disk_and_only_two_images_are_kept(
+    routed: Bundle, tmp_path: Path
+) -> None:
+    pictures = [png(drawn_field([(60 + 4 * n, 60), (150, 130)])) for n in range(4)]
+    for slide in range(3):
+        folder = tmp_path / "slides" / f"s{slide}"
+        folder.mkdir(parents=True)
+        for number, data in enumerate(pictures):
+            (folder / f"{number}.png").write_bytes(data)
+        (folder / "half.png").write_bytes(pictures[0][:2000])
+    (tmp_path / "work").mkdir()
+    found = proof_slides(
+        routed,
+        HsvWatershed(),
+        tmp_path / "slides",
+        tmp_path / "work",
+        cell_images=False,
+        um_per_px=0.2,
+    )
+    assert found.words.startswith("24 cells of 3 slides")
+    assert len(found.frames) == 2
+    images = [cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) for data in pictures]
+    frames = [Frame(image[..., ::-1], 0, 0, 0.2, "drawn", "0" * 64) for image in images]
+    spec = routed.manifest.crop
+    wanted = np.concatenate([cut_cells(HsvWatershed().segment(one), spec) for one in frames])
+    for _, cells in found.slides:
+        assert isinstance(cells, np.memmap)
+        assert np.array_equal(cells, wanted)
+
+
 def test_a_build_that_fails_leaves_none_of_its_files(routed: Bundle, tmp_path: Path) -> None:
     request = BuildRequest(routed.folder, "int8", "onnxruntime", tmp_path / "engines")
     with pytest.raises(EngineError, match="run edgeapl calibrate first"):
@@ -240,5 +282,5 @@ def test_a_network_that_changes_on_disk_is_refused(
     assert made.path.parent == tmp_path
     assert len(made.read()) == made.path.stat().st_size
     spoil(made.path)
-    with pytest.raises(EngineError, match="network (was changed|cannot be read)"):
+    with pytest.raises(EngineError, match=r"network (was changed|cannot be read)"):
         made.read()
