@@ -34,7 +34,7 @@ def document(
         "schema": SCHEMA,
         "software": f"edgeapl {__version__}",
         "research_use_only": True,
-        "machine": machine(),
+        "machine": {**machine(), "others_cores": _rounded(measured.others_cores)},
         "scenario": plan.scenario.value,
         "images": {"source": material.name, "frames": material.frames},
         **_candidate(candidate),
@@ -188,6 +188,10 @@ def _summary(summary: Summary | None) -> dict[str, Any] | None:
         "mean_ms": _ms(summary.mean),
         "largest_ms": _ms(summary.largest),
     }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
 
 
 def _ms(seconds: float | None) -> float | None:

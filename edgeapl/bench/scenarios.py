@@ -16,7 +16,7 @@ from edgeapl.bench.material import Material
 from edgeapl.bench.running import REST, STAGES, Pass, PipelineRunner, Runner, Until
 from edgeapl.bench.sources import Now
 from edgeapl.bench.statistics import Summary, summarise
-from edgeapl.bench.usage import Memory, MemoryMeter, cpu_seconds
+from edgeapl.bench.usage import Memory, MemoryMeter, busy_seconds, cpu_seconds
 from edgeapl.bench.watching import Work
 from edgeapl.errors import UsageError
 from edgeapl.journal import Journal
@@ -59,6 +59,7 @@ class Measured:
 
     first_s : the very first frame, from asking for it to its commit; None where it is not told.
     memory : of all candidates together. cpu_s, joules : used by this one; meter to energy.
+    others_cores : that other programs kept busy meanwhile; None where the machine does not tell.
     work : network to what it was asked.
     """
 
@@ -67,6 +68,7 @@ class Measured:
     first_s: float | None = None
     memory: Memory | None = None
     cpu_s: float = 0.0
+    others_cores: float | None = None
     joules: dict[str, float] = field(default_factory=dict)
     work: dict[str, Work] = field(default_factory=dict)
 
@@ -156,6 +158,7 @@ def measure(
     all_measured = tuple(_warmed(runner, material, plan, now) for runner in runners)
     until = Until(now() + int(plan.duration_s * len(runners) * 1e9), now)
     memory = MemoryMeter()
+    others = _Others(now)
     turn = 0
     while not until.over and min(one.frames for one in all_measured) < plan.frames:
         slide = material.slides[turn % len(material.slides)]
@@ -167,10 +170,29 @@ def measure(
             with _charged(measured, meters):
                 measured.passes.append(runner.run(slide, most, ends))
         turn += 1
+    cores_busy = others.cores(sum(measured.cpu_s for measured in all_measured))
     for measured, runner in zip(all_measured, runners, strict=True):
+        measured.others_cores = cores_busy
         measured.memory = memory.peak()
         measured.work = dict(runner.candidate.ledger.work)
     return all_measured
+
+
+class _Others:
+    """Cores that other programs keep busy from its making on."""
+
+    def __init__(self, now: Now) -> None:
+        self._now = now
+        self._start_ns = now()
+        self._before = busy_seconds()
+
+    def cores(self, own_s: float) -> float | None:
+        """Give them, when so many seconds were our own."""
+        busy = busy_seconds()
+        taken_s = (self._now() - self._start_ns) / 1e9
+        if busy is None or self._before is None or taken_s <= 0:
+            return None
+        return max(0.0, (busy - self._before - own_s) / taken_s)
 
 
 @contextmanager

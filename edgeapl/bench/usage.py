@@ -68,6 +68,19 @@ def family(proc: Path = PROC) -> tuple[int, ...]:
     return tuple(found)
 
 
+def busy_seconds(proc: Path = PROC) -> float | None:
+    """Give the processor seconds of all programs of this machine so far; None where unknown.
+
+    Of /proc/stat: user, nice, system, irq, softirq and steal, without idle and iowait (proc(5)).
+    """
+    try:
+        first = (proc / "stat").read_text(encoding="ascii").splitlines()[0].split()[1:9]
+    except (OSError, IndexError):
+        return None
+    ticks = [int(field) for field in first]
+    return (sum(ticks) - sum(ticks[3:5])) / os.sysconf("SC_CLK_TCK")
+
+
 def machine() -> dict[str, object]:
     """Say what this machine is, and how busy it was when asked."""
     busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else None

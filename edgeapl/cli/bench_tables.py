@@ -10,6 +10,9 @@ from edgeapl.cli.output import RESEARCH_USE_ONLY, one_line
 if TYPE_CHECKING:
     from rich.console import Console
 
+BUSY = 0.25
+"""Cores that other programs may keep busy before it is said."""
+
 PERCENTS = ("p50_ms", "p90_ms", "p99_ms")
 
 
@@ -33,13 +36,13 @@ def print_tables(document: Mapping[str, Any]) -> None:
 def _print_head(out: Console, document: Mapping[str, Any]) -> None:
     bundle, machine = document["bundle"], document["machine"]
     where = f"{machine['processor']}, {machine['cores']} cores"
-    load = machine["load"]
-    busy = "" if load is None else f", load {load}"
-    head = f"{bundle['name']} {bundle['version']}, {document['scenario']} on {where}{busy}"
+    head = f"{bundle['name']} {bundle['version']}, {document['scenario']} on {where}"
     out.print(one_line(head), style="bold", markup=False, soft_wrap=True)
     out.print(one_line(_settings(document["engines"])), markup=False, soft_wrap=True)
-    if load is not None and load > machine["cores"]:
-        out.print("this machine was busy with other work: trust ratios, not times", style="yellow")
+    others = machine["others_cores"]
+    if others is not None and others > BUSY:
+        text = f"other programs kept {number(others)} cores busy: trust ratios, not times"
+        out.print(text, style="yellow", markup=False)
 
 
 def _settings(engines: Mapping[str, Any]) -> str:

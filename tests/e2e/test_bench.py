@@ -45,6 +45,7 @@ def test_every_scenario_gives_one_document(
     assert document["throughput"]["frames"] == 6
     assert document["work"]["cells"]["bytes_in_per_frame"] > 0
     assert document["cold_start"]["first_frame_ms"] > 0
+    assert document["machine"]["others_cores"] is None or document["machine"]["others_cores"] >= 0
     assert {"grab", "gate", "segment", "crop", "infer", "reduce"} <= set(document["stages"])
     assert ("decode" in document["stages"]) == (scenario != "glass-to-flag")
     samples = {"single-stream": 6, "multi-stream": 2, "glass-to-flag": 6}.get(scenario)

@@ -121,6 +121,12 @@ def test_without_proc_this_process_alone_is_measured_and_that_is_said(tmp_path: 
     assert usage.cpu_seconds(tmp_path) > 0
 
 
+def test_what_all_programs_use_is_told_apart_from_waiting(tmp_path: Path) -> None:
+    (tmp_path / "stat").write_text("cpu  10 20 30 4000 500 1 2 3 0 0\ncpu0 1 1 1 1\n")
+    assert usage.busy_seconds(tmp_path) == pytest.approx(66 / os.sysconf("SC_CLK_TCK"))
+    assert usage.busy_seconds(tmp_path / "nowhere") is None
+
+
 def test_the_machine_is_named() -> None:
     machine = usage.machine()
     assert machine["processor"]
