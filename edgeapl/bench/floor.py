@@ -27,7 +27,7 @@ from edgeapl.bench.material import BenchSlide, Material
 from edgeapl.bench.peak import Peak, higher, measure_peak
 from edgeapl.bench.running import PipelineRunner, Until
 from edgeapl.bench.statistics import paired_ratio
-from edgeapl.bench.usage import cores
+from edgeapl.bench.usage import Others, cores, cpu_seconds
 from edgeapl.engines.registry import PLANS
 from edgeapl.errors import EngineError, UsageError
 from edgeapl.journal import Journal
@@ -40,6 +40,10 @@ ROUND_S = 10.0
 """A round of the pipeline takes as many frames as fit into this, at least two."""
 
 BARE_S = 0.4
+"""A network by itself is run at least so long in a round."""
+
+BUSY = 0.25
+"""Cores that other programs may keep busy before it is said."""
 
 BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 """Of one number, where nothing is kept in a higher precision."""
@@ -68,6 +72,7 @@ def measure_floor(candidate: Candidate, material: Material) -> dict[str, Any]:
     """
     slide = material.slides[0]
     graph = _graph()
+    others, before_s = Others(), cpu_seconds()
     peak = measure_peak(cores(), _maker(graph))
     with (
         tempfile.TemporaryDirectory(prefix="edgeapl-floor-") as folder,
@@ -78,6 +83,7 @@ def measure_floor(candidate: Candidate, material: Material) -> dict[str, Any]:
         networks = _networks(candidate, runner, slide, most)
         bare_s, pipeline_s, rates = _rounds(candidate, runner, slide, most, networks)
     peak = higher(peak, measure_peak(cores(), _maker(graph)))
+    others_cores = others.cores(cpu_seconds() - before_s)
     ratio = paired_ratio(bare_s, pipeline_s)
     rows = [_row(candidate, one, rates[one.name], peak, graph) for one in networks]
     return {
@@ -93,7 +99,8 @@ def measure_floor(candidate: Candidate, material: Material) -> dict[str, Any]:
             "int8": peak.int8,
             "bytes_per_s": peak.bytes_per_s,
         },
-        "notes": [*peak.notes, *_notes(candidate, graph)],
+        "others_cores": others_cores,
+        "notes": [*peak.notes, *_notes(candidate, graph, others_cores)],
     }
 
 
@@ -168,12 +175,17 @@ def _rounds(
             setting = one.best.setting
             opener = _opener(candidate, one.name)
             with sessions(opener, setting) as engines:
-                rate = rows_per_s(engines, one.rows, setting.batch, BARE_S)
+                rate = rows_per_s(engines, one.rows, setting.batch, _window_s(one, len(networks)))
             rates[one.name].append(rate)
             total += one.per_pass / rate
         bare_s.append(total)
         pipeline_s.append(runner.run(slide, most, Until()).seconds)
     return bare_s, pipeline_s, {name: sorted(all_)[ROUNDS // 2] for name, all_ in rates.items()}
+
+
+def _window_s(one: _Network, networks: int) -> float:
+    """Give the time for a network by itself: what its share of the pass takes, within limits."""
+    return min(ROUND_S / networks, max(BARE_S, one.per_pass / one.best.rows_per_s))
 
 
 def _opener(candidate: Candidate, name: str) -> Opener:
@@ -240,8 +252,13 @@ def _over_peak(networks: tuple[_Network, ...], rows: list[dict[str, Any]]) -> fl
     return ideal / taken
 
 
-def _notes(candidate: Candidate, graph: ModuleType | None) -> list[str]:
+def _notes(candidate: Candidate, graph: ModuleType | None, others_cores: float | None) -> list[str]:
     notes = ["bare networks are called through the same thin wrapper as in the pipeline"]
+    if others_cores is not None and others_cores > BUSY:
+        notes.append(
+            f"other programs kept {others_cores:.2g} cores busy: what was measured at different "
+            "times, such as networks and peak, compares badly; a share of the roof may be above 1"
+        )
     if graph is None:
         notes.append("operations were not counted: pip install 'edgeapl[build]' brings onnx")
     if candidate.engines is not None and candidate.engines.record.target in PLANS:

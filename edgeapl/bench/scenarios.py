@@ -16,7 +16,7 @@ from edgeapl.bench.material import Material
 from edgeapl.bench.running import REST, STAGES, Pass, PipelineRunner, Runner, Until
 from edgeapl.bench.sources import Now
 from edgeapl.bench.statistics import Summary, summarise
-from edgeapl.bench.usage import Memory, MemoryMeter, busy_seconds, cpu_seconds
+from edgeapl.bench.usage import Memory, MemoryMeter, Others, cpu_seconds
 from edgeapl.bench.watching import Work
 from edgeapl.errors import UsageError
 from edgeapl.journal import Journal
@@ -158,7 +158,7 @@ def measure(
     all_measured = tuple(_warmed(runner, material, plan, now) for runner in runners)
     until = Until(now() + int(plan.duration_s * len(runners) * 1e9), now)
     memory = MemoryMeter()
-    others = _Others(now)
+    others = Others(now)
     turn = 0
     while not until.over and min(one.frames for one in all_measured) < plan.frames:
         slide = material.slides[turn % len(material.slides)]
@@ -176,23 +176,6 @@ def measure(
         measured.memory = memory.peak()
         measured.work = dict(runner.candidate.ledger.work)
     return all_measured
-
-
-class _Others:
-    """Cores that other programs keep busy from its making on."""
-
-    def __init__(self, now: Now) -> None:
-        self._now = now
-        self._start_ns = now()
-        self._before = busy_seconds()
-
-    def cores(self, own_s: float) -> float | None:
-        """Give them, when so many seconds were our own."""
-        busy = busy_seconds()
-        taken_s = (self._now() - self._start_ns) / 1e9
-        if busy is None or self._before is None or taken_s <= 0:
-            return None
-        return max(0.0, (busy - self._before - own_s) / taken_s)
 
 
 @contextmanager

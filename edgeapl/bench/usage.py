@@ -6,6 +6,8 @@ import os
 import platform
 import resource
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,6 +81,24 @@ def busy_seconds(proc: Path = PROC) -> float | None:
         return None
     ticks = [int(field) for field in first]
     return (sum(ticks) - sum(ticks[3:5])) / os.sysconf("SC_CLK_TCK")
+
+
+class Others:
+    """Cores that other programs keep busy from its making on. now : monotonic clock, ns."""
+
+    def __init__(self, now: Callable[[], int] = time.monotonic_ns, proc: Path = PROC) -> None:
+        self._now = now
+        self._proc = proc
+        self._start_ns = now()
+        self._before = busy_seconds(proc)
+
+    def cores(self, own_s: float) -> float | None:
+        """Give them, when so many seconds were our own; None where the machine does not tell."""
+        busy = busy_seconds(self._proc)
+        taken_s = (self._now() - self._start_ns) / 1e9
+        if busy is None or self._before is None or taken_s <= 0:
+            return None
+        return max(0.0, (busy - self._before - own_s) / taken_s)
 
 
 def machine() -> dict[str, object]:

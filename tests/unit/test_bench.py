@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,6 +15,7 @@ import pytest
 from edgeapl.bench.candidate import Candidate, Setup, open_candidate
 from edgeapl.bench.document import document
 from edgeapl.bench.energy import Meters
+from edgeapl.bench.floor import measure_floor
 from edgeapl.bench.glass import TimedJournal
 from edgeapl.bench.material import BenchSlide, Material, open_material
 from edgeapl.bench.running import FrameTimes, Pass, Until, grown
@@ -322,6 +324,26 @@ def test_engines_that_could_not_be_used_are_said(
     monkeypatch.setattr("edgeapl.bench.candidate.choose_engines", choose)
     with open_candidate(candidate.setup) as opened:
         assert opened.refused == ("engines are for another device: x",)
+
+
+def test_without_onnx_the_floor_says_what_it_could_not_measure(
+    slide: BenchSlide, candidate: Candidate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "edgeapl.bench.graph", None)
+    monkeypatch.setattr("edgeapl.bench.peak.COPY_BYTES", 1 << 20)
+    monkeypatch.setattr("edgeapl.bench.floor.BARE_S", 0.0)
+    floor = measure_floor(candidate, Material("small", (slide,)))
+    assert floor["pipeline_over_bare"] > 0
+    assert len(floor["rounds"]) == 5
+    assert (floor["peak"]["by"], floor["peak"]["int8"]) == ("numpy", None)
+    assert floor["bare_over_peak"] is None
+    (network,) = floor["networks"]  # the head is asked per verdict, not per cell
+    assert network["network"] == "cells"
+    assert network["rows_per_round"] == CELLS
+    assert network["flop_per_row"] is None
+    assert "onnx is not installed" in network["why_not"]
+    assert any("INT8 peak was not measured" in note for note in floor["notes"])
+    assert not candidate.ledger.keep
 
 
 # Glass to flag

@@ -127,6 +127,18 @@ def test_what_all_programs_use_is_told_apart_from_waiting(tmp_path: Path) -> Non
     assert usage.busy_seconds(tmp_path / "nowhere") is None
 
 
+def test_what_is_not_our_own_is_others(tmp_path: Path) -> None:
+    clock = FakeClock()
+    ticks = os.sysconf("SC_CLK_TCK")
+    (tmp_path / "stat").write_text("cpu  0 0 0 0 0 0 0 0\n")
+    others = usage.Others(clock.monotonic_ns, tmp_path)
+    clock.move(10)
+    (tmp_path / "stat").write_text(f"cpu  {20 * ticks} 0 0 9 9 0 0 0\n")
+    assert others.cores(own_s=5) == pytest.approx(1.5)
+    assert others.cores(own_s=30) == 0
+    assert usage.Others(clock.monotonic_ns, tmp_path / "nowhere").cores(0) is None
+
+
 def test_the_machine_is_named() -> None:
     machine = usage.machine()
     assert machine["processor"]
