@@ -20,7 +20,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.trt_stubs import ROOT, TOOLS, environment, unmet
+from tests.trt_stubs import PATIENCE_S, ROOT, TOOLS, environment, unmet
 
 SOURCE = Path(__file__).with_name("cuda_stub.c")
 NAME = "libcuda.so.1"
@@ -63,6 +63,7 @@ def probe(variables: dict[str, str]) -> dict[str, Any]:
         capture_output=True,
         text=True,
         check=False,
+        timeout=PATIENCE_S,
     )
     assert answer.returncode == 0, answer.stderr[-2000:]
     assert not answer.stderr, answer.stderr[

@@ -26,6 +26,8 @@ VARIABLE = "EDGEAPL_TEST_TENSORRT"
 ROOT = Path(__file__).parent.parent
 TOOLS = ("gcc", "nm", "objdump")
 REFUSAL = "no GPU here"
+PATIENCE_S = 120
+"""Far more than a probe takes: one that hangs is to fail, not to hang the tests."""
 
 REFUSES = """
 void *{name}(void *logger, int version) {{
@@ -107,6 +109,7 @@ def probe(target: str, variables: dict[str, str]) -> dict[str, Any]:
         capture_output=True,
         text=True,
         check=False,
+        timeout=PATIENCE_S,
     )
     assert answer.returncode == 0, answer.stderr[-2000:]
     return cast("dict[str, Any]", json.loads(answer.stdout))
