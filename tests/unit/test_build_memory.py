@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
@@ -24,6 +23,7 @@ from edgeapl.engines import ort
 from edgeapl.engines.in_turn import InTurn, Opener
 from edgeapl.errors import EngineError
 from edgeapl.protocols import Arrays, Engine
+from edgeapl.sources.decode import decode_image
 from edgeapl.stages.crop import cut_cells
 from edgeapl.stages.segment import HsvWatershed
 from edgeapl.stages.whole_slide import classify_slide
@@ -258,8 +258,8 @@ def test_cells_to_prove_on_are_on_disk_and_only_two_images_are_kept(
     )
     assert found.words.startswith("24 cells of 3 slides")
     assert len(found.frames) == 2
-    images = [cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) for data in pictures]
-    frames = [Frame(image[..., ::-1], 0, 0, 0.2, "drawn", "0" * 64) for image in images]
+    images = [decode_image(data, "drawn").pixels for data in pictures]
+    frames = [Frame(image, 0, 0, 0.2, "drawn", "0" * 64) for image in images]
     spec = routed.manifest.crop
     wanted = np.concatenate([cut_cells(HsvWatershed().segment(one), spec) for one in frames])
     for _, cells in found.slides:
