@@ -17,6 +17,7 @@ NUMPY_NAMES = {
     "tensor(uint8)": "uint8",
     "tensor(float)": "float32",
     "tensor(float16)": "float16",
+    "tensor(int32)": "int32",
     "tensor(int64)": "int64",
 }
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}

@@ -118,7 +118,7 @@ NOT_TENSORRT = {
     "onnx",
     "graph",
 }
-ELSEWHERE = {"memory.py": "pycuda", "uint8.py": "onnx"}
+ELSEWHERE = {"crop_network.py": "onnx", "memory.py": "pycuda", "uint8.py": "onnx"}
 """Modules whose untyped values come from another package."""
 
 RETURNED = {"nvonnxparser::IParserError": "ParserError"}

@@ -32,17 +32,22 @@ def cut_cells(detections: Detections, spec: CropSpec, *, cell_image: bool = Fals
     -------
     uint8 (N, size_px, size_px, 3) RGB.
     """
-    frame = detections.frame
-    how = spec.cell_image_cut if cell_image else spec.cut
     crops = np.empty((len(detections), spec.size_px, spec.size_px, 3), dtype=np.uint8)
-    for row, (box, centre) in enumerate(zip(detections.boxes, detections.centres, strict=True)):
-        side = _window_px(spec, frame.um_per_px)
-        place = _around(centre, side) if how == "window" else _in_box(box, how)
-        cell = _pixels(frame.pixels, place)
+    for row, place in enumerate(cut_places(detections, spec, cell_image=cell_image)):
+        cell = _pixels(detections.frame.pixels, place)
         if spec.mask:
             cell = _masked(cell, detections, row, place)
         _resize(cell, spec, crops[row])
     return crops
+
+
+def cut_places(detections: Detections, spec: CropSpec, *, cell_image: bool = False) -> list[Square]:
+    """Give what `cut_cells` cuts out, one place per cell."""
+    how = spec.cell_image_cut if cell_image else spec.cut
+    if how != "window":
+        return [_in_box(box, how) for box in detections.boxes]
+    side = _window_px(spec, detections.frame.um_per_px)
+    return [_around(centre, side) for centre in detections.centres]
 
 
 def cut_windows(pixels: UInt8, centres: Float32, um_per_px: float, spec: CropSpec) -> UInt8:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,10 @@ DEFAULT_WORKSPACE = 2 << 30
 """2 GiB of scratch memory fit beside the system on a Jetson with 8 GB. The most greedy published
 network, yan2025 at 448 px in FP32, asked TensorRT-RTX 1.7 for 2.16 GiB at a batch of 64, and for
 half of that at 32, the largest that `Profile` takes unless told otherwise."""
+
+
+Ranges = Mapping[str, tuple[int, int, int]]
+"""Input to the smallest, typical and largest size of its free first dimension."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,7 @@ def build_plan(
     workspace: int = DEFAULT_WORKSPACE,
     capabilities: tuple[str, ...] = (),
     on_progress: Progress | None = None,
+    ranges: Ranges | None = None,
 ) -> bytes:
     """Build one strongly typed network: the file's own types are the precision.
 
@@ -54,6 +60,7 @@ def build_plan(
     capabilities : compute capabilities such as ``"8.9"`` to build for; empty: those of the GPU
         here. Only TensorRT-RTX can build for another GPU, or without one.
     on_progress : told (stage, steps done, steps in all); what it raises ends the build.
+    ranges : of inputs whose free first dimension is not the batch of `profile`.
 
     Ctrl-C ends the build at its next step. Plans are not the same bytes twice: their identity is
     that of what they were made from, their integrity a digest taken now.
@@ -74,7 +81,7 @@ def build_plan(
     config = builder.create_builder_config()
     config.set_memory_pool_limit(api.MemoryPoolType.WORKSPACE, workspace)
     _choose_capabilities(api, config, capabilities)
-    _add_profile(builder, config, network, name, profile)
+    _add_profile(builder, config, network, name, profile, ranges or {})
     stop = threading.Event()
     monitor = monitor_of(api, stop, on_progress)
     if monitor is not None:
@@ -130,7 +137,9 @@ def _choose_capabilities(api: Any, config: Any, capabilities: tuple[str, ...]) -
         config.set_compute_capability(known[member], index)
 
 
-def _add_profile(builder: Any, config: Any, network: Any, name: str, profile: Profile) -> None:
+def _add_profile(
+    builder: Any, config: Any, network: Any, name: str, profile: Profile, ranges: Ranges
+) -> None:
     shapes = builder.create_optimization_profile()
     for index in range(network.num_inputs):
         tensor = network.get_input(index)
@@ -139,7 +148,8 @@ def _add_profile(builder: Any, config: Any, network: Any, name: str, profile: Pr
             text = f"shape {shape}: only the batch, the first, may be free"
             raise EngineError("network input has a free dimension", f"{name}.{tensor.name}", text)
         if shape[:1] == (-1,):
-            sizes = (profile.smallest, profile.typical, profile.largest)
+            batch = (profile.smallest, profile.typical, profile.largest)
+            sizes = ranges.get(tensor.name, batch)
             shapes.set_shape(tensor.name, *((size, *shape[1:]) for size in sizes))
         else:
             shapes.set_shape(tensor.name, shape, shape, shape)
