@@ -6,6 +6,7 @@ import io
 import sys
 import threading
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,23 +52,31 @@ class OpenVinoEngine(Declared):
     name : what error messages call it.
     model : bytes of the ONNX file; external data is not followed.
     threads : threads inside one run, 1 or more.
+    workers : runs at the same time, 1 or more; each has a stream of OpenVINO's to itself.
     precision : one of `PRECISIONS`, for what the file leaves open. OpenVINO's own default on a
         processor with AMX is bf16, which changes answers unsaid; here that is a choice.
 
-    Calls from several threads take turns. Raises EngineError when the network is refused.
+    Calls from more threads than `workers` take turns. Raises EngineError when the network is
+    refused.
     """
 
     def __init__(
-        self, name: str, model: bytes, *, threads: int = 1, precision: str = "f32"
+        self,
+        name: str,
+        model: bytes,
+        *,
+        threads: int = 1,
+        workers: int = 1,
+        precision: str = "f32",
     ) -> None:
         if precision not in PRECISIONS:
             text = f"choose one of: {', '.join(PRECISIONS)}"
             raise EngineError("unknown precision", f"{name}: {precision}", text)
         self._precision = precision
-        self._turn = threading.Lock()
         settings = {
-            "INFERENCE_NUM_THREADS": threads,
-            "NUM_STREAMS": 1,
+            # Of all streams together.
+            "INFERENCE_NUM_THREADS": threads * workers,
+            "NUM_STREAMS": workers,
             "INFERENCE_PRECISION_HINT": precision,
             # Off: it would round activations to INT8 without a calibration.
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
@@ -79,7 +88,7 @@ class OpenVinoEngine(Declared):
         try:
             core = ov.Core()
             compiled = core.compile_model(core.read_model(io.BytesIO(model)), "CPU", settings)
-            self._request = compiled.create_infer_request()
+            self._free = [compiled.create_infer_request() for _ in range(workers)]
             used = {key: _text(compiled.get_property(key)) for key in settings}
         except Exception as error:  # openvino raises RuntimeError and classes of its own
             text = _cause(error)
@@ -88,6 +97,7 @@ class OpenVinoEngine(Declared):
             text = f"this processor computes in {used['INFERENCE_PRECISION_HINT']}"
             raise EngineError("precision is not supported", f"{name}: {precision}", text)
         self._open = True
+        self._change = threading.Condition()
         self._used = used
         inputs = {
             port.any_name: (
@@ -113,23 +123,37 @@ class OpenVinoEngine(Declared):
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.generic]]:
         """Run once; see `edgeapl.protocols.Engine.run`."""
-        with self._turn:
-            if not self._open:
-                raise EngineError("network was closed", self._name, "open it again")
-            check_inputs(self._name, self._inputs, inputs)
-            try:
-                answer = self._request.infer(dict(inputs), share_inputs=False, share_outputs=False)
-            except Exception as error:  # as above
-                text = _cause(error)
-                raise EngineError("network failed while running", self._name, text) from error
-            # Copies: the request's own memory is written again by the next run.
+        check_inputs(self._name, self._inputs, inputs)
+        request = self._request()
+        try:
+            answer = request.infer(dict(inputs), share_inputs=False, share_outputs=False)
+            # Copies: the request's own memory is written again by its next run.
             return {name: np.array(answer[name]) for name in self._outputs}
+        except Exception as error:  # as above
+            raise EngineError("network failed while running", self._name, _cause(error)) from error
+        finally:
+            self._release(request)
 
     def close(self) -> None:
-        """Release the network."""
-        with self._turn:
+        """Release the network; runs under way still end."""
+        with self._change:
             self._open = False
-            self._request = None
+            self._free.clear()
+            self._change.notify_all()
+
+    def _request(self) -> Any:
+        """Give a request that nobody uses; wait for one."""
+        with self._change:
+            self._change.wait_for(lambda: self._free or not self._open)
+            if not self._open:
+                raise EngineError("network was closed", self._name, "open it again")
+            return self._free.pop()
+
+    def _release(self, request: Any) -> None:
+        with self._change:
+            if self._open:
+                self._free.append(request)
+                self._change.notify()
 
 
 def _dtype(name: str, port: object) -> str:

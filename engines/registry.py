@@ -53,6 +53,7 @@ def open_engine(
     model: bytes,
     *,
     threads: int = 1,
+    workers: int = 1,
     origin: Origin | None = None,
     arena: bool = True,
 ) -> Engine:
@@ -64,6 +65,7 @@ def open_engine(
     name : what error messages call the network.
     model : bytes of its file: ONNX, or a plan for TensorRT.
     threads : CPU threads inside one run; a GPU has no use for it.
+    workers : runs at the same time; onnxruntime takes any number of them, OpenVINO is told.
     origin : of a plan; without it a plan is never loaded.
     arena : of onnxruntime: keep the memory of a run for the next one.
 
@@ -84,7 +86,7 @@ def open_engine(
         backend = importlib.import_module(module)
     except ImportError as error:
         raise EngineError("runtime is missing", target, f"pip install {package}") from error
-    more = {"arena": arena} if target == "onnxruntime" else {}
+    more = {"arena": arena} if target == "onnxruntime" else {"workers": workers}
     return cast(Engine, getattr(backend, kind)(name, model, threads=threads, **more))
 
 

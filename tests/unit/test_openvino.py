@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,3 +67,64 @@ def test_the_precision_is_fp32_unless_it_is_chosen_and_the_runtime_says_it() -> 
 def test_the_threads_are_those_asked_for(threads: int) -> None:
     engine = OpenVinoEngine("cells", cell_network(), threads=threads)
     assert engine.used("INFERENCE_NUM_THREADS") == str(threads)
+
+
+@pytest.mark.parametrize(("workers", "threads"), [(1, 1), (2, 1)])
+def test_every_worker_has_a_stream(workers: int, threads: int) -> None:
+    engine = OpenVinoEngine("cells", cell_network(), threads=threads, workers=workers)
+    assert engine.used("NUM_STREAMS") == str(workers)
+    assert engine.used("INFERENCE_NUM_THREADS") == str(workers * threads)
+
+
+class Meeting:
+    """Stands for a request: its run lasts until as many are under way as are wanted."""
+
+    def __init__(self, request: Any, barrier: threading.Barrier) -> None:
+        self._request = request
+        self._barrier = barrier
+
+    def infer(self, *given: Any, **more: Any) -> Any:
+        self._barrier.wait(20)
+        return self._request.infer(*given, **more)
+
+
+def test_as_many_runs_are_under_way_as_there_are_workers_and_do_not_mix_up() -> None:
+    engine = OpenVinoEngine("cells", cell_network(), workers=2)
+    barrier = threading.Barrier(2)
+    engine._free = [Meeting(request, barrier) for request in engine._free]
+    cells = np.random.default_rng(0).integers(0, 256, (8, 1, SIZE, SIZE, 3), dtype=np.uint8)
+    plain = OpenVinoEngine("cells", cell_network())
+    wanted = [plain.run({"cells": each}) for each in cells]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda each: engine.run({"cells": each}), cells))
+    for have, want in zip(found, wanted, strict=True):
+        for name, value in want.items():
+            np.testing.assert_array_equal(have[name], value)
+
+
+def test_a_closed_network_says_so_also_to_who_waits_for_it() -> None:
+    engine = OpenVinoEngine("cells", cell_network())
+    cells = np.zeros((1, SIZE, SIZE, 3), np.uint8)
+    request = engine._request()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(engine.run, {"cells": cells})
+        engine.close()
+        with pytest.raises(EngineError, match="was closed"):
+            waiting.result(20)
+    engine._release(request)
+    with pytest.raises(EngineError, match="was closed"):
+        engine.run({"cells": cells})
+
+
+def test_a_run_that_fails_gives_its_place_back() -> None:
+    engine = OpenVinoEngine("cells", cell_network())
+
+    class Broken:
+        def infer(self, *given: Any, **more: Any) -> Any:
+            raise RuntimeError("no more")
+
+    engine._free = [Broken()]
+    cells = np.zeros((1, SIZE, SIZE, 3), np.uint8)
+    for _ in range(2):
+        with pytest.raises(EngineError, match="no more"):
+            engine.run({"cells": cells})
