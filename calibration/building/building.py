@@ -10,17 +10,14 @@ from edgeapl.bundle.load import Bundle, open_bundle
 from edgeapl.calibration.building.candidates import (
     Candidate,
     Say,
-    cores,
     make_candidate,
     reference_opener,
 )
-from edgeapl.calibration.building.files import made_opener
 from edgeapl.calibration.building.proof_slides import ProofSlides, proof_slides
+from edgeapl.calibration.building.race import run_race
 from edgeapl.calibration.building.request import BuildRequest
 from edgeapl.calibration.building.stopwatch import Stopwatch
 from edgeapl.calibration.building.storing import store, work_folder
-from edgeapl.calibration.building.timing import TIMED_BATCH, Timed, time_in_turns
-from edgeapl.calibration.inputs import fp32_opener
 from edgeapl.engines.registry import BACKENDS, PLANS, available_targets
 from edgeapl.engines.store.folder import EngineFolder
 from edgeapl.engines.store.here import runtime_version
@@ -28,7 +25,6 @@ from edgeapl.engines.store.record import Precision
 from edgeapl.errors import ProofError
 from edgeapl.model.assembled import segmenter_of
 from edgeapl.protocols import Engine
-from edgeapl.types import UInt8
 
 __all__ = ["BuildRequest", "build_engine"]
 
@@ -53,11 +49,10 @@ def build_engine(request: BuildRequest, tell: Say) -> EngineFolder:
         passed = [one for one in candidates if not one.proof.problems or not _counts(bundle)]
         if not passed:
             raise _refusal(candidates)
-        say("time candidates in turns")
-        seconds = _time(bundle, passed, slides.slides[0][1])
-        best = min(passed, key=lambda one: (seconds[one.name], one.name))
-        others = {one.name: list(one.proof.problems) for one in candidates}
-        return store(bundle, request, best, slides, seconds, others, work, say)
+        race = run_race(bundle, passed, slides.slides[0][1], say)
+        problems = {one.name: one.proof.problems for one in candidates}
+        absent = _absent() if request.target == "auto" else {}
+        return store(bundle, request, race, slides, problems, absent, work, say)
 
 
 def _slides(bundle: Bundle, request: BuildRequest, work: Path, say: Stopwatch) -> ProofSlides:
@@ -77,6 +72,12 @@ def _slides(bundle: Bundle, request: BuildRequest, work: Path, say: Stopwatch) -
             cell_images=request.cell_images,
             um_per_px=request.um_per_px,
         )
+
+
+def _absent() -> dict[str, str]:
+    """Say why runtimes for processors are not among the candidates."""
+    there = {one.target: one.run for one in available_targets()}
+    return {target: there[target] for target in BACKENDS if there[target]}
 
 
 def _counts(bundle: Bundle) -> bool:
@@ -100,20 +101,6 @@ def _wanted(bundle: Bundle, request: BuildRequest) -> list[tuple[str, Precision]
     if any(target in PLANS for target in targets) and request.precision is None:
         wanted += [(target, "fp16") for target in targets if target in PLANS]
     return wanted
-
-
-def _time(bundle: Bundle, candidates: Sequence[Candidate], crops: UInt8) -> dict[str, float]:
-    """Give seconds for 16 cells per candidate, and for the bundle's own networks.
-
-    A plan that can not run here is timed as its own graph in onnxruntime, which tells nothing about
-    the GPU: it is only ever built when it was asked for.
-    """
-    openers = {"bundle": fp32_opener(bundle, cores())}
-    for one in candidates:
-        target = one.target if one.target in BACKENDS else "onnxruntime"
-        openers[one.name] = made_opener(one.networks, target, cores())
-    runs = {name: Timed(name, TIMED_BATCH) for name in openers}
-    return time_in_turns(bundle.manifest, openers, runs, crops)
 
 
 def _refusal(candidates: Sequence[Candidate]) -> ProofError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from edgeapl.calibration.judging.damage import rank_layers, repair
 from edgeapl.calibration.judging.engine_proof import EngineProof, prove_engine
 from edgeapl.engines.in_turn import InTurn, Opener
 from edgeapl.engines.registry import open_engine
+from edgeapl.engines.store.machine import cpu_cores
 from edgeapl.engines.store.record import Precision
 from edgeapl.protocols import Arrays, Engine
 from edgeapl.stages.routing import steps
@@ -90,7 +90,7 @@ def _prove(
 
     def open_made(name: str) -> Engine:
         model = networks[name].provable()
-        return open_engine("onnxruntime", name, model, threads=cores(), arena=False)
+        return open_engine("onnxruntime", name, model, threads=cpu_cores(), arena=False)
 
     # Of each network these two alone are in memory.
     with InTurn(names, reference_opener(bundle)) as reference, InTurn(names, open_made) as made:
@@ -104,7 +104,7 @@ def reference_opener(bundle: Bundle) -> Opener:
 
     def open_one(name: str) -> Engine:
         model = bundle.read(bundle.manifest.networks[name].file)
-        return open_engine("onnxruntime", name, model, threads=cores(), arena=False)
+        return open_engine("onnxruntime", name, model, threads=cpu_cores(), arena=False)
 
     return open_one
 
@@ -135,7 +135,7 @@ def _repaired(
             [batch],
             quantiser(target),
             classes=spec.classes,
-            threads=cores(),
+            threads=cpu_cores(),
         )
 
         measured: list[float] = []
@@ -159,8 +159,3 @@ def _repaired(
         if found.chosen is not None:
             break
     return made, tuple(lines)
-
-
-def cores() -> int:
-    """Give the number of CPUs."""
-    return os.cpu_count() or 1

@@ -14,7 +14,7 @@ from edgeapl.calibration.quantise.rounding import rounded_everywhere
 from edgeapl.calibration.ranges import Range, read_ranges
 from edgeapl.engines.in_turn import Opener
 from edgeapl.engines.registry import PLANS, open_engine
-from edgeapl.engines.store.record import Precision
+from edgeapl.engines.store.record import Precision, Settings
 from edgeapl.errors import EngineError, StorageError
 from edgeapl.protocols import Engine
 
@@ -55,11 +55,17 @@ class MadeNetwork:
         return rounded_everywhere(self.read()) if self.rounds else self.read()
 
 
-def made_opener(networks: Mapping[str, MadeNetwork], target: str, threads: int) -> Opener:
+def made_opener(networks: Mapping[str, MadeNetwork], target: str, settings: Settings) -> Opener:
     """Give what opens the files for a target that runs ONNX files, as the station does."""
 
     def open_one(name: str) -> Engine:
-        return open_engine(target, name, networks[name].read(), threads=threads)
+        return open_engine(
+            target,
+            name,
+            networks[name].read(),
+            threads=settings.threads,
+            workers=settings.workers or 1,
+        )
 
     return open_one
 

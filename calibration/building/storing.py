@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,12 +12,12 @@ from pathlib import Path
 from edgeapl import __version__
 from edgeapl.bundle.digest import sha256_file
 from edgeapl.bundle.load import Bundle
-from edgeapl.calibration.building.candidates import Candidate, Say, cores
-from edgeapl.calibration.building.files import MadeNetwork, made_opener
+from edgeapl.calibration.building.candidates import Say
+from edgeapl.calibration.building.files import MadeNetwork
 from edgeapl.calibration.building.proof_slides import ProofSlides
+from edgeapl.calibration.building.race import BUNDLE, Race
 from edgeapl.calibration.building.request import BuildRequest
 from edgeapl.calibration.building.stopwatch import Stopwatch
-from edgeapl.calibration.building.timing import best_settings
 from edgeapl.calibration.judging.document import engine_proof_document
 from edgeapl.engines.in_turn import InTurn, Opener
 from edgeapl.engines.registry import BACKENDS, PLANS, open_engine
@@ -25,29 +25,30 @@ from edgeapl.engines.store.cache import cache_folder
 from edgeapl.engines.store.folder import EngineFolder, write_engines
 from edgeapl.engines.store.here import device_here, runtime_version
 from edgeapl.engines.store.machine import machine_id
-from edgeapl.engines.store.record import BuiltFor, BuiltNetwork, EngineRecord, Settings
+from edgeapl.engines.store.record import BuiltFor, BuiltNetwork, EngineRecord
 from edgeapl.model.opening import open_model
 from edgeapl.protocols import Engine
-from edgeapl.types import UInt8
 
 
 def store(
     bundle: Bundle,
     request: BuildRequest,
-    best: Candidate,
+    race: Race,
     slides: ProofSlides,
-    seconds: Mapping[str, float],
-    others: Mapping[str, list[str]],
+    problems: Mapping[str, Sequence[str]],
+    absent: Mapping[str, str],
     work: Path,
     say: Stopwatch,
 ) -> EngineFolder:
-    """Write the engines and their record, and open the bundle with them once.
+    """Write the fastest engines and their record, and open the bundle with them once.
 
     Parameters
     ----------
+    problems : candidate to what its proof found. absent : target to why it was no candidate.
     work : of `work_folder`, for files on their way.
     """
-    settings, grid = _settings(bundle, best, slides.slides[0][1], say)
+    best, seconds = race.best, race.seconds
+    measured = race.measured[best.name]
     files: dict[str, Path] = {}
     built: dict[str, BuiltNetwork] = {}
     for name, network in best.networks.items():
@@ -71,12 +72,12 @@ def store(
         software=f"edgeapl {__version__}",
         built_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         networks=built,
-        settings=settings,
+        settings=measured.settings,
         proof={
             "proven_on": slides.words,
             "limits_apply": bundle.manifest.trained,
             "run_in": "onnxruntime",
-            "candidates": dict(others),
+            "candidates": {name: list(found) for name, found in problems.items()},
             "kept_for_the_flip_rate": list(best.repaired),
             **engine_proof_document(best.proof),
         },
@@ -84,9 +85,15 @@ def store(
             "seconds_for_16_cells": dict(seconds),
             # A plan was timed as its graph on the CPU, which tells nothing about a GPU.
             "speed_against_bundle": (
-                seconds["bundle"] / seconds[best.name] if best.target in BACKENDS else None
+                seconds[BUNDLE] / seconds[best.name] if best.target in BACKENDS else None
             ),
-            "seconds_per_cell": grid,
+            "settings": {name: one.settings.text for name, one in race.measured.items()},
+            "not_picked": {
+                **{name: "; ".join(found) for name, found in problems.items() if found},
+                **race.not_picked(),
+                **absent,
+            },
+            "seconds_per_cell": dict(measured.seconds),
             "stages": say.seconds(),
         },
     )
@@ -114,23 +121,16 @@ def _opener(engines: EngineFolder) -> Opener:
     record = engines.record
 
     def open_one(name: str) -> Engine:
-        data, threads = engines.read(name), record.settings.threads
-        return open_engine(record.target, name, data, threads=threads, origin=engines.origin(name))
+        return open_engine(
+            record.target,
+            name,
+            engines.read(name),
+            threads=record.settings.threads,
+            workers=record.settings.workers or 1,
+            origin=engines.origin(name),
+        )
 
     return open_one
-
-
-def _settings(
-    bundle: Bundle, best: Candidate, crops: UInt8, say: Say
-) -> tuple[Settings, dict[str, float]]:
-    if best.target not in BACKENDS:
-        return Settings(threads=1, batch_size=16), {}
-    say("measure threads and batch")
-
-    def opener(threads: int) -> Opener:
-        return made_opener(best.networks, best.target, threads)
-
-    return best_settings(bundle.manifest, opener, crops, cores())
 
 
 def _write(work: Path, name: str, network: MadeNetwork, target: str, say: Say) -> Path:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from statistics import median
@@ -20,18 +21,35 @@ from edgeapl.types import UInt8
 ROUNDS = 5
 GRID_ROUNDS = 3
 CELLS = 16
-TIMED_BATCH = 4
-"""Cells in one run while candidates are compared: on a CPU more are no faster."""
+"""Cells that each worker is given."""
 
 BATCHES = (1, 4, 16)
+
+THREADS = (1, 2, 4)
+"""Tried inside one run, and as many as there are cores."""
+
+AS_GOOD = 1.03
+"""Settings within 3 % of the fastest are taken for as fast: medians of a few runs tell no more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """What is timed: engines, by the name of who opens them, and cells in one run."""
+    """What is timed: engines, by the name of who opens them, and how they are run."""
 
     engines: str
     batch_size: int
+    workers: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The settings in which engines are the fastest, and seconds per cell of all that were tried.
+
+    seconds : settings in words to seconds.
+    """
+
+    settings: Settings
+    seconds: Mapping[str, float]
 
 
 def time_in_turns(
@@ -47,63 +65,95 @@ def time_in_turns(
     ----------
     openers : each opens all networks in one way.
     crops : uint8 (N, size, size, 3) RGB; repeated or cut to `CELLS`.
-    rounds : that count. A first one does not.
+    rounds : that count. A first one, of a batch for each worker, does not.
 
     One network after another is timed, and every round asks all runs about it once: in memory are
-    that network's engines alone, one of each opener. The cells go each run's own way through the
-    networks, as at the station.
+    that network's engines alone, one of each opener. Every worker has `CELLS` cells, which go each
+    run's own way through the networks, as at the station; all workers call the same engines.
     """
     cells = np.resize(crops, (CELLS, *crops.shape[1:]))
     opened: dict[str, dict[str, Engine]] = {one: {} for one in openers}
-    tries = {
-        name: [
-            SlideOnItsWay(manifest, opened[run.engines], cells, run.batch_size)
-            for _ in range(rounds + 1)
+
+    def ways(run: Timed, count: int) -> list[SlideOnItsWay]:
+        engines = opened[run.engines]
+        return [
+            SlideOnItsWay(manifest, engines, cells[:count], run.batch_size)
+            for _ in range(run.workers)
         ]
+
+    tries = {
+        name: [ways(run, run.batch_size), *(ways(run, CELLS) for _ in range(rounds))]
         for name, run in runs.items()
     }
     taken = {name: np.zeros(rounds + 1) for name in runs}
-    for network in networks_in_order(manifest):
-        with ExitStack() as closing:
-            for one, opener in openers.items():
-                opened[one][network] = opener(network)
-                closing.callback(opened[one][network].close)
-            for number in range(rounds + 1):
-                for name, slides in tries.items():
-                    start = time.perf_counter()
-                    slides[number].run_network(network)
-                    taken[name][number] += time.perf_counter() - start
-        for engines in opened.values():
-            engines.clear()
+    most = max(run.workers for run in runs.values())
+    with ThreadPoolExecutor(most, "edgeapl-timing") as pool:
+        for network in networks_in_order(manifest):
+            with ExitStack() as closing:
+                for one, opener in openers.items():
+                    opened[one][network] = opener(network)
+                    closing.callback(opened[one][network].close)
+                for number in range(rounds + 1):
+                    for name, slides in tries.items():
+                        taken[name][number] += _together(
+                            pool, [slide.run_network for slide in slides[number]], network
+                        )
+            for engines in opened.values():
+                engines.clear()
     for name, slides in tries.items():
-        for number, slide in enumerate(slides):
+        for number, workers in enumerate(slides):
             start = time.perf_counter()
-            slide.answers()
+            for slide in workers:
+                slide.answers()
             taken[name][number] += time.perf_counter() - start
-    return {name: median(seconds[1:]) for name, seconds in taken.items()}
+    return {name: median(taken[name][1:]) / run.workers for name, run in runs.items()}
+
+
+def _together(
+    pool: ThreadPoolExecutor, calls: Sequence[Callable[[str], None]], network: str
+) -> float:
+    """Give the seconds until all calls are over that were made at the same time."""
+    start = time.perf_counter()
+    if len(calls) == 1:
+        calls[0](network)
+    else:
+        for future in [pool.submit(call, network) for call in calls]:
+            future.result()
+    return time.perf_counter() - start
 
 
 def best_settings(
     manifest: Manifest,
-    opener: Callable[[int], Opener],
+    opener: Callable[[Settings], Opener],
     crops: UInt8,
     cores: int,
-) -> tuple[Settings, dict[str, float]]:
-    """Choose threads and batch by measuring a small grid; gives seconds per cell for each.
+) -> Measured:
+    """Choose workers, threads and batch by measuring a small grid.
 
     Parameters
     ----------
-    opener : gives what opens an engine with a number of threads.
+    opener : gives what opens an engine for some settings.
+    cores : workers times threads are as many, or nearly if that does not come out even.
     """
-    found: dict[str, float] = {}
-    choices: dict[str, Settings] = {}
-    for threads in sorted({1, cores}):
-        runs = {}
-        for batch in BATCHES:
-            name = f"threads {threads}, batch {batch}"
-            choices[name] = Settings(threads=threads, batch_size=batch)
-            runs[name] = Timed("engines", batch)
-        one = {"engines": opener(threads)}
-        found.update(time_in_turns(manifest, one, runs, crops, GRID_ROUNDS))
-    best = min(found, key=lambda name: (found[name], name))
-    return choices[best], {name: seconds / CELLS for name, seconds in found.items()}
+    found: dict[Settings, float] = {}
+    for threads in sorted({*(few for few in THREADS if few < cores), cores}):
+        workers = cores // threads
+        tried = [Settings(threads=threads, batch_size=b, workers=workers) for b in BATCHES]
+        # Engines do not care for the batch, so one of each is open for all of them.
+        openers = {"engines": opener(tried[0])}
+        runs = {one.text: Timed("engines", one.batch_size, workers) for one in tried}
+        seconds = time_in_turns(manifest, openers, runs, crops, GRID_ROUNDS)
+        found.update({one: seconds[one.text] / CELLS for one in tried})
+    return Measured(choose(found), {one.text: seconds for one, seconds in found.items()})
+
+
+def choose(seconds: Mapping[Settings, float]) -> Settings:
+    """Choose among settings by their seconds per cell; of those as good, the quickest to answer.
+
+    That is the one of the smallest batch, whose first answers come soonest. Then that of the fewest
+    threads: when another program takes one core, a run of many threads waits for the slowest, and
+    on two cores one session of two threads slowed down 2.0 times, two workers 1.46 times.
+    """
+    limit = AS_GOOD * min(seconds.values())
+    good = [one for one in seconds if seconds[one] <= limit]
+    return min(good, key=lambda one: (one.batch_size, one.threads, seconds[one]))

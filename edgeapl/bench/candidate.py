@@ -9,13 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from edgeapl.bench.usage import cores
 from edgeapl.bench.watching import Ledger, watched
 from edgeapl.bundle.load import open_bundle
 from edgeapl.engines.registry import open_engine
 from edgeapl.engines.store.folder import EngineFolder
 from edgeapl.model import Model, open_model
-from edgeapl.model.opening import choose_engines, threads_of
+from edgeapl.model.opening import choose_engines, threads_of, workers_of
 from edgeapl.protocols import Engine
 from edgeapl.station.hosting import HostedModel, open_hosted
 
@@ -26,7 +25,7 @@ class Setup:
 
     bundle : its folder. engines : a folder, ``auto`` or ``none``; see `choose_engines`.
     threads : CPU threads inside one run of a network of the bundle; engines bring their own.
-    workers : runs at the same time; None for as many as there are cores for.
+    workers : runs at the same time; None for what is best for the networks or engines.
     batch_size : cells in one run; None for what is best for the networks or engines.
     """
 
@@ -89,7 +88,7 @@ def open_candidate(setup: Setup, *, hosted: bool = False) -> Iterator[Candidate]
     settings: dict[str, Any] = {
         "threads": setup.threads,
         "engines": chosen.engines,
-        "workers": setup.workers or max(1, cores() // threads),
+        "workers": setup.workers or workers_of(chosen.engines, setup.threads),
     }
     station: HostedModel | None = None
     ledger = Ledger()

@@ -27,8 +27,9 @@ from edgeapl.bench.material import BenchSlide, Material
 from edgeapl.bench.peak import Peak, higher, measure_peak
 from edgeapl.bench.running import PipelineRunner, Until
 from edgeapl.bench.statistics import paired_ratio
-from edgeapl.bench.usage import Others, cores, cpu_seconds
+from edgeapl.bench.usage import Others, cpu_seconds
 from edgeapl.engines.registry import PLANS
+from edgeapl.engines.store.machine import cpu_cores
 from edgeapl.errors import EngineError, UsageError
 from edgeapl.journal import Journal
 from edgeapl.protocols import Arrays
@@ -73,7 +74,7 @@ def measure_floor(candidate: Candidate, material: Material) -> dict[str, Any]:
     slide = material.slides[0]
     graph = _graph()
     others, before_s = Others(), cpu_seconds()
-    peak = measure_peak(cores(), _maker(graph))
+    peak = measure_peak(cpu_cores(), _maker(graph))
     with (
         tempfile.TemporaryDirectory(prefix="edgeapl-floor-") as folder,
         Journal.open(Path(folder) / "journal.sqlite3") as journal,
@@ -82,7 +83,7 @@ def measure_floor(candidate: Candidate, material: Material) -> dict[str, Any]:
         most = _frames(runner, slide)
         networks = _networks(candidate, runner, slide, most)
         bare_s, pipeline_s, rates = _rounds(candidate, runner, slide, most, networks)
-    peak = higher(peak, measure_peak(cores(), _maker(graph)))
+    peak = higher(peak, measure_peak(cpu_cores(), _maker(graph)))
     others_cores = others.cores(cpu_seconds() - before_s)
     ratio = paired_ratio(bare_s, pipeline_s)
     rows = [_row(candidate, one, rates[one.name], peak, graph) for one in networks]
@@ -129,7 +130,7 @@ def _networks(
             continue  # the head is one small layer, asked per verdict and not per cell
         rows = _same_shaped(ledger.kept[name])
         batches = _batches(candidate, name, row_count(rows))
-        count = 1 if candidate.engines and candidate.engines.record.target in PLANS else cores()
+        count = 1 if candidate.engines and candidate.engines.record.target in PLANS else cpu_cores()
         best, tried = best_setting(
             _opener(candidate, name),
             rows,

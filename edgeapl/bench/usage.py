@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeapl.engines.store.machine import cpu_cores
+
 PROC = Path("/proc")
 
 _PPID, _USER, _SYSTEM = 1, 11, 12
@@ -106,18 +108,11 @@ def machine() -> dict[str, object]:
     busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {
         "processor": processor_name(),
-        "cores": cores(),
+        "cores": cpu_cores(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "load": None if busy is None else round(busy, 2),
     }
-
-
-def cores() -> int:
-    """Give the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def processor_name(cpuinfo: Path = PROC / "cpuinfo") -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edgeapl.config import StationConfig
-    from edgeapl.engines.store.folder import EngineFolder
     from edgeapl.model import Model
     from edgeapl.station.hosting import HostedModel
 
@@ -109,7 +107,7 @@ def _opened(
 ) -> Iterator[Opened]:
     from edgeapl.bundle.load import open_bundle
     from edgeapl.errors import EngineError
-    from edgeapl.model.opening import Chosen, choose_engines
+    from edgeapl.model.opening import Chosen, choose_engines, workers_of
 
     folder = chosen_bundle(named, station)
     wanted: Any = engines if engines in ("auto", "none") else Path(engines)
@@ -119,7 +117,7 @@ def _opened(
             folder,
             threads=station.threads,
             engines=chosen.engines,
-            workers=_workers(station, chosen.engines),
+            workers=station.workers or workers_of(chosen.engines, station.threads),
         )
     except EngineError as error:
         if wanted != "auto" or chosen.engines is None:
@@ -127,26 +125,13 @@ def _opened(
         # Engines that fail where the bundle's own networks do not must not stop the station.
         none = choose_engines(open_bundle(folder), "none")
         chosen = Chosen(None, none.text, (*chosen.refused, error))
-        opened = opener(folder, threads=station.threads, workers=_workers(station, None))
+        workers = station.workers or workers_of(None, station.threads)
+        opened = opener(folder, threads=station.threads, workers=workers)
     with opened:
         for refused in chosen.refused:
             terminal.print(f"not used: {one_line(str(refused))}", style="yellow", markup=False)
         terminal.print(f"using {chosen.text}", markup=False, soft_wrap=True)
         yield opened
-
-
-def _workers(station: StationConfig, engines: EngineFolder | None) -> int:
-    from edgeapl.model.opening import threads_of
-
-    return station.workers or max(1, cpu_cores() // threads_of(engines, station.threads))
-
-
-def cpu_cores() -> int:
-    """Give the cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS and Windows
-        return os.cpu_count() or 1
 
 
 def chosen_journal(named: Path | None, station: StationConfig) -> Path:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Literal
 
 from edgeapl.bundle.load import Bundle, open_bundle
-from edgeapl.engines.registry import open_engine
+from edgeapl.engines.registry import PLANS, open_engine
 from edgeapl.engines.store.cache import cache_folder, kept_engines
 from edgeapl.engines.store.folder import EngineFolder, check_fits, open_engines
 from edgeapl.engines.store.here import device_here, runtime_version
+from edgeapl.engines.store.machine import cpu_cores
 from edgeapl.errors import EngineError
 from edgeapl.model.assembled import Model, assemble
 from edgeapl.model.golden import self_test
@@ -102,7 +103,7 @@ def open_model(
             ready.update(opener(bundle))
         else:
             for name in bundle.manifest.networks:
-                ready[name] = _open(bundle, name, target, threads, engines)
+                ready[name] = _open(bundle, name, target, threads, engines, workers)
                 opened.callback(ready[name].close)
         model = assemble(bundle, ready)
         model.reducer.check_head(model.head)
@@ -119,17 +120,40 @@ def threads_of(engines: EngineFolder | None, threads: int) -> int:
     return threads if engines is None else engines.record.settings.threads
 
 
+def workers_of(engines: EngineFolder | None, threads: int) -> int:
+    """Give the runs at the same time that are the fastest: as measured for the engines.
+
+    Those that do not know, and networks of the bundle, get as many as there are cores for. A
+    process that may use fewer cores than it was measured on gets no more than that either.
+
+    Parameters
+    ----------
+    threads : CPU threads inside one run of a network of the bundle; engines bring their own.
+    """
+    room = max(1, cpu_cores() // threads_of(engines, threads))
+    measured = None if engines is None else engines.record.settings.workers
+    if engines is None or measured is None:
+        return room
+    return measured if engines.record.target in PLANS else min(measured, room)
+
+
 def _open(
-    bundle: Bundle, name: str, target: str, threads: int, engines: EngineFolder | None
+    bundle: Bundle,
+    name: str,
+    target: str,
+    threads: int,
+    engines: EngineFolder | None,
+    workers: int,
 ) -> Engine:
     if engines is None:
-        file = bundle.manifest.networks[name].file
-        return open_engine(target, name, bundle.read(file), threads=threads)
+        data = bundle.read(bundle.manifest.networks[name].file)
+        return open_engine(target, name, data, threads=threads, workers=workers)
     return open_engine(
         engines.record.target,
         name,
         engines.read(name),
         threads=engines.record.settings.threads,
+        workers=workers,
         origin=engines.origin(name),
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
@@ -111,10 +111,10 @@ def open_hosted(
             files = network_files(bundle, threads=threads, engines=engines)
             groups = groups_of(bundle.manifest)
             for group in Group:
-                own = [file for file in files if groups[file.name] is group]
+                runs = workers if group is Group.CELLS else 1
+                own = [replace(file, workers=runs) for file in files if groups[file.name] is group]
                 if own:
                     most_s = HEAD_S if group is Group.HEAD else RUN_S
-                    runs = workers if group is Group.CELLS else 1
                     host = EngineHost(own, workers=runs, most_s=most_s)
                     hosts[group] = opened.enter_context(host)
             return {

@@ -20,7 +20,7 @@ from edgeapl.protocols import Engine
 class NetworkFile:
     """One network.
 
-    name, target, threads, origin : as for `edgeapl.engines.registry.open_engine`.
+    name, target, threads, workers, origin : as for `edgeapl.engines.registry.open_engine`.
     path : of its file, absolute. sha256 : hex, of its bytes as they were checked before.
     """
 
@@ -30,6 +30,7 @@ class NetworkFile:
     sha256: str
     threads: int = 1
     origin: Origin | None = None
+    workers: int = 1
 
     def open(self) -> Engine:
         """Read it, check it and make it ready; raises EngineError."""
@@ -41,7 +42,14 @@ class NetworkFile:
         if sha256(data) != self.sha256:
             text = "stop, put the right file back and start again"
             raise EngineError("network was changed since it was checked", self.path, text)
-        return open_engine(self.target, self.name, data, threads=self.threads, origin=self.origin)
+        return open_engine(
+            self.target,
+            self.name,
+            data,
+            threads=self.threads,
+            workers=self.workers,
+            origin=self.origin,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Give all fields as JSON knows them."""

@@ -47,10 +47,21 @@ class BuiltFor(_Part):
 
 
 class Settings(_Part):
-    """How the engines were the fastest here: CPU threads inside one run, and cells in one run."""
+    """How the engines were the fastest here.
+
+    threads : CPU threads inside one run. batch_size : cells in one run. workers : runs at the same
+    time; None in records that do not know it: as many as there are cores for.
+    """
 
     threads: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=1)]
+    workers: Annotated[int, Field(ge=1)] | None = None
+
+    @property
+    def text(self) -> str:
+        """The settings for people."""
+        runs = "" if self.workers is None else f"{self.workers} workers x "
+        return f"{runs}{self.threads} threads, batch {self.batch_size}"
 
 
 class EngineRecord(_Part):

@@ -19,7 +19,8 @@ from edgeapl.bench.candidate import Candidate, Setup, open_candidate
 from edgeapl.bench.material import open_material
 from edgeapl.bench.running import PipelineRunner, Until
 from edgeapl.bench.statistics import paired_ratio
-from edgeapl.bench.usage import cores, machine
+from edgeapl.bench.usage import machine
+from edgeapl.engines.store.machine import cpu_cores
 from edgeapl.journal import Journal
 from edgeapl.model import EMBEDDED
 from tests.peers.tools import (
@@ -110,7 +111,7 @@ def compared(candidate: Candidate, job: Job, pairs: int, opened: ExitStack) -> d
         return candidate.open_again(job.name, threads)
 
     batches = tuple(size for size in (1, 8) if size <= len(job.crops))
-    best, _ = best_setting(opener, job.rows, settings_to_try(cores(), batches))
+    best, _ = best_setting(opener, job.rows, settings_to_try(cpu_cores(), batches))
     ours = edgeapl_call(opener, job, best.setting, opened)
     ours()
     found: dict[str, Any] = {"setting": str(best.setting), "peers": {}, "left_out": {}}

@@ -20,7 +20,7 @@ import numpy as np
 import onnxruntime
 
 from edgeapl.bench.bare import Setting, batches_of, sessions
-from edgeapl.bench.usage import cores
+from edgeapl.engines.store.machine import cpu_cores
 from edgeapl.protocols import Arrays, Engine
 from edgeapl.types import UInt8
 
@@ -102,7 +102,7 @@ def torch_call(job: Job) -> Call:
     torch = importlib.import_module("torch")
     xception = importlib.import_module("edgeapl.export.architectures.xception")
     module = xception.Xception().eval()
-    torch.set_num_threads(cores())
+    torch.set_num_threads(cpu_cores())
 
     def call() -> None:
         with torch.inference_mode():

@@ -21,6 +21,7 @@ from edgeapl.calibration.judging.engine_proof import EngineProof, prove_engine
 from edgeapl.calibration.judging.in_step import SlideOnItsWay, networks_in_order
 from edgeapl.engines import ort
 from edgeapl.engines.in_turn import InTurn, Opener
+from edgeapl.engines.store.record import Settings
 from edgeapl.errors import EngineError
 from edgeapl.protocols import Arrays, Engine
 from edgeapl.sources.decode import decode_image
@@ -194,24 +195,24 @@ def test_timing_has_the_engines_of_one_network_open(
     assert count.most == 3
     assert count.left == 0
     assert count.opened == dict.fromkeys(CELL_NETWORKS, 3)
-    # Each of three ways: a round that does not count, and two that do.
-    assert count.ran["cells"] == 3 * 3 * CELLS // 4
+    # Each of three ways: a run that does not count, and two rounds that do.
+    assert count.ran["cells"] == 3 * (1 + 2 * CELLS // 4)
 
 
 def test_the_grid_of_threads_and_batches_has_one_engine_open(
     routed: Bundle, slides: list[tuple[str, UInt8]]
 ) -> None:
     count = Count()
-    asked: list[int] = []
+    asked: list[tuple[int | None, int]] = []
 
-    def with_threads(threads: int) -> Opener:
-        asked.append(threads)
+    def with_settings(settings: Settings) -> Opener:
+        asked.append((settings.workers, settings.threads))
         return opener(count)
 
-    chosen, grid = best_settings(routed.manifest, with_threads, slides[0][1], 2)
-    assert asked == [1, 2]
-    assert len(grid) == 2 * len(BATCHES)
-    assert f"threads {chosen.threads}, batch {chosen.batch_size}" in grid
+    measured = best_settings(routed.manifest, with_settings, slides[0][1], 2)
+    assert asked == [(2, 1), (1, 2)]
+    assert len(measured.seconds) == 2 * len(BATCHES)
+    assert measured.settings.text in measured.seconds
     assert (count.most, count.left) == (1, 0)
     assert count.opened == dict.fromkeys(CELL_NETWORKS, 2)
 
@@ -230,7 +231,8 @@ def test_a_whole_build_never_has_more_than_a_pair_open(
     built = build_engine(request, say)
     assert set(built.record.networks) == set(NETWORKS)
     assert (count.most, count.left) == (2, 0)
-    proof, timing = stages["fp16 for onnxruntime: prove"], stages["time candidates in turns"]
+    proof = stages["fp16 for onnxruntime: prove"]
+    timing = stages["fp16 onnxruntime: measure workers, threads and batch"]
     assert count.arenas[proof:timing] == [False] * 2 * len(NETWORKS)
     # What is timed is what serves.
     assert all(count.arenas[timing:])

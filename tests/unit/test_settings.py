@@ -1,0 +1,293 @@
+"""Workers, threads and batch belong to the engines: measured, recorded, used."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgeapl.bench.candidate import Setup, open_candidate
+from edgeapl.bundle.load import Bundle
+from edgeapl.calibration.building import building, race, timing
+from edgeapl.calibration.building.building import BuildRequest, build_engine
+from edgeapl.calibration.building.timing import BATCHES, Timed, best_settings, choose, time_in_turns
+from edgeapl.calibration.judging.in_step import SlideOnItsWay, networks_in_order
+from edgeapl.engines import registry
+from edgeapl.engines.in_turn import Opener
+from edgeapl.engines.registry import Availability, open_engine
+from edgeapl.engines.store.folder import EngineFolder, open_engines
+from edgeapl.engines.store.machine import cpu_cores
+from edgeapl.engines.store.record import RECORD, Settings, read_record
+from edgeapl.errors import EngineError
+from edgeapl.model import opening
+from edgeapl.model.opening import open_model, workers_of
+from edgeapl.protocols import Arrays, Engine
+from edgeapl.station import hosting
+from tests.small_bundle import SIZE, cell_network, small_bundle
+
+CROPS = np.zeros((3, SIZE, SIZE, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return small_bundle(tmp_path_factory.mktemp("settings") / "bundle")
+
+
+@pytest.fixture(scope="module")
+def built(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> EngineFolder:
+    out = tmp_path_factory.mktemp("engines") / "built"
+    request = BuildRequest(bundle.folder, "fp32", "onnxruntime", out)
+    return build_engine(request, lambda text: None)
+
+
+class Meeting:
+    """An engine whose runs last until as many are under way as are wanted."""
+
+    def __init__(self, engine: Engine, wanted: int) -> None:
+        self._engine = engine
+        self._barrier = threading.Barrier(wanted)
+
+    def run(self, inputs: Arrays) -> dict[str, Any]:
+        self._barrier.wait(20)
+        return self._engine.run(inputs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+
+def meeting(wanted: int) -> Opener:
+    return lambda name: Meeting(open_engine("onnxruntime", name, cell_network()), wanted)
+
+
+def test_workers_call_one_engine_at_the_same_time(bundle: Bundle) -> None:
+    runs = {"one": Timed("one", 4), "three": Timed("three", 4, workers=3)}
+    openers = {"one": meeting(1), "three": meeting(3)}
+    seconds = time_in_turns(bundle.manifest, openers, runs, CROPS, rounds=1)
+    assert set(seconds) == set(runs)
+
+
+def test_the_time_of_workers_is_shared_among_them(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "_together", lambda pool, calls, network: 600.0 * bool(calls))
+    monkeypatch.setattr(SlideOnItsWay, "answers", lambda slide: None)
+    runs = {"one": Timed("one", 4), "three": Timed("three", 4, workers=3)}
+    openers = {"one": meeting(1), "three": meeting(3)}
+    seconds = time_in_turns(bundle.manifest, openers, runs, CROPS, rounds=1)
+    networks = len(networks_in_order(bundle.manifest))
+    assert round(seconds["one"]) == 600 * networks
+    assert round(seconds["three"]) == 200 * networks
+
+
+@pytest.mark.parametrize(
+    ("cores", "ways"),
+    [
+        (1, [(1, 1)]),
+        (2, [(2, 1), (1, 2)]),
+        (4, [(4, 1), (2, 2), (1, 4)]),
+        (6, [(6, 1), (3, 2), (1, 4), (1, 6)]),
+    ],
+)
+def test_workers_times_threads_fill_the_cores_and_never_more(
+    bundle: Bundle, cores: int, ways: list[tuple[int, int]]
+) -> None:
+    asked: list[Settings] = []
+
+    def opener(settings: Settings) -> Opener:
+        asked.append(settings)
+        return meeting(1)
+
+    measured = best_settings(bundle.manifest, opener, CROPS, cores)
+    assert [(one.workers, one.threads) for one in asked] == ways
+    assert len(measured.seconds) == len(ways) * len(BATCHES)
+
+
+def settings(workers: int, threads: int, batch: int) -> Settings:
+    return Settings(workers=workers, threads=threads, batch_size=batch)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "chosen"),
+    [
+        ({(2, 1, 1): 1.0, (1, 2, 1): 0.9, (2, 1, 16): 1.1}, (1, 2, 1)),
+        # As good as equal: the smaller batch, then the workers.
+        ({(2, 1, 16): 1.0, (2, 1, 4): 1.02, (2, 1, 1): 1.1}, (2, 1, 4)),
+        ({(1, 2, 1): 1.0, (2, 1, 1): 1.02}, (2, 1, 1)),
+        ({(1, 8, 32): 1.0, (8, 1, 1): 3.0}, (1, 8, 32)),
+    ],
+)
+def test_the_fastest_is_chosen_and_of_equals_the_quickest_to_answer(
+    seconds: Mapping[tuple[int, int, int], float], chosen: tuple[int, int, int]
+) -> None:
+    assert choose({settings(*way): taken for way, taken in seconds.items()}) == settings(*chosen)
+
+
+def test_the_record_holds_them_and_old_records_are_read(built: EngineFolder) -> None:
+    found = open_engines(built.folder).record
+    workers = found.settings.workers
+    assert workers is not None
+    assert 1 <= workers * found.settings.threads <= cpu_cores()
+    assert found.settings.text == found.timing["settings"]["fp32 onnxruntime"]
+    document = json.loads(found.text())
+    del document["settings"]["workers"]
+    old = read_record(json.dumps(document).encode(), RECORD, "build it again").settings
+    assert old.workers is None
+    assert (old.threads, old.batch_size) == (found.settings.threads, found.settings.batch_size)
+
+
+def with_settings(built: EngineFolder, **changes: Any) -> EngineFolder:
+    record = built.record.model_copy(update=changes)
+    return EngineFolder(built.folder, record)
+
+
+@pytest.mark.parametrize(
+    ("target", "recorded", "cores", "wanted"),
+    [
+        ("onnxruntime", settings(3, 1, 1), 4, 3),
+        ("onnxruntime", Settings(threads=2, batch_size=1), 8, 4),
+        ("onnxruntime", Settings(threads=2, batch_size=1), 1, 1),
+        # Bound to fewer cores than it was measured on.
+        ("onnxruntime", settings(8, 1, 1), 2, 2),
+        ("tensorrt", settings(4, 1, 16), 2, 4),
+    ],
+)
+def test_workers_are_those_measured_within_the_cores_there_are(
+    built: EngineFolder,
+    monkeypatch: pytest.MonkeyPatch,
+    target: str,
+    recorded: Settings,
+    cores: int,
+    wanted: int,
+) -> None:
+    monkeypatch.setattr(opening, "cpu_cores", lambda: cores)
+    assert workers_of(with_settings(built, settings=recorded, target=target), 1) == wanted
+
+
+def test_networks_of_a_bundle_get_as_many_workers_as_there_are_cores_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(opening, "cpu_cores", lambda: 6)
+    assert [workers_of(None, threads) for threads in (1, 2, 6, 8)] == [6, 3, 1, 1]
+
+
+def test_every_engine_is_told_its_workers(
+    bundle: Bundle, built: EngineFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+
+    def noted(*given: Any, workers: int = 1, **more: Any) -> Engine:
+        told.append(workers)
+        return registry.open_engine(*given, workers=workers, **more)
+
+    monkeypatch.setattr(opening, "open_engine", noted)
+    with open_model(bundle.folder, engines=built, workers=3) as model:
+        assert model.workers == 3
+    assert told == [3] * len(bundle.manifest.networks)
+
+
+def test_only_networks_that_judge_cells_run_side_by_side_at_the_station(
+    bundle: Bundle, built: EngineFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: dict[str, int] = {}
+
+    class Host:
+        def __init__(self, networks: Any, **more: Any) -> None:
+            opened.update({network.name: network.workers for network in networks})
+            self.engines = {network.name: network.open() for network in networks}
+
+        def __enter__(self) -> Any:
+            return self
+
+        def __exit__(self, *given: object) -> None:
+            pass
+
+    monkeypatch.setattr(hosting, "EngineHost", Host)
+    hosting.open_hosted(bundle.folder, engines=built, workers=2)
+    assert opened.pop("head") == 1
+    assert set(opened.values()) == {2}
+
+
+def test_bench_uses_the_workers_of_the_engines_unless_told(
+    bundle: Bundle, built: EngineFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "cpu_cores", lambda: 8)
+    monkeypatch.setattr(
+        "edgeapl.bench.candidate.choose_engines",
+        lambda *given: opening.Chosen(with_settings(built, settings=settings(5, 1, 4)), "own"),
+    )
+    for named, wanted in ((None, 5), (2, 2)):
+        with open_candidate(Setup(bundle.folder, workers=named)) as opened:
+            assert opened.model.workers == wanted
+
+
+def test_the_fastest_target_wins_and_all_others_say_why_not(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        building,
+        "available_targets",
+        lambda: (Availability("onnxruntime", "", ""), Availability("openvino", "", "")),
+    )
+    monkeypatch.setattr("edgeapl.calibration.building.storing.runtime_version", lambda target: "1")
+
+    def opened(target: str, name: str, model: bytes, **more: Any) -> Engine:
+        if target == "openvino":
+            raise EngineError("network was refused by openvino", name, "too new")
+        return registry.open_engine(target, name, model, **more)
+
+    monkeypatch.setattr("edgeapl.calibration.building.files.open_engine", opened)
+    request = BuildRequest(bundle.folder, "fp32", "auto", tmp_path / "engines")
+    found = build_engine(request, lambda text: None).record.timing
+    assert set(found["seconds_for_16_cells"]) == {"bundle", "fp32 onnxruntime"}
+    why = found["not_picked"]["fp32 openvino"]
+    assert why.startswith("can not be run: ")
+    assert "too new" in why
+
+
+def test_a_slower_candidate_says_by_how_much(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = {"bundle": 3.0, "fp32 onnxruntime": 1.5, "fp32 openvino": 1.0}
+    monkeypatch.setattr(race, "time_in_turns", lambda *given: seconds)
+    monkeypatch.setattr(race, "_settings", lambda *given: timing.Measured(settings(1, 1, 1), {}))
+
+    class One:
+        networks: Mapping[str, Any] = {}
+
+        def __init__(self, target: str) -> None:
+            self.name, self.target = f"fp32 {target}", target
+
+    candidates: Any = [One("onnxruntime"), One("openvino")]
+    result = race.run_race(bundle, candidates, CROPS, lambda text: None)
+    assert result.best is candidates[1]
+    assert result.not_picked() == {"fp32 onnxruntime": "takes 1.50 times as long as fp32 openvino"}
+
+
+def test_a_runtime_that_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        building,
+        "available_targets",
+        lambda: (
+            Availability("openvino", "not here", "not here"),
+            Availability("onnxruntime", "", ""),
+        ),
+    )
+    assert building._absent() == {"openvino": "not here"}
+
+
+def test_when_none_can_be_run_the_last_says_why(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(*given: Any, **more: Any) -> Engine:
+        raise EngineError("network was refused", "cells", "too new")
+
+    monkeypatch.setattr("edgeapl.calibration.building.files.open_engine", opened)
+    request = BuildRequest(bundle.folder, "fp32", "onnxruntime", tmp_path / "engines")
+    with pytest.raises(EngineError, match="too new"):
+        build_engine(request, lambda text: None)
+    assert not list(tmp_path.iterdir())
