@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,16 @@ from edgeapl.errors import EdgeAplError, StorageError, UsageError
 from edgeapl.explaining import Explainer, explained, make_explainer
 from edgeapl.journal import Journal, find_row, verdict_to_json
 from edgeapl.model import Model
-from edgeapl.pipeline import Observer, Progress, SlideOptions, SlideOutcome, examine_slide
-from edgeapl.report.context import ReportContext, report_context
+from edgeapl.pipeline import (
+    Observer,
+    Progress,
+    SlideJob,
+    SlideOptions,
+    SlideOutcome,
+    Turn,
+    examine_slides,
+)
+from edgeapl.report.context import report_context
 from edgeapl.report.writer import SlideWriter, assemble, finished_record
 from edgeapl.scale import SlideScale, measure_ahead
 from edgeapl.sources.discover import SlideInput, find_slides, part_files, printable
@@ -98,16 +107,12 @@ def score_folder(
     slides = find_slides(request.folder, crops=request.crops, slide_list=request.slide_list).slides
     _claim(request.out, request.folder)
     listener.on_slides(slides)
-    context = report_context(model.bundle.manifest, crops=request.crops)
-    records = []
-    for slide in slides:
-        key = slide_key(request, model, slide)
-        record = finished_record(request.out, slide.name)
-        resumed = record is not None and _still_holds(record, key, journal)
-        if record is None or not resumed:
-            record = _score_slide(request, model, journal, slide, key, context, listener)
-        records.append(record)
-        listener.on_slide(record, resumed)
+    scoring = _Scoring(request, model, journal, listener)
+    try:
+        examine_slides(model, scoring.jobs(slides), batch_size=request.batch_size)
+    finally:
+        scoring.abandon()
+    records = scoring.records
     assemble(request.out, [str(record["slide"]) for record in records])
     errors = [error for record in records for error in record["errors"]]
     code = max((int(error["exit_code"]) for error in errors), default=0)
@@ -148,43 +153,92 @@ def _content_digest(file: Path) -> str:
         return f"unreadable: {error.strerror}"
 
 
-def _score_slide(
-    request: ScoreRequest,
-    model: Model,
-    journal: Journal,
-    slide: SlideInput,
-    key: str,
-    context: ReportContext,
-    listener: ScoreListener,
-) -> dict[str, Any]:
-    leave_out = model.bundle.manifest.crop.leave_out if request.crops else ()
-    kept, left_out = part_files(slide.files, leave_out)
-    stated = slide.um_per_px or request.um_per_px
-    scale = SlideScale(stated, model.bundle.manifest.um_per_px)
-    measure_ahead(scale, kept)
-    explainer = make_explainer(
-        model, crops=request.crops, batch_size=request.batch_size or model.batch_size
-    )
-    writer = SlideWriter(request.out, slide.name, context)
-    try:
-        with FilesSource(kept, slide.name, scale) as source:
-            outcome = examine_slide(
-                model,
-                slide.name,
-                source,
-                SlideOptions(
-                    crops=request.crops,
-                    batch_size=request.batch_size,
-                    findings=findings.of_left_out(left_out),
-                ),
-                Observer(
-                    told(writer, explainer), lambda progress: listener.on_progress(slide, progress)
-                ),
+class _Scoring:
+    """Makes jobs of slides, and keeps what comes of them."""
+
+    def __init__(
+        self, request: ScoreRequest, model: Model, journal: Journal, listener: ScoreListener
+    ) -> None:
+        self.records: list[dict[str, Any]] = []
+        self._request = request
+        self._model = model
+        self._journal = journal
+        self._listener = listener
+        self._context = report_context(model.bundle.manifest, crops=request.crops)
+        self._open: list[_SlideResults] = []
+
+    def jobs(self, slides: Sequence[SlideInput]) -> Iterator[SlideJob | Turn]:
+        """Give what is to be done for each slide; runs in the thread that reads."""
+        request, manifest = self._request, self._model.bundle.manifest
+        leave_out = manifest.crop.leave_out if request.crops else ()
+        for slide in slides:
+            key = slide_key(request, self._model, slide)
+            record = finished_record(request.out, slide.name)
+            if record is not None and _still_holds(record, key, self._journal):
+                yield partial(self._note, record, True)
+                continue
+            kept, left_out = part_files(slide.files, leave_out)
+            scale = SlideScale(slide.um_per_px or request.um_per_px, manifest.um_per_px)
+            measure_ahead(scale, kept)
+            options = SlideOptions(crops=request.crops, findings=findings.of_left_out(left_out))
+            with FilesSource(kept, slide.name, scale) as source:
+                yield self._job(slide, key, source, options)
+
+    def abandon(self) -> None:
+        """Remove what was written of slides that have no verdict."""
+        for results in self._open:
+            results.writer.abandon()
+
+    def _job(
+        self, slide: SlideInput, key: str, source: FilesSource, options: SlideOptions
+    ) -> SlideJob:
+        observer = Observer(
+            on_progress=lambda progress: self._listener.on_progress(slide, progress)
+        )
+
+        def begin() -> None:
+            request = self._request
+            explainer = make_explainer(
+                self._model,
+                crops=request.crops,
+                batch_size=request.batch_size or self._model.batch_size,
             )
-        return _keep(outcome, journal, writer, key, explainer)
-    except BaseException:
-        writer.abandon()
-        raise
+            writer = SlideWriter(request.out, slide.name, self._context)
+            self._open.append(_SlideResults(key, writer, explainer))
+            observer.on_frame = told(writer, explainer)
+
+        def keep(outcome: SlideOutcome) -> None:
+            # Verdicts come in the order in which the slides began.
+            record = self._open[0].keep(outcome, self._journal)
+            del self._open[0]
+            self._note(record, False)
+
+        return SlideJob(slide.name, source, options, observer, begin, keep)
+
+    def _note(self, record: dict[str, Any], resumed: bool) -> None:
+        self.records.append(record)
+        self._listener.on_slide(record, resumed)
+
+
+@dataclass(frozen=True, slots=True)
+class _SlideResults:
+    """Where the results of a slide in work go; `key` as from `slide_key`."""
+
+    key: str
+    writer: SlideWriter
+    explainer: Explainer | None
+
+    def keep(self, outcome: SlideOutcome, journal: Journal) -> dict[str, Any]:
+        """Commit the verdict, then write what people see."""
+        journal_record = journal.commit(outcome.verdict)
+        record = {
+            **verdict_to_json(outcome.verdict),
+            "slide_key": self.key,
+            "journal_record": journal_record,
+            "errors": [error_to_json(outcome.verdict.slide, error) for error in outcome.errors],
+        }
+        self.writer.finish(record, journal_record, explained(self.explainer))
+        return record
 
 
 def told(writer: SlideWriter, explainer: Explainer | None) -> Callable[[ExaminedFrame], None]:
@@ -196,25 +250,6 @@ def told(writer: SlideWriter, explainer: Explainer | None) -> Callable[[Examined
             explainer.add(examined)
 
     return tell
-
-
-def _keep(
-    outcome: SlideOutcome,
-    journal: Journal,
-    writer: SlideWriter,
-    key: str,
-    explainer: Explainer | None,
-) -> dict[str, Any]:
-    """Commit the verdict, then write what people see."""
-    journal_record = journal.commit(outcome.verdict)
-    record = {
-        **verdict_to_json(outcome.verdict),
-        "slide_key": key,
-        "journal_record": journal_record,
-        "errors": [error_to_json(outcome.verdict.slide, error) for error in outcome.errors],
-    }
-    writer.finish(record, journal_record, explained(explainer))
-    return record
 
 
 def error_to_json(slide: str, error: EdgeAplError) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from edgeapl.errors import EdgeAplError
 from edgeapl.examination.frame_in_work import FrameInWork
 from edgeapl.examination.prepare import PreparedFrame, Timings, timed
 from edgeapl.model import Model
-from edgeapl.stages.classify import Classifier
+from edgeapl.stages.classify import Classified, Classifier
 from edgeapl.stages.domain import FrameDescriptor, describe_frame
 from edgeapl.stages.findings import Finding
 from edgeapl.stages.judge import decide, latch
@@ -46,7 +46,8 @@ class SlideExamination:
     ----------
     model : the bundle, ready to run.
     slide : identifier of the slide.
-    batch_size : cells in one run of a network; None for what is best for the model.
+    classifier : asks the cell networks; may hold cells of the slides before and after this one.
+    first_cell : the classifier's number of this slide's cell 0.
     live : frames come from a camera: a rejected frame is normal while the stage moves, and a
         field seen twice is a technician at rest. In a folder both are findings.
     known : what is known about the slide before it is examined.
@@ -58,9 +59,10 @@ class SlideExamination:
         self,
         model: Model,
         slide: str,
+        classifier: Classifier,
         *,
-        batch_size: int | None,
         live: bool,
+        first_cell: int = 0,
         known: Sequence[Finding] = (),
         in_order: bool = False,
         flagged: bool = False,
@@ -69,9 +71,8 @@ class SlideExamination:
         self._slide = slide
         self._live = live
         self._known = tuple(known)
-        self._classifier = Classifier(
-            model.bundle.manifest, model.engines, batch_size or model.batch_size, model.workers
-        )
+        self._classifier = classifier
+        self._first_cell = first_cell
         self._state = model.reducer.empty()
         self._tally = Tally()
         self._next_id = 0
@@ -96,9 +97,20 @@ class SlideExamination:
         """Everything that went wrong so far."""
         return tuple(self._errors)
 
-    def close(self) -> None:
-        """End the threads that ran the networks."""
-        self._classifier.close()
+    @property
+    def slide(self) -> str:
+        """Identifier of the slide."""
+        return self._slide
+
+    @property
+    def next_cell(self) -> int:
+        """The classifier's number for the first cell of the next slide, when all have entered."""
+        return self._first_cell + self._next_id
+
+    @property
+    def timings(self) -> Timings:
+        """Seconds by stage, to be added to."""
+        return self._timings
 
     def note_error(self, error: EdgeAplError) -> None:
         """Record an input that could not be used; it will keep the slide from being cleared."""
@@ -112,17 +124,16 @@ class SlideExamination:
             order = examination_order(prepared.detections)
         work = FrameInWork(prepared, self._next_id, order, start_ns, deadline_ns)
         self._next_id += work.count
-        self._classifier.enter(work.ids[order.rows], prepared.crops[order.rows])
+        crops = prepared.crops[order.rows] if self._in_order else prepared.crops
+        self._classifier.enter(self._first_cell + work.ids[order.rows], crops)
         return work
 
-    def ready(self, *, flush: bool) -> bool:
-        """Whether a network has a full batch in front of it; with `flush`, any cell."""
-        return self._classifier.ready(flush=flush)
+    def take(self, classified: Classified, waiting: Iterable[FrameInWork]) -> None:
+        """Take what the classifier gave, as far as it is about this slide's cells.
 
-    def step(self, waiting: Iterable[FrameInWork], *, flush: bool) -> None:
-        """Run one batch. Raises DeadlineError when it was cancelled; its cells wait again."""
-        with timed(self._timings, "infer"):
-            result = self._classifier.step(flush=flush)
+        waiting : the slide's frames in work.
+        """
+        result = classified.part(self._first_cell, self._next_id)
         self._errors.extend(result.errors)
         with timed(self._timings, "reduce"):
             self._state = self._model.reducer.add(self._state, result.scores)
@@ -134,7 +145,7 @@ class SlideExamination:
 
     def give_up(self, work: FrameInWork) -> None:
         """Take the frame's cells that have no answer out; they are counted as not examined."""
-        given_up = self._classifier.give_up(work.ids)
+        given_up = self._classifier.give_up(self._first_cell + work.ids) - self._first_cell
         work.given_up.update(given_up.tolist())
         self._tally += Tally(len(given_up), not_examined=len(given_up))
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from edgeapl.errors import DeadlineError, EdgeAplError
 from edgeapl.examination import FrameInWork, PreparedFrame, SlideExamination
+from edgeapl.examination.prepare import timed
 from edgeapl.model import Model
-from edgeapl.pipeline.options import Observer, Progress, SlideOptions, SlideOutcome
-from edgeapl.pipeline.producer import End, Producer
-from edgeapl.protocols import FrameSource
+from edgeapl.pipeline.jobs import SlideJob, Turn
+from edgeapl.pipeline.options import Budget, Progress, SlideOutcome
+from edgeapl.pipeline.producer import End, Item, Over, Producer, Sent
+from edgeapl.stages.classify import Classifier
 
 MOST_HELD_BYTES = 256 << 20
 """Frames wait for a batch of their rarest kind of cell to fill up; above this no longer."""
@@ -25,84 +28,113 @@ TICK_S = 0.25
 in work tells where it stands."""
 
 
-def examine_slide(
-    model: Model,
-    slide: str,
-    source: FrameSource,
-    options: SlideOptions,
-    observer: Observer,
-    stop: threading.Event | None = None,
-) -> SlideOutcome:
-    """Examine all frames of a slide, or until `stop` is set, and judge it.
+MOST_OPEN_SLIDES = 16
+"""Slides whose last cells wait for a batch to fill up; each has open files and pictures."""
+
+
+@dataclass(slots=True, eq=False)
+class _Open:
+    """A slide in work. waiting : its frames, oldest first. read : whether all of them are here."""
+
+    job: SlideJob
+    examination: SlideExamination
+    waiting: deque[FrameInWork] = field(default_factory=deque)
+    read: bool = False
+
+
+class Examiner:
+    """Takes frames from the producer until the end, one batch of cells at a time.
 
     Parameters
     ----------
-    model : the bundle, ready to run.
-    slide : identifier that the verdict will carry.
-    source : gives the frames; closed by the caller.
-    options, observer : how, and who is told.
-    stop : set it from anywhere to close the slide; what was read by then is still finished.
-
-    Errors of single frames are collected; the slide then ends in REVIEW unless it is flagged.
+    fill : wait for full batches. budget : of the only slide.
     """
-    examination = SlideExamination(
-        model,
-        slide,
-        batch_size=options.batch_size,
-        live=source.live,
-        known=options.findings,
-        in_order=options.budget is not None,
-        flagged=options.flagged,
-    )
-    stop = stop or threading.Event()
-    with Producer(model, source, options, observer.on_accepted, stop) as producer:
-        try:
-            return _Examiner(examination, producer, options, observer, live=source.live).run()
-        finally:
-            examination.close()
-
-
-class _Examiner:
-    """Takes frames from the producer until the end, one batch of cells at a time."""
 
     def __init__(
         self,
-        examination: SlideExamination,
+        model: Model,
         producer: Producer,
-        options: SlideOptions,
-        observer: Observer,
+        batch_size: int | None,
+        budget: Budget | None,
         *,
-        live: bool,
+        fill: bool,
     ) -> None:
-        self._examination = examination
+        self._model = model
         self._producer = producer
-        self._budget = options.budget
-        self._observer = observer
-        self._live = live
-        # A live slide is answered frame by frame; a folder waits for full batches.
-        self._fill = not live and options.budget is None
-        self._waiting: deque[FrameInWork] = deque()
+        self._budget = budget
+        self._fill = fill
+        self._classifier = Classifier(
+            model.bundle.manifest, model.engines, batch_size or model.batch_size, model.workers
+        )
+        self._line: deque[_Open | Turn] = deque()
+        self._newest: _Open | None = None
         self._told_ns = 0
 
-    def run(self) -> SlideOutcome:
-        while not isinstance(item := self._next(), End):
-            if isinstance(item, EdgeAplError):
-                self._examination.note_error(item)
-            elif item is not None:
-                self._enter(item)
-            else:
-                self._observer.on_tick()
-            self._hand_on()
-        while self._waiting:
-            self._step(flush=True)
-        return SlideOutcome(self._examination.verdict(), self._examination.errors)
+    def __enter__(self) -> Examiner:
+        return self
 
-    def _next(self) -> PreparedFrame | EdgeAplError | End | None:
+    def __exit__(self, *_: object) -> None:
+        self._classifier.close()
+
+    def run(self) -> None:
+        """Answer all slides; raises what ended the producer, after those that were read."""
+        while not isinstance(item := self._next(), Over):
+            if isinstance(item, Sent):
+                self._receive(item)
+            elif item is not None:
+                self._line.append(item)
+            elif self._newest is not None:
+                self._newest.job.observer.on_tick()
+            self._hand_on()
+        self._finish()
+        if item.error is not None:
+            raise item.error
+
+    def _finish(self) -> None:
+        """Answer what is in work, without waiting for more."""
+        while self._busy:
+            self._step(flush=True)
+
+    def begin(self, job: SlideJob) -> None:
+        """Open a slide behind those in work; if it can not begin, those are answered first."""
+        while len(self._line) >= MOST_OPEN_SLIDES and self._busy:
+            self._step(flush=True)
+        try:
+            job.on_begin()
+        except EdgeAplError:
+            self._finish()
+            raise
+        examination = SlideExamination(
+            self._model,
+            job.slide,
+            self._classifier,
+            first_cell=0 if self._newest is None else self._newest.examination.next_cell,
+            live=job.source.live,
+            known=job.options.findings,
+            in_order=job.options.budget is not None,
+            flagged=job.options.flagged,
+        )
+        self._newest = _Open(job, examination)
+        self._line.append(self._newest)
+
+    @property
+    def _slides(self) -> Iterator[_Open]:
+        return (slide for slide in self._line if isinstance(slide, _Open))
+
+    @property
+    def _works(self) -> Iterator[FrameInWork]:
+        return (work for slide in self._slides for work in slide.waiting)
+
+    @property
+    def _busy(self) -> bool:
+        return any(slide.waiting for slide in self._slides)
+
+    def _next(self) -> Item | None:
         """Run what is ready, and give the next item when nothing is."""
         self._want_more()
-        while self._examination.ready(flush=False):
+        while self._classifier.ready(flush=False):
             self._step(flush=False)
-        while self._waiting:
+        while self._busy:
             item = self._producer.take(TICK_S if self._fill else 0)
             if item is not None:
                 return item
@@ -110,11 +142,24 @@ class _Examiner:
                 self._step(flush=True)
         return self._producer.take(TICK_S)
 
-    def _enter(self, prepared: PreparedFrame) -> None:
-        start_ns = prepared.frame.captured_ns if self._live else time.monotonic_ns()
+    def _receive(self, item: Sent) -> None:
+        if self._newest is None or self._newest.job is not item.job:
+            self.begin(item.job)
+        slide = self._newest
+        assert slide is not None
+        if isinstance(item.what, End):
+            slide.read = True
+        elif isinstance(item.what, EdgeAplError):
+            slide.examination.note_error(item.what)
+        else:
+            self._enter(slide, item.what)
+
+    def _enter(self, slide: _Open, prepared: PreparedFrame) -> None:
+        live = slide.job.source.live
+        start_ns = prepared.frame.captured_ns if live else time.monotonic_ns()
         deadline_ns = None if self._budget is None else self._budget.cutoff_ns(start_ns)
-        self._waiting.append(self._examination.enter(prepared, start_ns, deadline_ns))
-        while self._fill and self._held_bytes() > MOST_HELD_BYTES and self._waiting:
+        slide.waiting.append(slide.examination.enter(prepared, start_ns, deadline_ns))
+        while self._fill and self._held_bytes() > MOST_HELD_BYTES and self._busy:
             self._step(flush=True)
 
     def _step(self, *, flush: bool) -> None:
@@ -129,55 +174,76 @@ class _Examiner:
         if self._budget is not None:
             self._budget.cancel_cells(deadline_ns)
         try:
-            self._examination.step(self._waiting, flush=flush)
+            self._ask(flush=flush)
         except DeadlineError:
             self._give_up(None if self._hurries() else deadline_ns)
         self._hand_on()
         self._want_more()
         self._tell_now_and_then()
 
+    def _ask(self, *, flush: bool) -> None:
+        """Run one batch; raises DeadlineError when it was cancelled. Its cells then wait again."""
+        oldest = next((slide for slide in self._slides if slide.waiting), self._newest)
+        assert oldest is not None
+        with timed(oldest.examination.timings, "infer"):
+            result = self._classifier.step(flush=flush)
+        for slide in self._slides:
+            slide.examination.take(result, slide.waiting)
+
     def _want_more(self) -> None:
-        if sum(work.waiting for work in self._waiting) <= MOST_WAITING_CELLS:
+        if sum(work.waiting for work in self._works) <= MOST_WAITING_CELLS:
             self._producer.want_one()
 
     def _hurries(self) -> bool:
         return self._budget is not None and self._budget.hurry.is_set()
 
     def _deadline_ns(self) -> int | None:
-        times = [work.deadline_ns for work in self._waiting if work.deadline_ns is not None]
+        times = [work.deadline_ns for work in self._works if work.deadline_ns is not None]
         return min(times, default=None)
 
     def _give_up(self, deadline_ns: int | None) -> None:
         """Give up the frames whose time is up by then; without a time, all."""
-        for work in self._waiting:
-            if deadline_ns is None or (work.deadline_ns or 0) <= deadline_ns:
-                self._examination.give_up(work)
+        for slide in self._slides:
+            for work in slide.waiting:
+                if deadline_ns is None or (work.deadline_ns or 0) <= deadline_ns:
+                    slide.examination.give_up(work)
         self._hand_on()
 
     def _hand_on(self) -> None:
-        """Finish the frames at the head of the line whose cells all have an answer."""
-        while self._waiting and self._waiting[0].done:
-            work = self._waiting.popleft()
-            self._observer.on_frame(self._examination.leave(work))
-            self._tell(work)
+        """Finish what is at the head of the line: frames whose cells all have an answer, slides."""
+        while self._line:
+            head = self._line[0]
+            if isinstance(head, _Open):
+                while head.waiting and head.waiting[0].done:
+                    work = head.waiting.popleft()
+                    head.job.observer.on_frame(head.examination.leave(work))
+                    self._tell(head, work)
+                if head.waiting or not head.read:
+                    return
+                outcome = SlideOutcome(head.examination.verdict(), head.examination.errors)
+                self._line.popleft()
+                head.job.on_outcome(outcome)
+            else:
+                self._line.popleft()
+                head()
 
     def _tell_now_and_then(self) -> None:
         late = time.monotonic_ns() - self._told_ns > TICK_S * 1e9
-        if self._waiting and late and not self._fill:
-            self._tell(None)
+        if late and not self._fill and self._newest is not None and self._newest.waiting:
+            self._tell(self._newest, None)
 
-    def _tell(self, finished: FrameInWork | None) -> None:
-        if self._observer.on_progress is None:
+    def _tell(self, slide: _Open, finished: FrameInWork | None) -> None:
+        if slide.job.observer.on_progress is None:
             return
         self._told_ns = time.monotonic_ns()
         progress = Progress(
-            verdict=self._examination.verdict(self._waiting),
-            frames=self._examination.frames,
+            verdict=slide.examination.verdict(slide.waiting),
+            frames=slide.examination.frames,
             finished_ns=None if finished is None else finished.start_ns,
-            waiting_ns=min((work.start_ns for work in self._waiting), default=None),
+            waiting_ns=min((work.start_ns for work in slide.waiting), default=None),
             cut=finished is not None and bool(finished.given_up),
         )
-        self._observer.on_progress(progress)
+        slide.job.observer.on_progress(progress)
 
     def _held_bytes(self) -> int:
-        return sum(work.held_bytes for work in self._waiting)
+        return sum(work.held_bytes for work in self._works)

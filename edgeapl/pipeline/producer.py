@@ -1,11 +1,12 @@
-"""The thread that reads frames and makes them ready for the networks."""
+"""The thread that reads slides and makes their frames ready for the networks."""
 
 from __future__ import annotations
 
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from edgeapl.errors import (
     CameraError,
@@ -18,8 +19,7 @@ from edgeapl.errors import (
 )
 from edgeapl.examination import PreparedFrame, prepare_frame
 from edgeapl.model import Model
-from edgeapl.pipeline.options import SlideOptions
-from edgeapl.protocols import FrameSource
+from edgeapl.pipeline.jobs import SlideJob, Turn
 from edgeapl.stages.gate import FieldMemory
 from edgeapl.types import Frame
 
@@ -31,26 +31,46 @@ READ_TIMEOUT_S = 0.5
 
 
 class End:
-    """The source has given its last frame, or the slide was closed."""
+    """The slide's source has given its last frame, or the slide was closed."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sent:
+    """Something about one slide."""
+
+    job: SlideJob
+    what: PreparedFrame | EdgeAplError | End
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Over:
+    """Nothing more will come. error : that ended the thread before its time; to be raised."""
+
+    error: BaseException | None = None
+
+
+Item = Sent | Turn | Over
 
 
 class Producer:
-    """Reads and prepares frames in a thread of its own, for as long as it is entered."""
+    """Reads and prepares frames in a thread of its own, for as long as it is entered.
+
+    Parameters
+    ----------
+    model : the bundle.
+    jobs : slides, one after another; asked for in this thread, each when the one before is read.
+        Anything else that it gives is handed on in its place.
+    stop : once set, nothing more is read.
+    """
 
     def __init__(
-        self,
-        model: Model,
-        source: FrameSource,
-        options: SlideOptions,
-        on_accepted: Callable[[Frame], None],
-        stop: threading.Event,
+        self, model: Model, jobs: Iterable[SlideJob | Turn], stop: threading.Event
     ) -> None:
         self._model = model
-        self._on_accepted = on_accepted
-        self._source = source
-        self._options = options
+        self._jobs = jobs
         self._stop = stop
-        self._queue: queue.Queue[object] = queue.Queue(maxsize=QUEUE_FRAMES)
+        self._left = threading.Event()
+        self._queue: queue.Queue[Item] = queue.Queue(maxsize=QUEUE_FRAMES)
         self._wanted = threading.Event()
         self._wanted.set()
         self._thread = threading.Thread(target=self._run, name="edgeapl-prepare", daemon=True)
@@ -60,6 +80,7 @@ class Producer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._left.set()
         self._stop.set()
         self._thread.join()
 
@@ -72,80 +93,87 @@ class Producer:
         if self._queue.empty():
             self._wanted.set()
 
-    def take(self, wait_s: float) -> PreparedFrame | EdgeAplError | End | None:
-        """Give the next item; None when there is none in time.
-
-        Raises what the thread raised, when that was not an EdgeAplError.
-        """
+    def take(self, wait_s: float) -> Item | None:
+        """Give the next item; None when there is none in time."""
         try:
-            item = self._queue.get(timeout=wait_s) if wait_s else self._queue.get_nowait()
+            return self._queue.get(timeout=wait_s) if wait_s else self._queue.get_nowait()
         except queue.Empty:
             return None
-        if isinstance(item, PreparedFrame | EdgeAplError | End):
-            return item
-        assert isinstance(item, BaseException)
-        raise item
 
     def _run(self) -> None:
         try:
-            self._read_all()
-            self._put(End())
+            for job in self._jobs:
+                if isinstance(job, SlideJob):
+                    self._read_slide(job)
+                else:
+                    self._put(job)
+                if self._stop.is_set():
+                    break
         except BaseException as error:  # noqa: BLE001 - handed to the calling thread, which raises it
-            self._put(error)
-            self._put(End())
+            self._put(Over(error))
+        else:
+            self._put(Over())
 
-    def _read_all(self) -> None:
+    def _read_slide(self, job: SlideJob) -> None:
+        try:
+            self._read_all(job)
+        except EdgeAplError as error:
+            self._put(Sent(job, error))
+        self._put(Sent(job, End()))
+
+    def _read_all(self, job: SlideJob) -> None:
+        source, options = job.source, job.options
         memory = FieldMemory()
         frames = 0
         idle_s = 0.0
-        on_demand = self._source.live and self._options.budget is not None
-        while not self._stop.is_set() and frames != self._options.max_frames:
+        on_demand = source.live and options.budget is not None
+        while not self._stop.is_set() and frames != options.max_frames:
             if on_demand and not self._wanted.wait(READ_TIMEOUT_S):
                 continue
             try:
-                frame = self._source.read(READ_TIMEOUT_S)
+                frame = source.read(READ_TIMEOUT_S)
             except EndOfSource:
                 return
             except SourceStalled:
                 idle_s += READ_TIMEOUT_S
-                limit = self._options.stop_when_idle
+                limit = options.stop_when_idle
                 if limit is not None and idle_s >= limit:
                     return
                 continue
             except InputError as error:
-                self._put(error)
+                self._put(Sent(job, error))
                 continue
             except CameraError as error:
-                self._put(error)
+                self._put(Sent(job, error))
                 return
             frames += 1
             idle_s = 0.0
             self._wanted.clear()
-            memory = self._prepare(frame, memory)
+            memory = self._prepare(job, frame, memory)
 
-    def _prepare(self, frame: Frame, memory: FieldMemory) -> FieldMemory:
+    def _prepare(self, job: SlideJob, frame: Frame, memory: FieldMemory) -> FieldMemory:
         """Hand the frame on, or the error of the networks that search it for cells."""
-        budget = self._options.budget
+        budget = job.options.budget
         if budget is not None:
-            start_ns = frame.captured_ns if self._source.live else time.monotonic_ns()
+            start_ns = frame.captured_ns if job.source.live else time.monotonic_ns()
             budget.cancel_segmenting(budget.cutoff_ns(start_ns))
         try:
-            prepared, memory = prepare_frame(self._model, frame, memory, crops=self._options.crops)
+            prepared, memory = prepare_frame(self._model, frame, memory, crops=job.options.crops)
         except (DeadlineError, EngineError) as error:
-            self._put(error)
+            self._put(Sent(job, error))
             return memory
         if not prepared.rejected:
-            self._on_accepted(frame)
-        self._put(prepared)
+            job.observer.on_accepted(frame)
+        self._put(Sent(job, prepared))
         return memory
 
-    def _put(self, item: object) -> None:
+    def _put(self, item: Item) -> None:
         """Wait for room; give up when nobody will take the item any more."""
         while True:
             try:
                 self._queue.put(item, timeout=READ_TIMEOUT_S)
             except queue.Full:
-                if self._stop.is_set():
+                if self._left.is_set():
                     return
             else:
                 return

@@ -32,11 +32,35 @@ class Classified:
     failed : int64 (F,), numbers of the cells that got none: an answer was no number from 0 to 1,
         or a network failed on their batch.
     errors : what went wrong when a network failed.
+    struck : for each error, int64, numbers of the cells that were in its run.
     """
 
     scores: CellScores
     failed: Int64
     errors: tuple[EngineError, ...] = ()
+    struck: tuple[Int64, ...] = ()
+
+    def part(self, first: int, count: int) -> Classified:
+        """Give what is about `count` cells from number `first` on, numbered from 0.
+
+        An error is told to all whose cells were in its run.
+        """
+        rows = _within(self.scores.ids, first, count)
+        told = [
+            (error, ids[_within(ids, first, count)] - first)
+            for error, ids in zip(self.errors, self.struck, strict=True)
+        ]
+        told = [(error, ids) for error, ids in told if len(ids)]
+        return Classified(
+            CellScores(
+                ids=self.scores.ids[rows] - first,
+                roles={name: values[rows] for name, values in self.scores.roles.items()},
+                features=self.scores.features[rows],
+            ),
+            self.failed[_within(self.failed, first, count)] - first,
+            tuple(error for error, _ in told),
+            tuple(ids for _, ids in told),
+        )
 
 
 @dataclass(slots=True, eq=False)
@@ -87,7 +111,7 @@ class Classifier:
         self._queues: dict[str, deque[int]] = {step.network: deque() for step in self._steps}
         self._done: list[int] = []
         self._failed: list[int] = []
-        self._errors: list[EngineError] = []
+        self._errors: list[tuple[EngineError, list[int]]] = []
         self._workers = workers
         self._pool = ThreadPoolExecutor(workers, "edgeapl-infer") if workers > 1 else None
         self._running: dict[Future[Outputs], _Batch] = {}
@@ -97,7 +121,7 @@ class Classifier:
 
         Parameters
         ----------
-        ids : int64 (N,), numbers of the cells within the slide, none twice.
+        ids : int64 (N,), numbers of the cells, none twice.
         crops : uint8 (N, size, size, 3) RGB.
         """
         for cell, crop in zip(ids.tolist(), crops, strict=True):
@@ -212,11 +236,16 @@ class Classifier:
     def _collected(self) -> Classified:
         done, self._done = sorted(self._done), []
         failed, self._failed = sorted(self._failed), []
-        errors, self._errors = tuple(self._errors), []
+        errors, self._errors = self._errors, []
         answers = [self._cells.pop(cell).answers for cell in done]
         result = scores_of(self._manifest, np.array(done, dtype=np.int64), answers)
         lost = np.concatenate([result.failed, np.array(failed, dtype=np.int64)])
-        return Classified(result.scores, np.sort(lost), errors)
+        return Classified(
+            result.scores,
+            np.sort(lost),
+            tuple(error for error, _ in errors),
+            tuple(np.array(cells, dtype=np.int64) for _, cells in errors),
+        )
 
     def _queue(self, cell: int, later: Sequence[Step]) -> None:
         """Put a cell in front of the networks it can be shown to now; or it is done."""
@@ -243,7 +272,7 @@ class Classifier:
             self._queues[step.network].extendleft(cell for _, cell in reversed(there))
             raise
         except EngineError as error:
-            self._errors.append(error)
+            self._errors.append((error, batch.cells))
             for _, cell in there:
                 self._fail(cell)
             return
@@ -319,6 +348,10 @@ def _features(manifest: Manifest, answers: Sequence[Mapping[str, Answer | None]]
     network, _, output = manifest.features.partition(".")
     rows = [np.ravel(_known(answer[network])[output]) for answer in answers]
     return np.asarray(np.stack(rows), dtype=np.float32)
+
+
+def _within(ids: Int64, first: int, count: int) -> NDArray[np.bool_]:
+    return np.asarray((ids >= first) & (ids < first + count), dtype=np.bool_)
 
 
 def _probability(answer: Answer | None, output: str) -> float:

@@ -1,0 +1,69 @@
+"""Examine one slide, or several after one another."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+
+from edgeapl.model import Model
+from edgeapl.pipeline.examiner import Examiner
+from edgeapl.pipeline.jobs import SlideJob, Turn
+from edgeapl.pipeline.options import Observer, SlideOptions, SlideOutcome
+from edgeapl.pipeline.producer import Producer
+from edgeapl.protocols import FrameSource
+
+
+def examine_slide(
+    model: Model,
+    slide: str,
+    source: FrameSource,
+    options: SlideOptions,
+    observer: Observer,
+    stop: threading.Event | None = None,
+) -> SlideOutcome:
+    """Examine all frames of a slide, or until `stop` is set, and judge it.
+
+    Parameters
+    ----------
+    model : the bundle, ready to run.
+    slide : identifier that the verdict will carry.
+    source : gives the frames; closed by the caller.
+    options, observer : how, and who is told.
+    stop : set it from anywhere to close the slide; what was read by then is still finished.
+
+    Errors of single frames are collected; the slide then ends in REVIEW unless it is flagged.
+    """
+    outcomes: list[SlideOutcome] = []
+    job = SlideJob(slide, source, options, observer, on_outcome=outcomes.append)
+    # A live slide is answered frame by frame; a folder waits for full batches.
+    fill = not source.live and options.budget is None
+    with (
+        Producer(model, [job], stop or threading.Event()) as producer,
+        Examiner(model, producer, options.batch_size, options.budget, fill=fill) as examiner,
+    ):
+        examiner.begin(job)
+        examiner.run()
+    return outcomes[0]
+
+
+def examine_slides(
+    model: Model, jobs: Iterable[SlideJob | Turn], *, batch_size: int | None = None
+) -> None:
+    """Examine slides one after another, in batches that span slides as well as frames.
+
+    The next slide is read while the last cells of those before are in work. Verdicts come in the
+    order of the jobs. An error that a source or the jobs raise ends it all, after the slides before
+    are answered.
+
+    Parameters
+    ----------
+    model : the bundle, ready to run.
+    jobs : slides without a budget that are not live. Asked for in another thread, each when the
+        one before is read.
+    batch_size : cells in one run of a network; None for what is best for the model.
+    """
+    with (
+        Producer(model, jobs, threading.Event()) as producer,
+        Examiner(model, producer, batch_size, None, fill=True) as examiner,
+    ):
+        examiner.run()
