@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgeapl.bench.busy import measure_busy
 from edgeapl.bench.candidate import Setup, open_candidate
 from edgeapl.bench.document import document, versus_document
 from edgeapl.bench.energy import find_meters
@@ -23,6 +24,7 @@ class BenchRequest:
 
     images : a folder, a ``demo://`` address, or None for the drawn slide.
     setups : one, or two to compare. floor : whether to measure how far from the machine it is.
+    busy : programs, each keeping a core busy, beside which the slow-down is measured; 0 for none.
     say : told, in words, what is going on.
     """
 
@@ -30,6 +32,7 @@ class BenchRequest:
     setups: tuple[Setup, ...]
     images: str | None = None
     floor: bool = False
+    busy: int = 0
     say: Callable[[str], None] = field(default=lambda text: None)
 
 
@@ -83,4 +86,7 @@ def run_bench(request: BenchRequest) -> BenchResult:
 
             request.say("floor: the bare networks and the peak of this machine")
             result["floor"] = measure_floor(first, material)
+        if request.busy:
+            request.say(f"busy: {request.busy} other programs, in turns with none")
+            result["busy"] = measure_busy(first, material, request.busy)
     return BenchResult(result, measured, versus)

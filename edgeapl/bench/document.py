@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +11,7 @@ from edgeapl.bench.candidate import Candidate
 from edgeapl.bench.energy import Meters
 from edgeapl.bench.material import Material
 from edgeapl.bench.scenarios import Measured
-from edgeapl.bench.statistics import CONFIDENCE, Ratio, Summary
+from edgeapl.bench.statistics import CONFIDENCE, Ratio, Summary, summarise
 from edgeapl.bench.usage import machine
 from edgeapl.bench.versus import Versus
 
@@ -56,6 +56,8 @@ def document(
         "stages": {stage: _summary(one) for stage, one in measured.stages.items()},
         "throughput": throughput(measured),
         "flag_ms": [_ms(one.flag_s) for one in measured.passes if one.flag_s is not None],
+        "first_answer": _summary(_known(one.answer_s for one in measured.passes)),
+        "first_flag": _summary(_known(one.flag_s for one in measured.passes)),
         "memory": asdict(memory),
         "cpu": {
             "seconds": round(measured.cpu_s, 3),
@@ -188,6 +190,10 @@ def _summary(summary: Summary | None) -> dict[str, Any] | None:
         "mean_ms": _ms(summary.mean),
         "largest_ms": _ms(summary.largest),
     }
+
+
+def _known(seconds: Iterable[float | None]) -> Summary | None:
+    return summarise([one for one in seconds if one is not None])
 
 
 def _rounded(value: float | None) -> float | None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import math
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -25,6 +23,7 @@ from edgeapl.bench.bare import (
 from edgeapl.bench.candidate import Candidate
 from edgeapl.bench.material import BenchSlide, Material
 from edgeapl.bench.peak import Peak, higher, measure_peak
+from edgeapl.bench.rounds import ROUND_S, ROUNDS, frames_of_round
 from edgeapl.bench.running import PipelineRunner, Until
 from edgeapl.bench.statistics import paired_ratio
 from edgeapl.bench.usage import Others, cpu_seconds
@@ -33,12 +32,6 @@ from edgeapl.engines.store.machine import cpu_cores
 from edgeapl.errors import EngineError, UsageError
 from edgeapl.journal import Journal
 from edgeapl.protocols import Arrays
-
-ROUNDS = 5
-"""Bare networks and pipeline take turns so often; each round is one pair."""
-
-ROUND_S = 10.0
-"""A round of the pipeline takes as many frames as fit into this, at least two."""
 
 BARE_S = 0.4
 """A network by itself is run at least so long in a round."""
@@ -80,7 +73,7 @@ def measure_floor(candidate: Candidate, material: Material) -> dict[str, Any]:
         Journal.open(Path(folder) / "journal.sqlite3") as journal,
     ):
         runner = PipelineRunner(candidate, journal, None)
-        most = _frames(runner, slide)
+        most = frames_of_round(runner, slide)
         networks = _networks(candidate, runner, slide, most)
         bare_s, pipeline_s, rates = _rounds(candidate, runner, slide, most, networks)
     peak = higher(peak, measure_peak(cpu_cores(), _maker(graph)))
@@ -103,14 +96,6 @@ def measure_floor(candidate: Candidate, material: Material) -> dict[str, Any]:
         "others_cores": others_cores,
         "notes": [*peak.notes, *_notes(candidate, graph, others_cores)],
     }
-
-
-def _frames(runner: PipelineRunner, slide: BenchSlide) -> int:
-    """Give the frames of a round."""
-    start = time.perf_counter()
-    runner.run(slide, 1, Until())
-    one_s = time.perf_counter() - start
-    return max(1, min(len(slide.files), max(2, math.floor(ROUND_S / one_s))))
 
 
 def _networks(

@@ -77,6 +77,7 @@ class GlassRunner:
         times: dict[int, FrameTimes] = {}
         finished_ns: dict[int, int] = {}
         before: dict[str, float] = {}
+        answered_ns: list[int] = []
         with BenchCamera(f"bench://{slide.name}", pictures, self.now) as camera:
             session = Session(
                 hosted,
@@ -91,6 +92,8 @@ class GlassRunner:
 
             def on_change() -> None:
                 progress, examined = session.progress, session.examined
+                if not answered_ns and progress is not None and progress.verdict.tally.scored:
+                    answered_ns.append(self.now())
                 if progress is None or progress.finished_ns is None or examined is None:
                     return
                 index = examined.frame.index
@@ -114,10 +117,21 @@ class GlassRunner:
         shutil.rmtree(self.out / "slides", ignore_errors=True)
         frames, latencies = _joined(times, finished_ns, shots, journal, camera.name)
         errors = tuple(f"{one['what']}: {one['which']}" for one in closed.record["errors"])
-        flag_s = None
-        if journal.flag_ns is not None and 0 in shots:
-            flag_s = (journal.flag_ns - shots[0].issued_ns) / 1e9
-        return Pass(slide.name, frames, latencies, seconds, closed.verdict, errors, flag_s)
+        return Pass(
+            slide.name,
+            frames,
+            latencies,
+            seconds,
+            closed.verdict,
+            errors,
+            flag_s=_since(shots, journal.flag_ns),
+            answer_s=_since(shots, answered_ns[0] if answered_ns else None),
+        )
+
+
+def _since(shots: dict[int, Shot], at_ns: int | None) -> float | None:
+    """Give the seconds since the first picture was asked for."""
+    return None if at_ns is None or 0 not in shots else (at_ns - shots[0].issued_ns) / 1e9
 
 
 def _joined(

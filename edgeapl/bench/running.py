@@ -60,7 +60,8 @@ class Pass:
 
     latencies : seconds of every query, from asking for its first frame to the commit of its last;
         none in the offline scenario.
-    seconds : of the whole slide, committed. flag_s : from the first capture to the commit of FLAG.
+    seconds : of the whole slide, committed. answer_s : from the first capture until the station
+        could show an answer that rests on a cell; flag_s : to the commit of FLAG. None elsewhere.
     """
 
     slide: str
@@ -70,6 +71,7 @@ class Pass:
     verdict: Verdict
     errors: tuple[str, ...]
     flag_s: float | None = None
+    answer_s: float | None = None
 
     @property
     def cells(self) -> int:

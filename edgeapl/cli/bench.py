@@ -92,6 +92,15 @@ def bench(
         bool,
         typer.Option("--floor", help="Measure the bare networks and this machine's peak as well."),
     ] = False,
+    busy: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=256,
+            help="Measure as well how much slower it is while so many other programs keep a core "
+            "busy each.",
+        ),
+    ] = 0,
     station: StationOption = None,
     as_json: JsonOption = False,
     page: Annotated[
@@ -135,7 +144,7 @@ def bench(
     def say(text: str) -> None:
         terminal.print(one_line(text), markup=False, soft_wrap=True)
 
-    result = run_bench(BenchRequest(plan, setups, images, floor, say))
+    result = run_bench(BenchRequest(plan, setups, images, floor, busy, say))
     if page is not None:
         from edgeapl.bench.page import write_page
 

@@ -29,6 +29,8 @@ def print_tables(document: Mapping[str, Any]) -> None:
         _print_versus(out, document["versus"])
     if "floor" in document:
         _print_floor(out, document["floor"])
+    if "busy" in document:
+        _print_busy(out, document["busy"])
     _print_status(out, document)
     out.print(RESEARCH_USE_ONLY, style="dim")
 
@@ -62,6 +64,9 @@ def _print_stages(out: Console, document: Mapping[str, Any]) -> None:
     if document["latency"] is not None:
         table.add_section()
         _add_row(table, "in all", document["latency"])
+    for row in ("first_answer", "first_flag"):
+        if document[row] is not None:
+            _add_row(table, row.replace("_", " "), document[row])
     out.print(table)
 
 
@@ -92,8 +97,6 @@ def _lines(document: Mapping[str, Any]) -> list[str]:
         f"memory: {memory:.0f} MiB at most, processes: {processes}, cores busy: {busy}",
         "energy: " + _energy(document["energy"]),
     ]
-    if document["flag_ms"]:
-        lines.append(f"first FLAG committed after {number(max(document['flag_ms']))} ms at most")
     weights = [
         f"{value / 2**20:.2f} {name.replace('_', ' ')}"
         for name, value in document["bytes_per_frame"].items()
@@ -172,6 +175,16 @@ def _print_floor(out: Console, floor: Mapping[str, Any]) -> None:
     out.print(f"bare networks over peak: {number(floor['bare_over_peak'])}", markup=False)
     for note in floor["notes"]:
         out.print(one_line(note), markup=False, soft_wrap=True)
+
+
+def _print_busy(out: Console, busy: Mapping[str, Any]) -> None:
+    interval = busy["slow_down_interval"]
+    span = "" if interval is None else f" (95 % interval {interval[0]:.3f} to {interval[1]:.3f})"
+    text = (
+        f"beside {busy['programs']} busy programs it takes {busy['slow_down']:.3f} times as "
+        f"long{span}; equal shares of the cores for all threads would be {busy['fair']:.2f}"
+    )
+    out.print(text, markup=False, soft_wrap=True)
 
 
 def _span(floor: Mapping[str, Any]) -> str:

@@ -77,6 +77,45 @@ def test_the_floor_says_how_near_pipeline_and_networks_are(
     assert "pipeline over bare networks" in capsys.readouterr().out
 
 
+def test_beside_busy_programs_the_slow_down_is_said(
+    station: Station, bundle: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = station.folder / "bench.html"
+    done = station.run(*short(bundle, images, "--busy", "1", "--json", "--page", page))
+    assert done.code == 0, done.err
+    busy = done.document["busy"]
+    assert (busy["programs"], len(busy["rounds"])) == (1, 5)
+    low, high = busy["slow_down_interval"]
+    assert 0 < low <= busy["slow_down"] <= high
+    assert "Beside 1 programs" in page.read_text(encoding="utf-8")
+    print_tables(done.document)
+    assert "beside 1 busy programs it takes" in capsys.readouterr().out
+
+
+def test_the_first_answer_and_the_first_flag_of_the_station_are_timed(
+    station: Station, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keen = tmp_path / "keen"
+    small_bundle(keen, cells=cell_network(bias=-NEVER))
+    page = station.folder / "bench.html"
+    glass = ("--scenario", "glass-to-flag", "--json", "--page", page)
+    document = station.run(*short(keen, images, *glass)).document
+    flag, answer = document["first_flag"], document["first_answer"]
+    assert flag["samples"] == answer["samples"] == len(document["flag_ms"]) > 0
+    # Shown once what must be is committed; both wait for the first cells.
+    assert 0 < flag["p50_ms"] <= max(document["flag_ms"])
+    assert answer["p50_ms"] > 0
+    assert "<td>first flag</td>" in page.read_text(encoding="utf-8")
+    print_tables(document)
+    assert "first flag" in capsys.readouterr().out
+
+
+def test_without_a_flag_there_is_no_first_one(station: Station, images: Path, bundle: Path) -> None:
+    document = station.run(*short(bundle, images, "--json")).document
+    assert document["first_flag"] is None
+    assert document["first_answer"] is None
+
+
 def test_two_bundles_take_turns_and_another_answer_is_said(
     station: Station, bundle: Path, images: Path, tmp_path: Path
 ) -> None:

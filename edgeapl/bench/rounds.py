@@ -1,0 +1,23 @@
+"""Things that take turns, round after round, so that whatever else the machine does meets all."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from edgeapl.bench.material import BenchSlide
+from edgeapl.bench.running import PipelineRunner, Until
+
+ROUNDS = 5
+"""Each round is one pair."""
+
+ROUND_S = 10.0
+"""A round of the pipeline takes as many frames as fit into this, at least two."""
+
+
+def frames_of_round(runner: PipelineRunner, slide: BenchSlide) -> int:
+    """Give the frames that the pipeline is given in a round; one is run to find out."""
+    start = time.perf_counter()
+    runner.run(slide, 1, Until())
+    one_s = time.perf_counter() - start
+    return max(1, min(len(slide.files), max(2, math.floor(ROUND_S / one_s))))

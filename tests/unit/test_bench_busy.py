@@ -1,0 +1,48 @@
+"""Programs that keep cores busy run only when they are let, and none is left behind."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from edgeapl.bench.busy import BusyPrograms
+from edgeapl.errors import UsageError
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+
+
+def state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+
+
+def becomes(pid: int, wanted: str) -> bool:
+    """Wait until a process is in a state: R runs, T is held (proc(5))."""
+    for _ in range(2000):
+        if state(pid) in wanted:
+            return True
+        time.sleep(0.005)
+    return False
+
+
+def test_they_run_only_inside() -> None:
+    with BusyPrograms(2) as programs:
+        assert len(set(programs.pids)) == 2
+        assert all(becomes(pid, "T") for pid in programs.pids)
+        with programs.running():
+            assert all(becomes(pid, "R") for pid in programs.pids)
+        assert all(becomes(pid, "T") for pid in programs.pids)
+
+
+def test_none_is_left_even_after_an_error() -> None:
+    with pytest.raises(KeyboardInterrupt), BusyPrograms(1) as programs, programs.running():
+        raise KeyboardInterrupt
+    assert not Path(f"/proc/{programs.pids[0]}").exists()
+
+
+def test_where_programs_can_not_be_held_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(signal, "SIGSTOP")
+    with pytest.raises(UsageError, match="leave --busy out"):
+        BusyPrograms(1)
