@@ -72,6 +72,9 @@ class StationConfig(BaseModel):
     threads : CPU threads inside one run of a network of the bundle; engines bring their own.
     workers : runs at the same time; without it as many as there are cores for.
     batch_size : cells per run of a network; without it what is best for networks or engines.
+    exhaustive : `watch` looks at every cell, also when the flag is decided without it.
+    stop_error : chance, per slide, that a flag which ended the examination early would not have
+        been raised with all cells.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -83,6 +86,8 @@ class StationConfig(BaseModel):
     threads: Annotated[int, Field(ge=1, le=256)] = 1
     workers: Annotated[int, Field(ge=1, le=256)] | None = None
     batch_size: Annotated[int, Field(ge=1, le=1024)] | None = None
+    exhaustive: bool = False
+    stop_error: Annotated[float, Field(gt=0, le=0.05, allow_inf_nan=False)] = 0.001
     cameras: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")], CameraConfig] = {}
 
 

@@ -10,8 +10,8 @@ from edgeapl.bundle.manifest import Manifest
 from edgeapl.config import CameraConfig
 from edgeapl.errors import DeadlineError, EdgeAplError, EngineError
 from edgeapl.sources.names import printable
-from edgeapl.stages.findings import Effect, Finding
-from edgeapl.types import Frame, Reason, ScaleOrigin
+from edgeapl.stages.findings import Code, Effect, Finding
+from edgeapl.types import Frame, Reason, ScaleOrigin, Tally
 
 NAMED = 3
 """Frames named in one sentence; the rest are counted."""
@@ -97,6 +97,17 @@ def of_errors(errors: Sequence[EdgeAplError]) -> list[Finding]:
         text = f"a network failed {len(failures)} time(s); the first: {failures[0]}"
         findings.append(Finding("engine_failed", text, Effect.BARS_CLEAR))
     return findings
+
+
+def of_stopping(tally: Tally, error: float | None) -> list[Finding]:
+    """Say how sure it is that cells left out on purpose would have changed nothing."""
+    if not tally.not_needed or error is None:
+        return []
+    text = (
+        "with all cells examined the flag would be the same, "
+        f"save in at most 1 of {round(1 / error):,} slides"
+    )
+    return [Finding(Code.STOPPED_EARLY, text, Effect.NOTE)]
 
 
 def of_shapes(shapes: Mapping[tuple[int, int], int]) -> list[Finding]:

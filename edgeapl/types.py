@@ -41,8 +41,9 @@ class CellStatus(str, Enum):
     """What became of one cell."""
 
     SCORED = "scored"
-    NOT_EXAMINED = "not_examined"
+    NOT_EXAMINED = "not_examined"  # its time was up
     FAILED = "failed"
+    NOT_NEEDED = "not_needed"  # left out on purpose: the flag was decided without it
 
 
 def _check_array(name: str, value: object, dtype: type, shape: tuple[int | None, ...]) -> None:
@@ -231,25 +232,36 @@ class ExaminedFrame:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Cells seen, and what became of them; the parts always add up."""
+    """Cells seen, and what became of them; the parts always add up.
+
+    not_examined : their time was up. failed : a network gave no usable answer. not_needed : left
+    out on purpose, because the slide's flag was decided without them.
+    """
 
     seen: int = 0
     scored: int = 0
     not_examined: int = 0
     failed: int = 0
+    not_needed: int = 0
 
     def __post_init__(self) -> None:
-        parts = (self.scored, self.not_examined, self.failed)
+        parts = (self.scored, self.not_examined, self.failed, self.not_needed)
         if min(self.seen, *parts) < 0 or self.seen != sum(parts):
             raise ValueError(
                 f"Tally: seen {self.seen} must equal scored {self.scored} + not examined "
-                f"{self.not_examined} + failed {self.failed}, none below 0"
+                f"{self.not_examined} + failed {self.failed} + not needed {self.not_needed}, "
+                "none below 0"
             )
 
     @property
     def lost(self) -> int:
-        """Cells seen but without a score."""
+        """Cells that should have got a score and have none."""
         return self.not_examined + self.failed
+
+    @property
+    def unscored(self) -> int:
+        """Cells seen but without a score, whatever the cause."""
+        return self.lost + self.not_needed
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(
@@ -257,6 +269,7 @@ class Tally:
             self.scored + other.scored,
             self.not_examined + other.not_examined,
             self.failed + other.failed,
+            self.not_needed + other.not_needed,
         )
 
 
@@ -333,3 +346,5 @@ class Verdict:
             raise ValueError("Verdict.reasons: a REVIEW needs at least one reason")
         if self.decision is not Decision.REVIEW and self.probability is None:
             raise ValueError(f"Verdict.probability: {self.decision.value} needs a probability")
+        if self.decision is Decision.CLEAR and self.tally.not_needed:
+            raise ValueError("Verdict.tally: no slide is cleared with cells left out on purpose")

@@ -48,6 +48,8 @@ def tally_text(record: dict[str, Any]) -> str:
         text += f", {tally['not_examined']} not examined"
     if tally["failed"]:
         text += f", {tally['failed']} failed"
+    if tally.get("not_needed"):  # records of older versions have none
+        text += f", {tally['not_needed']} not needed"
     return text
 
 

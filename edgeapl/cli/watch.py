@@ -56,7 +56,9 @@ def watch(
     ] = 45.0,
     cells: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="Close the slide once so many cells are scored."),
+        typer.Option(
+            min=1, help="Close the slide once so many cells are scored or, with a flag, not needed."
+        ),
     ] = None,
     max_frames: Annotated[
         Optional[int],  # noqa: UP045
@@ -66,6 +68,13 @@ def watch(
         Optional[float],  # noqa: UP045
         typer.Option(min=0.5, help="Close the slide after this many seconds without a frame."),
     ] = None,
+    exhaustive: Annotated[
+        bool,
+        typer.Option(
+            "--exhaustive",
+            help="Examine every cell, also when the others already decide the flag.",
+        ),
+    ] = False,
     page: Annotated[bool, typer.Option("--page", help="Serve the station's page.")] = False,
     host: Annotated[str, typer.Option(help="Address the page is served on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Its port; 0 takes a free one.")] = (
@@ -91,6 +100,9 @@ def watch(
     On a terminal: type or scan an identifier and press Enter to open a slide, press Enter alone to
     close it, Ctrl-C to close it and leave. A slide that was left open, by a power cut for one, is
     taken up again.
+
+    Once the cells seen so far decide a flag, the others are counted as not needed; only a flag ever
+    ends a frame early, and no slide is cleared before all its cells were examined.
     """
     from edgeapl.config import load_station
     from edgeapl.station.station import StationOptions
@@ -105,6 +117,7 @@ def watch(
         max_frames=max_frames,
         idle_s=idle,
         enough_cells=cells,
+        stop_error=None if exhaustive or config.exhaustive else config.stop_error,
     )
     closed = run_watch(
         source,
@@ -152,6 +165,9 @@ def run_watch(
     closed: list[Closed] = []
     with ExitStack() as opened:
         hosted = opened.enter_context(hosted_model(bundle, config, engines, terminal))
+        if options.stop_error is not None and not hosted.model.reducer.bounded:
+            text = "this bundle judges a slide by features of all its cells: all are examined"
+            terminal.print(text, style="yellow", markup=False, soft_wrap=True)
         record = opened.enter_context(Journal.open(journal))
         station = opened.enter_context(
             Station(

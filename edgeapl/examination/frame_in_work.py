@@ -6,18 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgeapl.bundle.specs import RoleSpec
 from edgeapl.examination.prepare import PreparedFrame
-from edgeapl.stages.accumulate import counted, empty, merge
+from edgeapl.stages.accumulate import counted, empty, merge, reached
 from edgeapl.stages.classify import Classified
+from edgeapl.stages.domain import FrameDescriptor, describe_frame
 from edgeapl.stages.order import (
     Order,
     Stratum,
 )
+from edgeapl.stages.sequential import Look
 from edgeapl.types import (
     CellScores,
     Int64,
+    Tally,
 )
 
 
@@ -28,7 +32,9 @@ class FrameInWork:
     order : of its cells.
     start_ns, deadline_ns : monotonic; when its time started, and when the cells without an answer
         are given up; None when there is no hurry.
-    given_up : numbers of cells nobody looked at.
+    given_up, left_out : numbers of cells nobody looked at: because time was up, and on purpose.
+    whole : whether all cells are to be looked at, whatever the first ones say.
+    descriptor : of what the frame looks like, once it was asked for.
     """
 
     prepared: PreparedFrame
@@ -39,7 +45,12 @@ class FrameInWork:
     answered: int = 0
     failed: set[int] = field(default_factory=set)
     given_up: set[int] = field(default_factory=set)
+    left_out: set[int] = field(default_factory=set)
     scores: list[CellScores] = field(default_factory=list)
+    whole: bool = False
+    descriptor: FrameDescriptor | None = None
+    _answers: NDArray[np.int8] | None = None
+    _entered: int = 0
 
     @property
     def count(self) -> int:
@@ -54,7 +65,18 @@ class FrameInWork:
     @property
     def waiting(self) -> int:
         """Cells without an answer that may still get one."""
-        return self.count - self.answered - len(self.given_up)
+        return self.count - self.answered - len(self.given_up) - len(self.left_out)
+
+    @property
+    def tally(self) -> Tally:
+        """What became of the frame's cells; those that still wait count as left out."""
+        return Tally(
+            self.count,
+            scored=self.answered - len(self.failed),
+            not_examined=len(self.given_up),
+            failed=len(self.failed),
+            not_needed=len(self.left_out) + self.waiting,
+        )
 
     @property
     def ids(self) -> Int64:
@@ -95,6 +117,43 @@ class FrameInWork:
                 Stratum(len(cells) - answered, state.cells, state.positive, state.suspicious)
             )
         return strata
+
+    def described(self) -> FrameDescriptor:
+        """Say what the frame looks like to the networks; a cell must have been scored."""
+        features = np.concatenate([scores.features for scores in self.scores])
+        if self.descriptor is None:
+            prepared = self.prepared
+            self.descriptor = describe_frame(prepared.frame, prepared.detections, features)
+        else:
+            self.descriptor = self.descriptor.with_features(features)
+        return self.descriptor
+
+    def look(self, roles: Sequence[RoleSpec]) -> Look:
+        """Give what is known of the frame now, for `edgeapl.stages.sequential`."""
+        answers = self._entered_answers(roles)
+        positive, scored = answers == 1, answers[-1] >= 0
+        rest = self.order.rest
+        gaps = np.flatnonzero(~scored[rest])
+        drawn = rest[: gaps[0]] if len(gaps) else rest
+        return Look(
+            seen=self.count,
+            scored=int(scored.sum()),
+            positive=tuple(positive.sum(axis=1).tolist()),
+            rest=len(rest),
+            rest_scored=int(scored[rest].sum()),
+            rest_positive=tuple(positive[:, rest].sum(axis=1).tolist()),
+            drawn=len(drawn),
+            drawn_positive=tuple(positive[:, drawn].sum(axis=1).tolist()),
+        )
+
+    def _entered_answers(self, roles: Sequence[RoleSpec]) -> NDArray[np.int8]:
+        """Enter what came in since the last time: int8 (R + 1, N), -1 where there is no answer."""
+        if self._answers is None:
+            self._answers = np.full((len(roles) + 1, self.count), -1, dtype=np.int8)
+        for scores in self.scores[self._entered :]:
+            self._answers[:, scores.ids - self.first_id] = reached(roles, scores)
+        self._entered = len(self.scores)
+        return self._answers
 
 
 def _rows(scores: CellScores, rows: np.ndarray) -> CellScores:

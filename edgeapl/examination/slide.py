@@ -9,21 +9,21 @@ import numpy as np
 
 from edgeapl import findings as findings_of
 from edgeapl.errors import EdgeAplError
+from edgeapl.examination.early_stop import EarlyStop
 from edgeapl.examination.frame_in_work import FrameInWork
 from edgeapl.examination.prepare import PreparedFrame, Timings, timed
 from edgeapl.model import Model
 from edgeapl.stages.classify import Classified, Classifier
-from edgeapl.stages.domain import FrameDescriptor, describe_frame
+from edgeapl.stages.domain import FrameDescriptor
 from edgeapl.stages.findings import Finding
 from edgeapl.stages.judge import decide, latch
 from edgeapl.stages.order import (
     Order,
-    Shares,
     Stratum,
     estimated_shares,
     examination_order,
 )
-from edgeapl.stages.reduce import Reduced, suspicion
+from edgeapl.stages.reduce import Reduced, ReducerState, suspicion
 from edgeapl.types import (
     CellStatus,
     Decision,
@@ -53,6 +53,8 @@ class SlideExamination:
     known : what is known about the slide before it is examined.
     in_order : look at the cells in the order of `edgeapl.stages.order`, because time may run out.
     flagged : the slide was flagged before it was taken up again.
+    stop_error : with it, cells in order are left out once the flag is decided without them; see
+        `edgeapl.stages.sequential`. None to look at all.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class SlideExamination:
         known: Sequence[Finding] = (),
         in_order: bool = False,
         flagged: bool = False,
+        stop_error: float | None = None,
     ) -> None:
         self._model = model
         self._slide = slide
@@ -86,6 +89,11 @@ class SlideExamination:
         self._flagged = Decision.FLAG if flagged else None
         self._strata: list[Stratum] = []
         self._in_order = in_order
+        self._stop = None
+        if stop_error is not None and in_order and model.reducer.bounded:
+            self._stop = EarlyStop(model, stop_error)
+        self._raised = False  # here, not before the slide was taken up again
+        self._left = Tally()
 
     @property
     def frames(self) -> int:
@@ -140,14 +148,52 @@ class SlideExamination:
         # Counted here, not when the frame leaves: a batch may reach into the next frame.
         scored, failed = len(result.scores), len(result.failed)
         self._tally += Tally(scored + failed, scored=scored, failed=failed)
-        for work in waiting:
+        works = list(waiting)
+        for work in works:
             work.take(result)
+        if works and scored:
+            self._stop_early(works[0])
 
     def give_up(self, work: FrameInWork) -> None:
         """Take the frame's cells that have no answer out; they are counted as not examined."""
         given_up = self._classifier.give_up(self._first_cell + work.ids) - self._first_cell
         work.given_up.update(given_up.tolist())
         self._tally += Tally(len(given_up), not_examined=len(given_up))
+
+    def _stop_early(self, oldest: FrameInWork) -> None:
+        """Leave out what has no answer of the oldest frame once the flag is decided without it.
+
+        On a slide that is flagged, a sample of each further frame is enough, as long as it gives
+        the same answer; else all of it is looked at.
+        """
+        if self._stop is None or oldest.whole or oldest.done:
+            return
+        enough = self._stop.is_sampled if self._raised else self._stop.is_decided
+        if not enough(oldest):
+            return
+        if not self._would_flag(oldest):
+            oldest.whole = self._raised
+            return
+        self._flagged, self._raised = Decision.FLAG, True
+        left_out = self._classifier.give_up(self._first_cell + oldest.ids) - self._first_cell
+        oldest.left_out.update(left_out.tolist())
+        self._tally += Tally(len(left_out), not_needed=len(left_out))
+
+    def _would_flag(self, work: FrameInWork) -> bool:
+        """Judge the frames up to this one as if its cells without an answer were left out."""
+        strata = [*self._strata, *self._counting(work)]
+        positive = zip(*(stratum.positive for stratum in strata), strict=True)
+        state = ReducerState(
+            cells=sum(stratum.scored for stratum in strata),
+            positive=tuple(map(sum, positive)),
+            suspicious=sum(stratum.suspicious for stratum in strata),
+        )
+        descriptors = list(self._descriptors)
+        if self._model.domain is not None:
+            with timed(self._timings, "domain"):
+                descriptors.append(work.described())
+        _, decision, _ = self._judged(state, self._left + work.tally, strata, descriptors)
+        return decision is Decision.FLAG
 
     def leave(self, work: FrameInWork) -> ExaminedFrame:
         """Count a finished frame and give it with all its answers."""
@@ -160,12 +206,14 @@ class SlideExamination:
         self._scales[frame.scale, frame.um_per_px] += 1
         self._shapes[frame.width, frame.height] += 1
         self._strata.extend(self._counting(work))
+        self._left += work.tally
+        if self._stop is not None:
+            self._stop.finish(work)
         scored = sum(len(scores) for scores in work.scores)
         examined = self._examined(work)
         if self._model.domain is not None and scored:
             with timed(self._timings, "domain"):
-                features = np.concatenate([scores.features for scores in work.scores])
-                self._descriptors.append(describe_frame(frame, work.prepared.detections, features))
+                self._descriptors.append(work.described())
         return examined
 
     def _examined(self, work: FrameInWork) -> ExaminedFrame:
@@ -173,7 +221,11 @@ class SlideExamination:
         roles = {role.name: _unknown(work.count) for role in manifest.roles}
         doubt = _unknown(work.count)
         status = [
-            CellStatus.NOT_EXAMINED if cell in work.given_up else CellStatus.FAILED
+            CellStatus.NOT_EXAMINED
+            if cell in work.given_up
+            else CellStatus.NOT_NEEDED
+            if cell in work.left_out
+            else CellStatus.FAILED
             for cell in work.ids.tolist()
         ]
         for scores in work.scores:
@@ -216,31 +268,17 @@ class SlideExamination:
         waiting : frames in work; their cells without an answer count as not examined, so that a
             flag in the middle of a frame stands on the cells that were.
         """
-        manifest = self._model.bundle.manifest
         unfinished = [work for work in waiting if work.waiting]
         missing = sum(work.waiting for work in unfinished)
         tally = self._tally + Tally(missing, not_examined=missing)
-        findings = (
-            *findings_of.of_model(manifest),
-            *self._known,
-            *findings_of.of_rejected(self._rejected, live=self._live),
-            *findings_of.of_errors(self._errors),
-            *findings_of.of_scale(self._scales),
-            *(findings_of.of_shapes(self._shapes) if self._live else ()),
-            *(self._model.domain.judge(self._descriptors) if self._model.domain else ()),
-        )
-        reduced, trouble = self._model.reducer.reduce(
-            self._state,
-            self._model.head,
-            tally,
-            manifest.rule.confidence,
-            self._estimated(unfinished, tally),
-        )
-        decision, reasons = decide(manifest.rule, reduced, tally, (*findings, *trouble))
+        strata = [*self._strata, *(s for work in unfinished for s in self._counting(work))]
+        reduced, decision, reasons = self._judged(self._state, tally, strata, self._descriptors)
         if self._live or self._in_order:
             # Here somebody has seen the flag; a folder is judged once, as a whole.
-            if missing and decision is Decision.FLAG and not self._is_sure(reduced):
+            flagged = self._flagged is Decision.FLAG
+            if missing and decision is Decision.FLAG and not (flagged or self._is_sure(reduced)):
                 decision, reasons = Decision.REVIEW, (_EXAMINING, *reasons)
+            self._raised = self._raised or decision is Decision.FLAG
             decision, reasons = latch(self._flagged, decision, reasons)
             self._flagged = decision
         return Verdict(
@@ -259,12 +297,30 @@ class SlideExamination:
             runtime=self._model.runtime,
         )
 
-    def _estimated(self, unfinished: Sequence[FrameInWork], tally: Tally) -> Shares | None:
-        """Estimate the shares from strata when cells were not examined."""
-        if not tally.not_examined:
-            return None
-        strata = [stratum for work in unfinished for stratum in self._counting(work)]
-        return estimated_shares([*self._strata, *strata])
+    def _judged(
+        self,
+        state: ReducerState,
+        tally: Tally,
+        strata: Sequence[Stratum],
+        descriptors: Sequence[FrameDescriptor],
+    ) -> tuple[Reduced, Decision, tuple[Reason, ...]]:
+        """Reduce and judge; shares are estimated from strata when cells were not examined."""
+        manifest = self._model.bundle.manifest
+        findings = (
+            *findings_of.of_model(manifest),
+            *self._known,
+            *findings_of.of_rejected(self._rejected, live=self._live),
+            *findings_of.of_errors(self._errors),
+            *findings_of.of_scale(self._scales),
+            *(findings_of.of_shapes(self._shapes) if self._live else ()),
+            *(self._model.domain.judge(descriptors) if self._model.domain else ()),
+            *findings_of.of_stopping(tally, self._stop.error if self._stop else None),
+        )
+        estimated = estimated_shares(strata) if tally.not_examined or tally.not_needed else None
+        reduced, trouble = self._model.reducer.reduce(
+            state, self._model.head, tally, manifest.rule.confidence, estimated
+        )
+        return reduced, *decide(manifest.rule, reduced, tally, (*findings, *trouble))
 
     def _is_sure(self, reduced: Reduced) -> bool:
         """Whether no answer of the waiting cells could take the flag away.

@@ -44,6 +44,7 @@ def verdict_to_json(verdict: Verdict) -> dict[str, Any]:
             "scored": int(tally.scored),
             "not_examined": int(tally.not_examined),
             "failed": int(tally.failed),
+            "not_needed": int(tally.not_needed),
         },
         "reasons": [{"code": reason.code, "text": reason.text} for reason in verdict.reasons],
         "counts": [

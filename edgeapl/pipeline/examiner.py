@@ -113,6 +113,7 @@ class Examiner:
             known=job.options.findings,
             in_order=job.options.budget is not None,
             flagged=job.options.flagged,
+            stop_error=job.options.stop_error,
         )
         self._newest = _Open(job, examination)
         self._line.append(self._newest)

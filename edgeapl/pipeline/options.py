@@ -71,6 +71,8 @@ class SlideOptions:
     budget : cells are looked at in the order of `edgeapl.stages.order` and given up in time; None
         to look at all of them however long it takes.
     flagged : the slide was flagged before it was taken up again.
+    stop_error : with a budget, cells are left out once the flag is decided without them; the
+        chance, per slide, that all of them would not have given it. None to look at all.
     """
 
     crops: bool = False
@@ -80,6 +82,7 @@ class SlideOptions:
     stop_when_idle: float | None = None
     budget: Budget | None = None
     flagged: bool = False
+    stop_error: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

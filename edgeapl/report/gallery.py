@@ -93,6 +93,8 @@ class Gallery:
         self.suspicious += sum(kind.suspicious for kind in kinds)
         for row, status in enumerate(examined.status):
             self.cells[status] += 1
+            if status is CellStatus.NOT_NEEDED:
+                continue  # many, and nothing is wrong with them: they are counted
             if status is not CellStatus.SCORED:
                 if len(self.unscored) < MOST_UNSCORED:
                     self.unscored.append(self._picture(examined, row, kinds[row]))

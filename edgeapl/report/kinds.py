@@ -35,6 +35,7 @@ class CellKind:
 OTHER = CellKind("other cell", (96, 96, 96))
 NOT_EXAMINED = CellKind("not examined", (20, 20, 20), scored=False)
 FAILED = CellKind("failed", (20, 20, 20), scored=False)
+NOT_NEEDED = CellKind("not needed", (20, 20, 20), scored=False)
 
 
 def in_words(role: str) -> str:
@@ -77,7 +78,11 @@ def cell_kinds(
             claim = (kind.suspicious, float(values[row]), kind)
             if claim[:2] > best[row][:2]:
                 best[row] = claim
-    unscored = {CellStatus.NOT_EXAMINED: NOT_EXAMINED, CellStatus.FAILED: FAILED}
+    unscored = {
+        CellStatus.NOT_EXAMINED: NOT_EXAMINED,
+        CellStatus.FAILED: FAILED,
+        CellStatus.NOT_NEEDED: NOT_NEEDED,
+    }
     return tuple(
         unscored.get(status, claim[2]) for status, claim in zip(examined.status, best, strict=True)
     )

@@ -189,6 +189,9 @@ def tally_in_words(tally: Mapping[str, int]) -> str:
     parts = [f"{tally['scored']} scored"]
     parts += [f"{tally['not_examined']} not examined"] if tally["not_examined"] else []
     parts += [f"{tally['failed']} failed"] if tally["failed"] else []
+    # Records of older versions have no such cells.
+    left_out = tally.get("not_needed", 0)
+    parts += [f"{left_out} not needed"] if left_out else []
     return f"{plural(tally['seen'], 'cell')} seen: {', '.join(parts)}."
 
 
@@ -212,9 +215,9 @@ def _speaking(context: ReportContext, gallery: Gallery) -> Share | None:
 def _unaccounted(tally: Mapping[str, int], gallery: Gallery) -> dict[str, tuple[int, int]]:
     """Name the parts of the tally that the tables do not hold: (in the verdict, in the tables)."""
     return {
-        in_words(status.value): (int(tally[status.value]), gallery.cells[status])
+        in_words(status.value): (int(tally.get(status.value, 0)), gallery.cells[status])
         for status in CellStatus
-        if tally[status.value] != gallery.cells[status]
+        if tally.get(status.value, 0) != gallery.cells[status]
     }
 
 

@@ -41,6 +41,7 @@ FRAME_COLUMNS = (
     "scored",
     "not_examined",
     "failed",
+    "not_needed",
     "reasons",
 )
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgeapl.bundle.specs import RoleSpec
 from edgeapl.types import CellScores, Float32
@@ -70,17 +71,27 @@ def suspicion(roles: Sequence[RoleSpec], scores: CellScores) -> Float32:
     return np.asarray(np.max(np.stack(values), axis=0), dtype=np.float32)
 
 
+def reached(roles: Sequence[RoleSpec], scores: CellScores) -> NDArray[np.bool_]:
+    """Say which of the N cells are positive in each of the R roles, and which are suspicious.
+
+    Returns bool (R + 1, N); a cell is suspicious when a suspicious role is positive.
+    """
+    rows = [scores.roles[role.name] >= np.float32(role.threshold) for role in roles]
+    speaking = [row for row, role in zip(rows, roles, strict=True) if role.suspicious]
+    suspicious = np.any(speaking, axis=0) if speaking else np.zeros(len(scores), dtype=bool)
+    return np.stack([*rows, suspicious])
+
+
 def counted(roles: Sequence[RoleSpec], kind: str, scores: CellScores) -> ReducerState:
     """Give the state of some cells alone, for a reducer of this kind."""
     if not len(scores):
         return empty(roles)
-    reached = np.stack([scores.roles[role.name] >= np.float32(role.threshold) for role in roles])
-    speaks = np.array([role.suspicious for role in roles], dtype=bool)
+    *positive, suspicious = reached(roles, scores).sum(axis=1).tolist()
     doubt = suspicion(roles, scores)
     return ReducerState(
         cells=len(scores),
-        positive=tuple(reached.sum(axis=1).tolist()),
-        suspicious=int(reached[speaks].any(axis=0).sum()),
+        positive=tuple(positive),
+        suspicious=suspicious,
         evidence=_strongest(zip(doubt.tolist(), scores.ids.tolist(), strict=True)),
         maximum=_largest(scores.features) if kind in ("max", "max-mean") else None,
         total=_exact_sums(scores.features) if kind in ("mean", "max-mean") else None,

@@ -55,6 +55,11 @@ class FrameDescriptor:
     cells: int
     values: dict[str, Float64]
 
+    def with_features(self, features: Float32) -> FrameDescriptor:
+        """Give the descriptor of the same frame once more of its cells are scored."""
+        mean = np.asarray(features.mean(axis=0), dtype=np.float64)
+        return FrameDescriptor(len(features), {**self.values, "features": mean})
+
 
 def describe_frame(frame: Frame, detections: Detections, features: Float32) -> FrameDescriptor:
     """Describe a frame.

@@ -34,6 +34,8 @@ class Code:
     CELLS_FAILED: Final = "cells_failed"
     CELLS_LOST: Final = "cells_lost"  # more cells without a score than the rule allows
     NOT_EXAMINED: Final = "not_examined"  # some cells without a score, within what the rule allows
+    NOT_NEEDED: Final = "not_needed"  # some cells were left out on purpose
+    STOPPED_EARLY: Final = "stopped_early"  # how sure it is that they would have changed nothing
     NO_SCORE: Final = "no_score"
     HEAD_FAILED: Final = "head_failed"
     NON_FINITE: Final = "non_finite"

@@ -33,6 +33,8 @@ def decide(
     upper bound falls when a scored cell becomes a lost one, fewer cells are scored, more are lost,
     so each condition of CLEAR that failed before fails after; and a slide that was flagged keeps
     (suspicious + lost) / seen >= share. Without such bounds (`max`, `mean`) a lost cell bars CLEAR.
+
+    Cells left out on purpose (`edgeapl.stages.sequential`) never yield CLEAR: each of them bars it.
     """
     untrusted = _reasons(findings, Effect.UNTRUSTED)
     barring = [*_reasons(findings, Effect.BARS_CLEAR), *_gaps(rule, reduced, tally)]
@@ -102,7 +104,7 @@ def _would_flag(rule: RuleSpec, reduced: Reduced) -> list[Reason]:
 
 
 def _gaps(rule: RuleSpec, reduced: Reduced, tally: Tally) -> list[Reason]:
-    """Name what was not looked at and bars CLEAR."""
+    """Name what was not looked at and bars CLEAR; cells left out on purpose always do."""
     gaps = []
     if not tally.seen:
         gaps.append(Reason(Code.NO_CELLS, "no nucleated cell was found"))
@@ -112,6 +114,9 @@ def _gaps(rule: RuleSpec, reduced: Reduced, tally: Tally) -> list[Reason]:
     if tally.failed:
         text = f"{tally.failed} of {tally.seen} cells got no usable score"
         gaps.append(Reason(Code.CELLS_FAILED, text))
+    if tally.not_needed:
+        text = f"{tally.not_needed} of {tally.seen} cells were not needed for the flag and left out"
+        gaps.append(Reason(Code.NOT_NEEDED, text))
     if _lost_too_many(rule, reduced, tally):
         text = (
             f"{tally.lost} of {tally.seen} cells have no score, "
@@ -157,7 +162,8 @@ def _doubts(rule: RuleSpec, reduced: Reduced, tally: Tally) -> list[Reason]:
         )
         doubts.append(Reason(Code.UNCERTAIN, text))
     if rule.suspicious_share is not None:
-        upper = wilson_with_lost(reduced.suspicious, tally.lost, tally.seen, rule.confidence).high
+        unscored, seen = tally.unscored, tally.seen
+        upper = wilson_with_lost(reduced.suspicious, unscored, seen, rule.confidence).high
         if not upper < rule.suspicious_share:
             text = (
                 f"{_suspicious(reduced, tally)}; the share may be as high as {_percent(upper)}, "

@@ -97,6 +97,29 @@ class Reducer:
             )
         return given
 
+    @property
+    def bounded(self) -> bool:
+        """Whether bounds of the shares bound the answer; not so where features are pooled."""
+        return not self._spec.pools
+
+    def reaches(self, head: Engine | None, shares: Sequence[Interval], least: float) -> bool:
+        """Tell whether the probability is at least this much wherever in their bounds shares lie.
+
+        Parameters
+        ----------
+        shares : bounds for the roles in order, then for suspicious cells.
+
+        Raises EngineError when the head fails; ValueError when the answer is not `bounded`.
+        """
+        if not self.bounded:
+            raise ValueError(f"reaches: a {self._spec.kind} head has no bounds")
+        *roles, suspicious = shares
+        if self._spec.kind == "vote":
+            return suspicious.low >= least
+        corners = itertools.product(*[(side.low, side.high) for side in roles])
+        # NaN is not at least anything.
+        return all(bool((self._ask(head, corner) >= least).all()) for corner in corners)
+
     def reduce(
         self,
         state: ReducerState,
@@ -128,7 +151,7 @@ class Reducer:
             suspicious=state.suspicious,
             suspicious_share=shares.suspicious,
             suspicious_roles=tuple(role.name for role in self._roles if role.suspicious),
-            lost_bounded=self._spec.kind in ("ratio", "vote"),
+            lost_bounded=self.bounded,
             evidence=tuple(cell for _, cell in state.evidence),
         )
         if not state.cells or (self._spec.kind == "vote" and not answer.suspicious_roles):
@@ -155,7 +178,7 @@ class Reducer:
         bounds bounds it; its lower bound is the smallest of theirs.
         """
         if self._spec.kind == "vote":
-            return wilson_with_lost(state.suspicious, tally.lost, tally.seen, confidence)
+            return wilson_with_lost(state.suspicious, tally.unscored, tally.seen, confidence)
         if not corners:
             return None
         answers = np.stack(corners)
@@ -178,7 +201,7 @@ class Reducer:
         if self._spec.kind != "ratio":
             return []
         sides = [
-            wilson_with_lost(positive, tally.lost, tally.seen, confidence)
+            wilson_with_lost(positive, tally.unscored, tally.seen, confidence)
             for positive in state.positive
         ]
         corners = itertools.product(*[(side.low, side.high) for side in sides])

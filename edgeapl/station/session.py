@@ -146,8 +146,8 @@ class Session:
                 self.used = self._newest
             # Last: the page asks for the pictures when this has changed.
             self.frames = (gallery.frames_used, gallery.frames_rejected)
-        enough = self.enough_cells
-        if enough is not None and progress.verdict.tally.scored >= enough:
+        enough, tally = self.enough_cells, progress.verdict.tally
+        if enough is not None and tally.scored + tally.not_needed >= enough:
             self.stop.set()
         self.on_change()
 

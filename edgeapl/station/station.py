@@ -35,7 +35,9 @@ class StationOptions:
     um_per_px : stated scale, or None to measure it.
     budget_s : from a frame's capture to the committed verdict.
     max_frames, idle_s, enough_cells : close a slide after so many frames, so many seconds without
-        one, so many scored cells; None for never.
+        one, so many cells scored or not needed; None for never.
+    stop_error : leave out cells once a slide's flag is decided without them, as in `SlideOptions`;
+        None to look at all.
     findings : what is known about every slide.
     """
 
@@ -47,6 +49,7 @@ class StationOptions:
     max_frames: int | None = None
     idle_s: float | None = None
     enough_cells: int | None = None
+    stop_error: float | None = None
     findings: tuple[Finding, ...] = ()
 
 
@@ -289,6 +292,7 @@ class Station(ClosesItself):
                 stop_when_idle=options.idle_s,
                 budget=budget.hurried_by(self._hurry),
                 flagged=kept is not None and kept.about.flagged,
+                stop_error=options.stop_error,
             ),
             number=next(self._numbers),
             kept=kept,

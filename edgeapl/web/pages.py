@@ -188,7 +188,7 @@ def _tally(slide: SlideView | None) -> str:
     if slide is None:
         return ""
     tally = slide.tally
-    parts = ("seen", "scored", "not_examined", "failed")
+    parts = ("seen", "scored", "not_examined", "failed", "not_needed")
     return tally_in_words({name: getattr(tally, name) for name in parts})
 
 
@@ -229,7 +229,11 @@ def _shown(cell: CellView, seen: Seen) -> _Shown:
     what = (slide.slide if slide else "", seen.sitting, cell.cell, cell.status.value, cell.scores)
     key = hashlib.sha256(repr(what).encode("utf-8", "surrogateescape")).hexdigest()[:16]
     scores = sorted(cell.scores, key=lambda score: -score[1])
-    status = {CellStatus.NOT_EXAMINED: "not examined", CellStatus.FAILED: "failed"}
+    status = {
+        CellStatus.NOT_EXAMINED: "not examined",
+        CellStatus.FAILED: "failed",
+        CellStatus.NOT_NEEDED: "not needed",
+    }
     best = in_words(scores[0][0]) if scores else ""
     told = ", ".join(f"{in_words(role)} {value:.2f}" for role, value in scores)
     return _Shown(

@@ -70,7 +70,13 @@ def test_the_record_has_the_fields_that_other_tools_rely_on() -> None:
         *("reasons", "counts", "evidence", "frames", "timings"),
         *("bundle_digest", "engine_digest", "runtime"),
     }
-    assert record["tally"] == {"seen": 4, "scored": 2, "not_examined": 1, "failed": 1}
+    assert record["tally"] == {
+        "seen": 4,
+        "scored": 2,
+        "not_examined": 1,
+        "failed": 1,
+        "not_needed": 0,
+    }
     assert record["interval"] == [0.125, 0.5]
     assert record["reasons"] == [{"code": "few_cells", "text": "only 2 cells could be scored"}]
     assert record["frames"][1] == {"source": "frame 1.png", "sha256": f"{1:064x}"}

@@ -228,10 +228,11 @@ def test_a_share_is_never_rounded_to_none_or_all(share: float, words: str) -> No
 @pytest.mark.parametrize(
     ("counts", "words"),
     [
-        ((0, 0, 0, 0), "No cell was seen."),
-        ((1, 1, 0, 0), "1 cell seen: 1 scored."),
-        ((213, 210, 3, 0), "213 cells seen: 210 scored, 3 not examined."),
-        ((9, 0, 4, 5), "9 cells seen: 0 scored, 4 not examined, 5 failed."),
+        ((0, 0, 0, 0, 0), "No cell was seen."),
+        ((1, 1, 0, 0, 0), "1 cell seen: 1 scored."),
+        ((213, 210, 3, 0, 0), "213 cells seen: 210 scored, 3 not examined."),
+        ((9, 0, 4, 5, 0), "9 cells seen: 0 scored, 4 not examined, 5 failed."),
+        ((90, 50, 0, 0, 40), "90 cells seen: 50 scored, 40 not needed."),
     ],
 )
 def test_a_tally_in_words_adds_up(counts: tuple[int, ...], words: str) -> None:

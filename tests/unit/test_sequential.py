@@ -1,0 +1,308 @@
+"""Only a flag ends a frame early, hardly ever one that all cells would not have given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from math import comb
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgeapl.bundle.specs import ReducerSpec, RuleSpec
+from edgeapl.model import EMBEDDED, Model, open_model
+from edgeapl.pipeline import Observer, SlideOptions, SlideOutcome, examine_slide
+from edgeapl.pipeline.options import Budget
+from edgeapl.sources.demo import DemoSource
+from edgeapl.stages.findings import Effect, Finding
+from edgeapl.stages.judge import decide
+from edgeapl.stages.reduce import Reduced, Reducer
+from edgeapl.stages.sequential import (
+    SAMPLE,
+    Counted,
+    Look,
+    frame_error,
+    is_sampled,
+    positive_bounds,
+    share_bounds,
+)
+from edgeapl.testing import ScriptedSource
+from edgeapl.types import CellStatus, Decision, ExaminedFrame, Frame, Tally, Verdict
+
+
+def chance_of_a_miss(positive: int, cells: int, error: float) -> float:
+    """Give the exact chance that the bounds miss after any of the draws, over all orders."""
+    reached = {0: 1.0}  # positives drawn to its chance, for orders that were never missed so far
+    missed = 0.0
+    for drawn in range(cells + 1):
+        inside: dict[int, float] = {}
+        for found, chance in reached.items():
+            low, high = positive_bounds(found, drawn, cells, error)
+            if low <= positive <= high:
+                inside[found] = chance
+            else:
+                missed += chance
+        reached = {}
+        for found, chance in inside.items():
+            left = cells - drawn
+            if left and positive > found:
+                more = reached.get(found + 1, 0.0)
+                reached[found + 1] = more + chance * (positive - found) / left
+            if left and left > positive - found:
+                same = reached.get(found, 0.0)
+                reached[found] = same + chance * (left - positive + found) / left
+    return missed
+
+
+@pytest.mark.parametrize("error", [0.2, 0.05, 0.001])
+@pytest.mark.parametrize("cells", [1, 5, 24, 60])
+def test_the_bounds_hold_at_all_looks_together(cells: int, error: float) -> None:
+    """Looked at after every single cell; exact, so there is no luck in it."""
+    for positive in range(0, cells + 1, max(1, cells // 12)):
+        assert chance_of_a_miss(positive, cells, error) <= error
+
+
+def test_bounds_for_one_look_would_not_hold_at_all_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the sequence is for: exact hypergeometric bounds, looked at again and again."""
+
+    def at_one_look(found: int, drawn: int, cells: int, error: float) -> tuple[int, int]:
+        possible = range(found, cells - drawn + found + 1)
+
+        def chance(positive: int, of: range) -> float:
+            ways = (comb(positive, k) * comb(cells - positive, drawn - k) for k in of)
+            return sum(ways) / comb(cells, drawn)
+
+        kept = [
+            positive
+            for positive in possible
+            if chance(positive, range(found, drawn + 1)) > error / 2
+            and chance(positive, range(found + 1)) > error / 2
+        ]
+        return kept[0], kept[-1]
+
+    monkeypatch.setitem(globals(), "positive_bounds", at_one_look)
+    assert max(chance_of_a_miss(positive, 24, 0.05) for positive in range(25)) > 0.05
+
+
+@given(st.data())
+@settings(deadline=None)
+def test_bounds_hold_the_drawn_cells_and_close_when_all_are_drawn(data: st.DataObject) -> None:
+    cells = data.draw(st.integers(0, 200))
+    drawn = data.draw(st.integers(0, cells))
+    positive = data.draw(st.integers(0, drawn))
+    error = data.draw(st.floats(1e-9, 0.5))
+    low, high = positive_bounds(positive, drawn, cells, error)
+    assert positive <= low <= high <= cells - (drawn - positive)
+    assert positive_bounds(positive, cells, cells, error) == (positive, positive) or drawn < cells
+
+
+@pytest.mark.parametrize("wrong", [(2, 1, 3, 0.1), (0, 4, 3, 0.1), (0, 0, 3, 0.0), (0, 0, 3, 1.0)])
+def test_bounds_of_impossible_counts_are_refused(wrong: tuple[int, int, int, float]) -> None:
+    with pytest.raises(ValueError, match="positive_bounds"):
+        positive_bounds(*wrong)
+
+
+def test_all_frames_together_spend_the_error_once() -> None:
+    spent = sum(frame_error(0.001, number) for number in range(1, 100_000))
+    assert 0.00099 < spent <= 0.001
+
+
+@st.composite
+def frames_half_seen(draw: st.DrawFn) -> tuple[Counted, Look, tuple[int, ...]]:
+    """Draw finished frames, a frame in work, and what all the cells would have been."""
+    seed = draw(st.integers(0, 2**32 - 1))
+    random = np.random.default_rng(seed)
+    first, rest, done = (draw(st.integers(0, most)) for most in (16, 60, 40))
+    answers = random.random((2, first + rest)) < random.random((2, 1))
+    scored = random.random(first + rest) < draw(st.floats(0, 1))
+    scored[first : first + draw(st.integers(0, rest))] = True
+    before_answers = random.random((2, done)) < random.random((2, 1))
+    before_scored = random.random(done) < 0.9
+    gaps = np.flatnonzero(~scored[first:])
+    drawn = int(gaps[0]) if len(gaps) else rest
+
+    def counts(part: Any) -> tuple[int, ...]:
+        return tuple(part.sum(axis=1).tolist())
+
+    before = Counted(done, int(before_scored.sum()), counts(before_answers & before_scored))
+    known = answers & scored
+    look = Look(
+        first + rest,
+        int(scored.sum()),
+        counts(known),
+        rest,
+        int(scored[first:].sum()),
+        counts(known[:, first:]),
+        drawn,
+        counts(known[:, first : first + drawn]),
+    )
+    whole = [sum(pair) for pair in zip(counts(answers), counts(before_answers), strict=True)]
+    return before, look, tuple(whole)
+
+
+@given(frames_half_seen())
+@settings(deadline=None, max_examples=300)
+def test_the_shares_of_all_cells_lie_within_the_bounds(
+    drawn: tuple[Counted, Look, tuple[int, ...]],
+) -> None:
+    """At an error so small that a miss would be a mistake, not chance."""
+    before, look, whole = drawn
+    seen = before.seen + look.seen
+    if not seen:
+        return
+    bounds = share_bounds(before, look, 1e-12)
+    assert bounds is not None
+    for share, positive in zip(bounds, whole, strict=True):
+        assert share.low <= positive / seen <= share.high
+    if look.scored == look.seen and before.scored == before.seen:
+        assert all(share.low == share.high for share in bounds)
+
+
+def test_cells_that_contradict_the_bounds_decide_nothing() -> None:
+    """Drawn are 20 negatives; yet all 30 that came in out of order are positive."""
+    look = Look(60, 50, (30,), 60, 50, (30,), 20, (0,))
+    assert share_bounds(Counted(0, 0, (0,)), look, 0.9) is None
+
+
+@pytest.mark.parametrize(
+    ("first", "rest", "drawn", "enough"),
+    [
+        (16, 100, SAMPLE, True),
+        (16, 100, SAMPLE - 1, False),
+        (15, 100, SAMPLE, False),
+        (16, 9, 9, True),
+    ],
+)
+def test_a_sample_holds_the_largest_cells_and_others(
+    first: int, rest: int, drawn: int, enough: bool
+) -> None:
+    look = Look(16 + rest, first + drawn, (0,), rest, drawn, (0,), drawn, (0,))
+    assert is_sampled(look) is enough
+
+
+RULE = RuleSpec(
+    flag_at=0.5, clear_below=0.5, suspicious_share=0.2, min_scored=5, max_lost_share=1.0
+)
+
+
+def test_no_slide_is_cleared_with_cells_left_out() -> None:
+    """Not even where the rule allows any share of cells to be lost."""
+    reduced = Reduced(0.001, None, (), 0, 0.0, ("apl",), True, ())
+    all_of_them, left_out = Tally(200, 200), Tally(201, 200, not_needed=1)
+    assert decide(RULE, reduced, all_of_them, ())[0] is Decision.CLEAR
+    decision, reasons = decide(RULE, reduced, left_out, ())
+    assert decision is Decision.REVIEW
+    assert "not_needed" in [reason.code for reason in reasons]
+    with pytest.raises(ValueError, match="no slide is cleared"):
+        Verdict(
+            "s", Decision.CLEAR, 0.001, None, left_out, (), (), (), (), {}, "0" * 64, "0" * 64, "r"
+        )
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[Model]:
+    with open_model(EMBEDDED) as opened:
+        yield opened
+
+
+FLAGGED = "demo://apl?seed=1&cells=120"
+HEALTHY = "demo://healthy?seed=1&cells=80"
+
+
+@cache
+def drawn(address: str) -> tuple[Frame, ...]:
+    """Draw a slide once: it takes longer than to examine it."""
+    with DemoSource.from_address(address) as source:
+        return tuple(source.read(1) for _ in range(2))
+
+
+def examine(
+    model: Model, address: str, **changes: Any
+) -> tuple[SlideOutcome, list[ExaminedFrame], list[Decision]]:
+    frames: list[ExaminedFrame] = []
+    decisions: list[Decision] = []
+    options = SlideOptions(batch_size=8, **{"budget": Budget(3600), **changes})
+    observer = Observer(frames.append, lambda progress: decisions.append(progress.verdict.decision))
+    outcome = examine_slide(model, "s", ScriptedSource(drawn(address)), options, observer)
+    return outcome, frames, decisions
+
+
+@pytest.fixture(scope="module")
+def in_full(model: Model) -> tuple[SlideOutcome, list[ExaminedFrame], list[Decision]]:
+    return examine(model, FLAGGED)
+
+
+def test_a_decided_flag_leaves_cells_out_and_every_cell_is_accounted_for(
+    model: Model, in_full: tuple[SlideOutcome, list[ExaminedFrame], list[Decision]]
+) -> None:
+    early, frames, decisions = examine(model, FLAGGED, stop_error=0.001)
+    verdict, tally = early.verdict, early.verdict.tally
+    assert verdict.decision is in_full[0].verdict.decision is Decision.FLAG
+    assert 0 < tally.not_needed < tally.seen
+    assert (tally.not_examined, tally.failed) == (0, 0)
+    assert tally.seen == in_full[0].verdict.tally.seen == in_full[0].verdict.tally.scored
+    statuses = [status for frame in frames for status in frame.status]
+    assert statuses.count(CellStatus.NOT_NEEDED) == tally.not_needed
+    assert statuses.count(CellStatus.SCORED) == tally.scored
+    codes = [reason.code for reason in verdict.reasons]
+    assert {"flag", "not_needed", "stopped_early"} <= set(codes)
+    # Once raised it stays, and what was looked at got the answers it gets in full.
+    assert set(decisions[decisions.index(Decision.FLAG) :]) == {Decision.FLAG}
+    for one, other in zip(frames, in_full[1], strict=True):
+        there = np.isfinite(one.suspicion)
+        np.testing.assert_allclose(one.suspicion[there], other.suspicion[there], atol=1e-6)
+
+
+def test_further_frames_of_a_flagged_slide_are_sampled(model: Model) -> None:
+    _, frames, _ = examine(model, FLAGGED, stop_error=0.001)
+    for frame in frames[1:]:
+        first = min(16, len(frame.ids) // 4)
+        assert first + SAMPLE <= frame.status.count(CellStatus.SCORED) < first + SAMPLE + 8
+
+
+def test_a_slide_without_a_flag_is_examined_in_full(model: Model) -> None:
+    early, _, _ = examine(model, HEALTHY, stop_error=0.001)
+    whole, _, _ = examine(model, HEALTHY)
+    assert replace(early.verdict, timings={}) == replace(whole.verdict, timings={})
+    assert early.verdict.tally.scored == early.verdict.tally.seen > 0
+
+
+class Foreign:
+    """A domain that no slide is from."""
+
+    def judge(self, frames: object) -> tuple[Finding, ...]:
+        return (Finding("domain_stain", "unlike", Effect.UNTRUSTED),)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"domain": Foreign()},
+        {"reducer": Reducer((), ReducerSpec(kind="max", head="h", head_outputs=("apl",)))},
+    ],
+    ids=["a model that can not be trusted here", "features pooled over all cells"],
+)
+def test_what_has_no_sure_flag_is_examined_in_full(model: Model, change: dict[str, Any]) -> None:
+    early, _, _ = examine(replace(model, **change), FLAGGED, stop_error=0.001)
+    assert early.verdict.decision is not Decision.FLAG
+    assert early.verdict.tally.not_needed == 0
+
+
+def test_a_slide_that_is_taken_up_again_is_decided_anew(model: Model) -> None:
+    """So that its answers are those it would have got without the power cut."""
+    again, _, _ = examine(model, FLAGGED, stop_error=0.001, flagged=True)
+    once, _, _ = examine(model, FLAGGED, stop_error=0.001)
+    assert again.verdict.tally == once.verdict.tally
+    healthy, _, _ = examine(model, HEALTHY, stop_error=0.001, flagged=True)
+    assert healthy.verdict.tally.not_needed == 0
+
+
+def test_without_a_budget_all_cells_are_examined(model: Model) -> None:
+    """`score` has none."""
+    outcome, _, _ = examine(model, FLAGGED, stop_error=0.001, budget=None)
+    assert outcome.verdict.decision is Decision.FLAG
+    assert outcome.verdict.tally.not_needed == 0
