@@ -112,8 +112,8 @@ def test_overlapping_red_cells_are_no_nucleus() -> None:
 def test_the_threshold_follows_the_red_cells_of_the_field(
     red_cell: tuple[float, float, float], threshold: float
 ) -> None:
-    density = np.zeros((60, 60, 3), np.float32)
-    density[10:40, 10:40] = red_cell
+    density = np.zeros((3, 60, 60), np.float32)
+    density[:, 10:40, 10:40] = np.array(red_cell, np.float32)[:, None, None]
     limits = NucleusLimits()
     found = nucleus_threshold(nucleus_index(density, 0.25, limits), density, limits)
     assert found == pytest.approx(threshold, abs=0.01)

@@ -136,8 +136,8 @@ def agreement(pixels: NDArray[np.uint8]) -> tuple[Float64, Float64]:
 
 def _agreement_at(density: Float32, radius: float) -> float:
     """Sum of squared vote density per vote, for one radius in px of `density`."""
-    image = _window(density, radius / VOTING_RADIUS_PX)
-    red, green, blue = np.moveaxis(cv2.GaussianBlur(image, (0, 0), 1.0), 2, 0)
+    planes = _window(density, radius / VOTING_RADIUS_PX)
+    red, green, blue = (cv2.GaussianBlur(plane, (0, 0), 1.0) for plane in planes)
     stain = 0.5 * np.maximum(green, 0) + np.maximum(blue, 0)  # red cells absorb blue most
     across, down = cv2.Sobel(stain, cv2.CV_32F, 1, 0), cv2.Sobel(stain, cv2.CV_32F, 0, 1)
     steepness = cv2.magnitude(across, down)
@@ -152,7 +152,7 @@ def _agreement_at(density: Float32, radius: float) -> float:
     margin = int(VOTING_RADIUS_PX) + 2  # votes may fall outside the window
     x = np.rint(columns + across[voters] * reach).astype(np.int64) + margin
     y = np.rint(rows + down[voters] * reach).astype(np.int64) + margin
-    shape = (image.shape[0] + 2 * margin, image.shape[1] + 2 * margin)
+    shape = (stain.shape[0] + 2 * margin, stain.shape[1] + 2 * margin)
     flat = np.bincount(y * shape[1] + x, minlength=shape[0] * shape[1])
     counts = flat.reshape(shape).astype(np.float32)
     votes = cv2.GaussianBlur(counts, (0, 0), VOTE_BLUR * VOTING_RADIUS_PX)
@@ -163,10 +163,11 @@ def _agreement_at(density: Float32, radius: float) -> float:
 
 def _window(density: Float32, shrink: float) -> Float32:
     """Cut the middle and resize it, so that a radius becomes VOTING_RADIUS_PX long."""
-    height, width = density.shape[:2]
+    height, width = density.shape[1:]
     side = round(WINDOW_PX * shrink)
     top, left = max(0, (height - side) // 2), max(0, (width - side) // 2)
-    part = density[top : top + side, left : left + side]
-    size = (max(8, round(part.shape[1] / shrink)), max(8, round(part.shape[0] / shrink)))
+    parts = density[:, top : top + side, left : left + side]
+    size = (max(8, round(parts.shape[2] / shrink)), max(8, round(parts.shape[1] / shrink)))
     how = cv2.INTER_AREA if shrink > 1 else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(part, size, interpolation=how), dtype=np.float32)
+    resized = [cv2.resize(part, size, interpolation=how) for part in parts]
+    return np.asarray(np.stack(resized), dtype=np.float32)

@@ -36,6 +36,13 @@ SMALLEST_RESIDUAL = 0.02
 """Residuals below this, in log units, count alike: camera noise."""
 
 
+DENSITY_RANGE = (-float(np.log10(2)), 2.0)
+"""Optical densities are kept within: twice as bright as the background, a hundredth of it."""
+
+_LOG10: Float32 = np.log10(np.arange(256, dtype=np.float64) + 1).astype(np.float32)
+"""Of every grey level and one."""
+
+
 def optical_density(pixels: NDArray[np.uint8]) -> Float32:
     """Give the decadic optical density against the fitted background.
 
@@ -45,11 +52,17 @@ def optical_density(pixels: NDArray[np.uint8]) -> Float32:
 
     Returns
     -------
-    float32 (H, W, 3) in R G B order; 0 is empty background, above 0 is stain.
+    float32 (3, H, W), planes R G B; 0 is empty background, above 0 is stain.
     """
-    ground = background(pixels)
-    ratio = (pixels.astype(np.float32) + 1) / (ground + 1)
-    return np.asarray(-np.log10(np.clip(ratio, 0.01, 2)), dtype=np.float32)
+    height, width = pixels.shape[:2]
+    grounds = _fitted(pixels) * np.float32(np.log10(np.e))
+    densities = np.empty((3, height, width), dtype=np.float32)
+    for colour, (ground, density) in enumerate(zip(grounds, densities, strict=True)):
+        cv2.resize(ground, (width, height), dst=density, interpolation=cv2.INTER_LINEAR)
+        plane = cv2.LUT(cv2.extractChannel(pixels, colour), _LOG10)
+        cv2.subtract(density, plane, dst=density)
+        np.clip(density, *DENSITY_RANGE, out=density)
+    return densities
 
 
 def background(pixels: NDArray[np.uint8]) -> Float32:
@@ -64,20 +77,21 @@ def background(pixels: NDArray[np.uint8]) -> Float32:
     float32 (H, W, 3), 0 to 255.
     """
     height, width = pixels.shape[:2]
+    ground = np.exp(np.moveaxis(_fitted(pixels), 0, 2)) - 1
+    return np.asarray(
+        cv2.resize(ground, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.float32
+    )
+
+
+def _fitted(pixels: NDArray[np.uint8]) -> Float32:
+    """Fit a surface through the log brightness of each colour: float32 (3, h, w), small."""
+    height, width = pixels.shape[:2]
     shrink = GRID_PX / max(height, width)
     size = (max(8, round(width * shrink)), max(8, round(height * shrink)))
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    surfaces, orders = _surfaces(size[1], size[0], _degree(max(height, width)))
-    penalty = np.diag(RIDGE * orders**2)
-    logs = np.log(small.astype(np.float64) + 1).reshape(-1, 3)
-    fitted = np.stack(
-        [surfaces @ _quantile_fit(surfaces, logs[:, c], penalty) for c in range(3)], axis=-1
-    )
-    ground = np.exp(fitted).reshape(size[1], size[0], 3) - 1
-    return np.asarray(
-        cv2.resize(ground.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR),
-        dtype=np.float32,
-    )
+    logs = np.log(np.moveaxis(small, 2, 0).astype(np.float64) + 1)
+    surface = _Surface(size[1], size[0], _degree(max(height, width)))
+    return np.stack([surface.quantile_fit(plane) for plane in logs]).astype(np.float32)
 
 
 def _degree(side: int) -> int:
@@ -85,24 +99,58 @@ def _degree(side: int) -> int:
     return next(degree for smallest, degree in DEGREES if side >= smallest)
 
 
-def _surfaces(height: int, width: int, degree: int) -> tuple[Float64, Float64]:
-    """Chebyshev products up to a degree: float64 (H * W, terms), and the order of each term."""
-    x = np.polynomial.chebyshev.chebvander(np.linspace(-1, 1, width), degree)
-    y = np.polynomial.chebyshev.chebvander(np.linspace(-1, 1, height), degree)
-    pairs = [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i)]
-    columns = [np.outer(y[:, j], x[:, i]).ravel() for i, j in pairs]
-    return np.stack(columns, axis=-1), np.array([i + j for i, j in pairs], dtype=np.float64)
+class _Surface:
+    """Products of Chebyshev polynomials T_i(x) T_j(y), i + j up to a degree, on a grid.
 
+    T_i T_k is half of T_{i+k} + T_|i-k|, so the sums of products that a weighted fit needs are
+    sums of moments up to twice the degree, and these take two small matrix products.
+    """
 
-def _quantile_fit(surfaces: Float64, values: Float64, penalty: Float64) -> Float64:
-    """Quantile regression by iteratively reweighted least squares (Koenker 2005, ch. 6)."""
-    weights: Float64 = np.zeros(surfaces.shape[1])
-    weights[0] = np.quantile(values, QUANTILE)
-    for _ in range(ITERATIONS):
-        rest = values - surfaces @ weights
-        pull = np.where(rest > 0, QUANTILE, 1 - QUANTILE) / np.maximum(
-            np.abs(rest), SMALLEST_RESIDUAL
+    def __init__(self, height: int, width: int, degree: int) -> None:
+        self._x = np.polynomial.chebyshev.chebvander(np.linspace(-1, 1, width), 2 * degree)
+        self._y = np.polynomial.chebyshev.chebvander(np.linspace(-1, 1, height), 2 * degree)
+        pairs = [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i)]
+        self._i, self._j = np.array(pairs).T
+        self._terms = degree + 1
+        self._penalty = np.diag(RIDGE * (self._i + self._j).astype(np.float64) ** 2)
+
+    def quantile_fit(self, values: Float64) -> Float64:
+        """Quantile regression by iteratively reweighted least squares (Koenker 2005, ch. 6).
+
+        values : float64 (h, w). Gives the surface, of the same shape.
+        """
+        fitted = np.full_like(values, np.quantile(values, QUANTILE))
+        for _ in range(ITERATIONS):
+            rest = values - fitted
+            pull = np.where(rest > 0, QUANTILE, 1 - QUANTILE)
+            pull /= np.maximum(np.abs(rest), SMALLEST_RESIDUAL)
+            weights = np.linalg.solve(
+                self._products(pull) + self._penalty, self._moments(pull * values)[self._j, self._i]
+            )
+            fitted = self._at(weights)
+        return fitted
+
+    def _moments(self, values: Float64) -> Float64:
+        """Sum values T_i(x) T_j(y) over the grid; row j, column i."""
+        return np.asarray(self._y.T @ (values @ self._x), dtype=np.float64)
+
+    def _products(self, values: Float64) -> Float64:
+        """Sum values times the products of each two terms."""
+        moments = self._moments(values)
+        i, j = self._i, self._j
+        i_sum, i_gap = i[:, None] + i, np.abs(i[:, None] - i)
+        j_sum, j_gap = j[:, None] + j, np.abs(j[:, None] - j)
+        return np.asarray(
+            (
+                moments[j_sum, i_sum]
+                + moments[j_sum, i_gap]
+                + moments[j_gap, i_sum]
+                + moments[j_gap, i_gap]
+            )
+            / 4
         )
-        pulled = surfaces * pull[:, None]
-        weights = np.asarray(np.linalg.solve(surfaces.T @ pulled + penalty, pulled.T @ values))
-    return weights
+
+    def _at(self, weights: Float64) -> Float64:
+        square = np.zeros((self._terms, self._terms))
+        square[self._j, self._i] = weights
+        return np.asarray(self._y[:, : self._terms] @ square @ self._x[:, : self._terms].T)

@@ -64,16 +64,25 @@ def nucleus_index(density: Float32, um_per_px: float, limits: NucleusLimits) -> 
 
     Parameters
     ----------
-    density : float32 (H, W, 3), optical densities R G B.
+    density : float32 (3, H, W), optical densities R G B.
 
     Returns
     -------
     float32 (H, W), optical density units.
     """
-    smooth = cv2.GaussianBlur(np.clip(density, -0.1, 1.2), (0, 0), limits.blur / um_per_px)
-    red, green, blue = smooth[..., 0], smooth[..., 1], smooth[..., 2]
-    index = np.minimum(red, green) + GREEN_SHARE * green - np.maximum(blue, 0)
-    return np.asarray(index, dtype=np.float32)
+    red, green, blue = (
+        smoothed(plane.clip(-0.1, 1.2), limits.blur, um_per_px) for plane in density
+    )
+    # Into planes that are there already: fresh memory of this size costs more than the sums.
+    index = np.minimum(red, green, out=red)
+    index += np.multiply(green, np.float32(GREEN_SHARE), out=green)
+    index -= np.maximum(blue, 0, out=blue)
+    return index
+
+
+def smoothed(plane: Float32, sigma: float, um_per_px: float) -> Float32:
+    """Give a plane averaged over a Gaussian of this sigma, µm."""
+    return np.asarray(cv2.GaussianBlur(plane, (0, 0), sigma / um_per_px), dtype=np.float32)
 
 
 def nucleus_threshold(index: Float32, density: Float32, limits: NucleusLimits) -> float:
@@ -81,9 +90,9 @@ def nucleus_threshold(index: Float32, density: Float32, limits: NucleusLimits) -
 
     Parameters
     ----------
-    index, density : float32 (H, W) of `nucleus_index`, float32 (H, W, 3).
+    index, density : float32 (H, W) of `nucleus_index`, float32 (3, H, W).
     """
-    green, blue = density[..., 1], density[..., 2]
+    _, green, blue = density
     red_cells = index[(green > VISIBLE) & (blue > RED_CELL_BLUE * green)]
     if len(red_cells) < FEWEST_RED * index.size:
         return limits.usual
@@ -105,11 +114,12 @@ def find_nuclei(index: Float32, threshold: float, um_per_px: float, limits: Nucl
     int32 (H, W); 0 is no nucleus.
     """
     opened = cv2.morphologyEx(index, cv2.MORPH_OPEN, disc(limits.opening, um_per_px))
-    dark = (opened > threshold).astype(np.uint8)
+    _, dark = cv2.threshold(opened, threshold, 0, cv2.THRESH_TOZERO)
     if not dark.any():
         return np.zeros(index.shape, dtype=np.int32)
-    nearby = _highest_nearby(np.asarray(opened * dark, dtype=np.float32), um_per_px, limits.reach)
-    mask = (dark & (opened > limits.share * nearby)).astype(np.uint8)
+    nearby = _highest_nearby(np.asarray(dark, dtype=np.float32), um_per_px, limits.reach)
+    nearby *= np.float32(limits.share)
+    mask = (dark > nearby).view(np.uint8)
     closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, disc(1.25, um_per_px))
     filled = fill_holes(np.asarray(closed, dtype=np.uint8))
     smooth = cv2.morphologyEx(filled, cv2.MORPH_OPEN, disc(1.25, um_per_px))
@@ -138,23 +148,25 @@ def split_touching(mask: Mask, um_per_px: float, neck: float) -> Int32:
     for number in range(1, count):
         x, y, width, height = (int(value) for value in stats[number, :4])
         window = (slice(y, y + height), slice(x, x + width))
-        own = (pieces[window] == number).astype(np.uint8)
-        parts, split = _split_piece(own, um_per_px, neck)
-        labels[window][own > 0] = split[own > 0] + used
+        own = pieces[window] == number
+        parts, split = _split_piece(own.view(np.uint8), um_per_px, neck)
+        np.copyto(labels[window], split + used, where=own)
         used += parts
     return labels
 
 
-def _split_piece(piece: Mask, um_per_px: float, neck: float) -> tuple[int, Int32]:
-    """Give the number of parts and their labels, 1 and up, for one connected piece."""
-    padded = np.pad(piece, 1)
+def _split_piece(piece: Mask, um_per_px: float, neck: float) -> tuple[int, Int32 | int]:
+    """Give the number of parts, and the label of every pixel, 1 and up, for one connected piece."""
+    padded = cv2.copyMakeBorder(piece, 1, 1, 1, 1, cv2.BORDER_CONSTANT)
     distance = cv2.distanceTransform(padded, cv2.DIST_L2, 5) * np.float32(um_per_px)
     distance = np.asarray(cv2.GaussianBlur(distance, (0, 0), 0.5 / um_per_px), dtype=np.float32)
+    if _has_one_top(distance):
+        return 1, 1
     lowered = _reconstruct(np.maximum(distance - neck, 0), distance)
-    peaks = ((distance - lowered >= 0.98 * neck) & (padded > 0)).astype(np.uint8)
+    peaks = ((distance - lowered >= 0.98 * neck) & (padded > 0)).view(np.uint8)
     count, markers = cv2.connectedComponents(peaks)
     if count <= 2:
-        return 1, np.ones(piece.shape, dtype=np.int32)
+        return 1, 1
     # Every part is a disc around its peak; a pixel goes to the disc it is least outside of. (The
     # watershed of OpenCV floods by colour differences, not by height, and gives ragged parts.)
     gaps = [
@@ -166,16 +178,32 @@ def _split_piece(piece: Mask, um_per_px: float, neck: float) -> tuple[int, Int32
     return count - 1, nearest[1:-1, 1:-1].astype(np.int32)
 
 
+def _has_one_top(heights: Float32) -> bool:
+    """Whether no pixel but those of one connected top is as high as all its neighbours.
+
+    From everywhere a way then leads up to that top, so reconstruction finds the same one peak.
+    """
+    tops = (heights >= cv2.dilate(heights, _NEIGHBOURS)) & (heights > 0)
+    count, _ = cv2.connectedComponents(tops.view(np.uint8))
+    return bool(count == 2)
+
+
+_NEIGHBOURS = np.ones((3, 3), np.uint8)
+
+_STEPS = 4
+"""Dilations between two looks whether anything still changes."""
+
+
 def _reconstruct(marker: Float32, limit: Float32) -> Float32:
     """Grey reconstruction by dilation: raise the marker from its maxima up to the limit."""
-    kernel = np.ones((3, 3), np.uint8)
-    marker = np.asarray(marker, dtype=np.float32)
-    for _ in range(max(marker.shape)):
-        raised = np.minimum(cv2.dilate(marker, kernel), limit)
-        if np.array_equal(raised, marker):
+    raised = np.asarray(marker, dtype=np.float32)
+    for _ in range(0, max(marker.shape), _STEPS):
+        before = raised
+        for _ in range(_STEPS):
+            raised = np.minimum(cv2.dilate(raised, _NEIGHBOURS), limit)
+        if np.array_equal(raised, before):
             break
-        marker = np.asarray(raised, dtype=np.float32)
-    return marker
+    return raised
 
 
 def fill_holes(mask: Mask) -> Mask:
