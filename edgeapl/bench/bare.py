@@ -1,15 +1,16 @@
-"""Networks without the pipeline: the same inputs, as fast as sessions and batches let them."""
+"""Networks without the pipeline: the same inputs, as fast as workers and batches let them."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
+from edgeapl.bench.usage import cpu_seconds
 from edgeapl.protocols import Arrays, Engine
 
 BATCHES = (1, 8, 32)
@@ -18,23 +19,40 @@ BATCHES = (1, 8, 32)
 SEARCH_S = 0.3
 """Each setting is run at least so long, and at least once after a run that does not count."""
 
-Opener = Callable[[int], Engine]
-"""Opens one more session of a network, with so many threads."""
+Opener = Callable[[int, int], Engine]
+"""Opens one more session of a network, with so many threads inside each run, for so many workers.
+
+Two workers that call one session are as fast as two sessions, and take the memory of one.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How a network is run: sessions side by side, threads inside each, rows in one run.
+    """How a network is run: runs at the same time, threads inside each, rows in one run.
 
-    As text ``2x1 batch 8``: two sessions of one thread.
+    As text ``2x1 batch 8``: two workers, one thread each.
     """
 
-    sessions: int
+    workers: int
     threads: int
     batch: int
 
     def __str__(self) -> str:
-        return f"{self.sessions}x{self.threads} batch {self.batch}"
+        return f"{self.workers}x{self.threads} batch {self.batch}"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What was done: rows, in how many seconds, with how many seconds of processor time."""
+
+    rows: int
+    seconds: float
+    cpu_s: float
+
+    @property
+    def rows_per_s(self) -> float:
+        """Rows per second."""
+        return self.rows / self.seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +64,7 @@ class Rate:
 
 
 def settings_to_try(cores: int, batches: Sequence[int]) -> tuple[Setting, ...]:
-    """Give one session with all cores, and one session per core, with every batch size."""
+    """Give one worker with all cores, and one worker per core, with every batch size."""
     ways = dict.fromkeys([(1, cores), (cores, 1)])
     return tuple(Setting(*way, batch) for way in ways for batch in batches)
 
@@ -57,59 +75,57 @@ def best_setting(
     """Give the fastest of some settings, and the rates of all."""
     rates = []
     for setting in settings:
-        with sessions(opener, setting) as opened:
-            rates.append(Rate(setting, rows_per_s(opened, rows, setting.batch, at_least_s)))
+        with session(opener, setting) as engine:
+            rates.append(Rate(setting, run_rows(engine, rows, setting, at_least_s).rows_per_s))
     return max(rates, key=lambda rate: rate.rows_per_s), tuple(rates)
 
 
 @contextmanager
-def sessions(opener: Opener, setting: Setting) -> Iterator[tuple[Engine, ...]]:
-    """Open the sessions of a setting."""
-    with ExitStack() as opened:
-        engines = []
-        for _ in range(setting.sessions):
-            engines.append(opener(setting.threads))
-            opened.callback(engines[-1].close)
-        yield tuple(engines)
+def session(opener: Opener, setting: Setting) -> Iterator[Engine]:
+    """Open the session of a setting."""
+    engine = opener(setting.threads, setting.workers)
+    try:
+        yield engine
+    finally:
+        engine.close()
 
 
-def rows_per_s(
-    engines: Sequence[Engine],
+def run_rows(
+    engine: Engine,
     rows: Arrays,
-    batch: int,
+    setting: Setting,
     at_least_s: float,
     now: Callable[[], float] = time.perf_counter,
-) -> float:
-    """Run all sessions side by side, each on its own thread, and give their rows per second.
+) -> Done:
+    """Let all workers call an engine at the same time, each on its own thread.
 
-    A session starts no new run once the time is up; the clock stops when the last one is back.
+    A worker starts no new run once the time is up; the clock stops when the last one is back.
     """
-    parts = batches_of(rows, batch)
-    for engine in engines:
-        engine.run(parts[0])
-    done = [0] * len(engines)
+    parts = batches_of(rows, setting.batch)
+    engine.run(parts[0])
+    done = [0] * setting.workers
     failures: list[BaseException] = []
-    start = now()
+    cpu_s, start = cpu_seconds(), now()
 
     def work(place: int) -> None:
         turn = place
         try:
             while not done[place] or now() - start < at_least_s:
                 part = parts[turn % len(parts)]
-                engines[place].run(part)
+                engine.run(part)
                 done[place] += row_count(part)
                 turn += 1
         except BaseException as error:  # noqa: BLE001 - raised below, in the calling thread
             failures.append(error)
 
-    threads = [threading.Thread(target=work, args=(place,)) for place in range(len(engines))]
+    threads = [threading.Thread(target=work, args=(place,)) for place in range(setting.workers)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     if failures:
         raise failures[0]
-    return sum(done) / (now() - start)
+    return Done(sum(done), now() - start, cpu_seconds() - cpu_s)
 
 
 def joined(runs: Sequence[Arrays]) -> Arrays:

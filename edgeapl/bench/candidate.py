@@ -57,17 +57,22 @@ class Candidate:
     refused: tuple[str, ...]
     open_s: float
 
-    def open_again(self, network: str, threads: int) -> Engine:
-        """Open one more session of a network, with so many threads, unwatched."""
+    def open_again(self, network: str, threads: int, workers: int) -> Engine:
+        """Open one more session of a network, unwatched.
+
+        threads : inside one run. workers : runs at the same time.
+        """
         bundle = self.model.bundle
         if self.engines is None:
             file = bundle.manifest.networks[network].file
-            return open_engine("onnxruntime", network, bundle.read(file), threads=threads)
+            data = bundle.read(file)
+            return open_engine("onnxruntime", network, data, threads=threads, workers=workers)
         return open_engine(
             self.engines.record.target,
             network,
             self.engines.read(network),
             threads=threads,
+            workers=workers,
             origin=self.engines.origin(network),
         )
 

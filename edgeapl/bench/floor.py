@@ -16,8 +16,8 @@ from edgeapl.bench.bare import (
     best_setting,
     joined,
     row_count,
-    rows_per_s,
-    sessions,
+    run_rows,
+    session,
     settings_to_try,
 )
 from edgeapl.bench.candidate import Candidate
@@ -57,11 +57,23 @@ class _Network:
     tried: tuple[Rate, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """Seconds, and seconds of processor time, of the bare networks and of the pipeline."""
+
+    bare_s: float
+    bare_cpu_s: float
+    pipeline_s: float
+    pipeline_cpu_s: float
+
+
 def measure_floor(candidate: Candidate, material: Material) -> dict[str, Any]:
     """Measure bare networks, pipeline and peak in turns, and say how near each is to the next.
 
     pipeline_over_bare : time of the bare networks on the cells of a pass, over the pipeline's time
-    for the pass: 1 when all else is hidden behind the networks. bare_over_peak : time that the
+    for the pass: 1 when all else is hidden behind the networks. networks_share_of_cpu : the same of
+    processor times; with all cores in use the pipeline can be no nearer to the bare networks, and
+    what other programs do moves it little. bare_over_peak : time that the
     networks' operations would take at the machine's peak, over their time.
     """
     slide = material.slides[0]
@@ -75,17 +87,28 @@ def measure_floor(candidate: Candidate, material: Material) -> dict[str, Any]:
         runner = PipelineRunner(candidate, journal, None)
         most = frames_of_round(runner, slide)
         networks = _networks(candidate, runner, slide, most)
-        bare_s, pipeline_s, rates = _rounds(candidate, runner, slide, most, networks)
+        rounds, rates = _rounds(candidate, runner, slide, most, networks)
     peak = higher(peak, measure_peak(cpu_cores(), _maker(graph)))
     others_cores = others.cores(cpu_seconds() - before_s)
-    ratio = paired_ratio(bare_s, pipeline_s)
+    ratio = paired_ratio([one.bare_s for one in rounds], [one.pipeline_s for one in rounds])
+    # A process of a few milliseconds has used no tick of the clock.
+    cpu = None
+    if all(min(one.bare_cpu_s, one.pipeline_cpu_s) > 0 for one in rounds):
+        cpu = paired_ratio(
+            [one.bare_cpu_s for one in rounds], [one.pipeline_cpu_s for one in rounds]
+        )
     rows = [_row(candidate, one, rates[one.name], peak, graph) for one in networks]
     return {
         "pipeline_over_bare": ratio.value,
         "pipeline_over_bare_interval": None if ratio.interval is None else list(ratio.interval),
+        "networks_share_of_cpu": None if cpu is None else cpu.value,
+        "networks_share_of_cpu_interval": (
+            None if cpu is None or cpu.interval is None else list(cpu.interval)
+        ),
         "bare_over_peak": _over_peak(networks, rows),
         "frames_per_round": most,
-        "rounds": [[b * 1e3, p * 1e3] for b, p in zip(bare_s, pipeline_s, strict=True)],
+        "rounds": [[one.bare_s * 1e3, one.pipeline_s * 1e3] for one in rounds],
+        "rounds_cpu": [[one.bare_cpu_s * 1e3, one.pipeline_cpu_s * 1e3] for one in rounds],
         "networks": rows,
         "peak": {
             "by": peak.by,
@@ -151,22 +174,23 @@ def _rounds(
     slide: BenchSlide,
     most: int,
     networks: tuple[_Network, ...],
-) -> tuple[list[float], list[float], dict[str, float]]:
-    """Let bare networks and pipeline take turns; give their seconds, and rows/s of each network."""
-    bare_s, pipeline_s = [], []
+) -> tuple[tuple[_Round, ...], dict[str, float]]:
+    """Let bare networks and pipeline take turns; gives the rounds, and rows/s of each network."""
+    rounds = []
     rates: dict[str, list[float]] = {one.name: [] for one in networks}
     for _ in range(ROUNDS):
-        total = 0.0
+        bare_s = bare_cpu_s = 0.0
         for one in networks:
             setting = one.best.setting
-            opener = _opener(candidate, one.name)
-            with sessions(opener, setting) as engines:
-                rate = rows_per_s(engines, one.rows, setting.batch, _window_s(one, len(networks)))
-            rates[one.name].append(rate)
-            total += one.per_pass / rate
-        bare_s.append(total)
-        pipeline_s.append(runner.run(slide, most, Until()).seconds)
-    return bare_s, pipeline_s, {name: sorted(all_)[ROUNDS // 2] for name, all_ in rates.items()}
+            with session(_opener(candidate, one.name), setting) as engine:
+                done = run_rows(engine, one.rows, setting, _window_s(one, len(networks)))
+            rates[one.name].append(done.rows_per_s)
+            bare_s += one.per_pass / done.rows_per_s
+            bare_cpu_s += one.per_pass / done.rows * done.cpu_s
+        before_s = cpu_seconds()
+        pipeline_s = runner.run(slide, most, Until()).seconds
+        rounds.append(_Round(bare_s, bare_cpu_s, pipeline_s, cpu_seconds() - before_s))
+    return tuple(rounds), {name: sorted(all_)[ROUNDS // 2] for name, all_ in rates.items()}
 
 
 def _window_s(one: _Network, networks: int) -> float:
@@ -175,7 +199,7 @@ def _window_s(one: _Network, networks: int) -> float:
 
 
 def _opener(candidate: Candidate, name: str) -> Opener:
-    return lambda threads: candidate.open_again(name, threads)
+    return lambda threads, workers: candidate.open_again(name, threads, workers)
 
 
 def _row(

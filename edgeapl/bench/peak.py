@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edgeapl.bench.bare import Setting, rows_per_s, sessions, settings_to_try
+from edgeapl.bench.bare import Setting, run_rows, session, settings_to_try
 from edgeapl.engines.registry import open_engine
 from edgeapl.protocols import Engine
 
@@ -70,9 +70,10 @@ def product_flop_per_s(maker: Maker, ways: Sequence[Setting], *, int8: bool) -> 
     values = random.integers(0, 256, (SIZE, SIZE)).astype(np.uint8 if int8 else np.float32)
     rates = []
     for way in ways:
-        with sessions(lambda threads: _opened(model, threads), way) as engines:
+        with session(lambda threads, _: _opened(model, threads), way) as engine:
             # Twice: the first time wakes the processor up.
-            rates += [rows_per_s(engines, {"a": values}, SIZE, WINDOW_S) for _ in range(2)]
+            runs = [run_rows(engine, {"a": values}, way, WINDOW_S) for _ in range(2)]
+        rates += [run.rows_per_s for run in runs]
     return max(rates) * 2 * SIZE * SIZE * REPEAT
 
 

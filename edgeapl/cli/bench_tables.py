@@ -172,6 +172,9 @@ def _print_floor(out: Console, floor: Mapping[str, Any]) -> None:
               "GB/s", markup=False, soft_wrap=True)  # fmt: skip
     out.print(f"pipeline over bare networks: {number(floor['pipeline_over_bare'])} {_span(floor)}",
               markup=False)  # fmt: skip
+    share = floor["networks_share_of_cpu"]
+    out.print(f"processor time of the bare networks over the pipeline's: {number(share)}",
+              markup=False)  # fmt: skip
     out.print(f"bare networks over peak: {number(floor['bare_over_peak'])}", markup=False)
     for note in floor["notes"]:
         out.print(one_line(note), markup=False, soft_wrap=True)

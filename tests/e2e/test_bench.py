@@ -64,6 +64,7 @@ def test_the_floor_says_how_near_pipeline_and_networks_are(
     floor = done.document["floor"]
     assert 0 < floor["pipeline_over_bare"] < 2
     assert 0 < floor["bare_over_peak"] < 2
+    assert floor["networks_share_of_cpu"] is None or 0 < floor["networks_share_of_cpu"] < 2
     (network,) = floor["networks"]
     assert network["network"] == "cells"
     assert network["flop_per_row"] == 2 * 3 * 3

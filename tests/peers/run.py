@@ -107,8 +107,8 @@ def onnx_of(candidate: Candidate, name: str) -> bytes:
 def compared(candidate: Candidate, job: Job, pairs: int, opened: ExitStack) -> dict[str, Any]:
     """Run every peer in turns with ours."""
 
-    def opener(threads: int) -> Any:
-        return candidate.open_again(job.name, threads)
+    def opener(threads: int, workers: int) -> Any:
+        return candidate.open_again(job.name, threads, workers)
 
     batches = tuple(size for size in (1, 8) if size <= len(job.crops))
     best, _ = best_setting(opener, job.rows, settings_to_try(cpu_cores(), batches))
@@ -159,7 +159,7 @@ def print_result(result: dict[str, Any]) -> None:
     """Print a table."""
     print(f"{result['network']}, {result['cells']} cells, {result['engines']}")
     print(f"{result['machine']}")
-    print(f"ours: {result['setting']} (sessions x threads)")
+    print(f"ours: {result['setting']} (workers x threads)")
     for name, one in result["peers"].items():
         interval = one["interval"]
         span = "" if interval is None else f" ({interval[0]:.2f} to {interval[1]:.2f})"

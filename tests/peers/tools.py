@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from edgeapl.bench.bare import Setting, batches_of, sessions
+from edgeapl.bench.bare import Opener, Setting, batches_of, session
 from edgeapl.engines.store.machine import cpu_cores
-from edgeapl.protocols import Arrays, Engine
+from edgeapl.protocols import Arrays
 from edgeapl.types import UInt8
 
 Call = Callable[[], object]
@@ -51,13 +51,11 @@ class Job:
         return {self.input: self.crops}
 
 
-def edgeapl_call(
-    opener: Callable[[int], Engine], job: Job, setting: Setting, opened: ExitStack
-) -> Call:
+def edgeapl_call(opener: Opener, job: Job, setting: Setting, opened: ExitStack) -> Call:
     """Run our engine as `bench --floor` found it to be the fastest."""
-    engines = opened.enter_context(sessions(opener, setting))
+    engine = opened.enter_context(session(opener, setting))
     parts = every_row(job.rows, setting.batch)
-    return lambda: side_by_side([engine.run for engine in engines], parts)
+    return lambda: side_by_side([engine.run] * setting.workers, parts)
 
 
 def per_cell_call(job: Job) -> Call:

@@ -284,11 +284,14 @@ def test_the_higher_peak_counts_since_other_work_can_only_lower_it() -> None:
 # Bare networks
 
 
-def test_all_sessions_and_all_rows_are_counted_and_each_is_closed() -> None:
+def test_all_workers_and_all_rows_are_counted_and_each_session_is_closed() -> None:
     opened: list[FakeEngine] = []
+    asked: list[tuple[int, int]] = []
     shapes: list[int] = []
 
-    def opener(threads: int) -> FakeEngine:
+    def opener(threads: int, workers: int) -> FakeEngine:
+        asked.append((threads, workers))
+
         def answer(inputs: object) -> dict[str, np.ndarray]:
             shapes.append(len(inputs["x"]))  # type: ignore[index]
             return {"y": np.zeros(1)}
@@ -304,7 +307,9 @@ def test_all_sessions_and_all_rows_are_counted_and_each_is_closed() -> None:
     best, tried = bare.best_setting(opener, rows, settings, at_least_s=0)
     assert best in tried
     assert [rate.setting for rate in tried] == list(settings)
-    assert len(opened) == 6
+    assert asked == [(2, 1), (2, 1), (1, 2), (1, 2)]
+    # One run that does not count, then one of each worker.
+    assert [engine.runs for engine in opened] == [2, 2, 3, 3]
     assert all(engine.closed for engine in opened)
     assert set(shapes) == {1, 4}  # never the rest of two
 
@@ -318,16 +323,18 @@ def test_rows_and_not_runs_are_counted_until_the_last_is_back() -> None:
 
     engine = FakeEngine(answer, {"x": ("uint8", (None, 3))}, ("y",))
     rows = {"x": np.zeros((8, 3), np.uint8)}
-    rate = bare.rows_per_s([engine], rows, 4, 2.0, lambda: clock.monotonic_ns() / 1e9)
+    setting = bare.Setting(1, 1, 4)
+    done = bare.run_rows(engine, rows, setting, 2.0, lambda: clock.monotonic_ns() / 1e9)
     # Three runs of four rows: the third starts before the two seconds are over, ends after them.
-    assert rate == pytest.approx(12 / 2.25)
+    assert done.rows_per_s == pytest.approx(12 / 2.25)
+    assert done.cpu_s >= 0
     assert engine.runs == 4  # one before that does not count
 
 
 def test_a_session_that_fails_is_an_error_and_no_rate() -> None:
     engine = FakeEngine(lambda inputs: {}, {"x": ("uint8", (None, 3))}, (), fail_on=[1])
     with pytest.raises(EngineError):
-        bare.rows_per_s([engine], {"x": np.zeros((2, 3), np.uint8)}, 1, 0)
+        bare.run_rows(engine, {"x": np.zeros((2, 3), np.uint8)}, bare.Setting(1, 1, 1), 0)
 
 
 def test_one_core_has_one_way() -> None:
