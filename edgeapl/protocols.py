@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeapl.types import Detections, Frame, Verdict
+from edgeapl.types import Detections, Frame, Int32, UInt16, Verdict
 
 Arrays = Mapping[str, NDArray[np.generic]]
 
@@ -41,6 +42,97 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Release what the runtime holds; a second call does nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Bytes copied to a device and back, frames put there, and batches of cells run on them."""
+
+    up: int = 0
+    down: int = 0
+    frames: int = 0
+    batches: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One network of a chain.
+
+    input : its input. after : (network, output) that it takes where it lies, else cells.
+    outputs : those that come back.
+    """
+
+    network: str
+    input: str
+    after: tuple[str, str] | None
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CellsOnFrame:
+    """Some cells of a frame that lies on a device.
+
+    place : where the frame lies, as `CellChain.put` said.
+    squares : int32 (N, 4), left, top, width and height of each cut in px; may reach over the edge.
+    labels : int32 (N,), the cells' values in the label image.
+    """
+
+    place: int
+    squares: Int32
+    labels: Int32
+
+
+@runtime_checkable
+class CellChain(Protocol):
+    """Cuts cells out of frames and runs networks on them, all on one device.
+
+    Frames go in and answers come out; cells, and what one network hands to the next, never leave
+    the device. Up to `most_batches` may be started before the first is finished.
+    """
+
+    @property
+    def runtime(self) -> str:
+        """What runs it."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of what cuts the cells."""
+
+    @property
+    def most_cells(self) -> int:
+        """Cells in one batch."""
+
+    @property
+    def most_batches(self) -> int:
+        """Batches that may be under way."""
+
+    @property
+    def moved(self) -> Moved:
+        """What went over the bus so far."""
+
+    def takes(self, frame: Frame, squares: Int32) -> bool:
+        """Whether neither the frame nor a cut, int32 (N, 4), is too large for it."""
+
+    def put(self, frame: Frame, labels: UInt16) -> int | None:
+        """Start to copy a frame, and its label image (H, W) if it is needed; gives its place.
+
+        None when all places are taken. Raises EngineError when the device fails.
+        """
+
+    def start(self, cells: Sequence[CellsOnFrame], networks: Sequence[str]) -> None:
+        """Start a batch of cells, of one or several frames, through networks in that order."""
+
+    def finish(self) -> dict[str, dict[str, NDArray[np.generic]]]:
+        """Wait for the batch that was started first: network to output to one row per cell.
+
+        Raises EngineError when anything of it failed; all later calls are then refused.
+        """
+
+    def drop(self, place: int) -> None:
+        """Give a frame's place free; what was started on it still ends."""
+
+    def close(self) -> None:
+        """Free all that it holds; a second call does nothing."""
 
 
 @runtime_checkable

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 UInt8 = NDArray[np.uint8]
 UInt16 = NDArray[np.uint16]
+Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 Float32 = NDArray[np.float32]
 

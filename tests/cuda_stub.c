@@ -1,7 +1,6 @@
 /* A CUDA driver of host memory, for pycuda to call: one GPU, and streams that do their work only
-   when they are waited for, with the bytes that are there by then. What needs a context fails on
-   a thread without one. Made by tests/cuda_stubs.py, which adds the functions that are not here. */
-#include <malloc.h>
+   when they are waited for, with the bytes that are there by then, and in the order that events
+   demand. What needs a context fails on a thread without one. Made by tests/cuda_stubs.py, which adds the functions that are not here. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,8 +9,12 @@ enum { OK, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVICE = 101, INVALID_C
        INVALID_HANDLE = 400, ILLEGAL_ADDRESS = 700, NOT_SUPPORTED = 801 };
 typedef unsigned long long address;
 typedef void (*work)(void);
-struct task { void *to; const void *from; int byte; size_t size; work call; struct task *next; };
+struct event { struct stream *stream; int asked, fired; };
+/* An event is reached by `fires`, and waited for by `awaits`, at its `time`. */
+struct task { void *to; const void *from; int byte; size_t size; work call;
+              struct event *fires, *awaits; int time; struct task *next; };
 struct stream { struct task *first, **last; };
+struct block { char *start; size_t size; struct block *next; };
 
 /* What was taken and not given back. */
 static struct { int device, host, stream, event, context; } live;
@@ -27,7 +30,13 @@ void stub_fail(const char *name, int after, int with) {
 }
 void stub_live(int *five) { memcpy(five, &live, sizeof live); }
 int stub_depth(void) { return depth; }
-size_t stub_size(void *place) { return malloc_usable_size(place); }
+static struct block *blocks;
+size_t stub_size(char *place) { /* bytes from a place to the end of its block */
+    for (struct block *one = blocks; one; one = one->next)
+        if (place >= one->start && place < one->start + one->size)
+            return (size_t)(one->start + one->size - place);
+    return 0;
+}
 
 static int told_to_fail(const char *name) {
     return strcmp(name, failing) == 0 && fail_after-- == 0 ? fail_with : OK;
@@ -77,12 +86,26 @@ int cuCtxPopCurrent_v2(void **context) {
 int cuCtxGetDevice(int *device) { *device = 0; return depth ? OK : INVALID_CONTEXT; }
 
 static int take(void **place, size_t size, int *count) {
-    *place = malloc(size ? size : 1);
+    size = (size + 256) / 256 * 256; /* as the driver does; TensorRT relies on it */
+    *place = aligned_alloc(256, size);
     memset(*place, 0x5A, size); /* what memory holds at first is anybody's guess */
+    struct block *made = malloc(sizeof *made);
+    *made = (struct block){.start = *place, .size = size, .next = blocks};
+    blocks = made;
     ++*count;
     return OK;
 }
-static int give(void *place, int *count) { free(place); --*count; return OK; }
+static int give(void *place, int *count) {
+    struct block **one = &blocks;
+    while (*one && (*one)->start != (char *)place) one = &(*one)->next;
+    if (!*one) return INVALID_VALUE;
+    struct block *gone = *one;
+    *one = gone->next;
+    free(gone);
+    free(place);
+    --*count;
+    return OK;
+}
 
 int cuMemAlloc_v2(address *place, size_t size) {
     BEGIN_IN_CONTEXT;
@@ -105,18 +128,25 @@ int cuStreamCreate(struct stream **made, unsigned flags) {
     live.stream++;
     return flags ? INVALID_VALUE : OK;
 }
+static int next(struct stream *stream) {
+    struct task *task = stream->first;
+    if (!task) return INVALID_HANDLE; /* waited for what nobody will do */
+    stream->first = task->next;
+    if (!stream->first) stream->last = &stream->first;
+    if (task->awaits) {
+        while (task->awaits->fired < task->time) TRY(next(task->awaits->stream));
+    } else if (task->fires) {
+        if (task->fires->fired < task->time) task->fires->fired = task->time;
+    } else if (task->call) task->call();
+    else if (task->from) memcpy(task->to, task->from, task->size);
+    else memset(task->to, task->byte, task->size);
+    free(task);
+    return OK;
+}
 int cuStreamSynchronize(struct stream *stream) {
     BEGIN_IN_CONTEXT;
     if (!stream) return INVALID_HANDLE;
-    while (stream->first) {
-        struct task *task = stream->first;
-        if (task->call) task->call();
-        else if (task->from) memcpy(task->to, task->from, task->size);
-        else memset(task->to, task->byte, task->size);
-        stream->first = task->next;
-        free(task);
-    }
-    stream->last = &stream->first;
+    while (stream->first) TRY(next(stream));
     return OK;
 }
 int cuStreamDestroy_v2(struct stream *stream) {
@@ -145,26 +175,44 @@ int cuMemcpyDtoHAsync_v2(void *to, address from, size_t size, struct stream *str
     BEGIN_IN_CONTEXT;
     return later(stream, (struct task){.to = to, .from = (void *)from, .size = size});
 }
+int cuMemcpyDtoDAsync_v2(address to, address from, size_t size, struct stream *stream) {
+    BEGIN_IN_CONTEXT;
+    return later(stream, (struct task){.to = (void *)to, .from = (void *)from, .size = size});
+}
 int cuMemsetD8Async(address to, unsigned char byte, size_t size, struct stream *stream) {
     BEGIN_IN_CONTEXT;
     return later(stream, (struct task){.to = (void *)to, .byte = byte, .size = size});
 }
 
-int cuEventCreate(int **event, unsigned flags) {
+int cuEventCreate(struct event **event, unsigned flags) {
     BEGIN_IN_CONTEXT;
     *event = calloc(1, sizeof **event);
     live.event++;
     return flags ? INVALID_VALUE : OK;
 }
-int cuEventRecord(int *event, struct stream *stream) {
+int cuEventRecord(struct event *event, struct stream *stream) {
     BEGIN_IN_CONTEXT;
-    *event = 1;
-    return stream ? OK : INVALID_HANDLE;
+    event->stream = stream;
+    return later(stream, (struct task){.fires = event, .time = ++event->asked});
 }
-int cuEventSynchronize(int *event) { BEGIN_IN_CONTEXT; return *event ? OK : INVALID_HANDLE; }
-int cuEventElapsedTime(float *ms, int *first, int *second) {
+int cuStreamWaitEvent(struct stream *stream, struct event *event, unsigned flags) {
+    BEGIN_IN_CONTEXT;
+    if (flags) return INVALID_VALUE;
+    return later(stream, (struct task){.awaits = event, .time = event->asked});
+}
+int cuEventSynchronize(struct event *event) {
+    BEGIN_IN_CONTEXT;
+    while (event->fired < event->asked) TRY(next(event->stream));
+    return OK;
+}
+int cuEventElapsedTime(float *ms, struct event *first, struct event *second) {
     BEGIN_IN_CONTEXT;
     *ms = 1.0f;
-    return *first && *second ? OK : INVALID_HANDLE;
+    return first->fired && second->fired ? OK : INVALID_HANDLE;
 }
-int cuEventDestroy_v2(int *event) { BEGIN_IN_CONTEXT; free(event); live.event--; return OK; }
+/* Not freed: work that waits for it may still be on a stream. */
+int cuEventDestroy_v2(struct event *event) {
+    BEGIN_IN_CONTEXT;
+    live.event--;
+    return event ? OK : INVALID_HANDLE;
+}

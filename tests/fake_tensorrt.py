@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +19,15 @@ from edgeapl.errors import EngineError
 from edgeapl.testing import FakeDriver
 
 VERSION = "10.3.0"
-NAMES = {"float32": "FLOAT", "uint8": "UINT8", "int64": "INT64", "float16": "HALF"}
+NAMES = {
+    "float32": "FLOAT",
+    "uint8": "UINT8",
+    "int32": "INT32",
+    "int64": "INT64",
+    "float16": "HALF",
+}
+SCRATCH = 1000
+"""Bytes that every plan claims to need while it runs."""
 
 
 class Logger:
@@ -38,27 +47,45 @@ class Mode(Enum):
     OUTPUT = 1
 
 
+class Strategy(Enum):
+    USER_MANAGED = 2
+
+
 class FakeTensorRt:
     """Makes the API module; what goes wrong is switched on here.
+
+    largest : rows of the largest batch. others : largest first dimension of inputs that are no
+    batch.
 
     silent : execution is accepted and never writes an answer.
     refuses : name of the call that answers False or None, with an error logged.
     complains : execution logs an error and still says that all went well.
+
+    contexts : how each context was made.
     """
 
-    def __init__(self, driver: FakeDriver, largest: int = 8) -> None:
+    def __init__(
+        self, driver: FakeDriver, largest: int = 8, others: Mapping[str, int] | None = None
+    ) -> None:
         self.driver = driver
         self.largest = largest
+        self.others = dict(others or {})
         self.silent = False
         self.refuses = ""
         self.complains = False
         self.deserialised = 0
+        self.contexts: list[str] = []
         self.api = SimpleNamespace(
             __version__=VERSION,
             ILogger=Logger,
             TensorIOMode=Mode,
+            ExecutionContextAllocationStrategy=Strategy,
             Runtime=lambda logger: FakeRuntime(self, logger),
         )
+
+    def offer_graphs(self) -> None:
+        """Have what TensorRT-RTX has."""
+        self.api.CudaGraphStrategy = SimpleNamespace(WHOLE_GRAPH_CAPTURE="graphs")
 
     @property
     def library(self) -> Library:
@@ -102,12 +129,22 @@ class FakeCudaEngine:
         self._fake = fake
         self._logger = logger
         self.engine = engine
+        self.device_memory_size_v2 = SCRATCH
         largest = {
-            key: np.zeros(self._shape(key, fake.largest), kind)
+            key: np.zeros(self._shape(key, self.largest(key)), kind)
             for key, (kind, _) in engine.inputs.items()
         }
         self.answers = engine.run(largest)
         self.num_io_tensors = len(engine.inputs) + len(engine.outputs)
+
+    def largest(self, key: str) -> int:
+        return self._fake.others.get(key, self._fake.largest)
+
+    @property
+    def batch(self) -> str:
+        """The input whose rows are those of the answers."""
+        free = [key for key, (_, shape) in self.engine.inputs.items() if shape[0] is None]
+        return next((key for key in free if key not in self._fake.others), "")
 
     def _shape(self, key: str, rows: int) -> tuple[int, ...]:
         return tuple(rows if size is None else size for size in self.engine.inputs[key][1])
@@ -132,60 +169,91 @@ class FakeCudaEngine:
 
     def get_tensor_profile_shape(self, key: str, profile: int) -> list[tuple[int, ...]]:
         assert profile == 0
-        return [self._shape(key, rows) for rows in (1, 2, self._fake.largest)]
+        return [self._shape(key, rows) for rows in (1, 2, self.largest(key))]
 
-    def create_execution_context(self) -> FakeExecution | None:
+    def create_runtime_config(self) -> FakeConfig:
+        assert hasattr(self._fake.api, "CudaGraphStrategy")
+        return FakeConfig()
+
+    def create_execution_context(self, how: Any = None) -> FakeExecution | None:
         if self._fake.refuses == "create_execution_context":
             self._logger.log(Logger.ERROR, "out of memory")
             return None
-        return FakeExecution(self._fake, self._logger, self)
+        config = how if isinstance(how, FakeConfig) else FakeConfig(strategy=how)
+        lent = config.strategy is Strategy.USER_MANAGED
+        made = (("lent", lent), ("graphs", config.cuda_graph_strategy == "graphs"))
+        self._fake.contexts.append(", ".join(word for word, true in made if true))
+        return FakeExecution(self._fake, self._logger, self, lent=lent)
+
+
+@dataclass
+class FakeConfig:
+    strategy: Strategy | None = None
+    cuda_graph_strategy: str = ""
+
+    def set_execution_context_allocation_strategy(self, strategy: Strategy) -> None:
+        self.strategy = strategy
 
 
 class FakeExecution:
-    def __init__(self, fake: FakeTensorRt, logger: Any, engine: FakeCudaEngine) -> None:
+    def __init__(
+        self, fake: FakeTensorRt, logger: Any, engine: FakeCudaEngine, *, lent: bool
+    ) -> None:
         self._fake = fake
         self._logger = logger
         self._engine = engine
+        self._lent = lent
+        self._scratch = None if lent else np.zeros(SCRATCH, np.uint8)
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, int] = {}
 
     def set_input_shape(self, key: str, shape: tuple[int, ...]) -> bool:
-        if self._refused("set_input_shape") or shape[0] > self._fake.largest:
+        if self._refused("set_input_shape") or shape[0] > self._engine.largest(key):
             return False
         self._shapes[key] = shape
         return True
 
     def get_tensor_shape(self, key: str) -> tuple[int, ...]:
-        rows = max(shape[0] for shape in self._shapes.values())
+        rows = self._shapes.get(self._engine.batch, (0,))[0]
         whole = self._engine.get_tensor_shape(key)
         return tuple(rows if size == -1 else size for size in whole)
 
     def set_tensor_address(self, key: str, address: int) -> bool:
-        if self._refused("set_tensor_address"):
+        # TensorRT takes no others.
+        if self._refused("set_tensor_address") or address % 256:
             return False
         self._addresses[key] = address
         return True
 
+    def set_device_memory(self, address: int, size: int) -> None:
+        assert self._lent
+        assert address % 256 == 0
+        assert size >= SCRATCH
+        self._scratch = self._fake.driver.memory(address)
+
     def execute_async_v3(self, stream: int) -> bool:
         self._fake.driver.record("execute_async_v3")
-        if self._refused("execute_async_v3"):
+        if self._scratch is None or self._refused("execute_async_v3"):
             return False
         if self._fake.complains:
             self._logger.log(Logger.ERROR, "kernel failed")
-        shapes = dict(self._shapes)
+        # Taken now: who calls may set others for the next run while this one waits.
+        shapes, addresses = dict(self._shapes), dict(self._addresses)
         if not self._fake.silent:
-            self._fake.driver.enqueue(stream, lambda: self._compute(shapes))
+            self._fake.driver.enqueue(stream, lambda: self._compute(shapes, addresses))
         return True
 
-    def _compute(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    def _compute(self, shapes: Mapping[str, tuple[int, ...]], addresses: Mapping[str, int]) -> None:
         engine = self._engine.engine
         inputs: dict[str, NDArray[np.generic]] = {}
         for key, (kind, _) in engine.inputs.items():
-            data = self._fake.driver.memory(self._addresses[key]).view(kind)
+            data = self._fake.driver.memory(addresses[key]).view(kind)
             inputs[key] = data[: int(np.prod(shapes[key]))].reshape(shapes[key])
+        assert self._scratch is not None
+        self._scratch[:SCRATCH] = 0
         for key, value in engine.run(inputs).items():
             raw = np.ascontiguousarray(value).view(np.uint8).reshape(-1)
-            self._fake.driver.memory(self._addresses[key])[: raw.size] = raw
+            self._fake.driver.memory(addresses[key])[: raw.size] = raw
 
     def _refused(self, call: str) -> bool:
         if self._fake.refuses == call:

@@ -23,6 +23,8 @@ from edgeapl.engines.trt.memory import GpuMemory, describe_gpu, load_driver
 from edgeapl.errors import EngineError
 from tests.cuda_stubs import StubDriver
 from tests.fake_tensorrt import FakeTensorRt
+from tests.gpu_chain import MASKED, NAMES, Chained, Field, chained, field, plainly
+from tests.gpu_chain import same as same_answers
 from tests.small_bundle import SIZE, cell_network
 
 PLAN = cell_network()
@@ -34,6 +36,17 @@ OPENING = {
     # When memory is short, pycuda collects garbage and tries again.
     "cuMemAlloc_v2": (1, ILLEGAL_ADDRESS),
 }
+CHAINED = (
+    "cuMemHostAlloc",
+    "cuMemAlloc_v2",
+    "cuMemcpyHtoDAsync_v2",
+    "cuEventRecord",
+    "cuStreamWaitEvent",
+    "cuMemcpyDtoDAsync_v2",
+    "cuMemsetD8Async",
+    "cuMemcpyDtoHAsync_v2",
+    "cuEventSynchronize",
+)
 RUNNING = (
     "cuMemcpyHtoDAsync_v2",
     "cuMemsetD8Async",
@@ -112,10 +125,55 @@ def failing_openings(driver: StubDriver) -> dict[str, str]:
     return found
 
 
+def chain(driver: StubDriver) -> dict[str, Any]:
+    """Run six batches through a chain, two under way at a time."""
+    made = chained(driver, MASKED)  # type: ignore[arg-type]
+    fields, got = [field(seed) for seed in range(6)], []
+    for number, one in enumerate(fields):
+        place = made.chain.put(one.frame, one.labels)
+        assert place is not None
+        if number >= made.chain.most_batches:
+            got.append(made.chain.finish())
+        parts = [one.on(place, slice(0, 2)), one.on(place, slice(2, 5))]
+        made.chain.start(parts, NAMES)
+        made.chain.drop(place)
+    got += [made.chain.finish(), made.chain.finish()]
+    halves = [((one, slice(0, 2)), (one, slice(2, 5))) for one in fields]
+    found = {
+        "same": [
+            same_answers(one, plainly(two, MASKED)) for one, two in zip(got, halves, strict=True)
+        ],
+        "runtime": made.chain.runtime,
+        "moved": dataclasses.asdict(made.chain.moved),
+        "while open": driver.live,
+        "depth between": driver.depth,
+    }
+    made.close()
+    return {**found, "afterwards": driver.live}
+
+
+def failing_chains(driver: StubDriver) -> dict[str, list[str]]:
+    found = {}
+    for call in CHAINED:
+        made, one = chained(driver), field(0)  # type: ignore[arg-type]
+        driver.fail(call, 0, ILLEGAL_ADDRESS)
+
+        def work(made: Chained = made, one: Field = one) -> None:
+            place = made.chain.put(one.frame, one.labels)
+            assert place is not None
+            parts = [one.on(place, slice(0, 2)), one.on(place, slice(2, 5))]
+            made.chain.start(parts, NAMES)
+            made.chain.finish()
+
+        found[call] = [said(work), said(work)]
+        made.close()
+    return found
+
+
 def timed(driver: StubDriver) -> float:
     memory = GpuMemory(driver)
     with memory.active():
-        first, last = memory.event(), memory.event()
+        first, last = memory.event().raw, memory.event().raw
         for event in (first, last):
             event.record(memory.stream)
         last.synchronize()
@@ -135,6 +193,8 @@ def main() -> None:
         "answers": answers(driver),
         "failing runs": failing_runs(driver),
         "failing openings": failing_openings(driver),
+        "chain": chain(driver),
+        "failing chains": failing_chains(driver),
         "milliseconds": timed(driver),
         "autoinit": "pycuda.autoinit" in sys.modules,
     }

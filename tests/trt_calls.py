@@ -34,6 +34,10 @@ CALLS = {
     "Runtime.deserialize_cuda_engine": "(buffer) -> ICudaEngine",
     "Runtime.get_engine_validity": "(buffer) -> tuple",
     "ICudaEngine.create_execution_context": "() -> IExecutionContext",
+    "ICudaEngine.create_runtime_config": "() -> IRuntimeConfig",
+    "IRuntimeConfig.set_execution_context_allocation_strategy": (
+        "(ExecutionContextAllocationStrategy) -> None"
+    ),
     "ICudaEngine.get_tensor_name": "(int) -> str",
     "ICudaEngine.get_tensor_mode": "(str) -> TensorIOMode",
     "ICudaEngine.get_tensor_dtype": "(str) -> DataType",
@@ -41,6 +45,7 @@ CALLS = {
     "ICudaEngine.get_tensor_profile_shape": "(str, int) -> list[Dims]",
     "IExecutionContext.set_input_shape": "(str, tuple) -> bool",
     "IExecutionContext.set_tensor_address": "(str, int) -> bool",
+    "IExecutionContext.set_device_memory": "(int, int) -> None",
     "IExecutionContext.get_tensor_shape": "(str) -> Dims",
     "IExecutionContext.execute_async_v3": "(int) -> bool",
     # Called by the library: a class of ours overrides them.
@@ -61,12 +66,16 @@ PROPERTIES = {
     "IBuilderConfig.progress_monitor": "settable",
     "IBuilderConfig.num_compute_capabilities": "settable",
     "ICudaEngine.num_io_tensors": "property",
+    "ICudaEngine.device_memory_size_v2": "property",
+    "IRuntimeConfig.cuda_graph_strategy": "settable",
 }
 
 MEMBERS = {
     "NetworkDefinitionCreationFlag.STRONGLY_TYPED",
     "MemoryPoolType.WORKSPACE",
     "TensorIOMode.INPUT",
+    "ExecutionContextAllocationStrategy.USER_MANAGED",
+    "CudaGraphStrategy.WHOLE_GRAPH_CAPTURE",
     "ILogger.ERROR",
     "ILogger.INTERNAL_ERROR",
     "DataType.name",
@@ -83,8 +92,16 @@ RTX_ONLY = {
     "ComputeCapability.__members__",
     "EngineValidity.INVALID",
     "EngineInvalidityDiagnostics.__members__",
+    "CudaGraphStrategy.WHOLE_GRAPH_CAPTURE",
+    "IRuntimeConfig.cuda_graph_strategy",
 }
 """Taken only where hasattr finds it."""
+
+BESIDE_RTX_ONLY = {
+    "ICudaEngine.create_runtime_config",
+    "IRuntimeConfig.set_execution_context_allocation_strategy",
+}
+"""Taken only together with what `RTX_ONLY` names; TensorRT has them from 10.13 on."""
 
 CLASSES = {name.split(".")[0] for name in (*CALLS, *PROPERTIES, *MEMBERS)}
 
@@ -103,13 +120,20 @@ PARAMETERS = {
 }
 """Parameters that are typed Any, and what they are."""
 
-FIELDS = {"api": "api", "_engine": "ICudaEngine", "_context": "IExecutionContext"}
+FIELDS = {
+    "api": "api",
+    "engine": "ICudaEngine",
+    "_engine": "ICudaEngine",
+    "context": "IExecutionContext",
+    "_context": "IExecutionContext",
+}
 """Fields that are typed Any, and what they are."""
 
 NOT_TENSORRT = {
     # pycuda, read in memory.py and driven there alone.
     "driver",
     "_driver",
+    "raw",
     # An ILogger of ours, only handed on; the record of what it hears is not Any.
     "logger",
     # A Library or None: a stand-in of tests.

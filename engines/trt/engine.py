@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.engines.checking import check_inputs, first_line
-from edgeapl.engines.trt.library import Library, find_library, starting
+from edgeapl.engines.trt.library import Library, find_library
+from edgeapl.engines.trt.loading import deserialise, make_context, reason, runtime_text
 from edgeapl.engines.trt.memory import Buffer, GpuMemory, describe_gpu, load_driver
 from edgeapl.engines.trt.plan import Place, PlanRecord, check_plan
-from edgeapl.engines.trt.tensors import layout_of, shape_now
+from edgeapl.engines.trt.tensors import Layout, layout_of, shape_now
 from edgeapl.errors import EngineError
-from edgeapl.protocols import Arrays
+from edgeapl.protocols import Arrays, Moved
 
 
 def place_here(target: str, machine: str, driver: Any = None, library: Any = None) -> Place:
@@ -83,8 +84,7 @@ class TrtEngine:
         except BaseException:
             self._release()
             raise
-        gpu = describe_gpu(driver)
-        self._runtime = f"{library.target} {library.version} {gpu.name}"
+        self._runtime = runtime_text(library, describe_gpu(driver).name)
 
     @property
     def runtime(self) -> str:
@@ -109,6 +109,27 @@ class TrtEngine:
         """Output names."""
         return tuple(tensor.name for tensor in self._layout.outputs)
 
+    @property
+    def layout(self) -> Layout:
+        """Its tensors."""
+        return self._layout
+
+    @property
+    def moved(self) -> Moved:
+        """Bytes that went over the bus so far."""
+        return Moved() if self._memory is None else self._memory.moved
+
+    def contexts(self, count: int) -> list[Any]:
+        """Make more contexts on the same weights, for a chain that lends them scratch memory."""
+        return [
+            make_context(self._name, self._library, self._engine, lent=True) for _ in range(count)
+        ]
+
+    @property
+    def scratch(self) -> int:
+        """Bytes of memory that such a context needs while it runs."""
+        return int(self._engine.device_memory_size_v2)
+
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.generic]]:
         """Run once, in parts when the batch is larger than the plan takes."""
         with self._turn:
@@ -131,18 +152,9 @@ class TrtEngine:
             raise EngineError("GPU memory could not be freed", self._name, first_line(error))
 
     def _load(self, plan: bytes, memory: GpuMemory) -> None:
-        api = self._library.api
-        self._library.messages.take()
-        with starting(self._library, self._name):
-            runtime = api.Runtime(self._library.logger)
-        _refuse_invalid(api, runtime, self._name, plan)
-        self._engine = runtime.deserialize_cuda_engine(plan)
-        if self._engine is None:
-            raise EngineError("plan was refused by the library", self._name, self._reason())
-        self._context = self._engine.create_execution_context()
-        if self._context is None:
-            raise EngineError("plan could not be loaded", self._name, self._reason())
-        self._layout = layout_of(self._name, api, self._engine, self._context)
+        self._engine = deserialise(self._name, plan, self._library)
+        self._context = make_context(self._name, self._library, self._engine)
+        self._layout = layout_of(self._name, self._library.api, self._engine, self._context)
         for tensor in (*self._layout.inputs, *self._layout.outputs):
             buffer = memory.buffer(tensor.room, tensor.dtype)
             self._buffers[tensor.name] = buffer
@@ -197,9 +209,9 @@ class TrtEngine:
         for key, count in counts.items():
             memory.fetch(self._buffers[key], count)
         memory.wait()
-        reason = self._library.messages.take()
-        if reason:  # the library logged an error and yet said that all went well
-            raise EngineError("execution failed", name, reason)
+        logged = self._library.messages.take()
+        if logged:  # the library logged an error and yet said that all went well
+            raise EngineError("execution failed", name, logged)
         # Copies: the buffers are written again by the next run.
         return {
             key: np.array(self._buffers[key].host[: counts[key]]).reshape(shape)
@@ -207,7 +219,7 @@ class TrtEngine:
         }
 
     def _reason(self) -> str:
-        return self._library.messages.take() or "the library gave no reason"
+        return reason(self._library)
 
     def _release(self) -> Exception | None:
         """Free everything in the order that the library needs; gives the first error."""
@@ -235,16 +247,3 @@ class TrtEngine:
             finally:
                 self._context = None
                 self._engine = None
-
-
-def _refuse_invalid(api: Any, runtime: Any, name: str, plan: bytes) -> None:
-    """Ask TensorRT-RTX, which can tell from the plan's header, whether it fits this machine."""
-    if not hasattr(runtime, "get_engine_validity"):
-        return
-    validity, causes = runtime.get_engine_validity(plan)
-    if validity != api.EngineValidity.INVALID:
-        return
-    known = api.EngineInvalidityDiagnostics.__members__.items()
-    names = [key for key, flag in known if int(causes) & int(flag)]
-    text = ", ".join(names).replace("_", " ").lower() or "no cause given"
-    raise EngineError("plan does not fit this machine", name, text)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.errors import EngineError
+from edgeapl.protocols import Moved
 
 UNWRITTEN = 0xFF
 """Byte that fills answers before a run: NaN as a float, -1 as an integer, never an old answer."""
@@ -70,8 +71,15 @@ class Buffer:
         return int(self.device)
 
 
+@dataclass(slots=True, eq=False)
+class Owned:
+    """A stream or an event of pycuda, which ends with its memory, whoever still holds this."""
+
+    raw: Any
+
+
 class GpuMemory:
-    """Buffers and one stream in the primary context of one GPU; frees all of them in `close`.
+    """Buffers, streams and events in the primary context of one GPU; frees them in `close`.
 
     Methods other than `active` and `close` are for use inside ``with memory.active():``.
     """
@@ -80,7 +88,9 @@ class GpuMemory:
         self._driver = driver
         self._context: Any = driver.Device(index).retain_primary_context()
         self._free: list[Callable[[], object]] = []
-        self._stream: Any = None
+        self._streams: list[Owned] = []
+        self._events: list[Owned] = []
+        self._up = self._down = 0
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -93,10 +103,23 @@ class GpuMemory:
 
     @property
     def stream(self) -> Any:
-        """The stream; it is made when it is first asked for."""
-        if self._stream is None:
-            self._stream = self._driver.Stream()
-        return self._stream
+        """The first stream; it is made when it is first asked for."""
+        return (self._streams[0] if self._streams else self.new_stream()).raw
+
+    @property
+    def moved(self) -> Moved:
+        """Bytes copied so far."""
+        return Moved(self._up, self._down)
+
+    @property
+    def closed(self) -> bool:
+        """Whether all was freed."""
+        return self._context is None
+
+    def new_stream(self) -> Owned:
+        """Make one more stream."""
+        self._streams.append(Owned(self._driver.Stream()))
+        return self._streams[-1]
 
     def buffer(self, count: int, dtype: str) -> Buffer:
         """Take room for `count` numbers on both sides."""
@@ -106,30 +129,61 @@ class GpuMemory:
         self._free.append(device.free)
         return Buffer(host, device)
 
-    def event(self) -> Any:
-        """Make an event that can tell time."""
-        return self._driver.Event()
+    def room(self, size: int) -> int:
+        """Take `size` bytes on the GPU alone; gives their address."""
+        device = self._driver.mem_alloc(max(size, 1))
+        self._free.append(device.free)
+        return int(device)
 
-    def send(self, buffer: Buffer, values: NDArray[np.generic]) -> None:
-        """Start copying to the GPU; the page-locked side must rest until `wait`."""
+    def give_back(self, buffer: Buffer) -> None:
+        """Free one buffer before the rest. Nothing that was started may still use it."""
+        for free in (buffer.host.base.free, buffer.device.free):  # type: ignore[union-attr]
+            self._free.remove(free)
+            free()
+
+    def event(self) -> Owned:
+        """Make an event that can tell time."""
+        self._events.append(Owned(self._driver.Event()))
+        return self._events[-1]
+
+    def send(
+        self, buffer: Buffer, values: NDArray[np.generic], stream: Owned | None = None
+    ) -> None:
+        """Start copying to the GPU; the page-locked side must rest until that is done."""
         part = buffer.host[: values.size]
         part[:] = values.reshape(-1)
-        self._driver.memcpy_htod_async(buffer.address, part, self.stream)
+        self._driver.memcpy_htod_async(buffer.address, part, self._raw(stream))
+        self._up += part.nbytes
 
-    def clear(self, buffer: Buffer) -> None:
+    def clear(self, buffer: Buffer, stream: Owned | None = None) -> None:
         """Make both sides say that nothing was written yet."""
         buffer.host.view(np.uint8)[:] = UNWRITTEN
         size = buffer.host.nbytes
-        self._driver.memset_d8_async(buffer.address, UNWRITTEN, size, self.stream)
+        self._driver.memset_d8_async(buffer.address, UNWRITTEN, size, self._raw(stream))
 
-    def fetch(self, buffer: Buffer, count: int) -> None:
-        """Start copying the first `count` numbers back; they are there after `wait`."""
-        self._driver.memcpy_dtoh_async(buffer.host[:count], buffer.address, self.stream)
+    def fetch(self, buffer: Buffer, count: int, stream: Owned | None = None) -> None:
+        """Start copying the first `count` numbers back; they are there when that is done."""
+        part = buffer.host[:count]
+        self._driver.memcpy_dtoh_async(part, buffer.address, self._raw(stream))
+        self._down += part.nbytes
+
+    def move(self, to: int, source: int, size: int, stream: Owned) -> None:
+        """Start copying within the GPU, from address to address."""
+        self._driver.memcpy_dtod_async(to, source, size, stream.raw)
 
     def wait(self) -> None:
-        """Wait until all that was started is done."""
-        if self._stream is not None:
-            self._stream.synchronize()
+        """Wait until all that was started is done; goes on after an error, and raises it then."""
+        first: Exception | None = None
+        for stream in self._streams:
+            try:
+                stream.raw.synchronize()
+            except self._driver.Error as error:
+                first = first or error
+        if first is not None:
+            raise first
+
+    def _raw(self, stream: Owned | None) -> Any:
+        return self.stream if stream is None else stream.raw
 
     def close(self) -> None:
         """Free everything, also after errors; a second call does nothing.
@@ -149,7 +203,10 @@ class GpuMemory:
                     step()
                 except self._driver.Error as error:
                     first = first or error
-            self._stream = None
+            # pycuda destroys them here, while their context is this thread's.
+            for owned in (*self._streams, *self._events):
+                owned.raw = None
+            self._streams.clear()
         finally:
             self._driver.Context.pop()
             refused = _release(context, self._driver)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.cuda_stubs import probe, pycuda_binary, stub_driver
-from tests.pycuda_probe import OPENING, RUNNING
+from tests.pycuda_probe import CHAINED, OPENING, RUNNING
 
 FAULTS = {700: "an illegal memory access was encountered", 2: "out of memory"}
 
@@ -24,7 +24,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_the_gpu_is_described_as_the_driver_says(found: Any) -> None:
     wanted = {"name": "Stub GPU 0", "compute_capability": "8.7", "driver": "12.6"}
     assert found["gpu"] == wanted
-    assert found["answers"]["runtime"] == "tensorrt 10.3.0 Stub GPU 0"
+    assert found["answers"]["runtime"] == "tensorrt 10.3.0 Stub GPU 0 without CUDA graphs"
 
 
 def test_a_machine_without_a_gpu_is_refused_in_one_line(found: Any) -> None:
@@ -60,6 +60,40 @@ def test_a_plan_that_can_not_be_loaded_says_why(found: Any, call: str) -> None:
     fault = FAULTS[OPENING[call][1]]
     wanted = f"plan could not be loaded: cells: {shown(call)} failed: {fault}"
     assert found["failing openings"][call] == wanted
+
+
+def test_a_chain_answers_as_its_networks_alone_do(found: Any) -> None:
+    assert found["chain"]["same"] == [True] * 6
+
+
+def test_a_chain_moves_frames_and_answers_alone(found: Any) -> None:
+    frame, labels, extent = 120 * 150 * 3, 120 * 150 * 2, 8
+    # Squares and numbers of two parts, the second 64 rows after the first.
+    cells = (64 + 3) * (16 + 4)
+    answers = 5 * (4 + 12 + 4 + 4)
+    steps = 64 * 4
+    wanted = {
+        "up": 6 * (frame + labels + extent + cells) + steps,
+        "down": 6 * answers,
+        "frames": 6,
+        "batches": 6,
+    }
+    assert found["chain"]["moved"] == wanted
+
+
+def test_a_chain_has_four_streams_and_is_gone_without_a_trace(found: Any) -> None:
+    # Besides the contexts of three plans; events of three frames, and four of each batch.
+    held = {key: found["chain"]["while open"][key] for key in ("stream", "event", "context")}
+    assert held == {"stream": 4, "event": 3 + 2 * 4, "context": 4}
+    assert found["chain"]["afterwards"] == {}
+    assert found["chain"]["depth between"] == 0
+
+
+@pytest.mark.parametrize("call", CHAINED)
+def test_a_chain_that_fails_says_why_and_does_nothing_more(found: Any, call: str) -> None:
+    first, second = found["failing chains"][call]
+    assert first == f"chain failed while running: crop: {shown(call)} failed: {FAULTS[700]}"
+    assert second == "chain failed before: crop: open it again"
 
 
 def test_events_tell_time(found: Any) -> None:

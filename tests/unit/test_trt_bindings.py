@@ -14,6 +14,7 @@ import pytest
 
 from edgeapl.engines.trt.tensors import DTYPES
 from tests.trt_calls import (
+    BESIDE_RTX_ONLY,
     CALLS,
     CLASSES,
     MEMBERS,
@@ -64,7 +65,8 @@ def bindings(request: pytest.FixtureRequest) -> Path:
 
 
 def wanted(table: Any, library: Any) -> list[str]:
-    return sorted(name for name in table if not library["major"] or name not in RTX_ONLY)
+    left_out = RTX_ONLY | BESIDE_RTX_ONLY if library["major"] else set()
+    return sorted(set(table) - left_out)
 
 
 def signatures(library: Any, name: str) -> list[str]:
@@ -117,6 +119,15 @@ def test_every_method_takes_what_we_give_it(library: Any) -> None:
         if not any(accepts(each, CALLS[name]) for each in signatures(library, name))
     }
     assert not wrong
+
+
+def test_a_context_is_made_in_each_way_that_we_make_one(library: Any) -> None:
+    wanted_ways = {"ExecutionContextAllocationStrategy"}
+    if signatures(library, "IRuntimeConfig.cuda_graph_strategy"):
+        wanted_ways.add("IRuntimeConfig")
+    made = signatures(library, "ICudaEngine.create_execution_context")
+    for way in wanted_ways:
+        assert any(accepts(each, f"({way}) -> IExecutionContext") for each in made), way
 
 
 def test_every_property_is_one_and_can_be_set_where_we_set_it(library: Any) -> None:

@@ -1,132 +1,49 @@
-"""Stand-ins for clocks, sources, engines and GPUs, for tests of code that uses EdgeAPL."""
+"""A GPU made of host memory, behind what pycuda calls its driver."""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeapl.closing import ClosesItself
-from edgeapl.errors import EdgeAplError, EndOfSource, EngineError
-from edgeapl.protocols import Arrays
-from edgeapl.types import Frame
+from edgeapl.testing.streams import EventState, Streams
 
 
-class FakeClock:
-    """Implements Clock without waiting: time moves only when somebody sleeps or `move` is called.
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One thing that was asked of a stream or an event.
 
-    naps : every sleep so far, seconds.
+    call : its name. stream, event : their numbers, in the order in which they were made; -1 where
+    there is none. size : bytes. locked : whether the host's side of a copy was page-locked.
     """
 
-    def __init__(self, start_ns: int = 0) -> None:
-        self._now = start_ns
-        self.naps: list[float] = []
-
-    def monotonic_ns(self) -> int:
-        """Give the time that was made."""
-        return self._now
-
-    def sleep(self, seconds: float) -> None:
-        """Move time on at once."""
-        self.naps.append(seconds)
-        self.move(seconds)
-
-    def move(self, seconds: float) -> None:
-        """Move time on."""
-        self._now += int(seconds * 1e9)
-
-
-class ScriptedSource(ClosesItself):
-    """Implements FrameSource from a list: frames are given, errors are raised, then it ends.
-
-    closed : whether `close` was called.
-    """
-
-    def __init__(
-        self, script: Iterable[Frame | EdgeAplError], *, live: bool = False, name: str = "script"
-    ) -> None:
-        self.live = live
-        self.name = name
-        self.closed = False
-        self._script = iter(script)
-
-    def read(self, timeout_s: float) -> Frame:
-        """Give or raise the next item."""
-        if self.closed:
-            raise EndOfSource
-        try:
-            item = next(self._script)
-        except StopIteration:
-            raise EndOfSource from None
-        if isinstance(item, EdgeAplError):
-            raise item
-        return item
-
-    def close(self) -> None:
-        """End the script."""
-        self.closed = True
-
-
-class FakeEngine:
-    """Implements Engine with a Python function.
-
-    Parameters
-    ----------
-    function : from named input arrays to named output arrays.
-    inputs : input name to (numpy dtype name, shape), None for a free dimension.
-    outputs : output names.
-    fail_on : numbers of the runs, from 0, that raise EngineError.
-    """
-
-    runtime = "fake engine"
-    digest = "0" * 64
-
-    def __init__(
-        self,
-        function: Callable[[Arrays], Mapping[str, NDArray[np.generic]]],
-        inputs: Mapping[str, tuple[str, tuple[int | None, ...]]],
-        outputs: tuple[str, ...],
-        fail_on: Iterable[int] = (),
-    ) -> None:
-        self.inputs = inputs
-        self.outputs = outputs
-        self.runs = 0
-        self.closed = False
-        self._function = function
-        self._fail_on = frozenset(fail_on)
-
-    def run(self, inputs: Arrays) -> dict[str, NDArray[np.generic]]:
-        """Call the function, or fail as told."""
-        number = self.runs
-        self.runs += 1
-        if self.closed or number in self._fail_on:
-            raise EngineError("engine failed", f"run {number}", "told to by the test")
-        if set(inputs) != set(self.inputs):
-            raise EngineError("inputs do not fit", sorted(inputs), f"give {sorted(self.inputs)}")
-        return {name: np.array(value) for name, value in self._function(inputs).items()}
-
-    def close(self) -> None:
-        """Refuse all further runs."""
-        self.closed = True
+    call: str
+    stream: int = -1
+    event: int = -1
+    size: int = 0
+    locked: bool = True
 
 
 class FakeDriver:
     """Stands in for the module ``pycuda.driver``: one GPU made of host memory.
 
-    Work on a stream is kept and done only when the stream is waited for, with the bytes that are
-    in memory by then, as on a GPU: who reads too early, or writes too early, gets wrong numbers.
-    Every call but those that ask for the device needs a pushed context.
+    Work on a stream is kept and done only when it is waited for, with the bytes that are in memory
+    by then, as on a GPU: who reads too early, or writes too early, gets wrong numbers. Streams
+    depend on each other through events alone. Every call but those that ask for the device needs a
+    pushed context.
 
     Parameters
     ----------
     name, capability : of the GPU.
     fail_on : name of a call to its number, from 0, that raises `FakeDriver.Error`.
 
-    calls : names of all calls so far. live : what was taken and not given back, by kind.
+    calls : names of all calls so far. log : all that was asked of streams and events.
+    live : what was taken and not given back, by kind.
     """
 
     class Error(Exception):
@@ -142,12 +59,17 @@ class FakeDriver:
         self.capability = capability
         self.fail_on = dict(fail_on or {})
         self.calls: list[str] = []
+        self.log: list[Work] = []
         self.live: Counter[str] = Counter()
         self._contexts: list[int] = []
         self._counts: Counter[str] = Counter()
         self._memory: dict[int, NDArray[np.uint8]] = {}
+        self._locked: dict[int, int] = {}
         self._next = 0x1000
-        self._waiting: dict[int, list[Callable[[], None]]] = {}
+        self._streams = Streams()
+        self._numbers: dict[int, int] = {}
+        self._events = 0
+        self._ahead: frozenset[int] = frozenset()
         self.Device = _devices(self)
         self.Context = _FakeContext(self)
 
@@ -162,13 +84,25 @@ class FakeDriver:
     def Stream(self) -> _FakeStream:  # noqa: N802 - pycuda's name
         """Make a stream."""
         self.record("Stream")
-        return _FakeStream(self, self._address(1))
+        handle = self._address(1)
+        self._streams.add(handle)
+        self._numbers[handle] = len(self._numbers)
+        self._send_ahead()
+        return _FakeStream(self, handle)
+
+    def Event(self) -> _FakeEvent:  # noqa: N802 - pycuda's name
+        """Make an event."""
+        self.record("Event")
+        self._events += 1
+        return _FakeEvent(self, self._events - 1)
 
     def pagelocked_empty(self, shape: int, dtype: np.dtype[Any]) -> NDArray[np.generic]:
         """Take host memory whose base can be freed."""
         self.record("pagelocked_empty")
         self.live["host"] += 1
-        return np.asarray(_FakePinned(self, shape, dtype))
+        made = np.asarray(_FakePinned(self, shape, dtype))
+        self._locked[made.ctypes.data] = made.nbytes
+        return made
 
     def mem_alloc(self, size: int) -> _FakeAllocation:
         """Take device memory."""
@@ -181,34 +115,46 @@ class FakeDriver:
 
     def memcpy_htod_async(self, to: int, source: NDArray[np.generic], stream: _FakeStream) -> None:
         """Copy to the device, later."""
-        self.record("memcpy_htod_async")
         data = source.view(np.uint8)
-        self.enqueue(stream.handle, lambda: self._write(to, data))
+        self._note("memcpy_htod_async", stream, data.size, locked=self._is_locked(data))
+        self._put(stream, lambda: self._write(to, data))
 
     def memcpy_dtoh_async(self, to: NDArray[np.generic], source: int, stream: _FakeStream) -> None:
         """Copy from the device, later."""
-        self.record("memcpy_dtoh_async")
         data = to.view(np.uint8)
+        self._note("memcpy_dtoh_async", stream, data.size, locked=self._is_locked(data))
 
         def copy() -> None:
             data[:] = self.memory(source)[: data.size]
 
-        self.enqueue(stream.handle, copy)
+        self._put(stream, copy)
+
+    def memcpy_dtod_async(self, to: int, source: int, size: int, stream: _FakeStream) -> None:
+        """Copy within the device, later."""
+        self._note("memcpy_dtod_async", stream, size)
+        self._put(stream, lambda: self._write(to, self.memory(source)[:size]))
 
     def memset_d8_async(self, to: int, byte: int, count: int, stream: _FakeStream) -> None:
         """Fill device memory, later."""
-        self.record("memset_d8_async")
-        self.enqueue(stream.handle, lambda: self._write(to, np.full(count, byte, np.uint8)))
+        self._note("memset_d8_async", stream, count)
+        self._put(stream, lambda: self._write(to, np.full(count, byte, np.uint8)))
 
     def memory(self, address: int) -> NDArray[np.uint8]:
-        """Give the bytes at an address, for stand-ins of libraries that compute on the GPU."""
-        if address not in self._memory:
-            raise FakeDriver.Error(f"illegal address {address:#x}")
-        return self._memory[address]
+        """Give the bytes from an address on, for stand-ins of libraries that compute there."""
+        for start, data in self._memory.items():
+            if start <= address < start + data.size:
+                return data[address - start :]
+        raise FakeDriver.Error(f"illegal address {address:#x}")
 
     def enqueue(self, stream: int, work: Callable[[], None]) -> None:
         """Put work on a stream."""
-        self._waiting[stream].append(work)
+        self.log.append(Work("enqueue", self._numbers[stream]))
+        self._streams.put(stream, work)
+
+    def run_ahead(self, *numbers: int) -> None:
+        """Let these streams, by the order in which they are made, do their work at once."""
+        self._ahead = frozenset(numbers)
+        self._send_ahead()
 
     def record(self, call: str, *, needs_context: bool = True) -> None:
         """Write a call down, and fail it if told to."""
@@ -233,24 +179,60 @@ class FakeDriver:
         """Take the context from this thread."""
         self._contexts.remove(threading.get_ident())
 
-    def free(self, kind: str, address: int | None = None) -> None:
+    def free(self, kind: str, address: int) -> None:
         """Give back what was taken."""
         self.record(f"free_{kind}")
-        if address is not None:
-            del self._memory[address]
+        del (self._memory if kind == "device" else self._locked)[address]
         self.live[kind] -= 1
 
     def synchronize(self, stream: int) -> None:
         """Do all that waits on a stream."""
         self.record("synchronize")
-        work, self._waiting[stream] = self._waiting[stream], []
-        for step in work:
-            step()
+        self.log.append(Work("synchronize", self._numbers[stream]))
+        self._streams.drain(stream)
+
+    def record_event(self, event: int, state: EventState, stream: int) -> None:
+        """Put an event on a stream."""
+        self.record("event_record")
+        self.log.append(Work("event_record", self._numbers[stream], event))
+        self._streams.record(state, stream)
+
+    def wait_for_event(self, stream: int, event: int, state: EventState) -> None:
+        """Let a stream wait for an event."""
+        self.record("wait_for_event")
+        self.log.append(Work("wait_for_event", self._numbers[stream], event))
+        self._streams.hold(stream, state)
+
+    def synchronize_event(self, event: int, state: EventState) -> None:
+        """Do all that must be done before an event."""
+        self.record("event_synchronize")
+        self.log.append(Work("event_synchronize", event=event))
+        self._streams.reach(state)
+
+    def _note(self, call: str, stream: _FakeStream, size: int, *, locked: bool = True) -> None:
+        self.record(call)
+        number = self._numbers[stream.handle]
+        self.log.append(Work(call, number, size=int(size), locked=locked))
+
+    def _put(self, stream: _FakeStream, work: Callable[[], None]) -> None:
+        self._streams.put(stream.handle, work)
+
+    def _send_ahead(self) -> None:
+        self._streams.ahead = [
+            handle for handle, number in self._numbers.items() if number in self._ahead
+        ]
+
+    def _is_locked(self, data: NDArray[np.uint8]) -> bool:
+        start = data.ctypes.data
+        return any(
+            first <= start and start + data.nbytes <= first + size
+            for first, size in self._locked.items()
+        )
 
     def _address(self, size: int) -> int:
+        # TensorRT takes addresses that are multiples of 256 alone, as the driver gives them.
         address = self._next
-        self._next += size + 0x1000
-        self._waiting.setdefault(address, [])
+        self._next += -(-(size + 0x1000) // 256) * 256
         return address
 
     def _write(self, address: int, data: NDArray[np.uint8]) -> None:
@@ -264,6 +246,22 @@ class _FakeStream:
 
     def synchronize(self) -> None:
         self._driver.synchronize(self.handle)
+
+    def wait_for_event(self, event: _FakeEvent) -> None:
+        self._driver.wait_for_event(self.handle, event.number, event.state)
+
+
+class _FakeEvent:
+    def __init__(self, driver: FakeDriver, number: int) -> None:
+        self.number = number
+        self.state = EventState()
+        self._driver = driver
+
+    def record(self, stream: _FakeStream) -> None:
+        self._driver.record_event(self.number, self.state, stream.handle)
+
+    def synchronize(self) -> None:
+        self._driver.synchronize_event(self.number, self.state)
 
 
 class _FakeAllocation:
@@ -290,7 +288,7 @@ class _FakePinned:
         }
 
     def free(self) -> None:
-        self._driver.free("host")
+        self._driver.free("host", self._bytes.ctypes.data)
 
 
 class _FakeContext:

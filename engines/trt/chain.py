@@ -1,0 +1,296 @@
+"""A chain on one GPU: frames go in, answers come out, everything between stays there.
+
+Four streams, each for one stage: upload, cut, judge, download. An event after each stage of a
+batch lets the next begin, so that a batch is copied and cut while the one before it is judged.
+The host waits once for a batch, for its last event.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from traceback import clear_frames
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeapl.engines.checking import first_line
+from edgeapl.engines.trt.cutting import NAME, Cutting
+from edgeapl.engines.trt.engine import TrtEngine, place_here
+from edgeapl.engines.trt.frames import PLACES, FramePlaces
+from edgeapl.engines.trt.judging import Judging, Shapes
+from edgeapl.engines.trt.library import Library, find_library
+from edgeapl.engines.trt.memory import GpuMemory, Owned, load_driver
+from edgeapl.engines.trt.plan import PlanRecord, check_plan
+from edgeapl.errors import EngineError
+from edgeapl.protocols import CellsOnFrame, Link, Moved
+from edgeapl.types import Frame, Int32, UInt16
+
+BATCHES = 2
+"""Under way at once: one is judged while the next is copied and cut."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Batch:
+    """Room for one batch. cells : address of its cut cells; the rest are events."""
+
+    cells: int
+    sent: Owned
+    cut: Owned
+    judged: Owned
+    done: Owned
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Stages:
+    """All that lies on the GPU. upload, cut, judge, download : streams."""
+
+    upload: Owned
+    cut: Owned
+    judge: Owned
+    download: Owned
+    frames: FramePlaces
+    cutting: Cutting
+    judging: Judging
+    batches: tuple[_Batch, ...]
+    cell: tuple[int, ...]
+
+
+def open_chain(
+    target: str,
+    plan: bytes,
+    built: PlanRecord,
+    links: Sequence[Link],
+    engines: Mapping[str, TrtEngine],
+    *,
+    machine: str,
+    driver: Any = None,
+    library: Library | None = None,
+) -> TrtChain:
+    """Check the plan that cuts cells, as `open_plan` checks any, and chain networks behind it.
+
+    Parameters
+    ----------
+    target : ``tensorrt`` or ``tensorrt-rtx``. plan, built : of `edgeapl.engines.trt.crop_network`.
+    links : the networks, each after the one that it takes its input from.
+    engines : network to its plan, which stays open longer than the chain.
+    machine : id of this machine. driver, library : stand-ins for tests.
+
+    Raises EngineError when the plan may not be loaded, or a network can not be chained.
+    """
+    library = library or find_library(target)
+    driver = driver or load_driver()
+    check_plan(NAME, plan, built, place_here(target, machine, driver, library))
+    return TrtChain(plan, built.sha256, links, engines, library, driver)
+
+
+class TrtChain:
+    """Implements CellChain. Made by `open_chain` alone, which knows that the plan may be loaded.
+
+    After a failure on the GPU all further work is refused: what it left half done could end in the
+    next answer.
+    """
+
+    most_batches = BATCHES
+
+    def __init__(
+        self,
+        plan: bytes,
+        digest: str,
+        links: Sequence[Link],
+        engines: Mapping[str, TrtEngine],
+        library: Library,
+        driver: Any,
+    ) -> None:
+        self._digest = digest
+        self._library = library
+        self._driver = driver
+        self._turn = threading.Lock()
+        self._refusal = ""
+        self._under_way: deque[tuple[int, Shapes]] = deque()
+        self._started = self._put = 0
+        self._stages: _Stages | None = None
+        self._memory = GpuMemory(driver)
+        try:
+            with self._memory.active():
+                self._stages = self._load(plan, links, engines)
+        except (EngineError, driver.Error) as error:
+            clear_frames(error.__traceback__)
+            self._release()
+            if isinstance(error, EngineError):
+                raise
+            raise EngineError("chain could not be made", NAME, first_line(error)) from error
+        except BaseException:
+            self._release()
+            raise
+        stages = self._stages
+        self._most_cells = min(stages.cutting.most_cells, stages.judging.most_cells)
+        self._most_pixels, self._reach = stages.cutting.most_pixels, stages.cutting.reach
+        self._runtime = next(iter(engines.values())).runtime
+
+    @property
+    def runtime(self) -> str:
+        """Library, version and GPU."""
+        return f"{self._runtime}, cells cut there"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the plan that cuts cells."""
+        return self._digest
+
+    @property
+    def most_cells(self) -> int:
+        """Cells in one batch."""
+        return self._most_cells
+
+    @property
+    def moved(self) -> Moved:
+        """What went over the bus so far."""
+        return replace(self._memory.moved, frames=self._put, batches=self._started)
+
+    def takes(self, frame: Frame, squares: Int32) -> bool:
+        """Whether neither the frame nor a cut, int32 (N, 4), is too large for the plan."""
+        widest = int(squares[:, 2:].max(initial=0))
+        return frame.height * frame.width <= self._most_pixels and widest <= self._reach
+
+    def put(self, frame: Frame, labels: UInt16) -> int | None:
+        """Start to copy a frame to a place of its own; None when all are taken."""
+        with self._working() as stages:
+            number = stages.frames.free()
+            if number is not None:
+                stages.frames.fill(number, frame, labels)
+                self._put += 1
+            return number
+
+    def start(self, cells: Sequence[CellsOnFrame], networks: Sequence[str]) -> None:
+        """Start a batch of cells through networks."""
+        count = sum(len(one.labels) for one in cells)
+        if not 1 <= count <= self.most_cells or len(cells) > PLACES:
+            text = f"{count} cells of {len(cells)} frames: take 1 to {self.most_cells} of {PLACES}"
+            raise EngineError("batch does not fit the chain", NAME, text)
+        if len(self._under_way) == BATCHES:
+            raise EngineError("batch does not fit the chain", NAME, "finish the first one before")
+        with self._working() as stages:
+            number = self._started
+            shapes = self._start(stages, number, cells, networks)
+            self._under_way.append((number, shapes))
+            self._started += 1
+
+    def finish(self) -> dict[str, dict[str, NDArray[np.generic]]]:
+        """Wait for the batch that was started first, and give its answers."""
+        with self._working() as stages:
+            number, shapes = self._under_way.popleft()
+            stages.batches[number % BATCHES].done.raw.synchronize()
+            self._check_log()
+            stages.frames.batch_is_over(number)
+            return stages.judging.read(number % BATCHES, shapes)
+
+    def drop(self, place: int) -> None:
+        """Give a frame's place free; what was started on it still ends."""
+        if self._stages is not None:
+            self._stages.frames.drop(place)
+
+    def close(self) -> None:
+        """Free all that is held on the GPU; the engines stay open."""
+        with self._turn:
+            self._refusal = "chain was closed"
+            error = self._release()
+        if error is not None:
+            raise EngineError("GPU memory could not be freed", NAME, first_line(error))
+
+    def _load(
+        self, plan: bytes, links: Sequence[Link], engines: Mapping[str, TrtEngine]
+    ) -> _Stages:
+        memory, library = self._memory, self._library
+        upload, cut, judge, download = (memory.new_stream() for _ in range(4))
+        cutting = Cutting(plan, library, memory, cut, batches=BATCHES, parts=PLACES)
+        (cells,) = cutting.layout.outputs
+        batches = tuple(
+            _Batch(memory.room(cells.room), *(memory.event() for _ in range(4)))
+            for _ in range(BATCHES)
+        )
+        addresses = [batch.cells for batch in batches]
+        judging = Judging(links, engines, cells, addresses, library, memory, judge)
+        frames = FramePlaces(memory, upload, labelled=cutting.labelled)
+        self._check_log()
+        cell = cells.largest[1:]
+        return _Stages(upload, cut, judge, download, frames, cutting, judging, batches, cell)
+
+    def _start(
+        self,
+        stages: _Stages,
+        number: int,
+        cells: Sequence[CellsOnFrame],
+        networks: Sequence[str],
+    ) -> Shapes:
+        """Put all stages of a batch on their streams, and an event between each and the next."""
+        place = number % BATCHES
+        batch = stages.batches[place]
+        stages.cutting.send(place, cells, stages.upload)
+        batch.sent.raw.record(stages.upload.raw)
+        stages.cut.raw.wait_for_event(batch.sent.raw)
+        stages.cutting.run(place, cells, stages.frames, batch.cells)
+        batch.cut.raw.record(stages.cut.raw)
+        for one in cells:
+            stages.frames.used(one.place, number, batch.cut)
+        stages.judge.raw.wait_for_event(batch.cut.raw)
+        count = sum(len(one.labels) for one in cells)
+        shapes = stages.judging.run(place, networks, (count, *stages.cell))
+        batch.judged.raw.record(stages.judge.raw)
+        stages.download.raw.wait_for_event(batch.judged.raw)
+        stages.judging.fetch(place, shapes, stages.download)
+        batch.done.raw.record(stages.download.raw)
+        self._check_log()
+        return shapes
+
+    def _check_log(self) -> None:
+        """Raise what the library logged as an error, whatever it answered."""
+        logged = self._library.messages.take()
+        if logged:
+            raise EngineError("execution failed", NAME, logged)
+
+    @contextmanager
+    def _working(self) -> Iterator[_Stages]:
+        """Work on the GPU; the first failure is the last."""
+        with self._turn:
+            stages = self._stages
+            if self._refusal or stages is None:
+                raise EngineError(self._refusal, NAME, "open it again")
+            try:
+                with self._memory.active():
+                    yield stages
+            except (EngineError, self._driver.Error) as error:
+                self._refusal = "chain failed before"
+                # What their variables hold must not outlive the memory of the GPU.
+                clear_frames(error.__traceback__)
+                text = str(error) if isinstance(error, EngineError) else first_line(error)
+                raise EngineError("chain failed while running", NAME, text) from error
+            except BaseException:
+                self._refusal = "chain was interrupted before"
+                raise
+
+    def _release(self) -> Exception | None:
+        """Free everything in the order that the library needs; gives the first error."""
+        errors: list[Exception] = []
+        try:
+            if not self._memory.closed:
+                with self._memory.active():
+                    self._let_go()
+        except self._driver.Error as error:
+            errors.append(error)
+        try:
+            self._memory.close()
+        except self._driver.Error as error:
+            errors.append(error)
+        return errors[0] if errors else None
+
+    def _let_go(self) -> None:
+        """Wait for all work, and let the contexts go before what they run on."""
+        try:
+            self._memory.wait()
+        finally:
+            self._stages = None
