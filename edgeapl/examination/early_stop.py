@@ -22,6 +22,10 @@ class EarlyStop:
         self.error = error
         self._model = model
         self._roles = model.bundle.manifest.roles
+        manifest = model.bundle.manifest
+        shares = () if manifest.reducer.kind == "vote" else self._roles
+        asks = not shares or manifest.rule.suspicious_share is not None
+        self._questions = len(shares) + asks
         self._before = Counted(0, 0, (0,) * (len(self._roles) + 1))
         self._frames = 0
 
@@ -33,7 +37,7 @@ class EarlyStop:
 
     def is_decided(self, work: FrameInWork) -> bool:
         """Tell whether all cells of the frames up to this one would give FLAG, or as good as."""
-        error = frame_error(self.error, self._frames + 1)
+        error = frame_error(self.error, self._frames + 1) / self._questions
         shares = share_bounds(self._before, work.look(self._roles), error)
         return shares is not None and self._speak_for_apl(shares)
 

@@ -109,7 +109,7 @@ def share_bounds(before: Counted, look: Look, error: float) -> tuple[Interval, .
     Parameters
     ----------
     before : frames that are finished. look : the frame in work.
-    error : chance that any of the bounds misses, at any look at this frame.
+    error : chance that the bounds of one question miss, at any look at this frame.
 
     Cells without a score that are not among the frame's random ones may be either. None when the
     cells contradict the bounds, which then miss.
@@ -117,10 +117,9 @@ def share_bounds(before: Counted, look: Look, error: float) -> tuple[Interval, .
     seen = before.seen + look.seen
     open_rest = look.rest - look.rest_scored
     open_other = before.seen - before.scored + look.seen - look.scored - open_rest
-    each = error / len(look.positive)
     shares = []
     for column, known in enumerate(look.positive):
-        fewest, most = positive_bounds(look.drawn_positive[column], look.drawn, look.rest, each)
+        fewest, most = positive_bounds(look.drawn_positive[column], look.drawn, look.rest, error)
         in_rest = look.rest_positive[column]
         if fewest > in_rest + open_rest or most < in_rest:
             return None

@@ -1,0 +1,1 @@
+"""Scripts that play a rule through many drawn slides, on counts alone."""
