@@ -14,7 +14,7 @@ from edgeapl.stages.segment.cells import (
     CellLimits,
     Piece,
     add_cytoplasm,
-    grouped,
+    cell_boxes,
     is_cell,
     join_lobes,
     mean_over,
@@ -22,7 +22,6 @@ from edgeapl.stages.segment.cells import (
 )
 from edgeapl.stages.segment.illumination import optical_density
 from edgeapl.stages.segment.nuclei import (
-    Int32,
     NucleusLimits,
     find_nuclei,
     nucleus_index,
@@ -53,8 +52,9 @@ class HsvWatershed:
         density = optical_density(small)
         index = nucleus_index(density, WORKING_UM_PER_PX, self.nucleus)
         groups = self._nuclei(index, density)
-        at, numbers = add_cytoplasm(groups, density, WORKING_UM_PER_PX, self.cell)
-        return _detections(frame, size, at, numbers, _confidence(index, groups))
+        cells = add_cytoplasm(groups, density, WORKING_UM_PER_PX, self.cell)
+        boxes = cell_boxes(groups, cells, WORKING_UM_PER_PX, self.cell)
+        return _detections(frame, cells, boxes, _confidence(index, groups))
 
     def _nuclei(self, index: Float32, density: Float32) -> list[list[Piece]]:
         """Give the pieces of each cell's nucleus."""
@@ -73,35 +73,27 @@ def _confidence(index: Float32, groups: list[list[Piece]]) -> Float32:
     return np.asarray(1 - np.exp(-np.maximum(means - 0.05, 0) / 0.1), dtype=np.float32)
 
 
-def _detections(
-    frame: Frame, size: tuple[int, int], at: Int64, numbers: Int32, scores: Float32
-) -> Detections:
+def _detections(frame: Frame, cells: UInt16, boxes: Int64, scores: Float32) -> Detections:
     """Bring the cells to the frame's size, each pixel from the one it lies in.
 
     Parameters
     ----------
-    size : width and height, px, of the image that the cells were found in.
-    at, numbers : of `edgeapl.stages.segment.cells.add_cytoplasm`.
+    cells, boxes : uint16 (h, w), one label per cell, and int64 (N, 4), x0 y0 x1 y1.
     """
-    columns = np.arange(frame.width) * size[0] // frame.width
-    rows = np.arange(frame.height) * size[1] // frame.height
-    boxes = []
-    kept = []
-    renumbered = np.zeros(len(scores) + 1, dtype=np.uint16)
-    for piece in grouped(at, numbers, size[0], WORKING_UM_PER_PX):
-        x0, x1 = np.searchsorted(columns, (piece.box[0], piece.box[2]))
-        y0, y1 = np.searchsorted(rows, (piece.box[1], piece.box[3]))
-        if x0 < x1 and y0 < y1:  # a frame coarser than the working scale may skip a thin cell
-            boxes.append((x0, y0, x1, y1))
-            kept.append(piece.number - 1)
-            renumbered[piece.number] = len(boxes)
-    labels = np.zeros((size[1], size[0]), dtype=np.uint16)
-    labels.ravel()[at] = renumbered[numbers]
+    rows = np.arange(frame.height) * cells.shape[0] // frame.height
+    columns = np.arange(frame.width) * cells.shape[1] // frame.width
+    x0, x1 = np.searchsorted(columns, boxes[:, [0, 2]]).T
+    y0, y1 = np.searchsorted(rows, boxes[:, [1, 3]]).T
+    seen = (x0 < x1) & (y0 < y1)  # a frame coarser than the working scale may skip a thin cell
+    if not seen.all():
+        number = np.zeros(len(boxes) + 1, dtype=np.uint16)
+        number[1:][seen] = np.arange(1, np.count_nonzero(seen) + 1)
+        cells = number[cells]
     return Detections(
         frame=frame,
-        boxes=np.array(boxes, dtype=np.float32).reshape(-1, 4),
-        labels=_enlarged(labels, rows, columns),
-        scores=scores[kept],
+        boxes=np.stack([x0, y0, x1, y1], axis=1)[seen].astype(np.float32),
+        labels=_enlarged(cells, rows, columns),
+        scores=scores[seen],
     )
 
 
