@@ -243,19 +243,20 @@ def add_cytoplasm(
     )
     outside = np.ones(density.shape[1:], dtype=np.uint8)
     outside.ravel()[nuclei] = 0
-    distance, nearest = cv2.distanceTransformWithLabels(
+    distance, labels = cv2.distanceTransformWithLabels(
         outside, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
+    nearest = np.asarray(labels, dtype=np.int32).ravel()
     distance *= np.float32(um_per_px)
     owner = np.zeros(len(nuclei) + 1, dtype=np.uint16)
-    owner[nearest.ravel()[nuclei]] = numbers
+    owner[nearest[nuclei]] = numbers
     body = _stained(density, um_per_px)
     body &= distance <= limits.cytoplasm
     body |= distance <= limits.rim
     opened = cv2.morphologyEx(body.view(np.uint8), cv2.MORPH_OPEN, disc(1.75, um_per_px))
     opened.ravel()[nuclei] = 1
     at = np.flatnonzero(opened.view(np.bool_))
-    cells.ravel()[at] = owner.take(nearest.ravel().take(at))
+    cells.ravel()[at] = owner.take(nearest.take(at))
     return cells
 
 
