@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol
+
+from edgeapl.bundle.specs import RoleSpec
 from edgeapl.errors import DeadlineError, EngineError
-from edgeapl.examination.frame_in_work import FrameInWork
 from edgeapl.model import Model
-from edgeapl.stages.sequential import Counted, frame_error, is_sampled, share_bounds
+from edgeapl.stages.intervals import wilson
+from edgeapl.stages.sequential import Counted, Look, frame_error, is_sampled, share_bounds
 from edgeapl.types import Interval
+
+
+class Looked(Protocol):
+    """A frame in work."""
+
+    @property
+    def count(self) -> int:
+        """Cells of the frame."""
+
+    @property
+    def waiting(self) -> int:
+        """Cells that may still get an answer."""
+
+    def look(self, roles: Sequence[RoleSpec]) -> Look:
+        """Give what is known of the frame now."""
 
 
 class EarlyStop:
@@ -24,32 +43,42 @@ class EarlyStop:
         self._roles = model.bundle.manifest.roles
         manifest = model.bundle.manifest
         shares = () if manifest.reducer.kind == "vote" else self._roles
-        asks = not shares or manifest.rule.suspicious_share is not None
+        self._rule = manifest.rule
+        asks = not shares or self._rule.suspicious_share is not None
         self._questions = len(shares) + asks
         self._before = Counted(0, 0, (0,) * (len(self._roles) + 1))
         self._frames = 0
 
-    def finish(self, work: FrameInWork) -> None:
+    def finish(self, work: Looked) -> None:
         """Count a frame that is finished."""
         if work.count:
             self._before = self._before.plus(work.look(self._roles))
             self._frames += 1
 
-    def is_decided(self, work: FrameInWork) -> bool:
+    def is_decided(self, work: Looked) -> bool:
         """Tell whether all cells of the frames up to this one would give FLAG, or as good as."""
+        look = work.look(self._roles)
         error = frame_error(self.error, self._frames + 1) / self._questions
-        shares = share_bounds(self._before, work.look(self._roles), error)
-        return shares is not None and self._speak_for_apl(shares)
+        shares = share_bounds(self._before, look, error)
+        if shares is None or not self._speak_for_apl(shares):
+            return False
+        if self._before.scored + look.scored + work.waiting >= self._rule.min_scored:
+            return True
+        # All cells are too few to flag by their number: their interval would have to do so.
+        seen, confidence = self._before.seen + look.seen, self._rule.confidence
+        lows = [wilson(share.low * seen, seen, confidence).low for share in shares]
+        highs = [wilson(share.high * seen, seen, confidence).high for share in shares]
+        return self._speak_for_apl(list(map(Interval, lows, highs)), by_cells=False)
 
-    def is_sampled(self, work: FrameInWork) -> bool:
+    def is_sampled(self, work: Looked) -> bool:
         """Tell whether enough of the frame was looked at for a slide that is flagged."""
         return is_sampled(work.look(self._roles))
 
-    def _speak_for_apl(self, shares: tuple[Interval, ...]) -> bool:
-        rule = self._model.bundle.manifest.rule
-        if rule.suspicious_share is not None and shares[-1].low < rule.suspicious_share:
+    def _speak_for_apl(self, shares: Sequence[Interval], *, by_cells: bool = True) -> bool:
+        least = self._rule.suspicious_share
+        if by_cells and least is not None and shares[-1].low < least:
             return False
         try:
-            return self._model.reducer.reaches(self._model.head, shares, rule.flag_at)
+            return self._model.reducer.reaches(self._model.head, shares, self._rule.flag_at)
         except (DeadlineError, EngineError):
             return False  # the verdict asks the head again, and says what is wrong with it

@@ -8,12 +8,13 @@ from statistics import NormalDist
 from edgeapl.types import Interval
 
 
-def wilson(positive: int, total: int, confidence: float) -> Interval:
+def wilson(positive: float, total: float, confidence: float) -> Interval:
     """Give the Wilson score interval of a share (Wilson 1927, J. Am. Stat. Assoc. 22:209).
 
     Parameters
     ----------
-    positive, total : 0 <= positive <= total; with total 0 nothing is known: 0 to 1.
+    positive, total : 0 <= positive <= total; with total 0 nothing is known: 0 to 1. Cells, or the
+        effective number of them (Korn and Graubard 1998, Surv. Methodol. 24:193).
     confidence : level, 0 to 1 exclusive.
 
     Raises ValueError for counts or a level outside these ranges.

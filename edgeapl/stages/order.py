@@ -69,10 +69,15 @@ class Stratum:
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """Estimated shares, 0 to 1, of the cells that are positive in each role, and suspicious."""
+    """Estimated shares, 0 to 1, of the cells that are positive in each role, and suspicious.
+
+    effective : as many cells, drawn from all at random, would tell as much (Kish 1965, Survey
+        Sampling, sec. 11.7): all of them when all were scored, 0 when a stratum has no scored cell.
+    """
 
     positive: tuple[float, ...]
     suspicious: float
+    effective: float
 
 
 def estimated_shares(strata: Sequence[Stratum]) -> Shares | None:
@@ -90,7 +95,15 @@ def estimated_shares(strata: Sequence[Stratum]) -> Shares | None:
             for role in range(roles)
         ),
         suspicious=_share(strata, [stratum.suspicious for stratum in strata], cells),
+        effective=_effective(strata, cells),
     )
+
+
+def _effective(strata: Sequence[Stratum], cells: int) -> float:
+    parts = [(stratum.scored + stratum.not_examined, stratum.scored) for stratum in strata]
+    if any(whole and not scored for whole, scored in parts):
+        return 0.0
+    return cells * cells / sum(whole * whole / scored for whole, scored in parts if scored)
 
 
 def _share(strata: Sequence[Stratum], counted: Sequence[int], cells: int) -> float:

@@ -158,18 +158,23 @@ class Reducer:
             return answer, ()
         try:
             given = self._given(state, head, shares)
-            corners = self._corners(state, head, tally, confidence, given)
+            corners = self._corners(state, head, tally, confidence, given, shares)
         except (DeadlineError, EngineError) as error:
             return answer, (Finding(Code.HEAD_FAILED, str(error), Effect.UNTRUSTED),)
         if not are_probabilities(np.concatenate([given, *corners])):
             text = "the head network gave something that is no probability, so no answer counts"
             return answer, (Finding(Code.NON_FINITE, text, Effect.UNTRUSTED),)
         probability = float(given.min())
-        interval = self._interval(state, tally, confidence, corners)
+        interval = self._interval(state, tally, confidence, corners, shares)
         return replace(answer, probability=probability, interval=interval), ()
 
     def _interval(
-        self, state: ReducerState, tally: Tally, confidence: float, corners: Sequence[Float64]
+        self,
+        state: ReducerState,
+        tally: Tally,
+        confidence: float,
+        corners: Sequence[Float64],
+        shares: Shares,
     ) -> Interval | None:
         """Bound the probability, given the head's answers at the corners of the box of ratios.
 
@@ -178,7 +183,7 @@ class Reducer:
         bounds bounds it; its lower bound is the smallest of theirs.
         """
         if self._spec.kind == "vote":
-            return wilson_with_lost(state.suspicious, tally.unscored, tally.seen, confidence)
+            return _side(state.suspicious, shares.suspicious, shares, tally, confidence)
         if not corners:
             return None
         answers = np.stack(corners)
@@ -191,6 +196,7 @@ class Reducer:
         tally: Tally,
         confidence: float,
         given: Float64,
+        shares: Shares,
     ) -> list[Float64]:
         """Ask the head at all corners of the box of ratios; what it gave at the ratios is added.
 
@@ -201,8 +207,8 @@ class Reducer:
         if self._spec.kind != "ratio":
             return []
         sides = [
-            wilson_with_lost(positive, tally.unscored, tally.seen, confidence)
-            for positive in state.positive
+            _side(positive, share, shares, tally, confidence)
+            for positive, share in zip(state.positive, shares.positive, strict=True)
         ]
         corners = itertools.product(*[(side.low, side.high) for side in sides])
         return [*(self._ask(head, corner) for corner in corners), given]
@@ -233,6 +239,18 @@ class Reducer:
         return ask_head(head, self._spec.head_outputs, values)
 
 
+def _side(positive: int, share: float, shares: Shares, tally: Tally, confidence: float) -> Interval:
+    """Bound one share.
+
+    Cells left out on purpose were so at random, and never bring CLEAR, so the scored ones speak for
+    them. As soon as any cell was lost, each cell without a score may be either.
+    """
+    if tally.not_needed and not tally.lost:
+        return wilson(share * shares.effective, shares.effective, confidence)
+    return wilson_with_lost(positive, tally.unscored, tally.seen, confidence)
+
+
 def _plain_shares(state: ReducerState) -> Shares:
     cells = max(1, state.cells)
-    return Shares(tuple(positive / cells for positive in state.positive), state.suspicious / cells)
+    positive = tuple(positive / cells for positive in state.positive)
+    return Shares(positive, state.suspicious / cells, state.cells)

@@ -15,6 +15,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from math import comb
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,23 +49,51 @@ class Rule:
     head: Callable[[Shares], Shares] | None = None
 
     def flags(self, shares: Shares) -> NDArray[np.bool_]:
-        """Tell which rows of shares (N, 4) are flagged."""
-        least = self.spec.suspicious_share or 0.0
-        flagged = np.asarray(shares[:, 3] >= least)
-        rows = np.flatnonzero(flagged)
-        given = shares[rows, 3] if self.head is None else self.head(shares[rows, :3])
-        flagged[rows] = given >= self.spec.flag_at
-        return flagged
+        """Tell which rows of shares (N, 4) are flagged, if the cells are enough."""
+        return self.surely_flags(shares, shares)
 
     def surely_flags(self, low: Shares, high: Shares) -> NDArray[np.bool_]:
         """Tell which boxes of shares, (N, 4) each, are flagged wherever in them."""
-        sure = np.ones(len(low), dtype=bool)
-        corners = range(1 if self.head is None else 8)
-        for corner in corners:
-            upper = np.array([corner & 1, corner & 2, corner & 4, 0], dtype=bool)
-            rows = np.flatnonzero(sure)
-            sure[rows] = self.flags(np.where(upper, high[rows], low[rows]))
+        sure = np.asarray(low[:, 3] >= (self.spec.suspicious_share or 0.0))
+        rows = np.flatnonzero(sure)
+        sure[rows] = self._least(low[rows], high[rows]) >= self.spec.flag_at
         return sure
+
+    def are_enough(self, scored: Counts, shares: Shares, effective: Shares) -> NDArray[np.bool_]:
+        """Tell where the scored cells are enough for a flag: in number, or by their interval."""
+        enough = np.asarray(scored >= self.spec.min_scored)
+        rows = np.flatnonzero(~enough)
+        low, high = wilson_box(shares[rows], effective[rows, None], self.spec.confidence)
+        enough[rows] = self._least(low, high) >= self.spec.flag_at
+        return enough
+
+    def are_sure(self, low: Shares, high: Shares, cells: int) -> NDArray[np.bool_]:
+        """Tell where so many cells are enough for a flag, whatever their shares in these boxes."""
+        if cells >= self.spec.min_scored:
+            return np.ones(len(low), dtype=bool)
+        every = np.full((len(low), 1), cells)
+        lows, _ = wilson_box(low, every, self.spec.confidence)
+        _, highs = wilson_box(high, every, self.spec.confidence)
+        return np.asarray(self._least(lows, highs) >= self.spec.flag_at)
+
+    def _least(self, low: Shares, high: Shares) -> Shares:
+        """Give the least probability in each box."""
+        if self.head is None:
+            return low[:, 3]
+        least = np.ones(len(low))
+        for corner in range(1 if np.array_equal(low, high) else 8):
+            upper = np.array([corner & 1, corner & 2, corner & 4], dtype=bool)
+            least = np.minimum(least, self.head(np.where(upper, high[:, :3], low[:, :3])))
+        return least
+
+
+def wilson_box(shares: Shares, cells: Shares, confidence: float) -> tuple[Shares, Shares]:
+    """Give `edgeapl.stages.intervals.wilson` of many shares at once."""
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    middle = shares + z * z / (2 * cells)
+    spread = z * np.sqrt(shares * (1 - shares) / cells + z * z / (4 * cells * cells))
+    scale = 1 + z * z / cells
+    return (middle - spread) / scale, (middle + spread) / scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +115,6 @@ class Case:
     just_below: bool = False
     vote: bool = False
     batch: int = 1
-    min_scored: int = 1
     error: float = 0.001
 
 
@@ -136,6 +164,7 @@ def simulate(case: Case, rule: Rule, slides: int, seed: int, *, sequence: bool =
     result = Result(slides)
     whole = np.zeros((slides, 4), dtype=np.int64)  # what all cells would have given
     grown = np.zeros((slides, 4))  # what the cells seen are estimated to stand for
+    spread = np.zeros(slides)  # of each stratum cells² / scored cells, added up
     full = np.zeros(slides, dtype=bool)
     early = np.zeros(slides, dtype=bool)
     examined = np.zeros(slides, dtype=np.int64)
@@ -145,7 +174,8 @@ def simulate(case: Case, rule: Rule, slides: int, seed: int, *, sequence: bool =
         rest = case.cells - int(first.sum(axis=1)[0])
         seen = number * case.cells
         before, whole = whole, whole + kinds @ COLUMNS.T
-        now_full = rule.flags(whole / seen) & (seen >= case.min_scored)
+        every = np.full(slides, seen)
+        now_full = rule.flags(whole / seen) & rule.are_enough(every, whole / seen, every)
         known = first @ COLUMNS.T
         found = np.zeros((slides, 4), dtype=np.int64)
         stopped = np.full(slides, rest)
@@ -160,15 +190,17 @@ def simulate(case: Case, rule: Rule, slides: int, seed: int, *, sequence: bool =
             if drawn % case.batch and drawn < rest:
                 continue
             table = tables.of(drawn, rest, each)
-            rows = np.flatnonzero(going & ~was_early & (scored + drawn >= case.min_scored))
+            rows = np.flatnonzero(going & ~was_early)
             box = table[found[rows]]  # (rows, 4, 2)
             low, high = shares_within((before + known)[rows], box, seen)
-            sure = rule.surely_flags(low, high)
+            sure = rule.surely_flags(low, high) & rule.are_sure(low, high, seen)
             rows = rows[sure]
             if drawn >= min(rest, SAMPLE):
                 rows = np.concatenate([rows, np.flatnonzero(going & was_early)])
             estimate = grown[rows] + known[rows] + found[rows] * rest / drawn
-            flagged = rule.flags(np.minimum(estimate / seen, 1))
+            likely = np.minimum(estimate / seen, 1)
+            effective = seen**2 / (spread[rows] + case.cells - rest + rest**2 / drawn)
+            flagged = rule.flags(likely) & rule.are_enough(scored[rows] + drawn, likely, effective)
             going[rows[~flagged & was_early[rows]]] = False  # a doubt: all of it is looked at
             rows = rows[flagged]
             stopped[rows], stands[rows], going[rows] = drawn, estimate[flagged], False
@@ -178,6 +210,7 @@ def simulate(case: Case, rule: Rule, slides: int, seed: int, *, sequence: bool =
         full |= now_full
         early |= now_full & (stopped == rest)
         grown = stands
+        spread += case.cells - rest + rest**2 / stopped
         examined += case.cells - rest + stopped
     result.flagged_full = int(full.sum())
     result.lost = int((full & ~early).sum())
@@ -274,17 +307,21 @@ def _log_factorial(number: int) -> float:
 
 
 def vote_rule(share: float = 0.2) -> Rule:
-    """Flag from this share of suspicious cells on."""
+    """Flag from this share of suspicious cells on, however few cells there are."""
     spec = RuleSpec(
         flag_at=share, clear_below=share, suspicious_share=share, min_scored=1, max_lost_share=0.1
     )
     return Rule(spec)
 
 
-def ratio_rule() -> Rule:
+def ratio_rule(min_scored: int = 50) -> Rule:
     """Give a rule like the embedded bundle's, its head's weights rounded."""
     spec = RuleSpec(
-        flag_at=0.5, clear_below=0.5, suspicious_share=0.2, min_scored=50, max_lost_share=0.1
+        flag_at=0.5,
+        clear_below=0.5,
+        suspicious_share=0.2,
+        min_scored=min_scored,
+        max_lost_share=0.1,
     )
     weights = np.array([[5.92, -4.62, 1.73], [7.96, 0.45, 2.80]])  # against AML, against healthy
     bias = np.array([-0.86, -2.97])
@@ -297,7 +334,7 @@ def cases() -> list[Case]:
     plain = Case("vote, just below", 1, 20, (0.2, 0.0, 0.2, 0.6), just_below=True, vote=True)
     ratio = Case("ratio, just below", 1, 60, aml, just_below=True)
     some = Case("vote, clustered", 10, 60, (0.18, 0.0, 0.2, 0.62), together=0.1, vote=True)
-    sure = Case("APL 75 %", 1, 169, apl, batch=8, min_scored=50)
+    sure = Case("APL 75 %", 1, 169, apl, batch=8)
     return [
         plain,
         *(replace(plain, cells=cells) for cells in (60, 169, 500)),
@@ -335,7 +372,7 @@ def main() -> None:
     )
     print("|---|---|---|---|---|---|---|---|")
     for case in cases():
-        rule = vote_rule() if case.vote else ratio_rule()
+        rule = vote_rule() if case.vote else ratio_rule(1 if case.just_below else 50)
         one = simulate(case, rule, chosen.slides, chosen.seed)
         few = max(1, chosen.slides // 10)
         naive = simulate(case, rule, few, chosen.seed, sequence=False)

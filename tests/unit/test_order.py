@@ -62,6 +62,23 @@ def test_a_stratum_nobody_looked_at_counts_as_negative() -> None:
     assert shares.suspicious == 4 / 16
 
 
+@pytest.mark.parametrize(
+    ("parts", "cells"),
+    [
+        ([(0, 16), (0, 30)], 46.0),  # all were scored
+        ([(90, 10)], 10.0),  # a plain sample
+        ([(0, 10), (80, 10)], 100**2 / (10 + 90 * 9)),
+        ([(0, 10), (80, 0)], 0.0),  # nothing is known of most
+        ([(0, 0), (5, 5)], 5.0),
+    ],
+)
+def test_as_many_cells_would_tell_as_much(parts: list[tuple[int, int]], cells: float) -> None:
+    strata = [Stratum(missing, scored, (0,), 0) for missing, scored in parts]
+    shares = estimated_shares(strata)
+    assert shares is not None
+    assert shares.effective == pytest.approx(cells)
+
+
 def test_without_a_scored_cell_there_is_no_estimate() -> None:
     assert estimated_shares([]) is None
     assert estimated_shares([Stratum(3, 0, (0,), 0)]) is None

@@ -14,13 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeapl.bundle.specs import ReducerSpec, RuleSpec
+from edgeapl.examination.early_stop import EarlyStop
 from edgeapl.model import EMBEDDED, Model, open_model
 from edgeapl.pipeline import Observer, SlideOptions, SlideOutcome, examine_slide
 from edgeapl.pipeline.options import Budget
 from edgeapl.sources.demo import DemoSource
 from edgeapl.stages.findings import Effect, Finding
 from edgeapl.stages.judge import decide
-from edgeapl.stages.reduce import Reduced, Reducer
+from edgeapl.stages.order import Stratum, estimated_shares
+from edgeapl.stages.reduce import Reduced, Reducer, ReducerState
 from edgeapl.stages.sequential import (
     SAMPLE,
     Counted,
@@ -32,6 +34,7 @@ from edgeapl.stages.sequential import (
 )
 from edgeapl.testing import ScriptedSource
 from edgeapl.types import CellStatus, Decision, ExaminedFrame, Frame, Tally, Verdict
+from tests.simulations.saved_cells import Replayed
 
 
 def chance_of_a_miss(positive: int, cells: int, error: float) -> float:
@@ -203,6 +206,30 @@ def test_no_slide_is_cleared_with_cells_left_out() -> None:
         )
 
 
+@pytest.mark.parametrize("kind", ["vote", "ratio"])
+def test_the_interval_lets_the_scored_cells_speak_for_those_left_out(
+    model: Model, kind: str
+) -> None:
+    """But not once a cell was lost: then each without a score may be either."""
+    roles = model.bundle.manifest.roles
+    reducer = Reducer(roles, ReducerSpec(kind="vote")) if kind == "vote" else model.reducer
+    head = None if kind == "vote" else model.head
+    state = ReducerState(40, (36, 2, 10), 36)
+
+    def width(tally: Tally, strata: list[Stratum]) -> float:
+        reduced, _ = reducer.reduce(state, head, tally, 0.95, estimated_shares(strata))
+        assert reduced.interval is not None
+        assert reduced.probability is not None
+        assert reduced.interval.low <= reduced.probability <= reduced.interval.high
+        return reduced.interval.high - reduced.interval.low
+
+    first, rest = Stratum(0, 16, (16, 0, 6), 16), Stratum(100, 24, (20, 2, 4), 20)
+    full = width(Tally(40, 40), [first, replace(rest, not_examined=0)])
+    left_out = width(Tally(140, 40, not_needed=100), [first, rest])
+    lost = width(Tally(140, 40, 1, 0, 99), [first, rest])
+    assert full < left_out < lost / 2
+
+
 @pytest.fixture(scope="module")
 def model() -> Iterator[Model]:
     with open_model(EMBEDDED) as opened:
@@ -269,6 +296,27 @@ def test_a_slide_without_a_flag_is_examined_in_full(model: Model) -> None:
     whole, _, _ = examine(model, HEALTHY)
     assert replace(early.verdict, timings={}) == replace(whole.verdict, timings={})
     assert early.verdict.tally.scored == early.verdict.tally.seen > 0
+
+
+@given(data=st.data())
+@settings(deadline=None, max_examples=200)
+def test_with_all_cells_looked_at_the_flag_is_the_rule_s_own(
+    model: Model, data: st.DataObject
+) -> None:
+    count = data.draw(st.integers(1, 120))
+    roles = data.draw(st.lists(st.sampled_from(range(4)), min_size=count, max_size=count))
+    answers = np.array([[kind in (0, 1), kind == 2, kind == 1, kind in (0, 1)] for kind in roles]).T
+    *positive, suspicious = answers.sum(axis=1).tolist()
+    tally = Tally(count, count)
+    manifest = model.bundle.manifest
+    state = ReducerState(count, tuple(positive), suspicious)
+    reduced, _ = model.reducer.reduce(state, model.head, tally, manifest.rule.confidence)
+    in_full = decide(manifest.rule, reduced, tally, ())[0]
+    stop = EarlyStop(model, 0.001)
+    assert stop.is_decided(Replayed(answers, 0, count)) is (in_full is Decision.FLAG)
+    part = Replayed(answers, 0, data.draw(st.integers(0, count)))
+    if EarlyStop(model, 1e-12).is_decided(part):  # so small that a miss is no chance
+        assert in_full is Decision.FLAG
 
 
 class Foreign:

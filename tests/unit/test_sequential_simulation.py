@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from edgeapl.stages.intervals import wilson
 from edgeapl.stages.sequential import Counted, Look, positive_bounds, share_bounds
 from tests.simulations.early_stop import (
     COLUMNS,
@@ -19,6 +20,7 @@ from tests.simulations.early_stop import (
     shares_within,
     simulate,
     vote_rule,
+    wilson_box,
 )
 
 SLIDES = 4000
@@ -32,9 +34,10 @@ BELOW = Case(
     [
         (BELOW, vote_rule()),
         (replace(BELOW, cells=40, frames=4), vote_rule()),
-        (replace(BELOW, shares=(0.3, 0.02, 0.4, 0.28), vote=False), ratio_rule()),
+        (replace(BELOW, shares=(0.3, 0.02, 0.4, 0.28), vote=False), ratio_rule(1)),
+        (Case("few", 10, 25, (0.55, 0.2, 0.03, 0.22)), ratio_rule()),
     ],
-    ids=["vote", "vote, several frames", "ratio"],
+    ids=["vote", "vote, several frames", "ratio", "too few cells for a flag by their number"],
 )
 def test_flags_that_all_cells_would_not_give_are_rarer_than_the_level(
     case: Case, rule: Rule
@@ -80,6 +83,13 @@ def test_the_simulation_bounds_shares_as_the_station_does() -> None:
         low, high = shares_within((before + known)[None], table[found][None], done + look.seen)
         assert low[0].tolist() == [share.low for share in bounds]
         assert high[0].tolist() == [share.high for share in bounds]
+
+
+def test_the_simulation_has_the_station_s_intervals() -> None:
+    low, high = wilson_box(np.array([[0.3, 0.9]]), np.array([[40.0]]), 0.95)
+    for at, positive in enumerate((12, 36)):
+        interval = wilson(positive, 40, 0.95)
+        assert (low[0, at], high[0, at]) == pytest.approx((interval.low, interval.high))
 
 
 def test_the_upper_bound_of_a_chance_is_that_of_clopper_and_pearson() -> None:
