@@ -131,8 +131,8 @@ class _Looked:
 
 
 def _thinned(prepared: PreparedFrame, most: int) -> _Looked:
-    rows = np.array(evenly(range(len(prepared.crops)), most), dtype=np.int64)
-    return _Looked(prepared, rows, prepared.crops[rows])
+    rows = np.array(evenly(range(len(prepared.detections)), most), dtype=np.int64)
+    return _Looked(prepared, rows, prepared.images[rows])
 
 
 def _frames(

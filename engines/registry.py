@@ -5,11 +5,12 @@ from __future__ import annotations
 import ctypes
 import importlib
 import importlib.util
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from edgeapl.errors import EngineError
-from edgeapl.protocols import Engine
+from edgeapl.protocols import CellChain, Engine, Link
 
 if TYPE_CHECKING:
     from edgeapl.engines.trt.plan import PlanRecord
@@ -88,6 +89,30 @@ def open_engine(
         raise EngineError("runtime is missing", target, f"pip install {package}") from error
     more = {"arena": arena} if target == "onnxruntime" else {"workers": workers}
     return cast(Engine, getattr(backend, kind)(name, model, threads=threads, **more))
+
+
+def open_chain(
+    target: str,
+    plan: bytes,
+    links: Sequence[Link],
+    engines: Mapping[str, Engine],
+    origin: Origin | None,
+) -> CellChain:
+    """Chain networks that were opened for a target of `PLANS`, behind a plan that cuts cells.
+
+    Parameters
+    ----------
+    plan : what `edgeapl build-engine` built to cut cells. origin : of it.
+    links : the networks, each after the one that it takes its input from.
+    engines : network to engine; they stay open longer than the chain.
+
+    Raises EngineError when the plan may not be loaded, or a network can not be chained.
+    """
+    if target not in PLANS or origin is None:
+        raise EngineError("engines can not be chained", target, f"only {', '.join(PLANS)} can")
+    chains = importlib.import_module("edgeapl.engines.trt.chain")
+    opened = chains.open_chain(target, plan, origin.record, links, engines, machine=origin.machine)
+    return cast(CellChain, opened)
 
 
 def available_targets() -> tuple[Availability, ...]:

@@ -25,7 +25,13 @@ from edgeapl.engines.store.cache import cache_folder
 from edgeapl.engines.store.folder import EngineFolder, write_engines
 from edgeapl.engines.store.here import device_here, runtime_version
 from edgeapl.engines.store.machine import machine_id
-from edgeapl.engines.store.record import BuiltFor, BuiltNetwork, EngineRecord
+from edgeapl.engines.store.record import (
+    CUTTER,
+    BuiltFor,
+    BuiltNetwork,
+    EngineRecord,
+    Precision,
+)
 from edgeapl.model.opening import open_model
 from edgeapl.protocols import Engine
 
@@ -54,13 +60,12 @@ def store(
     for name, network in best.networks.items():
         path = _write(work, name, network, best.target, say)
         files[path.name] = path
-        built[name] = BuiltNetwork(
-            file=path.name,
-            sha256=sha256_file(path),
-            size=path.stat().st_size,
-            precision=network.precision,
-            kept=network.kept,
-        )
+        built[name] = _built(path, network.precision, network.kept)
+    cutter = None
+    if best.target in PLANS and bundle.manifest.segmenter.kind != "field":
+        path = _write_cutter(work, bundle, best.target, say)
+        files[path.name] = path
+        cutter = _built(path, "fp32", ())
     record = EngineRecord(
         schema=1,
         research_use_only=True,
@@ -72,6 +77,7 @@ def store(
         software=f"edgeapl {__version__}",
         built_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         networks=built,
+        cutter=cutter,
         settings=measured.settings,
         proof={
             "proven_on": slides.words,
@@ -151,6 +157,37 @@ def _write(work: Path, name: str, network: MadeNetwork, target: str, say: Say) -
     plan = build.build_plan(network.read(), name=name, library=library, on_progress=progress)
     path.write_bytes(plan)
     return path
+
+
+def _write_cutter(work: Path, bundle: Bundle, target: str, say: Say) -> Path:
+    """Build the plan that cuts cells on the GPU.
+
+    It comes with all plans but those for whole fields, of which each is one small image.
+    """
+    build = importlib.import_module("edgeapl.engines.trt.build")
+    crop = importlib.import_module("edgeapl.engines.trt.crop_network")
+    libraries = importlib.import_module("edgeapl.engines.trt.library")
+    say("build plan that cuts cells")
+    spec, um_per_px = bundle.manifest.crop, bundle.manifest.um_per_px
+    plan = build.build_plan(
+        crop.crop_network(spec),
+        name=crop.NAME,
+        library=libraries.find_library(target),
+        ranges=crop.crop_ranges(spec, um_per_px),
+    )
+    path = work / f"{CUTTER}.plan"
+    path.write_bytes(plan)
+    return path
+
+
+def _built(path: Path, precision: Precision, kept: tuple[str, ...]) -> BuiltNetwork:
+    return BuiltNetwork(
+        file=path.name,
+        sha256=sha256_file(path),
+        size=path.stat().st_size,
+        precision=precision,
+        kept=kept,
+    )
 
 
 def _built_for(target: str) -> BuiltFor:

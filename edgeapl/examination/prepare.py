@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgeapl.model import Model
-from edgeapl.stages.crop import cut_cells
+from edgeapl.stages.crop import CellImages, Uncut, cut_cells, leave_uncut
+from edgeapl.stages.focus import Edges
 from edgeapl.stages.gate import FieldMemory, examine, examine_crop
 from edgeapl.stages.whole_image import whole_crop
 from edgeapl.types import (
@@ -38,19 +39,26 @@ def timed(timings: Timings, stage: str) -> Iterator[None]:
 class PreparedFrame:
     """A frame whose cells are found and cut, waiting for the networks.
 
-    crops : uint8 (N, size, size, 3) RGB, one per detection.
+    crops : uint8 (N, size, size, 3) RGB, one per detection; or where they are to be cut.
     rejected : why the gate did not let it pass; then it has no detections.
+    sharpness : `edgeapl.stages.focus.Edges.sharpness`, where the gate measured it.
     """
 
     detections: Detections
-    crops: UInt8
+    crops: CellImages
     rejected: tuple[Reason, ...]
     timings: Timings
+    sharpness: float | None = None
 
     @property
     def frame(self) -> Frame:
         """The frame itself."""
         return self.detections.frame
+
+    @property
+    def images(self) -> UInt8:
+        """The crops as images, cut now if they were not."""
+        return self.crops.cut() if isinstance(self.crops, Uncut) else self.crops
 
 
 def prepare_frame(
@@ -69,7 +77,8 @@ def prepare_frame(
         if crops:
             rejected, memory = examine_crop(frame, memory)
         else:
-            rejected, memory = examine(frame, manifest.gate, memory)
+            edges = Edges(frame.pixels, frame.um_per_px)
+            rejected, memory = examine(frame, manifest.gate, memory, edges)
     if rejected:
         empty = np.empty((0, manifest.crop.size_px, manifest.crop.size_px, 3), dtype=np.uint8)
         return PreparedFrame(no_detections(frame), empty, rejected, timings), memory
@@ -77,8 +86,19 @@ def prepare_frame(
         segment = model.segmenter.segment
         detections = whole_crop(frame, model.segmenter) if crops else segment(frame)
     with timed(timings, "crop"):
-        cut = cut_cells(detections, manifest.crop, cell_image=crops)
-    return PreparedFrame(detections, cut, (), timings), memory
+        cut = _cut(model, detections, cell_image=crops)
+    sharpness = None if crops else edges.sharpness
+    return PreparedFrame(detections, cut, (), timings, sharpness), memory
+
+
+def _cut(model: Model, detections: Detections, *, cell_image: bool) -> CellImages:
+    """Cut the cells, or leave that to the device on which they are examined."""
+    spec = model.bundle.manifest.crop
+    if model.chain is not None and not cell_image:
+        uncut = leave_uncut(detections, spec)
+        if model.chain.takes(detections.frame, uncut.squares):
+            return uncut
+    return cut_cells(detections, spec, cell_image=cell_image)
 
 
 def no_detections(frame: Frame) -> Detections:

@@ -10,7 +10,7 @@ from edgeapl.bundle.digest import sha256_of_parts
 from edgeapl.bundle.load import Bundle
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.closing import ClosesItself
-from edgeapl.protocols import Engine, Segmenter
+from edgeapl.protocols import CellChain, Engine, Segmenter
 from edgeapl.stages.detect import FasterRcnnSegmenter
 from edgeapl.stages.domain import DomainModel
 from edgeapl.stages.reduce import Reducer
@@ -23,7 +23,9 @@ class Model(ClosesItself):
     """Everything that is needed to examine slides with one bundle.
 
     engines : network name to engine.
-    engine_digest : SHA-256 (hex) over the names and digests of all networks as they run.
+    chain : cuts cells and asks their networks on the device that these run on; None elsewhere.
+    engine_digest : SHA-256 (hex) over the names and digests of all networks as they run, and of
+        what cuts the cells.
     batch_size, workers : how the cell networks are the fastest here: cells in one run, and runs at
         the same time.
     """
@@ -36,6 +38,7 @@ class Model(ClosesItself):
     engine_digest: str
     batch_size: int = 16
     workers: int = 1
+    chain: CellChain | None = None
 
     @property
     def head(self) -> Engine | None:
@@ -46,21 +49,30 @@ class Model(ClosesItself):
     @property
     def runtime(self) -> str:
         """What runs the networks."""
-        return " + ".join(sorted({engine.runtime for engine in self.engines.values()}))
+        runtimes = {engine.runtime for engine in self.engines.values()}
+        if self.chain is not None:
+            runtimes.add(self.chain.runtime)
+        return " + ".join(sorted(runtimes))
 
     def close(self) -> None:
         """Release all engines."""
+        if self.chain is not None:
+            self.chain.close()
         for engine in self.engines.values():
             engine.close()
 
 
-def assemble(bundle: Bundle, engines: Mapping[str, Engine]) -> Model:
+def assemble(
+    bundle: Bundle, engines: Mapping[str, Engine], chain: CellChain | None = None
+) -> Model:
     """Put the parts together around opened engines; nothing is proven yet."""
     manifest = bundle.manifest
     domain = None
     if manifest.domain is not None:
         domain = DomainModel.load(io.BytesIO(bundle.read(manifest.domain.file)))
     parts = [part for name in sorted(engines) for part in (name, engines[name].digest)]
+    if chain is not None:
+        parts += ["cells are cut by", chain.digest]
     return Model(
         bundle=bundle,
         engines=engines,
@@ -68,6 +80,7 @@ def assemble(bundle: Bundle, engines: Mapping[str, Engine]) -> Model:
         reducer=Reducer(manifest.roles, manifest.reducer),
         domain=domain,
         engine_digest=sha256_of_parts(parts),
+        chain=chain,
     )
 
 

@@ -14,8 +14,10 @@ from edgeapl.bundle.digest import sha256
 from edgeapl.bundle.specs import GoldenSpec
 from edgeapl.errors import BundleError, EngineError
 from edgeapl.model.assembled import Model
+from edgeapl.protocols import CellChain
 from edgeapl.stages.classify import classify
-from edgeapl.stages.crop import cut_cells
+from edgeapl.stages.classify_on_device import classify_on_device
+from edgeapl.stages.crop import cut_cells, leave_uncut
 from edgeapl.types import Float32, Frame
 
 MOST_CELLS = 12
@@ -39,8 +41,11 @@ class GoldenAnswers:
     head: Float32
 
 
-def golden_answers(model: Model, frame: Frame) -> GoldenAnswers:
-    """Run the whole chain on one frame: segment, crop, classify, reduce."""
+def golden_answers(model: Model, frame: Frame, chain: CellChain | None = None) -> GoldenAnswers:
+    """Run everything on one frame: segment, crop, classify, reduce.
+
+    chain : cut and classify the cells with it, not with the engines one by one.
+    """
     manifest = model.bundle.manifest
     detections = model.segmenter.segment(frame)
     if not len(detections):
@@ -49,7 +54,11 @@ def golden_answers(model: Model, frame: Frame) -> GoldenAnswers:
     x, y = detections.centres.T
     detections = detections.only(np.sort(np.lexsort((x, y))[:MOST_CELLS]))
     ids = np.arange(len(detections), dtype=np.int64)
-    result = classify(manifest, model.engines, ids, cut_cells(detections, manifest.crop))
+    if chain is None:
+        result = classify(manifest, model.engines, ids, cut_cells(detections, manifest.crop))
+    else:
+        uncut = leave_uncut(detections, manifest.crop)
+        result = classify_on_device(manifest, model.engines, chain, ids, uncut)
     if len(result.failed):
         raise EngineError(
             "self-test failed",
@@ -83,7 +92,15 @@ def self_test(model: Model, tolerance: float = 0.0) -> None:
     allowed = max(golden.tolerance, tolerance)
     expected = _expected(model.bundle.read(golden.expected), golden.expected)
     frame = golden_frame(model.bundle.read(golden.frame), golden)
-    answers = golden_answers(model, frame)
+    _compare(model, golden_answers(model, frame), expected, allowed)
+    if model.chain is not None:
+        _compare(model, golden_answers(model, frame, model.chain), expected, allowed)
+
+
+def _compare(
+    model: Model, answers: GoldenAnswers, expected: Mapping[str, Float32], allowed: float
+) -> None:
+    golden = model.bundle.manifest.golden
     missing = {"centres", "head", *answers.roles} - set(expected)
     if missing:
         raise BundleError("golden answers are incomplete", golden.expected, ", ".join(missing))

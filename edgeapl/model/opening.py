@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Literal
 
 from edgeapl.bundle.load import Bundle, open_bundle
-from edgeapl.engines.registry import PLANS, open_engine
+from edgeapl.engines.registry import PLANS, open_chain, open_engine
 from edgeapl.engines.store.cache import cache_folder, kept_engines
 from edgeapl.engines.store.folder import EngineFolder, check_fits, open_engines
 from edgeapl.engines.store.here import device_here, runtime_version
 from edgeapl.engines.store.machine import cpu_cores
+from edgeapl.engines.store.record import CUTTER
 from edgeapl.errors import EngineError
 from edgeapl.model.assembled import Model, assemble
 from edgeapl.model.golden import self_test
-from edgeapl.protocols import Engine
+from edgeapl.protocols import CellChain, Engine
+from edgeapl.stages.classify_on_device import links_of
 
 FROM_BUNDLE = "FP32 networks of the bundle in onnxruntime"
 
@@ -105,7 +107,10 @@ def open_model(
             for name in bundle.manifest.networks:
                 ready[name] = _open(bundle, name, target, threads, engines, workers)
                 opened.callback(ready[name].close)
-        model = assemble(bundle, ready)
+        chain = None if opener is not None else _chain(bundle, ready, engines)
+        if chain is not None:
+            opened.callback(chain.close)
+        model = assemble(bundle, ready, chain)
         model.reducer.check_head(model.head)
         if proven:
             reduced = engines is not None and engines.record.precision != "fp32"
@@ -156,6 +161,18 @@ def _open(
         workers=workers,
         origin=engines.origin(name),
     )
+
+
+def _chain(
+    bundle: Bundle, ready: Mapping[str, Engine], engines: EngineFolder | None
+) -> CellChain | None:
+    """Chain the networks of cells where a plan that cuts cells was built with theirs."""
+    links = links_of(bundle.manifest)
+    if engines is None or engines.record.cutter is None or not links:
+        return None
+    plan, origin = engines.read(CUTTER), engines.origin(CUTTER)
+    chained = {link.network: ready[link.network] for link in links}
+    return open_chain(engines.record.target, plan, links, chained, origin)
 
 
 def _check(engines: EngineFolder, bundle: Bundle) -> None:

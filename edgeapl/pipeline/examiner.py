@@ -14,7 +14,7 @@ from edgeapl.model import Model
 from edgeapl.pipeline.jobs import SlideJob, Turn
 from edgeapl.pipeline.options import Budget, Progress, SlideOutcome
 from edgeapl.pipeline.producer import End, Item, Over, Producer, Sent
-from edgeapl.stages.classify import Classifier
+from edgeapl.stages.classify_on_device import classifier_for
 
 MOST_HELD_BYTES = 256 << 20
 """Frames wait for a batch of their rarest kind of cell to fill up; above this no longer."""
@@ -63,8 +63,9 @@ class Examiner:
         self._producer = producer
         self._budget = budget
         self._fill = fill
-        self._classifier = Classifier(
-            model.bundle.manifest, model.engines, batch_size or model.batch_size, model.workers
+        size = batch_size or model.batch_size
+        self._classifier = classifier_for(
+            model.bundle.manifest, model.engines, model.chain, size, model.workers
         )
         self._line: deque[_Open | Turn] = deque()
         self._newest: _Open | None = None
@@ -188,8 +189,9 @@ class Examiner:
         assert oldest is not None
         with timed(oldest.examination.timings, "infer"):
             result = self._classifier.step(flush=flush)
-        for slide in self._slides:
-            slide.examination.take(result, slide.waiting)
+        if result.says_something:
+            for slide in self._slides:
+                slide.examination.take(result, slide.waiting)
 
     def _want_more(self) -> None:
         if sum(work.waiting for work in self._works) <= MOST_WAITING_CELLS:

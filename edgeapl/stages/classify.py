@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.errors import DeadlineError, EngineError
 from edgeapl.protocols import Engine
+from edgeapl.stages.crop import CellImages, Uncut
 from edgeapl.stages.routing import Answer, Outputs, Show, Step, steps
 from edgeapl.types import CellScores, Float32, Int64, UInt8
 
@@ -39,6 +40,11 @@ class Classified:
     failed: Int64
     errors: tuple[EngineError, ...] = ()
     struck: tuple[Int64, ...] = ()
+
+    @property
+    def says_something(self) -> bool:
+        """Whether it is about any cell, or has an error."""
+        return bool(len(self.scores) or len(self.failed) or self.errors)
 
     def part(self, first: int, count: int) -> Classified:
         """Give what is about `count` cells from number `first` on, numbered from 0.
@@ -115,16 +121,18 @@ class Classifier:
         self._workers = workers
         self._pool = ThreadPoolExecutor(workers, "edgeapl-infer") if workers > 1 else None
         self._running: dict[Future[Outputs], _Batch] = {}
+        self._nothing = scores_of(manifest, np.empty(0, dtype=np.int64), [])
 
-    def enter(self, ids: Int64, crops: UInt8) -> None:
+    def enter(self, ids: Int64, crops: CellImages) -> None:
         """Take cells in.
 
         Parameters
         ----------
         ids : int64 (N,), numbers of the cells, none twice.
-        crops : uint8 (N, size, size, 3) RGB.
+        crops : uint8 (N, size, size, 3) RGB, or where they are to be cut.
         """
-        for cell, crop in zip(ids.tolist(), crops, strict=True):
+        images = crops.cut() if isinstance(crops, Uncut) else crops
+        for cell, crop in zip(ids.tolist(), images, strict=True):
             self._cells[cell] = _Cell(crop)
             self._queue(cell, self._steps)
 
@@ -212,8 +220,9 @@ class Classifier:
             if place is not None:
                 self._take(self._next_batch(place))
             return
-        while len(self._running) < self._workers:
-            place = self._fullest(flush=flush)
+        # Each worker has its next batch, if it is full, in front of it: none waits for this thread.
+        while len(self._running) < 2 * self._workers:
+            place = self._fullest(flush=flush and len(self._running) < self._workers)
             if place is None:
                 break
             batch = self._next_batch(place)
@@ -234,6 +243,8 @@ class Classifier:
         return step.rows(answers, len(batch.cells))
 
     def _collected(self) -> Classified:
+        if not (self._done or self._failed or self._errors):
+            return self._nothing
         done, self._done = sorted(self._done), []
         failed, self._failed = sorted(self._failed), []
         errors, self._errors = self._errors, []
@@ -283,6 +294,11 @@ class Classifier:
                 continue
             self._cells[cell].answers[step.network] = answer
             self._queue(cell, self._steps[batch.place + 1 :])
+
+    def _end(self, cell: int, answers: Mapping[str, Answer | None]) -> None:
+        """Count a cell among those that are done, which had its answers elsewhere."""
+        self._cells[cell] = _Cell(np.empty((0, 0, 3), np.uint8), answers=dict(answers))
+        self._done.append(cell)
 
     def _fail(self, cell: int) -> None:
         """Give a cell up: it leaves all queues, so that no network is asked about it again."""

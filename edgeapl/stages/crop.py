@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
 
 import cv2
 import numpy as np
 
 from edgeapl.bundle.specs import CropSpec, Cut
-from edgeapl.types import Detections, Float32, UInt8, UInt16
+from edgeapl.types import Detections, Float32, Int32, Int64, UInt8, UInt16
 
 Pixels = TypeVar("Pixels", UInt8, UInt16)
 
@@ -48,6 +49,44 @@ def cut_places(detections: Detections, spec: CropSpec, *, cell_image: bool = Fal
         return [_in_box(box, how) for box in detections.boxes]
     side = _window_px(spec, detections.frame.um_per_px)
     return [_around(centre, side) for centre in detections.centres]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Uncut:
+    """Cells that are still part of their frame, for who cuts them elsewhere.
+
+    rows : int64 (N,), rows of the cells in the detections.
+    squares : int32 (N, 4), left, top, width and height of what is to be cut, px.
+    """
+
+    detections: Detections
+    spec: CropSpec
+    rows: Int64
+    squares: Int32
+
+    nbytes = 0
+    """They take no memory beside that of the frame."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, rows: Int64) -> Uncut:
+        """Give some of the cells, int64 (K,), in the order given."""
+        return Uncut(self.detections, self.spec, self.rows[rows], self.squares[rows])
+
+    def cut(self) -> UInt8:
+        """Cut them out here after all, as `cut_cells` does."""
+        return cut_cells(self.detections.only(self.rows), self.spec)
+
+
+CellImages: TypeAlias = UInt8 | Uncut
+"""Images of cells, uint8 (N, size, size, 3) RGB, or where they are to be cut."""
+
+
+def leave_uncut(detections: Detections, spec: CropSpec) -> Uncut:
+    """Describe what `cut_cells` would cut, and cut nothing."""
+    squares = np.array(cut_places(detections, spec), dtype=np.int32).reshape(-1, 4)
+    return Uncut(detections, spec, np.arange(len(detections), dtype=np.int64), squares)
 
 
 def cut_windows(pixels: UInt8, centres: Float32, um_per_px: float, spec: CropSpec) -> UInt8:

@@ -26,8 +26,11 @@ class EngineFolder:
     record: EngineRecord
 
     def read(self, network: str) -> bytes:
-        """Give the bytes of one file, checked again, so that a later change is noticed."""
-        built = self.record.networks[network]
+        """Give the bytes of one file, checked again, so that a later change is noticed.
+
+        network : its name, or `CUTTER`.
+        """
+        built = self.record.files[network]
         path = self.folder / built.file
         try:
             data = path.read_bytes()
@@ -41,7 +44,7 @@ class EngineFolder:
 
     def origin(self, network: str) -> Origin | None:
         """Give where a plan comes from; None for an ONNX file, which any runtime may read."""
-        built, there = self.record.networks[network], self.record.built_for
+        built, there = self.record.files[network], self.record.built_for
         if not built.file.endswith(".plan"):
             return None
         place = Place(there.library, there.version, there.device, there.capability, there.machine)
@@ -99,12 +102,12 @@ def open_engines(folder: Path) -> EngineFolder:
     if seal != f"{sha256(text)}  {RECORD}\n".encode():
         raise EngineError("record of engines does not match its seal", folder / SEAL, REBUILD)
     record = read_record(text, str(folder / RECORD), REBUILD)
-    expected = {RECORD, SEAL, *(built.file for built in record.networks.values())}
+    expected = {RECORD, SEAL, *(built.file for built in record.files.values())}
     present = {path.name for path in folder.iterdir()}
     for name in sorted(present ^ expected):
         what = "is missing" if name in expected else "was not built here"
         raise EngineError(f"a file of the engines {what}", folder / name, REBUILD)
-    for built in record.networks.values():
+    for built in record.files.values():
         path = folder / built.file
         if path.is_symlink() or not path.is_file():
             raise EngineError("engine is not a plain file", path, REBUILD)

@@ -64,9 +64,14 @@ class Settings(_Part):
         return f"{runs}{self.threads} threads, batch {self.batch_size}"
 
 
+CUTTER = "cut.cells"
+"""What stands for the plan that cuts cells where a network is named; no network has a dot."""
+
+
 class EngineRecord(_Part):
     """All of `engine.json`.
 
+    cutter : the plan that cuts cells on the GPU, beside those of the networks; None without one.
     proof, timing : what was measured when it was built, for people.
     """
 
@@ -80,9 +85,15 @@ class EngineRecord(_Part):
     software: str
     built_at: str
     networks: dict[Name, BuiltNetwork]
+    cutter: BuiltNetwork | None = None
     settings: Settings
     proof: dict[str, Any]
     timing: dict[str, Any]
+
+    @property
+    def files(self) -> dict[str, BuiltNetwork]:
+        """Network, or `CUTTER`, to its file."""
+        return self.networks if self.cutter is None else {**self.networks, CUTTER: self.cutter}
 
     @property
     def key(self) -> str:

@@ -1,0 +1,249 @@
+"""A bundle with plans on a GPU that is not there: opened, proven, and used for a whole slide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgeapl.bundle.digest import sha256
+from edgeapl.bundle.load import open_bundle
+from edgeapl.engines.registry import open_chain
+from edgeapl.engines.store.folder import EngineFolder, open_engines, write_engines
+from edgeapl.engines.store.machine import machine_id
+from edgeapl.engines.store.record import CUTTER, RECORD, BuiltFor, BuiltNetwork, EngineRecord
+from edgeapl.engines.trt import chain, engine
+from edgeapl.engines.trt.crop_network import crop_network
+from edgeapl.errors import EngineError
+from edgeapl.examination import prepare_frame
+from edgeapl.model import Model, open_model
+from edgeapl.pipeline import Observer, SlideOptions, SlideOutcome, examine_slide
+from edgeapl.stages.crop import Uncut
+from edgeapl.stages.gate import FieldMemory
+from edgeapl.testing import FakeDriver, ScriptedSource
+from edgeapl.types import CellStatus, ExaminedFrame, Frame
+from tests.fake_tensorrt import FakeTensorRt
+from tests.small_bundle import drawn_field, small_bundle
+
+FIELDS = [
+    ((60, 60), (150, 130)),
+    ((50, 140), (140, 50)),
+    ((100, 100),),
+    (),
+    ((60, 150), (150, 150), (100, 50)),
+    ((40, 40), (160, 60), (100, 150)),
+]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Station:
+    """A bundle, its plans, and the GPU."""
+
+    bundle: Path
+    engines: Path
+    fake: FakeTensorRt
+
+    def open(self, *, planned: bool = True) -> Model:
+        return open_model(self.bundle, engines=open_engines(self.engines) if planned else None)
+
+
+@pytest.fixture
+def station(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Station:
+    small_bundle(tmp_path / "bundle")
+    others = {"frame": 40_000, "steps": 64}
+    fake = FakeTensorRt(FakeDriver(), largest=8, others=others)
+    for module in (engine, chain):
+        monkeypatch.setattr(module, "find_library", lambda target: fake.library)
+        monkeypatch.setattr(module, "load_driver", lambda: fake.driver)
+    engines = write_plans(tmp_path, tmp_path / "engines", fake)
+    return Station(tmp_path / "bundle", engines.folder, fake)
+
+
+def write_plans(folder: Path, to: Path, fake: FakeTensorRt, *, cutter: bool = True) -> EngineFolder:
+    """Write what `build-engine` writes; what the fake takes for a plan is an ONNX file."""
+    bundle = open_bundle(folder / "bundle")
+    plans = {name: bundle.read(one.file) for name, one in bundle.manifest.networks.items()}
+    plans[CUTTER] = crop_network(bundle.manifest.crop)
+    built = {name: built_of(name, plan) for name, plan in plans.items()}
+    files = {}
+    for name, plan in plans.items():
+        if name != CUTTER or cutter:
+            files[f"{name}.plan"] = folder / name
+            files[f"{name}.plan"].write_bytes(plan)
+    cut = built.pop(CUTTER)
+    place = fake.place
+    record: dict[str, Any] = {
+        "schema": 1,
+        "research_use_only": True,
+        "bundle": bundle.digest,
+        "bundle_name": "small",
+        "precision": "fp32",
+        "target": "tensorrt",
+        "built_for": BuiltFor(
+            library=place.library,
+            version=place.version,
+            device=place.device,
+            capability=place.compute_capability,
+            machine=machine_id(),
+        ),
+        "software": "edgeapl test",
+        "built_at": "2026-01-01T00:00:00+00:00",
+        "networks": built,
+        "cutter": cut if cutter else None,
+        "settings": {"threads": 1, "batch_size": 4},
+        "proof": {},
+        "timing": {},
+    }
+    return write_engines(to, EngineRecord.model_validate(record), files)
+
+
+def built_of(name: str, plan: bytes) -> BuiltNetwork:
+    return BuiltNetwork(file=f"{name}.plan", sha256=sha256(plan), size=len(plan), precision="fp32")
+
+
+def frames() -> list[Frame]:
+    return [
+        Frame(drawn_field(cells), number, number, 0.2, f"{number}.png", f"{number:064d}")
+        for number, cells in enumerate(FIELDS)
+    ]
+
+
+def examined(model: Model) -> tuple[SlideOutcome, list[ExaminedFrame]]:
+    found: list[ExaminedFrame] = []
+    source = ScriptedSource(frames())
+    return examine_slide(model, "s", source, SlideOptions(), Observer(found.append)), found
+
+
+def test_a_slide_gets_the_answers_that_it_gets_on_the_processor(station: Station) -> None:
+    with station.open() as model, station.open(planned=False) as usual:
+        (outcome, got), (expected, wanted) = examined(model), examined(usual)
+        assert model.chain is not None
+        cells = sum(len(cells) for cells in FIELDS)
+        assert model.chain.moved.frames == 1 + sum(1 for cells in FIELDS if cells)
+    assert outcome.verdict.tally == expected.verdict.tally
+    assert outcome.verdict.tally.scored == cells
+    assert outcome.verdict.decision == expected.verdict.decision
+    assert not outcome.errors
+    for one, other in zip(got, wanted, strict=True):
+        assert one.status == other.status
+        for role, values in other.roles.items():
+            # A grey level here and there, as the crops may differ.
+            np.testing.assert_allclose(one.roles[role], values, atol=0.01)
+
+
+def test_the_verdict_names_what_cut_the_cells(station: Station) -> None:
+    with station.open() as model, station.open(planned=False) as usual:
+        assert "cells cut there" in model.runtime
+        assert model.engine_digest != usual.engine_digest
+        without = write_plans(
+            station.bundle.parent, station.bundle.parent / "two", station.fake, cutter=False
+        )
+        with open_model(station.bundle, engines=without) as plain:
+            assert plain.chain is None
+            assert plain.engine_digest == usual.engine_digest
+
+
+def test_a_gpu_that_fails_ends_in_review_with_every_cell_accounted_for(station: Station) -> None:
+    with station.open() as model:
+        station.fake.driver.fail_on = {
+            "event_synchronize": station.fake.driver.calls.count("event_synchronize")
+        }
+        outcome, got = examined(model)
+    assert outcome.verdict.decision.value == "REVIEW"
+    tally = outcome.verdict.tally
+    assert tally.seen == sum(len(cells) for cells in FIELDS) == tally.failed
+    assert {status for one in got for status in one.status} == {CellStatus.FAILED}
+    assert outcome.errors
+
+
+def test_everything_is_freed_when_the_model_is_closed(station: Station) -> None:
+    with station.open() as model:
+        examined(model)
+        assert any(station.fake.driver.live.values())
+    assert not any(station.fake.driver.live.values())
+    assert not station.fake.driver.contexts
+
+
+def test_the_chain_must_pass_the_self_test_as_well(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(self: chain.TrtChain) -> dict[str, dict[str, np.ndarray]]:
+        answers = finish(self)
+        return {n: {k: 1 - v for k, v in outputs.items()} for n, outputs in answers.items()}
+
+    finish = chain.TrtChain.finish
+    monkeypatch.setattr(chain.TrtChain, "finish", wrong)
+    with pytest.raises(EngineError, match="self-test failed"):
+        station.open()
+    assert not any(station.fake.driver.live.values())
+
+
+def spoil(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-9] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (spoil, "changed since it was built"),
+        (Path.unlink, "is missing"),
+        (lambda path: path.write_bytes(b"x"), "size it was built with"),
+    ],
+)
+def test_a_plan_that_cuts_cells_and_is_not_what_was_built_is_refused(
+    station: Station, harm: Callable[[Path], object], message: str
+) -> None:
+    opened = open_engines(station.engines)
+    harm(station.engines / f"{CUTTER}.plan")
+    with pytest.raises(EngineError, match=message):
+        open_engines(station.engines)
+    before = station.fake.deserialised
+    with pytest.raises(EngineError, match="build-engine"):
+        open_model(station.bundle, engines=opened)
+    # The networks were loaded before it, and it was not.
+    assert station.fake.deserialised - before == len(opened.record.networks)
+    assert not any(station.fake.driver.live.values())
+
+
+def test_plans_from_before_there_was_one_that_cuts_still_open(station: Station) -> None:
+    without = write_plans(
+        station.bundle.parent, station.bundle.parent / "two", station.fake, cutter=False
+    )
+    text = (without.folder / RECORD).read_bytes()
+    old = text.replace(b' "cutter": null,\n', b"")
+    assert old != text
+    assert EngineRecord.model_validate_json(old) == without.record
+
+
+def test_a_frame_that_is_too_large_for_the_device_is_cut_here(station: Station) -> None:
+    small = frames()[0]
+    wide = Frame(np.tile(small.pixels, (1, 2, 1)), 0, 0, 0.2, "wide.png", "1" * 64)
+    with station.open() as model:
+        kinds = [
+            type(prepare_frame(model, one, FieldMemory(), crops=crops)[0].crops)
+            for one, crops in ((small, False), (wide, False), (small, True))
+        ]
+        assert kinds == [Uncut, np.ndarray, np.ndarray]
+        prepared, _ = prepare_frame(model, small, FieldMemory(), crops=False)
+        assert prepared.images.shape == (2, 32, 32, 3)
+
+
+def test_a_chain_is_made_of_plans_alone(station: Station) -> None:
+    with pytest.raises(EngineError, match="can not be chained: onnxruntime"):
+        open_chain("onnxruntime", b"", (), {}, None)
+
+
+def test_engines_in_another_process_have_no_chain(station: Station) -> None:
+    with station.open(planned=False) as usual:
+        lent = dict(usual.engines)
+        with open_model(
+            station.bundle, engines=open_engines(station.engines), opener=lambda _: lent
+        ) as model:
+            assert model.chain is None
+            assert replace(model, workers=2).chain is None
