@@ -12,7 +12,6 @@ import numpy as np
 
 from edgeapl.model import Model
 from edgeapl.stages.crop import CellImages, Uncut, cut_cells, leave_uncut
-from edgeapl.stages.focus import Edges
 from edgeapl.stages.gate import FieldMemory, examine, examine_crop
 from edgeapl.stages.whole_image import whole_crop
 from edgeapl.types import (
@@ -41,14 +40,12 @@ class PreparedFrame:
 
     crops : uint8 (N, size, size, 3) RGB, one per detection; or where they are to be cut.
     rejected : why the gate did not let it pass; then it has no detections.
-    sharpness : `edgeapl.stages.focus.Edges.sharpness`, where the gate measured it.
     """
 
     detections: Detections
     crops: CellImages
     rejected: tuple[Reason, ...]
     timings: Timings
-    sharpness: float | None = None
 
     @property
     def frame(self) -> Frame:
@@ -77,8 +74,7 @@ def prepare_frame(
         if crops:
             rejected, memory = examine_crop(frame, memory)
         else:
-            edges = Edges(frame.pixels, frame.um_per_px)
-            rejected, memory = examine(frame, manifest.gate, memory, edges)
+            rejected, memory = examine(frame, manifest.gate, memory)
     if rejected:
         empty = np.empty((0, manifest.crop.size_px, manifest.crop.size_px, 3), dtype=np.uint8)
         return PreparedFrame(no_detections(frame), empty, rejected, timings), memory
@@ -87,8 +83,7 @@ def prepare_frame(
         detections = whole_crop(frame, model.segmenter) if crops else segment(frame)
     with timed(timings, "crop"):
         cut = _cut(model, detections, cell_image=crops)
-    sharpness = None if crops else edges.sharpness
-    return PreparedFrame(detections, cut, (), timings, sharpness), memory
+    return PreparedFrame(detections, cut, (), timings), memory
 
 
 def _cut(model: Model, detections: Detections, *, cell_image: bool) -> CellImages:
