@@ -12,13 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.bench.sources import Now
+from edgeapl.bench.watching_chain import WatchedChain
 from edgeapl.errors import EngineError
 from edgeapl.model import Model
 from edgeapl.model.assembled import assemble
-from edgeapl.protocols import Arrays, Engine
+from edgeapl.protocols import Arrays, Engine, Moved
 
 MOST_KEPT_BYTES = 96 << 20
 """Inputs kept of one network, to be run again without the pipeline: 350 cells at 299 x 299."""
+
+
+ON_DEVICE = "cells on the device"
+"""What stands for all networks of a chain: bytes are those over the bus, frames included, and
+seconds those that a batch was waited for."""
 
 
 @dataclass(slots=True)
@@ -65,6 +71,16 @@ class Ledger:
                 if sum(_bytes(run) for run in kept) + _bytes(inputs) <= MOST_KEPT_BYTES:
                     # A copy: a hosted network's inputs may lie in memory that is used again.
                     kept.append({name: np.array(value) for name, value in inputs.items()})
+
+    def note_batch(self, cells: int, moved: Moved, seconds: float) -> None:
+        """Count a batch of cells that went through all networks on a device."""
+        with self.lock:
+            work = self.work.setdefault(ON_DEVICE, Work())
+            work.runs += 1
+            work.rows += cells
+            work.bytes_in += moved.up
+            work.bytes_out += moved.down
+            work.seconds += seconds
 
 
 class WatchedEngine:
@@ -127,7 +143,10 @@ def watched(model: Model, ledger: Ledger) -> Model:
     engines = {name: WatchedEngine(name, one, ledger) for name, one in model.engines.items()}
     # The segmenter, too, must ask the watched ones.
     parts = assemble(model.bundle, engines)
-    return replace(model, engines=parts.engines, segmenter=parts.segmenter)
+    chain = model.chain
+    if chain is not None:
+        chain = WatchedChain(chain, ledger.note_batch, ledger.on_error)
+    return replace(model, engines=parts.engines, segmenter=parts.segmenter, chain=chain)
 
 
 def _rows(inputs: Arrays) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgeapl.bench.watching import ON_DEVICE, Ledger, watched
 from edgeapl.bundle.digest import sha256
 from edgeapl.bundle.load import open_bundle
 from edgeapl.engines.registry import open_chain
@@ -22,6 +23,7 @@ from edgeapl.errors import EngineError
 from edgeapl.examination import prepare_frame
 from edgeapl.model import Model, open_model
 from edgeapl.pipeline import Observer, SlideOptions, SlideOutcome, examine_slide
+from edgeapl.protocols import CellChain
 from edgeapl.stages.crop import Uncut
 from edgeapl.stages.gate import FieldMemory
 from edgeapl.testing import FakeDriver, ScriptedSource
@@ -133,6 +135,34 @@ def test_a_slide_gets_the_answers_that_it_gets_on_the_processor(station: Station
         for role, values in other.roles.items():
             # A grey level here and there, as the crops may differ.
             np.testing.assert_allclose(one.roles[role], values, atol=0.01)
+
+
+def test_the_bench_counts_cells_on_the_device_and_what_went_over_the_bus(station: Station) -> None:
+    ledger = Ledger()
+    with station.open() as model:
+        assert model.chain is not None
+        before = model.chain.moved
+        counted = watched(model, ledger)
+        assert isinstance(counted.chain, CellChain)
+        examined(counted)
+        work, moved = ledger.work[ON_DEVICE], model.chain.moved
+    assert set(ledger.work) == {ON_DEVICE, "head"}
+    assert work.rows == sum(len(cells) for cells in FIELDS)
+    assert work.runs == moved.batches - before.batches
+    assert (work.bytes_in, work.bytes_out) == (moved.up - before.up, moved.down - before.down)
+    # Five frames of 200 x 200 px with what says how large they are, and where each cell lies.
+    assert work.bytes_in >= 5 * (200 * 200 * 3 + 8) + 16 * work.rows
+    assert work.seconds > 0
+
+
+def test_the_bench_hears_of_a_device_that_fails(station: Station) -> None:
+    heard: list[int] = []
+    ledger = Ledger(on_error=lambda: heard.append(1))
+    with station.open() as model:
+        driver = station.fake.driver
+        driver.fail_on = {"event_synchronize": driver.calls.count("event_synchronize")}
+        examined(watched(model, ledger))
+    assert heard
 
 
 def test_the_verdict_names_what_cut_the_cells(station: Station) -> None:
