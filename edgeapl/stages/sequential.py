@@ -21,9 +21,9 @@ import numpy as np
 
 from edgeapl.types import Interval
 
-SAMPLE = 16
-"""Cells of a further frame that are looked at besides the largest, once the slide is flagged: as
-many again, so that the share of positive cells is still estimated without bias."""
+SAMPLE = 8
+"""Cells of a further frame that are looked at besides the largest, at least, once the slide is
+flagged; see `sample_of`. Fewer would hardly tell whether the frame is like those before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +130,16 @@ def share_bounds(before: Counted, look: Look, error: float) -> tuple[Interval, .
     return tuple(shares)
 
 
+def sample_of(first: int, rest: int) -> int:
+    """Give how many of the cells in random order are looked at on a flagged slide.
+
+    As many again as of the largest, so that shares are still estimated without bias.
+    """
+    return min(rest, max(first, SAMPLE))
+
+
 def is_sampled(look: Look) -> bool:
     """Tell whether enough of a further frame of a flagged slide was looked at."""
     first = look.seen - look.rest
     first_scored = look.scored - look.rest_scored
-    return first_scored == first and look.drawn >= min(look.rest, SAMPLE)
+    return first_scored == first and look.drawn >= sample_of(first, look.rest)

@@ -54,7 +54,9 @@ class OpenSlide:
         with storing(folder):
             folder.mkdir(parents=True, exist_ok=True)
         self._write()
-        self._next = len(self._names())
+        # Behind a picture that was cut short, too: no file is written over.
+        numbers = [int(path.stem) for path in self._folder.glob("[0-9]*.*")]
+        self._next = max(numbers, default=-1) + 1
         self._writer = ThreadPoolExecutor(1, "edgeapl-keep")
         self._writing: deque[Future[None]] = deque()
 

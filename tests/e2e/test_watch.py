@@ -17,6 +17,7 @@ import pytest
 from edgeapl.report.pictures import png_bytes
 from edgeapl.sources.demo import DemoSource
 from tests.e2e.station import Station
+from tests.explaining_bundles import pooled_bundle
 from tests.slow_networks import ENDLESS
 from tests.small_bundle import drawn_field
 from tests.trap_bundle import trap_bundle, trap_field
@@ -37,6 +38,40 @@ def test_watch_prints_state_changes_and_the_verdict_last(station: Station, bundl
     shown = station.run("journal", "show", lines[-1]["journal_record"])
     assert shown.code == 0, shown.err
     assert "S1" in shown.out
+
+
+@pytest.mark.parametrize("how", ["by default", "--exhaustive", "exhaustive = true"])
+def test_cells_are_left_out_once_the_flag_is_decided_unless_all_are_asked_for(
+    station: Station, how: str
+) -> None:
+    if "=" in how:
+        (station.folder / "edgeapl.toml").write_text(how)
+    options = [how] if how.startswith("--") else []
+    done = station.run(
+        "watch", "demo://apl?seed=1&frames=2&cells=80", "--slide", "S8", "--json", *options
+    )
+    assert done.code == 0, done.err  # 7 is for cells whose time was up
+    last = json.loads(done.out.splitlines()[-1])
+    tally = last["tally"]
+    assert last["verdict"] == "FLAG"
+    assert tally["scored"] + tally["not_needed"] == tally["seen"]
+    assert (tally["not_needed"] > 0) is (how == "by default")
+    report = (station.folder / last["report"]).read_text(encoding="utf-8")
+    assert ("not needed" in report) is (how == "by default")
+
+
+def test_a_bundle_that_pools_features_says_that_all_cells_are_examined(
+    station: Station, tmp_path: Path
+) -> None:
+    pooled = pooled_bundle(tmp_path / "pooled").folder
+    field = tmp_path / "field"
+    field.mkdir()
+    (field / "0.png").write_bytes(png_bytes(drawn_field()))
+    watch = (
+        "watch", field, "--um-per-px", "0.2", "--idle", "1", "--slide", "S9", "--bundle", pooled
+    )  # fmt: skip
+    assert "all are examined" in station.run(*watch).err
+    assert "all are examined" not in station.run(*watch, "--exhaustive").err
 
 
 def first_state(process: subprocess.Popen[str]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from edgeapl.bundle.specs import RuleSpec
 from edgeapl.stages.intervals import wilson
 from edgeapl.stages.order import FIRST, FIRST_SHARE
-from edgeapl.stages.sequential import SAMPLE, frame_error, positive_bounds
+from edgeapl.stages.sequential import frame_error, positive_bounds, sample_of
 
 Counts = NDArray[np.int64]
 Shares = NDArray[np.float64]
@@ -195,7 +195,7 @@ def simulate(case: Case, rule: Rule, slides: int, seed: int, *, sequence: bool =
             low, high = shares_within((before + known)[rows], box, seen)
             sure = rule.surely_flags(low, high) & rule.are_sure(low, high, seen)
             rows = rows[sure]
-            if drawn >= min(rest, SAMPLE):
+            if drawn >= sample_of(case.cells - rest, rest):
                 rows = np.concatenate([rows, np.flatnonzero(going & was_early)])
             estimate = grown[rows] + known[rows] + found[rows] * rest / drawn
             likely = np.minimum(estimate / seen, 1)

@@ -30,6 +30,7 @@ from edgeapl.stages.sequential import (
     frame_error,
     is_sampled,
     positive_bounds,
+    sample_of,
     share_bounds,
 )
 from edgeapl.testing import ScriptedSource
@@ -172,18 +173,20 @@ def test_cells_that_contradict_the_bounds_decide_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "rest", "drawn", "enough"),
+    ("first", "first_scored", "rest", "drawn", "enough"),
     [
-        (16, 100, SAMPLE, True),
-        (16, 100, SAMPLE - 1, False),
-        (15, 100, SAMPLE, False),
-        (16, 9, 9, True),
+        (16, 16, 100, 16, True),
+        (16, 16, 100, 15, False),
+        (16, 15, 100, 16, False),
+        (16, 16, 9, 9, True),
+        (2, 2, 40, SAMPLE, True),
+        (2, 2, 40, SAMPLE - 1, False),
     ],
 )
 def test_a_sample_holds_the_largest_cells_and_others(
-    first: int, rest: int, drawn: int, enough: bool
+    first: int, first_scored: int, rest: int, drawn: int, enough: bool
 ) -> None:
-    look = Look(16 + rest, first + drawn, (0,), rest, drawn, (0,), drawn, (0,))
+    look = Look(first + rest, first_scored + drawn, (0,), rest, drawn, (0,), drawn, (0,))
     assert is_sampled(look) is enough
 
 
@@ -288,7 +291,8 @@ def test_further_frames_of_a_flagged_slide_are_sampled(model: Model) -> None:
     _, frames, _ = examine(model, FLAGGED, stop_error=0.001)
     for frame in frames[1:]:
         first = min(16, len(frame.ids) // 4)
-        assert first + SAMPLE <= frame.status.count(CellStatus.SCORED) < first + SAMPLE + 8
+        sample = first + sample_of(first, len(frame.ids) - first)
+        assert sample <= frame.status.count(CellStatus.SCORED) < sample + 8
 
 
 def test_a_slide_without_a_flag_is_examined_in_full(model: Model) -> None:

@@ -313,14 +313,21 @@ def test_what_is_left_of_a_damaged_slide_is_refused_in_one_line(
         left_open(tmp_path)
 
 
-def test_a_kept_frame_that_was_cut_short_is_left_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cut", [1, 2])
+def test_a_kept_frame_that_was_cut_short_is_left_out_and_not_written_over(
+    tmp_path: Path, cut: int
+) -> None:
     kept = OpenSlide.start(tmp_path, "S", "2026-01-01")
     for number in range(3):
         kept.keep(shot(number, f"c#{number}"))
     kept.settle()
-    sorted(tmp_path.glob("open/*/*1.json"))[0].unlink()
+    next(tmp_path.glob(f"open/*/*{cut}.json")).unlink()
     again = OpenSlide.start(tmp_path, "S", "2026-01-01")
-    assert [read().source for read in again.kept()] == ["c#0", "c#2"]
+    whole = [f"c#{number}" for number in range(3) if number != cut]
+    assert [read().source for read in again.kept()] == whole
+    again.keep(shot(3, "c#3"))
+    again.settle()
+    assert [read().source for read in again.kept()] == [*whole, "c#3"]
 
 
 def test_metrics_count_what_happened(desk: Bench) -> None:
