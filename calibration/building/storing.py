@@ -12,6 +12,7 @@ from pathlib import Path
 from edgeapl import __version__
 from edgeapl.bundle.digest import sha256_file
 from edgeapl.bundle.load import Bundle
+from edgeapl.bundle.manifest import Manifest
 from edgeapl.calibration.building.candidates import Say
 from edgeapl.calibration.building.files import MadeNetwork
 from edgeapl.calibration.building.proof_slides import ProofSlides
@@ -62,7 +63,7 @@ def store(
         files[path.name] = path
         built[name] = _built(path, network.precision, network.kept)
     cutter = None
-    if best.target in PLANS and bundle.manifest.segmenter.kind != "field":
+    if cuts_on_device(bundle.manifest, best.target):
         path = _write_cutter(work, bundle, best.target, say)
         files[path.name] = path
         cutter = _built(path, "fp32", ())
@@ -159,11 +160,17 @@ def _write(work: Path, name: str, network: MadeNetwork, target: str, say: Say) -
     return path
 
 
-def _write_cutter(work: Path, bundle: Bundle, target: str, say: Say) -> Path:
-    """Build the plan that cuts cells on the GPU.
+def cuts_on_device(manifest: Manifest, target: str) -> bool:
+    """Whether plans get one that cuts cells beside them.
 
-    It comes with all plans but those for whole fields, of which each is one small image.
+    Those of a bundle that judges whole fields do not: the one small image of a field is less to
+    copy than the field.
     """
+    return target in PLANS and manifest.segmenter.kind != "field"
+
+
+def _write_cutter(work: Path, bundle: Bundle, target: str, say: Say) -> Path:
+    """Build the plan that cuts cells on the GPU."""
     build = importlib.import_module("edgeapl.engines.trt.build")
     crop = importlib.import_module("edgeapl.engines.trt.crop_network")
     libraries = importlib.import_module("edgeapl.engines.trt.library")

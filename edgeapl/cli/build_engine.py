@@ -150,6 +150,8 @@ def show_engines(engines: EngineFolder, document: dict[str, Any]) -> None:
         kept = ", ".join(built["kept"][:3]) + (" ..." if len(built["kept"]) > 3 else "")
         table.add_row(name, built["file"], f"{built['size'] / 1e6:.2f}", built["precision"], kept)
     out.print(table)
+    if document["cutter"] is not None:
+        out.print(f"cells are cut on the GPU by {document['cutter']['file']}", markup=False)
     proof, timing = document["proof"], document["timing"]
     out.print(f"proven on {proof['proven_on']}", markup=False)
     if not proof["limits_apply"]:
