@@ -11,7 +11,7 @@ from edgeapl.config import CameraConfig
 from edgeapl.errors import DeadlineError, EdgeAplError, EngineError
 from edgeapl.sources.names import printable
 from edgeapl.stages.findings import Code, Effect, Finding
-from edgeapl.types import Frame, Reason, ScaleOrigin, Tally
+from edgeapl.types import Reason, ScaleOrigin, Tally
 
 NAMED = 3
 """Frames named in one sentence; the rest are counted."""
@@ -60,19 +60,17 @@ def of_left_out(files: Sequence[Path]) -> tuple[Finding, ...]:
     return (Finding("left_out", text, Effect.NOTE),)
 
 
-def of_rejected(
-    rejected: Sequence[tuple[Frame, tuple[Reason, ...]]], *, live: bool
-) -> list[Finding]:
-    """Group rejected frames by reason.
+def of_rejected(rejected: Sequence[tuple[str, tuple[Reason, ...]]], *, live: bool) -> list[Finding]:
+    """Group rejected frames, named or numbered, by reason.
 
     At a camera a rejected frame is normal (the stage moves, the operator rests), so it is a note.
     In a folder each file was meant to be looked at, so it keeps the slide from being cleared.
     """
     groups: dict[str, list[str]] = defaultdict(list)
     texts: dict[str, str] = {}
-    for frame, reasons in rejected:
+    for name, reasons in rejected:
         for reason in reasons:
-            groups[reason.code].append(Path(frame.source).name if not live else str(frame.index))
+            groups[reason.code].append(name)
             texts.setdefault(reason.code, reason.text)
     effect = Effect.NOTE if live else Effect.BARS_CLEAR
     return [

@@ -123,7 +123,9 @@ class FrameInWork:
         features = np.concatenate([scores.features for scores in self.scores])
         if self.descriptor is None:
             prepared = self.prepared
-            self.descriptor = describe_frame(prepared.frame, prepared.detections, features)
+            self.descriptor = describe_frame(
+                prepared.frame, prepared.detections, features, prepared.sharpness
+            )
         else:
             self.descriptor = self.descriptor.with_features(features)
         return self.descriptor

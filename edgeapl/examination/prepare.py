@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgeapl.bundle.specs import GateSpec
 from edgeapl.model import Model
 from edgeapl.stages.crop import CellImages, Uncut, cut_cells, leave_uncut
+from edgeapl.stages.focus import Edges
 from edgeapl.stages.gate import FieldMemory, examine, examine_crop
 from edgeapl.stages.whole_image import whole_crop
 from edgeapl.types import (
@@ -40,12 +42,14 @@ class PreparedFrame:
 
     crops : uint8 (N, size, size, 3) RGB, one per detection; or where they are to be cut.
     rejected : why the gate did not let it pass; then it has no detections.
+    sharpness : `edgeapl.stages.focus.Edges.sharpness`, where the gate measured it.
     """
 
     detections: Detections
     crops: CellImages
     rejected: tuple[Reason, ...]
     timings: Timings
+    sharpness: float | None = None
 
     @property
     def frame(self) -> Frame:
@@ -71,10 +75,11 @@ def prepare_frame(
     manifest = model.bundle.manifest
     timings: Timings = Counter()
     with timed(timings, "gate"):
+        sharpness = None
         if crops:
             rejected, memory = examine_crop(frame, memory)
         else:
-            rejected, memory = examine(frame, manifest.gate, memory)
+            rejected, memory, sharpness = _gated(frame, manifest.gate, memory)
     if rejected:
         empty = np.empty((0, manifest.crop.size_px, manifest.crop.size_px, 3), dtype=np.uint8)
         return PreparedFrame(no_detections(frame), empty, rejected, timings), memory
@@ -83,7 +88,16 @@ def prepare_frame(
         detections = whole_crop(frame, model.segmenter) if crops else segment(frame)
     with timed(timings, "crop"):
         cut = _cut(model, detections, cell_image=crops)
-    return PreparedFrame(detections, cut, (), timings), memory
+    return PreparedFrame(detections, cut, (), timings, sharpness), memory
+
+
+def _gated(
+    frame: Frame, spec: GateSpec, memory: FieldMemory
+) -> tuple[tuple[Reason, ...], FieldMemory, float | None]:
+    """Give what the gate says, and the frame's sharpness if it passed."""
+    edges = Edges(frame.pixels, frame.um_per_px)
+    rejected, memory = examine(frame, spec, memory, edges)
+    return rejected, memory, None if rejected else edges.sharpness
 
 
 def _cut(model: Model, detections: Detections, *, cell_image: bool) -> CellImages:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -29,7 +30,6 @@ from edgeapl.types import (
     Decision,
     ExaminedFrame,
     Float32,
-    Frame,
     Reason,
     ScaleOrigin,
     Tally,
@@ -81,7 +81,7 @@ class SlideExamination:
         self._next_id = 0
         self._used: list[tuple[str, str]] = []
         self._descriptors: list[FrameDescriptor] = []
-        self._rejected: list[tuple[Frame, tuple[Reason, ...]]] = []
+        self._rejected: list[tuple[str, tuple[Reason, ...]]] = []
         self._scales: Counter[tuple[ScaleOrigin, float]] = Counter()
         self._shapes: Counter[tuple[int, int]] = Counter()
         self._errors: list[EdgeAplError] = []
@@ -200,7 +200,9 @@ class SlideExamination:
         frame = work.prepared.frame
         self._timings.update(work.prepared.timings)
         if work.prepared.rejected:
-            self._rejected.append((frame, work.prepared.rejected))
+            # Its name alone: the images of all that the gate rejects may fill the memory.
+            name = str(frame.index) if self._live else Path(frame.source).name
+            self._rejected.append((name, work.prepared.rejected))
         else:
             self._used.append((frame.source, frame.digest))
         self._scales[frame.scale, frame.um_per_px] += 1

@@ -8,10 +8,16 @@ whatever the stain, the exposure and the number of cells (Zhuo and Sim, Pattern 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import cached_property
+
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from edgeapl.types import Float32, UInt8
+
+Bool = NDArray[np.bool_]
 
 WORKING_UM_PER_PX = 0.25
 """Fine enough for the granules that matter (about 0.5 µm), coarse enough to average noise away."""
@@ -30,27 +36,84 @@ SHARPEST = 10.0
 """The measure ends here: an edge of 0.1 µm is beyond any light microscope."""
 
 
-def focus_measure(pixels: UInt8, um_per_px: float) -> float:
-    """Give the sharpness of a frame: 1 / (sigma of its edges in µm), 0 to `SHARPEST`.
+class Edges:
+    """The edges of a frame: found once, and only as far as they are asked for.
 
     Parameters
     ----------
     pixels : uint8 (H, W, 3) RGB.
-    um_per_px : µm per px. An error in it is an error of the same share in the measure.
-
-    441 real frames give 1.7 or more (sigma 0.6 µm); blurred by a sigma of 1 µm they give 1.4 or
-    less. A frame without any edge gives 0.
+    um_per_px : µm per px. An error in it is an error of the same share in the sharpness.
     """
-    little, more = _slopes(working_tiles(pixels, um_per_px))
-    flat, edge = np.quantile(more[:: max(1, len(more) // 30_000)], [_FLAT, _EDGES])
-    is_edge, is_flat = more >= edge, more <= flat
-    # What is found on plain ground is noise, and the edges carry as much of it.
-    over = float(little[is_edge].mean()) - float(little[is_flat].mean())
-    under = float(more[is_edge].mean()) - float(more[is_flat].mean())
-    if over <= 0 or under <= 0:
-        return 0.0
-    working = max(WORKING_UM_PER_PX, um_per_px)
-    return min(SHARPEST, 1 / max(_sigma_px(over / under) * working, 1 / SHARPEST))
+
+    def __init__(self, pixels: UInt8, um_per_px: float) -> None:
+        self._pixels = pixels
+        self._um_per_px = um_per_px
+
+    @cached_property
+    def _tiles(self) -> list[UInt8]:
+        return _working_tiles(self._pixels, self._um_per_px)
+
+    def _plane(self) -> Float32:
+        return np.empty(sum(tile.size for tile in self._tiles), dtype=np.float32)
+
+    def _placed(self) -> Iterator[tuple[slice, UInt8]]:
+        """Give the tiles, each with its place among the pixels of all."""
+        start = 0
+        for tile in self._tiles:
+            yield slice(start, start + tile.size), tile
+            start += tile.size
+
+    @cached_property
+    def slopes(self) -> tuple[Float32, Float32]:
+        """Slopes across and down after little blur, of all tiles, each float32 (N,)."""
+        across, down = (self._plane() for _ in range(2))
+        for place, tile in self._placed():
+            across[place], down[place] = _slopes(tile, _LITTLE_PX)
+        return across, down
+
+    @cached_property
+    def squared(self) -> Float32:
+        """Squared slopes after little blur, float32 (N,)."""
+        across, down = self.slopes
+        squared = across * across
+        squared += down * down
+        return squared
+
+    @cached_property
+    def sharpness(self) -> float:
+        """1 / (sigma of the edges in µm), 0 to `SHARPEST`.
+
+        441 real frames give 1.7 or more (sigma 0.6 µm); blurred by a sigma of 1 µm they give 1.4
+        or less. A frame without any edge gives 0.
+        """
+        little = self.squared
+        more = self._plane()
+        for place, tile in self._placed():
+            across, down = _slopes(tile, _MORE_PX)
+            more[place] = across * across + down * down
+        is_edge, is_flat = edges_and_ground(more)
+        # What is found on plain ground is noise, and the edges carry as much of it.
+        over = _mean(little, is_edge) - _mean(little, is_flat)
+        under = _mean(more, is_edge) - _mean(more, is_flat)
+        if over <= 0 or under <= 0:
+            return 0.0
+        working = max(WORKING_UM_PER_PX, self._um_per_px)
+        return min(SHARPEST, 1 / max(_sigma_px(over / under) * working, 1 / SHARPEST))
+
+
+def focus_measure(pixels: UInt8, um_per_px: float) -> float:
+    """Give the sharpness of a frame; see `Edges.sharpness`."""
+    return Edges(pixels, um_per_px).sharpness
+
+
+def edges_and_ground(steep: Float32) -> tuple[Bool, Bool]:
+    """Tell which squared slopes, float32 (N,), are edges, and which plain ground."""
+    flat, edge = np.quantile(steep[:: max(1, len(steep) // 30_000)], [_FLAT, _EDGES])
+    return steep >= edge, steep <= flat
+
+
+def _mean(values: Float32, chosen: Bool) -> float:
+    return float(cv2.mean(values[None], chosen[None].view(np.uint8))[0])
 
 
 def _sigma_px(ratio: float) -> float:
@@ -61,36 +124,27 @@ def _sigma_px(ratio: float) -> float:
     return float(np.sqrt(max(0.0, squared)))
 
 
-def working_tiles(pixels: UInt8, um_per_px: float) -> list[Float32]:
-    """Give the tiles that sharpness is measured on, green at the working scale, float32 (h, w).
+def _working_tiles(pixels: UInt8, um_per_px: float) -> list[UInt8]:
+    """Give the tiles that edges are looked for in, green at the working scale, uint8 (h, w).
 
     Coarser frames are taken as they are: enlarging them would add blur.
     """
     shrink = um_per_px / max(WORKING_UM_PER_PX, um_per_px)
     tiles = []
     for tile in _tiles(pixels, round(_TILE_PX / shrink)):
-        green = np.ascontiguousarray(tile[..., 1])  # where both stains absorb
+        green = cv2.extractChannel(tile, 1)  # where both stains absorb
         if shrink < 1:
             size = (max(8, round(tile.shape[1] * shrink)), max(8, round(tile.shape[0] * shrink)))
-            green = np.asarray(cv2.resize(green, size, interpolation=cv2.INTER_AREA), np.uint8)
-        tiles.append(green.astype(np.float32))
+            green = cv2.resize(green, size, interpolation=cv2.INTER_AREA)
+        tiles.append(np.asarray(green, dtype=np.uint8))
     return tiles
 
 
-def _slopes(tiles: list[Float32]) -> tuple[Float32, Float32]:
-    """Squared slopes of all tiles after little and after more blur, each float32 (N,)."""
-    little = [_squared_slope(tile, _LITTLE_PX) for tile in tiles]
-    more = [_squared_slope(tile, _MORE_PX) for tile in tiles]
-    return np.concatenate(little), np.concatenate(more)
-
-
-def _squared_slope(image: Float32, sigma: float) -> Float32:
-    smooth = cv2.GaussianBlur(image, (0, 0), sigma)
-    across = cv2.Sobel(smooth, cv2.CV_32F, 1, 0)
-    down = cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
-    slope = cv2.multiply(across, across)
-    cv2.accumulateSquare(down, slope)
-    return np.asarray(slope, dtype=np.float32).ravel()
+def _slopes(tile: UInt8, sigma: float) -> tuple[Float32, Float32]:
+    """Slopes across and down, float32 (N,), after blur by sigma px."""
+    smooth = cv2.GaussianBlur(tile.astype(np.float32), (0, 0), sigma)
+    across, down = (cv2.Sobel(smooth, cv2.CV_32F, *way) for way in ((1, 0), (0, 1)))
+    return np.asarray(across, np.float32).ravel(), np.asarray(down, np.float32).ravel()
 
 
 def _tiles(pixels: UInt8, side: int) -> list[UInt8]:

@@ -6,14 +6,14 @@ stand beside each.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from edgeapl.bundle.specs import GateSpec
-from edgeapl.stages.focus import focus_measure
-from edgeapl.stages.motion import evenness
+from edgeapl.stages.focus import Edges
+from edgeapl.stages.motion import evenness_of
 from edgeapl.types import Float32, Frame, Reason, UInt8
 
 BLACK_BELOW = 48
@@ -52,7 +52,9 @@ _BACKGROUND_SIGMA = 4.0
 """Smooth light and shade that all fields of a smear share are taken out, in descriptor px."""
 
 _MOST_FIELDS = 4096
-"""Fields remembered, 4 KB each; the oldest is forgotten. A smear has a few hundred."""
+"""Fields remembered, 4 KB each; the oldest are forgotten. A smear has a few hundred."""
+
+_BLOCK_FIELDS = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,32 +62,34 @@ class FieldMemory:
     """The fields of one slide that passed the gate; a value, never changed.
 
     digests : SHA-256 of their images.
-    descriptors : float32 (N, 1024), one row of length 1 for each.
+    descriptors : float32 (up to 64, 1024) each, one row of length 1 for every field, oldest first.
+        In blocks, so that the next field costs no copy of all others.
     """
 
     digests: frozenset[str] = frozenset()
-    descriptors: Float32 = field(
-        default_factory=lambda: np.empty((0, _DESCRIPTOR_PX**2), dtype=np.float32)
-    )
+    descriptors: tuple[Float32, ...] = ()
 
     def holds(self, digest: str, descriptor: Float32 | None = None) -> bool:
         """Whether this image, or one of the same field, was seen before."""
         if digest in self.digests:
             return True
-        if descriptor is None or not len(self.descriptors):
+        if descriptor is None:
             return False
-        return float((self.descriptors @ descriptor).max()) >= SAME_FIELD
+        return any(float((block @ descriptor).max()) >= SAME_FIELD for block in self.descriptors)
 
     def with_field(self, digest: str, descriptor: Float32 | None = None) -> FieldMemory:
         """Give a memory that also holds this field."""
-        descriptors = self.descriptors
+        blocks = self.descriptors
         if descriptor is not None:
-            descriptors = np.vstack([descriptors[-(_MOST_FIELDS - 1) :], descriptor])
-        return FieldMemory(self.digests | {digest}, descriptors)
+            if blocks and len(blocks[-1]) < _BLOCK_FIELDS:
+                blocks = (*blocks[:-1], np.vstack([blocks[-1], descriptor]))
+            else:
+                blocks = (*blocks[-(_MOST_FIELDS // _BLOCK_FIELDS - 1) :], descriptor[None])
+        return FieldMemory(self.digests | {digest}, blocks)
 
 
 def examine(
-    frame: Frame, spec: GateSpec, memory: FieldMemory
+    frame: Frame, spec: GateSpec, memory: FieldMemory, edges: Edges | None = None
 ) -> tuple[tuple[Reason, ...], FieldMemory]:
     """Say why a field of view can not be used; no reason means that it passes.
 
@@ -94,16 +98,18 @@ def examine(
     frame : the field.
     spec : the limits that the bundle sets.
     memory : the fields of the slide that passed before.
+    edges : of the frame, for who needs them afterwards.
 
     Gives the reasons and the memory for the next frame, which holds this one only if it passed.
     """
     reasons = light_reasons(frame.pixels)
     if reasons:
         return reasons, memory
+    edges = edges or Edges(frame.pixels, frame.um_per_px)
     # Written so that a measure that is not a number does not pass.
-    if not focus_measure(frame.pixels, frame.um_per_px) >= spec.min_focus:
+    if not edges.sharpness >= spec.min_focus:
         return (_UNFOCUSED,), memory
-    if not evenness(frame.pixels, frame.um_per_px) >= MOVED_BELOW:
+    if not evenness_of(edges) >= MOVED_BELOW:
         return (_MOVED,), memory
     descriptor = describe_field(frame.pixels)
     if memory.holds(frame.digest, descriptor):

@@ -9,10 +9,11 @@ from __future__ import annotations
 import gc
 import math
 import tracemalloc
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnxruntime
@@ -27,6 +28,7 @@ from edgeapl.journal.place import anchor_path
 from edgeapl.model import Model, open_model
 from edgeapl.pipeline import Observer, Progress, SlideOptions, examine_slide
 from edgeapl.sources.decode import read_image
+from edgeapl.stages import focus
 from edgeapl.stages.gate import FieldMemory
 from edgeapl.types import Detections, ExaminedFrame, Frame, UInt8
 from tests.small_bundle import SIZE, drawn_field, png, small_bundle
@@ -258,6 +260,70 @@ def test_memory_is_flat_from_the_tenth_frame_to_the_hundredth(model: Model) -> N
     # Up to four frames (120 KB each with labels and crops) are on their way, more or fewer.
     frame_bytes = 200 * 200 * (3 + 2) + 4 * CROP_BYTES
     assert held[99] - held[10] <= kept * (16 << 10) + 5 * frame_bytes
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_pixels_of_rejected_frames_are_not_kept(model: Model, live: bool) -> None:
+    source = Fields(30, live=live)
+    pixels: list[weakref.ref[UInt8]] = []
+    read = source.read
+
+    def noted(timeout_s: float) -> Frame:
+        dark = frame_of(np.zeros((200, 200, 3), np.uint8), read(timeout_s).index)
+        pixels.append(weakref.ref(dark.pixels))
+        return dark
+
+    source.read = noted  # type: ignore[method-assign]
+    most = 0
+
+    def look(examined: ExaminedFrame) -> None:
+        nonlocal most
+        assert examined.rejected
+        most = max(most, sum(one() is not None for one in pixels))
+
+    outcome = examine_slide(model, "slide", source, SlideOptions(), Observer(look))
+    assert len(pixels) == 30
+    # One here, three in the queue, one in front of it, one being read.
+    assert most <= 6
+    assert "frame_black" in [reason.code for reason in outcome.verdict.reasons]
+
+
+class AnyStain:
+    """Stands where a DomainModel does; every slide is like the model's own."""
+
+    def judge(self, descriptors: Any) -> tuple[()]:
+        return ()
+
+
+def test_the_edges_of_a_frame_are_looked_for_once(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[int] = []
+    tiles = focus._working_tiles
+
+    def counted(pixels: UInt8, um_per_px: float) -> Any:
+        found.append(1)
+        return tiles(pixels, um_per_px)
+
+    monkeypatch.setattr(focus, "_working_tiles", counted)
+    with_domain = replace(model, domain=cast(Any, AnyStain()))
+    examine(with_domain, Fields(len(FIELDS)))
+    # For focus, for motion and for the look of the slide: tiles, blur and slopes are shared.
+    assert len(found) == len(FIELDS)
+
+
+def test_remembering_a_field_copies_no_other() -> None:
+    random = np.random.default_rng(0)
+    memory = FieldMemory()
+    before = memory
+    for number in range(1000):
+        before = memory
+        memory = memory.with_field(str(number), random.normal(size=1024).astype(np.float32))
+    shared = {id(block) for block in before.descriptors}
+    fresh = [block for block in memory.descriptors if id(block) not in shared]
+    # One block of up to 64 fields of 4 KB; the other 936 fields are the same arrays as before.
+    assert sum(block.nbytes for block in fresh) <= 64 * 4096
+    assert sum(len(block) for block in memory.descriptors) == 1000
 
 
 def test_a_commit_writes_one_row_and_a_slide_commits_once(model: Model, tmp_path: Path) -> None:
