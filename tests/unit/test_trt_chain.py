@@ -237,6 +237,43 @@ def test_a_place_is_filled_again_only_when_nothing_uses_it(ahead: tuple[int, ...
     assert same(made.chain.finish(), plainly([(fields[-1], ALL)]))
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_any_order_of_calls_on_streams_of_any_speed_gives_the_right_answers(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    made = chained(spec=MASKED)
+    made.driver.run_ahead(*rng.permutation(4)[: rng.integers(0, 5)].tolist())
+    there: dict[int, Field] = {}
+    under_way: list[list[tuple[Field, slice]]] = []
+    for turn in range(40):
+        work = rng.integers(0, 4)
+        if work == 0:
+            height, width = rng.integers(60, 190, 2).tolist()
+            new = field(100 * seed + turn, int(rng.integers(1, 9)), height, width)
+            place = made.chain.put(new.frame, new.labels)
+            assert (place is None) == (len(there) == PLACES)
+            if place is not None:
+                there[place] = new
+        elif work == 1 and there:
+            gone = int(rng.choice(list(there)))
+            del there[gone]
+            made.chain.drop(gone)
+        elif work == 2 and there and len(under_way) < BATCHES:
+            parts, left = [], LARGEST
+            for place in rng.permutation(list(there)).tolist():
+                rows = slice(0, min(left, int(rng.integers(1, len(there[place].numbers) + 1))))
+                if left:
+                    parts.append((place, rows))
+                left -= rows.stop
+            made.chain.start([there[place].on(place, rows) for place, rows in parts], NAMES)
+            under_way.append([(there[place], rows) for place, rows in parts])
+        elif work == 3 and under_way:
+            assert same(made.chain.finish(), plainly(under_way.pop(0), MASKED))
+    while under_way:
+        assert same(made.chain.finish(), plainly(under_way.pop(0), MASKED))
+    made.close()
+    assert not any(made.driver.live.values())
+
+
 def test_cells_of_several_frames_make_one_batch() -> None:
     made, one, other = chained(spec=MASKED), field(0), field(1)
     places = [put(made, one), put(made, other)]
