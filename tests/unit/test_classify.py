@@ -173,6 +173,45 @@ def test_as_many_runs_are_under_way_as_there_are_workers() -> None:
     assert not done.errors
 
 
+def counted(sizes: list[int], reached: threading.Event, enough: int) -> dict[str, FakeEngine]:
+    """Note the size of every run of the first network; the event is set when they are enough."""
+    engines = Hierarchy().engines
+    inner = engines["first"]
+
+    def count(inputs: Arrays) -> dict[str, NDArray[np.generic]]:
+        sizes.append(len(next(iter(inputs.values()))))
+        if len(sizes) == enough:
+            reached.set()
+        return inner.run(inputs)
+
+    return {**engines, "first": FakeEngine(count, inner.inputs, inner.outputs)}
+
+
+def test_a_worker_has_its_next_batch_in_front_of_it() -> None:
+    reached = threading.Event()
+    engines = counted([], reached, enough=4)
+    classifier = Classifier(manifest(), engines, batch_size=1, workers=2)
+    images = cells(*[BENIGN] * 8)
+    classifier.enter(ids(images), images)
+    classifier.step(flush=False)
+    # Nobody asks for a step, and yet the two workers go on.
+    assert reached.wait(10)
+    classifier.close()
+
+
+def test_what_is_not_full_is_not_put_in_line_ahead() -> None:
+    sizes: list[int] = []
+    engines = counted(sizes, threading.Event(), enough=0)
+    classifier = Classifier(manifest(), engines, batch_size=4, workers=2)
+    images = cells(*[BENIGN] * 12)
+    classifier.enter(ids(images)[:9], images[:9])
+    classifier.step(flush=True)
+    classifier.enter(ids(images)[9:], images[9:])
+    assert len(classifier.run(flush=True).scores.ids) > 0
+    classifier.close()
+    assert sizes == [4, 4, 4]
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_cells_of_a_cancelled_run_wait_again_and_can_be_given_up(workers: int) -> None:
     hierarchy = Hierarchy()
