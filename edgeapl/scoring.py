@@ -17,7 +17,6 @@ from edgeapl.journal import Journal, find_row, verdict_to_json
 from edgeapl.model import Model
 from edgeapl.pipeline import (
     Observer,
-    Progress,
     SlideJob,
     SlideOptions,
     SlideOutcome,
@@ -60,10 +59,14 @@ class ScoreRequest:
 
 @dataclass(slots=True)
 class ScoreListener:
-    """Who is told how far the scoring is."""
+    """Who is told how far the scoring is.
+
+    No verdict is worked out before its slide is finished: for every frame that would take longer
+    than for the one before.
+    """
 
     on_slides: Callable[[Sequence[SlideInput]], None] = lambda slides: None
-    on_progress: Callable[[SlideInput, Progress], None] = lambda slide, progress: None
+    on_frame: Callable[[SlideInput, ExaminedFrame], None] = lambda slide, examined: None
     on_slide: Callable[[dict[str, Any], bool], None] = lambda record, resumed: None
 
 
@@ -192,9 +195,7 @@ class _Scoring:
     def _job(
         self, slide: SlideInput, key: str, source: FilesSource, options: SlideOptions
     ) -> SlideJob:
-        observer = Observer(
-            on_progress=lambda progress: self._listener.on_progress(slide, progress)
-        )
+        observer = Observer()
 
         def begin() -> None:
             request = self._request
@@ -205,7 +206,13 @@ class _Scoring:
             )
             writer = SlideWriter(request.out, slide.name, self._context)
             self._open.append(_SlideResults(key, writer, explainer))
-            observer.on_frame = told(writer, explainer)
+            tell = told(writer, explainer)
+
+            def on_frame(examined: ExaminedFrame) -> None:
+                tell(examined)
+                self._listener.on_frame(slide, examined)
+
+            observer.on_frame = on_frame
 
         def keep(outcome: SlideOutcome) -> None:
             # Verdicts come in the order in which the slides began.

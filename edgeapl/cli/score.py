@@ -28,9 +28,9 @@ from edgeapl.cli.verdicts import slides_table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgeapl.pipeline import Progress
     from edgeapl.scoring import ScoreListener, ScoreResult
     from edgeapl.sources.discover import SlideInput
+    from edgeapl.types import ExaminedFrame
 
 
 def score(
@@ -124,25 +124,27 @@ class _Bar:
     def listener(self) -> ScoreListener:
         from edgeapl.scoring import ScoreListener
 
-        return ScoreListener(self._on_slides, self._on_progress, self._on_slide)
+        return ScoreListener(self._on_slides, self._on_frame, self._on_slide)
 
     def _on_slides(self, slides: Sequence[SlideInput]) -> None:
         self._images = {slide.name: len(slide.files) for slide in slides}
         self._task = self._progress.add_task(
             "images", total=sum(self._images.values()), note=f"{len(slides)} slides"
         )
-        self._before = 0
+        self._before = self._frames = self._cells = 0
 
-    def _on_progress(self, slide: SlideInput, progress: Progress) -> None:
-        cells = progress.verdict.tally.seen
+    def _on_frame(self, slide: SlideInput, examined: ExaminedFrame) -> None:
+        self._frames += 1
+        self._cells += len(examined.detections)
         self._progress.update(
             self._task,
-            completed=self._before + progress.frames,
-            note=f"{one_line(slide.name)}: {cells} cells",
+            completed=self._before + self._frames,
+            note=f"{one_line(slide.name)}: {self._cells} cells",
         )
 
     def _on_slide(self, record: dict[str, Any], resumed: bool) -> None:
         self._before += self._images[record["slide"]]
+        self._frames = self._cells = 0
         self._progress.update(self._task, completed=self._before)
         if not self._terminal.is_terminal:
             kept = " (finished before)" if resumed else ""
