@@ -8,8 +8,6 @@ real ones, of which only the number and the size of what they take matter here.
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
@@ -91,4 +89,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
