@@ -72,6 +72,8 @@ def measure_ahead(scale: SlideScale, files: Sequence[Path]) -> None:
     """Measure the scale on images spread over the slide, so that all of it gets one scale."""
     step = max(1, math.ceil(len(files) / MEASUREMENTS))
     for file in files[::step]:
+        if scale.settled:
+            return
         try:
             scale.measure(read_image(file).pixels)
         except InputError:

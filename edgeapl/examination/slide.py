@@ -15,6 +15,7 @@ from edgeapl.examination.frame_in_work import FrameInWork
 from edgeapl.examination.prepare import PreparedFrame, Timings, timed
 from edgeapl.model import Model
 from edgeapl.stages.classify import Classified, Classifier
+from edgeapl.stages.crop import CellImages, Uncut
 from edgeapl.stages.domain import FrameDescriptor
 from edgeapl.stages.findings import Finding
 from edgeapl.stages.judge import decide, latch
@@ -33,6 +34,7 @@ from edgeapl.types import (
     Reason,
     ScaleOrigin,
     Tally,
+    UInt8,
     Verdict,
 )
 
@@ -132,8 +134,7 @@ class SlideExamination:
             order = examination_order(prepared.detections)
         work = FrameInWork(prepared, self._next_id, order, start_ns, deadline_ns)
         self._next_id += work.count
-        crops = prepared.crops[order.rows] if self._in_order else prepared.crops
-        self._classifier.enter(self._first_cell + work.ids[order.rows], crops)
+        self._classifier.enter(self._first_cell + work.ids[order.rows], _ordered(prepared, order))
         return work
 
     def take(self, classified: Classified, waiting: Iterable[FrameInWork]) -> None:
@@ -332,6 +333,14 @@ class SlideExamination:
         """
         rule = self._model.bundle.manifest.rule
         return reduced.interval is not None and reduced.interval.low >= rule.flag_at
+
+
+def _ordered(prepared: PreparedFrame, order: Order) -> CellImages | Sequence[UInt8]:
+    """Give the cells' images in their order, without a copy."""
+    crops = prepared.crops
+    if isinstance(crops, Uncut):
+        return crops[order.rows]
+    return [crops[row] for row in order.rows.tolist()]
 
 
 def _unknown(count: int) -> Float32:

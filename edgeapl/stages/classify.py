@@ -123,7 +123,7 @@ class Classifier:
         self._running: dict[Future[Outputs], _Batch] = {}
         self._nothing = scores_of(manifest, np.empty(0, dtype=np.int64), [])
 
-    def enter(self, ids: Int64, crops: CellImages) -> None:
+    def enter(self, ids: Int64, crops: CellImages | Sequence[UInt8]) -> None:
         """Take cells in.
 
         Parameters
@@ -314,7 +314,9 @@ class Classifier:
     def _given(self, step: Step, cells: Sequence[int]) -> NDArray[np.generic]:
         states = [self._cells[cell] for cell in cells]
         if step.after is None:
-            return np.stack([state.image for state in states])
+            # One cell is given as it was cut: no copy.
+            images = [state.image for state in states]
+            return images[0][None] if len(images) == 1 else np.stack(images)
         network, output = step.after
         return np.stack([_known(state.answers[network])[output] for state in states])
 

@@ -20,7 +20,7 @@ from edgeapl.protocols import CellChain, CellsOnFrame, Engine, Link
 from edgeapl.stages.classify import Classified, Classifier
 from edgeapl.stages.crop import CellImages, Uncut
 from edgeapl.stages.routing import Answer, Outputs, Show, Step, steps
-from edgeapl.types import Int64
+from edgeapl.types import Int64, UInt8
 
 Networks = tuple[str, ...]
 """Networks that are asked in one batch, in order."""
@@ -87,7 +87,7 @@ class DeviceClassifier(Classifier):
         self._frames: deque[_Held] = deque()
         self._under_way: deque[tuple[Networks, list[int]]] = deque()
 
-    def enter(self, ids: Int64, crops: CellImages) -> None:
+    def enter(self, ids: Int64, crops: CellImages | Sequence[UInt8]) -> None:
         """Take cells in: images, or places on a frame that the chain takes."""
         if not isinstance(crops, Uncut):
             super().enter(ids, crops)

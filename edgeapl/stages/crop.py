@@ -155,8 +155,10 @@ def _resize(cell: UInt8, spec: CropSpec, crop: UInt8) -> None:
     """Bring a cut to its size and write it into the row `crop`."""
     size = spec.resized_px or spec.size_px
     shrinks = cell.shape[0] >= size and cell.shape[1] >= size
-    resized = cv2.resize(
-        cell, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    )
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    if size == spec.size_px:
+        cv2.resize(cell, (size, size), dst=crop, interpolation=how)
+        return
+    resized = cv2.resize(cell, (size, size), interpolation=how)
     edge = (size - spec.size_px) // 2
     crop[...] = resized[edge : edge + spec.size_px, edge : edge + spec.size_px]

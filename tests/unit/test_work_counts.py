@@ -20,16 +20,19 @@ import onnxruntime
 import pytest
 
 from edgeapl.bench.watching import Ledger, watched
+from edgeapl.bundle.specs import CropSpec
 from edgeapl.closing import ClosesItself
 from edgeapl.errors import EndOfSource
 from edgeapl.examination import prepare_frame
 from edgeapl.journal import Journal
 from edgeapl.journal.place import anchor_path
 from edgeapl.model import Model, open_model
-from edgeapl.pipeline import Observer, Progress, SlideOptions, examine_slide
+from edgeapl.pipeline import Budget, Observer, Progress, SlideOptions, examine_slide
 from edgeapl.sources.decode import read_image
 from edgeapl.stages import focus
+from edgeapl.stages.crop import cut_cells
 from edgeapl.stages.gate import FieldMemory
+from edgeapl.stages.segment import HsvWatershed
 from edgeapl.types import Detections, ExaminedFrame, Frame, UInt8
 from tests.small_bundle import SIZE, drawn_field, png, small_bundle
 
@@ -187,6 +190,45 @@ def test_an_image_is_decoded_into_the_only_copy_of_its_pixels(tmp_path: Path) ->
     # place. A second image would be 1.0 more.
     allowed = LARGE.nbytes + 2 * path.stat().st_size + (64 << 10)
     assert traced_peak(lambda: read_image(path)) <= allowed
+
+
+@pytest.mark.parametrize("budget", [None, Budget(60)])
+def test_one_cell_is_given_to_the_network_as_it_was_cut(
+    model: Model, budget: Budget | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut: list[UInt8] = []
+    given: list[UInt8] = []
+    cells = model.engines["cells"]
+
+    def kept(*arguments: Any, **options: Any) -> UInt8:
+        cut.append(cut_cells(*arguments, **options))
+        return cut[-1]
+
+    class Noting:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(cells, name)
+
+        def run(self, inputs: Any) -> Any:
+            given.append(inputs["cells"])
+            return cells.run(inputs)
+
+    monkeypatch.setattr("edgeapl.examination.prepare.cut_cells", kept)
+    noting = replace(model, engines={**model.engines, "cells": cast(Any, Noting())})
+    options = SlideOptions(batch_size=1, budget=budget)
+    examine_slide(noting, "slide", Fields(len(FIELDS)), options, Observer())
+    # In order of suspicion as well, which was a copy of all cells once more.
+    assert len(given) == CELLS
+    assert all(any(np.shares_memory(one, crops) for crops in cut) for one in given)
+
+
+def test_cells_are_resized_into_their_place() -> None:
+    frame = frame_of(LARGE.copy())
+    found = HsvWatershed().segment(frame)
+    spec = CropSpec(window_um=20, size_px=299)
+    peak = traced_peak(lambda: cut_cells(found, spec))
+    one = 299 * 299 * 3
+    # The cells, and once in a while a cut with repeated edge pixels; no second image of any cell.
+    assert peak <= len(found) * one + 100 * 100 * 3 + (32 << 10)
 
 
 class Known:
