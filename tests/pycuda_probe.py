@@ -101,6 +101,7 @@ def answers(driver: StubDriver) -> dict[str, Any]:
         "while open": driver.live,
         "depth between": driver.depth,
     }
+    found["bare seconds"] = engine.bare_seconds(3, 4)
     fake.silent = True
     found["never written is NaN"] = bool(np.isnan(engine.run(cells(3))["features"]).all())
     elsewhere(engine.close)

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from edgeapl.testing.streams import EventState, Streams
 
+MILLISECONDS = 1.0
+"""Between any two events."""
+
 
 @dataclass(frozen=True, slots=True)
 class Work:
@@ -262,6 +265,11 @@ class _FakeEvent:
 
     def synchronize(self) -> None:
         self._driver.synchronize_event(self.number, self.state)
+
+    def time_till(self, later: _FakeEvent) -> float:
+        if not (self.state.fired and later.state.fired):
+            raise FakeDriver.Error("time_till failed: event was not reached")
+        return MILLISECONDS
 
 
 class _FakeAllocation:

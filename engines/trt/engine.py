@@ -119,6 +119,26 @@ class TrtEngine:
         """Bytes that went over the bus so far."""
         return Moved() if self._memory is None else self._memory.moved
 
+    def bare_seconds(self, rows: int, runs: int) -> float:
+        """Time the kernels alone: seconds for one run on what lies on the GPU, nothing copied.
+
+        Parameters
+        ----------
+        rows : of the batch, within what the plan takes at once. runs : one after another, after
+            a first one that does not count.
+        """
+        with self._turn:
+            memory = self._memory
+            if self._refusal or memory is None:
+                raise EngineError(self._refusal, self._name, "open it again")
+            try:
+                with memory.active():
+                    return self._timed(memory, rows, runs)
+            except self._driver.Error as error:
+                self._refusal = "network failed before"
+                text = first_line(error)
+                raise EngineError("network failed while running", self._name, text) from error
+
     def contexts(self, count: int) -> list[Any]:
         """Make more contexts on the same weights, for a chain that lends them scratch memory."""
         return [
@@ -217,6 +237,21 @@ class TrtEngine:
             key: np.array(self._buffers[key].host[: counts[key]]).reshape(shape)
             for key, shape in shapes.items()
         }
+
+    def _timed(self, memory: GpuMemory, rows: int, runs: int) -> float:
+        for tensor in self._layout.inputs:
+            shape = (rows, *tensor.shape[1:]) if tensor.free else tensor.shape
+            if not self._context.set_input_shape(tensor.name, shape):
+                raise EngineError("shape was refused", f"{self._name}.{tensor.name}", str(shape))
+        start, end = memory.event(), memory.event()
+        for number in range(runs + 1):
+            if number == 1:
+                start.raw.record(memory.stream)
+            if not self._context.execute_async_v3(memory.stream.handle):
+                raise EngineError("execution was refused", self._name, self._reason())
+        end.raw.record(memory.stream)
+        end.raw.synchronize()
+        return float(start.raw.time_till(end.raw)) / 1e3 / runs
 
     def _reason(self) -> str:
         return reason(self._library)

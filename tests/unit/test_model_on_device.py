@@ -23,11 +23,12 @@ from edgeapl.errors import EngineError
 from edgeapl.examination import prepare_frame
 from edgeapl.model import Model, open_model
 from edgeapl.pipeline import Observer, SlideOptions, SlideOutcome, examine_slide
-from edgeapl.protocols import CellChain
+from edgeapl.protocols import CellChain, Moved
 from edgeapl.stages.crop import Uncut
 from edgeapl.stages.gate import FieldMemory
 from edgeapl.testing import FakeDriver, ScriptedSource
 from edgeapl.types import CellStatus, ExaminedFrame, Frame
+from tests.data.measure_gpu import measured, noise
 from tests.fake_tensorrt import FakeTensorRt
 from tests.small_bundle import drawn_field, small_bundle
 
@@ -163,6 +164,16 @@ def test_the_bench_hears_of_a_device_that_fails(station: Station) -> None:
         driver.fail_on = {"event_synchronize": driver.calls.count("event_synchronize")}
         examined(watched(model, ledger))
     assert heard
+
+
+def test_what_measures_a_real_gpu_runs_on_this_one(station: Station) -> None:
+    with station.open() as model:
+        found = measured(model, noise(model, 11, 200, 200), frames=2)
+    assert found.difference < 0.01
+    # Where 11 cells lie, a frame and how large it is; one number per role, three features.
+    assert found.moved == Moved(16 * 11 + 200 * 200 * 3 + 8, 11 * (3 + 3) * 4, 1)
+    # Three batches, two full and one not, and the driver's 1 ms for two runs of each.
+    assert found.bare_s == pytest.approx(3 * 0.0005)
 
 
 def test_the_verdict_names_what_cut_the_cells(station: Station) -> None:

@@ -98,6 +98,7 @@ def test_a_chain_that_fails_says_why_and_does_nothing_more(found: Any, call: str
 
 def test_events_tell_time(found: Any) -> None:
     assert found["milliseconds"] == 1.0
+    assert found["answers"]["bare seconds"] == 0.00025
 
 
 def test_after_all_that_nothing_is_held_and_no_context_is_pushed(found: Any) -> None:

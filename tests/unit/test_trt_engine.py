@@ -168,6 +168,21 @@ def pooling_network() -> bytes:
     )
 
 
+def test_bare_time_is_that_of_kernels_between_two_events() -> None:
+    engine, fake = opened()
+    fake.driver.log.clear()
+    assert engine.bare_seconds(3, 4) == pytest.approx(0.00025)
+    calls = [work.call for work in fake.driver.log]
+    runs = ["enqueue"] * 4
+    assert calls == ["enqueue", "event_record", *runs, "event_record", "event_synchronize"]
+    assert engine.run(cells(2))["features"].shape == (2, 3)
+    with pytest.raises(EngineError, match="refused"):
+        engine.bare_seconds(9, 1)
+    engine.close()
+    with pytest.raises(EngineError, match="closed"):
+        engine.bare_seconds(1, 1)
+
+
 def test_threads_take_turns_and_each_gets_its_own_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     engine, fake = opened()
     # Two runs on one set of buffers meet here, unless they take turns.
