@@ -38,4 +38,6 @@ def evenness_of(edges: Edges) -> float:
 
 def _tensor(across: Float32, down: Float32, chosen: np.ndarray) -> np.ndarray:
     x, y = across[chosen].astype(np.float64), down[chosen].astype(np.float64)
-    return np.array([[x @ x, x @ y], [x @ y, y @ y]]) / len(x)
+    # Not by `@`: for sums of this length it wakes threads that wait in a loop, on both cores.
+    xx, xy, yy = (float(np.einsum("i,i", one, other)) for one, other in ((x, x), (x, y), (y, y)))
+    return np.array([[xx, xy], [xy, yy]]) / len(x)
