@@ -92,7 +92,7 @@ def examined(
     source: str | None = None,
     rejected: tuple[Reason, ...] = (),
 ) -> ExaminedFrame:
-    """Give a drawn frame with scores that fit its kinds; "failed" and "not_examined" are kinds."""
+    """Give a drawn frame with scores that fit its kinds; what becomes of cells is a kind, too."""
     rng = np.random.default_rng(index)
     pixels, labels, boxes = smear(rng, kinds)
     frame = Frame(
@@ -110,7 +110,7 @@ def examined(
     for row, kind in enumerate(kinds):
         if kind in roles:
             roles[kind][row] = rng.uniform(0.7, 0.99)
-        elif kind in ("failed", "not_examined"):
+        elif kind in ("failed", "not_examined", "not_needed"):
             status[row] = CellStatus(kind)
             for values in roles.values():
                 values[row] = np.nan

@@ -10,8 +10,9 @@ estimate of a share is the stratified one (Cochran, Sampling Techniques, 3rd ed.
 
 It is unbiased once a cell of each stratum was examined; when all cells were it is the plain share.
 A stratum of which nothing was examined yet counts as without positives: the early cells are the
-suspicious ones, and they must not speak for the others. The intervals do not rest on it: they count
-every cell that was not examined either way.
+suspicious ones, and they must not speak for the others. The intervals do not rest on it where time
+ran out: they count every cell that was not examined either way. Where cells were left out on
+purpose (`edgeapl.stages.sequential`), so at random, the interval is that of the estimate.
 """
 
 from __future__ import annotations

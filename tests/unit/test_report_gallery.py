@@ -67,6 +67,15 @@ def test_cells_without_a_score_are_all_counted_and_the_first_are_shown() -> None
     assert gallery.best_cells() == []
 
 
+def test_cells_that_were_not_needed_are_counted_and_not_shown() -> None:
+    """They are many, and would hide those that should have got a score."""
+    gallery = Gallery(context())
+    frame = many(100, 0, np.full(100, np.nan, np.float32), CellStatus.NOT_NEEDED)
+    gallery.add_cells(frame, cell_kinds(frame, context(), role_kinds(context())))
+    assert gallery.cells[CellStatus.NOT_NEEDED] == 100
+    assert gallery.unscored == gallery.best_cells() == []
+
+
 def test_frames_with_most_suspicious_cells_are_kept_and_the_rest_counted() -> None:
     gallery = Gallery(context())
     for index in range(MOST_FRAMES + 12):

@@ -25,7 +25,7 @@ from edgeapl.report.tables import (
 from edgeapl.types import ExaminedFrame, Reason
 from tests.drawn_slides import ROLES, UM_PER_PX, context, examined, floats
 
-KINDS = ["promyelocyte", "failed", "myeloblast", "not_examined", "other"]
+KINDS = ["promyelocyte", "failed", "myeloblast", "not_examined", "other", "not_needed"]
 
 
 def read_back(folder: Path, frame: ExaminedFrame, slide: str = "s") -> list[dict[str, str]]:
@@ -39,8 +39,8 @@ def read_back(folder: Path, frame: ExaminedFrame, slide: str = "s") -> list[dict
 def test_every_cell_has_a_row_and_only_scored_cells_have_scores(tmp_path: Path) -> None:
     frame = examined(3, KINDS, first=40)
     rows = read_back(tmp_path, frame)
-    assert [row["cell"] for row in rows] == ["40", "41", "42", "43", "44"]
-    expected = ["scored", "failed", "scored", "not_examined", "scored"]
+    assert [row["cell"] for row in rows] == ["40", "41", "42", "43", "44", "45"]
+    expected = ["scored", "failed", "scored", "not_examined", "scored", "not_needed"]
     assert [row["status"] for row in rows] == expected
     for number, row in enumerate(rows):
         for column in (*ROLES, "suspicion"):
@@ -65,8 +65,8 @@ def test_texts_from_outside_can_not_become_formulas_or_break_rows(tmp_path: Path
 
 def test_every_frame_has_a_row_with_its_digest_and_why_it_was_not_used() -> None:
     used = dict(zip(FRAME_COLUMNS, frame_row("s", examined(1, KINDS)), strict=True))
-    counts = [used[name] for name in ("used", "cells", "scored", "not_examined", "failed")]
-    assert counts == ["yes", 5, 3, 1, 1]
+    columns = ("used", "cells", "scored", "not_examined", "failed", "not_needed")
+    assert [used[name] for name in columns] == ["yes", 6, 3, 1, 1, 1]
     assert used["sha256"] == f"{1:064x}"
     refused = examined(2, [], rejected=(Reason("black", "all black"),))
     row = dict(zip(FRAME_COLUMNS, frame_row("s", refused), strict=True))
@@ -103,7 +103,7 @@ def test_geojson_has_what_qupath_reads() -> None:
     areas = cell_areas(frame.detections)
     data = json.loads(feature_collection("s\n", frame, kinds, rings, areas))
     assert data["type"] == "FeatureCollection"
-    assert len(data["features"]) == 5
+    assert len(data["features"]) == len(KINDS)
     for row, feature in enumerate(data["features"]):
         assert feature["type"] == "Feature"
         assert str(uuid.UUID(feature["id"])) == feature["id"]
@@ -117,10 +117,13 @@ def test_geojson_has_what_qupath_reads() -> None:
         assert set(properties["classification"]) == {"name", "color"}
         measured = properties["measurements"]
         assert all(math.isfinite(value) for value in measured.values())
-        assert ("Suspicion" in measured) is (KINDS[row] not in ("failed", "not_examined"))
+        unscored = KINDS[row] in ("failed", "not_examined", "not_needed")
+        assert ("Suspicion" in measured) is not unscored
         assert properties["metadata"]["slide"] == "s\\n"
     names = [feature["properties"]["classification"]["name"] for feature in data["features"]]
-    assert names == ["promyelocyte", "failed", "myeloblast", "not examined", "other cell"]
+    assert names == [
+        "promyelocyte", "failed", "myeloblast", "not examined", "other cell", "not needed",
+    ]  # fmt: skip
 
 
 def test_a_cell_in_two_pieces_is_one_geojson_object_with_both() -> None:

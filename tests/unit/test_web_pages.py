@@ -32,7 +32,7 @@ SLIDE = SlideView(
     decision=Decision.FLAG,
     probability=0.97,
     interval=Interval(0.92, 0.99),
-    tally=Tally(65, 60, 3, 2),
+    tally=Tally(69, 60, 3, 2, 4),
     counts=(RoleCount("auer_rod", 12, 60, 0.2, Interval(0.118, 0.318)),),
     reasons=(Reason("a", "many cells look suspicious"), Reason("b", "3 cells were not examined")),
     frames_used=4,
@@ -110,7 +110,7 @@ def test_figures_intervals_tally_budget_and_all_reasons_are_shown() -> None:
     text = " ".join(Texts(fragments()["verdict"]).text.split())
     for expected in (
         "0.970", "0.920 to 0.990",
-        "65 cells seen: 60 scored, 3 not examined, 2 failed.",
+        "69 cells seen: 60 scored, 3 not examined, 2 failed, 4 not needed.",
         "Auer rod", "12 of 60", "11.8",
         "31 s of 45 s left",
         "many cells look suspicious", "3 cells were not examined",
@@ -195,7 +195,7 @@ def test_cells_are_shown_in_the_order_given_with_what_became_of_them() -> None:
     assert shown.text.split() == [
         "0.93", "7", "Auer", "rod", "0.10", "9", "neutrophil",
         "-", "11", "not", "examined", "-", "12", "failed",
-        "4", "of", "65", "cells", "are", "shown.",
+        "4", "of", "69", "cells", "are", "shown.",
     ]  # fmt: skip
 
 
