@@ -10,7 +10,7 @@ from edgeapl import __version__
 from edgeapl.bench.candidate import Candidate
 from edgeapl.bench.energy import Meters
 from edgeapl.bench.material import Material
-from edgeapl.bench.scenarios import Measured
+from edgeapl.bench.scenarios import Measured, Scenario
 from edgeapl.bench.statistics import CONFIDENCE, Ratio, Summary, summarise
 from edgeapl.bench.usage import machine
 from edgeapl.bench.versus import Versus
@@ -43,6 +43,7 @@ def document(
             "streams": plan.streams if plan.at_once and plan.at_once > 1 else 1,
             "frames_wanted": plan.frames,
             "duration_s": plan.duration_s,
+            "stop_error": plan.stop_error if plan.scenario is Scenario.GLASS_TO_FLAG else None,
         },
         "status": "INVALID" if measured.invalid else "VALID",
         "invalid": list(measured.invalid),

@@ -57,12 +57,15 @@ class GlassRunner:
 
     The camera has a new picture whenever the station asks for one. A frame that changes nothing
     waits for company before it is committed; that wait is part of its time and shown as `hold`.
+
+    stop_error : of `edgeapl.pipeline.SlideOptions`.
     """
 
     candidate: Candidate
     journal: Journal
     out: Path
     budget_s: float
+    stop_error: float | None = None
     now: Now = time.monotonic_ns
     _pictures: dict[str, tuple[Frame, ...]] = field(default_factory=dict)
 
@@ -87,6 +90,7 @@ class GlassRunner:
                 SlideOptions(
                     batch_size=self.candidate.model.batch_size,
                     budget=hosted.budget(self.budget_s),
+                    stop_error=self.stop_error,
                 ),
             )
 

@@ -37,6 +37,7 @@ class Plan:
 
     frames, duration_s : whichever is reached first. warmup : frames before, which do not count.
     streams : frames of one query in multi-stream. budget_s : what p99 is held against.
+    stop_error : of the station, see `edgeapl.pipeline.SlideOptions`.
     """
 
     scenario: Scenario
@@ -45,6 +46,7 @@ class Plan:
     warmup: int = 4
     streams: int = 8
     budget_s: float = 45.0
+    stop_error: float | None = None
 
     @property
     def at_once(self) -> int | None:
@@ -138,7 +140,8 @@ def open_runner(
     """Give what runs slides in the plan's scenario; `folder` gets a journal, and results."""
     with Journal.open(folder / "journal.sqlite3") as journal:
         if plan.scenario is Scenario.GLASS_TO_FLAG:
-            yield GlassRunner(candidate, journal, folder / "results", plan.budget_s, now)
+            out = folder / "results"
+            yield GlassRunner(candidate, journal, out, plan.budget_s, plan.stop_error, now)
         else:
             yield PipelineRunner(candidate, journal, plan.at_once, now)
 

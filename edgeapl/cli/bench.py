@@ -59,6 +59,10 @@ def bench(
     ] = 60.0,
     warmup: Annotated[int, typer.Option(min=1, help="Frames before, not counted.")] = 4,
     streams: Annotated[int, typer.Option(min=2, help="Frames at once in multi-stream.")] = 8,
+    exhaustive: Annotated[
+        bool,
+        typer.Option("--exhaustive", help="At the station: look at every cell, as watch does."),
+    ] = False,
     engines: EnginesOption = "auto",
     engines2: Annotated[
         Optional[str],  # noqa: UP045
@@ -138,7 +142,8 @@ def bench(
             batch_size2 or one.batch_size,
         )
         setups = (one, second)
-    plan = Plan(Scenario(scenario.value), frames, duration, warmup, streams, budget)
+    stop_error = None if exhaustive or config.exhaustive else config.stop_error
+    plan = Plan(Scenario(scenario.value), frames, duration, warmup, streams, budget, stop_error)
     terminal = console()
 
     def say(text: str) -> None:

@@ -70,6 +70,7 @@ class Session:
     best_cells: tuple[CellPicture, ...] = ()
     frames: tuple[int, int] = (0, 0)
     _newest: ExaminedFrame | None = None
+    _draw: Callable[[], None] | None = None
     writer: SlideWriter = field(init=False)
     committer: Committer = field(init=False)
 
@@ -102,8 +103,9 @@ class Session:
         tell = told(self.writer, explainer)
 
         def on_frame(examined: ExaminedFrame) -> None:
-            tell(examined)
             self._newest = examined
+            # Its pictures take longer than its commit, and are looked at after it.
+            self._draw = lambda: tell(examined)
 
         observer = Observer(on_frame, self._on_progress, self._on_tick, self._on_accepted)
         try:
@@ -136,6 +138,9 @@ class Session:
     def _on_progress(self, progress: Progress) -> None:
         if self.committer.progress(progress):
             self._note_flag()
+        draw, self._draw = self._draw, None
+        if draw is not None:
+            draw()
         # Shown only from here on, when what should be committed is.
         self.progress = progress
         if progress.finished_ns is not None and self._newest is not None:

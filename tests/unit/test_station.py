@@ -14,15 +14,17 @@ import pytest
 
 from edgeapl.errors import CameraError, EndOfSource, SourceStalled, StorageError, UsageError
 from edgeapl.journal import AMENDMENT, Journal, read_rows
+from edgeapl.pipeline import SlideOptions
 from edgeapl.protocols import FrameSource
+from edgeapl.report.writer import SlideWriter
 from edgeapl.sources.frames import ScaleFor, frame_of_pixels
 from edgeapl.station.desk import Desk
 from edgeapl.station.hosting import HostedModel, open_hosted
 from edgeapl.station.open_slide import OpenSlide, left_open
-from edgeapl.station.session import Closed
+from edgeapl.station.session import Closed, Session
 from edgeapl.station.station import Station, StationOptions
 from edgeapl.station.view import CameraState, StationAccess, StationView
-from edgeapl.types import Frame, ScaleOrigin, UInt8
+from edgeapl.types import ExaminedFrame, Frame, ScaleOrigin, UInt8, Verdict
 from tests.small_bundle import drawn_field, small_bundle
 
 PLACES = [((50, 50), (150, 150)), ((60, 140), (140, 60)), ((100, 100),), ((60, 60), (60, 140))]
@@ -339,3 +341,32 @@ def test_metrics_count_what_happened(desk: Bench) -> None:
     assert metrics["edgeapl_cells_total"] == 2
     assert 0 < metrics["edgeapl_slowest_commit_seconds"] < metrics["edgeapl_budget_seconds"]
     json.dumps(metrics, allow_nan=False)
+
+
+def test_the_answer_is_committed_before_the_pictures_of_its_frame_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    add, commit = SlideWriter.add, Journal.commit
+
+    def noted_add(writer: SlideWriter, examined: ExaminedFrame) -> None:
+        order.append("pictures")
+        add(writer, examined)
+
+    def noted_commit(journal: Journal, verdict: Verdict, *, provisional: bool = False) -> str:
+        order.append("commit")
+        return commit(journal, verdict, provisional=provisional)
+
+    monkeypatch.setattr(SlideWriter, "add", noted_add)
+    monkeypatch.setattr(Journal, "commit", noted_commit)
+    small_bundle(tmp_path / "bundle")
+    camera = Camera(lambda pixels: (0.2, ScaleOrigin.STATED))
+    camera.show(field_of(0))
+    with (
+        Journal.open(tmp_path / "journal.sqlite3") as journal,
+        open_hosted(tmp_path / "bundle") as hosted,
+    ):
+        options = SlideOptions(budget=hosted.budget(45), max_frames=1)
+        closed = Session(hosted, "s", tmp_path / "out", journal, options).run(camera)
+    assert order == ["commit", "pictures", "commit"]
+    assert closed.verdict.tally.seen == len(PLACES[0])
