@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -61,7 +62,7 @@ class FakeTensorRt:
     refuses : name of the call that answers False or None, with an error logged.
     complains : execution logs an error and still says that all went well.
 
-    contexts : how each context was made.
+    contexts : how each context was made. alive : those that somebody still holds.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class FakeTensorRt:
         self.complains = False
         self.deserialised = 0
         self.contexts: list[str] = []
+        self.alive: weakref.WeakSet[FakeExecution] = weakref.WeakSet()
         self.api = SimpleNamespace(
             __version__=VERSION,
             ILogger=Logger,
@@ -203,6 +205,7 @@ class FakeExecution:
         self._logger = logger
         self._engine = engine
         self._lent = lent
+        fake.alive.add(self)
         self._scratch = None if lent else np.zeros(SCRATCH, np.uint8)
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, int] = {}

@@ -23,7 +23,19 @@ from edgeapl.engines.trt.memory import GpuMemory, describe_gpu, load_driver
 from edgeapl.errors import EngineError
 from tests.cuda_stubs import StubDriver
 from tests.fake_tensorrt import FakeTensorRt
-from tests.gpu_chain import MASKED, NAMES, Chained, Field, chained, field, plainly
+from tests.gpu_chain import (
+    LARGEST,
+    MASKED,
+    NAMES,
+    OTHERS,
+    Chained,
+    Field,
+    chain_on,
+    chained,
+    engines_on,
+    field,
+    plainly,
+)
 from tests.gpu_chain import same as same_answers
 from tests.small_bundle import SIZE, cell_network
 
@@ -47,6 +59,15 @@ CHAINED = (
     "cuMemcpyDtoHAsync_v2",
     "cuEventSynchronize",
 )
+CHAIN_OPENING = {
+    "cuStreamCreate": 2,
+    "cuEventCreate": 9,
+    "cuMemAlloc_v2": 3,
+    "cuMemHostAlloc": 5,
+    "cuMemcpyHtoDAsync_v2": 0,
+}
+"""Call to how many of them succeed before one fails."""
+
 RUNNING = (
     "cuMemcpyHtoDAsync_v2",
     "cuMemsetD8Async",
@@ -171,6 +192,21 @@ def failing_chains(driver: StubDriver) -> dict[str, list[str]]:
     return found
 
 
+def failing_chain_openings(driver: StubDriver) -> dict[str, tuple[str, bool]]:
+    """Give what was said, and whether only the plans' own things are left."""
+    found = {}
+    for call, after in CHAIN_OPENING.items():
+        fake = FakeTensorRt(driver, LARGEST, OTHERS)  # type: ignore[arg-type]
+        engines = engines_on(fake)
+        held = driver.live
+        driver.fail(call, after, ILLEGAL_ADDRESS)
+        text = said(lambda: chain_on(fake, engines))  # noqa: B023 - called at once
+        found[call] = text, driver.live == held
+        for engine in engines.values():
+            engine.close()
+    return found
+
+
 def timed(driver: StubDriver) -> float:
     memory = GpuMemory(driver)
     with memory.active():
@@ -196,6 +232,7 @@ def main() -> None:
         "failing openings": failing_openings(driver),
         "chain": chain(driver),
         "failing chains": failing_chains(driver),
+        "failing chain openings": failing_chain_openings(driver),
         "milliseconds": timed(driver),
         "autoinit": "pycuda.autoinit" in sys.modules,
     }

@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from traceback import clear_frames
 from typing import Any
 
@@ -19,45 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.engines.checking import first_line
-from edgeapl.engines.trt.cutting import NAME, Cutting
+from edgeapl.engines.trt.cutting import NAME
 from edgeapl.engines.trt.engine import TrtEngine, place_here
-from edgeapl.engines.trt.frames import PLACES, FramePlaces
-from edgeapl.engines.trt.judging import Judging, Shapes
+from edgeapl.engines.trt.frames import PLACES
+from edgeapl.engines.trt.judging import Shapes
 from edgeapl.engines.trt.library import Library, find_library
-from edgeapl.engines.trt.memory import GpuMemory, Owned, load_driver
+from edgeapl.engines.trt.memory import GpuMemory, load_driver
 from edgeapl.engines.trt.plan import PlanRecord, check_plan
+from edgeapl.engines.trt.stages import BATCHES, Stages
 from edgeapl.errors import EngineError
 from edgeapl.protocols import CellsOnFrame, Link, Moved
 from edgeapl.types import Frame, Int32, UInt16
-
-BATCHES = 2
-"""Under way at once: one is judged while the next is copied and cut."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Batch:
-    """Room for one batch. cells : address of its cut cells; the rest are events."""
-
-    cells: int
-    sent: Owned
-    cut: Owned
-    judged: Owned
-    done: Owned
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Stages:
-    """All that lies on the GPU. upload, cut, judge, download : streams."""
-
-    upload: Owned
-    cut: Owned
-    judge: Owned
-    download: Owned
-    frames: FramePlaces
-    cutting: Cutting
-    judging: Judging
-    batches: tuple[_Batch, ...]
-    cell: tuple[int, ...]
 
 
 def open_chain(
@@ -113,11 +85,12 @@ class TrtChain:
         self._refusal = ""
         self._under_way: deque[tuple[int, Shapes]] = deque()
         self._started = self._put = 0
-        self._stages: _Stages | None = None
+        self._stages: Stages | None = None
         self._memory = GpuMemory(driver)
         try:
             with self._memory.active():
-                self._stages = self._load(plan, links, engines)
+                self._stages = Stages(plan, links, engines, library, self._memory)
+                self._check_log()
         except (EngineError, driver.Error) as error:
             clear_frames(error.__traceback__)
             self._release()
@@ -160,11 +133,9 @@ class TrtChain:
     def put(self, frame: Frame, labels: UInt16) -> int | None:
         """Start to copy a frame to a place of its own; None when all are taken."""
         with self._working() as stages:
-            number = stages.frames.free()
-            if number is not None:
-                stages.frames.fill(number, frame, labels)
-                self._put += 1
-            return number
+            place = stages.put(frame, labels)
+            self._put += place is not None
+            return place
 
     def start(self, cells: Sequence[CellsOnFrame], networks: Sequence[str]) -> None:
         """Start a batch of cells through networks."""
@@ -176,7 +147,8 @@ class TrtChain:
             raise EngineError("batch does not fit the chain", NAME, "finish the first one before")
         with self._working() as stages:
             number = self._started
-            shapes = self._start(stages, number, cells, networks)
+            shapes = stages.start(number, cells, networks)
+            self._check_log()
             self._under_way.append((number, shapes))
             self._started += 1
 
@@ -184,15 +156,14 @@ class TrtChain:
         """Wait for the batch that was started first, and give its answers."""
         with self._working() as stages:
             number, shapes = self._under_way.popleft()
-            stages.batches[number % BATCHES].done.raw.synchronize()
+            stages.wait(number)
             self._check_log()
-            stages.frames.batch_is_over(number)
-            return stages.judging.read(number % BATCHES, shapes)
+            return stages.read(number, shapes)
 
     def drop(self, place: int) -> None:
         """Give a frame's place free; what was started on it still ends."""
         if self._stages is not None:
-            self._stages.frames.drop(place)
+            self._stages.drop(place)
 
     def close(self) -> None:
         """Free all that is held on the GPU; the engines stay open."""
@@ -202,51 +173,6 @@ class TrtChain:
         if error is not None:
             raise EngineError("GPU memory could not be freed", NAME, first_line(error))
 
-    def _load(
-        self, plan: bytes, links: Sequence[Link], engines: Mapping[str, TrtEngine]
-    ) -> _Stages:
-        memory, library = self._memory, self._library
-        upload, cut, judge, download = (memory.new_stream() for _ in range(4))
-        cutting = Cutting(plan, library, memory, cut, batches=BATCHES, parts=PLACES)
-        (cells,) = cutting.layout.outputs
-        batches = tuple(
-            _Batch(memory.room(cells.room), *(memory.event() for _ in range(4)))
-            for _ in range(BATCHES)
-        )
-        addresses = [batch.cells for batch in batches]
-        judging = Judging(links, engines, cells, addresses, library, memory, judge)
-        frames = FramePlaces(memory, upload, labelled=cutting.labelled)
-        self._check_log()
-        cell = cells.largest[1:]
-        return _Stages(upload, cut, judge, download, frames, cutting, judging, batches, cell)
-
-    def _start(
-        self,
-        stages: _Stages,
-        number: int,
-        cells: Sequence[CellsOnFrame],
-        networks: Sequence[str],
-    ) -> Shapes:
-        """Put all stages of a batch on their streams, and an event between each and the next."""
-        place = number % BATCHES
-        batch = stages.batches[place]
-        stages.cutting.send(place, cells, stages.upload)
-        batch.sent.raw.record(stages.upload.raw)
-        stages.cut.raw.wait_for_event(batch.sent.raw)
-        stages.cutting.run(place, cells, stages.frames, batch.cells)
-        batch.cut.raw.record(stages.cut.raw)
-        for one in cells:
-            stages.frames.used(one.place, number, batch.cut)
-        stages.judge.raw.wait_for_event(batch.cut.raw)
-        count = sum(len(one.labels) for one in cells)
-        shapes = stages.judging.run(place, networks, (count, *stages.cell))
-        batch.judged.raw.record(stages.judge.raw)
-        stages.download.raw.wait_for_event(batch.judged.raw)
-        stages.judging.fetch(place, shapes, stages.download)
-        batch.done.raw.record(stages.download.raw)
-        self._check_log()
-        return shapes
-
     def _check_log(self) -> None:
         """Raise what the library logged as an error, whatever it answered."""
         logged = self._library.messages.take()
@@ -254,7 +180,7 @@ class TrtChain:
             raise EngineError("execution failed", NAME, logged)
 
     @contextmanager
-    def _working(self) -> Iterator[_Stages]:
+    def _working(self) -> Iterator[Stages]:
         """Work on the GPU; the first failure is the last."""
         with self._turn:
             stages = self._stages
@@ -265,7 +191,7 @@ class TrtChain:
                     yield stages
             except (EngineError, self._driver.Error) as error:
                 self._refusal = "chain failed before"
-                # What their variables hold must not outlive the memory of the GPU.
+                # The contexts in their variables must not outlive the memory of the GPU.
                 clear_frames(error.__traceback__)
                 text = str(error) if isinstance(error, EngineError) else first_line(error)
                 raise EngineError("chain failed while running", NAME, text) from error
@@ -293,4 +219,6 @@ class TrtChain:
         try:
             self._memory.wait()
         finally:
+            if self._stages is not None:
+                self._stages.let_go()
             self._stages = None

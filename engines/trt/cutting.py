@@ -110,6 +110,10 @@ class Cutting:
                 self._memory.move(to + row * size, made, len(one.labels) * size, self._stream)
             row += len(one.labels)
 
+    def let_go(self) -> None:
+        """Let the contexts go, which must not outlive their memory, whoever still holds this."""
+        self._contexts.clear()
+
     def _cut(self, batch: int, part: int, place: FramePlace, squares: Int32, to: int) -> None:
         context: Any = self._contexts[batch]
         count, first = len(squares), ALIGNED * part

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from traceback import clear_frames
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from edgeapl.engines.trt.library import Library, find_library
 from edgeapl.engines.trt.loading import deserialise, make_context, reason, runtime_text
 from edgeapl.engines.trt.memory import Buffer, GpuMemory, describe_gpu, load_driver
 from edgeapl.engines.trt.plan import Place, PlanRecord, check_plan
-from edgeapl.engines.trt.tensors import Layout, layout_of, shape_now
+from edgeapl.engines.trt.tensors import Layout, layout_of, parts_of, shape_now
 from edgeapl.errors import EngineError
 from edgeapl.protocols import Arrays, Moved
 
@@ -77,6 +78,7 @@ class TrtEngine:
             with self._memory.active():
                 self._load(plan, self._memory)
         except (EngineError, driver.Error) as error:
+            clear_frames(error.__traceback__)
             self._release()
             if isinstance(error, EngineError):
                 raise
@@ -158,7 +160,9 @@ class TrtEngine:
             check_inputs(self._name, self.inputs, inputs)
             memory = self._memory
             assert memory is not None
-            parts = [self._guarded(memory, part) for part in self._parts(inputs)]
+            parts = [
+                self._guarded(memory, part) for part in parts_of(self._name, self._layout, inputs)
+            ]
         if len(parts) == 1:
             return parts[0]
         return {key: np.concatenate([part[key] for part in parts]) for key in self.outputs}
@@ -181,32 +185,14 @@ class TrtEngine:
             if not self._context.set_tensor_address(tensor.name, buffer.address):
                 raise EngineError("plan could not be loaded", self._name, self._reason())
 
-    def _parts(self, inputs: Arrays) -> Iterator[Arrays]:
-        smallest, largest = self._layout.batches
-        rows = {t.name: inputs[t.name].shape[0] for t in self._layout.inputs if t.free}
-        if not rows:
-            yield inputs
-            return
-        count = max(rows.values())
-        if len(set(rows.values())) > 1 or count < smallest:
-            text = f"plan takes {smallest} to {largest} rows, the same for all inputs"
-            raise EngineError("network input does not fit", f"{self._name} {rows}", text)
-        if count <= largest:
-            yield inputs
-            return
-        if not self._layout.divisible:
-            text = f"plan takes {largest} at once: build it with a larger batch"
-            raise EngineError("batch can not be run in parts", f"{self._name}: {count}", text)
-        # Equal parts, so that no part falls below the smallest batch.
-        for part in np.array_split(np.arange(count), -(-count // largest)):
-            yield {key: value[part[0] : part[-1] + 1] for key, value in inputs.items()}
-
     def _guarded(self, memory: GpuMemory, inputs: Arrays) -> dict[str, NDArray[np.generic]]:
         try:
             with memory.active():
                 return self._once(memory, inputs)
         except (EngineError, self._driver.Error) as error:
             self._refusal = "network failed before"
+            # The context in their variables must not outlive the memory of the GPU.
+            clear_frames(error.__traceback__)
             text = first_line(error) if not isinstance(error, EngineError) else error.mend
             raise EngineError("network failed while running", self._name, text) from error
         except BaseException:

@@ -93,6 +93,10 @@ class Judging:
             found[name][key] = np.array(host).reshape(shape)
         return found
 
+    def let_go(self) -> None:
+        """Let the contexts go, which must not outlive their memory, whoever still holds this."""
+        self._contexts.clear()
+
     def _wanted(self, shapes: Shapes) -> list[tuple[str, str]]:
         return [(name, key) for name, key in shapes if key in self._links[name].outputs]
 

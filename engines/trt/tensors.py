@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from edgeapl.errors import EngineError
+from edgeapl.protocols import Arrays
 
 DTYPES = {
     "UINT8": "uint8",
@@ -81,6 +85,31 @@ def layout_of(name: str, api: Any, engine: Any, context: Any) -> Layout:
         shape = tuple(engine.get_tensor_shape(key))
         outputs.append(Tensor(key, _dtype(name, engine, key), shape, room))
     return Layout(tuple(inputs), tuple(outputs), (smallest, largest))
+
+
+def parts_of(name: str, layout: Layout, inputs: Arrays) -> Iterator[Arrays]:
+    """Cut inputs into parts that the plan takes at once; most often that is one.
+
+    Raises EngineError when the plan takes no such batch, or answers it only as a whole.
+    """
+    smallest, largest = layout.batches
+    rows = {t.name: inputs[t.name].shape[0] for t in layout.inputs if t.free}
+    if not rows:
+        yield inputs
+        return
+    count = max(rows.values())
+    if len(set(rows.values())) > 1 or count < smallest:
+        text = f"plan takes {smallest} to {largest} rows, the same for all inputs"
+        raise EngineError("network input does not fit", f"{name} {rows}", text)
+    if count <= largest:
+        yield inputs
+        return
+    if not layout.divisible:
+        text = f"plan takes {largest} at once: build it with a larger batch"
+        raise EngineError("batch can not be run in parts", f"{name}: {count}", text)
+    # Equal parts, so that no part falls below the smallest batch.
+    for part in np.array_split(np.arange(count), -(-count // largest)):
+        yield {key: value[part[0] : part[-1] + 1] for key, value in inputs.items()}
 
 
 def shape_now(name: str, context: Any, key: str) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.cuda_stubs import probe, pycuda_binary, stub_driver
-from tests.pycuda_probe import CHAINED, OPENING, RUNNING
+from tests.pycuda_probe import CHAIN_OPENING, CHAINED, OPENING, RUNNING
 
 FAULTS = {700: "an illegal memory access was encountered", 2: "out of memory"}
 
@@ -94,6 +94,13 @@ def test_a_chain_that_fails_says_why_and_does_nothing_more(found: Any, call: str
     first, second = found["failing chains"][call]
     assert first == f"chain failed while running: crop: {shown(call)} failed: {FAULTS[700]}"
     assert second == "chain failed before: crop: open it again"
+
+
+@pytest.mark.parametrize("call", CHAIN_OPENING)
+def test_a_chain_that_can_not_be_made_says_why_and_leaves_nothing(found: Any, call: str) -> None:
+    text, nothing_left = found["failing chain openings"][call]
+    assert text == f"chain could not be made: crop: {shown(call)} failed: {FAULTS[700]}"
+    assert nothing_left
 
 
 def test_events_tell_time(found: Any) -> None:

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from edgeapl.bundle.specs import CropSpec
 from edgeapl.engines.ort import OrtEngine
-from edgeapl.engines.trt.chain import BATCHES, TrtChain, open_chain
+from edgeapl.engines.trt.chain import TrtChain, open_chain
 from edgeapl.engines.trt.crop_network import crop_network
 from edgeapl.engines.trt.frames import PLACES
 from edgeapl.engines.trt.plan import record_of
+from edgeapl.engines.trt.stages import BATCHES
 from edgeapl.errors import EngineError
 from edgeapl.protocols import CellChain, Link
 from edgeapl.testing import FakeDriver, Work
@@ -419,6 +420,34 @@ def test_each_call_that_fails_is_one_error_and_the_last_and_all_is_freed(
     made.close()
     assert not any(made.driver.live.values())
     assert not made.driver.contexts
+
+
+@pytest.mark.parametrize("call", ["memcpy_dtod_async", "execute_async_v3", "memset_d8_async"])
+def test_contexts_go_before_their_memory_though_the_error_is_still_held(call: str) -> None:
+    made = chained()
+    made.driver.fail_on = {call: made.driver.calls.count(call)}
+    places = [put(made, field(n)) for n in (0, 1)]
+    parts = [field(n).on(place, slice(0, 2)) for n, place in enumerate(places)]
+    with pytest.raises(EngineError) as held:
+        made.chain.start(parts, NAMES)
+    made.chain.close()
+    # Those of the plans are left.
+    assert len(made.fake.alive) == len(NETWORKS)
+    assert held.value.__cause__ is not None
+
+
+@pytest.mark.parametrize(("call", "later"), [("Event", 2), ("mem_alloc", 9), ("Event", 9)])
+def test_contexts_go_though_the_error_of_a_chain_that_was_not_made_is_still_held(
+    call: str, later: int
+) -> None:
+    fake = FakeTensorRt(FakeDriver(), LARGEST, OTHERS)
+    engines = engines_on(fake)
+    fake.driver.fail_on = {call: fake.driver.calls.count(call) + later}
+    with pytest.raises(EngineError) as held:
+        chain_on(fake, engines)
+    assert len(fake.contexts) > len(NETWORKS)
+    assert len(fake.alive) == len(NETWORKS)
+    assert held.value.__cause__ is not None
 
 
 @pytest.mark.parametrize("call", ["set_input_shape", "set_tensor_address", "execute_async_v3"])

@@ -91,6 +91,16 @@ def test_each_call_that_fails_in_a_run_is_an_error_and_all_is_freed(call: str) -
     assert not fake.driver.contexts
 
 
+@pytest.mark.parametrize("call", ["execute_async_v3", "memset_d8_async", "memcpy_dtoh_async"])
+def test_a_context_goes_before_its_memory_though_the_error_is_still_held(call: str) -> None:
+    engine, fake = opened(**{call: 0})
+    with pytest.raises(EngineError) as held:
+        engine.run(cells(2))
+    engine.close()
+    assert not fake.alive
+    assert held.value.__cause__ is not None
+
+
 def test_a_failed_wait_gives_no_answer_and_all_is_freed() -> None:
     engine, fake = opened(synchronize=1)
     first = engine.run(cells(2))
