@@ -70,7 +70,9 @@ class FramePlaces:
         place.count = frame.height * frame.width
         place.pixels = self._send(place.pixels, frame.pixels)
         if self._labelled:
-            place.labels = self._send(place.labels, labels.view(np.uint8))
+            # As the plan reads them: row by row, low byte first.
+            in_order = np.ascontiguousarray(labels, dtype="<u2")
+            place.labels = self._send(place.labels, in_order.view(np.uint8))
         extent = np.array([frame.height, frame.width], np.int32)
         self._memory.send(place.extent, extent, self._stream)
         place.uploaded.raw.record(self._stream.raw)

@@ -286,6 +286,17 @@ def test_cells_of_several_frames_make_one_batch() -> None:
     assert moved == [5 * SIZE * SIZE * 3]
 
 
+def test_frames_may_lie_in_memory_in_any_order() -> None:
+    made, one = chained(spec=MASKED), field(0)
+    turned = np.asfortranarray(one.labels)
+    every_other = np.repeat(one.frame.pixels, 2, axis=1)[:, ::2]
+    assert not turned.flags.c_contiguous
+    assert not every_other.flags.c_contiguous
+    frame = dataclasses.replace(one.frame, pixels=every_other)
+    odd = dataclasses.replace(one, frame=frame, labels=turned)
+    assert same(one_batch(made, odd), plainly([(one, ALL)], MASKED))
+
+
 def test_some_of_the_networks_may_be_asked_alone() -> None:
     made, one = chained(), field(0)
     place = put(made, one)
