@@ -198,11 +198,18 @@ def _show_stability(out: Console, report: dict[str, Any]) -> None:
 
 
 def _show_fingerprint(out: Console, done: Calibrated) -> None:
+    from edgeapl.calibration.fingerprint import FEWEST_SLIDES
+    from edgeapl.stages.domain import FEWEST_CELLS
+
     found = done.report["fingerprint"]
     count = len(found["slides"])
     if found["strength"] == "none":
         kept = "the bundle's own is kept" if done.bundle.manifest.domain else "the bundle has none"
-        out.print(f"{count} slides are too few to tell others from them: {kept}", style="yellow")
+        text = (
+            f"{count} slides with at least {FEWEST_CELLS} cells, {FEWEST_SLIDES} are needed to "
+            f"tell others from them: {kept}"
+        )
+        out.print(text, style="yellow")
     elif found["strength"] == "weak":
         text = (
             f"the slides' look is known from {count} slides only: not every other stain is noticed"
