@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
@@ -15,13 +16,16 @@ from hypothesis import strategies as st
 
 from edgeapl.bundle.specs import ReducerSpec, RuleSpec
 from edgeapl.examination.early_stop import EarlyStop
+from edgeapl.examination.frame_in_work import FrameInWork
+from edgeapl.examination.prepare import PreparedFrame
 from edgeapl.model import EMBEDDED, Model, open_model
 from edgeapl.pipeline import Observer, SlideOptions, SlideOutcome, examine_slide
 from edgeapl.pipeline.options import Budget
 from edgeapl.sources.demo import DemoSource
+from edgeapl.stages.classify import Classified
 from edgeapl.stages.findings import Effect, Finding
 from edgeapl.stages.judge import decide
-from edgeapl.stages.order import Stratum, estimated_shares
+from edgeapl.stages.order import Order, Stratum, estimated_shares
 from edgeapl.stages.reduce import Reduced, Reducer, ReducerState
 from edgeapl.stages.sequential import (
     SAMPLE,
@@ -34,7 +38,17 @@ from edgeapl.stages.sequential import (
     share_bounds,
 )
 from edgeapl.testing import ScriptedSource
-from edgeapl.types import CellStatus, Decision, ExaminedFrame, Frame, Tally, Verdict
+from edgeapl.types import (
+    CellScores,
+    CellStatus,
+    Decision,
+    Detections,
+    ExaminedFrame,
+    Frame,
+    Tally,
+    Verdict,
+)
+from tests.pictures import field, frame
 from tests.simulations.saved_cells import Replayed
 
 
@@ -289,10 +303,10 @@ def test_a_decided_flag_leaves_cells_out_and_every_cell_is_accounted_for(
 
 def test_further_frames_of_a_flagged_slide_are_sampled(model: Model) -> None:
     _, frames, _ = examine(model, FLAGGED, stop_error=0.001)
-    for frame in frames[1:]:
-        first = min(16, len(frame.ids) // 4)
-        sample = first + sample_of(first, len(frame.ids) - first)
-        assert sample <= frame.status.count(CellStatus.SCORED) < sample + 8
+    for one in frames[1:]:
+        first = min(16, len(one.ids) // 4)
+        sample = first + sample_of(first, len(one.ids) - first)
+        assert sample <= one.status.count(CellStatus.SCORED) < sample + 8
 
 
 def test_a_slide_without_a_flag_is_examined_in_full(model: Model) -> None:
@@ -321,6 +335,50 @@ def test_with_all_cells_looked_at_the_flag_is_the_rule_s_own(
     part = Replayed(answers, 0, data.draw(st.integers(0, count)))
     if EarlyStop(model, 1e-12).is_decided(part):  # so small that a miss is no chance
         assert in_full is Decision.FLAG
+
+
+def test_answers_count_as_drawn_up_to_the_first_gap(model: Model) -> None:
+    """Which cells are answered first may depend on what they are; their order was drawn before."""
+    roles = model.bundle.manifest.roles
+    boxes = np.array([[i, i, i + 9, i + 9] for i in range(10)], np.float32)
+    shown = frame(field(), 0)
+    labels = np.zeros((shown.height, shown.width), np.uint16)
+    found = Detections(shown, boxes, labels, np.ones(10, np.float32))
+    rest = np.array([9, 3, 5, 7, 2, 8, 4, 6], np.int64)
+    prepared = PreparedFrame(found, np.zeros((10, 1, 1, 3), np.uint8), (), Counter())
+    work = FrameInWork(prepared, 100, Order(np.arange(2), rest), 0, None)
+
+    def answered(positive: bool, *rows: int) -> Classified:
+        ids = np.array(rows, np.int64) + 100
+        values = np.full(len(rows), 1.0 if positive else 0.0, np.float32)
+        features = np.zeros((len(rows), 1), np.float32)
+        names = [role.name for role in roles]
+        return Classified(CellScores(ids, dict.fromkeys(names, values), features), ids[:0])
+
+    def all_of(count: int) -> tuple[int, ...]:
+        return (count,) * 4
+
+    work.take(answered(True, 0, 9, 5))
+    assert work.look(roles) == Look(10, 3, all_of(3), 8, 2, all_of(2), 1, all_of(1))
+    work.take(answered(False, 1, 3))
+    assert work.look(roles) == Look(10, 5, all_of(3), 8, 3, all_of(2), 3, all_of(2))
+    failed = replace(answered(False), failed=np.array([107], np.int64))
+    work.take(failed)
+    work.take(answered(False, 2, 8, 4, 6))
+    assert work.look(roles) == Look(10, 9, all_of(3), 8, 7, all_of(2), 3, all_of(2))
+    assert (work.tally.scored, work.tally.failed, work.waiting) == (9, 1, 0)
+
+
+def test_each_frame_spends_less_of_the_error(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    spent: list[tuple[float, int]] = []
+
+    def noted(error: float, number: int) -> float:
+        spent.append((error, number))
+        return frame_error(error, number)
+
+    monkeypatch.setattr("edgeapl.examination.early_stop.frame_error", noted)
+    examine(model, HEALTHY, stop_error=0.01)
+    assert set(spent) == {(0.01, 1), (0.01, 2)}
 
 
 class Foreign:
