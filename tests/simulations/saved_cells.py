@@ -42,7 +42,9 @@ BATCH = 8
 
 def watched(model: Model, address: str, um_per_px: float | None, *, early: bool) -> Verdict:
     """Examine a source as `watch` does."""
-    options = SlideOptions(budget=Budget(36_000), stop_error=ERROR if early else None)
+    stop = ERROR if early else None
+    # A watched folder has no end.
+    options = SlideOptions(budget=Budget(36_000), stop_error=stop, stop_when_idle=1.0)
     scale = SlideScale(um_per_px, model.bundle.manifest.um_per_px)
     with open_watched(address, scale) as source:  # type: ignore[attr-defined]
         return examine_slide(model, address, source, options, Observer()).verdict

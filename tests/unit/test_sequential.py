@@ -45,6 +45,7 @@ from edgeapl.types import (
     Detections,
     ExaminedFrame,
     Frame,
+    Interval,
     Tally,
     Verdict,
 )
@@ -369,16 +370,19 @@ def test_answers_count_as_drawn_up_to_the_first_gap(model: Model) -> None:
     assert (work.tally.scored, work.tally.failed, work.waiting) == (9, 1, 0)
 
 
-def test_each_frame_spends_less_of_the_error(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    spent: list[tuple[float, int]] = []
+def test_each_frame_spends_less_of_the_error_and_its_questions_share_it(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spent: set[float] = set()
 
-    def noted(error: float, number: int) -> float:
-        spent.append((error, number))
-        return frame_error(error, number)
+    def noted(before: Counted, look: Look, error: float) -> tuple[Interval, ...] | None:
+        spent.add(error)
+        return share_bounds(before, look, error)
 
-    monkeypatch.setattr("edgeapl.examination.early_stop.frame_error", noted)
+    monkeypatch.setattr("edgeapl.examination.early_stop.share_bounds", noted)
     examine(model, HEALTHY, stop_error=0.01)
-    assert set(spent) == {(0.01, 1), (0.01, 2)}
+    questions = 4  # three roles, and suspicious
+    assert spent == {0.01 / 2 / questions, 0.01 / 6 / questions}
 
 
 class Foreign:
