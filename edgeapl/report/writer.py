@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections import deque
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -38,6 +40,9 @@ from edgeapl.report.tables import (
 )
 from edgeapl.sources.names import printable
 from edgeapl.types import ExaminedFrame
+
+MOST_DRAWING = 2
+"""Frames whose pictures are being made; more wait in `SlideWriter.add`, so memory is bounded."""
 
 __all__ = ["SlideFiles", "SlideWriter", "assemble", "finished_record"]
 
@@ -90,6 +95,8 @@ class SlideWriter:
         self._home = self._final.with_name(self._final.name + ".partial")
         self._overlays: list[str] = []
         self._geojson: list[str] = []
+        self._drawer = ThreadPoolExecutor(1, "edgeapl-pictures")
+        self._drawing: deque[Future[None]] = deque()
         finished_record(folder, slide)  # refuses to replace what is damaged or another slide's
         with storing(self._home):
             _remove(self._home)
@@ -106,7 +113,11 @@ class SlideWriter:
         return self._gallery
 
     def add(self, examined: ExaminedFrame) -> None:
-        """Write one finished frame. Raises StorageError."""
+        """Write one finished frame. Raises StorageError.
+
+        Its large pictures are made in the background: they take as long as a hundred cells in the
+        networks. What goes wrong there is raised by a later call, by `finish` at the latest.
+        """
         kinds = cell_kinds(examined, self._context, self._kinds)
         areas = cell_areas(examined.detections)
         roles = tuple(self._context.roles)
@@ -118,7 +129,13 @@ class SlideWriter:
         self._gallery.frames_used += 1
         self._gallery.add_cells(examined, kinds)
         if not self._context.crops:
-            self._add_pictures(examined, kinds, areas)
+            self._settle(most=MOST_DRAWING - 1)
+            self._drawing.append(self._drawer.submit(self._add_pictures, examined, kinds, areas))
+
+    def _settle(self, *, most: int) -> None:
+        """Wait until no more frames than that are being drawn."""
+        while self._drawing and (len(self._drawing) > most or self._drawing[0].done()):
+            self._drawing.popleft().result()
 
     def _add_pictures(
         self, examined: ExaminedFrame, kinds: tuple[CellKind, ...], areas: list[float]
@@ -149,6 +166,8 @@ class SlideWriter:
 
         An older result of the same slide is replaced. Raises StorageError.
         """
+        self._settle(most=0)
+        self._drawer.shutdown()
         page = render_page(
             record, journal_record, self._context, self._gallery, self._now(), explanation
         )
@@ -186,6 +205,7 @@ class SlideWriter:
 
     def abandon(self) -> None:
         """Remove what was written of an unfinished slide; an older result stays."""
+        self._drawer.shutdown(cancel_futures=True)
         with storing(self._home):
             _remove(self._home)
 

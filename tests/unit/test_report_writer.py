@@ -6,6 +6,7 @@ import csv
 import errno
 import json
 import os
+import threading
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from typing import Any
 import pytest
 
 from edgeapl.errors import StorageError
+from edgeapl.report.pictures import draw_overlay
 from edgeapl.report.results import slide_folder
 from edgeapl.report.writer import SlideFiles, SlideWriter, assemble, finished_record
-from edgeapl.types import ExaminedFrame
+from edgeapl.types import ExaminedFrame, UInt8
 from tests.drawn_slides import ROLES, context, examined, record, slide
 
 HASH = "a1" * 32
@@ -239,8 +241,9 @@ def test_a_full_disk_while_frames_come_in_is_one_error(
         return real(self, mode, *args, **kwargs)
 
     monkeypatch.setattr(Path, "open", full)
+    writer.add(frames[0])
     with pytest.raises(StorageError, match=r"00000-field_000\.png: the disk is full"):
-        writer.add(frames[0])
+        writer.finish(record(frames[:1]), HASH)
     writer.abandon()
     assert list((tmp_path / "slides").iterdir()) == []
 
@@ -255,8 +258,9 @@ def test_a_file_where_the_folder_should_be_is_refused(tmp_path: Path) -> None:
 def test_the_same_frame_twice_is_refused(tmp_path: Path, frames: list[ExaminedFrame]) -> None:
     writer = SlideWriter(tmp_path, "s", context(), now)
     writer.add(frames[0])
+    writer.add(frames[0])
     with pytest.raises(StorageError, match="File exists"):
-        writer.add(frames[0])
+        writer.finish(record(frames[:1]), HASH)
 
 
 def test_a_number_that_is_not_finite_never_reaches_a_file(
@@ -267,3 +271,45 @@ def test_a_number_that_is_not_finite_never_reaches_a_file(
     with pytest.raises(ValueError, match="not JSON compliant"):
         writer.finish(record(frames[:1], timings={"infer": float("nan")}), HASH)
     writer.abandon()
+
+
+def test_pictures_are_made_in_the_background_and_few_frames_wait_for_them(
+    tmp_path: Path, frames: list[ExaminedFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, third = threading.Event(), threading.Event()
+
+    def drawn(*given: Any) -> UInt8:
+        assert go_on.wait(20)
+        return draw_overlay(*given)
+
+    monkeypatch.setattr("edgeapl.report.writer.draw_overlay", drawn)
+    writer = SlideWriter(tmp_path / "a", "drawn-1", context(), now)
+    for frame in frames[:2]:
+        writer.add(frame)
+
+    def add_third() -> None:
+        writer.add(frames[2])
+        third.set()
+
+    adding = threading.Thread(target=add_third)
+    adding.start()
+    assert not third.wait(0.2)
+    go_on.set()
+    assert third.wait(20)
+    adding.join()
+    for frame in frames[3:]:
+        writer.add(frame)
+    writer.finish(record(frames), HASH)
+    monkeypatch.undo()
+    write(tmp_path / "b", frames)
+    assert files_in(tmp_path / "a") == files_in(tmp_path / "b")
+
+
+def test_nothing_is_written_into_an_abandoned_slide(
+    tmp_path: Path, frames: list[ExaminedFrame]
+) -> None:
+    writer = SlideWriter(tmp_path, "drawn-1", context(), now)
+    for frame in frames[:2]:
+        writer.add(frame)
+    writer.abandon()
+    assert not list((tmp_path / "slides").iterdir())
