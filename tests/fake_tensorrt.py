@@ -76,6 +76,7 @@ class FakeTensorRt:
         self.complains = False
         self.deserialised = 0
         self.contexts: list[str] = []
+        self.execution: type[FakeExecution] = FakeExecution
         self.alive: weakref.WeakSet[FakeExecution] = weakref.WeakSet()
         self.api = SimpleNamespace(
             __version__=VERSION,
@@ -120,13 +121,21 @@ class FakeRuntime:
     def deserialize_cuda_engine(self, plan: bytes) -> FakeCudaEngine | None:
         self._fake.deserialised += 1
         try:
-            return FakeCudaEngine(self._fake, self._logger, OrtEngine("plan", plan))
+            return FakeCudaEngine.of(self._fake, self._logger, plan)
         except EngineError:
             self._logger.log(Logger.ERROR, "deserialize: Error Code 4:\nbad magic number")
             return None
 
 
 class FakeCudaEngine:
+    graph: Any = None
+    """For stand-ins that do not compute with onnxruntime."""
+
+    @classmethod
+    def of(cls, fake: FakeTensorRt, logger: Any, plan: bytes) -> FakeCudaEngine:
+        """Read what is taken for a plan; raises EngineError."""
+        return cls(fake, logger, OrtEngine("plan", plan))
+
     def __init__(self, fake: FakeTensorRt, logger: Any, engine: OrtEngine) -> None:
         self._fake = fake
         self._logger = logger
@@ -185,7 +194,7 @@ class FakeCudaEngine:
         lent = config.strategy is Strategy.USER_MANAGED
         made = (("lent", lent), ("graphs", config.cuda_graph_strategy == "graphs"))
         self._fake.contexts.append(", ".join(word for word, true in made if true))
-        return FakeExecution(self._fake, self._logger, self, lent=lent)
+        return self._fake.execution(self._fake, self._logger, self, lent=lent)
 
 
 @dataclass
@@ -254,9 +263,12 @@ class FakeExecution:
             inputs[key] = data[: int(np.prod(shapes[key]))].reshape(shapes[key])
         assert self._scratch is not None
         self._scratch[:SCRATCH] = 0
-        for key, value in engine.run(inputs).items():
+        for key, value in self._run(inputs).items():
             raw = np.ascontiguousarray(value).view(np.uint8).reshape(-1)
             self._fake.driver.memory(addresses[key])[: raw.size] = raw
+
+    def _run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Mapping[str, Any]:
+        return self._engine.engine.run(inputs)
 
     def _refused(self, call: str) -> bool:
         if self._fake.refuses == call:
