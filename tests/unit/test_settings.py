@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,25 @@ def test_workers_call_one_engine_at_the_same_time(bundle: Bundle) -> None:
     openers = {"one": meeting(1), "three": meeting(3)}
     seconds = time_in_turns(bundle.manifest, openers, runs, CROPS, rounds=1)
     assert set(seconds) == set(runs)
+
+
+def test_slow_rounds_do_not_decide_the_settings(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All rounds but the last of the fast ones are held up by another program, however long."""
+    clock = itertools.count()
+    round_of = len(BATCHES)
+
+    def taken(pool: object, calls: Sequence[object], network: str) -> float:
+        if len(calls) == 1:
+            return 1.0
+        number = next(clock) // round_of % (timing.GRID_ROUNDS + 1)
+        return 1.0 if number == timing.GRID_ROUNDS else 1000.0
+
+    monkeypatch.setattr(timing, "_together", taken)
+    monkeypatch.setattr(SlideOnItsWay, "answers", lambda slide: None)
+    measured = best_settings(bundle.manifest, lambda settings: meeting(1), CROPS, 2)
+    assert measured.settings.workers == 2
 
 
 def test_the_time_of_workers_is_shared_among_them(
