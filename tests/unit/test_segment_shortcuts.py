@@ -1,0 +1,127 @@
+"""Each shortcut that makes the front end fast gives what the long way gives."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgeapl.stages import domain
+from edgeapl.stages.segment import cells, hsv_watershed, illumination, nuclei
+
+
+def blobs(seed: int, count: int = 60) -> NDArray[np.uint8]:
+    """Draw ellipses of all sizes, many of them touching."""
+    random = np.random.default_rng(seed)
+    mask = np.zeros((260, 320), np.uint8)
+    for x, y, a, b, turn in zip(
+        random.integers(0, 320, count),
+        random.integers(0, 260, count),
+        random.integers(2, 22, count),
+        random.integers(2, 22, count),
+        random.integers(0, 180, count),
+        strict=True,
+    ):
+        cv2.ellipse(mask, (int(x), int(y)), (int(a), int(b)), float(turn), 0, 360, 1, -1)
+    return mask
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_pieces_with_one_top_are_those_that_reconstruction_leaves_whole(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask = blobs(seed, count=20 + 15 * seed)
+    asked: list[bool] = []
+    one_top = nuclei._has_one_top
+
+    def noted(heights: NDArray[np.float32]) -> bool:
+        asked.append(one_top(heights))
+        return asked[-1]
+
+    monkeypatch.setattr(nuclei, "_has_one_top", noted)
+    short = nuclei.split_touching(mask, 0.25, 0.9)
+    assert any(asked)
+    monkeypatch.setattr(nuclei, "_has_one_top", lambda heights: False)
+    assert np.array_equal(short, nuclei.split_touching(mask, 0.25, 0.9))
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_looking_less_often_whether_anything_changes_changes_nothing(
+    steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distances = cv2.distanceTransform(np.pad(blobs(3), 1), cv2.DIST_L2, 5)
+    limit = np.asarray(distances, dtype=np.float32)
+    marker = np.maximum(limit - np.float32(3.6), 0)
+    usual = nuclei._reconstruct(marker, limit)
+    monkeypatch.setattr(nuclei, "_STEPS", steps)
+    assert np.array_equal(usual, nuclei._reconstruct(marker, limit))
+
+
+@pytest.mark.parametrize(
+    ("small", "large"),
+    [((768, 576), (1280, 960)), ((684, 513), (2560, 1920)), ((100, 80), (100, 80))]
+    + [((w, h), (W, H)) for w, h, W, H in [(8, 8, 33, 29), (300, 200, 171, 123), (7, 9, 6, 4)]],
+)
+def test_labels_are_enlarged_to_the_pixels_that_they_were_found_in(
+    small: tuple[int, int], large: tuple[int, int]
+) -> None:
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 65536, small[::-1]).astype(np.uint16)
+    rows = np.arange(large[1]) * small[1] // large[1]
+    columns = np.arange(large[0]) * small[0] // large[0]
+    enlarged = hsv_watershed._enlarged(labels, rows, columns)
+    assert enlarged.dtype == np.uint16
+    assert np.array_equal(enlarged, labels[rows][:, columns])
+
+
+def test_boxes_hold_all_of_each_cell_and_nothing_else() -> None:
+    mask = blobs(1)
+    density = np.zeros((3, *mask.shape), np.float32)
+    density[:2] = 0.2  # cytoplasm everywhere
+    pieces = cells.pieces_of(nuclei.split_touching(mask, 0.25, 0.9), 0.25)
+    groups = [pieces[at : at + 2] for at in range(0, len(pieces), 2)]
+    limits = cells.CellLimits()
+    grown = cells.add_cytoplasm(groups, density, 0.25, limits)
+    boxes = cells.cell_boxes(groups, grown, 0.25, limits)
+    for row, box in enumerate(boxes):
+        y, x = np.nonzero(grown == row + 1)
+        assert box.tolist() == [x.min(), y.min(), x.max() + 1, y.max() + 1]
+
+
+@pytest.mark.parametrize("most", [65535, 3])
+def test_pieces_are_measured_pixel_by_pixel(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cells, "MOST_LABELS", most)  # more labels than that are sorted as they are
+    labels = nuclei.split_touching(blobs(2), 0.25, 0.9)
+    pieces = cells.pieces_of(labels, 0.5)
+    assert [piece.number for piece in pieces] == list(range(1, int(labels.max()) + 1))
+    for piece in pieces:
+        y, x = np.nonzero(labels == piece.number)
+        assert piece.box == (x.min(), y.min(), x.max() + 1, y.max() + 1)
+        assert piece.centre == pytest.approx((x.mean(), y.mean()))
+        assert piece.area == pytest.approx(len(x) * 0.25)
+        assert piece.pixels.tolist() == (y * labels.shape[1] + x).tolist()
+
+
+@pytest.mark.parametrize("degree", [1, 2, 4])
+def test_sums_for_the_background_fit_are_those_of_the_products(degree: int) -> None:
+    height, width = 17, 23
+    values = np.random.default_rng(0).random((height, width))
+    x = np.polynomial.chebyshev.chebvander(np.linspace(-1, 1, width), degree)
+    y = np.polynomial.chebyshev.chebvander(np.linspace(-1, 1, height), degree)
+    pairs = [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i)]
+    terms = np.stack([np.outer(y[:, j], x[:, i]).ravel() for i, j in pairs], axis=-1)
+    surface = illumination._Surface(height, width, degree)
+    products = (terms * values.reshape(-1, 1)).T @ terms
+    assert surface._products(values) == pytest.approx(products, abs=1e-9)
+    weights = np.arange(len(pairs), dtype=np.float64)
+    assert surface._at(weights).ravel() == pytest.approx(terms @ weights, abs=1e-9)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+def test_percentiles_of_counted_values_are_those_of_the_values(size: int) -> None:
+    values = np.random.default_rng(size).integers(0, 256, size)
+    spread = domain._Spread(np.arange(256.0), np.bincount(values, minlength=256))
+    assert spread.mean == pytest.approx(values.mean())
+    for percent in (0, 10, 33.3, 50, 90, 95, 100):
+        assert spread.percentile(percent) == pytest.approx(np.percentile(values, percent))
