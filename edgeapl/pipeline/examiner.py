@@ -134,7 +134,8 @@ class Examiner:
     def _next(self) -> Item | None:
         """Run what is ready, and give the next item when nothing is."""
         self._want_more()
-        while self._classifier.ready(flush=False):
+        # Runs about cells that nobody waits for any more are left to themselves.
+        while self._busy and self._classifier.ready(flush=False):
             self._step(flush=False)
         while self._busy:
             item = self._producer.take(TICK_S if self._fill else 0)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from math import comb
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from edgeapl.examination.prepare import PreparedFrame
 from edgeapl.model import EMBEDDED, Model, open_model
 from edgeapl.pipeline import Observer, SlideOptions, SlideOutcome, examine_slide
 from edgeapl.pipeline.options import Budget
+from edgeapl.protocols import Arrays, Engine
 from edgeapl.sources.demo import DemoSource
 from edgeapl.stages.classify import Classified
 from edgeapl.stages.findings import Effect, Finding
@@ -383,6 +386,41 @@ def test_each_frame_spends_less_of_the_error_and_its_questions_share_it(
     examine(model, HEALTHY, stop_error=0.01)
     questions = 4  # three roles, and suspicious
     assert spent == {0.01 / 2 / questions, 0.01 / 6 / questions}
+
+
+class Slow:
+    """An engine that takes its time, so that batches are still running when a frame ends."""
+
+    def __init__(self, inner: Engine) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def run(self, inputs: Arrays) -> Any:
+        time.sleep(0.02)
+        return self._inner.run(inputs)
+
+
+def test_the_station_can_end_while_cells_that_were_left_out_still_run(model: Model) -> None:
+    slow = cast(Engine, Slow(model.engines["cells"]))
+    two = replace(model, engines={**model.engines, "cells": slow}, workers=2)
+    hurry = threading.Event()
+    budget = Budget(3600).hurried_by(hurry)
+    options = SlideOptions(batch_size=2, budget=budget, stop_error=0.001)
+    observer = Observer(lambda examined: hurry.set())
+    outcomes: list[SlideOutcome] = []
+
+    def examined() -> None:
+        source = ScriptedSource(drawn(FLAGGED))
+        outcomes.append(examine_slide(two, "s", source, options, observer))
+
+    thread = threading.Thread(target=examined, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert outcomes[0].verdict.decision is Decision.FLAG
+    assert outcomes[0].verdict.tally.not_needed > 0
 
 
 class Foreign:
