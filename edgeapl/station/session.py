@@ -138,11 +138,12 @@ class Session:
     def _on_progress(self, progress: Progress) -> None:
         if self.committer.progress(progress):
             self._note_flag()
+        # Shown only from here on, when what should be committed is; at once, so that the decision
+        # is not seen without its figures while the pictures are made.
+        self.progress = progress
         draw, self._draw = self._draw, None
         if draw is not None:
             draw()
-        # Shown only from here on, when what should be committed is.
-        self.progress = progress
         if progress.finished_ns is not None and self._newest is not None:
             gallery = self.writer.gallery
             self.best_cells = tuple(gallery.best_cells())
