@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -112,7 +113,9 @@ def score_folder(
     listener.on_slides(slides)
     scoring = _Scoring(request, model, journal, listener)
     try:
-        examine_slides(model, scoring.jobs(slides), batch_size=request.batch_size)
+        examine_slides(
+            model, scoring.jobs(slides), batch_size=request.batch_size, stop=scoring.stop
+        )
     finally:
         scoring.abandon()
     records = scoring.records
@@ -122,8 +125,13 @@ def score_folder(
     return ScoreResult(tuple(records), tuple(errors), code)
 
 
-def slide_key(request: ScoreRequest, model: Model, slide: SlideInput) -> str:
-    """Digest of all that a slide's verdict depends on: images, bundle, networks, settings."""
+def slide_key(
+    request: ScoreRequest, model: Model, slide: SlideInput, digests: Sequence[str]
+) -> str:
+    """Digest of all that a slide's verdict depends on: images, bundle, networks, settings.
+
+    digests : of the contents of the slide's files, as from `_content_digest`.
+    """
     parts = [
         f"edgeapl {__version__} schema {SCHEMA}",
         model.bundle.digest,
@@ -132,8 +140,8 @@ def slide_key(request: ScoreRequest, model: Model, slide: SlideInput) -> str:
         f"crops {request.crops}",
         f"scale {slide.um_per_px or request.um_per_px}",
     ]
-    for file in slide.files:
-        parts += [str(file), _content_digest(file)]
+    for file, digest in zip(slide.files, digests, strict=True):
+        parts += [str(file), digest]
     return sha256_of_parts(parts)
 
 
@@ -163,6 +171,7 @@ class _Scoring:
         self, request: ScoreRequest, model: Model, journal: Journal, listener: ScoreListener
     ) -> None:
         self.records: list[dict[str, Any]] = []
+        self.stop = threading.Event()
         self._request = request
         self._model = model
         self._journal = journal
@@ -175,7 +184,12 @@ class _Scoring:
         request, manifest = self._request, self._model.bundle.manifest
         leave_out = manifest.crop.leave_out if request.crops else ()
         for slide in slides:
-            key = slide_key(request, self._model, slide)
+            digests = []
+            for file in slide.files:
+                if self.stop.is_set():
+                    return  # Ctrl-C need not wait for a large slide to be hashed
+                digests.append(_content_digest(file))
+            key = slide_key(request, self._model, slide, digests)
             record = finished_record(request.out, slide.name)
             if record is not None and _still_holds(record, key, self._journal):
                 yield partial(self._note, record, True)

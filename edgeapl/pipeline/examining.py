@@ -47,7 +47,11 @@ def examine_slide(
 
 
 def examine_slides(
-    model: Model, jobs: Iterable[SlideJob | Turn], *, batch_size: int | None = None
+    model: Model,
+    jobs: Iterable[SlideJob | Turn],
+    *,
+    batch_size: int | None = None,
+    stop: threading.Event | None = None,
 ) -> None:
     """Examine slides one after another, in batches that span slides as well as frames.
 
@@ -61,9 +65,11 @@ def examine_slides(
     jobs : slides without a budget that are not live. Asked for in another thread, each when the
         one before is read.
     batch_size : cells in one run of a network; None for what is best for the model.
+    stop : set here when the run ends early, for jobs that take long to make; or from anywhere, to
+        read nothing more.
     """
     with (
-        Producer(model, jobs, threading.Event()) as producer,
+        Producer(model, jobs, stop or threading.Event()) as producer,
         Examiner(model, producer, batch_size, None, fill=True) as examiner,
     ):
         examiner.run()

@@ -31,6 +31,7 @@ from edgeapl.pipeline import (
 )
 from edgeapl.protocols import Arrays, Engine
 from edgeapl.scoring import ScoreListener, ScoreRequest, score_folder
+from edgeapl.sources.discover import SlideInput
 from edgeapl.types import CellStatus, ExaminedFrame, Frame, UInt8
 from tests.small_bundle import drawn_field, png, small_bundle
 
@@ -311,6 +312,43 @@ def test_a_folder_of_slides_is_scored_in_batches_across_slides_and_resumed_in_or
         slide != "c" for slide in "abcde"
     ]
     assert len(read_rows(smears.parent / "journal.sqlite3")) == 6
+
+
+def test_an_interruption_does_not_wait_for_the_next_slide_to_be_hashed(
+    model: Model, smears: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[Path] = []
+    hashing = threading.Event()
+
+    def slow(file: Path) -> str:
+        if file.parent.name == "b":
+            hashing.set()
+            assert ended.wait(30)
+        hashed.append(file)
+        return "digest"
+
+    ended = threading.Event()
+    leave = producer.Producer.__exit__
+
+    def leaving(self: producer.Producer, *given: object) -> None:
+        self._stop.set()
+        ended.set()
+        leave(self, *given)
+
+    def interrupt(slide: SlideInput, examined: ExaminedFrame) -> None:
+        assert hashing.wait(30)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("edgeapl.scoring._content_digest", slow)
+    monkeypatch.setattr(producer.Producer, "__exit__", leaving)
+    monkeypatch.setattr("edgeapl.pipeline.examiner.MOST_HELD_BYTES", 0)  # a frame is done at once
+    request = ScoreRequest(smears, smears.parent / "out", um_per_px=0.2)
+    with (
+        Journal.open(smears.parent / "journal.sqlite3") as journal,
+        pytest.raises(KeyboardInterrupt),
+    ):
+        score_folder(request, model, journal, ScoreListener(on_frame=interrupt))
+    assert [file.parent.name for file in hashed] == ["a", "a", "b"]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), StorageError("no", "room", "")])
