@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,12 @@ from tests.small_bundle import small_bundle
 
 
 @pytest.fixture
-def station(tmp_path: Path) -> Station:
+def station(tmp_path: Path) -> Iterator[Station]:
     folder = tmp_path / "station"
     folder.mkdir()
-    return Station(folder)
+    made = Station(folder)
+    yield made
+    made.end()
 
 
 @pytest.fixture(scope="session")

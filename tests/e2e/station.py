@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class Station:
     """A folder to work in."""
 
     folder: Path
+    _started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -56,7 +57,7 @@ class Station:
         )
 
     def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "edgeapl", *map(str, arguments)],
             cwd=self.folder,
             env=self.environment,
@@ -64,3 +65,12 @@ class Station:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self._started.append(process)
+        return process
+
+    def end(self) -> None:
+        """End what a failed test left running: it would look at drawn slides for ever."""
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
