@@ -22,7 +22,13 @@ from edgeapl.engines.store.machine import cpu_cores
 from edgeapl.errors import UsageError
 from edgeapl.journal import Journal
 
-SPIN = "while True: pass"
+SPIN = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+while os.getppid() == int(sys.argv[1]):
+    for _ in range(100_000): pass
+"""
+"""Ends with Ctrl-C without a word, and when the bench is gone."""
 
 
 class BusyPrograms(ClosesItself):
@@ -39,7 +45,9 @@ class BusyPrograms(ClosesItself):
         if not hasattr(signal, "SIGSTOP"):
             raise UsageError("programs cannot be held here", os.name, "leave --busy out")
         self._programs = [
-            subprocess.Popen([sys.executable, "-S", "-c", SPIN])  # noqa: S603 - this interpreter
+            subprocess.Popen(  # noqa: S603 - this interpreter
+                [sys.executable, "-S", "-c", SPIN, str(os.getpid())]
+            )
             for _ in range(count)
         ]
         self._tell(signal.SIGSTOP)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -40,6 +42,19 @@ def test_none_is_left_even_after_an_error() -> None:
     with pytest.raises(KeyboardInterrupt), BusyPrograms(1) as programs, programs.running():
         raise KeyboardInterrupt
     assert not Path(f"/proc/{programs.pids[0]}").exists()
+
+
+def test_they_end_with_the_program_that_wants_them() -> None:
+    text = (
+        "from edgeapl.bench.busy import BusyPrograms; import os\n"
+        "programs = BusyPrograms(1)\n"
+        "with programs.running():\n"
+        "    print(programs.pids[0], flush=True)\n"
+        "    os._exit(0)\n"
+    )
+    # They hold the same pipe: it is read to its end only once they are gone as well.
+    done = subprocess.run([sys.executable, "-c", text], check=True, timeout=60, capture_output=True)
+    assert int(done.stdout) > 0
 
 
 def test_where_programs_can_not_be_held_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
