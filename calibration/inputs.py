@@ -16,7 +16,8 @@ from edgeapl.engines.registry import open_engine
 from edgeapl.errors import EngineError
 from edgeapl.model.assembled import segmenter_of
 from edgeapl.protocols import Arrays, Engine
-from edgeapl.stages.classify import Classified, Classifier
+from edgeapl.stages.classified import Classified
+from edgeapl.stages.classify import Classifier
 from edgeapl.types import Frame, UInt8
 
 MOST_ROWS = 1024

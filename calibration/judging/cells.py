@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.bundle.specs import RoleSpec
 from edgeapl.calibration.judging.comparing import percentile_99
-from edgeapl.stages.classify import Classified
+from edgeapl.stages.classified import Classified
 from edgeapl.stages.routing import steps
 
 Float64 = NDArray[np.float64]

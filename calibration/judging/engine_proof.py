@@ -21,7 +21,7 @@ from edgeapl.calibration.judging.in_step import SlideOnItsWay, networks_in_order
 from edgeapl.errors import InputError
 from edgeapl.model.assembled import segmenter_of
 from edgeapl.protocols import Engine
-from edgeapl.stages.classify import Classified
+from edgeapl.stages.classified import Classified
 from edgeapl.stages.whole_slide import SlideAnswer, answer_slide
 from edgeapl.types import Frame, UInt8
 

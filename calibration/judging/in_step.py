@@ -8,7 +8,8 @@ import numpy as np
 
 from edgeapl.bundle.manifest import Manifest, sources
 from edgeapl.protocols import Engine
-from edgeapl.stages.classify import Classified, Classifier
+from edgeapl.stages.classified import Classified
+from edgeapl.stages.classify import Classifier
 from edgeapl.stages.routing import steps
 from edgeapl.types import UInt8
 

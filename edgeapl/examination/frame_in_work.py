@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgeapl.bundle.specs import RoleSpec
 from edgeapl.examination.prepare import PreparedFrame
 from edgeapl.stages.accumulate import counted, empty, merge, reached
-from edgeapl.stages.classify import Classified
+from edgeapl.stages.classified import Classified
 from edgeapl.stages.domain import FrameDescriptor, describe_frame
 from edgeapl.stages.order import (
     Order,

@@ -14,7 +14,8 @@ from edgeapl.examination.early_stop import EarlyStop
 from edgeapl.examination.frame_in_work import FrameInWork
 from edgeapl.examination.prepare import PreparedFrame, Timings, timed
 from edgeapl.model import Model
-from edgeapl.stages.classify import Classified, Classifier
+from edgeapl.stages.classified import Classified
+from edgeapl.stages.classify import Classifier
 from edgeapl.stages.crop import CellImages, Uncut
 from edgeapl.stages.domain import FrameDescriptor
 from edgeapl.stages.findings import Finding

@@ -17,56 +17,13 @@ from numpy.typing import NDArray
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.errors import DeadlineError, EngineError
 from edgeapl.protocols import Engine
+from edgeapl.stages.classified import Classified, known, scores_of
 from edgeapl.stages.crop import CellImages, Uncut
 from edgeapl.stages.routing import Answer, Outputs, Show, Step, steps
-from edgeapl.types import CellScores, Float32, Int64, UInt8
+from edgeapl.types import Int64, UInt8
 
 LOOK_S = 0.01
 """How long a step waits for a run while another worker has nothing to do: a frame may come."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Classified:
-    """Answers for some cells.
-
-    scores : rows of the cells that got a usable answer.
-    failed : int64 (F,), numbers of the cells that got none: an answer was no number from 0 to 1,
-        or a network failed on their batch.
-    errors : what went wrong when a network failed.
-    struck : for each error, int64, numbers of the cells that were in its run.
-    """
-
-    scores: CellScores
-    failed: Int64
-    errors: tuple[EngineError, ...] = ()
-    struck: tuple[Int64, ...] = ()
-
-    @property
-    def says_something(self) -> bool:
-        """Whether it is about any cell, or has an error."""
-        return bool(len(self.scores) or len(self.failed) or self.errors)
-
-    def part(self, first: int, count: int) -> Classified:
-        """Give what is about `count` cells from number `first` on, numbered from 0.
-
-        An error is told to all whose cells were in its run.
-        """
-        rows = _within(self.scores.ids, first, count)
-        told = [
-            (error, ids[_within(ids, first, count)] - first)
-            for error, ids in zip(self.errors, self.struck, strict=True)
-        ]
-        told = [(error, ids) for error, ids in told if len(ids)]
-        return Classified(
-            CellScores(
-                ids=self.scores.ids[rows] - first,
-                roles={name: values[rows] for name, values in self.scores.roles.items()},
-                features=self.scores.features[rows],
-            ),
-            self.failed[_within(self.failed, first, count)] - first,
-            tuple(error for error, _ in told),
-            tuple(ids for _, ids in told),
-        )
 
 
 @dataclass(slots=True, eq=False)
@@ -318,7 +275,7 @@ class Classifier:
             images = [state.image for state in states]
             return images[0][None] if len(images) == 1 else np.stack(images)
         network, output = step.after
-        return np.stack([_known(state.answers[network])[output] for state in states])
+        return np.stack([known(state.answers[network])[output] for state in states])
 
 
 def classify(
@@ -331,55 +288,3 @@ def classify(
     if result.errors:
         raise result.errors[0]
     return result
-
-
-def scores_of(
-    manifest: Manifest, ids: Int64, answers: Sequence[Mapping[str, Answer | None]]
-) -> Classified:
-    """Put the answers about some cells into columns.
-
-    Parameters
-    ----------
-    ids : int64 (N,). answers : N entries, network to its answer, None where it was not shown.
-
-    A cell with anything that is no probability, or no finite feature, is failed.
-    """
-    roles = {
-        role.name: _column([_probability(answer[role.network], role.output) for answer in answers])
-        for role in manifest.roles
-    }
-    features = _features(manifest, answers)
-    usable = np.isfinite(features).all(axis=1)
-    for values in roles.values():
-        usable &= (values >= 0) & (values <= 1)  # NaN fails both
-    scores = CellScores(
-        ids=ids[usable],
-        roles={name: values[usable] for name, values in roles.items()},
-        features=features[usable],
-    )
-    return Classified(scores=scores, failed=ids[~usable])
-
-
-def _features(manifest: Manifest, answers: Sequence[Mapping[str, Answer | None]]) -> Float32:
-    if manifest.features is None or not answers:
-        return np.empty((len(answers), 0), dtype=np.float32)
-    network, _, output = manifest.features.partition(".")
-    rows = [np.ravel(_known(answer[network])[output]) for answer in answers]
-    return np.asarray(np.stack(rows), dtype=np.float32)
-
-
-def _within(ids: Int64, first: int, count: int) -> NDArray[np.bool_]:
-    return np.asarray((ids >= first) & (ids < first + count), dtype=np.bool_)
-
-
-def _probability(answer: Answer | None, output: str) -> float:
-    return 0.0 if answer is None else float(answer[output])
-
-
-def _column(values: Sequence[float]) -> Float32:
-    return np.array(values, dtype=np.float32)
-
-
-def _known(answer: Answer | None) -> Answer:
-    assert answer is not None  # the manifest lets only networks that see every cell give features
-    return answer

@@ -17,7 +17,8 @@ import numpy as np
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.errors import EngineError
 from edgeapl.protocols import CellChain, CellsOnFrame, Engine, Link
-from edgeapl.stages.classify import Classified, Classifier
+from edgeapl.stages.classified import Classified
+from edgeapl.stages.classify import Classifier
 from edgeapl.stages.crop import CellImages, Uncut
 from edgeapl.stages.routing import Answer, Outputs, Show, Step, steps
 from edgeapl.types import Int64, UInt8

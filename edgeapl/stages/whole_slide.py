@@ -9,7 +9,8 @@ import numpy as np
 
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.protocols import Engine
-from edgeapl.stages.classify import Classified, Classifier
+from edgeapl.stages.classified import Classified
+from edgeapl.stages.classify import Classifier
 from edgeapl.stages.findings import Finding
 from edgeapl.stages.judge import decide
 from edgeapl.stages.reduce import Reducer

@@ -24,7 +24,8 @@ from edgeapl.engines.store.folder import open_engines
 from edgeapl.engines.trt.engine import TrtEngine
 from edgeapl.model import Model, open_model
 from edgeapl.protocols import Moved
-from edgeapl.stages.classify import Classified, Classifier
+from edgeapl.stages.classified import Classified
+from edgeapl.stages.classify import Classifier
 from edgeapl.stages.classify_on_device import DeviceClassifier
 from edgeapl.stages.crop import cut_cells, leave_uncut
 from edgeapl.stages.routing import steps

@@ -17,7 +17,8 @@ from edgeapl.engines.trt.crop_network import crop_network
 from edgeapl.engines.trt.frames import PLACES
 from edgeapl.errors import EngineError
 from edgeapl.protocols import Engine, Link
-from edgeapl.stages.classify import Classified, Classifier
+from edgeapl.stages.classified import Classified
+from edgeapl.stages.classify import Classifier
 from edgeapl.stages.classify_on_device import (
     DeviceClassifier,
     classifier_for,

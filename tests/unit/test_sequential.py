@@ -25,7 +25,7 @@ from edgeapl.pipeline import Observer, SlideOptions, SlideOutcome, examine_slide
 from edgeapl.pipeline.options import Budget
 from edgeapl.protocols import Arrays, Engine
 from edgeapl.sources.demo import DemoSource
-from edgeapl.stages.classify import Classified
+from edgeapl.stages.classified import Classified
 from edgeapl.stages.findings import Effect, Finding
 from edgeapl.stages.judge import decide
 from edgeapl.stages.order import Order, Stratum, estimated_shares
