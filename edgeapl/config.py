@@ -70,7 +70,7 @@ class StationConfig(BaseModel):
     results : folder for results instead of `edgeapl-results`.
     um_per_px : scale of images that do not state their own, µm per pixel.
     threads : CPU threads inside one run of a network of the bundle; engines bring their own.
-    workers : runs at the same time; without it as many as there are cores for.
+    workers : runs at the same time; without it what is best for networks or engines.
     batch_size : cells per run of a network; without it what is best for networks or engines.
     exhaustive : `watch` looks at every cell, also when the flag is decided without it.
     stop_error : chance, per slide, that a flag which ended the examination early would not have
