@@ -11,6 +11,7 @@ import numpy as np
 from edgeapl import findings as findings_of
 from edgeapl.errors import EdgeAplError
 from edgeapl.examination.early_stop import EarlyStop
+from edgeapl.examination.examined import examined_frame
 from edgeapl.examination.frame_in_work import FrameInWork
 from edgeapl.examination.prepare import PreparedFrame, Timings, timed
 from edgeapl.model import Model
@@ -26,12 +27,10 @@ from edgeapl.stages.order import (
     estimated_shares,
     examination_order,
 )
-from edgeapl.stages.reduce import Reduced, ReducerState, suspicion
+from edgeapl.stages.reduce import Reduced, ReducerState
 from edgeapl.types import (
-    CellStatus,
     Decision,
     ExaminedFrame,
-    Float32,
     Reason,
     ScaleOrigin,
     Tally,
@@ -214,52 +213,11 @@ class SlideExamination:
         if self._stop is not None:
             self._stop.finish(work)
         scored = sum(len(scores) for scores in work.scores)
-        examined = self._examined(work)
+        examined = examined_frame(self._model.bundle.manifest, work)
         if self._model.domain is not None and scored:
             with timed(self._timings, "domain"):
                 self._descriptors.append(work.described())
         return examined
-
-    def _examined(self, work: FrameInWork) -> ExaminedFrame:
-        manifest = self._model.bundle.manifest
-        roles = {role.name: _unknown(work.count) for role in manifest.roles}
-        doubt = _unknown(work.count)
-        status = [
-            CellStatus.NOT_EXAMINED
-            if cell in work.given_up
-            else CellStatus.NOT_NEEDED
-            if cell in work.left_out
-            else CellStatus.FAILED
-            for cell in work.ids.tolist()
-        ]
-        for scores in work.scores:
-            rows = scores.ids - work.first_id
-            for name, values in scores.roles.items():
-                roles[name][rows] = values
-            doubt[rows] = suspicion(manifest.roles, scores)
-            for row in rows.tolist():
-                status[row] = CellStatus.SCORED
-        return ExaminedFrame(
-            frame=work.prepared.frame,
-            detections=work.prepared.detections,
-            ids=work.ids,
-            status=tuple(status),
-            roles=roles,
-            suspicion=doubt,
-            rejected=work.prepared.rejected,
-            features=self._features(work),
-        )
-
-    def _features(self, work: FrameInWork) -> Float32:
-        """Give the features of the frame's cells, if they are needed to explain the answer."""
-        explanation = self._model.bundle.manifest.explanation
-        if explanation is None or explanation.kind != "contributions" or not work.scores:
-            return np.empty((0, 0), dtype=np.float32)
-        width = work.scores[0].features.shape[1]
-        features = np.full((work.count, width), np.nan, dtype=np.float32)
-        for scores in work.scores:
-            features[scores.ids - work.first_id] = scores.features
-        return features
 
     def _counting(self, work: FrameInWork) -> list[Stratum]:
         """Give the strata of a frame; none when nobody looked at any of it."""
@@ -342,7 +300,3 @@ def _ordered(prepared: PreparedFrame, order: Order) -> CellImages | Sequence[UIn
     if isinstance(crops, Uncut):
         return crops[order.rows]
     return [crops[row] for row in order.rows.tolist()]
-
-
-def _unknown(count: int) -> Float32:
-    return np.full(count, np.nan, dtype=np.float32)
