@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import math
 import sys
+import threading
 import tracemalloc
 import weakref
 from collections.abc import Iterator
@@ -191,6 +192,38 @@ def test_an_image_is_decoded_into_the_only_copy_of_its_pixels(tmp_path: Path) ->
     # place. A second image would be 1.0 more.
     allowed = LARGE.nbytes + 2 * path.stat().st_size + (64 << 10)
     assert traced_peak(lambda: read_image(path)) <= allowed
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_frames_are_decoded_and_searched_in_no_thread_that_runs_a_network(
+    model: Model, workers: int
+) -> None:
+    threads: dict[str, set[int]] = {"read": set(), "search": set(), "ask": set()}
+
+    def noting(what: str, function: Any) -> Any:
+        def noted(*arguments: Any) -> Any:
+            threads[what].add(threading.get_ident())
+            return function(*arguments)
+
+        return noted
+
+    class Asked:
+        run = staticmethod(noting("ask", model.engines["cells"].run))
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(model.engines["cells"], name)
+
+    class Searched:
+        segment = staticmethod(noting("search", model.segmenter.segment))
+
+    source = Fields(len(FIELDS))
+    source.read = noting("read", source.read)  # type: ignore[method-assign]
+    engines = {**model.engines, "cells": cast(Any, Asked())}
+    examine(replace(model, engines=engines, segmenter=Searched(), workers=workers), source)
+    # One thread for all frames; while a network runs, the next ones are made ready.
+    assert len(threads["read"]) == len(threads["search"]) == 1
+    assert 1 <= len(threads["ask"]) <= workers
+    assert not threads["ask"] & (threads["read"] | threads["search"])
 
 
 @pytest.mark.parametrize("budget", [None, Budget(60)])
