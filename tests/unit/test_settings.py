@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -27,6 +28,7 @@ from edgeapl.engines.store.record import RECORD, Settings, read_record
 from edgeapl.errors import EngineError
 from edgeapl.model import opening
 from edgeapl.model.opening import open_model, workers_of
+from edgeapl.pipeline.producer import Producer
 from edgeapl.protocols import Arrays, Engine
 from edgeapl.station import hosting
 from tests.small_bundle import SIZE, cell_network, small_bundle
@@ -230,6 +232,21 @@ def test_only_networks_that_judge_cells_run_side_by_side_at_the_station(
     hosting.open_hosted(bundle.folder, engines=built, workers=2)
     assert opened.pop("head") == 1
     assert set(opened.values()) == {2}
+
+
+@pytest.mark.parametrize(("workers", "inside"), [(1, 3), (2, 1)])
+def test_opencv_leaves_the_cores_to_several_workers(
+    bundle: Bundle, workers: int, inside: int
+) -> None:
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(3)
+    try:
+        with open_model(bundle.folder, workers=workers) as model:
+            with Producer(model, [], threading.Event()):
+                assert cv2.getNumThreads() == inside
+            assert cv2.getNumThreads() == 3
+    finally:
+        cv2.setNumThreads(before)
 
 
 def test_bench_uses_the_workers_of_the_engines_unless_told(
