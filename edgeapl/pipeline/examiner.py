@@ -65,7 +65,12 @@ class Examiner:
         self._fill = fill
         size = batch_size or model.batch_size
         self._classifier = classifier_for(
-            model.bundle.manifest, model.engines, model.chain, size, model.workers
+            model.bundle.manifest,
+            model.engines,
+            model.chain,
+            size,
+            model.workers,
+            keep_pace=not fill,
         )
         self._line: deque[_Open | Turn] = deque()
         self._newest: _Open | None = None

@@ -57,6 +57,9 @@ class Classifier:
     engines : network name to engine.
     batch_size : cells in one run of a network, 1 or more.
     workers : runs at the same time; more than one take threads of their own, until `close`.
+    keep_pace : run the network that most cells wait for, so that the first cells are done long
+        before the last. Without it a network runs on while it has batches: its weights stay in the
+        processor's cache, and all cells together are done sooner.
     """
 
     def __init__(
@@ -65,10 +68,14 @@ class Classifier:
         engines: Mapping[str, Engine],
         batch_size: int = 16,
         workers: int = 1,
+        *,
+        keep_pace: bool = True,
     ) -> None:
         self._manifest = manifest
         self._engines = engines
         self._batch_size = batch_size
+        self._keep_pace = keep_pace
+        self._last: int | None = None
         self._steps = steps(manifest)
         self._cells: dict[int, _Cell] = {}
         self._queues: dict[str, deque[int]] = {step.network: deque() for step in self._steps}
@@ -124,11 +131,10 @@ class Classifier:
         return len(self._running) >= self._workers or self._any_ready(flush=flush)
 
     def step(self, *, flush: bool) -> Classified:
-        """Run one batch, of the network that most cells wait for, and give the cells now done.
+        """Run one batch and give the cells now done.
 
-        So all networks keep pace, and the first cells are done long before the last. With several
-        workers all of them are given a batch, and the first to end is waited for; for a moment only
-        while one of them has nothing to do. Raises DeadlineError when a run was cancelled; its
+        With several workers all are given batches, and the first to end is waited for; for a moment
+        only while one of them has nothing to do. Raises DeadlineError when a run was cancelled; its
         cells then wait again.
         """
         idle = not self.ready(flush=flush)
@@ -158,8 +164,15 @@ class Classifier:
     def _any_ready(self, *, flush: bool) -> bool:
         return any(self._is_ready(step, flush=flush) for step in self._steps)
 
+    def _next_step(self, *, flush: bool) -> int | None:
+        """Give the place of the step to run, the one before or the fullest; None: none is ready."""
+        last = None if self._keep_pace else self._last
+        if last is not None and self._is_ready(self._steps[last], flush=flush):
+            return last
+        self._last = self._fullest(flush=flush)
+        return self._last
+
     def _fullest(self, *, flush: bool) -> int | None:
-        """Give the place of the step that most cells wait for; None when none is ready."""
         places = [n for n, step in enumerate(self._steps) if self._is_ready(step, flush=flush)]
         waiting = {place: len(self._queues[self._steps[place].network]) for place in places}
         return max(places, key=waiting.__getitem__, default=None)
@@ -173,13 +186,13 @@ class Classifier:
     def _advance(self, *, flush: bool, wait_s: float | None) -> None:
         """Run batches: one here, or as many as there are workers, and take what has ended."""
         if self._pool is None:
-            place = self._fullest(flush=flush)
+            place = self._next_step(flush=flush)
             if place is not None:
                 self._take(self._next_batch(place))
             return
         # Each worker has its next batch, if it is full, in front of it: none waits for this thread.
         while len(self._running) < 2 * self._workers:
-            place = self._fullest(flush=flush and len(self._running) < self._workers)
+            place = self._next_step(flush=flush and len(self._running) < self._workers)
             if place is None:
                 break
             batch = self._next_batch(place)

@@ -280,11 +280,13 @@ def classifier_for(
     chain: CellChain | None,
     batch_size: int,
     workers: int,
+    *,
+    keep_pace: bool,
 ) -> Classifier:
     """Give who asks the cell networks: on the device of a chain where there is one."""
     if chain is not None:
         return DeviceClassifier(manifest, engines, chain, batch_size)
-    return Classifier(manifest, engines, batch_size, workers)
+    return Classifier(manifest, engines, batch_size, workers, keep_pace=keep_pace)
 
 
 def classify_on_device(

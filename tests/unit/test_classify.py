@@ -212,6 +212,32 @@ def test_what_is_not_full_is_not_put_in_line_ahead() -> None:
     assert sizes == [4, 4, 4]
 
 
+@pytest.mark.parametrize("keep_pace", [False, True])
+def test_networks_keep_pace_or_take_turns_as_seldom_as_they_can(keep_pace: bool) -> None:
+    ran: list[str] = []
+    hierarchy = Hierarchy()
+
+    def noted(name: str, inner: FakeEngine) -> FakeEngine:
+        def note(inputs: Arrays) -> dict[str, NDArray[np.generic]]:
+            ran.append(name)
+            return inner.run(inputs)
+
+        return FakeEngine(note, inner.inputs, inner.outputs)
+
+    engines = {name: noted(name, inner) for name, inner in hierarchy.engines.items()}
+    classifier = Classifier(manifest(), engines, batch_size=1, keep_pace=keep_pace)
+    images = cells(*[APL] * 8)
+    classifier.enter(ids(images), images)
+    done = 0
+    runs_before_the_first = 0
+    while classifier.ready(flush=True):
+        done += len(classifier.step(flush=True).scores)
+        runs_before_the_first += not done
+    assert done == 8
+    assert (len(list(itertools.groupby(ran))) == 3) is not keep_pace
+    assert (runs_before_the_first < 16) is keep_pace
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_cells_of_a_cancelled_run_wait_again_and_can_be_given_up(workers: int) -> None:
     hierarchy = Hierarchy()

@@ -114,14 +114,16 @@ def made(of: Manifest | None = None) -> Chained:
 
 
 def on(gpu: Chained, batch_size: int = LARGEST) -> DeviceClassifier:
-    found = classifier_for(manifest(), gpu.engines, gpu.chain, batch_size, workers=2)
+    found = classifier_for(
+        manifest(), gpu.engines, gpu.chain, batch_size, workers=2, keep_pace=False
+    )
     assert isinstance(found, DeviceClassifier)
     return found
 
 
 def plain() -> Classifier:
     engines: dict[str, Engine] = {name: OrtEngine(name, onnx) for name, onnx in NETWORKS.items()}
-    return classifier_for(manifest(), engines, None, LARGEST, workers=1)
+    return classifier_for(manifest(), engines, None, LARGEST, workers=1, keep_pace=False)
 
 
 def enter_all(classifier: Classifier, frames: Sequence[Detections] = FRAMES) -> None:
