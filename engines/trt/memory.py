@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +28,10 @@ UNWRITTEN = 0xFF
 def load_driver() -> Any:
     """Import ``pycuda.driver`` and start it; raises EngineError where there is no GPU."""
     try:
-        driver: Any = importlib.import_module("pycuda.driver")
+        with warnings.catch_warnings():
+            # On a machine without a driver pycuda warns, in many lines, and then raises.
+            warnings.simplefilter("ignore")
+            driver: Any = importlib.import_module("pycuda.driver")
     except (ImportError, OSError) as error:  # OSError: no NVIDIA driver on this machine
         mend = "pip install 'edgeapl[rtx]' on a machine with an NVIDIA driver"
         raise EngineError("runtime is missing", f"pycuda ({error})", mend) from error
