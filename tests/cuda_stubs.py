@@ -7,20 +7,19 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
-import json
 import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.trt_stubs import PATIENCE_S, ROOT, TOOLS, environment, unmet
+from tests.probing import environment
+from tests.trt_stubs import TOOLS, unmet
 
 SOURCE = Path(__file__).with_name("cuda_stub.c")
 NAME = "libcuda.so.1"
@@ -52,24 +51,6 @@ def stub_driver(binary: Path, folder: Path) -> dict[str, str]:
     subprocess.run(["gcc", *options, "-o", str(made), str(source)], check=True)
     # Preloaded, so that a real driver beside it is not what pycuda finds.
     return environment(LD_PRELOAD=str(made), EDGEAPL_STUB_DRIVER=str(made))
-
-
-def probe(variables: dict[str, str]) -> dict[str, Any]:
-    """Run tests/pycuda_probe.py in a process of its own, and give what it found."""
-    answer = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "tests.pycuda_probe"],
-        env=variables,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE_S,
-    )
-    assert answer.returncode == 0, answer.stderr[-2000:]
-    assert not answer.stderr, answer.stderr[
-        -2000:
-    ]  # pycuda writes there what it could not clean up
-    return cast("dict[str, Any]", json.loads(answer.stdout))
 
 
 class StubDriver:

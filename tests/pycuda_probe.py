@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from edgeapl.engines.ort import OrtEngine
 from edgeapl.engines.trt.engine import TrtEngine
 from edgeapl.engines.trt.memory import GpuMemory, describe_gpu, load_driver
-from edgeapl.errors import EngineError
 from tests.cuda_stubs import StubDriver
 from tests.fake_tensorrt import FakeTensorRt
 from tests.gpu_chain import (
@@ -37,6 +36,7 @@ from tests.gpu_chain import (
     plainly,
 )
 from tests.gpu_chain import same as same_answers
+from tests.probing import said
 from tests.small_bundle import SIZE, cell_network
 
 PLAN = cell_network()
@@ -87,14 +87,6 @@ def same(engine: TrtEngine, rows: int) -> bool:
     return set(wanted) == set(got) and all(
         np.allclose(got[key], wanted[key], atol=1e-6) for key in wanted
     )
-
-
-def said(work: Callable[[], object]) -> str:
-    try:
-        work()
-    except EngineError as error:
-        return str(error)
-    return "no error"
 
 
 def elsewhere(work: Callable[[], object]) -> Any:

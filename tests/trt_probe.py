@@ -11,7 +11,6 @@ import json
 import re
 import sys
 import threading
-from collections.abc import Callable
 from typing import Any
 
 from edgeapl.engines.trt.build import build_plan
@@ -21,6 +20,7 @@ from edgeapl.engines.trt.monitor import monitor_of
 from edgeapl.engines.trt.plan import record_of
 from edgeapl.errors import EngineError
 from edgeapl.testing import FakeDriver
+from tests.probing import said
 from tests.small_bundle import head_network
 
 SAME = (
@@ -61,15 +61,6 @@ def plain(signature: str) -> str:
     for pattern, text in SAME:
         signature = re.sub(pattern, text, signature)
     return signature
-
-
-def said(work: Callable[[], object]) -> str:
-    """Give the one line with which our code refuses."""
-    try:
-        work()
-    except EngineError as error:
-        return str(error)
-    return "no error"
 
 
 def our_side(library: Library) -> dict[str, Any]:

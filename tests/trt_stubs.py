@@ -13,21 +13,17 @@ The wheels are looked for in the folders of ``$EDGEAPL_TEST_TENSORRT``, one vers
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
-from typing import Any, cast
+
+from tests.probing import environment
 
 VARIABLE = "EDGEAPL_TEST_TENSORRT"
-ROOT = Path(__file__).parent.parent
 TOOLS = ("gcc", "nm", "objdump")
 REFUSAL = "no GPU here"
-PATIENCE_S = 120
-"""Far more than a probe takes: one that hangs is to fail, not to hang the tests."""
 
 REFUSES = """
 void *{name}(void *logger, int version) {{
@@ -82,12 +78,6 @@ def as_tensorrt(bindings: Path, folder: Path) -> dict[str, str]:
     return environment(folder)
 
 
-def environment(*packages: Path, **more: str) -> dict[str, str]:
-    """Give the environment of a process that finds these packages and this source."""
-    paths = os.pathsep.join(map(str, (*packages, ROOT)))
-    return {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1", **more}
-
-
 def needed(binary: Path) -> list[str]:
     """Libraries of NVIDIA that the bindings ask the loader for."""
     return re.findall(r"NEEDED\s+(libnv\S+)", _run(["objdump", "-p", str(binary)]))
@@ -98,21 +88,6 @@ def unmet(binary: Path) -> list[str]:
     here = ctypes.CDLL(None)
     listed = re.findall(r" U (\S+)$", _run(["nm", "-D", str(binary)]), re.MULTILINE)
     return [name for name in listed if "@" not in name and not hasattr(here, name)]
-
-
-def probe(target: str, variables: dict[str, str]) -> dict[str, Any]:
-    """Run tests/trt_probe.py in a process of its own, and give what it found."""
-    answer = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "tests.trt_probe", target],
-        env=variables,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE_S,
-    )
-    assert answer.returncode == 0, answer.stderr[-2000:]
-    return cast("dict[str, Any]", json.loads(answer.stdout))
 
 
 def _source(functions: list[str]) -> str:

@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from edgeapl import __version__
 from edgeapl.bundle.digest import sha256_file
 from edgeapl.bundle.load import Bundle
 from edgeapl.bundle.manifest import Manifest
-from edgeapl.calibration.building.candidates import Say
+from edgeapl.calibration.building.candidates import Candidate, Say
 from edgeapl.calibration.building.files import MadeNetwork
 from edgeapl.calibration.building.proof_slides import ProofSlides
 from edgeapl.calibration.building.race import BUNDLE, Race
@@ -54,8 +55,7 @@ def store(
     problems : candidate to what its proof found. absent : target to why it was no candidate.
     work : of `work_folder`, for files on their way.
     """
-    best, seconds = race.best, race.seconds
-    measured = race.measured[best.name]
+    best = race.best
     files: dict[str, Path] = {}
     built: dict[str, BuiltNetwork] = {}
     for name, network in best.networks.items():
@@ -79,28 +79,15 @@ def store(
         built_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         networks=built,
         cutter=cutter,
-        settings=measured.settings,
-        proof={
-            "proven_on": slides.words,
-            "limits_apply": bundle.manifest.trained,
-            "run_in": "onnxruntime",
-            "candidates": {name: list(found) for name, found in problems.items()},
-            "kept_for_the_flip_rate": list(best.repaired),
-            **engine_proof_document(best.proof),
-        },
+        settings=race.measured[best.name].settings,
+        proof=_proof(bundle, best, slides, problems),
         timing={
-            "seconds_for_16_cells": dict(seconds),
-            # A plan was timed as its graph on the CPU, which tells nothing about a GPU.
-            "speed_against_bundle": (
-                seconds[BUNDLE] / seconds[best.name] if best.target in BACKENDS else None
-            ),
-            "settings": {name: one.settings.text for name, one in race.measured.items()},
+            **_timing(race),
             "not_picked": {
                 **{name: "; ".join(found) for name, found in problems.items() if found},
                 **race.not_picked(),
                 **absent,
             },
-            "seconds_per_cell": dict(measured.seconds),
             "stages": say.seconds(),
         },
     )
@@ -112,6 +99,33 @@ def store(
                 open_model(bundle.folder, engines=engines, opener=lambda _: turns)
 
     return write_engines(request.out or cache_folder() / record.key, record, files, check)
+
+
+def _proof(
+    bundle: Bundle, best: Candidate, slides: ProofSlides, problems: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
+    """Give what was found when the engines were compared with the bundle."""
+    return {
+        "proven_on": slides.words,
+        "limits_apply": bundle.manifest.trained,
+        "run_in": "onnxruntime",
+        "candidates": {name: list(found) for name, found in problems.items()},
+        "kept_for_the_flip_rate": list(best.repaired),
+        **engine_proof_document(best.proof),
+    }
+
+
+def _timing(race: Race) -> dict[str, Any]:
+    """Give what was measured of all that took turns."""
+    best, seconds = race.best, race.seconds
+    # A plan was timed as its graph on the CPU, which tells nothing about a GPU.
+    speed = seconds[BUNDLE] / seconds[best.name] if best.target in BACKENDS else None
+    return {
+        "seconds_for_16_cells": dict(seconds),
+        "speed_against_bundle": speed,
+        "settings": {name: one.settings.text for name, one in race.measured.items()},
+        "seconds_per_cell": dict(race.measured[best.name].seconds),
+    }
 
 
 @contextmanager

@@ -154,8 +154,8 @@ def choose(seconds: Mapping[Settings, float]) -> Settings:
     """Choose among settings by their seconds per cell; of those as good, the quickest to answer.
 
     That is the one of the smallest batch, whose first answers come soonest. Then that of the fewest
-    threads: when another program takes one core, a run of many threads waits for the slowest, and
-    on two cores one session of two threads slowed down 2.0 times, two workers 1.46 times.
+    threads: when another program takes one core, a run of many threads waits for the slowest
+    (compare `edgeapl bench --busy 1 --workers 1 --threads 2` with `--workers 2 --threads 1`).
     """
     limit = AS_GOOD * min(seconds.values())
     good = [one for one in seconds if seconds[one] <= limit]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeapl.engines.around import AroundEngine
 from edgeapl.errors import EngineError
 from edgeapl.protocols import Arrays, Engine
 
@@ -70,7 +70,7 @@ def percentile_99(values: Float64) -> float:
     return float(np.quantile(values, 0.99, method="higher")) if len(values) else 0.0
 
 
-class PairedEngine:
+class PairedEngine(AroundEngine):
     """Implements Engine: answers as the reference does, and asks the candidate the same.
 
     Parameters
@@ -82,30 +82,10 @@ class PairedEngine:
     def __init__(
         self, name: str, reference: Engine, candidate: Engine, seen: dict[str, Apart]
     ) -> None:
+        super().__init__(reference)
         self._name = name
-        self._reference = reference
         self._candidate = candidate
         self._seen = seen
-
-    @property
-    def runtime(self) -> str:
-        """That of the reference."""
-        return self._reference.runtime
-
-    @property
-    def digest(self) -> str:
-        """That of the reference."""
-        return self._reference.digest
-
-    @property
-    def inputs(self) -> Mapping[str, tuple[str, tuple[int | None, ...]]]:
-        """Those of the reference."""
-        return self._reference.inputs
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """Those of the reference."""
-        return self._reference.outputs
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.generic]]:
         """Run both.
@@ -113,7 +93,7 @@ class PairedEngine:
         Raises EngineError when either fails, or the candidate's outputs have other names or
         shapes.
         """
-        wanted = self._reference.run(inputs)
+        wanted = super().run(inputs)
         given = self._candidate.run(inputs)
         for output, want in wanted.items():
             name = f"{self._name}.{output}"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -104,27 +104,18 @@ def run_rows(
     parts = batches_of(rows, setting.batch)
     engine.run(parts[0])
     done = [0] * setting.workers
-    failures: list[BaseException] = []
     cpu_s, start = cpu_seconds(), now()
 
     def work(place: int) -> None:
         turn = place
-        try:
-            while not done[place] or now() - start < at_least_s:
-                part = parts[turn % len(parts)]
-                engine.run(part)
-                done[place] += row_count(part)
-                turn += 1
-        except BaseException as error:  # noqa: BLE001 - raised below, in the calling thread
-            failures.append(error)
+        while not done[place] or now() - start < at_least_s:
+            part = parts[turn % len(parts)]
+            engine.run(part)
+            done[place] += row_count(part)
+            turn += 1
 
-    threads = [threading.Thread(target=work, args=(place,)) for place in range(setting.workers)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
+    with ThreadPoolExecutor(setting.workers) as pool:
+        list(pool.map(work, range(setting.workers)))  # raises what a worker raised
     return Done(sum(done), now() - start, cpu_seconds() - cpu_s)
 
 

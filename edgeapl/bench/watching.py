@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgeapl.bench.sources import Now
 from edgeapl.bench.watching_chain import WatchedChain
+from edgeapl.engines.around import AroundEngine
 from edgeapl.errors import EngineError
 from edgeapl.model import Model
 from edgeapl.model.assembled import assemble
@@ -83,7 +84,7 @@ class Ledger:
             work.seconds += seconds
 
 
-class WatchedEngine:
+class WatchedEngine(AroundEngine):
     """Implements Engine by another one, and writes down every run.
 
     Whatever else the other engine offers is reached through this one.
@@ -92,50 +93,26 @@ class WatchedEngine:
     def __init__(
         self, name: str, engine: Engine, ledger: Ledger, now: Now = time.perf_counter_ns
     ) -> None:
+        super().__init__(engine)
         self._name = name
-        self._engine = engine
         self._ledger = ledger
         self._now = now
-
-    @property
-    def runtime(self) -> str:
-        """What runs it."""
-        return self._engine.runtime
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 (hex) of its file."""
-        return self._engine.digest
-
-    @property
-    def inputs(self) -> Mapping[str, tuple[str, tuple[int | None, ...]]]:
-        """Input name to (numpy dtype name, shape)."""
-        return self._engine.inputs
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """Output names."""
-        return self._engine.outputs
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.generic]]:
         """Run once; see `edgeapl.protocols.Engine.run`."""
         start = self._now()
         try:
-            outputs = self._engine.run(inputs)
+            outputs = super().run(inputs)
         except EngineError:
             self._ledger.on_error()
             raise
         self._ledger.note(self._name, inputs, outputs, (self._now() - start) / 1e9)
         return outputs
 
-    def close(self) -> None:
-        """Close the other engine."""
-        self._engine.close()
-
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        return getattr(self._engine, name)
+        return getattr(self._inner, name)
 
 
 def watched(model: Model, ledger: Ledger) -> Model:

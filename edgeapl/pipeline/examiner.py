@@ -27,7 +27,6 @@ TICK_S = 0.25
 """How long nothing may happen before the observer is called; also how often a frame that is still
 in work tells where it stands."""
 
-
 MOST_OPEN_SLIDES = 16
 """Slides whose last cells wait for a batch to fill up; each has open files and pictures."""
 

@@ -58,8 +58,7 @@ class Producer:
     """Reads and prepares frames in a thread of its own, for as long as it is entered.
 
     Meanwhile OpenCV has no threads of its own if the model has several workers: they use all cores,
-    and its threads wait for each other by spinning (two workers and frames of 5 megapixels took
-    1.06 times as long with them, three pairs in turns).
+    and its threads wait for each other by spinning.
 
     Parameters
     ----------

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,23 +150,14 @@ def side_by_side(runs: Sequence[Callable[[Arrays], object]], parts: Sequence[Arr
     """Let several sessions take batches from one line until none is left."""
     line = iter(parts)
     lock = threading.Lock()
-    failures: list[BaseException] = []
 
     def work(run: Callable[[Arrays], object]) -> None:
-        try:
-            while True:
-                with lock:
-                    part = next(line, None)
-                if part is None:
-                    return
-                run(part)
-        except BaseException as error:  # noqa: BLE001 - raised below
-            failures.append(error)
+        while True:
+            with lock:
+                part = next(line, None)
+            if part is None:
+                return
+            run(part)
 
-    threads = [threading.Thread(target=work, args=(run,)) for run in runs]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
+    with ThreadPoolExecutor(len(runs)) as pool:
+        list(pool.map(work, runs))  # raises what a session raised

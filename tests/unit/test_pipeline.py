@@ -6,17 +6,16 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pytest
 
 from edgeapl.engines.ort import OrtEngine
-from edgeapl.errors import CameraError, EndOfSource, EngineError, InputError, SourceStalled
+from edgeapl.errors import CameraError, EndOfSource, InputError, SourceStalled
 from edgeapl.model import Model, open_model
 from edgeapl.pipeline import Observer, Progress, SlideOptions, SlideOutcome, examine_slide
-from edgeapl.protocols import Engine
 from edgeapl.types import CellStatus, Decision, ExaminedFrame, Frame, UInt8
+from tests.failing_engine import FailsOnce
 from tests.small_bundle import cell_network, drawn_field, small_bundle
 
 FIELDS = [
@@ -150,25 +149,8 @@ def test_a_stop_finishes_what_was_read(model: Model) -> None:
     assert few.verdict.tally.scored == few.verdict.tally.seen
 
 
-class BrokenEngine:
-    """Answers like another engine, until a given run fails."""
-
-    def __init__(self, inner: object, fail_at: int) -> None:
-        self._inner = inner
-        self._left = fail_at
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._inner, name)
-
-    def run(self, inputs: object) -> object:
-        self._left -= 1
-        if self._left == 0:
-            raise EngineError("network failed while running", "cells", "test")
-        return self._inner.run(inputs)  # type: ignore[attr-defined]
-
-
 def test_a_run_that_fails_costs_its_cells_and_is_told(model: Model) -> None:
-    failing = cast(Engine, BrokenEngine(model.engines["cells"], 2))
+    failing = FailsOnce(model.engines["cells"], 2)
     broken = replace(model, engines={**model.engines, "cells": failing})
     outcome, frames, _ = run(broken, [drawn_field(cells) for cells in FIELDS], batch_size=2)
     tally = outcome.verdict.tally

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.cuda_stubs import probe, pycuda_binary, stub_driver
+from tests.cuda_stubs import pycuda_binary, stub_driver
+from tests.probing import probe
 from tests.pycuda_probe import CHAIN_OPENING, CHAINED, OPENING, RUNNING
 
 FAULTS = {700: "an illegal memory access was encountered", 2: "out of memory"}
@@ -18,7 +19,9 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Any:
     binary, absent = pycuda_binary()
     if binary is None:
         pytest.skip(absent)
-    return probe(stub_driver(binary, tmp_path_factory.mktemp("driver")))
+    driver = stub_driver(binary, tmp_path_factory.mktemp("driver"))
+    # pycuda writes to stderr what it could not clean up.
+    return probe("tests.pycuda_probe", driver, silent=True)
 
 
 def test_the_gpu_is_described_as_the_driver_says(found: Any) -> None:

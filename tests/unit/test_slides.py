@@ -10,13 +10,13 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 
 from edgeapl.bench.watching import Ledger, watched
-from edgeapl.errors import EdgeAplError, EndOfSource, EngineError, InputError, StorageError
+from edgeapl.errors import EdgeAplError, EndOfSource, InputError, StorageError
 from edgeapl.journal import Journal, read_rows
 from edgeapl.model import Model, open_model
 from edgeapl.pipeline import (
@@ -33,6 +33,7 @@ from edgeapl.protocols import Arrays, Engine
 from edgeapl.scoring import ScoreListener, ScoreRequest, score_folder
 from edgeapl.sources.discover import SlideInput
 from edgeapl.types import CellStatus, ExaminedFrame, Frame, UInt8
+from tests.failing_engine import FailsOnce
 from tests.small_bundle import drawn_field, png, small_bundle
 
 FIVE_CELLS = (((60, 60), (150, 130)), ((60, 150), (150, 150), (100, 50)))
@@ -161,25 +162,8 @@ def test_a_slide_without_a_readable_image_leaves_its_neighbours_alone(model: Mod
         assert log.outcomes[name].verdict.tally.scored == 5
 
 
-class FailsOnce:
-    """Implements Engine by another one; the run of this number fails."""
-
-    def __init__(self, inner: Engine, fail_at: int) -> None:
-        self._inner = inner
-        self._left = fail_at
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    def run(self, inputs: Arrays) -> Any:
-        self._left -= 1
-        if self._left == 0:
-            raise EngineError("network failed while running", "cells", "test")
-        return self._inner.run(inputs)
-
-
-def with_cells(model: Model, engine: object) -> Model:
-    return replace(model, engines={**model.engines, "cells": cast(Engine, engine)})
+def with_cells(model: Model, engine: Engine) -> Model:
+    return replace(model, engines={**model.engines, "cells": engine})
 
 
 def test_a_run_that_fails_is_said_in_every_slide_whose_cells_were_in_it(model: Model) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from edgeapl.engines.trt.tensors import DTYPES
+from tests.probing import environment, probe
 from tests.trt_calls import (
     BESIDE_RTX_ONLY,
     CALLS,
@@ -27,14 +28,13 @@ from tests.trt_calls import (
 from tests.trt_stubs import (
     REFUSAL,
     as_tensorrt,
-    environment,
     installed_bindings,
-    probe,
     stub_libraries,
 )
 
 BINDINGS, ABSENT = installed_bindings()
 RTX = "tensorrt-rtx"
+PROBE = "tests.trt_probe"
 EVERY = [*(path.name for path in BINDINGS), RTX] if BINDINGS else ["without bindings", RTX]
 REMOVED = ("IInt8EntropyCalibrator2", "IInt8MinMaxCalibrator", "IInt8LegacyCalibrator")
 REMOVED_FLAGS = {"FP16", "INT8", "BF16", "FP8", "INT4"}
@@ -46,12 +46,12 @@ def library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """What one library has, and what our code made of it; major: 10, 11, or 0 for RTX."""
     if request.param == RTX:
         pytest.importorskip("tensorrt_rtx")
-        return {"major": 0, **probe(RTX, environment())}
+        return {"major": 0, **probe(PROBE, environment(), RTX)}
     if ABSENT:
         pytest.skip(ABSENT)
     (bindings,) = (path for path in BINDINGS if path.name == request.param)
     folder = tmp_path_factory.mktemp("stubs")
-    found = probe("tensorrt", stub_libraries(bindings, folder))
+    found = probe(PROBE, stub_libraries(bindings, folder), "tensorrt")
     return {"major": int(found["ours"]["version"].split(".")[0]), **found}
 
 
@@ -196,6 +196,6 @@ def test_where_the_library_can_not_use_a_gpu_it_says_so_in_one_line(library: Any
 def test_bindings_without_their_libraries_are_refused_in_one_line(
     bindings: Path, tmp_path: Path
 ) -> None:
-    refused = probe("tensorrt", as_tensorrt(bindings, tmp_path / "packages"))["refused"]
+    refused = probe(PROBE, as_tensorrt(bindings, tmp_path / "packages"), "tensorrt")["refused"]
     missing = r"runtime is missing: tensorrt \(libnv\w+\.so\.\d+: cannot open shared object file.*"
     assert re.fullmatch(missing, refused)
