@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgeapl.bundle.load import Bundle
 from edgeapl.model.sealing import seal_bundle
-from edgeapl.types import UInt8
+from edgeapl.testing import ScriptedSource
+from edgeapl.types import Frame, UInt8
 
 ROLES = ("promyelocyte", "myeloblast", "auer_rod")
 SIZE = 32
@@ -159,3 +161,17 @@ def small_bundle(folder: Path, *, cells: bytes | None = None, **changes: Any) ->
         "MODEL_CARD.md": b"# small\nFor tests.\n",
     }
     return seal_bundle(folder, settings(**changes), files, png(drawn_field()))
+
+
+def scripted(
+    steps: Sequence[UInt8 | Exception], name: str = "script", *, live: bool = False
+) -> ScriptedSource:
+    """Give a source of pictures, uint8 (height, width, 3) RGB, and errors; only pictures count."""
+    numbers = itertools.count()
+
+    def frame(pixels: UInt8) -> Frame:
+        index = next(numbers)
+        return Frame(pixels, index, index, 0.2, f"{name}/{index}.png", f"{index:064d}")
+
+    made = (step if isinstance(step, Exception) else frame(step.copy()) for step in steps)
+    return ScriptedSource(made, live=live, name=name)

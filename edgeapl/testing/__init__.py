@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.closing import ClosesItself
-from edgeapl.errors import EdgeAplError, EndOfSource, EngineError
+from edgeapl.errors import EndOfSource, EngineError
 from edgeapl.protocols import Arrays
 from edgeapl.testing.gpu import FakeDriver, Work
 from edgeapl.types import Frame
@@ -47,7 +47,7 @@ class ScriptedSource(ClosesItself):
     """
 
     def __init__(
-        self, script: Iterable[Frame | EdgeAplError], *, live: bool = False, name: str = "script"
+        self, script: Iterable[Frame | Exception], *, live: bool = False, name: str = "script"
     ) -> None:
         self.live = live
         self.name = name
@@ -62,7 +62,7 @@ class ScriptedSource(ClosesItself):
             item = next(self._script)
         except StopIteration:
             raise EndOfSource from None
-        if isinstance(item, EdgeAplError):
+        if isinstance(item, Exception):
             raise item
         return item
 

@@ -27,8 +27,7 @@ from edgeapl.scoring import ScoreListener, ScoreRequest, score_folder
 from edgeapl.testing import FakeEngine
 from edgeapl.types import ExaminedFrame, UInt8
 from tests.explaining_bundles import map_bundle, pooled_bundle, ratio_bundle
-from tests.small_bundle import drawn_field, png, small_bundle
-from tests.unit.test_pipeline import Script
+from tests.small_bundle import drawn_field, png, scripted, small_bundle
 
 FIELDS = [drawn_field(((60, 60), (150, 130))), drawn_field(((50, 140), (140, 50), (60, 60)))]
 KINDS: dict[str, Callable[[Path], Bundle]] = {
@@ -48,7 +47,7 @@ def examine(model: Model, fields: Sequence[UInt8]) -> tuple[Explanation, list[Ex
         if not examined.rejected:
             explainer.add(examined)
 
-    script = Script([field.copy() for field in fields])
+    script = scripted(fields)
     examine_slide(model, "s", script, SlideOptions(batch_size=4), Observer(take))
     return explainer.explain(), frames
 

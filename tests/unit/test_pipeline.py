@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from edgeapl.engines.ort import OrtEngine
-from edgeapl.errors import CameraError, EndOfSource, InputError, SourceStalled
+from edgeapl.errors import CameraError, InputError, SourceStalled
 from edgeapl.model import Model, open_model
 from edgeapl.pipeline import Observer, Progress, SlideOptions, SlideOutcome, examine_slide
-from edgeapl.types import CellStatus, Decision, ExaminedFrame, Frame, UInt8
+from edgeapl.types import CellStatus, Decision, ExaminedFrame, UInt8
 from tests.failing_engine import FailsOnce
-from tests.small_bundle import cell_network, drawn_field, small_bundle
+from tests.small_bundle import cell_network, drawn_field, scripted, small_bundle
 
 FIELDS = [
     ((60, 60), (150, 130)),
@@ -25,31 +25,6 @@ FIELDS = [
     ((60, 150), (150, 150), (100, 50)),
     (),
 ]
-
-
-class Script:
-    """A source that gives frames and raises errors as told."""
-
-    name = "script"
-
-    def __init__(self, steps: Sequence[UInt8 | Exception], *, live: bool = False) -> None:
-        self.live = live
-        self._steps = list(steps)
-        self.read_count = 0
-
-    def read(self, timeout_s: float) -> Frame:
-        if not self._steps:
-            raise EndOfSource
-        step = self._steps.pop(0)
-        if isinstance(step, Exception):
-            raise step
-        index = self.read_count
-        self.read_count += 1
-        digest = f"{index:064d}"
-        return Frame(step.copy(), index, index, 0.2, f"{index}.png", digest)
-
-    def close(self) -> None:
-        self._steps.clear()
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +47,7 @@ def run(
     frames: list[ExaminedFrame] = []
     states: list[Progress] = []
     options = SlideOptions(batch_size=batch_size, max_frames=max_frames)
-    source = Script(steps, live=live)
+    source = scripted(steps, live=live)
     outcome = examine_slide(
         model, "s", source, options, Observer(frames.append, states.append), stop
     )

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from edgeapl.bench.watching import Ledger, watched
-from edgeapl.errors import EdgeAplError, EndOfSource, InputError, StorageError
+from edgeapl.errors import EdgeAplError, InputError, StorageError
 from edgeapl.journal import Journal, read_rows
 from edgeapl.model import Model, open_model
 from edgeapl.pipeline import (
@@ -34,35 +34,12 @@ from edgeapl.scoring import ScoreListener, ScoreRequest, score_folder
 from edgeapl.sources.discover import SlideInput
 from edgeapl.types import CellStatus, ExaminedFrame, Frame, UInt8
 from tests.failing_engine import FailsOnce
-from tests.small_bundle import drawn_field, png, small_bundle
+from tests.small_bundle import drawn_field, png, scripted, small_bundle
 
 FIVE_CELLS = (((60, 60), (150, 130)), ((60, 150), (150, 150), (100, 50)))
 BATCH = 8
 
 Steps = Sequence[UInt8 | Exception]
-
-
-class Script:
-    """Implements FrameSource: gives frames and raises errors as told."""
-
-    live = False
-
-    def __init__(self, name: str, steps: Steps) -> None:
-        self.name = name
-        self._steps = list(steps)
-        self._next = 0
-
-    def read(self, timeout_s: float) -> Frame:
-        if not self._steps:
-            raise EndOfSource
-        step = self._steps.pop(0)
-        if isinstance(step, Exception):
-            raise step
-        index, self._next = self._next, self._next + 1
-        return Frame(step.copy(), index, index, 0.2, f"{self.name}/{index}.png", f"{index:064d}")
-
-    def close(self) -> None:
-        self._steps.clear()
 
 
 def fields() -> list[UInt8]:
@@ -96,7 +73,7 @@ class Log:
 
         return SlideJob(
             name,
-            Script(name, steps),
+            scripted(steps, name),
             SlideOptions(**options),
             Observer(on_frame),
             lambda: self.told.append((name, "begin")),
@@ -120,7 +97,7 @@ def test_slides_share_batches_and_each_is_answered_as_if_it_were_alone(
     assert ledger.work["cells"].rows == 5 * len(names)
     assert ledger.work["cells"].runs == math.ceil(5 * len(names) / BATCH)
     assert log.order == names
-    alone = examine_slide(model, "alone", Script("", fields()), SlideOptions(), Observer())
+    alone = examine_slide(model, "alone", scripted(fields()), SlideOptions(), Observer())
     for name in names:
         frames = log.frames[name]
         assert np.concatenate([frame.ids for frame in frames]).tolist() == list(range(5))
@@ -226,11 +203,13 @@ def test_a_slide_that_is_closed_while_a_network_runs_keeps_all_that_was_read(
     stop = threading.Event()
     full = threading.Event()
     pixels = [drawn_field(((50 + 20 * number, 100),)) for number in range(6)]
-    source = Script("s", pixels)
+    source = scripted(pixels)
     read = source.read
+    given: list[int] = []
 
     def reading(timeout_s: float) -> Frame:
         frame = read(timeout_s)
+        given.append(frame.index)
         if frame.index == 3:  # one is in work, one in the queue, one waits for room
             full.set()
         return frame
@@ -254,7 +233,7 @@ def test_a_slide_that_is_closed_while_a_network_runs_keeps_all_that_was_read(
     run.start()
     run.join(30)
     assert not run.is_alive(), "the end of the slide was lost, too"
-    assert [frame.frame.index for frame in frames] == list(range(source._next))
+    assert [frame.frame.index for frame in frames] == given
 
 
 @pytest.fixture
