@@ -56,8 +56,8 @@ class OpenVinoEngine(Declared):
     precision : one of `PRECISIONS`, for what the file leaves open. OpenVINO's own default on a
         processor with AMX is bf16, which changes answers unsaid; here that is a choice.
 
-    Calls from more threads than `workers` take turns. Raises EngineError when the network is
-    refused.
+    Of calls from more threads than `workers` one waits inside OpenVINO, the others here. Raises
+    EngineError when the network is refused.
     """
 
     def __init__(
@@ -88,7 +88,8 @@ class OpenVinoEngine(Declared):
         try:
             core = ov.Core()
             compiled = core.compile_model(core.read_model(io.BytesIO(model)), "CPU", settings)
-            self._free = [compiled.create_infer_request() for _ in range(workers)]
+            # One more than streams: a stream has its next run when one ends.
+            self._free = [compiled.create_infer_request() for _ in range(workers + (workers > 1))]
             used = {key: _text(compiled.get_property(key)) for key in settings}
         except Exception as error:  # openvino raises RuntimeError and classes of its own
             text = _cause(error)
@@ -126,7 +127,8 @@ class OpenVinoEngine(Declared):
         check_inputs(self._name, self._inputs, inputs)
         request = self._request()
         try:
-            answer = request.infer(dict(inputs), share_inputs=False, share_outputs=False)
+            # The inputs are read where they are: nobody writes to them before this returns.
+            answer = request.infer(dict(inputs), share_inputs=True, share_outputs=True)
             # Copies: the request's own memory is written again by its next run.
             return {name: np.array(answer[name]) for name in self._outputs}
         except Exception as error:  # as above

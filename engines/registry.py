@@ -30,6 +30,10 @@ PLANS = {
 
 TARGETS = (*BACKENDS, *PLANS)
 
+QUEUES = {"openvino": 1}
+"""Runs that wait inside the runtime while all its workers are busy: a worker then has its next one
+at once. In onnxruntime, where the calling thread computes, they would take turns on the cores."""
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:

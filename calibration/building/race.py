@@ -44,15 +44,23 @@ class Race:
     seconds: Mapping[str, float]
     not_run: Mapping[str, str]
 
-    def not_picked(self) -> dict[str, str]:
-        """Say of every other candidate why it was not the one."""
+    def not_picked(self, problems: Mapping[str, Sequence[str]]) -> dict[str, str]:
+        """Say of every other candidate why it was not the one.
+
+        problems : candidate to what its proof found; one that ran nevertheless was only slower.
+        """
         best = self.seconds[self.best.name]
+        failed = {
+            name: "; ".join(found)
+            for name, found in problems.items()
+            if found and name != self.best.name
+        }
         slower = {
             name: f"takes {self.seconds[name] / best:.2f} times as long as {self.best.name}"
             for name in self.measured
             if name != self.best.name
         }
-        return {**slower, **self.not_run}
+        return {**failed, **slower, **self.not_run}
 
 
 def run_race(bundle: Bundle, candidates: Sequence[Candidate], crops: UInt8, say: Say) -> Race:

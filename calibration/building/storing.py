@@ -84,8 +84,7 @@ def store(
         timing={
             **_timing(race),
             "not_picked": {
-                **{name: "; ".join(found) for name, found in problems.items() if found},
-                **race.not_picked(),
+                **race.not_picked(problems),
                 **absent,
             },
             "stages": say.seconds(),

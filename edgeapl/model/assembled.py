@@ -28,6 +28,7 @@ class Model(ClosesItself):
         what cuts the cells.
     batch_size, workers : how the cell networks are the fastest here: cells in one run, and runs at
         the same time.
+    waiting : runs that may wait inside the runtime besides; see `edgeapl.engines.registry.QUEUES`.
     """
 
     bundle: Bundle
@@ -38,6 +39,7 @@ class Model(ClosesItself):
     engine_digest: str
     batch_size: int = 16
     workers: int = 1
+    waiting: int = 0
     chain: CellChain | None = None
 
     @property

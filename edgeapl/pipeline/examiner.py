@@ -68,7 +68,7 @@ class Examiner:
             model.engines,
             model.chain,
             size,
-            model.workers,
+            model.workers + model.waiting,
             keep_pace=not fill,
         )
         self._line: deque[_Open | Turn] = deque()

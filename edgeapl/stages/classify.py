@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,7 +20,12 @@ from edgeapl.protocols import Engine
 from edgeapl.stages.classified import Classified, known, scores_of
 from edgeapl.stages.crop import CellImages, Uncut
 from edgeapl.stages.routing import Answer, Outputs, Show, Step, steps
+from edgeapl.stages.workers import Workers
 from edgeapl.types import Int64, UInt8
+
+GROUP = 16
+"""Cells that are given back together where nobody waits for the first: adding up cells one by one
+takes processor time from the networks."""
 
 LOOK_S = 0.01
 """How long a step waits for a run while another worker has nothing to do: a frame may come."""
@@ -82,9 +87,7 @@ class Classifier:
         self._done: list[int] = []
         self._failed: list[int] = []
         self._errors: list[tuple[EngineError, list[int]]] = []
-        self._workers = workers
-        self._pool = ThreadPoolExecutor(workers, "edgeapl-infer") if workers > 1 else None
-        self._running: dict[Future[Outputs], _Batch] = {}
+        self._workers = Workers(self._run, workers) if workers > 1 else None
         self._nothing = scores_of(manifest, np.empty(0, dtype=np.int64), [])
 
     def enter(self, ids: Int64, crops: CellImages | Sequence[UInt8]) -> None:
@@ -106,10 +109,10 @@ class Classifier:
         Gives the cells that are done. A run that fails, or gives outputs of another name or shape
         than the bundle says, costs its cells and is among the errors.
         """
-        if self._pool is None:
+        if self._workers is None:
             for place in range(len(self._steps)):
                 self._run_all(place, flush=flush)
-        while self._running or self._any_ready(flush=flush):
+        while self._workers or self._any_ready(flush=flush):
             self._advance(flush=flush, wait_s=None)
         return self._collected()
 
@@ -128,23 +131,28 @@ class Classifier:
 
         A batch is full; with `flush`, any cell will do.
         """
-        return len(self._running) >= self._workers or self._any_ready(flush=flush)
+        busy = self._workers is not None and self._workers.all_busy
+        return busy or self._any_ready(flush=flush)
 
     def step(self, *, flush: bool) -> Classified:
         """Run one batch and give the cells now done.
 
-        With several workers all are given batches, and the first to end is waited for; for a moment
-        only while one of them has nothing to do. Raises DeadlineError when a run was cancelled; its
+        Without keeping pace they are given once there are `GROUP`, or when no run is left. With
+        several workers all are given batches, and the first to end is waited for; for a moment only
+        while one of them has nothing to do. Raises DeadlineError when a run was cancelled; its
         cells then wait again.
         """
         idle = not self.ready(flush=flush)
         self._advance(flush=flush, wait_s=LOOK_S if idle else None)
+        more = bool(self._workers) or self._any_ready(flush=flush)
+        if more and not self._keep_pace and len(self._done) < GROUP:
+            return self._nothing
         return self._collected()
 
     def close(self) -> None:
         """Wait for runs that nobody needs any more, and end the threads."""
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+        if self._workers is not None:
+            self._workers.close()
 
     def give_up(self, ids: Int64) -> Int64:
         """Take cells out that are not done; gives the numbers, int64, of those that were in."""
@@ -185,23 +193,20 @@ class Classifier:
 
     def _advance(self, *, flush: bool, wait_s: float | None) -> None:
         """Run batches: one here, or as many as there are workers, and take what has ended."""
-        if self._pool is None:
+        if self._workers is None:
             place = self._next_step(flush=flush)
             if place is not None:
                 self._take(self._next_batch(place))
             return
-        # Each worker has its next batch, if it is full, in front of it: none waits for this thread.
-        while len(self._running) < 2 * self._workers:
-            place = self._next_step(flush=flush and len(self._running) < self._workers)
+        while not self._workers.full:
+            place = self._next_step(flush=flush and not self._workers.all_busy)
             if place is None:
                 break
-            batch = self._next_batch(place)
-            self._running[self._pool.submit(self._run, batch)] = batch
-        ended, _ = wait(self._running, wait_s, FIRST_COMPLETED)
+            self._workers.start(self._next_batch(place))
         late: DeadlineError | None = None
-        for future in ended:
+        for batch, run in self._workers.ended(wait_s):
             try:
-                self._take(self._running.pop(future), future)
+                self._take(batch, run)
             except DeadlineError as error:
                 late = error
         if late is not None:

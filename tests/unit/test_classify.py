@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.errors import DeadlineError, EngineError
 from edgeapl.protocols import Arrays
-from edgeapl.stages.classify import Classifier, classify
+from edgeapl.stages.classify import GROUP, Classifier, classify
 from edgeapl.stages.routing import steps
 from edgeapl.testing import FakeEngine
 from edgeapl.types import UInt8
@@ -210,6 +210,21 @@ def test_what_is_not_full_is_not_put_in_line_ahead() -> None:
     assert len(classifier.run(flush=True).scores.ids) > 0
     classifier.close()
     assert sizes == [4, 4, 4]
+
+
+def test_cells_come_back_together_where_nobody_waits_for_the_first() -> None:
+    classifier = Classifier(
+        manifest(), Hierarchy().engines, batch_size=1, workers=2, keep_pace=False
+    )
+    images = cells(*[BENIGN] * (2 * GROUP + 3))
+    classifier.enter(ids(images), images)
+    given: list[int] = []
+    while sum(given) < len(images):
+        given.append(len(classifier.step(flush=True).scores))
+    classifier.close()
+    *together, last = [count for count in given if count]
+    assert min(together) >= GROUP
+    assert sum(together) + last == len(images)
 
 
 @pytest.mark.parametrize("keep_pace", [False, True])

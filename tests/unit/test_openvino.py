@@ -102,6 +102,23 @@ def test_as_many_runs_are_under_way_as_there_are_workers_and_do_not_mix_up() -> 
             np.testing.assert_array_equal(have[name], value)
 
 
+@pytest.mark.parametrize("kind", ["read-only", "every second row"])
+def test_inputs_that_are_read_in_place_may_be_of_any_kind(kind: str) -> None:
+    engine = OpenVinoEngine("cells", cell_network())
+    cells = np.random.default_rng(0).integers(0, 256, (4, SIZE, SIZE, 3), dtype=np.uint8)
+    wanted = engine.run({"cells": cells[::2].copy()})
+    given = cells[::2]
+    if kind == "read-only":
+        given = cells[::2].copy()
+        given.setflags(write=False)
+    found = engine.run({"cells": given})
+    before = {name: value.copy() for name, value in found.items()}
+    engine.run({"cells": cells[1::2].copy()})  # writes to the memory of the answers before
+    for name, value in wanted.items():
+        np.testing.assert_array_equal(found[name], value)
+        np.testing.assert_array_equal(before[name], value)
+
+
 def test_a_closed_network_says_so_also_to_who_waits_for_it() -> None:
     engine = OpenVinoEngine("cells", cell_network())
     cells = np.zeros((1, SIZE, SIZE, 3), np.uint8)

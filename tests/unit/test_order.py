@@ -27,11 +27,11 @@ def cells(sizes: list[int], seed: int = 0) -> Detections:
 
 
 def test_the_largest_cells_come_first_and_every_cell_once() -> None:
-    sizes = [5 + (7 * n) % 41 for n in range(41)]
+    sizes = [5 + (7 * n) % 41 for n in range(29)]
     order = examination_order(cells(sizes))
-    assert len(order.first) == 10
+    assert len(order.first) == 7
     assert min(sizes[row] for row in order.first) > max(sizes[row] for row in order.rest)
-    assert sorted(order.rows.tolist()) == list(range(41))
+    assert sorted(order.rows.tolist()) == list(range(29))
 
 
 def test_the_order_belongs_to_the_frame() -> None:

@@ -28,7 +28,7 @@ from edgeapl.sources.demo import DemoSource
 from edgeapl.stages.classified import Classified
 from edgeapl.stages.findings import Effect, Finding
 from edgeapl.stages.judge import decide
-from edgeapl.stages.order import Order, Stratum, estimated_shares
+from edgeapl.stages.order import FIRST, Order, Stratum, estimated_shares
 from edgeapl.stages.reduce import Reduced, Reducer, ReducerState
 from edgeapl.stages.sequential import (
     SAMPLE,
@@ -308,7 +308,7 @@ def test_a_decided_flag_leaves_cells_out_and_every_cell_is_accounted_for(
 def test_further_frames_of_a_flagged_slide_are_sampled(model: Model) -> None:
     _, frames, _ = examine(model, FLAGGED, stop_error=0.001)
     for one in frames[1:]:
-        first = min(16, len(one.ids) // 4)
+        first = min(FIRST, len(one.ids) // 4)
         sample = first + sample_of(first, len(one.ids) - first)
         assert sample <= one.status.count(CellStatus.SCORED) < sample + 8
 

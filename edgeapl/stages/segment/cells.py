@@ -12,6 +12,7 @@ from edgeapl.stages.segment.nuclei import Int32, disc, smoothed
 from edgeapl.types import Float32, Int64, UInt16
 
 Bool = NDArray[np.bool_]
+Float64 = NDArray[np.float64]
 
 
 MOST_LABELS = 65535
@@ -185,34 +186,43 @@ def white_cell_colour(density: Float32) -> Bool:
 
 def union_box(group: list[Piece]) -> tuple[int, int, int, int]:
     """Give the smallest box around all pieces, px."""
-    boxes = np.array([piece.box for piece in group])
-    low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
-    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+    left, top, right, bottom = zip(*(piece.box for piece in group), strict=True)
+    return min(left), min(top), max(right), max(bottom)
 
 
-def is_cell(group: list[Piece], density: Float32, um_per_px: float, limits: CellLimits) -> bool:
-    """Tell a nucleus from a platelet, a pointer or a scale bar by size and colour.
+def nuclei_of_cells(
+    groups: list[list[Piece]], density: Float32, limits: CellLimits
+) -> list[list[Piece]]:
+    """Leave out platelets, pointers and scale bars, by size and colour.
 
     Parameters
     ----------
     density : float32 (3, H, W), optical densities R G B.
     """
-    height, width = density.shape[1:]
+    size = density.shape[1:]
+    large = [group for group in groups if _is_large_enough(group, size, limits)]
+    green, blue = means_over(large, density[1]), means_over(large, density[2])
+    # Ink, dirt and scale bars absorb all colours alike; nuclei let blue through.
+    return [large[row] for row in np.flatnonzero(blue < limits.blue * green)]
+
+
+def _is_large_enough(group: list[Piece], size: tuple[int, ...], limits: CellLimits) -> bool:
+    height, width = size
     x0, y0, x1, y1 = union_box(group)
     cut = x0 == 0 or y0 == 0 or x1 == width or y1 == height
     area = sum(piece.area for piece in group)
-    if area < (limits.smallest_cut if cut else limits.smallest_nucleus):
-        return False
-    green, blue = mean_over(group, density[1]), mean_over(group, density[2])
-    # Ink, dirt and scale bars absorb all colours alike; nuclei let blue through.
-    return blue < limits.blue * green
+    return area >= (limits.smallest_cut if cut else limits.smallest_nucleus)
 
 
-def mean_over(group: list[Piece], plane: Float32) -> float:
-    """Give the mean of a plane, float32 (H, W), over all pixels of a group."""
-    values = plane.ravel()
-    total = sum(float(values[piece.pixels].sum(dtype=np.float64)) for piece in group)
-    return total / sum(len(piece.pixels) for piece in group)
+def means_over(groups: list[list[Piece]], plane: Float32) -> Float64:
+    """Give the mean of a plane, float32 (H, W), over all pixels of each group, float64 (N,)."""
+    if not groups:
+        return np.empty(0)
+    pixels = np.concatenate([piece.pixels for group in groups for piece in group])
+    counts = np.array([sum(len(piece.pixels) for piece in group) for group in groups])
+    starts = np.cumsum(counts) - counts
+    values = plane.ravel().take(pixels).astype(np.float64)
+    return np.asarray(np.add.reduceat(values, starts) / counts)
 
 
 def add_cytoplasm(

@@ -15,9 +15,9 @@ from edgeapl.stages.segment.cells import (
     Piece,
     add_cytoplasm,
     cell_boxes,
-    is_cell,
     join_lobes,
-    mean_over,
+    means_over,
+    nuclei_of_cells,
     pieces_of,
 )
 from edgeapl.stages.segment.illumination import optical_density
@@ -62,13 +62,12 @@ class HsvWatershed:
         labels = find_nuclei(index, threshold, WORKING_UM_PER_PX, self.nucleus)
         pieces = pieces_of(labels, WORKING_UM_PER_PX)
         groups = join_lobes(pieces, labels, density, WORKING_UM_PER_PX, self.cell)
-        cells = [g for g in groups if is_cell(g, density, WORKING_UM_PER_PX, self.cell)]
-        return cells[:MOST_LABELS]
+        return nuclei_of_cells(groups, density, self.cell)[:MOST_LABELS]
 
 
 def _confidence(index: Float32, groups: list[list[Piece]]) -> Float32:
     """Give 0 to 1 per cell: how far its mean index stands above that of red cells."""
-    means = np.array([mean_over(group, index) for group in groups])
+    means = means_over(groups, index)
     # 0.05 is the index of a dark red cell, 0.2 that of a pale nucleus: 0 and 0.78.
     return np.asarray(1 - np.exp(-np.maximum(means - 0.05, 0) / 0.1), dtype=np.float32)
 
