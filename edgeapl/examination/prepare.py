@@ -62,6 +62,16 @@ class PreparedFrame:
         return self.crops.cut() if isinstance(self.crops, Uncut) else self.crops
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class GatedFrame:
+    """A frame that the gate has looked at; the fields are those of `PreparedFrame`."""
+
+    frame: Frame
+    rejected: tuple[Reason, ...]
+    timings: Timings
+    sharpness: float | None = None
+
+
 def prepare_frame(
     model: Model, frame: Frame, memory: FieldMemory, *, crops: bool
 ) -> tuple[PreparedFrame, FieldMemory]:
@@ -72,23 +82,37 @@ def prepare_frame(
     memory : the fields seen so far on this slide.
     crops : the frame is one cell, so it is not searched for others.
     """
-    manifest = model.bundle.manifest
+    gated, memory = gate_frame(model, frame, memory, crops=crops)
+    return search_frame(model, gated, crops=crops), memory
+
+
+def gate_frame(
+    model: Model, frame: Frame, memory: FieldMemory, *, crops: bool
+) -> tuple[GatedFrame, FieldMemory]:
+    """Gate one frame; those of a slide one after another, each with the memory of those before."""
     timings: Timings = Counter()
     with timed(timings, "gate"):
         sharpness = None
         if crops:
             rejected, memory = examine_crop(frame, memory)
         else:
-            rejected, memory, sharpness = _gated(frame, manifest.gate, memory)
-    if rejected:
-        empty = np.empty((0, manifest.crop.size_px, manifest.crop.size_px, 3), dtype=np.uint8)
-        return PreparedFrame(no_detections(frame), empty, rejected, timings), memory
+            rejected, memory, sharpness = _gated(frame, model.bundle.manifest.gate, memory)
+    return GatedFrame(frame, rejected, timings, sharpness), memory
+
+
+def search_frame(model: Model, gated: GatedFrame, *, crops: bool) -> PreparedFrame:
+    """Segment and crop one frame; several may be searched at the same time."""
+    frame, timings = gated.frame, gated.timings
+    if gated.rejected:
+        size = model.bundle.manifest.crop.size_px
+        empty = np.empty((0, size, size, 3), dtype=np.uint8)
+        return PreparedFrame(no_detections(frame), empty, gated.rejected, timings)
     with timed(timings, "segment"):
         segment = model.segmenter.segment
         detections = whole_crop(frame, model.segmenter) if crops else segment(frame)
     with timed(timings, "crop"):
         cut = _cut(model, detections, cell_image=crops)
-    return PreparedFrame(detections, cut, (), timings, sharpness), memory
+    return PreparedFrame(detections, cut, (), timings, gated.sharpness)
 
 
 def _gated(

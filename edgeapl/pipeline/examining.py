@@ -5,12 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 
+from edgeapl.engines.store.machine import cpu_cores
 from edgeapl.model import Model
 from edgeapl.pipeline.examiner import Examiner
 from edgeapl.pipeline.jobs import SlideJob, Turn
 from edgeapl.pipeline.options import Observer, SlideOptions, SlideOutcome
 from edgeapl.pipeline.producer import Producer
 from edgeapl.protocols import FrameSource
+
+MOST_SEARCHERS = 4
+"""Frames of a folder that are searched for cells at the same time: light networks, or a GPU, are
+done with a frame sooner than one core has searched the next. More would wait for who reads."""
 
 
 def examine_slide(
@@ -38,7 +43,7 @@ def examine_slide(
     # A live slide is answered frame by frame; a folder waits for full batches.
     fill = not source.live and options.budget is None
     with (
-        Producer(model, [job], stop or threading.Event()) as producer,
+        Producer(model, [job], stop or threading.Event(), _searchers() if fill else 1) as producer,
         Examiner(model, producer, options.batch_size, options.budget, fill=fill) as examiner,
     ):
         examiner.begin(job)
@@ -69,7 +74,11 @@ def examine_slides(
         read nothing more.
     """
     with (
-        Producer(model, jobs, stop or threading.Event()) as producer,
+        Producer(model, jobs, stop or threading.Event(), _searchers()) as producer,
         Examiner(model, producer, batch_size, None, fill=True) as examiner,
     ):
         examiner.run()
+
+
+def _searchers() -> int:
+    return min(MOST_SEARCHERS, cpu_cores())

@@ -1,4 +1,4 @@
-"""The thread that reads slides and makes their frames ready for the networks."""
+"""The threads that read slides and make their frames ready for the networks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 import cv2
@@ -19,7 +20,7 @@ from edgeapl.errors import (
     InputError,
     SourceStalled,
 )
-from edgeapl.examination import PreparedFrame, prepare_frame
+from edgeapl.examination import PreparedFrame, gate_frame, prepare_frame, search_frame
 from edgeapl.model import Model
 from edgeapl.pipeline.jobs import SlideJob, Turn
 from edgeapl.stages.gate import FieldMemory
@@ -54,11 +55,28 @@ class Over:
 Item = Sent | Turn | Over
 
 
-class Producer:
-    """Reads and prepares frames in a thread of its own, for as long as it is entered.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Search:
+    """A frame of a slide that is being searched for cells."""
 
-    Meanwhile OpenCV has no threads of its own if the model has several workers: they use all cores,
-    and its threads wait for each other by spinning.
+    job: SlideJob
+    found: Future[PreparedFrame]
+
+    def outcome(self) -> Sent | Over:
+        """Give what was found, or the error of the networks that search."""
+        try:
+            return Sent(self.job, self.found.result())
+        except (DeadlineError, EngineError) as error:
+            return Sent(self.job, error)
+        except BaseException as error:  # noqa: BLE001 - handed on like those of the reading thread
+            return Over(error)
+
+
+class Producer:
+    """Reads and prepares frames in threads of its own, for as long as it is entered.
+
+    Meanwhile OpenCV has no threads of its own if others use all cores, workers of the model or
+    searchers: its threads wait for each other by spinning.
 
     Parameters
     ----------
@@ -66,23 +84,33 @@ class Producer:
     jobs : slides, one after another; asked for in this thread, each when the one before is read.
         Anything else that it gives is handed on in its place.
     stop : once set, nothing more is read.
+    searchers : frames that are searched for cells at the same time. With one it is done before the
+        next is read, as a camera needs it; more are for slides without a budget.
     """
 
     def __init__(
-        self, model: Model, jobs: Iterable[SlideJob | Turn], stop: threading.Event
+        self,
+        model: Model,
+        jobs: Iterable[SlideJob | Turn],
+        stop: threading.Event,
+        searchers: int = 1,
     ) -> None:
         self._model = model
+        self._searchers = (
+            ThreadPoolExecutor(searchers, "edgeapl-prepare") if searchers > 1 else None
+        )
         self._jobs = jobs
         self._stop = stop
         self._left = threading.Event()
-        self._queue: queue.Queue[Item] = queue.Queue(maxsize=QUEUE_FRAMES)
+        self._queue: queue.Queue[Item | _Search] = queue.Queue(maxsize=QUEUE_FRAMES)
+        self._head: Item | _Search | None = None
         self._wanted = threading.Event()
         self._wanted.set()
         self._thread = threading.Thread(target=self._run, name="edgeapl-prepare", daemon=True)
 
     def __enter__(self) -> Producer:
         self._opencv_threads = cv2.getNumThreads()
-        if self._model.workers > 1:
+        if self._model.workers > 1 or self._searchers is not None:
             cv2.setNumThreads(1)
         self._thread.start()
         return self
@@ -91,6 +119,8 @@ class Producer:
         self._left.set()
         self._stop.set()
         self._thread.join()
+        if self._searchers is not None:
+            self._searchers.shutdown(cancel_futures=True)
         cv2.setNumThreads(self._opencv_threads)
 
     def want_one(self) -> None:
@@ -103,11 +133,20 @@ class Producer:
             self._wanted.set()
 
     def take(self, wait_s: float) -> Item | None:
-        """Give the next item; None when there is none in time."""
-        try:
-            return self._queue.get(timeout=wait_s) if wait_s else self._queue.get_nowait()
-        except queue.Empty:
+        """Give the next item, in the order in which they were read; None if it is not there yet."""
+        if self._head is None:
+            try:
+                self._head = self._queue.get(timeout=wait_s) if wait_s else self._queue.get_nowait()
+            except queue.Empty:
+                return None
+        head = self._head
+        if not isinstance(head, _Search):
+            self._head = None
+            return head
+        if not wait([head.found], wait_s).done:
             return None
+        self._head = None
+        return head.outcome()
 
     def _run(self) -> None:
         try:
@@ -162,6 +201,8 @@ class Producer:
 
     def _prepare(self, job: SlideJob, frame: Frame, memory: FieldMemory) -> FieldMemory:
         """Hand the frame on, or the error of the networks that search it for cells."""
+        if self._searchers is not None:
+            return self._search(self._searchers, job, frame, memory)
         budget = job.options.budget
         if budget is not None:
             start_ns = frame.captured_ns if job.source.live else time.monotonic_ns()
@@ -176,7 +217,19 @@ class Producer:
         self._put(Sent(job, prepared))
         return memory
 
-    def _put(self, item: Item) -> None:
+    def _search(
+        self, searchers: ThreadPoolExecutor, job: SlideJob, frame: Frame, memory: FieldMemory
+    ) -> FieldMemory:
+        """Gate the frame and hand it on while it is searched for cells."""
+        crops = job.options.crops
+        gated, memory = gate_frame(self._model, frame, memory, crops=crops)
+        if not gated.rejected:
+            job.observer.on_accepted(frame)
+        found = searchers.submit(search_frame, self._model, gated, crops=crops)
+        self._put(_Search(job, found))
+        return memory
+
+    def _put(self, item: Item | _Search) -> None:
         """Wait for room; give up when nobody will take the item any more."""
         while True:
             try:
