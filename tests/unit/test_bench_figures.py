@@ -307,11 +307,29 @@ def test_all_workers_and_all_rows_are_counted_and_each_session_is_closed() -> No
     best, tried = bare.best_setting(opener, rows, settings, at_least_s=0)
     assert best in tried
     assert [rate.setting for rate in tried] == list(settings)
-    assert asked == [(2, 1), (2, 1), (1, 2), (1, 2)]
+    assert asked[:4] == [(2, 1), (2, 1), (1, 2), (1, 2)]
+    assert len(asked) == 4 + bare.FINALISTS
     # One run that does not count, then one of each worker.
-    assert [engine.runs for engine in opened] == [2, 2, 3, 3]
+    assert [engine.runs for engine in opened[:4]] == [2, 2, 3, 3]
     assert all(engine.closed for engine in opened)
     assert set(shapes) == {1, 4}  # never the rest of two
+
+
+def test_a_setting_that_was_lucky_once_is_not_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = {0.3: (9.0, 8.0, 7.0, 5.0), 1.5: (4.0, 6.0, 5.0, 99.0)}
+
+    def run_rows(engine: object, rows: object, setting: bare.Setting, seconds: float) -> bare.Done:
+        return bare.Done(int(10 * rates[round(seconds, 3)][setting.batch - 1]), 10.0, 1.0)
+
+    monkeypatch.setattr(bare, "run_rows", run_rows)
+    settings = [bare.Setting(1, 1, batch) for batch in (1, 2, 3, 4)]
+
+    def opener(threads: int, workers: int) -> FakeEngine:
+        return FakeEngine(lambda inputs: {}, {}, ())
+
+    best, tried = bare.best_setting(opener, {"x": np.zeros((4, 3), np.uint8)}, settings)
+    assert best == bare.Rate(settings[1], 6.0)
+    assert [one.rows_per_s for one in tried] == [4.0, 6.0, 5.0, 5.0]
 
 
 def test_rows_and_not_runs_are_counted_until_the_last_is_back() -> None:
