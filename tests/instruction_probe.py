@@ -1,0 +1,62 @@
+"""Run under valgrind: does each stage of the front end once, between marks.
+
+    valgrind --tool=callgrind --instr-atstart=no python -m tests.instruction_probe MARKS
+
+MARKS is the library made of `tests/instruction_marks.c`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edgeapl.model import open_model
+from edgeapl.stages.crop import cut_cells
+from edgeapl.stages.focus import Edges
+from edgeapl.stages.gate import FieldMemory, examine
+from edgeapl.types import Frame
+from tests.small_bundle import drawn_field, small_bundle
+
+BLURS = 10
+
+
+def main(marks: ctypes.CDLL) -> None:
+    """Do everything twice, of which the second time counts."""
+    cv2.setNumThreads(1)
+    pixels = np.tile(drawn_field(), (2, 3, 1))  # 400 x 600 px, 12 cells
+    frame = Frame(pixels, 0, 0, 0.2, "field.png", "0" * 64)
+    plane = pixels.astype(np.float32)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_model(small_bundle(Path(folder) / "bundle").folder) as model,
+    ):
+        manifest = model.bundle.manifest
+        detections = model.segmenter.segment(frame)
+
+        def reference() -> None:
+            for _ in range(BLURS):
+                cv2.GaussianBlur(plane, (0, 0), 2)
+
+        stages: dict[str, Callable[[], object]] = {
+            "reference": reference,
+            "gate": lambda: examine(
+                frame, manifest.gate, FieldMemory(), Edges(frame.pixels, frame.um_per_px)
+            ),
+            "segment": lambda: model.segmenter.segment(frame),
+            "crop": lambda: cut_cells(detections, manifest.crop),
+        }
+        for name, stage in stages.items():
+            stage()
+            marks.begin_counting()
+            stage()
+            marks.end_counting(name.encode())
+
+
+if __name__ == "__main__":
+    main(ctypes.CDLL(sys.argv[1]))
