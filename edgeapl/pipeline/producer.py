@@ -26,9 +26,6 @@ from edgeapl.pipeline.jobs import SlideJob, Turn
 from edgeapl.stages.gate import FieldMemory
 from edgeapl.types import Frame
 
-QUEUE_FRAMES = 3
-"""Prepared frames waiting for the networks: enough to hide one slow frame, few enough to hold."""
-
 READ_TIMEOUT_S = 0.5
 """How often a silent source lets the pipeline look whether it shall stop."""
 
@@ -102,7 +99,9 @@ class Producer:
         self._jobs = jobs
         self._stop = stop
         self._left = threading.Event()
-        self._queue: queue.Queue[Item | _Search] = queue.Queue(maxsize=QUEUE_FRAMES)
+        # With the frame that waits for room and the one that is waited for, enough for all
+        # searchers; a frame and its cells may take 80 MB, so no more.
+        self._queue: queue.Queue[Item | _Search] = queue.Queue(maxsize=max(1, searchers - 1))
         self._head: Item | _Search | None = None
         self._wanted = threading.Event()
         self._wanted.set()
