@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgeapl.bundle.digest import sha256
 from edgeapl.engines.checking import Declared, check_inputs, first_line
+from edgeapl.engines.registry import waiting_runs
 from edgeapl.errors import EngineError
 from edgeapl.protocols import Arrays
 
@@ -88,8 +89,8 @@ class OpenVinoEngine(Declared):
         try:
             core = ov.Core()
             compiled = core.compile_model(core.read_model(io.BytesIO(model)), "CPU", settings)
-            # One more than streams: a stream has its next run when one ends.
-            self._free = [compiled.create_infer_request() for _ in range(workers + (workers > 1))]
+            requests = workers + waiting_runs("openvino", workers)
+            self._free = [compiled.create_infer_request() for _ in range(requests)]
             used = {key: _text(compiled.get_property(key)) for key in settings}
         except Exception as error:  # openvino raises RuntimeError and classes of its own
             text = _cause(error)

@@ -35,6 +35,11 @@ QUEUES = {"openvino": 1}
 at once. In onnxruntime, where the calling thread computes, they would take turns on the cores."""
 
 
+def waiting_runs(target: str, workers: int) -> int:
+    """Give the runs that may wait inside the runtime; none where one worker does all."""
+    return QUEUES.get(target, 0) if workers > 1 else 0
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where a plan comes from. record : written when it was built; machine : id of this one."""

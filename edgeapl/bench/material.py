@@ -20,8 +20,8 @@ DRAWN = "demo://apl?seed=1"
 """The slide that `edgeapl demo` shows: 8 frames of 1280 x 960 px with about 24 cells each."""
 
 PLAIN_TIFF = [cv2.IMWRITE_TIFF_COMPRESSION, 1]
-"""Pixels as they are (TIFF 6.0, Compression 1): what programs for microscopes save. A PNG of the
-same size takes ten times as long to decode, which a folder of the user's would show."""
+"""Pixels as they are (TIFF 6.0, Compression 1): what programs for microscopes save. PNG takes far
+longer to decode, which a folder of the user's shows."""
 
 
 @dataclass(frozen=True, slots=True)

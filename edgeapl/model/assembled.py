@@ -28,7 +28,8 @@ class Model(ClosesItself):
         what cuts the cells.
     batch_size, workers : how the cell networks are the fastest here: cells in one run, and runs at
         the same time.
-    waiting : runs that may wait inside the runtime besides; see `edgeapl.engines.registry.QUEUES`.
+    waiting : runs that may wait inside the runtime besides; see
+        `edgeapl.engines.registry.waiting_runs`.
     """
 
     bundle: Bundle

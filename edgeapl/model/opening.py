@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgeapl.bundle.load import Bundle, open_bundle
-from edgeapl.engines.registry import PLANS, QUEUES, open_chain, open_engine
+from edgeapl.engines.registry import PLANS, open_chain, open_engine, waiting_runs
 from edgeapl.engines.store.cache import cache_folder, kept_engines
 from edgeapl.engines.store.folder import EngineFolder, check_fits, open_engines
 from edgeapl.engines.store.here import device_here, runtime_version
@@ -117,9 +117,8 @@ def open_model(
             self_test(model, FEWER_BITS_TOLERANCE if reduced else 0.0)
         opened.pop_all()
     batch_size = BATCH_SIZE if engines is None else engines.record.settings.batch_size
-    waiting = 0
-    if workers > 1 and opener is None:
-        waiting = QUEUES.get(target if engines is None else engines.record.target, 0)
+    used = target if engines is None else engines.record.target
+    waiting = 0 if opener is not None else waiting_runs(used, workers)
     return replace(model, batch_size=batch_size, workers=workers, waiting=waiting)
 
 

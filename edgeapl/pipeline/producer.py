@@ -61,12 +61,14 @@ class _Search:
 
     def outcome(self) -> Sent | Over:
         """Give what was found, or the error of the networks that search."""
-        try:
+        error = self.found.exception()
+        if error is None:
             return Sent(self.job, self.found.result())
-        except (DeadlineError, EngineError) as error:
-            return Sent(self.job, error)
-        except BaseException as error:  # noqa: BLE001 - handed on like those of the reading thread
-            return Over(error)
+        return (
+            Sent(self.job, error)
+            if isinstance(error, (DeadlineError, EngineError))
+            else Over(error)
+        )
 
 
 class Producer:
@@ -100,7 +102,7 @@ class Producer:
         self._stop = stop
         self._left = threading.Event()
         # With the frame that waits for room and the one that is waited for, enough for all
-        # searchers; a frame and its cells may take 80 MB, so no more.
+        # searchers; a frame and its cells may take 70 MB, so no more.
         self._queue: queue.Queue[Item | _Search] = queue.Queue(maxsize=max(1, searchers - 1))
         self._head: Item | _Search | None = None
         self._wanted = threading.Event()

@@ -12,7 +12,7 @@ Answer = TypeVar("Answer")
 
 
 class Workers(Generic[Work, Answer]):
-    """Threads that do one kind of work; each waits with its next piece in front of it.
+    """Threads that do one kind of work; each may have its next piece in front of it.
 
     Parameters
     ----------

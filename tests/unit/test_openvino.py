@@ -15,7 +15,8 @@ import pytest
 
 from edgeapl.engines.registry import open_engine
 from edgeapl.errors import EngineError
-from tests.small_bundle import SIZE, cell_network
+from edgeapl.model import open_model
+from tests.small_bundle import SIZE, cell_network, small_bundle
 
 pytest.importorskip("openvino")
 from edgeapl.engines.openvino import OpenVinoEngine
@@ -117,6 +118,21 @@ def test_inputs_that_are_read_in_place_may_be_of_any_kind(kind: str) -> None:
     for name, value in wanted.items():
         np.testing.assert_array_equal(found[name], value)
         np.testing.assert_array_equal(before[name], value)
+
+
+@pytest.mark.parametrize(
+    ("target", "workers", "waiting"),
+    [("openvino", 2, 1), ("openvino", 1, 0), ("onnxruntime", 2, 0)],
+)
+def test_a_stream_has_its_next_run_at_hand_where_runs_wait_inside(
+    tmp_path: Path, target: str, workers: int, waiting: int
+) -> None:
+    bundle = small_bundle(tmp_path / "bundle")
+    with open_model(bundle.folder, target=target, workers=workers) as model:
+        assert (model.workers, model.waiting) == (workers, waiting)
+        engine = model.engines["cells"]
+        if isinstance(engine, OpenVinoEngine):
+            assert len(engine._free) == workers + waiting
 
 
 def test_a_closed_network_says_so_also_to_who_waits_for_it() -> None:
