@@ -53,7 +53,12 @@ def document(
             "first_frame_ms": _ms(measured.first_s),
         },
         "latency": _summary(measured.latency),
-        "budget": {"seconds": plan.budget_s, "met": measured.meets_budget},
+        "budget": {
+            "seconds": plan.budget_s,
+            "met": measured.meets_budget,
+            "sure": measured.latency is not None
+            and not any(reason.startswith("p99") for reason in measured.invalid),
+        },
         "stages": {stage: _summary(one) for stage, one in measured.stages.items()},
         "throughput": throughput(measured),
         "flag_ms": [_ms(one.flag_s) for one in measured.passes if one.flag_s is not None],

@@ -208,6 +208,6 @@ def _print_status(out: Console, document: Mapping[str, Any]) -> None:
         return
     word = "meets" if budget["met"] else "MISSES"
     text = f"p99 of {number(latency['p99_ms'])} ms {word} the budget of {budget['seconds']:g} s"
-    if any(reason.startswith("p99") for reason in document["invalid"]):
+    if not budget["sure"]:
         text += ", on too few samples to be sure"
     out.print(text, style="green" if budget["met"] else "bold red")

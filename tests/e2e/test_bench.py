@@ -152,8 +152,10 @@ def test_a_setting_alone_makes_a_second_candidate(
 
 
 def test_tables_say_what_does_not_hold(station: Station, bundle: Path, images: Path) -> None:
-    done = station.run(*short(bundle, images, "--batch-size2", "2"))
+    page = station.folder / "bench.html"
+    done = station.run(*short(bundle, images, "--batch-size2", "2", "--page", page))
     assert done.code == 0, done.err
+    assert "on too few samples to be sure" in page.read_text(encoding="utf-8")
     for text in (
         "INVALID: p99 needs 299 samples, there are 6",
         "on too few samples to be sure",
