@@ -115,3 +115,64 @@ def nodes_of(network: bytes) -> dict[str, onnx.NodeProto]:
     assert len(by_name) == len(nodes)
     assert "" not in by_name
     return by_name
+
+
+def separable_network(channels: int = 540, *, last: str = "wide") -> bytes:
+    """uint8 images, a residual block of a depthwise and a pointwise convolution, mean, logits.
+
+    last : what else uses the block's channels: "wide" none, "output" the caller, "concat" a node
+    that puts channels together, "gate" a map of one channel that they are multiplied by.
+    """
+    rng = np.random.default_rng(5)
+
+    def drawn(*shape: int) -> Rows:
+        return rng.normal(0, 2 / np.sqrt(np.prod(shape[1:])), shape).astype(np.float32)
+
+    end = {"concat": "both", "gate": "gated"}.get(last, "r2")
+    width = 2 * channels if last == "concat" else channels
+    nodes = [
+        helper.make_node("Transpose", ["cells"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("Cast", ["planes"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["float", "scale"], ["image"]),
+        helper.make_node("Conv", ["image", "w1", "b1"], ["c1"], name="first", strides=[2, 2]),
+        helper.make_node("Relu", ["c1"], ["r1"]),
+        helper.make_node(
+            "Conv", ["r1", "wd", "bd"], ["d"], name="deep", group=channels, pads=[1, 1, 1, 1]
+        ),
+        helper.make_node("Conv", ["d", "w2", "b2"], ["c2"], name="point"),
+        helper.make_node("Add", ["c2", "c1"], ["sum"]),
+        helper.make_node("Relu", ["sum"], ["r2"], name="rectify"),
+    ]
+    if last == "concat":
+        nodes.append(helper.make_node("Concat", ["r2", "r1"], ["both"], axis=1))
+    if last == "gate":
+        nodes.append(helper.make_node("Conv", ["r2", "wg"], ["map"], name="gate"))
+        nodes.append(helper.make_node("Mul", ["r2", "map"], ["gated"]))
+    nodes += [
+        helper.make_node("Conv", [end, "w3", "b3"], ["c3"], name="narrow"),
+        helper.make_node("ReduceMean", ["c3", "axes"], ["features"], keepdims=0),
+        helper.make_node("Gemm", ["features", "w4"], ["logits"], name=THIRD),
+    ]
+    outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 3])]
+    if last == "output":
+        shape = ["n", channels, 7, 7]
+        outputs.append(helper.make_tensor_value_info("r2", TensorProto.FLOAT, shape))
+    return model(
+        nodes,
+        [helper.make_tensor_value_info("cells", TensorProto.UINT8, ["n", SIZE, SIZE, 3])],
+        outputs,
+        {
+            "scale": np.float32(1 / 255),
+            "w1": drawn(channels, 3, 3, 3),
+            "b1": drawn(channels, 9)[:, 0],
+            "wd": drawn(channels, 1, 3, 3),
+            "bd": drawn(channels, 9)[:, 0],
+            "w2": drawn(channels, channels, 1, 1),
+            "b2": drawn(channels, 9)[:, 0],
+            **({"wg": drawn(1, channels, 1, 1)} if last == "gate" else {}),
+            "w3": drawn(8, width, 1, 1),
+            "b3": drawn(8, 9)[:, 0],
+            "axes": np.array([2, 3]),
+            "w4": drawn(8, 3),
+        },
+    )

@@ -8,12 +8,15 @@ from pathlib import Path
 
 from edgeapl.bundle.digest import sha256
 from edgeapl.bundle.load import Bundle
+from edgeapl.calibration.quantise.blocks import in_blocks
 from edgeapl.calibration.quantise.fp16 import to_fp16
 from edgeapl.calibration.quantise.qdq import qdq_onnxruntime, qdq_tensorrt
+from edgeapl.calibration.quantise.quick import quick_in_onnxruntime
 from edgeapl.calibration.quantise.rounding import rounded_everywhere
 from edgeapl.calibration.ranges import Range, read_ranges
 from edgeapl.engines.in_turn import Opener
 from edgeapl.engines.registry import PLANS, open_engine
+from edgeapl.engines.store.machine import cpu
 from edgeapl.engines.store.record import Precision, Settings
 from edgeapl.errors import EngineError, StorageError
 from edgeapl.protocols import Engine
@@ -123,11 +126,22 @@ def make_network(
         return MadeNetwork(path, _write(path, half), "fp16", kept, rounds=target in PLANS)
     if name not in ranges:
         return MadeNetwork(*same, "fp32", (ALL,))
-    quantised = quantiser(target)(bundle.read(file), ranges[name], keep)
-    if target in PLANS:
-        quantised, _ = to_fp16(quantised, frozenset(), ranges[name])
+    quantised = in_eight_bits(bundle.read(file), target, ranges[name], keep)
     digest = _write(path, quantised)
     return MadeNetwork(path, digest, "int8", tuple(sorted(keep)), rounds=target in PLANS)
+
+
+def in_eight_bits(
+    model: bytes, target: str, ranges: Mapping[str, Range], keep: frozenset[str]
+) -> bytes:
+    """Quantise a network as the target, on this machine, computes it soonest."""
+    if target in PLANS:
+        half, _ = to_fp16(qdq_tensorrt(model, ranges, keep), frozenset(), ranges)
+        return half
+    quantised = qdq_onnxruntime(in_blocks(model), ranges, keep)
+    if target != "onnxruntime":
+        return quantised
+    return quick_in_onnxruntime(quantised, amx="amx_int8" in cpu().capability.split())
 
 
 def _write(path: Path, model: bytes) -> str:

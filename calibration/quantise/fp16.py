@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgeapl.calibration.quantise.graph import (
     NEWEST_OPSET,
     WEIGHED,
+    drop_unused,
     element_types,
     name_nodes,
     read_graph,
@@ -187,7 +188,7 @@ class _Halves:
                 self._halve(node, outputs)
         del self.graph.node[:]
         self.graph.node.extend(self.nodes)
-        self._drop_unused()
+        drop_unused(self.graph)
         name_nodes(self.graph)
 
     def _halve(self, node: onnx.NodeProto, outputs: set[str]) -> None:
@@ -235,13 +236,6 @@ class _Halves:
             made += "_"
         self.types[made] = self.now[made] = wanted
         return made
-
-    def _drop_unused(self) -> None:
-        used = {name for node in self.graph.node for name in node.input}
-        used |= {value.name for value in self.graph.output}
-        weights = [weight for weight in self.graph.initializer if weight.name in used]
-        del self.graph.initializer[:]
-        self.graph.initializer.extend(weights)
 
 
 def _fixed_inputs(node: onnx.NodeProto) -> frozenset[int]:

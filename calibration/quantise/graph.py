@@ -112,6 +112,15 @@ def sort_nodes(graph: onnx.GraphProto) -> None:
     graph.node.extend(copies)
 
 
+def drop_unused(graph: onnx.GraphProto) -> None:
+    """Leave out the initializers that nothing uses any more."""
+    used = {name for node in graph.node for name in node.input}
+    used |= {value.name for value in graph.output}
+    weights = [weight for weight in graph.initializer if weight.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(weights)
+
+
 def element_types(model: onnx.ModelProto) -> dict[str, int]:
     """Give the element type of every tensor, initializers among them."""
     graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph

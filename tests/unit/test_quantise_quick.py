@@ -1,0 +1,90 @@
+"""What is rewritten for onnxruntime's quick kernels computes the same, and gets these kernels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from edgeapl.calibration.building import files
+from edgeapl.calibration.quantise.qdq import qdq_onnxruntime
+from edgeapl.calibration.quantise.quick import quick_in_onnxruntime
+from edgeapl.engines.store.machine import Device
+from tests.quantising import images, measured, run, separable_network
+
+NETWORK = separable_network(544)
+QUANTISED = qdq_onnxruntime(NETWORK, measured(NETWORK, images()))
+
+
+def weights(network: bytes) -> dict[str, tuple[NDArray[np.float32], set[int]]]:
+    """Give every convolution's weights, dequantised, and the zero points they are stored with."""
+    graph = onnx.load_model_from_string(network).graph
+    stored = {weight.name: numpy_helper.to_array(weight) for weight in graph.initializer}
+    made_by = {name: node for node in graph.node for name in node.output}
+    found = {}
+    for node in graph.node:
+        if node.op_type == "Conv":
+            values, scale, zero = (stored[name] for name in made_by[node.input[1]].input)
+            whole = values.astype(int) - zero.astype(int)[:, None, None, None]
+            found[node.name] = (whole * scale[:, None, None, None], set(zero.tolist()))
+    return found
+
+
+def kernels(network: bytes, folder: Path) -> Counter[str]:
+    """Count the operators that onnxruntime really computes."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.optimized_model_filepath = str(folder / "optimised.onnx")
+    ort.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+    return Counter(node.op_type for node in onnx.load(folder / "optimised.onnx").graph.node)
+
+
+@pytest.mark.parametrize("amx", [False, True])
+def test_the_answers_stay(amx: bool) -> None:
+    wanted = run(QUANTISED, images())["logits"]
+    given = run(quick_in_onnxruntime(QUANTISED, amx=amx), images())["logits"]
+    # Without VNNI, products of other weights overflow; see `qdq.saturates`.
+    np.testing.assert_allclose(given, wanted, atol=0.02 * np.ptp(wanted))
+
+
+def test_a_relu_between_eight_bits_is_looked_up_and_not_computed_in_fp32(tmp_path: Path) -> None:
+    before = kernels(QUANTISED, tmp_path)
+    after = kernels(quick_in_onnxruntime(QUANTISED, amx=False), tmp_path)
+    assert after["QLinearLeakyRelu"] == 1
+    assert after["DequantizeLinear"] == before["DequantizeLinear"] - 1
+
+
+def test_with_amx_the_weights_of_wide_convolutions_alone_are_shifted_and_none_changes() -> None:
+    before, after = weights(QUANTISED), weights(quick_in_onnxruntime(QUANTISED, amx=True))
+    assert {name: zero for name, (_, zero) in after.items()} == {
+        "first": {0},
+        "deep": {0},
+        "point": {-1},
+        "narrow": {-1},
+    }
+    for name, (values, _) in before.items():
+        np.testing.assert_array_equal(after[name][0], values)
+
+
+@pytest.mark.parametrize(
+    ("target", "capability", "shifted", "leaky"),
+    [
+        ("onnxruntime", "avx512f avx512_vnni amx_int8", True, True),
+        ("onnxruntime", "avx512f avx512_vnni", False, True),
+        ("openvino", "avx512f avx512_vnni amx_int8", False, False),
+    ],
+)
+def test_only_onnxruntime_gets_these_words_and_shifted_weights_only_with_amx(
+    target: str, capability: str, shifted: bool, leaky: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "cpu", lambda: Device("a CPU", capability))
+    made = files.in_eight_bits(NETWORK, target, measured(NETWORK, images()), frozenset())
+    operators = [node.op_type for node in onnx.load_model_from_string(made).graph.node]
+    assert ("LeakyRelu" in operators) is leaky
+    assert any(zero != {0} for _, zero in weights(made).values()) is shifted
