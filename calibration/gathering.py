@@ -132,7 +132,7 @@ class _Looked:
 
 def _thinned(prepared: PreparedFrame, most: int) -> _Looked:
     rows = np.array(evenly(range(len(prepared.detections)), most), dtype=np.int64)
-    return _Looked(prepared, rows, prepared.images[rows])
+    return _Looked(prepared, rows, prepared.images(rows))
 
 
 def _frames(

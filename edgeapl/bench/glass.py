@@ -11,7 +11,7 @@ from typing import cast
 
 from edgeapl.bench.candidate import Candidate
 from edgeapl.bench.material import BenchSlide
-from edgeapl.bench.running import REST, FrameTimes, Pass, Until, grown
+from edgeapl.bench.running import REST, FrameTimes, Pass, Until, grown, rest_of
 from edgeapl.bench.sources import BenchCamera, Now, Shot, read_all
 from edgeapl.journal import Journal
 from edgeapl.pipeline import SlideOptions
@@ -156,7 +156,7 @@ def _joined(
         taken = (committed_ns - shots[index].issued_ns) / 1e9
         hold = max(0.0, (committed_ns - finished_ns[index]) / 1e9 - spent)
         stages = {**frame.stages, "commit": spent, "hold": hold}
-        stages[REST] = max(0.0, taken - sum(stages.values()))
+        stages[REST] = rest_of(taken, stages)
         frames.append(replace(frame, stages=stages))
         latencies.append(taken)
     return tuple(frames), tuple(latencies)

@@ -22,10 +22,20 @@ STAGES = (
 """Stages in their order; what else a frame took, waiting above all, is `REST`.
 
 ``infer`` is what the thread that adds up spent in networks or waiting for them: with several
-workers less than the networks took together, which `Work.seconds` has.
+workers less than the networks took together, which `Work.seconds` has. ``crop`` is what all
+threads together spent cutting cells, while it was waited for their networks.
 """
 
 REST = "rest"
+
+INSIDE = "crop"
+"""A part of ``infer``."""
+
+
+def rest_of(taken_s: float, stages: Mapping[str, float]) -> float:
+    """Give the seconds of a frame that belong to no stage."""
+    known = sum(seconds for stage, seconds in stages.items() if stage != INSIDE)
+    return max(0.0, taken_s - known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +136,7 @@ class _Watch:
             stages["commit"] = commit_s
         taken_ns = self.now() - shot.issued_ns
         if self.source.live:
-            stages[REST] = max(0.0, taken_ns / 1e9 - sum(stages.values()))
+            stages[REST] = rest_of(taken_ns / 1e9, stages)
         self.queries[shot.query].append(taken_ns)
         self.frames.append(FrameTimes.of(self.examined, stages))
         self.examined = None  # its pixels are not held any longer

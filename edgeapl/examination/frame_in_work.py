@@ -85,10 +85,9 @@ class FrameInWork:
 
     @property
     def held_bytes(self) -> int:
-        """What the frame and its crops take while they wait."""
+        """What the frame takes while it waits; not the cells that are cut out of it."""
         prepared = self.prepared
-        arrays = (prepared.frame.pixels, prepared.detections.labels, prepared.crops)
-        return sum(array.nbytes for array in arrays)
+        return int(prepared.frame.pixels.nbytes + prepared.detections.labels.nbytes)
 
     def take(self, result: Classified) -> None:
         """Take the answers that are about this frame's cells."""

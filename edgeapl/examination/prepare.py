@@ -1,4 +1,4 @@
-"""Gate a frame, find its cells and cut them out."""
+"""Gate a frame, find its cells and say where they are to be cut."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from edgeapl.stages.whole_image import whole_crop
 from edgeapl.types import (
     Detections,
     Frame,
+    Int64,
     Reason,
     UInt8,
 )
@@ -33,14 +34,20 @@ def timed(timings: Timings, stage: str) -> Iterator[None]:
     try:
         yield
     finally:
-        timings[stage] += time.perf_counter() - start  # type: ignore[assignment]
+        add_seconds(timings, stage, time.perf_counter() - start)
+
+
+def add_seconds(timings: Timings, stage: str, seconds: float) -> None:
+    """Add seconds to the stage."""
+    timings[stage] += seconds  # type: ignore[assignment]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedFrame:
-    """A frame whose cells are found and cut, waiting for the networks.
+    """A frame whose cells are found, waiting for the networks.
 
-    crops : uint8 (N, size, size, 3) RGB, one per detection; or where they are to be cut.
+    crops : where the cells are to be cut, one row per detection; or, of an image of one cell,
+        uint8 (N, size, size, 3) RGB.
     rejected : why the gate did not let it pass; then it has no detections.
     sharpness : `edgeapl.stages.focus.Edges.sharpness`, where the gate measured it.
     """
@@ -56,10 +63,10 @@ class PreparedFrame:
         """The frame itself."""
         return self.detections.frame
 
-    @property
-    def images(self) -> UInt8:
-        """The crops as images, cut now if they were not."""
-        return self.crops.cut() if isinstance(self.crops, Uncut) else self.crops
+    def images(self, rows: Int64) -> UInt8:
+        """Give some cells, int64 (K,), as images, uint8 (K, size, size, 3) RGB."""
+        some = self.crops[rows]
+        return some.cut() if isinstance(some, Uncut) else some
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +82,7 @@ class GatedFrame:
 def prepare_frame(
     model: Model, frame: Frame, memory: FieldMemory, *, crops: bool
 ) -> tuple[PreparedFrame, FieldMemory]:
-    """Gate, segment and crop one frame.
+    """Gate and segment one frame, and say where its cells are to be cut.
 
     Parameters
     ----------
@@ -101,7 +108,7 @@ def gate_frame(
 
 
 def search_frame(model: Model, gated: GatedFrame, *, crops: bool) -> PreparedFrame:
-    """Segment and crop one frame; several may be searched at the same time."""
+    """Segment one frame; several may be searched at the same time."""
     frame, timings = gated.frame, gated.timings
     if gated.rejected:
         size = model.bundle.manifest.crop.size_px
@@ -110,8 +117,13 @@ def search_frame(model: Model, gated: GatedFrame, *, crops: bool) -> PreparedFra
     with timed(timings, "segment"):
         segment = model.segmenter.segment
         detections = whole_crop(frame, model.segmenter) if crops else segment(frame)
+    spec = model.bundle.manifest.crop
     with timed(timings, "crop"):
-        cut = _cut(model, detections, cell_image=crops)
+        # A frame's cells are cut by who shows them to a network: none is cut in vain, and none
+        # takes memory while it waits.
+        cut = (
+            cut_cells(detections, spec, cell_image=True) if crops else leave_uncut(detections, spec)
+        )
     return PreparedFrame(detections, cut, (), timings, gated.sharpness)
 
 
@@ -122,16 +134,6 @@ def _gated(
     edges = Edges(frame.pixels, frame.um_per_px)
     rejected, memory = examine(frame, spec, memory, edges)
     return rejected, memory, None if rejected else edges.sharpness
-
-
-def _cut(model: Model, detections: Detections, *, cell_image: bool) -> CellImages:
-    """Cut the cells, or leave that to the device on which they are examined."""
-    spec = model.bundle.manifest.crop
-    if model.chain is not None and not cell_image:
-        uncut = leave_uncut(detections, spec)
-        if model.chain.takes(detections.frame, uncut.squares):
-            return uncut
-    return cut_cells(detections, spec, cell_image=cell_image)
 
 
 def no_detections(frame: Frame) -> Detections:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from edgeapl.errors import DeadlineError, EdgeAplError
 from edgeapl.examination import FrameInWork, PreparedFrame, SlideExamination
-from edgeapl.examination.prepare import timed
+from edgeapl.examination.prepare import add_seconds, timed
 from edgeapl.model import Model
 from edgeapl.pipeline.jobs import SlideJob, Turn
 from edgeapl.pipeline.options import Budget, Progress, SlideOutcome
@@ -194,6 +194,8 @@ class Examiner:
         assert oldest is not None
         with timed(oldest.examination.timings, "infer"):
             result = self._classifier.step(flush=flush)
+        # A part of what the networks took, since the threads that run them cut the cells.
+        add_seconds(oldest.examination.timings, "crop", result.cut_s)
         if result.says_something:
             for slide in self._slides:
                 slide.examination.take(result, slide.waiting)
@@ -254,4 +256,4 @@ class Examiner:
         slide.job.observer.on_progress(progress)
 
     def _held_bytes(self) -> int:
-        return sum(work.held_bytes for work in self._works)
+        return self._classifier.held_bytes + sum(work.held_bytes for work in self._works)

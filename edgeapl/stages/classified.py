@@ -23,12 +23,14 @@ class Classified:
         or a network failed on their batch.
     errors : what went wrong when a network failed.
     struck : for each error, int64, numbers of the cells that were in its run.
+    cut_s : seconds in which cells were cut, of all threads together.
     """
 
     scores: CellScores
     failed: Int64
     errors: tuple[EngineError, ...] = ()
     struck: tuple[Int64, ...] = ()
+    cut_s: float = 0.0
 
     @property
     def says_something(self) -> bool:

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.errors import DeadlineError, EngineError
 from edgeapl.protocols import Engine
+from edgeapl.stages.cell_image import CellImage, images_of
 from edgeapl.stages.classified import Classified, known, scores_of
-from edgeapl.stages.crop import CellImages, Uncut
+from edgeapl.stages.crop import CellImages
 from edgeapl.stages.routing import Answer, Outputs, Show, Step, steps
 from edgeapl.stages.workers import Workers
 from edgeapl.types import Int64, UInt8
@@ -39,18 +40,29 @@ class _Cell:
     is not shown to it.
     """
 
-    image: UInt8
+    image: CellImage
     asked: set[str] = field(default_factory=set)
     answers: dict[str, Answer | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Batch:
-    """Cells in front of one network. place : of its step. given : what the network is given."""
+    """Cells in front of one network.
+
+    place : of its step. given : what the network is given, or the cells whose images it is.
+    """
 
     place: int
     cells: list[int]
-    given: NDArray[np.generic]
+    given: NDArray[np.generic] | list[CellImage]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ran:
+    """What a run gave, and the seconds in which its cells were cut."""
+
+    answers: Outputs
+    cut_s: float
 
 
 class Classifier:
@@ -87,6 +99,7 @@ class Classifier:
         self._done: list[int] = []
         self._failed: list[int] = []
         self._errors: list[tuple[EngineError, list[int]]] = []
+        self._cut_s = 0.0
         self._workers = Workers(self._run, workers) if workers > 1 else None
         self._nothing = scores_of(manifest, np.empty(0, dtype=np.int64), [])
 
@@ -98,10 +111,14 @@ class Classifier:
         ids : int64 (N,), numbers of the cells, none twice.
         crops : uint8 (N, size, size, 3) RGB, or where they are to be cut.
         """
-        images = crops.cut() if isinstance(crops, Uncut) else crops
-        for cell, crop in zip(ids.tolist(), images, strict=True):
-            self._cells[cell] = _Cell(crop)
+        for row, cell in enumerate(ids.tolist()):
+            self._cells[cell] = _Cell(CellImage(crops, row))
             self._queue(cell, self._steps)
+
+    @property
+    def held_bytes(self) -> int:
+        """What the images of cells on their way take."""
+        return sum(cell.image.nbytes for cell in self._cells.values())
 
     def run(self, *, flush: bool) -> Classified:
         """Run the networks whose batches are full; with `flush` on what is left as well.
@@ -212,10 +229,13 @@ class Classifier:
         if late is not None:
             raise late
 
-    def _run(self, batch: _Batch) -> Outputs:
+    def _run(self, batch: _Batch) -> _Ran:
         step = self._steps[batch.place]
-        answers = self._engines[step.network].run({step.input: batch.given})
-        return step.rows(answers, len(batch.cells))
+        given, cut_s = batch.given, 0.0
+        if isinstance(given, list):
+            given, cut_s = images_of(given)
+        answers = self._engines[step.network].run({step.input: given})
+        return _Ran(step.rows(answers, len(batch.cells)), cut_s)
 
     def _collected(self) -> Classified:
         if not (self._done or self._failed or self._errors):
@@ -223,6 +243,7 @@ class Classifier:
         done, self._done = sorted(self._done), []
         failed, self._failed = sorted(self._failed), []
         errors, self._errors = self._errors, []
+        cut_s, self._cut_s = self._cut_s, 0.0
         answers = [self._cells.pop(cell).answers for cell in done]
         result = scores_of(self._manifest, np.array(done, dtype=np.int64), answers)
         lost = np.concatenate([result.failed, np.array(failed, dtype=np.int64)])
@@ -231,6 +252,7 @@ class Classifier:
             np.sort(lost),
             tuple(error for error, _ in errors),
             tuple(np.array(cells, dtype=np.int64) for _, cells in errors),
+            cut_s,
         )
 
     def _queue(self, cell: int, later: Sequence[Step]) -> None:
@@ -248,12 +270,12 @@ class Classifier:
         if len(state.answers) == len(self._steps):
             self._done.append(cell)
 
-    def _take(self, batch: _Batch, run: Future[Outputs] | None = None) -> None:
+    def _take(self, batch: _Batch, run: Future[_Ran] | None = None) -> None:
         """Take the answers of a run, or run it here; cells given up meanwhile are passed over."""
         step = self._steps[batch.place]
         there = [(row, cell) for row, cell in enumerate(batch.cells) if cell in self._cells]
         try:
-            answers = self._run(batch) if run is None else run.result()
+            ran = self._run(batch) if run is None else run.result()
         except DeadlineError:
             self._queues[step.network].extendleft(cell for _, cell in reversed(there))
             raise
@@ -262,8 +284,9 @@ class Classifier:
             for _, cell in there:
                 self._fail(cell)
             return
+        self._cut_s += ran.cut_s
         for row, cell in there:
-            answer = {name: values[row] for name, values in answers.items()}
+            answer = {name: values[row] for name, values in ran.answers.items()}
             if not step.is_usable(answer):
                 self._fail(cell)
                 continue
@@ -272,7 +295,8 @@ class Classifier:
 
     def _end(self, cell: int, answers: Mapping[str, Answer | None]) -> None:
         """Count a cell among those that are done, which had its answers elsewhere."""
-        self._cells[cell] = _Cell(np.empty((0, 0, 3), np.uint8), answers=dict(answers))
+        no_image = CellImage([np.empty((0, 0, 3), np.uint8)], 0)
+        self._cells[cell] = _Cell(no_image, answers=dict(answers))
         self._done.append(cell)
 
     def _fail(self, cell: int) -> None:
@@ -286,12 +310,10 @@ class Classifier:
             if cell in self._queues[network]:
                 self._queues[network].remove(cell)
 
-    def _given(self, step: Step, cells: Sequence[int]) -> NDArray[np.generic]:
+    def _given(self, step: Step, cells: Sequence[int]) -> NDArray[np.generic] | list[CellImage]:
         states = [self._cells[cell] for cell in cells]
         if step.after is None:
-            # One cell is given as it was cut: no copy.
-            images = [state.image for state in states]
-            return images[0][None] if len(images) == 1 else np.stack(images)
+            return [state.image for state in states]
         network, output = step.after
         return np.stack([known(state.answers[network])[output] for state in states])
 

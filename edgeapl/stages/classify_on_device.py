@@ -66,7 +66,8 @@ class _State:
 class DeviceClassifier(Classifier):
     """Takes cells in that are part of their frame, and gives them back when all have answered.
 
-    Cells that were cut before, as images of single cells are, go to the engines themselves.
+    Cells that were cut before, as images of single cells are, go to the engines themselves, and so
+    do those of frames that the chain does not take.
 
     Parameters
     ----------
@@ -89,8 +90,8 @@ class DeviceClassifier(Classifier):
         self._under_way: deque[tuple[Networks, list[int]]] = deque()
 
     def enter(self, ids: Int64, crops: CellImages | Sequence[UInt8]) -> None:
-        """Take cells in: images, or places on a frame that the chain takes."""
-        if not isinstance(crops, Uncut):
+        """Take cells in: images, or places on a frame; the chain may not take all frames."""
+        if not isinstance(crops, Uncut) or not self._takes(crops):
             super().enter(ids, crops)
             return
         held = _Held(crops, set(ids.tolist()))
@@ -154,6 +155,9 @@ class DeviceClassifier(Classifier):
                 self._chain.drop(held.place)
         self._frames.clear()
         super().close()
+
+    def _takes(self, uncut: Uncut) -> bool:
+        return self._chain.takes(uncut.detections.frame, uncut.squares)
 
     def _next(self, *, flush: bool) -> Networks | None:
         """Give the networks that most cells wait for, if there are enough of them for a batch.

@@ -35,10 +35,7 @@ def cut_cells(detections: Detections, spec: CropSpec, *, cell_image: bool = Fals
     """
     crops = np.empty((len(detections), spec.size_px, spec.size_px, 3), dtype=np.uint8)
     for row, place in enumerate(cut_places(detections, spec, cell_image=cell_image)):
-        cell = _pixels(detections.frame.pixels, place)
-        if spec.mask:
-            cell = _masked(cell, detections, row, place)
-        _resize(cell, spec, crops[row])
+        _cut(detections, spec, row, place, crops[row])
     return crops
 
 
@@ -53,7 +50,7 @@ def cut_places(detections: Detections, spec: CropSpec, *, cell_image: bool = Fal
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Uncut:
-    """Cells that are still part of their frame, for who cuts them elsewhere.
+    """Cells that are still part of their frame, for who cuts them later or elsewhere.
 
     rows : int64 (N,), rows of the cells in the detections.
     squares : int32 (N, 4), left, top, width and height of what is to be cut, px.
@@ -64,9 +61,6 @@ class Uncut:
     rows: Int64
     squares: Int32
 
-    nbytes = 0
-    """They take no memory beside that of the frame."""
-
     def __len__(self) -> int:
         return len(self.rows)
 
@@ -75,8 +69,18 @@ class Uncut:
         return Uncut(self.detections, self.spec, self.rows[rows], self.squares[rows])
 
     def cut(self) -> UInt8:
-        """Cut them out here after all, as `cut_cells` does."""
-        return cut_cells(self.detections.only(self.rows), self.spec)
+        """Cut them all out, as `cut_cells` does."""
+        size = self.spec.size_px
+        cells = [self.cut_one(row) for row in range(len(self))]
+        return np.stack(cells) if cells else np.empty((0, size, size, 3), dtype=np.uint8)
+
+    def cut_one(self, row: int) -> UInt8:
+        """Cut one of them out as `cut_cells` does: uint8 (size_px, size_px, 3) RGB."""
+        crop = np.empty((self.spec.size_px, self.spec.size_px, 3), dtype=np.uint8)
+        left, top, width, height = self.squares[row].tolist()
+        place = left, top, width, height
+        _cut(self.detections, self.spec, int(self.rows[row]), place, crop)
+        return crop
 
 
 CellImages: TypeAlias = UInt8 | Uncut
@@ -95,6 +99,14 @@ def cut_windows(pixels: UInt8, centres: Float32, um_per_px: float, spec: CropSpe
     for row, centre in enumerate(centres):
         _resize(_pixels(pixels, _around(centre, _window_px(spec, um_per_px))), spec, crops[row])
     return crops
+
+
+def _cut(detections: Detections, spec: CropSpec, row: int, place: Square, crop: UInt8) -> None:
+    """Cut one cell out and write it into `crop`."""
+    cell = _pixels(detections.frame.pixels, place)
+    if spec.mask:
+        cell = _masked(cell, detections, row, place)
+    _resize(cell, spec, crop)
 
 
 def _window_px(spec: CropSpec, um_per_px: float) -> int:

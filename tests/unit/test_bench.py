@@ -18,7 +18,7 @@ from edgeapl.bench.energy import Meters
 from edgeapl.bench.floor import measure_floor
 from edgeapl.bench.glass import TimedJournal
 from edgeapl.bench.material import BenchSlide, Material, open_material
-from edgeapl.bench.running import FrameTimes, Pass, Until, grown
+from edgeapl.bench.running import FrameTimes, Pass, Until, grown, rest_of
 from edgeapl.bench.scenarios import Measured, Plan, Scenario, measure, open_runner
 from edgeapl.bench.sources import BenchCamera, PacedSource, read_all
 from edgeapl.bench.versus import compare
@@ -86,6 +86,11 @@ def one_pass(*latencies: float, seconds: float = 1.0, **changes: Any) -> Pass:
 
 
 # Sources
+
+
+def test_what_lies_inside_another_stage_is_not_taken_off_the_rest_twice() -> None:
+    assert rest_of(2.0, {"gate": 0.5, "infer": 1.0, "crop": 0.4}) == pytest.approx(0.5)
+    assert rest_of(1.0, {"gate": 0.5, "infer": 1.0}) == 0
 
 
 def test_a_frame_comes_only_when_the_one_before_is_answered(slide: BenchSlide) -> None:

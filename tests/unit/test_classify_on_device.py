@@ -349,8 +349,9 @@ def test_classify_on_device_raises_what_went_wrong() -> None:
 def test_uncut_cells_are_cut_here_where_there_is_no_device() -> None:
     uncut = leave_uncut(FRAMES[1], SPEC)
     some = uncut[np.array([4, 1, 9])]
-    assert (len(some), some.nbytes) == (3, 0)
+    assert len(some) == 3
     np.testing.assert_array_equal(some.cut(), cut_cells(FRAMES[1], SPEC)[[4, 1, 9]])
+    assert uncut[np.arange(0)].cut().shape == (0, SPEC.size_px, SPEC.size_px, 3)
     classifier = plain()
     classifier.enter(np.arange(12), uncut)
     assert len(classifier.run(flush=True).scores) == 12

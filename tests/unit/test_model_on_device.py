@@ -24,7 +24,8 @@ from edgeapl.examination import prepare_frame
 from edgeapl.model import Model, open_model
 from edgeapl.pipeline import Observer, SlideOptions, SlideOutcome, examine_slide
 from edgeapl.protocols import CellChain, Moved
-from edgeapl.stages.crop import Uncut
+from edgeapl.stages.classify_on_device import DeviceClassifier
+from edgeapl.stages.crop import Uncut, cut_cells
 from edgeapl.stages.gate import FieldMemory
 from edgeapl.testing import FakeDriver, ScriptedSource
 from edgeapl.types import CellStatus, ExaminedFrame, Frame
@@ -266,13 +267,29 @@ def test_a_frame_that_is_too_large_for_the_device_is_cut_here(station: Station) 
     small = frames()[0]
     wide = Frame(np.tile(small.pixels, (1, 2, 1)), 0, 0, 0.2, "wide.png", "1" * 64)
     with station.open() as model:
-        kinds = [
-            type(prepare_frame(model, one, FieldMemory(), crops=crops)[0].crops)
-            for one, crops in ((small, False), (wide, False), (small, True))
-        ]
-        assert kinds == [Uncut, np.ndarray, np.ndarray]
-        prepared, _ = prepare_frame(model, small, FieldMemory(), crops=False)
-        assert prepared.images.shape == (2, 32, 32, 3)
+        assert model.chain is not None
+        for frame, on_device in ((small, 1), (wide, 0)):
+            prepared, _ = prepare_frame(model, frame, FieldMemory(), crops=False)
+            assert isinstance(prepared.crops, Uncut)
+            put = model.chain.moved.frames
+            classifier = DeviceClassifier(
+                model.bundle.manifest, model.engines, model.chain, model.batch_size
+            )
+            classifier.enter(np.arange(len(prepared.crops)), prepared.crops)
+            assert len(classifier.run(flush=True).scores) == len(prepared.crops) > 0
+            assert model.chain.moved.frames - put == on_device
+        prepared, _ = prepare_frame(model, small, FieldMemory(), crops=True)
+        assert isinstance(prepared.crops, np.ndarray)
+
+
+def test_cells_of_a_prepared_frame_can_be_had_as_images(station: Station) -> None:
+    with station.open() as model:
+        for crops in (False, True):
+            prepared, _ = prepare_frame(model, frames()[0], FieldMemory(), crops=crops)
+            spec = model.bundle.manifest.crop
+            wanted = cut_cells(prepared.detections, spec, cell_image=crops)
+            last = np.array([len(wanted) - 1])
+            np.testing.assert_array_equal(prepared.images(last), wanted[last])
 
 
 def test_a_chain_is_made_of_plans_alone(station: Station) -> None:

@@ -33,7 +33,7 @@ from edgeapl.pipeline import Budget, Observer, Progress, SlideOptions, examine_s
 from edgeapl.pipeline.examining import MOST_SEARCHERS
 from edgeapl.sources.decode import read_image
 from edgeapl.stages import focus
-from edgeapl.stages.crop import cut_cells
+from edgeapl.stages.crop import Uncut, cut_cells
 from edgeapl.stages.gate import FieldMemory
 from edgeapl.stages.segment import HsvWatershed
 from edgeapl.types import Detections, ExaminedFrame, Frame, UInt8
@@ -235,9 +235,10 @@ def test_one_cell_is_given_to_the_network_as_it_was_cut(
     cut: list[UInt8] = []
     given: list[UInt8] = []
     cells = model.engines["cells"]
+    cut_one = Uncut.cut_one
 
-    def kept(*arguments: Any, **options: Any) -> UInt8:
-        cut.append(cut_cells(*arguments, **options))
+    def kept(uncut: Uncut, row: int) -> UInt8:
+        cut.append(cut_one(uncut, row))
         return cut[-1]
 
     class Noting:
@@ -248,12 +249,12 @@ def test_one_cell_is_given_to_the_network_as_it_was_cut(
             given.append(inputs["cells"])
             return cells.run(inputs)
 
-    monkeypatch.setattr("edgeapl.examination.prepare.cut_cells", kept)
+    monkeypatch.setattr(Uncut, "cut_one", kept)
     noting = replace(model, engines={**model.engines, "cells": cast(Any, Noting())})
     options = SlideOptions(batch_size=1, budget=budget)
     examine_slide(noting, "slide", Fields(len(FIELDS)), options, Observer())
     # In order of suspicion as well, which was a copy of all cells once more.
-    assert len(given) == CELLS
+    assert len(given) == len(cut) == CELLS
     assert all(any(np.shares_memory(one, crops) for crops in cut) for one in given)
 
 
@@ -283,9 +284,10 @@ def test_gate_and_crops_copy_no_frame(folder: Path) -> None:
         found = model.segmenter.segment(frame)
         known = replace(model, segmenter=Known(found))
         peak = traced_peak(lambda: prepare_frame(known, frame, FieldMemory(), crops=False))
-    # The crops, and what the gate measures the focus on: float32 planes of nine tiles, which cover
-    # all of a frame of this size. Measured: 2.78 times the frame. A copy of it would be 1.0 more.
-    assert peak <= len(found) * CROP_BYTES + 3.0 * frame.pixels.nbytes
+    # What the gate measures the focus on: float32 planes of nine tiles, which cover all of a frame
+    # of this size. Measured: 2.78 times the frame. A copy of it would be 1.0 more. The cells are
+    # not cut before a network sees them.
+    assert peak <= 3.0 * frame.pixels.nbytes
 
 
 def test_the_segmenter_takes_no_more_planes_than_it_did(folder: Path) -> None:
