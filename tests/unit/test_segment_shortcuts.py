@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgeapl.stages import domain
-from edgeapl.stages.segment import cells, hsv_watershed, illumination, nuclei
+from edgeapl.stages.segment import cells, hsv_watershed, illumination, nuclei, reconstruction
 
 
 def blobs(seed: int, count: int = 60) -> NDArray[np.uint8]:
@@ -46,16 +46,30 @@ def test_pieces_with_one_top_are_those_that_reconstruction_leaves_whole(
     assert np.array_equal(short, nuclei.split_touching(mask, 0.25, 0.9))
 
 
-@pytest.mark.parametrize("steps", [1, 3])
-def test_looking_less_often_whether_anything_changes_changes_nothing(
-    steps: int, monkeypatch: pytest.MonkeyPatch
+def raised_alone(marker: NDArray[np.float32], limit: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Reconstruct one image by the definition: dilate and cut until nothing changes."""
+    while True:
+        higher = np.minimum(cv2.dilate(marker, np.ones((3, 3), np.uint8)), limit)
+        if np.array_equal(higher, marker):
+            return marker
+        marker = np.asarray(higher, dtype=np.float32)
+
+
+@pytest.mark.parametrize("width", [1, 300, 5000])
+def test_images_that_are_reconstructed_together_are_as_if_alone(
+    width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    distances = cv2.distanceTransform(np.pad(blobs(3), 1), cv2.DIST_L2, 5)
-    limit = np.asarray(distances, dtype=np.float32)
-    marker = np.maximum(limit - np.float32(3.6), 0)
-    usual = nuclei._reconstruct(marker, limit)
-    monkeypatch.setattr(nuclei, "_STEPS", steps)
-    assert np.array_equal(usual, nuclei._reconstruct(marker, limit))
+    monkeypatch.setattr(reconstruction, "_WIDTH", width)  # one below the other, or all in a row
+    cut = [(0, 260, 0, 320), (20, 90, 5, 200), (100, 101, 0, 320), (50, 220, 60, 64)]
+    limits = [
+        np.asarray(cv2.distanceTransform(blobs(3), cv2.DIST_L2, 5)[y0:y1, x0:x1], np.float32)
+        for y0, y1, x0, x1 in cut
+    ]
+    markers = [np.maximum(limit - np.float32(3.6), 0) for limit in limits]
+    together = reconstruction.reconstructed(markers, limits)
+    for marker, limit, raised in zip(markers, limits, together, strict=True):
+        assert np.array_equal(raised, raised_alone(marker, limit))
+    assert reconstruction.reconstructed([], []) == []
 
 
 @pytest.mark.parametrize(
@@ -77,12 +91,11 @@ def test_labels_are_enlarged_to_the_pixels_that_they_were_found_in(
 
 def test_boxes_hold_all_of_each_cell_and_nothing_else() -> None:
     mask = blobs(1)
-    density = np.zeros((3, *mask.shape), np.float32)
-    density[:2] = 0.2  # cytoplasm everywhere
+    everywhere = np.ones(mask.shape, dtype=np.bool_)
     pieces = cells.pieces_of(nuclei.split_touching(mask, 0.25, 0.9), 0.25)
     groups = [pieces[at : at + 2] for at in range(0, len(pieces), 2)]
     limits = cells.CellLimits()
-    grown = cells.add_cytoplasm(groups, density, 0.25, limits)
+    grown = cells.add_cytoplasm(groups, everywhere, 0.25, limits)
     boxes = cells.cell_boxes(groups, grown, 0.25, limits)
     for row, box in enumerate(boxes):
         y, x = np.nonzero(grown == row + 1)
@@ -113,9 +126,11 @@ def test_sums_for_the_background_fit_are_those_of_the_products(degree: int) -> N
     terms = np.stack([np.outer(y[:, j], x[:, i]).ravel() for i, j in pairs], axis=-1)
     surface = illumination._Surface(height, width, degree)
     products = (terms * values.reshape(-1, 1)).T @ terms
-    assert surface._products(values) == pytest.approx(products, abs=1e-9)
+    two = np.stack([values, 3 * values])
+    assert surface._products(two) == pytest.approx(np.stack([products, 3 * products]), abs=1e-9)
     weights = np.arange(len(pairs), dtype=np.float64)
-    assert surface._at(weights).ravel() == pytest.approx(terms @ weights, abs=1e-9)
+    fitted = surface._at(np.stack([weights, -weights])).reshape(2, -1)
+    assert fitted == pytest.approx(np.outer([1, -1], terms @ weights), abs=1e-9)
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])

@@ -8,10 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeapl.stages.segment.nuclei import Int32, disc, smoothed
+from edgeapl.stages.segment.nuclei import Bool, Int32, disc, smoothed
 from edgeapl.types import Float32, Int64, UInt16
 
-Bool = NDArray[np.bool_]
 Float64 = NDArray[np.float64]
 
 
@@ -76,7 +75,7 @@ class Piece:
 
 def pieces_of(labels: Int32, um_per_px: float) -> list[Piece]:
     """Measure every label."""
-    at = np.flatnonzero(labels)
+    at = np.flatnonzero(labels != 0)  # of bytes it takes a third of the time
     if not len(at):
         return []
     numbers = labels.ravel()[at]
@@ -226,7 +225,7 @@ def means_over(groups: list[list[Piece]], plane: Float32) -> Float64:
 
 
 def add_cytoplasm(
-    groups: list[list[Piece]], density: Float32, um_per_px: float, limits: CellLimits
+    groups: list[list[Piece]], stained: Bool, um_per_px: float, limits: CellLimits
 ) -> UInt16:
     """Grow every nucleus over its cytoplasm; where cells touch, the nearer nucleus takes it.
 
@@ -237,13 +236,13 @@ def add_cytoplasm(
     Parameters
     ----------
     groups : the pieces of each nucleus, at most `MOST_LABELS` of them.
-    density : float32 (3, H, W), optical densities R G B.
+    stained : bool (H, W), of `cytoplasm_colour`.
 
     Returns
     -------
     uint16 (H, W), the number of the cell that a pixel belongs to, 1 for the first group.
     """
-    cells = np.zeros(density.shape[1:], dtype=np.uint16)
+    cells = np.zeros(stained.shape, dtype=np.uint16)
     if not groups:
         return cells
     nuclei = np.concatenate([piece.pixels for group in groups for piece in group])
@@ -251,7 +250,7 @@ def add_cytoplasm(
         np.arange(1, len(groups) + 1, dtype=np.uint16),
         [sum(len(piece.pixels) for piece in group) for group in groups],
     )
-    outside = np.ones(density.shape[1:], dtype=np.uint8)
+    outside = np.ones(stained.shape, dtype=np.uint8)
     outside.ravel()[nuclei] = 0
     distance, labels = cv2.distanceTransformWithLabels(
         outside, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
@@ -260,8 +259,7 @@ def add_cytoplasm(
     distance *= np.float32(um_per_px)
     owner = np.zeros(len(nuclei) + 1, dtype=np.uint16)
     owner[nearest[nuclei]] = numbers
-    body = _stained(density, um_per_px)
-    body &= distance <= limits.cytoplasm
+    body = stained & (distance <= limits.cytoplasm)
     body |= distance <= limits.rim
     opened = cv2.morphologyEx(body.view(np.uint8), cv2.MORPH_OPEN, disc(1.75, um_per_px))
     opened.ravel()[nuclei] = 1
@@ -286,13 +284,18 @@ def cell_boxes(
         x0, y0, x1, y1 = union_box(group)
         left, top = max(0, x0 - reach), max(0, y0 - reach)
         own = cells[top : y1 + reach, left : x1 + reach] == row + 1
-        columns, rows = np.flatnonzero(own.any(axis=0)), np.flatnonzero(own.any(axis=1))
-        boxes[row] = left + columns[0], top + rows[0], left + columns[-1] + 1, top + rows[-1] + 1
+        x, y, width, height = cv2.boundingRect(own.view(np.uint8))
+        boxes[row] = left + x, top + y, left + x + width, top + y + height
     return boxes
 
 
-def _stained(density: Float32, um_per_px: float) -> Bool:
-    """Tell what may be cytoplasm by its colour."""
+def cytoplasm_colour(density: Float32, um_per_px: float) -> Bool:
+    """Tell what may be cytoplasm by its colour alone, bool (H, W).
+
+    Parameters
+    ----------
+    density : float32 (3, H, W), optical densities R G B.
+    """
     red, green, blue = (smoothed(plane, 0.5, um_per_px) for plane in density)
     stained = green > 0.03
     stained &= red > 0.35 * green

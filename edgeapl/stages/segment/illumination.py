@@ -91,7 +91,7 @@ def _fitted(pixels: NDArray[np.uint8]) -> Float32:
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     logs = np.log(np.moveaxis(small, 2, 0).astype(np.float64) + 1)
     surface = _Surface(size[1], size[0], _degree(max(height, width)))
-    return np.stack([surface.quantile_fit(plane) for plane in logs]).astype(np.float32)
+    return surface.quantile_fit(logs).astype(np.float32)
 
 
 def _degree(side: int) -> int:
@@ -112,45 +112,43 @@ class _Surface:
         pairs = [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i)]
         self._i, self._j = np.array(pairs).T
         self._terms = degree + 1
+        i, j = self._i, self._j
+        i_sum, i_gap = i[:, None] + i, np.abs(i[:, None] - i)
+        j_sum, j_gap = j[:, None] + j, np.abs(j[:, None] - j)
+        across = 2 * degree + 1
+        self._at_sums = np.stack(
+            [j_sum * across + i_sum, j_sum * across + i_gap, j_gap * across + i_sum,
+             j_gap * across + i_gap]
+        )  # fmt: skip
         self._penalty = np.diag(RIDGE * (self._i + self._j).astype(np.float64) ** 2)
 
     def quantile_fit(self, values: Float64) -> Float64:
         """Quantile regression by iteratively reweighted least squares (Koenker 2005, ch. 6).
 
-        values : float64 (h, w). Gives the surface, of the same shape.
+        values : float64 (N, h, w). Gives N surfaces, of the same shape.
         """
-        fitted = np.full_like(values, np.quantile(values, QUANTILE))
+        level = np.quantile(values, QUANTILE, axis=(1, 2), keepdims=True)
+        fitted = np.broadcast_to(level, values.shape)
         for _ in range(ITERATIONS):
             rest = values - fitted
             pull = np.where(rest > 0, QUANTILE, 1 - QUANTILE)
             pull /= np.maximum(np.abs(rest), SMALLEST_RESIDUAL)
-            weights = np.linalg.solve(
-                self._products(pull) + self._penalty, self._moments(pull * values)[self._j, self._i]
-            )
-            fitted = self._at(weights)
+            sums = self._moments(pull * values)[:, self._j, self._i]
+            weights = np.linalg.solve(self._products(pull) + self._penalty, sums[..., None])
+            fitted = self._at(np.asarray(weights[..., 0], dtype=np.float64))
         return fitted
 
     def _moments(self, values: Float64) -> Float64:
-        """Sum values T_i(x) T_j(y) over the grid; row j, column i."""
+        """Sum values T_i(x) T_j(y) over the grid; of (N, h, w) row j, column i of each."""
         return np.asarray(self._y.T @ (values @ self._x), dtype=np.float64)
 
     def _products(self, values: Float64) -> Float64:
-        """Sum values times the products of each two terms."""
-        moments = self._moments(values)
-        i, j = self._i, self._j
-        i_sum, i_gap = i[:, None] + i, np.abs(i[:, None] - i)
-        j_sum, j_gap = j[:, None] + j, np.abs(j[:, None] - j)
-        return np.asarray(
-            (
-                moments[j_sum, i_sum]
-                + moments[j_sum, i_gap]
-                + moments[j_gap, i_sum]
-                + moments[j_gap, i_gap]
-            )
-            / 4
-        )
+        """Sum values, (N, h, w), times the products of each two terms."""
+        moments = self._moments(values).reshape(len(values), -1)
+        return np.asarray(moments[:, self._at_sums].sum(axis=1) / 4)
 
     def _at(self, weights: Float64) -> Float64:
-        square = np.zeros((self._terms, self._terms))
-        square[self._j, self._i] = weights
+        """Give the surfaces of some weights, (N, terms)."""
+        square = np.zeros((len(weights), self._terms, self._terms))
+        square[:, self._j, self._i] = weights
         return np.asarray(self._y[:, : self._terms] @ square @ self._x[:, : self._terms].T)

@@ -14,8 +14,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeapl.stages.segment.reconstruction import NEIGHBOURS, reconstructed
 from edgeapl.types import Float32
 
+Bool = NDArray[np.bool_]
 Int32 = NDArray[np.int32]
 Mask = NDArray[np.uint8]
 
@@ -136,34 +138,64 @@ def _highest_nearby(index: Float32, um_per_px: float, reach: float) -> Float32:
     return np.asarray(cv2.resize(smooth, (width, height)), dtype=np.float32)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Heights:
+    """One connected piece of a mask.
+
+    window : of the mask. own : bool (h, w), which of its pixels are this piece's. heights : float32
+    (h + 2, w + 2), how far inside every pixel lies, µm.
+    """
+
+    window: tuple[slice, slice]
+    own: Bool
+    heights: Float32
+
+
 def split_touching(mask: Mask, um_per_px: float, neck: float) -> Int32:
     """Split a mask where it narrows: h-maxima of the distance map, then watershed.
 
     h-maxima by morphological reconstruction (Soille 2003, section 6.3); only wiggles of the
     outline deeper than `neck` µm split.
     """
+    pieces = _heights(mask, um_per_px)
+    broad = [piece.heights for piece in pieces if not _has_one_top(piece.heights)]
+    lowered = reconstructed([np.maximum(heights - neck, 0) for heights in broad], broad)
+    lower = {id(heights): low for heights, low in zip(broad, lowered, strict=True)}
     labels = np.zeros(mask.shape, dtype=np.int32)
-    count, pieces, stats, _ = cv2.connectedComponentsWithStats(mask)
     used = 0
-    for number in range(1, count):
-        x, y, width, height = (int(value) for value in stats[number, :4])
-        window = (slice(y, y + height), slice(x, x + width))
-        own = pieces[window] == number
-        parts, split = _split_piece(own.view(np.uint8), um_per_px, neck)
-        np.copyto(labels[window], split + used, where=own)
+    for piece in pieces:
+        low = lower.get(id(piece.heights))
+        parts, split = (1, 1) if low is None else _split_piece(piece, low, um_per_px, neck)
+        np.copyto(labels[piece.window], split + used, where=piece.own)
         used += parts
     return labels
 
 
-def _split_piece(piece: Mask, um_per_px: float, neck: float) -> tuple[int, Int32 | int]:
-    """Give the number of parts, and the label of every pixel, 1 and up, for one connected piece."""
-    padded = cv2.copyMakeBorder(piece, 1, 1, 1, 1, cv2.BORDER_CONSTANT)
-    distance = cv2.distanceTransform(padded, cv2.DIST_L2, 5) * np.float32(um_per_px)
-    distance = np.asarray(cv2.GaussianBlur(distance, (0, 0), 0.5 / um_per_px), dtype=np.float32)
-    if _has_one_top(distance):
-        return 1, 1
-    lowered = _reconstruct(np.maximum(distance - neck, 0), distance)
-    peaks = ((distance - lowered >= 0.98 * neck) & (padded > 0)).view(np.uint8)
+def _heights(mask: Mask, um_per_px: float) -> list[_Heights]:
+    """Measure every connected piece of a mask, in the order of their numbers."""
+    _, pieces, stats, _ = cv2.connectedComponentsWithStats(mask)
+    found = []
+    for number, (x, y, width, height) in enumerate(stats[1:, :4].tolist(), 1):
+        window = (slice(y, y + height), slice(x, x + width))
+        own = pieces[window] == number
+        padded = cv2.copyMakeBorder(own.view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
+        distance = cv2.distanceTransform(padded, cv2.DIST_L2, 5) * np.float32(um_per_px)
+        smooth = cv2.GaussianBlur(distance, (0, 0), 0.5 / um_per_px)
+        found.append(_Heights(window, own, np.asarray(smooth, dtype=np.float32)))
+    return found
+
+
+def _split_piece(
+    piece: _Heights, lowered: Float32, um_per_px: float, neck: float
+) -> tuple[int, Int32 | int]:
+    """Give the number of parts, and the label of every pixel, 1 and up, for one connected piece.
+
+    lowered : its heights reconstructed from `neck` below them.
+    """
+    heights = piece.heights
+    peaks = (heights - lowered >= 0.98 * neck).view(np.uint8)
+    peaks[1:-1, 1:-1] &= piece.own
+    peaks[[0, -1]] = peaks[:, [0, -1]] = 0
     count, markers = cv2.connectedComponents(peaks)
     if count <= 2:
         return 1, 1
@@ -171,7 +203,7 @@ def _split_piece(piece: Mask, um_per_px: float, neck: float) -> tuple[int, Int32
     # watershed of OpenCV floods by colour differences, not by height, and gives ragged parts.)
     gaps = [
         cv2.distanceTransform((markers != part).astype(np.uint8), cv2.DIST_L2, 5)
-        - float(distance[markers == part].max()) / um_per_px
+        - float(heights[markers == part].max()) / um_per_px
         for part in range(1, count)
     ]
     nearest = np.argmin(np.stack(gaps), axis=0) + 1
@@ -183,27 +215,9 @@ def _has_one_top(heights: Float32) -> bool:
 
     From everywhere a way then leads up to that top, so reconstruction finds the same one peak.
     """
-    tops = (heights >= cv2.dilate(heights, _NEIGHBOURS)) & (heights > 0)
+    tops = (heights >= cv2.dilate(heights, NEIGHBOURS)) & (heights > 0)
     count, _ = cv2.connectedComponents(tops.view(np.uint8))
     return bool(count == 2)
-
-
-_NEIGHBOURS = np.ones((3, 3), np.uint8)
-
-_STEPS = 4
-"""Dilations between two looks whether anything still changes."""
-
-
-def _reconstruct(marker: Float32, limit: Float32) -> Float32:
-    """Grey reconstruction by dilation: raise the marker from its maxima up to the limit."""
-    raised = np.asarray(marker, dtype=np.float32)
-    for _ in range(0, max(marker.shape), _STEPS):
-        before = raised
-        for _ in range(_STEPS):
-            raised = np.minimum(cv2.dilate(raised, _NEIGHBOURS), limit)
-        if np.array_equal(raised, before):
-            break
-    return raised
 
 
 def fill_holes(mask: Mask) -> Mask:
