@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.errors import DeadlineError, EngineError
 from edgeapl.protocols import Engine
-from edgeapl.stages.cell_image import CellImage, images_of
+from edgeapl.stages.batch import Batch, Ran, run_batch
+from edgeapl.stages.cell_image import CellImage
 from edgeapl.stages.classified import Classified, known, scores_of
 from edgeapl.stages.crop import CellImages
-from edgeapl.stages.routing import Answer, Outputs, Show, Step, steps
+from edgeapl.stages.routing import Answer, Show, Step, steps
 from edgeapl.stages.workers import Workers
 from edgeapl.types import Int64, UInt8
 
@@ -43,26 +44,6 @@ class _Cell:
     image: CellImage
     asked: set[str] = field(default_factory=set)
     answers: dict[str, Answer | None] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Batch:
-    """Cells in front of one network.
-
-    place : of its step. given : what the network is given, or the cells whose images it is.
-    """
-
-    place: int
-    cells: list[int]
-    given: NDArray[np.generic] | list[CellImage]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Ran:
-    """What a run gave, and the seconds in which its cells were cut."""
-
-    answers: Outputs
-    cut_s: float
 
 
 class Classifier:
@@ -202,11 +183,11 @@ class Classifier:
         waiting = {place: len(self._queues[self._steps[place].network]) for place in places}
         return max(places, key=waiting.__getitem__, default=None)
 
-    def _next_batch(self, place: int) -> _Batch:
+    def _next_batch(self, place: int) -> Batch:
         step = self._steps[place]
         queue = self._queues[step.network]
         cells = [queue.popleft() for _ in range(min(len(queue), self._batch_size))]
-        return _Batch(place, cells, self._given(step, cells))
+        return Batch(place, cells, self._given(step, cells))
 
     def _advance(self, *, flush: bool, wait_s: float | None) -> None:
         """Run batches: one here, or as many as there are workers, and take what has ended."""
@@ -229,13 +210,9 @@ class Classifier:
         if late is not None:
             raise late
 
-    def _run(self, batch: _Batch) -> _Ran:
+    def _run(self, batch: Batch) -> Ran:
         step = self._steps[batch.place]
-        given, cut_s = batch.given, 0.0
-        if isinstance(given, list):
-            given, cut_s = images_of(given)
-        answers = self._engines[step.network].run({step.input: given})
-        return _Ran(step.rows(answers, len(batch.cells)), cut_s)
+        return run_batch(batch, step, self._engines[step.network])
 
     def _collected(self) -> Classified:
         if not (self._done or self._failed or self._errors):
@@ -270,7 +247,7 @@ class Classifier:
         if len(state.answers) == len(self._steps):
             self._done.append(cell)
 
-    def _take(self, batch: _Batch, run: Future[_Ran] | None = None) -> None:
+    def _take(self, batch: Batch, run: Future[Ran] | None = None) -> None:
         """Take the answers of a run, or run it here; cells given up meanwhile are passed over."""
         step = self._steps[batch.place]
         there = [(row, cell) for row, cell in enumerate(batch.cells) if cell in self._cells]

@@ -8,7 +8,14 @@ import pytest
 from numpy.typing import NDArray
 
 from edgeapl.stages import domain
-from edgeapl.stages.segment import cells, hsv_watershed, illumination, nuclei, reconstruction
+from edgeapl.stages.segment import (
+    cells,
+    cytoplasm,
+    hsv_watershed,
+    illumination,
+    nuclei,
+    reconstruction,
+)
 
 
 def blobs(seed: int, count: int = 60) -> NDArray[np.uint8]:
@@ -95,8 +102,8 @@ def test_boxes_hold_all_of_each_cell_and_nothing_else() -> None:
     pieces = cells.pieces_of(nuclei.split_touching(mask, 0.25, 0.9), 0.25)
     groups = [pieces[at : at + 2] for at in range(0, len(pieces), 2)]
     limits = cells.CellLimits()
-    grown = cells.add_cytoplasm(groups, everywhere, 0.25, limits)
-    boxes = cells.cell_boxes(groups, grown, 0.25, limits)
+    grown = cytoplasm.add_cytoplasm(groups, everywhere, 0.25, limits)
+    boxes = cytoplasm.cell_boxes(groups, grown, 0.25, limits)
     for row, box in enumerate(boxes):
         y, x = np.nonzero(grown == row + 1)
         assert box.tolist() == [x.min(), y.min(), x.max() + 1, y.max() + 1]

@@ -14,14 +14,12 @@ from edgeapl.stages.segment.cells import (
     MOST_LABELS,
     CellLimits,
     Piece,
-    add_cytoplasm,
-    cell_boxes,
-    cytoplasm_colour,
     join_lobes,
     means_over,
     nuclei_of_cells,
     pieces_of,
 )
+from edgeapl.stages.segment.cytoplasm import add_cytoplasm, cell_boxes, cytoplasm_colour
 from edgeapl.stages.segment.illumination import optical_density
 from edgeapl.stages.segment.nuclei import (
     NucleusLimits,
