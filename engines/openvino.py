@@ -38,6 +38,9 @@ def _import_openvino() -> ModuleType:
         del sys.modules[TELEMETRY]
         if isinstance(found, ModuleType):
             sys.modules[TELEMETRY] = found
+    # Its table of element types is made at the first call; two threads that make theirs at the same
+    # time wait for each other for ever (2026.4). Here one makes it.
+    openvino.Type.u8.to_dtype()
     module: ModuleType = openvino
     return module
 

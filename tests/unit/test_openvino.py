@@ -45,6 +45,29 @@ def test_its_telemetry_is_never_loaded_and_leaves_no_id(tmp_path: Path) -> None:
     assert not (tmp_path / "intel").exists()
 
 
+AT_ONCE = """
+import faulthandler, sys, threading
+faulthandler.dump_traceback_later(30, exit=True)
+from edgeapl.engines.openvino import ov
+WORKERS = 8
+start = threading.Barrier(WORKERS)
+def first_run():
+    start.wait()
+    ov.Type.u8.to_dtype()  # what a run asks of the binding before anything else
+sys.setswitchinterval(1e-6)
+threads = [threading.Thread(target=first_run) for _ in range(WORKERS)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+
+
+def test_the_first_runs_may_come_at_the_same_time() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AT_ONCE], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
 def test_it_answers_like_onnxruntime() -> None:
     cells = np.random.default_rng(0).integers(0, 256, (5, SIZE, SIZE, 3), dtype=np.uint8)
     here = open_engine("openvino", "cells", cell_network()).run({"cells": cells})
