@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,12 +49,10 @@ class HsvWatershed:
         how = cv2.INTER_AREA if shrink < 1 else cv2.INTER_LINEAR
         small = np.asarray(cv2.resize(frame.pixels, size, interpolation=how), dtype=np.uint8)
         density = optical_density(small)
-        # Neither needs the other, and where a core is free the cells are found sooner.
-        with ThreadPoolExecutor(1, "edgeapl-cytoplasm") as beside:
-            stained = beside.submit(cytoplasm_colour, density, WORKING_UM_PER_PX)
-            index = nucleus_index(density, WORKING_UM_PER_PX, self.nucleus)
-            groups = self._nuclei(index, density)
-        cells = add_cytoplasm(groups, stained.result(), WORKING_UM_PER_PX, self.cell)
+        index = nucleus_index(density, WORKING_UM_PER_PX, self.nucleus)
+        groups = self._nuclei(index, density)
+        stained = cytoplasm_colour(density, WORKING_UM_PER_PX)
+        cells = add_cytoplasm(groups, stained, WORKING_UM_PER_PX, self.cell)
         boxes = cell_boxes(groups, cells, WORKING_UM_PER_PX, self.cell)
         return _detections(frame, cells, boxes, _confidence(index, groups))
 
