@@ -102,7 +102,7 @@ class Producer:
         self._stop = stop
         self._left = threading.Event()
         # With the frame that waits for room and the one that is waited for, enough for all
-        # searchers; a frame and its cells may take 70 MB, so no more.
+        # searchers; a frame and its labels may take 25 MB, so no more.
         self._queue: queue.Queue[Item | _Search] = queue.Queue(maxsize=max(1, searchers - 1))
         self._head: Item | _Search | None = None
         self._wanted = threading.Event()
