@@ -36,7 +36,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def counted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
-    """Stage to instructions."""
+    """Stage to instructions, the most of a few times."""
     folder = tmp_path_factory.mktemp("instructions")
     source = Path(instruction_probe.__file__).with_name("instruction_marks.c")
     marks = folder / "marks.so"
@@ -57,13 +57,13 @@ def counted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
         timeout=600,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    found = {}
+    found: dict[str, int] = {}
     for dump in folder.glob("counts.*"):
         text = dump.read_text()
         trigger = re.search(r"^desc: Trigger: Client Request: (\w+)$", text, re.MULTILINE)
         total = re.search(r"^summary: (\d+)$", text, re.MULTILINE)
         if trigger and total:
-            found[trigger[1]] = int(total[1])
+            found[trigger[1]] = max(found.get(trigger[1], 0), int(total[1]))
     return found
 
 
