@@ -11,7 +11,7 @@ from edgeapl.bundle.load import Bundle
 from edgeapl.calibration.quantise.blocks import in_blocks
 from edgeapl.calibration.quantise.fp16 import to_fp16
 from edgeapl.calibration.quantise.qdq import qdq_onnxruntime, qdq_tensorrt
-from edgeapl.calibration.quantise.quick import quick_in_onnxruntime
+from edgeapl.calibration.quantise.quick import AMX_PRODUCTS, quick_in_onnxruntime
 from edgeapl.calibration.quantise.rounding import rounded_everywhere
 from edgeapl.calibration.ranges import Range, read_ranges
 from edgeapl.engines.in_turn import Opener
@@ -135,13 +135,19 @@ def in_eight_bits(
     model: bytes, target: str, ranges: Mapping[str, Range], keep: frozenset[str]
 ) -> bytes:
     """Quantise a network as the target, on this machine, computes it soonest."""
+    quantise = quantiser(target)
     if target in PLANS:
-        half, _ = to_fp16(qdq_tensorrt(model, ranges, keep), frozenset(), ranges)
+        half, _ = to_fp16(quantise(model, ranges, keep), frozenset(), ranges)
         return half
-    quantised = qdq_onnxruntime(in_blocks(model), ranges, keep)
+    quantised = quantise(in_blocks(model), ranges, keep)
     if target != "onnxruntime":
         return quantised
-    return quick_in_onnxruntime(quantised, amx="amx_int8" in cpu().capability.split())
+    return quick_in_onnxruntime(quantised, AMX_PRODUCTS if has_amx() else None)
+
+
+def has_amx() -> bool:
+    """Whether this CPU multiplies tiles of int8."""
+    return "amx_int8" in cpu().capability.split()
 
 
 def _write(path: Path, model: bytes) -> str:

@@ -9,27 +9,28 @@ from onnx import helper, numpy_helper
 from edgeapl.calibration.quantise.graph import drop_unused, read_graph, written
 
 AMX_PRODUCTS = 512
-"""Products summed up for one number of a convolution, from which on AMX is the quicker. For fewer,
-filling its tiles takes longer than the product of vectors; see `amx`."""
+"""Products summed up for one number of a convolution, from which on the matrix product is used on a
+CPU with AMX; `tests/peers/rewritten.py` measures fewer."""
 
 SHIFT = -1
 """A zero point of weights. Weights from -127 to 127 are stored as -128 to 126: none is lost."""
 
 
-def quick_in_onnxruntime(model: bytes, *, amx: bool) -> bytes:
+def quick_in_onnxruntime(model: bytes, amx_products: int | None) -> bytes:
     """Rewrite a network so that onnxruntime computes the same, sooner.
 
     Parameters
     ----------
     model : as `edgeapl.calibration.quantise.qdq.qdq_onnxruntime` gives it.
-    amx : the CPU multiplies tiles of int8. onnxruntime 1.31 uses that in its matrix product alone,
-        and computes convolutions with the product only if a zero point of weights is not 0;
-        otherwise with vectors.
+    amx_products : the fewest products summed up for one number in convolutions that AMX shall
+        compute; None where the CPU has none. onnxruntime 1.31 uses AMX in its matrix product alone,
+        and computes convolutions with that only if a zero point of weights is not 0; otherwise
+        with vectors.
     """
     loaded = read_graph(model)
     _rectify_by_table(loaded.graph)
-    if amx:
-        _multiply_as_matrices(loaded.graph)
+    if amx_products is not None:
+        _multiply_as_matrices(loaded.graph, amx_products)
     return written(loaded)
 
 
@@ -47,8 +48,8 @@ def _rectify_by_table(graph: onnx.GraphProto) -> None:
             node.attribute.append(helper.make_attribute("alpha", 0.0))
 
 
-def _multiply_as_matrices(graph: onnx.GraphProto) -> None:
-    """Give the weights of convolutions with many products a zero point other than 0."""
+def _multiply_as_matrices(graph: onnx.GraphProto, fewest: int) -> None:
+    """Give the weights of convolutions with so many products a zero point other than 0."""
     stored = {weight.name: weight for weight in graph.initializer}
     made_by = {name: node for node in graph.node for name in node.output}
     for node in graph.node:
@@ -57,7 +58,7 @@ def _multiply_as_matrices(graph: onnx.GraphProto) -> None:
             continue
         values = numpy_helper.to_array(stored[weights.input[0]])
         zero = numpy_helper.to_array(stored[weights.input[2]])
-        many = int(np.prod(values.shape[1:])) >= AMX_PRODUCTS
+        many = int(np.prod(values.shape[1:])) >= fewest
         if not many or values.dtype != np.int8 or zero.any() or values.min() < -np.int8(127):
             continue
         for place, shifted in ((0, values + np.int8(SHIFT)), (2, zero + np.int8(SHIFT))):

@@ -9,6 +9,7 @@ from jinja2 import Environment, StrictUndefined
 
 from edgeapl.bench import plots
 from edgeapl.bench.bench import BenchResult
+from edgeapl.bench.running import INSIDE_NOTE
 from edgeapl.errors import StorageError
 
 
@@ -25,6 +26,7 @@ def render_page(result: BenchResult) -> str:
     return environment.from_string(text).render(
         d=document,
         stages=plots.stage_bars(document["stages"]),
+        inside_note=INSIDE_NOTE,
         spread=plots.spread(latencies, 1e3 * document["budget"]["seconds"]),
         pairs=plots.pairs(document["versus"]["pairs_ms"] if "versus" in document else ()),
         roofline=plots.roofline(document["floor"]) if "floor" in document else "",

@@ -31,6 +31,8 @@ REST = "rest"
 INSIDE = "crop"
 """A part of ``infer``."""
 
+INSIDE_NOTE = f"{INSIDE} is a part of infer: cells are cut by the threads that run their networks"
+
 
 def rest_of(taken_s: float, stages: Mapping[str, float]) -> float:
     """Give the seconds of a frame that belong to no stage."""

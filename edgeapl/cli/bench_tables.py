@@ -55,6 +55,8 @@ def _settings(engines: Mapping[str, Any]) -> str:
 def _print_stages(out: Console, document: Mapping[str, Any]) -> None:
     from rich.table import Table
 
+    from edgeapl.bench.running import INSIDE_NOTE
+
     table = Table(box=None, pad_edge=False)
     table.add_column("ms")
     for name in ("mean", "p50", "p90", "p99", "samples"):
@@ -68,6 +70,7 @@ def _print_stages(out: Console, document: Mapping[str, Any]) -> None:
         if document[row] is not None:
             _add_row(table, row.replace("_", " "), document[row])
     out.print(table)
+    out.print(INSIDE_NOTE)
 
 
 def _add_row(table: Any, name: str, summary: Mapping[str, Any]) -> None:

@@ -9,26 +9,27 @@ depend on what the cells look like, by one worker a core.
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from edgeapl.bench.bare import Setting, run_rows
 from edgeapl.bench.statistics import paired_ratio
 from edgeapl.bundle.load import Bundle, open_bundle
-from edgeapl.calibration.building.files import ranges_of
+from edgeapl.calibration.building.files import has_amx, in_eight_bits, ranges_of
 from edgeapl.calibration.quantise.blocks import in_blocks
 from edgeapl.calibration.quantise.qdq import qdq_onnxruntime
-from edgeapl.calibration.quantise.quick import quick_in_onnxruntime
+from edgeapl.calibration.quantise.quick import AMX_PRODUCTS, quick_in_onnxruntime
 from edgeapl.engines.registry import open_engine
-from edgeapl.engines.store.machine import cpu, cpu_cores
+from edgeapl.engines.store.machine import cpu_cores
+from edgeapl.errors import EngineError
 from edgeapl.protocols import Engine
 
 BATCH = 4
-RUNS = 4
-"""Of each worker in one turn."""
+TURN_S = 0.5
+FEWEST = (1, 128, 256, AMX_PRODUCTS)
+"""Products for one number from which on convolutions are computed on AMX."""
 
 
 def variants(bundle: Bundle, name: str) -> Iterator[tuple[str, str, bytes]]:
@@ -37,31 +38,31 @@ def variants(bundle: Bundle, name: str) -> Iterator[tuple[str, str, bytes]]:
     ranges = ranges_of(bundle)[name]
     plain = qdq_onnxruntime(model, ranges)
     blocks = qdq_onnxruntime(in_blocks(model), ranges)
-    amx = "amx_int8" in cpu().capability.split()
     yield "onnxruntime", "plain", plain
     yield "onnxruntime", "channels in blocks", blocks
-    yield "onnxruntime", "ReLU by table", quick_in_onnxruntime(plain, amx=False)
-    if amx:
-        yield "onnxruntime", "ReLU by table, products on AMX", quick_in_onnxruntime(plain, amx=True)
-    yield "onnxruntime", "all", quick_in_onnxruntime(blocks, amx=amx)
+    yield "onnxruntime", "ReLU by table", quick_in_onnxruntime(plain, None)
+    for fewest in FEWEST if has_amx() else ():
+        what = f"the same, {fewest} products on AMX"
+        yield "onnxruntime", what, quick_in_onnxruntime(plain, fewest)
+    yield "onnxruntime", "as built", in_eight_bits(model, "onnxruntime", ranges, frozenset())
     yield "openvino", "plain", plain
-    yield "openvino", "channels in blocks", blocks
+    yield "openvino", "as built", in_eight_bits(model, "openvino", ranges, frozenset())
 
 
-def timed(engine: Engine, pool: ThreadPoolExecutor, given: str, cells: np.ndarray) -> float:
-    """Give the seconds in which every worker runs the network `RUNS` times."""
+def opened(bundle: Bundle, name: str) -> dict[tuple[str, str], Engine]:
+    """Open all variants whose runtime is installed."""
+    engines = {}
+    for target, what, network in variants(bundle, name):
+        try:
+            engine = open_engine(target, name, network, threads=1, workers=cpu_cores())
+        except EngineError as error:
+            print(f"{target:12} {what:32} left out: {error}")
+            continue
+        engines[target, what] = engine
+    return engines
 
-    def work() -> None:
-        for _ in range(RUNS):
-            engine.run({given: cells})
 
-    start = time.perf_counter()
-    for future in [pool.submit(work) for _ in range(cpu_cores())]:
-        future.result()
-    return time.perf_counter() - start
-
-
-def main(show: Callable[[str], None] = print) -> None:
+def main() -> None:
     """Read the command line, time all variants in turns, print ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle", type=Path)
@@ -69,27 +70,20 @@ def main(show: Callable[[str], None] = print) -> None:
     wanted = parser.parse_args()
     bundle = open_bundle(wanted.bundle)
     name = next(iter(ranges_of(bundle)))
-    spec = bundle.manifest.networks[name]
-    cores, size = cpu_cores(), bundle.manifest.crop.size_px
+    size = bundle.manifest.crop.size_px
     cells = np.random.default_rng(0).integers(0, 256, (BATCH, size, size, 3), dtype=np.uint8)
-    engines = {
-        (target, what): open_engine(target, name, network, threads=1, workers=cores)
-        for target, what, network in variants(bundle, name)
-    }
+    rows = {bundle.manifest.networks[name].input: cells}
+    setting = Setting(cpu_cores(), 1, BATCH)
+    engines = opened(bundle, name)
     seconds: dict[tuple[str, str], list[float]] = {key: [] for key in engines}
-    with ThreadPoolExecutor(cores) as pool:
-        for turn in range(wanted.rounds + 1):
-            for key, engine in engines.items():
-                taken = timed(engine, pool, spec.input, cells)
-                if turn:  # the first makes buffers
-                    seconds[key].append(taken)
-    runs = cores * RUNS * BATCH
-    for (target, what), taken_s in seconds.items():
-        ratio = paired_ratio(seconds[target, "plain"], taken_s)
+    for _ in range(wanted.rounds):
+        for key, engine in engines.items():
+            seconds[key].append(1 / run_rows(engine, rows, setting, TURN_S).rows_per_s)
+    for (target, what), taken in seconds.items():
+        ratio = paired_ratio(seconds[target, "plain"], taken)
         low, high = ratio.interval or (ratio.value, ratio.value)
-        ms = 1e3 * float(np.median(taken_s)) / runs
-        show(
-            f"{target:12} {what:32} {ms:6.1f} ms a cell, "
+        print(
+            f"{target:12} {what:32} {1e3 * float(np.median(taken)):6.1f} ms a cell, "
             f"{ratio.value:.2f} times as fast as plain ({low:.2f} to {high:.2f})"
         )
 

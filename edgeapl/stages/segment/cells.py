@@ -75,7 +75,7 @@ class Piece:
 
 def pieces_of(labels: Int32, um_per_px: float) -> list[Piece]:
     """Measure every label."""
-    at = np.flatnonzero(labels != 0)  # of bytes it takes a third of the time
+    at = np.flatnonzero(labels != 0)  # numpy is quicker on bytes
     if not len(at):
         return []
     numbers = labels.ravel()[at]

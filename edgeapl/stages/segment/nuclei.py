@@ -158,14 +158,13 @@ def split_touching(mask: Mask, um_per_px: float, neck: float) -> Int32:
     outline deeper than `neck` µm split.
     """
     pieces = _heights(mask, um_per_px)
-    broad = [piece.heights for piece in pieces if not _has_one_top(piece.heights)]
-    lowered = reconstructed([np.maximum(heights - neck, 0) for heights in broad], broad)
-    lower = {id(heights): low for heights, low in zip(broad, lowered, strict=True)}
+    whole = [_has_one_top(piece.heights) for piece in pieces]
+    broad = [piece.heights for piece, one in zip(pieces, whole, strict=True) if not one]
+    lowered = iter(reconstructed([np.maximum(heights - neck, 0) for heights in broad], broad))
     labels = np.zeros(mask.shape, dtype=np.int32)
     used = 0
-    for piece in pieces:
-        low = lower.get(id(piece.heights))
-        parts, split = (1, 1) if low is None else _split_piece(piece, low, um_per_px, neck)
+    for piece, one in zip(pieces, whole, strict=True):
+        parts, split = (1, 1) if one else _split_piece(piece, next(lowered), um_per_px, neck)
         np.copyto(labels[piece.window], split + used, where=piece.own)
         used += parts
     return labels
