@@ -110,8 +110,17 @@ class CellChain(Protocol):
     def moved(self) -> Moved:
         """What went over the bus so far."""
 
-    def takes(self, frame: Frame, squares: Int32) -> bool:
-        """Whether neither the frame nor a cut, int32 (N, 4), is too large for it."""
+    @property
+    def most_pixels(self) -> int:
+        """Of a frame; a larger one it does not take."""
+
+    @property
+    def widest_cut(self) -> int:
+        """Px; a frame with a wider or higher one among its cells it does not take either."""
+
+    @property
+    def labelled(self) -> bool:
+        """Whether it needs the label images of frames."""
 
     def put(self, frame: Frame, labels: UInt16) -> int | None:
         """Start to copy a frame, and its label image (H, W) if it is needed; gives its place.
@@ -120,12 +129,16 @@ class CellChain(Protocol):
         """
 
     def start(self, cells: Sequence[CellsOnFrame], networks: Sequence[str]) -> None:
-        """Start a batch of cells, of one or several frames, through networks in that order."""
+        """Start a batch of cells, of one or several frames, through networks in that order.
+
+        Raises as `finish` does.
+        """
 
     def finish(self) -> dict[str, dict[str, NDArray[np.generic]]]:
         """Wait for the batch that was started first: network to output to one row per cell.
 
-        Raises EngineError when anything of it failed; all later calls are then refused.
+        Raises EngineError when anything of it failed: all later calls may then be refused. Raises
+        DeadlineError when it was cancelled.
         """
 
     def drop(self, place: int) -> None:

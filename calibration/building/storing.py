@@ -34,7 +34,7 @@ from edgeapl.engines.store.record import (
     EngineRecord,
     Precision,
 )
-from edgeapl.model.opening import open_model
+from edgeapl.model.opening import Opened, open_model
 from edgeapl.protocols import Engine
 
 
@@ -95,7 +95,7 @@ def store(
         if best.target in BACKENDS:
             say("self-test with the engines")
             with InTurn(tuple(bundle.manifest.networks), _opener(engines)) as turns:
-                open_model(bundle.folder, engines=engines, opener=lambda _: turns)
+                open_model(bundle.folder, engines=engines, opener=lambda _: Opened(turns))
 
     return write_engines(request.out or cache_folder() / record.key, record, files, check)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgeapl.errors import EngineError
 from edgeapl.protocols import CellChain, CellsOnFrame, Moved
-from edgeapl.types import Frame, Int32, UInt16
+from edgeapl.types import Frame, UInt16
 
 Note = Callable[[int, Moved, float], None]
 """Told of a batch that is finished: its cells, what went over the bus for it, and the seconds that
@@ -34,6 +34,9 @@ class WatchedChain:
         self._moved = chain.moved
         self.most_batches = chain.most_batches
         self.most_cells = chain.most_cells
+        self.most_pixels = chain.most_pixels
+        self.widest_cut = chain.widest_cut
+        self.labelled = chain.labelled
 
     @property
     def runtime(self) -> str:
@@ -49,10 +52,6 @@ class WatchedChain:
     def moved(self) -> Moved:
         """What went over the bus so far."""
         return self._chain.moved
-
-    def takes(self, frame: Frame, squares: Int32) -> bool:
-        """Whether neither the frame nor a cut is too large for it."""
-        return self._chain.takes(frame, squares)
 
     def put(self, frame: Frame, labels: UInt16) -> int | None:
         """Start to copy a frame."""

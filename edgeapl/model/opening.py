@@ -18,7 +18,7 @@ from edgeapl.engines.store.record import CUTTER
 from edgeapl.errors import EngineError
 from edgeapl.model.assembled import Model, assemble
 from edgeapl.model.golden import self_test
-from edgeapl.protocols import CellChain, Engine
+from edgeapl.protocols import CellChain, Engine, Link
 from edgeapl.stages.classify_on_device import links_of
 
 FROM_BUNDLE = "FP32 networks of the bundle in onnxruntime"
@@ -28,8 +28,20 @@ BATCH_SIZE = 8
 """Cells in one run of the bundle's own networks: on CPUs larger batches are no faster, and the
 first answers of a frame come later."""
 
-Opener = Callable[[Bundle], Mapping[str, Engine]]
-"""Gives an engine for every network of a bundle; closes them itself when it fails."""
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opened:
+    """The networks of a bundle, ready to run.
+
+    engines : by the names of the networks. chain : of those that judge cells, on a device.
+    """
+
+    engines: Mapping[str, Engine]
+    chain: CellChain | None = None
+
+
+Opener = Callable[[Bundle], Opened]
+"""Opens all networks of a bundle; closes them itself when it fails."""
 
 FEWER_BITS_TOLERANCE = 0.2
 """Engines in fewer bits were judged on hundreds of cells when they were built; on the few of the
@@ -100,17 +112,17 @@ def open_model(
     """
     bundle = open_bundle(folder)
     with ExitStack() as opened:
-        ready: dict[str, Engine] = {}
         if opener is not None:
-            ready.update(opener(bundle))
+            ready = opener(bundle)
         else:
+            here: dict[str, Engine] = {}
             for name in bundle.manifest.networks:
-                ready[name] = _open(bundle, name, target, threads, engines, workers)
-                opened.callback(ready[name].close)
-        chain = None if opener is not None else _chain(bundle, ready, engines)
-        if chain is not None:
-            opened.callback(chain.close)
-        model = assemble(bundle, ready, chain)
+                here[name] = _open(bundle, name, target, threads, engines, workers)
+                opened.callback(here[name].close)
+            ready = Opened(here, _chain(bundle, here, engines))
+            if ready.chain is not None:
+                opened.callback(ready.chain.close)
+        model = assemble(bundle, ready.engines, ready.chain)
         model.reducer.check_head(model.head)
         if proven:
             reduced = engines is not None and engines.record.precision != "fp32"
@@ -169,12 +181,21 @@ def _chain(
     bundle: Bundle, ready: Mapping[str, Engine], engines: EngineFolder | None
 ) -> CellChain | None:
     """Chain the networks of cells where a plan that cuts cells was built with theirs."""
-    links = links_of(bundle.manifest)
-    if engines is None or engines.record.cutter is None or not links:
+    links = links_here(bundle, engines)
+    if engines is None or not links:
         return None
     plan, origin = engines.read(CUTTER), engines.origin(CUTTER)
     chained = {link.network: ready[link.network] for link in links}
     return open_chain(engines.record.target, plan, links, chained, origin)
+
+
+def links_here(bundle: Bundle, engines: EngineFolder | None) -> tuple[Link, ...]:
+    """Give the networks of cells as links of a chain, behind the plan that cuts cells.
+
+    Empty where they can not make one, or engines have no such plan.
+    """
+    there = engines is not None and engines.record.cutter is not None
+    return links_of(bundle.manifest) if there else ()
 
 
 def _check(engines: EngineFolder, bundle: Bundle) -> None:

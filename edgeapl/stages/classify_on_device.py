@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from edgeapl.bundle.manifest import Manifest
-from edgeapl.errors import EngineError
+from edgeapl.errors import DeadlineError, EngineError
 from edgeapl.protocols import CellChain, CellsOnFrame, Engine, Link
 from edgeapl.stages.classified import Classified
 from edgeapl.stages.classify import Classifier
@@ -108,7 +109,8 @@ class DeviceClassifier(Classifier):
         """Start what is ready, and wait for the oldest batch when no more may be started.
 
         With `flush` it is waited for in any case. Gives the cells now done, which may be none: a
-        batch that was only started is given by a later step.
+        batch that was only started is given by a later step. Raises DeadlineError when a batch was
+        cancelled; its cells then wait again.
         """
         while len(self._under_way) < self._chain.most_batches:
             networks = self._next(flush=flush)
@@ -146,10 +148,8 @@ class DeviceClassifier(Classifier):
         """Wait for what is under way, so that nobody gets it as an answer, and free all places."""
         while self._under_way:
             self._under_way.popleft()
-            try:
+            with suppress(EngineError, DeadlineError):
                 self._chain.finish()
-            except EngineError:
-                break  # and all that is under way with it
         for held in self._frames:
             if held.place is not None:
                 self._chain.drop(held.place)
@@ -157,7 +157,9 @@ class DeviceClassifier(Classifier):
         super().close()
 
     def _takes(self, uncut: Uncut) -> bool:
-        return self._chain.takes(uncut.detections.frame, uncut.squares)
+        frame, widest = uncut.detections.frame, int(uncut.squares[:, 2:].max(initial=0))
+        fits = frame.height * frame.width <= self._chain.most_pixels
+        return fits and widest <= self._chain.widest_cut
 
     def _next(self, *, flush: bool) -> Networks | None:
         """Give the networks that most cells wait for, if there are enough of them for a batch.
@@ -185,6 +187,9 @@ class DeviceClassifier(Classifier):
         given = [self._on_frame(place, together) for place, together in frames.items()]
         try:
             self._chain.start(given, networks)
+        except DeadlineError:
+            line.extendleft(reversed(cells))
+            raise
         except EngineError as error:
             self._lose(error, cells)
             self._place_frames()
@@ -200,6 +205,10 @@ class DeviceClassifier(Classifier):
     def _finish(self) -> None:
         """Wait for the oldest batch; cells given up meanwhile are passed over."""
         networks, cells = self._under_way.popleft()
+        if not any(cell in self._states for cell in cells):
+            with suppress(EngineError, DeadlineError):  # nobody waits for it any more
+                self._chain.finish()
+            return
         try:
             outputs = self._chain.finish()
             rows = {
@@ -207,6 +216,10 @@ class DeviceClassifier(Classifier):
                 for step in self._steps
                 if step.network in networks
             }
+        except DeadlineError:
+            there = [cell for cell in cells if cell in self._states]
+            self._lines[networks].extendleft(reversed(there))
+            raise
         except EngineError as error:
             self._lose(error, cells)
             self._place_frames()

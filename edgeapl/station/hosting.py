@@ -16,11 +16,11 @@ from edgeapl.bundle.load import Bundle
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.closing import ClosesItself
 from edgeapl.engines.hosted.host import EngineHost
-from edgeapl.engines.hosted.networks import network_files
+from edgeapl.engines.hosted.networks import ChainFile, chain_file, network_files
 from edgeapl.engines.store.folder import EngineFolder
 from edgeapl.model import Model, open_model
+from edgeapl.model.opening import Opened, links_here
 from edgeapl.pipeline import Budget
-from edgeapl.protocols import Engine
 
 HEAD_S = 1.0
 """The head is one small layer: it answers in a millisecond, or something is wrong with it."""
@@ -107,25 +107,35 @@ def open_hosted(
     with ExitStack() as opened:
         hosts: dict[Group, EngineHost] = {}
 
-        def open_all(bundle: Bundle) -> Mapping[str, Engine]:
+        def open_all(bundle: Bundle) -> Opened:
             files = network_files(bundle, threads=threads, engines=engines)
             groups = groups_of(bundle.manifest)
+            chain = _chain(bundle, engines)
             for group in Group:
                 runs = workers if group is Group.CELLS else 1
                 own = [replace(file, workers=runs) for file in files if groups[file.name] is group]
                 if own:
                     most_s = HEAD_S if group is Group.HEAD else RUN_S
-                    host = EngineHost(own, workers=runs, most_s=most_s)
+                    chained = chain if group is Group.CELLS else None
+                    host = EngineHost(own, chain=chained, workers=runs, most_s=most_s)
                     hosts[group] = opened.enter_context(host)
-            return {
-                name: engine for host in hosts.values() for name, engine in host.engines.items()
-            }
+            by_name = (host.engines for host in hosts.values())
+            return Opened(
+                {name: engine for engines in by_name for name, engine in engines.items()},
+                hosts[Group.CELLS].chain if Group.CELLS in hosts else None,
+            )
 
         model = open_model(
             folder, threads=threads, engines=engines, opener=open_all, workers=workers
         )
         opened.pop_all()
     return HostedModel(model, hosts)
+
+
+def _chain(bundle: Bundle, engines: EngineFolder | None) -> ChainFile | None:
+    """Give the chain of the networks that judge cells, if there is one."""
+    links = links_here(bundle, engines)
+    return None if engines is None or not links else chain_file(engines, links)
 
 
 def groups_of(manifest: Manifest) -> Mapping[str, Group]:

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 
 from edgeapl.engines.hosted.process import ChildProcess
-from edgeapl.engines.hosted.wire import Answer, Run, Trouble
+from edgeapl.engines.hosted.wire import Answer, Request, Trouble
 from edgeapl.errors import DeadlineError, EngineError
 
 
@@ -90,10 +90,10 @@ class Calls:
                     return Call(self._count, self._free.pop(), self._child)
                 self._news.wait(left_s)
 
-    def send(self, call: Call, run: Run) -> None:
+    def send(self, call: Call, request: Request) -> None:
         """Send the request of a call; when its child is gone the reply is that it was lost."""
         with self._news:
-            if call.child is self._child and call.child.tell(run):
+            if call.child is self._child and call.child.tell(request):
                 self._under_way[call.number] = call
             else:
                 call.reply = Lost(again=True, text="")

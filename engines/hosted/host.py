@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from edgeapl.closing import ClosesItself
 from edgeapl.engines.checking import Declared, check_inputs
 from edgeapl.engines.hosted.budget import RestartBudget
-from edgeapl.engines.hosted.calls import Calls, Limit, Lost
+from edgeapl.engines.hosted.calls import Calls, Limit
+from edgeapl.engines.hosted.chain import MOST_BATCHES, HostedChain
+from edgeapl.engines.hosted.exchange import Exchange
 from edgeapl.engines.hosted.keeper import Keeper
-from edgeapl.engines.hosted.networks import NetworkFile
+from edgeapl.engines.hosted.networks import ChainFile, NetworkFile
 from edgeapl.engines.hosted.shared import Region, make_memory
-from edgeapl.engines.hosted.wire import Answer, Described, Run, Trouble
+from edgeapl.engines.hosted.wire import Described, Open, Run
 from edgeapl.errors import EngineError
 from edgeapl.protocols import Arrays
 
@@ -51,7 +53,8 @@ class EngineHost(ClosesItself):
     Parameters
     ----------
     networks : what it opens, see `edgeapl.engines.hosted.networks.network_files`.
-    workers : runs at the same time; more callers wait.
+    chain : what it opens behind a plan that cuts cells; then `chain` is one, else None.
+    workers : runs at the same time besides those of the chain; more callers wait.
     most_s : how long any run may take, waiting included; None for as long as it wants.
     opening_s : how long opening all networks may take.
     budget : how often it may die.
@@ -64,18 +67,22 @@ class EngineHost(ClosesItself):
         self,
         networks: Sequence[NetworkFile],
         *,
+        chain: ChainFile | None = None,
         workers: int = 1,
         most_s: float | None = None,
         opening_s: float = OPENING_S,
         budget: RestartBudget | None = None,
     ) -> None:
         self._most_s = most_s
-        self._calls = Calls(workers)
-        self._memory = [make_memory("edgeapl-networks") for _ in range(2 * workers)]
+        slots = workers + (0 if chain is None else MOST_BATCHES)
+        self._calls = Calls(slots)
+        self._memory = [make_memory("edgeapl-networks") for _ in range(2 * slots)]
         self._regions = [Region(descriptor) for descriptor in self._memory]
-        self._slots = list(zip(self._regions[::2], self._regions[1::2], strict=True))
+        pairs = list(zip(self._regions[::2], self._regions[1::2], strict=True))
         budget = RestartBudget() if budget is None else budget
-        self._keeper = Keeper(networks, self._calls, self._memory, opening_s, budget)
+        opening = Open(tuple(networks), chain)
+        self._keeper = Keeper(opening, self._calls, self._memory, opening_s, budget)
+        self._exchange = Exchange(self._calls, pairs, self._keeper.wake)
         self._closing = threading.Lock()
         self._closed = False
         try:
@@ -85,7 +92,11 @@ class EngineHost(ClosesItself):
             raise
         self._in_use = {network.name for network in networks}
         self.engines: Mapping[str, HostedEngine] = MappingProxyType(
-            {described.name: HostedEngine(self, described) for described in self._keeper.described}
+            {one.name: HostedEngine(self, one) for one in self._keeper.opened.networks}
+        )
+        described = self._keeper.opened.chain
+        self.chain = (
+            None if described is None else HostedChain(self._exchange, described, self._most_s)
         )
 
     def deadline(self, at_ns: int | None) -> None:
@@ -121,9 +132,13 @@ class EngineHost(ClosesItself):
         until_ns = None if most_s is None else time.monotonic_ns() + int(most_s * 1e9)
         limit = Limit(network, most_s, until_ns)
         while True:
-            outputs = self._once(limit, inputs)
-            if outputs is not None:
-                return outputs
+            call = self._exchange.ask(
+                limit, inputs, lambda number, slot, places: Run(number, slot, network, places)
+            )
+            assert call is not None
+            answered = self._exchange.answer(call, limit)
+            if answered is not None:
+                return answered[1]
 
     def done_with(self, network: str) -> None:
         """Note that an engine was closed; the child ends with the last one."""
@@ -143,35 +158,6 @@ class EngineHost(ClosesItself):
             for region, descriptor in zip(self._regions, self._memory, strict=True):
                 region.close()
                 os.close(descriptor)
-
-    def _once(self, limit: Limit, inputs: Arrays) -> dict[str, NDArray[np.generic]] | None:
-        """Run; None when the child was ended for another run's sake before this one was over."""
-        call = self._calls.enter(limit)
-        given, made = self._slots[call.slot]
-        try:
-            places = given.put(inputs)
-            self._calls.send(call, Run(call.number, call.slot, limit.network, places))
-            reply = self._calls.wait(call, limit)
-            if isinstance(reply, Lost):
-                if reply.again:
-                    return None
-                text = f"{reply.text}; it is started again"
-                raise EngineError("network process died", limit.network, text)
-            if isinstance(reply, Trouble):
-                raise reply.error()
-            return _copies(made, limit.network, reply)
-        finally:
-            if self._calls.leave(call):
-                self._keeper.wake()
-
-
-def _copies(made: Region, network: str, answer: Answer) -> dict[str, NDArray[np.generic]]:
-    """Copy arrays out of the memory, which the next run writes again."""
-    try:
-        return {key: np.array(view) for key, view in made.take(answer.arrays).items()}
-    except ValueError as error:
-        what = "network process does not keep to the rules"
-        raise EngineError(what, network, str(error)) from error
 
 
 class HostedEngine(Declared):

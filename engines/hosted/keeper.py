@@ -11,12 +11,10 @@ from enum import Enum, auto
 
 from edgeapl.engines.hosted.budget import RestartBudget
 from edgeapl.engines.hosted.calls import Calls, Lost
-from edgeapl.engines.hosted.networks import NetworkFile
 from edgeapl.engines.hosted.process import ChildProcess
 from edgeapl.engines.hosted.wire import (
     Answer,
     Cancel,
-    Described,
     Message,
     Open,
     Opened,
@@ -49,21 +47,21 @@ class Keeper:
 
     Parameters
     ----------
-    networks : what it opens. calls : told of every reply and every death.
+    opening : what it opens. calls : told of every reply and every death.
     memory : as for `ChildProcess`. opening_s : how long opening may take.
     budget : how many deaths are too many.
     """
 
     def __init__(
         self,
-        networks: Sequence[NetworkFile],
+        opening: Open,
         calls: Calls,
         memory: Sequence[int],
         opening_s: float,
         budget: RestartBudget,
     ) -> None:
-        self._networks = tuple(networks)
-        self._names = ", ".join(network.name for network in networks)
+        self._opening = opening
+        self._names = ", ".join(network.name for network in opening.networks)
         self._calls = calls
         self._memory = memory
         self._opening_s = opening_s
@@ -72,7 +70,7 @@ class Keeper:
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
-        self.described: tuple[Described, ...] = ()
+        self.opened = Opened(())
         self.deaths = 0
         self.ended_late = 0
         self.last_death = ""
@@ -134,7 +132,7 @@ class Keeper:
     def _after_death(self, trouble: EngineError) -> bool:
         self.deaths += 1
         self.last_death = str(trouble)
-        if not self.described:  # the first one: whoever opens the networks is told why not
+        if not self.opened.networks:  # the first one: whoever opens the networks is told why not
             self._calls.refuse(trouble)
             return False
         again = self._budget.restart_after_death(time.monotonic_ns())
@@ -150,7 +148,7 @@ class Keeper:
 
     def _attend(self, child: ChildProcess) -> _End:
         """Hear a child until its end; raises EngineError or ValueError when it must be ended."""
-        child.tell(Open(self._networks))
+        child.tell(self._opening)
         opening_until = time.monotonic() + self._opening_s
         ready = False
         while not self._closing:
@@ -183,10 +181,10 @@ class Keeper:
         elif not ready and isinstance(message, Trouble):
             raise message.error()
         elif not ready and isinstance(message, Opened):
-            if self.described and message.networks != self.described:
+            if self.opened.networks and message != self.opened:
                 text = "stop the station and look what was changed"
                 raise EngineError("networks are not what they were", self._names, text)
-            self.described = message.networks
+            self.opened = message
             self._calls.ready(child)
         else:
             raise ValueError(f"unexpected message: {type(message).__name__}")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from edgeapl.bundle.digest import sha256
 from edgeapl.bundle.load import Bundle
-from edgeapl.engines.registry import Origin, open_engine
+from edgeapl.engines.registry import Origin, open_chain, open_engine
 from edgeapl.engines.store.folder import EngineFolder
+from edgeapl.engines.store.record import CUTTER
 from edgeapl.engines.trt.plan import Place, PlanRecord
 from edgeapl.errors import EngineError
-from edgeapl.protocols import Engine
+from edgeapl.protocols import CellChain, Engine, Link
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +35,10 @@ class NetworkFile:
 
     def open(self) -> Engine:
         """Read it, check it and make it ready; raises EngineError."""
-        try:
-            data = self.path.read_bytes()
-        except OSError as error:
-            text = error.strerror or type(error).__name__
-            raise EngineError("network cannot be read", self.path, text) from error
-        if sha256(data) != self.sha256:
-            text = "stop, put the right file back and start again"
-            raise EngineError("network was changed since it was checked", self.path, text)
         return open_engine(
             self.target,
             self.name,
-            data,
+            _checked(self.path, self.sha256),
             threads=self.threads,
             workers=self.workers,
             origin=self.origin,
@@ -56,14 +49,81 @@ class NetworkFile:
         return {**asdict(self), "path": str(self.path)}
 
 
+@dataclass(frozen=True, slots=True)
+class ChainFile:
+    """What cuts cells on a device, in front of networks that run there.
+
+    target, links, origin : as for `edgeapl.engines.registry.open_chain`.
+    path, sha256 : of the plan, as of a `NetworkFile`.
+    """
+
+    target: str
+    path: Path
+    sha256: str
+    links: tuple[Link, ...]
+    origin: Origin | None = None
+
+    def open(self, engines: Mapping[str, Engine]) -> CellChain:
+        """Read it, check it and chain these networks behind it; raises EngineError."""
+        plan = _checked(self.path, self.sha256)
+        chained = {link.network: engines[link.network] for link in self.links}
+        return open_chain(self.target, plan, self.links, chained, self.origin)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give all fields as JSON knows them."""
+        return {**asdict(self), "path": str(self.path)}
+
+
 def network_from_json(fields: Mapping[str, Any]) -> NetworkFile:
     """Read `NetworkFile.to_json` back."""
+    return NetworkFile(**{**fields, **_path_and_origin(fields)})
+
+
+def chain_from_json(fields: Mapping[str, Any]) -> ChainFile:
+    """Read `ChainFile.to_json` back."""
+    links = tuple(
+        Link(
+            link["network"],
+            link["input"],
+            None if link["after"] is None else (link["after"][0], link["after"][1]),
+            tuple(link["outputs"]),
+        )
+        for link in fields["links"]
+    )
+    return ChainFile(**{**fields, **_path_and_origin(fields), "links": links})
+
+
+def _path_and_origin(fields: Mapping[str, Any]) -> dict[str, Any]:
     origin = fields["origin"]
     if origin is not None:
         record = origin["record"]
         plan = PlanRecord(record["sha256"], record["size"], Place(**record["place"]))
         origin = Origin(plan, origin["machine"])
-    return NetworkFile(**{**fields, "path": Path(fields["path"]), "origin": origin})
+    return {"path": Path(fields["path"]), "origin": origin}
+
+
+def _checked(path: Path, digest: str) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        text = error.strerror or type(error).__name__
+        raise EngineError("network cannot be read", path, text) from error
+    if sha256(data) != digest:
+        text = "stop, put the right file back and start again"
+        raise EngineError("network was changed since it was checked", path, text)
+    return data
+
+
+def chain_file(engines: EngineFolder, links: Sequence[Link]) -> ChainFile:
+    """Give the plan that cuts cells, which must be among these engines, with networks behind it."""
+    cutter = engines.record.files[CUTTER]
+    return ChainFile(
+        engines.record.target,
+        (engines.folder / cutter.file).absolute(),
+        cutter.sha256,
+        tuple(links),
+        engines.origin(CUTTER),
+    )
 
 
 def network_files(

@@ -9,8 +9,14 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from edgeapl.engines.hosted.networks import NetworkFile, network_from_json
+from edgeapl.engines.hosted.networks import (
+    ChainFile,
+    NetworkFile,
+    chain_from_json,
+    network_from_json,
+)
 from edgeapl.errors import EdgeAplError, EngineError, ModelError
+from edgeapl.protocols import Moved
 
 OPENING = 0
 """Stands for the number of a call where the trouble is with opening; calls count from 1."""
@@ -28,9 +34,10 @@ class ArrayPlace:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """To the child, first: open these networks."""
+    """To the child, first: open these networks, and the chain that some of them make."""
 
     networks: tuple[NetworkFile, ...]
+    chain: ChainFile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +48,47 @@ class Run:
     slot: int
     network: str
     arrays: tuple[ArrayPlace, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """To the child: copy a frame, and its label image, from a slot to the device.
+
+    place : what the host calls it from now on; nothing lies there.
+    """
+
+    call: int
+    slot: int
+    place: int
+    arrays: tuple[ArrayPlace, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """To the child: start cells of frames through the networks of a chain.
+
+    parts : (place, number of cells) for each frame; the arrays hold their rows one after another.
+    """
+
+    call: int
+    slot: int
+    networks: tuple[str, ...]
+    parts: tuple[tuple[int, int], ...]
+    arrays: tuple[ArrayPlace, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """To the child: wait for this `Judge`, the first that was not finished, and answer it."""
+
+    call: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """To the child: give a frame's place free."""
+
+    place: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +110,36 @@ class Described:
 
 
 @dataclass(frozen=True, slots=True)
+class DescribedChain:
+    """What a chain says of itself; the fields are those of `edgeapl.protocols.CellChain`."""
+
+    runtime: str
+    digest: str
+    most_cells: int
+    most_batches: int
+    most_pixels: int
+    widest_cut: int
+    labelled: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
-    """From the child: all networks are ready."""
+    """From the child: all networks are ready, and the chain if one was asked for."""
 
     networks: tuple[Described, ...]
+    chain: DescribedChain | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """From the child: a run is over; its arrays lie in the output memory of its slot."""
+    """From the child: a run is over; its arrays lie in the output memory of its slot.
+
+    moved : what a chain has copied so far.
+    """
 
     call: int
     arrays: tuple[ArrayPlace, ...]
+    moved: Moved | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +156,13 @@ class Trouble:
         return EngineError(self.what, self.which, self.mend)
 
 
-Message = Open | Run | Cancel | Opened | Answer | Trouble
+Request = Run | Put | Judge
+"""What is answered, and lies in a slot until then."""
+
+Message = Open | Request | Finish | Drop | Cancel | Opened | Answer | Trouble
+
+_PLAIN = {kind.__name__: kind for kind in (Finish, Drop, Cancel, Trouble)}
+"""Those whose fields are numbers and texts alone."""
 
 
 def trouble_of(call: int, error: EdgeAplError) -> Trouble:
@@ -102,7 +174,10 @@ def trouble_of(call: int, error: EdgeAplError) -> Trouble:
 def to_line(message: Message) -> bytes:
     """Give the line of a message, its end included."""
     if isinstance(message, Open):
-        fields: dict[str, Any] = {"networks": [network.to_json() for network in message.networks]}
+        fields: dict[str, Any] = {
+            "networks": [network.to_json() for network in message.networks],
+            "chain": None if message.chain is None else message.chain.to_json(),
+        }
     else:
         fields = asdict(message)
     return json.dumps([type(message).__name__, fields]).encode() + b"\n"
@@ -118,18 +193,27 @@ def from_line(line: bytes) -> Message:
 
 
 def _read(kind: str, fields: dict[str, Any]) -> Message:
+    if kind in _PLAIN:
+        return _PLAIN[kind](**fields)
     if kind == "Run":
         return Run(**{**fields, "arrays": _arrays(fields["arrays"])})
+    if kind == "Put":
+        return Put(**{**fields, "arrays": _arrays(fields["arrays"])})
+    if kind == "Judge":
+        parts = tuple((place, count) for place, count in fields["parts"])
+        more = {"arrays": _arrays(fields["arrays"]), "networks": tuple(fields["networks"])}
+        return Judge(**{**fields, **more, "parts": parts})
     if kind == "Answer":
-        return Answer(fields["call"], _arrays(fields["arrays"]))
-    if kind == "Cancel":
-        return Cancel(**fields)
-    if kind == "Trouble":
-        return Trouble(**fields)
+        moved = fields["moved"]
+        arrays = _arrays(fields["arrays"])
+        return Answer(fields["call"], arrays, None if moved is None else Moved(**moved))
     if kind == "Open":
-        return Open(tuple(network_from_json(each) for each in fields["networks"]))
+        chain = fields["chain"]
+        networks = tuple(network_from_json(each) for each in fields["networks"])
+        return Open(networks, None if chain is None else chain_from_json(chain))
     if kind == "Opened":
-        return Opened(tuple(_described(each) for each in fields["networks"]))
+        described = None if fields["chain"] is None else DescribedChain(**fields["chain"])
+        return Opened(tuple(_described(each) for each in fields["networks"]), described)
     raise ValueError(f"unknown kind {kind!r}")
 
 

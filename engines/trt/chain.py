@@ -29,7 +29,7 @@ from edgeapl.engines.trt.plan import PlanRecord, check_plan
 from edgeapl.engines.trt.stages import BATCHES, Stages
 from edgeapl.errors import EngineError
 from edgeapl.protocols import CellsOnFrame, Link, Moved
-from edgeapl.types import Frame, Int32, UInt16
+from edgeapl.types import Frame, UInt16
 
 
 def open_chain(
@@ -103,6 +103,7 @@ class TrtChain:
         stages = self._stages
         self._most_cells = min(stages.cutting.most_cells, stages.judging.most_cells)
         self._most_pixels, self._reach = stages.cutting.most_pixels, stages.cutting.reach
+        self._labelled = stages.cutting.labelled
         self._runtime = next(iter(engines.values())).runtime
 
     @property
@@ -125,10 +126,20 @@ class TrtChain:
         """What went over the bus so far."""
         return replace(self._memory.moved, frames=self._put, batches=self._started)
 
-    def takes(self, frame: Frame, squares: Int32) -> bool:
-        """Whether neither the frame nor a cut, int32 (N, 4), is too large for the plan."""
-        widest = int(squares[:, 2:].max(initial=0))
-        return frame.height * frame.width <= self._most_pixels and widest <= self._reach
+    @property
+    def most_pixels(self) -> int:
+        """Of a frame that the plan takes."""
+        return self._most_pixels
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the plan masks cells."""
+        return self._labelled
+
+    @property
+    def widest_cut(self) -> int:
+        """Px that the plan reaches."""
+        return self._reach
 
     def put(self, frame: Frame, labels: UInt16) -> int | None:
         """Start to copy a frame to a place of its own; None when all are taken."""

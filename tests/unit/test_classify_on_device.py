@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.bundle.specs import CropSpec
 from edgeapl.engines.ort import OrtEngine
+from edgeapl.engines.trt.chain import TrtChain
 from edgeapl.engines.trt.crop_network import crop_network
 from edgeapl.engines.trt.frames import PLACES
-from edgeapl.errors import EngineError
-from edgeapl.protocols import Engine, Link
+from edgeapl.errors import DeadlineError, EdgeAplError, EngineError
+from edgeapl.protocols import CellChain, CellsOnFrame, Engine, Link
 from edgeapl.stages.classified import Classified
 from edgeapl.stages.classify import Classifier
 from edgeapl.stages.classify_on_device import (
@@ -306,19 +307,6 @@ def test_answers_that_are_no_numbers_fail_their_cells() -> None:
     assert not any(part.errors for part in parts)
 
 
-def test_what_is_under_way_when_one_ends_is_no_answer_of_the_next() -> None:
-    gpu = made()
-    first = on(gpu)
-    enter_all(first)
-    first.step(flush=True)
-    first.close()
-    second = on(gpu)
-    enter_all(second)
-    got = together([second.run(flush=True)])
-    np.testing.assert_array_equal(got["ids"], WANTED["ids"])
-    np.testing.assert_allclose(np.asarray(got["apl"]), np.asarray(WANTED["apl"]), atol=ROUNDING)
-
-
 def test_images_of_single_cells_go_to_the_engines() -> None:
     gpu = made()
     classifier = on(gpu)
@@ -363,6 +351,86 @@ def test_networks_are_links_in_the_order_in_which_they_take() -> None:
     assert list(links) == ["first", "red", "green", "deep", "second"]
     assert links["second"] == Link("second", "ratios", ("first", "features"), ("apl",))
     assert links["first"].outputs == (*ROLES, "features")
+
+
+class FailsOnce:
+    """A chain of which one call, by its number, raises an error: its batch is lost."""
+
+    def __init__(self, chain: TrtChain, call: str, number: int, error: type[EdgeAplError]) -> None:
+        self._chain, self._call, self._left, self._error = chain, call, number, error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._chain, name)
+
+    def start(self, cells: Sequence[CellsOnFrame], networks: Sequence[str]) -> None:
+        if self._fails("start"):
+            raise self._error("told to by the test")
+        self._chain.start(cells, networks)
+
+    def finish(self) -> dict[str, dict[str, NDArray[np.generic]]]:
+        answers = self._chain.finish()
+        if self._fails("finish"):
+            raise self._error("told to by the test")
+        return answers
+
+    def _fails(self, call: str) -> bool:
+        self._left -= call == self._call
+        return call == self._call and self._left == -1
+
+
+@pytest.mark.parametrize("number", [0, 1, 4])
+@pytest.mark.parametrize("call", ["start", "finish"])
+def test_cells_whose_batch_was_cancelled_wait_again(call: str, number: int) -> None:
+    gpu = made()
+    chain = FailsOnce(gpu.chain, call, number, DeadlineError)
+    classifier = DeviceClassifier(manifest(), gpu.engines, cast(CellChain, chain), LARGEST)
+    enter_all(classifier)
+    parts: list[Classified] = []
+    late = 0
+    while sum(len(part.scores) + len(part.failed) for part in parts) < sum(COUNTS):
+        try:
+            parts.append(classifier.step(flush=True))
+        except DeadlineError:
+            late += 1
+        assert len(parts) < 1000
+    assert late == 1
+    got = together(parts)
+    assert not len(got["failed"])
+    for name in ("red", "apl", "features"):
+        np.testing.assert_allclose(np.asarray(got[name]), np.asarray(WANTED[name]), atol=ROUNDING)
+
+
+@pytest.mark.parametrize("error", [DeadlineError, EngineError])
+def test_a_batch_that_nobody_waits_for_any_more_may_fail(error: type[EdgeAplError]) -> None:
+    gpu = made()
+    chain = FailsOnce(gpu.chain, "finish", 0, error)
+    classifier = DeviceClassifier(manifest(), gpu.engines, cast(CellChain, chain), COUNTS[0])
+    enter_all(classifier, FRAMES[:1])
+    assert not len(classifier.step(flush=False).scores)
+    assert len(classifier.give_up(numbers(FRAMES)[0])) == COUNTS[0]
+    classifier.enter(numbers(FRAMES)[1], leave_uncut(FRAMES[1], SPEC))
+    result = classifier.run(flush=True)
+    assert len(result.scores) == COUNTS[1]
+    assert not result.errors
+    assert not len(result.failed)
+
+
+@pytest.mark.parametrize("error", [None, DeadlineError, EngineError])
+def test_what_is_under_way_when_one_ends_is_no_answer_of_the_next(
+    error: type[EdgeAplError] | None,
+) -> None:
+    gpu = made()
+    failing = FailsOnce(gpu.chain, "finish", 1, error or EngineError)
+    chain = gpu.chain if error is None else cast(CellChain, failing)
+    first = DeviceClassifier(manifest(), gpu.engines, chain, 5)
+    enter_all(first)
+    first.step(flush=True)
+    first.close()
+    second = DeviceClassifier(manifest(), gpu.engines, chain, 5)
+    enter_all(second)
+    got = together([second.run(flush=True)])
+    np.testing.assert_array_equal(got["ids"], WANTED["ids"])
+    np.testing.assert_allclose(np.asarray(got["apl"]), np.asarray(WANTED["apl"]), atol=ROUNDING)
 
 
 def test_a_network_that_takes_what_another_gave_of_some_cells_makes_no_chain() -> None:

@@ -21,16 +21,21 @@ from edgeapl.bundle.digest import sha256
 from edgeapl.engines.hosted import process
 from edgeapl.engines.hosted.budget import RestartBudget
 from edgeapl.engines.hosted.host import EngineHost
-from edgeapl.engines.hosted.networks import NetworkFile, network_files
+from edgeapl.engines.hosted.networks import ChainFile, NetworkFile, network_files
 from edgeapl.engines.hosted.shared import Region, make_memory
 from edgeapl.engines.hosted.wire import (
     Answer,
     ArrayPlace,
     Cancel,
     Described,
+    DescribedChain,
+    Drop,
+    Finish,
+    Judge,
     Message,
     Open,
     Opened,
+    Put,
     Run,
     Trouble,
     from_line,
@@ -43,7 +48,7 @@ from edgeapl.engines.trt.plan import Place, PlanRecord
 from edgeapl.errors import EngineError
 from edgeapl.model.assembled import assemble
 from edgeapl.model.golden import self_test
-from edgeapl.protocols import Arrays, Engine
+from edgeapl.protocols import Arrays, Engine, Moved
 from tests.contract.test_engines import (  # noqa: F401 - run here on a hosted engine
     test_a_cell_gets_the_same_answer_in_any_batch,
     test_a_closed_engine_refuses_and_closes_twice,
@@ -52,6 +57,7 @@ from tests.contract.test_engines import (  # noqa: F401 - run here on a hosted e
     test_the_caller_owns_the_answer,
 )
 from tests.conv_bundle import conv_bundle, conv_network
+from tests.gpu_chain import LINKS
 from tests.slow_networks import (
     ENDLESS,
     chain_network,
@@ -325,10 +331,17 @@ PLAN = PlanRecord("a" * 64, 5, Place("tensorrt", "10.3", "a GPU", "8.7", "m"))
 MESSAGES: tuple[Message, ...] = (
     Open((NetworkFile("cells", "tensorrt", Path("/é\n"), "a" * 64, 2, Origin(PLAN, "m")),)),
     Open((NetworkFile("cells", "onnxruntime", Path("/x"), "a" * 64),)),
+    Open((), ChainFile("tensorrt", Path("/x"), "a" * 64, LINKS, Origin(PLAN, "m"))),
     Run(1, 0, "cells", (PLACE,)),
+    Put(1, 0, 7, (PLACE,)),
+    Judge(1, 0, ("cells", "more"), ((7, 2), (8, 1)), (PLACE, PLACE)),
+    Finish(1),
+    Drop(7),
     Cancel(7),
     Opened((Described("cells", "r", "d", (("cells", "uint8", (None, 3)),), ("a", "b")),)),
+    Opened((), DescribedChain("r", "d", 8, 2, 5, 3, labelled=True)),
     Answer(1, (PLACE, PLACE)),
+    Answer(1, (), Moved(4, 3, 2, 1)),
     Trouble(1, "what", "which", "mend\nmend"),
 )
 

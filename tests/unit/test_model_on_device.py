@@ -22,6 +22,7 @@ from edgeapl.engines.trt.crop_network import crop_network
 from edgeapl.errors import EngineError
 from edgeapl.examination import prepare_frame
 from edgeapl.model import Model, open_model
+from edgeapl.model.opening import Opened
 from edgeapl.pipeline import Observer, SlideOptions, SlideOutcome, examine_slide
 from edgeapl.protocols import CellChain, Moved
 from edgeapl.stages.classify_on_device import DeviceClassifier
@@ -263,12 +264,15 @@ def test_plans_from_before_there_was_one_that_cuts_still_open(station: Station) 
     assert EngineRecord.model_validate_json(old) == without.record
 
 
-def test_a_frame_that_is_too_large_for_the_device_is_cut_here(station: Station) -> None:
+def test_a_frame_that_is_too_large_or_too_fine_for_the_device_is_cut_here(station: Station) -> None:
     small = frames()[0]
     wide = Frame(np.tile(small.pixels, (1, 2, 1)), 0, 0, 0.2, "wide.png", "1" * 64)
+    # As many pixels, but its cells are four times as wide.
+    near = np.repeat(np.repeat(small.pixels[35:85, 35:85], 4, axis=0), 4, axis=1)
+    fine = Frame(near, 0, 0, 0.05, "fine.png", "2" * 64)
     with station.open() as model:
         assert model.chain is not None
-        for frame, on_device in ((small, 1), (wide, 0)):
+        for frame, on_device in ((small, 1), (wide, 0), (fine, 0)):
             prepared, _ = prepare_frame(model, frame, FieldMemory(), crops=False)
             assert isinstance(prepared.crops, Uncut)
             put = model.chain.moved.frames
@@ -297,11 +301,13 @@ def test_a_chain_is_made_of_plans_alone(station: Station) -> None:
         open_chain("onnxruntime", b"", (), {}, None)
 
 
-def test_engines_in_another_process_have_no_chain(station: Station) -> None:
+def test_engines_that_were_opened_elsewhere_have_the_chain_that_was_opened_with_them(
+    station: Station,
+) -> None:
     with station.open(planned=False) as usual:
         lent = dict(usual.engines)
         with open_model(
-            station.bundle, engines=open_engines(station.engines), opener=lambda _: lent
+            station.bundle, engines=open_engines(station.engines), opener=lambda _: Opened(lent)
         ) as model:
             assert model.chain is None
             assert replace(model, workers=2).chain is None

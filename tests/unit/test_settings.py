@@ -221,6 +221,7 @@ def test_only_networks_that_judge_cells_run_side_by_side_at_the_station(
         def __init__(self, networks: Any, **more: Any) -> None:
             opened.update({network.name: network.workers for network in networks})
             self.engines = {network.name: network.open() for network in networks}
+            self.chain = None
 
         def __enter__(self) -> Any:
             return self

@@ -323,9 +323,7 @@ def test_a_place_grows_only_when_nothing_is_on_its_way_there() -> None:
 
 def test_what_is_too_large_is_not_taken() -> None:
     made, one = chained(), field(0)
-    assert made.chain.takes(one.frame, one.squares)
-    assert not made.chain.takes(one.frame, one.squares + 25)
-    assert not made.chain.takes(field(0, height=201, width=200).frame, one.squares)
+    assert (made.chain.most_pixels, made.chain.widest_cut) == (OTHERS["frame"], OTHERS["steps"])
     assert made.chain.most_cells == LARGEST
     place = put(made, field(0, cells=LARGEST + 1))
     with pytest.raises(EngineError, match="does not fit"):

@@ -1,0 +1,203 @@
+"""A chain that runs in the child, used as if it were here."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeapl.engines.hosted.calls import Call, Limit
+from edgeapl.engines.hosted.exchange import Exchange
+from edgeapl.engines.hosted.process import ChildProcess
+from edgeapl.engines.hosted.wire import Answer, DescribedChain, Drop, Finish, Judge, Put
+from edgeapl.errors import EngineError
+from edgeapl.protocols import Arrays, CellsOnFrame, Moved
+from edgeapl.types import Frame, UInt16
+
+MOST_BATCHES = 2
+"""Under way at once; each lies in a slot of the host until it is finished."""
+
+PLACES = 3
+"""Frames at once: as many as `edgeapl.engines.trt.frames` has room for."""
+
+
+@dataclass(slots=True, eq=False)
+class _Placed:
+    """A frame. child : on whose device it lies; None before it is needed there."""
+
+    frame: Frame
+    labels: UInt16
+    child: ChildProcess | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Batch:
+    """A batch under way."""
+
+    cells: tuple[CellsOnFrame, ...]
+    networks: tuple[str, ...]
+    limit: Limit
+    call: Call
+
+
+class HostedChain:
+    """Implements CellChain by one in the child of a host.
+
+    A frame is copied to the device when the first batch needs it there, and again when the child
+    had to be started anew; batches under way then are started anew as well, unless the child died
+    by itself: then one of them may be why.
+
+    Parameters
+    ----------
+    described : by the child. most_s : how long a batch may take, waiting included; None for as long
+        as it wants.
+
+    For use by one thread at a time.
+    """
+
+    def __init__(self, exchange: Exchange, described: DescribedChain, most_s: float | None) -> None:
+        self._exchange = exchange
+        self._most_s = most_s
+        self._frames: dict[int, _Placed] = {}
+        self._placed = 0
+        self._under_way: deque[_Batch] = deque()
+        self._moved = Moved()
+        self._counted: tuple[ChildProcess | None, Moved] = (None, Moved())
+        self.runtime = described.runtime
+        self.digest = described.digest
+        self.most_cells = described.most_cells
+        self.most_batches = min(described.most_batches, MOST_BATCHES)
+        self.most_pixels = described.most_pixels
+        self.widest_cut = described.widest_cut
+        self.labelled = described.labelled
+
+    @property
+    def moved(self) -> Moved:
+        """What went over the bus so far, for all children together."""
+        return self._moved
+
+    def put(self, frame: Frame, labels: UInt16) -> int | None:
+        """Give a place for a frame; None when all are taken."""
+        if len(self._frames) == PLACES:
+            return None
+        self._placed += 1
+        self._frames[self._placed] = _Placed(frame, labels)
+        return self._placed
+
+    def start(self, cells: Sequence[CellsOnFrame], networks: Sequence[str]) -> None:
+        """Start a batch of cells through networks; raises DeadlineError too."""
+        text = ", ".join(networks)
+        until_ns = None if self._most_s is None else time.monotonic_ns() + int(self._most_s * 1e9)
+        limit = Limit(text, self._most_s, until_ns)
+        call = self._ask(cells, networks, limit)
+        self._under_way.append(_Batch(tuple(cells), tuple(networks), limit, call))
+
+    def finish(self) -> dict[str, dict[str, NDArray[np.generic]]]:
+        """Wait for the batch that was started first; raises DeadlineError too."""
+        batch = self._under_way.popleft()
+        asked, call = batch.cells, batch.call
+        while True:
+            call.child.tell(Finish(call.number))
+            answered = self._exchange.answer(call, batch.limit)
+            if answered is not None:
+                break
+            asked = self._still_wanted(batch)
+            call = self._ask(asked, batch.networks, batch.limit)
+        answer, arrays = answered
+        self._note(call.child, answer)
+        outputs: dict[str, dict[str, NDArray[np.generic]]] = {}
+        for name, values in arrays.items():
+            network, _, output = name.partition(".")
+            outputs.setdefault(network, {})[output] = _rows_of_all(batch.cells, asked, values)
+        return outputs
+
+    def drop(self, place: int) -> None:
+        """Give a frame's place free; what was started on it still ends."""
+        placed = self._frames.pop(place)
+        if placed.child is not None and placed.child is self._exchange.child:
+            placed.child.tell(Drop(place))
+
+    def close(self) -> None:
+        """Give up what is under way. The device is freed with the child, which the host ends."""
+        while self._under_way:
+            self._exchange.leave(self._under_way.popleft().call)
+        self._frames.clear()
+
+    def _still_wanted(self, batch: _Batch) -> tuple[CellsOnFrame, ...]:
+        """Give the cells whose frame was not dropped meanwhile; raises EngineError without any."""
+        cells = tuple(one for one in batch.cells if one.place in self._frames)
+        if not cells:
+            text = "its frames were dropped before it was over"
+            raise EngineError("batch was given up", batch.limit.network, text)
+        return cells
+
+    def _ask(self, cells: Sequence[CellsOnFrame], networks: Sequence[str], limit: Limit) -> Call:
+        """Start a batch in the child that has all its frames."""
+        inputs = {
+            "squares": np.concatenate([one.squares for one in cells]),
+            "labels": np.concatenate([one.labels for one in cells]),
+        }
+        parts = tuple((one.place, len(one.labels)) for one in cells)
+        while True:
+            child = self._bring([one.place for one in cells], limit)
+            call = self._exchange.ask(
+                limit,
+                inputs,
+                lambda number, slot, places: Judge(number, slot, tuple(networks), parts, places),
+                only=child,
+            )
+            if call is not None:
+                return call
+
+    def _bring(self, places: Sequence[int], limit: Limit) -> ChildProcess:
+        """Copy frames to the device where they are not there yet; gives the child that has all."""
+        while True:
+            child = self._exchange.child
+            missing = [place for place in places if self._frames[place].child is not child]
+            if child is not None and not missing:
+                return child
+            self._copy((missing or places)[0], limit)
+
+    def _copy(self, place: int, limit: Limit) -> None:
+        """Copy a frame to the device of the child that is there now."""
+        placed = self._frames[place]
+        inputs: Arrays = {"pixels": placed.frame.pixels}
+        if self.labelled:
+            inputs = {**inputs, "labels": placed.labels}
+        call = self._exchange.ask(
+            limit, inputs, lambda number, slot, places: Put(number, slot, place, places)
+        )
+        assert call is not None
+        answered = self._exchange.answer(call, limit)
+        if answered is not None:
+            placed.child = call.child
+            self._note(call.child, answered[0])
+
+    def _note(self, child: ChildProcess, answer: Answer) -> None:
+        """Add up what went over the bus; a new child counts from the start again."""
+        known, before = self._counted
+        now = answer.moved or Moved()
+        since = before if known is child else Moved()
+        self._moved = Moved(
+            self._moved.up + now.up - since.up,
+            self._moved.down + now.down - since.down,
+            self._moved.frames + now.frames - since.frames,
+            self._moved.batches + now.batches - since.batches,
+        )
+        self._counted = (child, now)
+
+
+def _rows_of_all(
+    cells: Sequence[CellsOnFrame], asked: Sequence[CellsOnFrame], values: NDArray[np.generic]
+) -> NDArray[np.generic]:
+    """Give a row to every cell of a batch: NaN to those that were not asked about again."""
+    if len(asked) == len(cells):
+        return values
+    there = np.concatenate([np.full(len(one.labels), one in asked) for one in cells])
+    rows = np.full((len(there), *values.shape[1:]), np.nan, values.dtype)
+    rows[there] = values
+    return rows

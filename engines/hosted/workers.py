@@ -1,0 +1,152 @@
+"""The child's threads: some run networks, and one works the chain if there is one."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from edgeapl.engines.hosted.pipes import BROKEN, Requests, Teller
+from edgeapl.engines.hosted.shared import Region
+from edgeapl.engines.hosted.wire import (
+    Answer,
+    Drop,
+    Finish,
+    Judge,
+    Put,
+    Run,
+    Trouble,
+    trouble_of,
+)
+from edgeapl.errors import EdgeAplError, EngineError
+from edgeapl.protocols import CellChain, CellsOnFrame, Engine
+from edgeapl.types import Frame
+
+Slots = Sequence[tuple[Region, Region]]
+"""(memory of inputs, memory of outputs) of each."""
+
+
+class Worker(ABC):
+    """Does what the host asks for, one thing at a time.
+
+    Parameters
+    ----------
+    slots : where arrays come and go. requests, tell : the pipes.
+    """
+
+    def __init__(self, slots: Slots, requests: Requests, tell: Teller) -> None:
+        self._slots = slots
+        self._requests = requests
+        self._tell = tell
+
+    def work(self) -> None:
+        """Answer for as long as the process lives."""
+        try:
+            while True:
+                self._work_once()
+        except BaseException:  # noqa: BLE001 - ends the process, so that nobody waits for it
+            traceback.print_exc()
+            os._exit(BROKEN)
+
+    @abstractmethod
+    def _work_once(self) -> None:
+        """Wait for the next thing and do it; what it raises ends the process."""
+
+
+class NetworkWorker(Worker):
+    """Runs networks. engines : by name."""
+
+    def __init__(
+        self, engines: Mapping[str, Engine], slots: Slots, requests: Requests, tell: Teller
+    ) -> None:
+        super().__init__(slots, requests, tell)
+        self._engines = engines
+
+    def _work_once(self) -> None:
+        self._tell(self._answer(self._requests.next()))
+
+    def _answer(self, run: Run) -> Answer | Trouble:
+        engine = self._engines[run.network]
+        given, made = self._slots[run.slot]
+        try:
+            if not self._requests.begin(run.call, engine):
+                raise EngineError("run was cancelled", run.network)
+            outputs = engine.run(given.take(run.arrays))
+            return Answer(run.call, made.put(outputs))
+        except EdgeAplError as error:
+            return trouble_of(run.call, error)
+        finally:
+            self._requests.end(run.call)
+
+
+class ChainWorker(Worker):
+    """Puts frames on the device of a chain, and starts and finishes batches there.
+
+    A chain that failed refuses all further work, so its first error ends the process: the host
+    hears of it so, and the next process has a new chain.
+    """
+
+    def __init__(self, chain: CellChain, slots: Slots, requests: Requests, tell: Teller) -> None:
+        super().__init__(slots, requests, tell)
+        self._chain = chain
+        self._places: dict[int, int] = {}
+        self._under_way: deque[Judge] = deque()
+
+    def _work_once(self) -> None:
+        message = self._requests.next_of_chain()
+        if isinstance(message, Drop):
+            self._chain.drop(self._places.pop(message.place))
+        elif isinstance(message, Finish):
+            self._finish(message.call)
+        elif not self._requests.begin(message.call, self._chain):
+            self._over(trouble_of(message.call, EngineError("run was cancelled", "chain")))
+        elif isinstance(message, Put):
+            self._put(message)
+        else:
+            self._start(message)
+
+    def _put(self, put: Put) -> None:
+        given, _ = self._slots[put.slot]
+        arrays = given.take(put.arrays)
+        pixels = np.asarray(arrays["pixels"], np.uint8)
+        labels = np.asarray(arrays.get("labels", np.empty((0, 0))), np.uint16)
+        frame = Frame(pixels, 0, 0, 1.0, "another process", "")
+        place = self._chain.put(frame, labels)
+        if place is None:
+            raise EngineError("no place for another frame", "chain", "drop one before")
+        self._places[put.place] = place
+        self._over(Answer(put.call, (), self._chain.moved))
+
+    def _start(self, judge: Judge) -> None:
+        given, _ = self._slots[judge.slot]
+        arrays = given.take(judge.arrays)
+        squares = np.array(arrays["squares"], np.int32)
+        labels = np.array(arrays["labels"], np.int32)
+        cells, first = [], 0
+        for place, count in judge.parts:
+            rows = slice(first, first + count)
+            cells.append(CellsOnFrame(self._places[place], squares[rows], labels[rows]))
+            first += count
+        self._chain.start(cells, judge.networks)
+        self._under_way.append(judge)
+
+    def _finish(self, call: int) -> None:
+        """Finish the oldest batch; nothing is to be done when it was cancelled before it began."""
+        if not self._under_way or self._under_way[0].call != call:
+            return
+        judge = self._under_way.popleft()
+        _, made = self._slots[judge.slot]
+        outputs = {
+            f"{network}.{output}": values
+            for network, of_network in self._chain.finish().items()
+            for output, values in of_network.items()
+        }
+        self._over(Answer(call, made.put(outputs), self._chain.moved))
+
+    def _over(self, reply: Answer | Trouble) -> None:
+        self._requests.end(reply.call)
+        self._tell(reply)

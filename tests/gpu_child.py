@@ -1,0 +1,73 @@
+"""The process of the networks, with TensorRT and a GPU that are not there.
+
+Started in place of `edgeapl.engines.hosted.child`. What goes wrong is switched on by files in the
+folder that the environment variable `FLAGS` names: see `Trouble`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from enum import Enum
+from pathlib import Path
+
+from edgeapl.engines.hosted import child
+from edgeapl.engines.trt import chain, engine
+from edgeapl.testing import FakeDriver
+from edgeapl.testing.streams import EventState
+from tests.fake_tensorrt import FakeTensorRt
+from tests.gpu_chain import LARGEST, OTHERS
+
+FLAGS = "EDGEAPL_TEST_GPU_FLAGS"
+
+
+class Trouble(Enum):
+    """Happens while a file of its name is there, when the host of a GPU waits for it."""
+
+    HANGS = "hangs"
+    FAILS_ONCE = "fails once"
+    CRASHES_ONCE = "crashes once"
+
+    def begin(self, flags: Path) -> None:
+        """Let it happen."""
+        (flags / self.value).touch()
+
+    def end(self, flags: Path) -> None:
+        """Let it happen no more."""
+        (flags / self.value).unlink(missing_ok=True)
+
+    def there(self, flags: Path) -> bool:
+        """Whether it shall happen now."""
+        return (flags / self.value).exists()
+
+
+class TroubledDriver(FakeDriver):
+    """A GPU with the troubles that the files tell."""
+
+    flags = Path()
+
+    def synchronize_event(self, event: int, state: EventState) -> None:
+        while Trouble.HANGS.there(self.flags):
+            time.sleep(0.01)
+        if Trouble.CRASHES_ONCE.there(self.flags):
+            Trouble.CRASHES_ONCE.end(self.flags)
+            signal.raise_signal(signal.SIGSEGV)
+        if Trouble.FAILS_ONCE.there(self.flags):
+            Trouble.FAILS_ONCE.end(self.flags)
+            raise FakeDriver.Error("launch failed: told to by the test")
+        super().synchronize_event(event, state)
+
+
+def main() -> None:
+    driver = TroubledDriver()
+    driver.flags = Path(os.environ[FLAGS])
+    fake = FakeTensorRt(driver, LARGEST, OTHERS)
+    for module in (engine, chain):
+        module.find_library = lambda target: fake.library  # type: ignore[attr-defined]
+        module.load_driver = lambda: fake.driver  # type: ignore[attr-defined]
+    child.main()
+
+
+if __name__ == "__main__":
+    main()
