@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import threading
 from types import ModuleType
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.bundle.digest import sha256
+from edgeapl.cores import cpu_cores
 from edgeapl.engines.checking import Declared, check_inputs, first_line
 from edgeapl.engines.registry import waiting_runs
 from edgeapl.errors import EngineError
@@ -84,8 +86,7 @@ class OpenVinoEngine(Declared):
             "INFERENCE_PRECISION_HINT": precision,
             # Off: it would round activations to INT8 without a calibration.
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
-            # Pinned threads would sit on the core that decoding and segmenting need.
-            "ENABLE_CPU_PINNING": False,
+            "ENABLE_CPU_PINNING": _has_all_cores(threads, workers),
         }
         if not model:
             raise EngineError("network was refused by openvino", name, "the file is empty")
@@ -160,6 +161,14 @@ class OpenVinoEngine(Declared):
             if self._open:
                 self._free.append(request)
                 self._change.notify()
+
+
+def _has_all_cores(threads: int, workers: int) -> bool:
+    """Whether there is a worker for each core of the machine; see `edgeapl.cores.OwnCores`.
+
+    Where this process may not use all, OpenVINO is not told to choose among them.
+    """
+    return threads == 1 and 1 < workers == cpu_cores() == os.cpu_count()
 
 
 def _dtype(name: str, port: object) -> str:

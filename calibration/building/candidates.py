@@ -13,9 +13,9 @@ from edgeapl.calibration.building.proof_slides import ProofSlides
 from edgeapl.calibration.building.request import BuildRequest
 from edgeapl.calibration.judging.damage import rank_layers, repair
 from edgeapl.calibration.judging.engine_proof import EngineProof, prove_engine
+from edgeapl.cores import cpu_cores
 from edgeapl.engines.in_turn import InTurn, Opener
 from edgeapl.engines.registry import open_engine
-from edgeapl.engines.store.machine import cpu_cores
 from edgeapl.engines.store.record import Precision
 from edgeapl.protocols import Arrays, Engine
 from edgeapl.stages.routing import steps

@@ -14,9 +14,9 @@ from edgeapl.calibration.building.timing import (
     best_settings,
     time_in_turns,
 )
+from edgeapl.cores import cpu_cores
 from edgeapl.engines.in_turn import Opener
 from edgeapl.engines.registry import BACKENDS, open_engine
-from edgeapl.engines.store.machine import cpu_cores
 from edgeapl.engines.store.record import Settings
 from edgeapl.errors import EngineError
 from edgeapl.model.opening import BATCH_SIZE

@@ -16,6 +16,12 @@ SHIFT = -1
 """A zero point of weights. Weights from -127 to 127 are stored as -128 to 126: none is lost."""
 
 
+ELEMENTWISE = ("Add", "Div", "Mul", "Sub")
+
+MOST_COLOURS = 4
+"""Channels of a picture; of more, one number each would make a constant of its size large."""
+
+
 def quick_in_onnxruntime(model: bytes, amx_products: int | None) -> bytes:
     """Rewrite a network so that onnxruntime computes the same, sooner.
 
@@ -29,6 +35,7 @@ def quick_in_onnxruntime(model: bytes, amx_products: int | None) -> bytes:
     """
     loaded = read_graph(model)
     _rectify_by_table(loaded.graph)
+    _spread_constants(loaded)
     if amx_products is not None:
         _multiply_as_matrices(loaded.graph, amx_products)
     return written(loaded)
@@ -46,6 +53,45 @@ def _rectify_by_table(graph: onnx.GraphProto) -> None:
         if node.op_type == "Relu" and dequantised and node.output[0] in eight:
             node.op_type = "LeakyRelu"
             node.attribute.append(helper.make_attribute("alpha", 0.0))
+
+
+def _spread_constants(model: onnx.ModelProto) -> None:
+    """Give a network that normalises pictures one number for all pixels, or one for each.
+
+    onnxruntime computes with the colours last. With one number for each colour it then takes three
+    pixels' worth at a time, where it could take whole vectors.
+    """
+    graph = model.graph
+    shapes = _shapes(model)
+    stored = {constant.name: constant for constant in graph.initializer}
+    for node in graph.node:
+        for place, name in enumerate(node.input if node.op_type in ELEMENTWISE else ()):
+            whole = shapes.get(node.output[0], ())
+            if name not in stored or shapes.get(node.input[1 - place]) != whole:
+                continue
+            values = numpy_helper.to_array(stored[name])
+            picture = whole[1:]
+            if values.shape != (1, *picture[:1], 1, 1) or not 1 < values.size <= MOST_COLOURS:
+                continue
+            alike = (values == values.flat[0]).all()
+            spread = values.reshape(-1)[0] if alike else np.broadcast_to(values, (1, *picture))
+            node.input[place] = f"{name}_spread"
+            if node.input[place] not in stored:
+                made = numpy_helper.from_array(np.ascontiguousarray(spread), node.input[place])
+                graph.initializer.append(made)
+                stored[made.name] = made
+    drop_unused(graph)
+
+
+def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
+    """Give the shape of every tensor of which all but the first size is known, which becomes 0."""
+    graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    found = {}
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        sizes = [size.dim_value for size in value.type.tensor_type.shape.dim]
+        if sizes and all(sizes[1:]):
+            found[value.name] = (0, *sizes[1:])
+    return found
 
 
 def _multiply_as_matrices(graph: onnx.GraphProto, fewest: int) -> None:

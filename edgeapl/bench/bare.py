@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgeapl.bench.usage import cpu_seconds
+from edgeapl.cores import OwnCores
 from edgeapl.protocols import Arrays, Engine
 
 BATCHES = (1, 8, 32)
@@ -127,7 +128,8 @@ def run_rows(
             done[place] += row_count(part)
             turn += 1
 
-    with ThreadPoolExecutor(setting.workers) as pool:
+    own = OwnCores(setting.workers)
+    with ThreadPoolExecutor(setting.workers, initializer=own.take) as pool:
         list(pool.map(work, range(setting.workers)))  # raises what a worker raised
     return Done(sum(done), now() - start, cpu_seconds() - cpu_s)
 

@@ -18,7 +18,7 @@ from edgeapl.bench.rounds import ROUNDS, frames_of_round
 from edgeapl.bench.running import PipelineRunner, Until
 from edgeapl.bench.statistics import paired_ratio
 from edgeapl.closing import ClosesItself
-from edgeapl.engines.store.machine import cpu_cores
+from edgeapl.cores import cpu_cores
 from edgeapl.errors import UsageError
 from edgeapl.journal import Journal
 

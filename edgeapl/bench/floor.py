@@ -27,8 +27,8 @@ from edgeapl.bench.rounds import ROUND_S, ROUNDS, frames_of_round
 from edgeapl.bench.running import PipelineRunner, Until
 from edgeapl.bench.statistics import paired_ratio
 from edgeapl.bench.usage import Others, cpu_seconds
+from edgeapl.cores import cpu_cores
 from edgeapl.engines.registry import PLANS
-from edgeapl.engines.store.machine import cpu_cores
 from edgeapl.errors import EngineError, UsageError
 from edgeapl.journal import Journal
 from edgeapl.protocols import Arrays

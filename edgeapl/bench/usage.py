@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeapl.engines.store.machine import cpu_cores
+from edgeapl.cores import cpu_cores
 
 PROC = Path("/proc")
 

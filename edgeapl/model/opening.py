@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Literal
 
 from edgeapl.bundle.load import Bundle, open_bundle
+from edgeapl.cores import cpu_cores
 from edgeapl.engines.registry import PLANS, open_chain, open_engine, waiting_runs
 from edgeapl.engines.store.cache import cache_folder, kept_engines
 from edgeapl.engines.store.folder import EngineFolder, check_fits, open_engines
 from edgeapl.engines.store.here import device_here, runtime_version
-from edgeapl.engines.store.machine import cpu_cores
 from edgeapl.engines.store.record import CUTTER
 from edgeapl.errors import EngineError
 from edgeapl.model.assembled import Model, assemble

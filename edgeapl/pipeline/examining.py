@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 
-from edgeapl.engines.store.machine import cpu_cores
+from edgeapl.cores import cpu_cores
 from edgeapl.model import Model
 from edgeapl.pipeline.examiner import Examiner
 from edgeapl.pipeline.jobs import SlideJob, Turn

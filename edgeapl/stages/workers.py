@@ -7,6 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
+from edgeapl.cores import OwnCores
+
 Work = TypeVar("Work")
 Answer = TypeVar("Answer")
 
@@ -23,7 +25,7 @@ class Workers(Generic[Work, Answer]):
     def __init__(self, do: Callable[[Work], Answer], count: int) -> None:
         self._do = do
         self._count = count
-        self._pool = ThreadPoolExecutor(count, "edgeapl-infer")
+        self._pool = ThreadPoolExecutor(count, "edgeapl-infer", initializer=OwnCores(count).take)
         self._running: dict[Future[Answer], Work] = {}
         self._ended: SimpleQueue[Future[Answer]] = SimpleQueue()
 

@@ -14,6 +14,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+from edgeapl.cores import OwnCores
 from edgeapl.engines.hosted.pipes import Requests, Teller
 from edgeapl.engines.hosted.shared import Region
 from edgeapl.engines.hosted.wire import (
@@ -47,13 +48,18 @@ def main() -> None:
         return
     networks = tuple(_describe(name, engine) for name, engine in engines.items())
     tell(Opened(networks, None if chain is None else _describe_chain(chain)))
-    worker = NetworkWorker(engines, slots, requests, tell)
-    others: list[Worker] = [worker] * (len(slots) - 1)
+    workers: list[Worker] = [NetworkWorker(engines, slots, requests, tell)] * len(slots)
     if chain is not None:
-        others.append(ChainWorker(chain, slots, requests, tell))
-    for other in others:
-        threading.Thread(target=other.work, name="edgeapl-networks", daemon=True).start()
-    worker.work()
+        workers.append(ChainWorker(chain, slots, requests, tell))
+    own = OwnCores(len(workers))
+    threads = [
+        threading.Thread(target=worker.work, args=(own,), name="edgeapl-networks", daemon=True)
+        for worker in workers
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def _describe(name: str, engine: Engine) -> Described:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from edgeapl.cores import OwnCores
 from edgeapl.engines.hosted.pipes import BROKEN, Requests, Teller
 from edgeapl.engines.hosted.shared import Region
 from edgeapl.engines.hosted.wire import (
@@ -43,9 +44,10 @@ class Worker(ABC):
         self._requests = requests
         self._tell = tell
 
-    def work(self) -> None:
-        """Answer for as long as the process lives."""
+    def work(self, own: OwnCores) -> None:
+        """Answer for as long as the process lives; keeps to a core of its own if there is one."""
         try:
+            own.take()
             while True:
                 self._work_once()
         except BaseException:  # noqa: BLE001 - ends the process, so that nobody waits for it

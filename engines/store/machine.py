@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import uuid
 from dataclasses import dataclass
@@ -32,14 +31,6 @@ def machine_id() -> str:
         if text:
             return sha256(f"edgeapl {text}".encode())
     return sha256(f"edgeapl {uuid.getnode()} {platform.node()}".encode())
-
-
-def cpu_cores() -> int:
-    """Give the cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS and Windows
-        return os.cpu_count() or 1
 
 
 def cpu() -> Device:

@@ -21,8 +21,8 @@ from edgeapl.calibration.building.files import has_amx, in_eight_bits, ranges_of
 from edgeapl.calibration.quantise.blocks import in_blocks
 from edgeapl.calibration.quantise.qdq import qdq_onnxruntime
 from edgeapl.calibration.quantise.quick import AMX_PRODUCTS, quick_in_onnxruntime
+from edgeapl.cores import cpu_cores
 from edgeapl.engines.registry import open_engine
-from edgeapl.engines.store.machine import cpu_cores
 from edgeapl.errors import EngineError
 from edgeapl.protocols import Engine
 
@@ -40,7 +40,7 @@ def variants(bundle: Bundle, name: str) -> Iterator[tuple[str, str, bytes]]:
     blocks = qdq_onnxruntime(in_blocks(model), ranges)
     yield "onnxruntime", "plain", plain
     yield "onnxruntime", "channels in blocks", blocks
-    yield "onnxruntime", "ReLU by table", quick_in_onnxruntime(plain, None)
+    yield "onnxruntime", "ReLU by table, colours spread", quick_in_onnxruntime(plain, None)
     for fewest in FEWEST if has_amx() else ():
         what = f"the same, {fewest} products on AMX"
         yield "onnxruntime", what, quick_in_onnxruntime(plain, fewest)

@@ -20,7 +20,7 @@ from edgeapl.bench.material import open_material
 from edgeapl.bench.running import PipelineRunner, Until
 from edgeapl.bench.statistics import paired_ratio
 from edgeapl.bench.usage import machine
-from edgeapl.engines.store.machine import cpu_cores
+from edgeapl.cores import cpu_cores
 from edgeapl.journal import Journal
 from edgeapl.model import EMBEDDED
 from tests.peers.tools import (

@@ -21,7 +21,7 @@ import numpy as np
 import onnxruntime
 
 from edgeapl.bench.bare import Opener, Setting, batches_of, session
-from edgeapl.engines.store.machine import cpu_cores
+from edgeapl.cores import cpu_cores
 from edgeapl.protocols import Arrays
 from edgeapl.types import UInt8
 

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgeapl import cores
 from edgeapl.engines.registry import open_engine
 from edgeapl.errors import EngineError
 from edgeapl.model import open_model
 from tests.small_bundle import SIZE, cell_network, small_bundle
 
 pytest.importorskip("openvino")
-from edgeapl.engines.openvino import OpenVinoEngine
+from edgeapl.engines.openvino import OpenVinoEngine, _has_all_cores
 
 ALONE = """
 import sys
@@ -184,3 +185,27 @@ def test_a_run_that_fails_gives_its_place_back() -> None:
     for _ in range(2):
         with pytest.raises(EngineError, match="no more"):
             engine.run({"cells": cells})
+
+
+@pytest.mark.parametrize(
+    ("threads", "workers", "allowed", "there", "kept"),
+    [
+        (1, 2, (0, 1), 2, True),
+        (1, 4, (0, 1, 2, 3), 4, True),
+        (2, 1, (0, 1), 2, False),
+        (1, 1, (0,), 1, False),
+        (1, 2, (0, 1, 2, 3), 4, False),
+        (1, 2, (0, 1), 4, False),
+    ],
+)
+def test_openvino_keeps_its_threads_to_cores_only_when_it_has_all_of_them(
+    threads: int,
+    workers: int,
+    allowed: tuple[int, ...],
+    there: int,
+    kept: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cores, "cores_allowed", lambda: allowed)
+    monkeypatch.setattr(os, "cpu_count", lambda: there)
+    assert _has_all_cores(threads, workers) is kept

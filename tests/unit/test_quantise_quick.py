@@ -16,7 +16,7 @@ from edgeapl.calibration.building import files
 from edgeapl.calibration.quantise.qdq import qdq_onnxruntime, saturates
 from edgeapl.calibration.quantise.quick import AMX_PRODUCTS, quick_in_onnxruntime
 from edgeapl.engines.store.machine import Device, cpu
-from tests.quantising import images, measured, run, separable_network
+from tests.quantising import conv_network, images, measured, run, separable_network
 
 NETWORK = separable_network(544)
 QUANTISED = qdq_onnxruntime(NETWORK, measured(NETWORK, images()))
@@ -58,6 +58,49 @@ def test_a_relu_between_eight_bits_is_looked_up_and_not_computed_in_fp32(tmp_pat
     after = kernels(quick_in_onnxruntime(QUANTISED, None), tmp_path)
     assert after["QLinearLeakyRelu"] == 1
     assert after["DequantizeLinear"] == before["DequantizeLinear"] - 1
+
+
+def normalising(scales: list[float]) -> bytes:
+    """A network in eight bits that multiplies each colour of a picture by a number of its own."""
+    network = onnx.load_model_from_string(conv_network())
+    (scale,) = (constant for constant in network.graph.initializer if constant.name == "scale")
+    values = np.array(scales, np.float32).reshape(1, -1, 1, 1)
+    scale.CopyFrom(numpy_helper.from_array(values, "scale"))
+    made = network.SerializeToString()
+    return qdq_onnxruntime(made, measured(made, images()))
+
+
+@pytest.mark.parametrize(
+    ("scales", "shape"),
+    [
+        ([1 / 255] * 3, (1,)),
+        ([1 / 255, 1 / 200, 1 / 230], (1, 3, 16, 16)),
+        ([1 / 255], (1, 1, 1, 1)),
+    ],
+)
+def test_numbers_for_colours_are_spread_over_the_picture_and_no_answer_changes(
+    scales: list[float], shape: tuple[int, ...]
+) -> None:
+    plain = normalising(scales)
+    spread = quick_in_onnxruntime(plain, None)
+    graph = onnx.load_model_from_string(spread).graph
+    (by,) = {node.input[1] for node in graph.node if node.op_type == "Mul"}
+    (values,) = (numpy_helper.to_array(one) for one in graph.initializer if one.name == by)
+    assert values.shape == shape
+    given, wanted = run(spread, images()), run(plain, images())
+    for name in ("features", "a", "b", "c"):
+        np.testing.assert_array_equal(given[name], wanted[name])
+
+
+def test_a_number_for_each_channel_of_a_layer_stays() -> None:
+    network = onnx.load_model_from_string(conv_network())
+    (shift,) = (constant for constant in network.graph.initializer if constant.name == "epsilon")
+    values = np.linspace(0, 1, 8, dtype=np.float32).reshape(1, 8, 1, 1)
+    shift.CopyFrom(numpy_helper.from_array(values, "epsilon"))
+    graph = onnx.load_model_from_string(
+        quick_in_onnxruntime(network.SerializeToString(), None)
+    ).graph
+    assert "epsilon" in {constant.name for constant in graph.initializer}
 
 
 def test_with_amx_the_weights_of_wide_convolutions_alone_are_shifted_and_none_changes() -> None:

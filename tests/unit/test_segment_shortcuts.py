@@ -53,6 +53,36 @@ def test_pieces_with_one_top_are_those_that_reconstruction_leaves_whole(
     assert np.array_equal(short, nuclei.split_touching(mask, 0.25, 0.9))
 
 
+def test_pieces_are_numbered_alike_in_16_and_in_32_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    mask = blobs(4)
+    short = nuclei.split_touching(mask, 0.25, 0.9)
+    monkeypatch.setattr(nuclei, "MOST_LABELS", 1)
+    assert np.array_equal(short, nuclei.split_touching(mask, 0.25, 0.9))
+
+
+@pytest.mark.parametrize("um_per_px", [0.1, 0.25, 0.6])
+def test_no_opened_mask_has_more_pieces_than_are_reckoned_with(um_per_px: float) -> None:
+    disc = nuclei.disc(nuclei.SMOOTHING, um_per_px)
+    full = np.zeros((200, 200), np.uint8)
+    step = len(disc) + 1
+    for down in range(0, 200 - step, step):
+        for right in range(0, 200 - step, step):
+            full[down : down + len(disc), right : right + len(disc)] |= disc
+    noise = (np.random.default_rng(0).random((200, 200)) > 0.3).astype(np.uint8)
+    for mask in (full, noise):
+        opened = np.asarray(cv2.morphologyEx(mask, cv2.MORPH_OPEN, disc), np.uint8)
+        count = cv2.connectedComponents(opened)[0] - 1
+        assert count <= nuclei._most_pieces(opened, um_per_px)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_edge_of_a_mask_has_the_hull_of_all_of_it(seed: int) -> None:
+    mask = blobs(seed)[:, 40:300]
+    everywhere = cv2.convexHull(np.asarray(cv2.findNonZero(mask)))
+    assert np.array_equal(cells._hull(mask), everywhere)
+    assert np.array_equal(cells._hull(np.ones((1, 1), np.uint8)), [[[0, 0]]])
+
+
 def raised_alone(marker: NDArray[np.float32], limit: NDArray[np.float32]) -> NDArray[np.float32]:
     """Reconstruct one image by the definition: dilate and cut until nothing changes."""
     while True:

@@ -19,11 +19,11 @@ from edgeapl.calibration.building import building, race, timing
 from edgeapl.calibration.building.building import BuildRequest, build_engine
 from edgeapl.calibration.building.timing import BATCHES, Timed, best_settings, choose, time_in_turns
 from edgeapl.calibration.judging.in_step import SlideOnItsWay, networks_in_order
+from edgeapl.cores import cpu_cores
 from edgeapl.engines import registry
 from edgeapl.engines.in_turn import Opener
 from edgeapl.engines.registry import Availability, open_engine
 from edgeapl.engines.store.folder import EngineFolder, open_engines
-from edgeapl.engines.store.machine import cpu_cores
 from edgeapl.engines.store.record import RECORD, Settings, read_record
 from edgeapl.errors import EngineError
 from edgeapl.model import opening

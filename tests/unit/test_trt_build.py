@@ -114,7 +114,7 @@ def test_what_progress_raises_ends_the_build(library: Library, error: BaseExcept
 
 
 INTERRUPTED = """
-import sys, time
+import signal, sys, time
 from edgeapl.engines.trt.build import build_plan
 from edgeapl.engines.trt.library import find_library
 from tests.small_bundle import cell_network
@@ -123,6 +123,8 @@ def slow(stage, done, steps):
     print("step", flush=True)
     time.sleep(0.2)
 
+# A program that a shell starts in the background is told to ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     build_plan(cell_network(), name="c", library=find_library("tensorrt-rtx"), on_progress=slow)
 except KeyboardInterrupt:

@@ -8,14 +8,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeapl.stages.segment.nuclei import Bool, Int32
+from edgeapl.stages.segment.nuclei import MOST_LABELS, Bool, Int32, Mask
+from edgeapl.stages.segment.reconstruction import NEIGHBOURS
 from edgeapl.types import Float32, Int64
 
 Float64 = NDArray[np.float64]
 
-
-MOST_LABELS = 65535
-"""Labels of more do not fit in 16 bits."""
 
 STAINED = 0.04
 """Green optical density from which a pixel is no background; twice what is left after the fit."""
@@ -155,7 +153,7 @@ def _one_nucleus(
     inside = np.zeros((y1 - y0, x1 - x0), dtype=np.uint8)
     for piece in group:
         inside |= labels[y0:y1, x0:x1] == piece.number
-    hull = cv2.convexHull(np.asarray(cv2.findNonZero(inside)))
+    hull = _hull(inside)
     _, sides, _ = cv2.minAreaRect(hull)
     diameter = 2 * cv2.minEnclosingCircle(hull)[1] * um_per_px
     length = max(sides) / max(min(sides), 1.0)
@@ -170,6 +168,13 @@ def _one_nucleus(
     # Too little for two nuclei: then the cytoplasm may have any colour.
     fitting = colours[1] > STAINED if area <= limits.few else white_cell_colour(colours)
     return bool((fitting | (inside > 0))[around].mean() >= limits.filled)
+
+
+def _hull(inside: Mask) -> Int32:
+    """Give the convex hull of a mask, int32 (N, 1, 2), x y; its edge alone has all corners."""
+    inner = cv2.erode(inside, NEIGHBOURS, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    corners = cv2.findNonZero(cv2.subtract(inside, inner))
+    return np.asarray(cv2.convexHull(np.asarray(corners)), dtype=np.int32)
 
 
 def white_cell_colour(density: Float32) -> Bool:

@@ -21,7 +21,7 @@ def add_cytoplasm(
 
     Parameters
     ----------
-    groups : the pieces of each nucleus, at most `edgeapl.stages.segment.cells.MOST_LABELS`.
+    groups : the pieces of each nucleus, at most `edgeapl.stages.segment.nuclei.MOST_LABELS`.
     stained : bool (H, W), of `cytoplasm_colour`.
 
     Returns

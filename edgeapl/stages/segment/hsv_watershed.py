@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.stages.segment.cells import (
-    MOST_LABELS,
     CellLimits,
     Piece,
     join_lobes,
@@ -21,6 +21,7 @@ from edgeapl.stages.segment.cells import (
 from edgeapl.stages.segment.cytoplasm import add_cytoplasm, cell_boxes, cytoplasm_colour
 from edgeapl.stages.segment.illumination import optical_density
 from edgeapl.stages.segment.nuclei import (
+    MOST_LABELS,
     NucleusLimits,
     find_nuclei,
     nucleus_index,
@@ -49,10 +50,12 @@ class HsvWatershed:
         how = cv2.INTER_AREA if shrink < 1 else cv2.INTER_LINEAR
         small = np.asarray(cv2.resize(frame.pixels, size, interpolation=how), dtype=np.uint8)
         density = optical_density(small)
-        index = nucleus_index(density, WORKING_UM_PER_PX, self.nucleus)
-        groups = self._nuclei(index, density)
-        stained = cytoplasm_colour(density, WORKING_UM_PER_PX)
-        cells = add_cytoplasm(groups, stained, WORKING_UM_PER_PX, self.cell)
+        with ThreadPoolExecutor(1, "edgeapl-cytoplasm") as beside:
+            # On a core that has nothing else to do, as before the first cells of a frame are found.
+            stained = beside.submit(cytoplasm_colour, density, WORKING_UM_PER_PX)
+            index = nucleus_index(density, WORKING_UM_PER_PX, self.nucleus)
+            groups = self._nuclei(index, density)
+        cells = add_cytoplasm(groups, stained.result(), WORKING_UM_PER_PX, self.cell)
         boxes = cell_boxes(groups, cells, WORKING_UM_PER_PX, self.cell)
         return _detections(frame, cells, boxes, _confidence(index, groups))
 

@@ -31,6 +31,12 @@ VISIBLE = 0.06
 RED_CELL_BLUE = 0.5
 """Blue over green absorption: above it in red cells, whose haemoglobin has its peak in the blue."""
 
+SMOOTHING = 1.25
+"""Diameter, µm, of the disc by which outlines of nuclei are smoothed."""
+
+MOST_LABELS = 65535
+"""Labels of more do not fit in 16 bits."""
+
 FEWEST_RED = 0.01
 """Share of the field that must be red cells before they set the threshold."""
 
@@ -122,9 +128,9 @@ def find_nuclei(index: Float32, threshold: float, um_per_px: float, limits: Nucl
     nearby = _highest_nearby(np.asarray(dark, dtype=np.float32), um_per_px, limits.reach)
     nearby *= np.float32(limits.share)
     mask = (dark > nearby).view(np.uint8)
-    closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, disc(1.25, um_per_px))
+    closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, disc(SMOOTHING, um_per_px))
     filled = fill_holes(np.asarray(closed, dtype=np.uint8))
-    smooth = cv2.morphologyEx(filled, cv2.MORPH_OPEN, disc(1.25, um_per_px))
+    smooth = cv2.morphologyEx(filled, cv2.MORPH_OPEN, disc(SMOOTHING, um_per_px))
     return split_touching(np.asarray(smooth, dtype=np.uint8), um_per_px, limits.neck)
 
 
@@ -154,6 +160,8 @@ class _Heights:
 def split_touching(mask: Mask, um_per_px: float, neck: float) -> Int32:
     """Split a mask where it narrows: h-maxima of the distance map, then watershed.
 
+    mask : opened with a disc of `SMOOTHING`.
+
     h-maxima by morphological reconstruction (Soille 2003, section 6.3); only wiggles of the
     outline deeper than `neck` µm split.
     """
@@ -172,7 +180,9 @@ def split_touching(mask: Mask, um_per_px: float, neck: float) -> Int32:
 
 def _heights(mask: Mask, um_per_px: float) -> list[_Heights]:
     """Measure every connected piece of a mask, in the order of their numbers."""
-    _, pieces, stats, _ = cv2.connectedComponentsWithStats(mask)
+    # With labels of 16 bits this takes less than half the time.
+    kind = cv2.CV_16U if _most_pieces(mask, um_per_px) <= MOST_LABELS else cv2.CV_32S
+    _, pieces, stats, _ = cv2.connectedComponentsWithStats(mask, ltype=kind)
     found = []
     for number, (x, y, width, height) in enumerate(stats[1:, :4].tolist(), 1):
         window = (slice(y, y + height), slice(x, x + width))
@@ -182,6 +192,17 @@ def _heights(mask: Mask, um_per_px: float) -> list[_Heights]:
         smooth = cv2.GaussianBlur(distance, (0, 0), 0.5 / um_per_px)
         found.append(_Heights(window, own, np.asarray(smooth, dtype=np.float32)))
     return found
+
+
+def _most_pieces(mask: Mask, um_per_px: float) -> int:
+    """Give how many pieces an opened mask of this size could have at most.
+
+    Two pieces never touch, so that each has its disc, and the pixels right of and below that, to
+    itself.
+    """
+    smallest = np.pad(disc(SMOOTHING, um_per_px), 1)
+    own = np.count_nonzero(cv2.dilate(smallest, np.ones((2, 2), np.uint8)))
+    return int((mask.shape[0] + 1) * (mask.shape[1] + 1) // own)
 
 
 def _split_piece(
