@@ -64,6 +64,7 @@ def open_engine(
     *,
     threads: int = 1,
     workers: int = 1,
+    own_cores: bool = False,
     origin: Origin | None = None,
     arena: bool = True,
 ) -> Engine:
@@ -76,6 +77,8 @@ def open_engine(
     model : bytes of its file: ONNX, or a plan for TensorRT.
     threads : CPU threads inside one run; a GPU has no use for it.
     workers : runs at the same time; onnxruntime takes any number of them, OpenVINO is told.
+    own_cores : of OpenVINO: its threads keep to a core each, where this process has them all; only
+        for who asks one network at a time.
     origin : of a plan; without it a plan is never loaded.
     arena : of onnxruntime: keep the memory of a run for the next one.
 
@@ -96,7 +99,11 @@ def open_engine(
         backend = importlib.import_module(module)
     except ImportError as error:
         raise EngineError("runtime is missing", target, f"pip install {package}") from error
-    more = {"arena": arena} if target == "onnxruntime" else {"workers": workers}
+    more = (
+        {"arena": arena}
+        if target == "onnxruntime"
+        else {"workers": workers, "own_cores": own_cores}
+    )
     return cast(Engine, getattr(backend, kind)(name, model, threads=threads, **more))
 
 

@@ -57,9 +57,11 @@ def run_bench(request: BenchRequest) -> BenchResult:
     """
     plan = request.plan
     hosted = plan.scenario is Scenario.GLASS_TO_FLAG
+    offline = plan.scenario is Scenario.OFFLINE  # as `score`
     with ExitStack() as opened:
         candidates = [
-            opened.enter_context(open_candidate(setup, hosted=hosted)) for setup in request.setups
+            opened.enter_context(open_candidate(setup, hosted=hosted, own_cores=offline))
+            for setup in request.setups
         ]
         first = candidates[0]
         for candidate in candidates:

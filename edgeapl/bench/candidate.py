@@ -82,8 +82,12 @@ class Candidate:
 
 
 @contextmanager
-def open_candidate(setup: Setup, *, hosted: bool = False) -> Iterator[Candidate]:
+def open_candidate(
+    setup: Setup, *, hosted: bool = False, own_cores: bool = False
+) -> Iterator[Candidate]:
     """Open a setup; with `hosted`, its networks in processes of their own, as at the station.
+
+    own_cores : of `edgeapl.model.open_model`.
 
     Raises BundleError or EngineError: engines that fail are never replaced by others here.
     """
@@ -101,7 +105,7 @@ def open_candidate(setup: Setup, *, hosted: bool = False) -> Iterator[Candidate]
         station = open_hosted(setup.bundle, **settings)
         opened = station.model
     else:
-        opened = open_model(setup.bundle, **settings)
+        opened = open_model(setup.bundle, **settings, own_cores=own_cores)
     open_s = (time.monotonic_ns() - start) / 1e9
     with station or opened:
         model = watched(opened, ledger)

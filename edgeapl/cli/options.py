@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeVar
 
@@ -71,10 +72,10 @@ def chosen_bundle(named: Path | None, station: StationConfig) -> Path:
 def opened_model(
     named: Path | None, station: StationConfig, engines: str, terminal: Console
 ) -> Iterator[Model]:
-    """Open the bundle to use with the engines to use, and say which they are."""
+    """Open the bundle to use on folders with the engines to use, and say which they are."""
     from edgeapl.model import open_model
 
-    with _opened(open_model, named, station, engines, terminal) as model:
+    with _opened(partial(open_model, own_cores=True), named, station, engines, terminal) as model:
         _announce(terminal, model, named, station)
         yield model
 

@@ -95,6 +95,7 @@ def open_model(
     engines: EngineFolder | None = None,
     opener: Opener | None = None,
     workers: int = 1,
+    own_cores: bool = False,
 ) -> Model:
     """Open a bundle and prove that it gives its golden answers on this machine.
 
@@ -107,6 +108,8 @@ def open_model(
     engines : of `choose_engines`; in place of the bundle's networks.
     opener : opens all networks in another way, in another process for one.
     workers : runs of the cell networks at the same time.
+    own_cores : for who shows all cells to one network, then to the next, as `score` does; see
+        `edgeapl.engines.registry.open_engine`.
 
     Raises BundleError, or EngineError when a network is refused or the self-test fails.
     """
@@ -117,7 +120,9 @@ def open_model(
         else:
             here: dict[str, Engine] = {}
             for name in bundle.manifest.networks:
-                here[name] = _open(bundle, name, target, threads, engines, workers)
+                here[name] = _open(
+                    bundle, name, target, threads, engines, workers, own_cores=own_cores
+                )
                 opened.callback(here[name].close)
             ready = Opened(here, _chain(bundle, here, engines))
             if ready.chain is not None:
@@ -163,16 +168,21 @@ def _open(
     threads: int,
     engines: EngineFolder | None,
     workers: int,
+    *,
+    own_cores: bool,
 ) -> Engine:
     if engines is None:
         data = bundle.read(bundle.manifest.networks[name].file)
-        return open_engine(target, name, data, threads=threads, workers=workers)
+        return open_engine(
+            target, name, data, threads=threads, workers=workers, own_cores=own_cores
+        )
     return open_engine(
         engines.record.target,
         name,
         engines.read(name),
         threads=engines.record.settings.threads,
         workers=workers,
+        own_cores=own_cores,
         origin=engines.origin(name),
     )
 
