@@ -209,3 +209,11 @@ def test_openvino_keeps_its_threads_to_cores_only_when_it_has_all_of_them(
     monkeypatch.setattr(cores, "cores_allowed", lambda: allowed)
     monkeypatch.setattr(os, "cpu_count", lambda: there)
     assert _has_all_cores(threads, workers) is kept
+
+
+@pytest.mark.parametrize(("asked", "workers"), [(True, 1), (False, 2), (True, 2)])
+def test_openvino_says_whether_its_threads_keep_to_cores(asked: bool, workers: int) -> None:
+    engine = OpenVinoEngine("cells", cell_network(), workers=workers, own_cores=asked)
+    kept = asked and _has_all_cores(1, workers)
+    assert engine.used("ENABLE_CPU_PINNING") == str(kept)
+    engine.close()

@@ -12,13 +12,18 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from rich.console import Console
 
+from edgeapl.bench.bench import BenchRequest, run_bench
 from edgeapl.bench.candidate import Setup, open_candidate
+from edgeapl.bench.scenarios import Plan, Scenario
 from edgeapl.bundle.load import Bundle
 from edgeapl.calibration.building import building, race, timing
 from edgeapl.calibration.building.building import BuildRequest, build_engine
 from edgeapl.calibration.building.timing import BATCHES, Timed, best_settings, choose, time_in_turns
 from edgeapl.calibration.judging.in_step import SlideOnItsWay, networks_in_order
+from edgeapl.cli.options import opened_model
+from edgeapl.config import StationConfig
 from edgeapl.cores import cpu_cores
 from edgeapl.engines import registry
 from edgeapl.engines.in_turn import Opener
@@ -197,19 +202,58 @@ def test_networks_of_a_bundle_get_as_many_workers_as_there_are_cores_for(
     assert [workers_of(None, threads) for threads in (1, 2, 6, 8)] == [6, 3, 1, 1]
 
 
-def test_every_engine_is_told_its_workers(
-    bundle: Bundle, built: EngineFolder, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("own_cores", [False, True])
+@pytest.mark.parametrize("from_bundle", [False, True])
+def test_every_engine_is_told_its_workers_and_whether_they_keep_to_cores(
+    bundle: Bundle,
+    built: EngineFolder,
+    from_bundle: bool,
+    own_cores: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    told: list[int] = []
+    told: list[tuple[int, bool]] = []
 
-    def noted(*given: Any, workers: int = 1, **more: Any) -> Engine:
-        told.append(workers)
-        return registry.open_engine(*given, workers=workers, **more)
+    def noted(*given: Any, workers: int, own_cores: bool, **more: Any) -> Engine:
+        told.append((workers, own_cores))
+        return registry.open_engine(*given, workers=workers, own_cores=own_cores, **more)
 
     monkeypatch.setattr(opening, "open_engine", noted)
-    with open_model(bundle.folder, engines=built, workers=3) as model:
+    engines = None if from_bundle else built
+    with open_model(bundle.folder, engines=engines, workers=3, own_cores=own_cores) as model:
         assert model.workers == 3
-    assert told == [3] * len(bundle.manifest.networks)
+    assert told == [(3, own_cores)] * len(bundle.manifest.networks)
+
+
+@pytest.mark.parametrize("scenario", Scenario)
+def test_the_bench_keeps_threads_to_cores_only_where_score_does(
+    scenario: Scenario, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[bool] = []
+
+    def refuse(*_: object, own_cores: bool, **more: object) -> None:
+        told.append(own_cores)
+        raise EngineError("told to by the test")
+
+    monkeypatch.setattr("edgeapl.bench.bench.open_candidate", refuse)
+    with pytest.raises(EngineError):
+        run_bench(BenchRequest(Plan(scenario), (Setup(bundle.folder),), None))
+    assert told == [scenario is Scenario.OFFLINE]
+
+
+def test_score_keeps_threads_to_cores(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[object] = []
+
+    def refuse(*_: object, **more: object) -> None:
+        told.append(more.get("own_cores"))
+        raise EngineError("told to by the test")
+
+    monkeypatch.setattr("edgeapl.model.open_model", refuse)
+    with (
+        pytest.raises(EngineError),
+        opened_model(bundle.folder, StationConfig(), "none", Console()),
+    ):
+        pass
+    assert told == [True]
 
 
 def test_only_networks_that_judge_cells_run_side_by_side_at_the_station(
