@@ -144,6 +144,8 @@ def test_a_crash_is_one_error_and_the_next_answer_is_right(
 def test_a_process_that_hangs_as_a_whole_is_replaced(host: EngineHost) -> None:
     before = host.health.pid
     end_child(host, signal.SIGSTOP)
+    # Until its threads have heard of it they may still answer.
+    wait_until(lambda: all(state == "T" for state in thread_states(before)))
     at_ns = in_s(0.1)
     host.deadline(at_ns)
     with pytest.raises(DeadlineError):
@@ -247,6 +249,12 @@ def crashing(host: EngineHost, number: signal.Signals) -> Iterator[None]:
         yield
     finally:
         thread.join()
+
+
+def thread_states(pid: int | None) -> list[str]:
+    """Give the letter for the state of every thread of a process, see proc(5)."""
+    stats = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return [stat.rpartition(")")[2].split()[0] for stat in stats]
 
 
 def end_child(host: EngineHost, number: signal.Signals) -> None:
