@@ -27,11 +27,16 @@ PLACES = 3
 
 @dataclass(slots=True, eq=False)
 class _Placed:
-    """A frame. child : on whose device it lies; None before it is needed there."""
+    """A frame.
+
+    child : on whose device it lies; None before it is needed there. asked : who was last asked to
+    put it there, and may have done so though nobody waited for the answer.
+    """
 
     frame: Frame
     labels: UInt16
     child: ChildProcess | None = None
+    asked: ChildProcess | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -118,8 +123,8 @@ class HostedChain:
     def drop(self, place: int) -> None:
         """Give a frame's place free; what was started on it still ends."""
         placed = self._frames.pop(place)
-        if placed.child is not None and placed.child is self._exchange.child:
-            placed.child.tell(Drop(place))
+        if placed.asked is not None and placed.asked is self._exchange.child:
+            placed.asked.tell(Drop(place))
 
     def close(self) -> None:
         """Give up what is under way. The device is freed with the child, which the host ends."""
@@ -172,6 +177,7 @@ class HostedChain:
             limit, inputs, lambda number, slot, places: Put(number, slot, place, places)
         )
         assert call is not None
+        placed.asked = call.child
         answered = self._exchange.answer(call, limit)
         if answered is not None:
             placed.child = call.child

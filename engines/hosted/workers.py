@@ -101,7 +101,7 @@ class ChainWorker(Worker):
     def _work_once(self) -> None:
         message = self._requests.next_of_chain()
         if isinstance(message, Drop):
-            self._chain.drop(self._places.pop(message.place))
+            self._drop(message.place)
         elif isinstance(message, Finish):
             self._finish(message.call)
         elif not self._requests.begin(message.call, self._chain):
@@ -111,7 +111,14 @@ class ChainWorker(Worker):
         else:
             self._start(message)
 
+    def _drop(self, place: int) -> None:
+        """Give a place free; the host also names those whose frame never came."""
+        there = self._places.pop(place, None)
+        if there is not None:
+            self._chain.drop(there)
+
     def _put(self, put: Put) -> None:
+        self._drop(put.place)  # put there before, but the host gave up waiting for the answer
         given, _ = self._slots[put.slot]
         arrays = given.take(put.arrays)
         pixels = np.asarray(arrays["pixels"], np.uint8)

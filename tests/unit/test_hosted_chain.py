@@ -14,7 +14,9 @@ import pytest
 
 from edgeapl.bundle.digest import sha256
 from edgeapl.engines.hosted import process
+from edgeapl.engines.hosted.calls import Call, Limit
 from edgeapl.engines.hosted.chain import MOST_BATCHES, PLACES, HostedChain
+from edgeapl.engines.hosted.exchange import Exchange
 from edgeapl.engines.hosted.host import EngineHost
 from edgeapl.engines.hosted.networks import ChainFile, NetworkFile
 from edgeapl.engines.registry import Origin
@@ -144,6 +146,33 @@ def test_a_frame_has_a_place_until_it_is_dropped(hosted: Hosted) -> None:
             hosted.chain.start([one.on(place)], NAMES)
             assert same(hosted.chain.finish(), plainly([(one, ALL)]))
             hosted.chain.drop(place)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_frame_that_came_when_nobody_waited_any_more_keeps_no_place(
+    hosted: Hosted, again: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = field(0)
+    answer = Exchange.answer
+
+    def too_late(self: Exchange, call: Call, limit: Limit) -> None:
+        answer(self, call, limit)
+        raise DeadlineError("told to by the test")
+
+    for _ in range(PLACES + 1):
+        place = hosted.put(one)
+        with monkeypatch.context() as late:
+            late.setattr(Exchange, "answer", too_late)
+            with pytest.raises(DeadlineError):
+                hosted.chain.start([one.on(place)], NAMES)
+        if again:
+            hosted.chain.start([one.on(place)], NAMES)
+            assert same(hosted.chain.finish(), plainly([(one, ALL)]))
+        hosted.chain.drop(place)
+    place = hosted.put(one)
+    hosted.chain.start([one.on(place)], NAMES)
+    assert same(hosted.chain.finish(), plainly([(one, ALL)]))
+    assert hosted.host.health.deaths == 0
 
 
 def test_a_network_can_be_asked_by_itself_while_batches_are_under_way(hosted: Hosted) -> None:
