@@ -69,6 +69,9 @@ class Graph(nn.Module):
     def try_out(self, name: str) -> None:
         """Run once on an empty example; raises ConfigError when the module can not do it.
 
+        It is also what makes torch's later answers exact: a process's first logarithm (and other
+        functions of MKL) may be coarse, https://github.com/pytorch/pytorch/issues/188792.
+
         Parameters
         ----------
         name : of the network.

@@ -100,6 +100,9 @@ class TorchGraph:
     """The operators that our networks have, one after another."""
 
     def __init__(self, model: bytes, device: str) -> None:
+        # A process's first logarithm may be coarse (1e-5) in one thread when several make it at
+        # once: https://github.com/pytorch/pytorch/issues/188792. One number is one thread's.
+        torch.ones(1).log()
         graph = onnx.load_model_from_string(model).graph
         self._outputs = [value.name for value in graph.output]
         self._weights = {
