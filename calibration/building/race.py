@@ -19,7 +19,7 @@ from edgeapl.engines.in_turn import Opener
 from edgeapl.engines.registry import BACKENDS, open_engine
 from edgeapl.engines.store.record import Settings
 from edgeapl.errors import EngineError
-from edgeapl.model.opening import BATCH_SIZE
+from edgeapl.model.opening import own_batch_size
 from edgeapl.protocols import Engine
 from edgeapl.types import UInt8
 
@@ -105,7 +105,8 @@ def _time(
     bundle: Bundle, candidates: Sequence[Candidate], measured: Mapping[str, Measured], crops: UInt8
 ) -> dict[str, float]:
     """Give seconds for 16 cells per candidate, and for the bundle's own networks."""
-    own = Settings(threads=1, batch_size=BATCH_SIZE, workers=cpu_cores())
+    batch_size = own_batch_size(bundle.manifest.crop.size_px)
+    own = Settings(threads=1, batch_size=batch_size, workers=cpu_cores())
     openers: dict[str, Opener] = {BUNDLE: _bundle_opener(bundle, own)}
     runs = {BUNDLE: Timed(BUNDLE, own.batch_size, own.workers or 1)}
     for one in candidates:

@@ -24,9 +24,12 @@ from edgeapl.stages.classify_on_device import links_of
 FROM_BUNDLE = "FP32 networks of the bundle in onnxruntime"
 
 
-BATCH_SIZE = 8
-"""Cells in one run of the bundle's own networks: on CPUs larger batches are no faster, and the
-first answers of a frame come later."""
+RUN_PIXELS = 90_000
+"""Pixels in one run of the bundle's own networks on a CPU. With more the layers' values leave the
+cache and fill the memory: see README, Speed, on cells of 299 px one by one and eight in a run."""
+
+RUN_CELLS = 8
+"""Cells in one run however small they are: more are no faster, and the first answers come later."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,10 +136,23 @@ def open_model(
             reduced = engines is not None and engines.record.precision != "fp32"
             self_test(model, FEWER_BITS_TOLERANCE if reduced else 0.0)
         opened.pop_all()
-    batch_size = BATCH_SIZE if engines is None else engines.record.settings.batch_size
+    if engines is None:
+        batch_size = own_batch_size(bundle.manifest.crop.size_px)
+    else:
+        batch_size = engines.record.settings.batch_size
     used = target if engines is None else engines.record.target
     waiting = 0 if opener is not None else waiting_runs(used, workers)
     return replace(model, batch_size=batch_size, workers=workers, waiting=waiting)
+
+
+def own_batch_size(side: int) -> int:
+    """Give the cells in one run with which a bundle's own networks are the fastest on a CPU.
+
+    Parameters
+    ----------
+    side : of a cell's picture, px.
+    """
+    return min(RUN_CELLS, max(1, RUN_PIXELS // side**2))
 
 
 def threads_of(engines: EngineFolder | None, threads: int) -> int:

@@ -12,6 +12,7 @@ from edgeapl.bundle.load import open_bundle
 from edgeapl.bundle.write import write_bundle
 from edgeapl.errors import EngineError, ModelError
 from edgeapl.model import open_model
+from edgeapl.model.opening import RUN_CELLS, RUN_PIXELS, own_batch_size
 from tests.small_bundle import cell_network, drawn_field, png, settings, small_bundle
 
 
@@ -28,6 +29,20 @@ def test_a_bundle_passes_its_own_self_test(tmp_path: Path) -> None:
     with open_model(tmp_path / "b") as model:
         assert model.bundle.digest == open_bundle(tmp_path / "b").digest
         assert "onnxruntime" in model.runtime
+
+
+@pytest.mark.parametrize("side", [16, 64, 96, 128, 200, 224, 299, 448, 1024])
+def test_a_run_takes_as_many_cells_as_keep_its_pixels_few(side: int) -> None:
+    cells = own_batch_size(side)
+    assert 1 <= cells <= RUN_CELLS
+    assert cells == 1 or cells * side**2 <= RUN_PIXELS
+    assert cells == RUN_CELLS or (cells + 1) * side**2 > RUN_PIXELS
+
+
+def test_a_bundle_without_engines_runs_as_many_cells_as_suit_its_pictures(tmp_path: Path) -> None:
+    small_bundle(tmp_path / "b")
+    with open_model(tmp_path / "b") as model:
+        assert model.batch_size == own_batch_size(model.bundle.manifest.crop.size_px)
 
 
 def test_other_networks_fail_the_self_test(tmp_path: Path) -> None:
