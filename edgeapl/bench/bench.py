@@ -89,6 +89,6 @@ def run_bench(request: BenchRequest) -> BenchResult:
             request.say("floor: the bare networks and the peak of this machine")
             result["floor"] = measure_floor(first, material)
         if request.busy:
-            request.say(f"busy: {request.busy} other programs, in turns with none")
+            request.say(f"busy programs: {request.busy}, in turns with none")
             result["busy"] = measure_busy(first, material, request.busy)
     return BenchResult(result, measured, versus)

@@ -48,8 +48,10 @@ def _print_head(out: Console, document: Mapping[str, Any]) -> None:
 
 
 def _settings(engines: Mapping[str, Any]) -> str:
-    runs = f"{engines['workers']} workers x {engines['threads']} threads"
-    return f"{engines['text']}, {runs}, up to {engines['batch_size']} cells in a run"
+    return (
+        f"{engines['text']}, workers: {engines['workers']}, "
+        f"threads in a run: {engines['threads']}, cells in a run: {engines['batch_size']}"
+    )
 
 
 def _print_stages(out: Console, document: Mapping[str, Any]) -> None:
@@ -187,7 +189,7 @@ def _print_busy(out: Console, busy: Mapping[str, Any]) -> None:
     interval = busy["slow_down_interval"]
     span = "" if interval is None else f" (95 % interval {interval[0]:.3f} to {interval[1]:.3f})"
     text = (
-        f"beside {busy['programs']} busy programs it takes {busy['slow_down']:.3f} times as "
+        f"busy programs beside it: {busy['programs']}; it takes {busy['slow_down']:.3f} times as "
         f"long{span}; equal shares of the cores for all threads would be {busy['fair']:.2f}"
     )
     out.print(text, markup=False, soft_wrap=True)

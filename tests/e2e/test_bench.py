@@ -88,9 +88,9 @@ def test_beside_busy_programs_the_slow_down_is_said(
     assert (busy["programs"], len(busy["rounds"])) == (1, 5)
     low, high = busy["slow_down_interval"]
     assert 0 < low <= busy["slow_down"] <= high
-    assert "Beside 1 programs" in page.read_text(encoding="utf-8")
+    assert "Programs that each keep a core busy: 1. Beside them" in page.read_text(encoding="utf-8")
     print_tables(done.document)
-    assert "beside 1 busy programs it takes" in capsys.readouterr().out
+    assert "busy programs beside it: 1; it takes" in capsys.readouterr().out
 
 
 def test_the_first_answer_and_the_first_flag_of_the_station_are_timed(
