@@ -20,7 +20,7 @@ from typing import Any
 from edgeapl.errors import InputError, StorageError
 from edgeapl.report.names import safe_name
 from edgeapl.report.pictures import png_bytes
-from edgeapl.report.storage import replacing, storing, sync_folder, write_new_synced
+from edgeapl.report.storage import replacing, storing, write_new_synced
 from edgeapl.sources.decode import read_image
 from edgeapl.types import Frame, ScaleOrigin
 
@@ -55,7 +55,7 @@ class OpenSlide:
             folder.mkdir(parents=True, exist_ok=True)
         self._write()
         # Behind a picture that was cut short, too: no file is written over.
-        numbers = [int(path.stem) for path in self._folder.glob("[0-9]*.*")]
+        numbers = [int(path.name.partition(".")[0]) for path in self._folder.glob("[0-9]*.*")]
         self._next = max(numbers, default=-1) + 1
         self._writer = ThreadPoolExecutor(1, "edgeapl-keep")
         self._writing: deque[Future[None]] = deque()
@@ -92,10 +92,9 @@ class OpenSlide:
             "digest": frame.digest,
         }
         write_new_synced(self._folder / f"{stem}.png", png_bytes(frame.pixels))
-        # Written last: a picture without it was cut short.
-        write_new_synced(self._folder / f"{stem}.json", json.dumps(about).encode())
-        with storing(self._folder):
-            sync_folder(self._folder)
+        # Written last, and there at once or not at all: a picture without it was cut short.
+        with replacing(self._folder / f"{stem}.json") as file:
+            file.write(json.dumps(about).encode())
 
     def flag(self) -> None:
         """Note that a flag was shown; it is not taken back when the slide goes on."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from edgeapl.errors import CameraError, EndOfSource, SourceStalled, StorageError
 from edgeapl.journal import AMENDMENT, Journal, read_rows
 from edgeapl.pipeline import SlideOptions
 from edgeapl.protocols import FrameSource
+from edgeapl.report.storage import sync
 from edgeapl.report.writer import SlideWriter
 from edgeapl.sources.frames import ScaleFor, frame_of_pixels
 from edgeapl.station.desk import Desk
@@ -330,6 +333,28 @@ def test_a_kept_frame_that_was_cut_short_is_left_out_and_not_written_over(
     again.keep(shot(3, "c#3"))
     again.settle()
     assert [read().source for read in again.kept()] == [*whole, "c#3"]
+
+
+def test_a_process_that_is_killed_while_it_keeps_a_frame_leaves_no_damaged_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, copies = OpenSlide.start(tmp_path / "a", "S", "2026-01-01"), tmp_path / "killed"
+
+    def copied(file: IO[bytes]) -> None:
+        shutil.copytree(tmp_path / "a", copies / str(len(list(copies.glob("*")))))
+        sync(file)
+
+    monkeypatch.setattr("edgeapl.report.storage.sync", copied)
+    kept.keep(shot(0, "c#0"))
+    kept.settle()
+    monkeypatch.undo()
+    assert len(list(copies.iterdir())) == 2  # the picture, and what is known of it
+    for folder in copies.iterdir():
+        again = OpenSlide.start(folder, "S", "2026-01-01")
+        assert [read().source for read in again.kept()] == []
+        again.keep(shot(1, "c#1"))
+        again.settle()
+        assert [read().source for read in again.kept()] == ["c#1"]
 
 
 def test_metrics_count_what_happened(desk: Bench) -> None:
