@@ -29,6 +29,8 @@ from edgeapl.types import (
 class FrameInWork:
     """A prepared frame and the answers that have come in for its cells.
 
+    Each cell is in one place at any time: it is open, or scored, failed, given up or left out.
+
     order : of its cells.
     start_ns, deadline_ns : monotonic; when its time started, and when the cells without an answer
         are given up; None when there is no hurry.
@@ -42,7 +44,6 @@ class FrameInWork:
     order: Order
     start_ns: int
     deadline_ns: int | None
-    answered: int = 0
     failed: set[int] = field(default_factory=set)
     given_up: set[int] = field(default_factory=set)
     left_out: set[int] = field(default_factory=set)
@@ -51,6 +52,10 @@ class FrameInWork:
     descriptor: FrameDescriptor | None = None
     _answers: NDArray[np.int8] | None = None
     _entered: int = 0
+    _open: set[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._open = set(self.ids.tolist())
 
     @property
     def count(self) -> int:
@@ -65,14 +70,24 @@ class FrameInWork:
     @property
     def waiting(self) -> int:
         """Cells without an answer that may still get one."""
-        return self.count - self.answered - len(self.given_up) - len(self.left_out)
+        return len(self._open)
+
+    @property
+    def open(self) -> frozenset[int]:
+        """Their numbers."""
+        return frozenset(self._open)
+
+    @property
+    def scored(self) -> int:
+        """Cells with usable answers."""
+        return sum(len(scores) for scores in self.scores)
 
     @property
     def tally(self) -> Tally:
         """What became of the frame's cells; those that still wait count as left out."""
         return Tally(
             self.count,
-            scored=self.answered - len(self.failed),
+            scored=self.scored,
             not_examined=len(self.given_up),
             failed=len(self.failed),
             not_needed=len(self.left_out) + self.waiting,
@@ -90,15 +105,30 @@ class FrameInWork:
         return int(prepared.frame.pixels.nbytes + prepared.detections.labels.nbytes)
 
     def take(self, result: Classified) -> None:
-        """Take the answers that are about this frame's cells."""
+        """Take the answers that are about this frame's cells, which must be open."""
         ids, failed = result.scores.ids, result.failed
         last = self.first_id + self.count
         rows = (ids >= self.first_id) & (ids < last)
         lost = failed[(failed >= self.first_id) & (failed < last)].tolist()
         if rows.any():
             self.scores.append(_rows(result.scores, rows))
+            self._open.difference_update(ids[rows].tolist())
         self.failed.update(lost)
-        self.answered += int(rows.sum()) + len(lost)
+        self._open.difference_update(lost)
+
+    def give_up(self) -> int:
+        """Count the open cells as given up, because time is up; gives how many they were."""
+        return self._close(self.given_up)
+
+    def leave_out(self) -> int:
+        """Count the open cells as left out on purpose; gives how many they were."""
+        return self._close(self.left_out)
+
+    def _close(self, fate: set[int]) -> int:
+        fate |= self._open
+        closed = len(self._open)
+        self._open.clear()
+        return closed
 
     def strata(self, roles: Sequence[RoleSpec]) -> list[Stratum]:
         """Give what is known of the cells looked at first, and of the rest."""

@@ -157,9 +157,9 @@ class SlideExamination:
 
     def give_up(self, work: FrameInWork) -> None:
         """Take the frame's cells that have no answer out; they are counted as not examined."""
-        given_up = self._classifier.give_up(self._first_cell + work.ids) - self._first_cell
-        work.given_up.update(given_up.tolist())
-        self._tally += Tally(len(given_up), not_examined=len(given_up))
+        self._classifier.give_up(self._first_cell + work.ids)
+        given_up = work.give_up()
+        self._tally += Tally(given_up, not_examined=given_up)
 
     def _stop_early(self, oldest: FrameInWork) -> None:
         """Leave out what has no answer of the oldest frame once the flag is decided without it.
@@ -176,9 +176,9 @@ class SlideExamination:
             oldest.whole = self._raised
             return
         self._flagged, self._raised = Decision.FLAG, True
-        left_out = self._classifier.give_up(self._first_cell + oldest.ids) - self._first_cell
-        oldest.left_out.update(left_out.tolist())
-        self._tally += Tally(len(left_out), not_needed=len(left_out))
+        self._classifier.give_up(self._first_cell + oldest.ids)
+        left_out = oldest.leave_out()
+        self._tally += Tally(left_out, not_needed=left_out)
 
     def _would_flag(self, work: FrameInWork) -> bool:
         """Judge the frames up to this one as if its cells without an answer were left out."""

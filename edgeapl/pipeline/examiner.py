@@ -14,6 +14,7 @@ from edgeapl.model import Model
 from edgeapl.pipeline.jobs import SlideJob, Turn
 from edgeapl.pipeline.options import Budget, Progress, SlideOutcome
 from edgeapl.pipeline.producer import End, Item, Over, Producer, Sent
+from edgeapl.stages.classified import Classified
 from edgeapl.stages.classify_on_device import classifier_for
 
 MOST_HELD_BYTES = 256 << 20
@@ -196,6 +197,9 @@ class Examiner:
             result = self._classifier.step(flush=flush)
         # A part of what the networks took, since the threads that run them cut the cells.
         add_seconds(oldest.examination.timings, "crop", result.cut_s)
+        self._take(result)
+
+    def _take(self, result: Classified) -> None:
         if result.says_something:
             for slide in self._slides:
                 slide.examination.take(result, slide.waiting)
@@ -212,7 +216,11 @@ class Examiner:
         return min(times, default=None)
 
     def _give_up(self, deadline_ns: int | None) -> None:
-        """Give up the frames whose time is up by then; without a time, all."""
+        """Give up the frames whose time is up by then; without a time, all.
+
+        What the networks have said by then counts: the run that was cancelled is one of several.
+        """
+        self._take(self._classifier.collect())
         for slide in self._slides:
             for work in slide.waiting:
                 if deadline_ns is None or (work.deadline_ns or 0) <= deadline_ns:

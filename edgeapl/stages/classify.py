@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -138,7 +139,7 @@ class Classifier:
         Without keeping pace they are given once there are `GROUP`, or when no run is left. With
         several workers all are given batches, and the first to end is waited for; for a moment only
         while one of them has nothing to do. Raises DeadlineError when a run was cancelled; its
-        cells then wait again.
+        cells then wait again, and what its neighbours answered is given by `collect`.
         """
         idle = not self.ready(flush=flush)
         self._advance(flush=flush, wait_s=LOOK_S if idle else None)
@@ -147,15 +148,34 @@ class Classifier:
             return self._nothing
         return self._collected()
 
+    def collect(self) -> Classified:
+        """Give the cells now done without asking about others; runs that have ended are taken."""
+        if self._workers is not None:
+            with suppress(DeadlineError):  # those cells wait again
+                self._take_ended(0.0)
+        return self._collected()
+
+    @property
+    def held(self) -> frozenset[int]:
+        """Numbers of the cells that were taken in, and neither given back nor given up."""
+        return frozenset(self._cells) | frozenset(self._failed)
+
     def close(self) -> None:
         """Wait for runs that nobody needs any more, and end the threads."""
         if self._workers is not None:
             self._workers.close()
 
     def give_up(self, ids: Int64) -> Int64:
-        """Take cells out that are not done; gives the numbers, int64, of those that were in."""
-        there = [cell for cell in ids.tolist() if cell in self._cells and cell not in self._done]
-        for cell in there:
+        """Take cells out, wherever they are; gives the numbers, int64, of those that were in.
+
+        Answers that have come in but were not given back are dropped too: `collect` them before.
+        """
+        held = self.held
+        there = [cell for cell in ids.tolist() if cell in held]
+        gone = set(there)
+        self._done = [cell for cell in self._done if cell not in gone]
+        self._failed = [cell for cell in self._failed if cell not in gone]
+        for cell in gone & self._cells.keys():
             self._remove(cell)
         return np.array(there, dtype=np.int64)
 
@@ -201,6 +221,11 @@ class Classifier:
             if place is None:
                 break
             self._workers.start(self._next_batch(place))
+        self._take_ended(wait_s)
+
+    def _take_ended(self, wait_s: float | None) -> None:
+        """Take all runs that have ended; raises DeadlineError after them when one was cancelled."""
+        assert self._workers is not None
         late: DeadlineError | None = None
         for batch, run in self._workers.ended(wait_s):
             try:

@@ -110,7 +110,7 @@ class DeviceClassifier(Classifier):
 
         With `flush` it is waited for in any case. Gives the cells now done, which may be none: a
         batch that was only started is given by a later step. Raises DeadlineError when a batch was
-        cancelled; its cells then wait again.
+        cancelled; its cells then wait again, and what came in before is given by `collect`.
         """
         while len(self._under_way) < self._chain.most_batches:
             networks = self._next(flush=flush)
@@ -137,12 +137,17 @@ class DeviceClassifier(Classifier):
         return super().run(flush=flush)
 
     def give_up(self, ids: Int64) -> Int64:
-        """Take cells out that are not done; gives the numbers, int64, of those that were in."""
+        """Take cells out, wherever they are; gives the numbers, int64, of those that were in."""
         there = [cell for cell in ids.tolist() if cell in self._states]
         for cell in there:
             self._leave(cell)
         self._place_frames()
         return np.sort(np.concatenate([np.array(there, np.int64), super().give_up(ids)]))
+
+    @property
+    def held(self) -> frozenset[int]:
+        """Numbers of the cells that were taken in, and neither given back nor given up."""
+        return super().held | frozenset(self._states)
 
     def close(self) -> None:
         """Wait for what is under way, so that nobody gets it as an answer, and free all places."""
