@@ -42,9 +42,37 @@ class CellStatus(str, Enum):
     """What became of one cell."""
 
     SCORED = "scored"
-    NOT_EXAMINED = "not_examined"  # its time was up
+    NOT_EXAMINED = "not_examined"  # its time was up, or it can not be seen well enough
     FAILED = "failed"
     NOT_NEEDED = "not_needed"  # left out on purpose: the flag was decided without it
+
+
+class TileState(int, Enum):
+    """What became of one tile of a frame; all but EXAMINED keep a slide from being clear."""
+
+    EXAMINED = 0
+    DARK = 1  # black, or far darker than the rest of the frame
+    OVEREXPOSED = 2
+    FROZEN = 3  # constant, or rows, columns or a part that was there before: no picture
+    COLOURLESS = 4  # one or all colours are missing where there is something to see
+    UNFOCUSED = 5
+    NOISE = 6
+
+    @property
+    def text(self) -> str:
+        """Plain words that follow "so much of the field is"."""
+        return _TILE_WORDS[self.value]
+
+
+_TILE_WORDS = (
+    "examined",
+    "dark",
+    "overexposed",
+    "without a picture of its own (constant or repeated)",
+    "without its colours",
+    "out of focus or moved",
+    "noise",
+)
 
 
 def _check_array(name: str, value: object, dtype: type, shape: tuple[int | None, ...]) -> None:
@@ -105,6 +133,36 @@ class Frame:
     def width(self) -> int:
         """Columns, px."""
         return int(self.pixels.shape[1])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tiles:
+    """A frame in R rows and C columns of tiles of one size, and what became of each.
+
+    states : uint8 (R, C), values of `TileState`.
+    """
+
+    states: UInt8
+
+    def __post_init__(self) -> None:
+        _check_array("Tiles.states", self.states, np.uint8, (None, None))
+        if 0 in self.states.shape or int(self.states.max()) >= len(TileState):
+            raise ValueError("Tiles.states: expected at least one tile, each a TileState")
+        _read_only(self.states)
+
+    @property
+    def examined_share(self) -> float:
+        """Share of the frame that was examined, 0 to 1."""
+        return 1 - float(np.count_nonzero(self.states)) / self.states.size
+
+    def shares(self) -> dict[TileState, float]:
+        """Give the share of the frame in each state that occurs, 0 to 1."""
+        counts = np.bincount(self.states.ravel(), minlength=len(TileState))
+        return {
+            state: float(counts[state.value]) / self.states.size
+            for state in TileState
+            if counts[state.value]
+        }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -205,6 +263,7 @@ class ExaminedFrame:
     features : float32 (N, D), what the slide's answer is pooled from, NaN where not scored; D is 0
         unless they are needed to explain the answer.
     rejected : why the gate did not let the frame pass; empty for a frame that was used.
+    tiles : which parts of the frame were examined; None when they were not judged.
     """
 
     frame: Frame
@@ -215,6 +274,14 @@ class ExaminedFrame:
     suspicion: Float32
     rejected: tuple[Reason, ...] = ()
     features: Float32 = field(default_factory=lambda: np.empty((0, 0), dtype=np.float32))
+    tiles: Tiles | None = None
+
+    @property
+    def examined_share(self) -> float:
+        """Share of the frame that was examined, 0 to 1; 0 for a rejected frame."""
+        if self.rejected:
+            return 0.0
+        return 1.0 if self.tiles is None else self.tiles.examined_share
 
     def __post_init__(self) -> None:
         count = len(self.detections)
@@ -235,8 +302,9 @@ class ExaminedFrame:
 class Tally:
     """Cells seen, and what became of them; the parts always add up.
 
-    not_examined : their time was up. failed : a network gave no usable answer. not_needed : left
-    out on purpose, because the slide's flag was decided without them.
+    not_examined : their time was up, or they lie where the image can not be judged.
+    failed : a network gave no usable answer. not_needed : left out on purpose, because the
+    slide's flag was decided without them.
     """
 
     seen: int = 0
@@ -323,6 +391,12 @@ class Verdict:
     timings : stage name to seconds spent in it.
     bundle_digest, engine_digest : SHA-256 (hex) of the bundle and of the networks as run.
     runtime : what ran the networks, e.g. ``"onnxruntime 1.31.1 CPUExecutionProvider"``.
+    frame_shares : per frame of `frames`, the share of its field that was examined, 0 to 1; empty
+        in records of older versions.
+    examined_share : the same of all used frames together; None when no frame was used, and in
+        records of older versions.
+    hidden_cells : of the cells that were not examined, those that lie where the image can not be
+        judged.
     """
 
     slide: str
@@ -338,6 +412,9 @@ class Verdict:
     bundle_digest: str
     engine_digest: str
     runtime: str
+    frame_shares: tuple[float, ...] = ()
+    examined_share: float | None = None
+    hidden_cells: int = 0
     research_use_only: bool = field(default=True, init=False)
 
     def __post_init__(self) -> None:
@@ -349,3 +426,10 @@ class Verdict:
             raise ValueError(f"Verdict.probability: {self.decision.value} needs a probability")
         if self.decision is Decision.CLEAR and self.tally.not_needed:
             raise ValueError("Verdict.tally: no slide is cleared with cells left out on purpose")
+        if not 0 <= self.hidden_cells <= self.tally.not_examined:
+            raise ValueError("Verdict.hidden_cells: expected some of the cells not examined")
+        if self.frame_shares and len(self.frame_shares) != len(self.frames):
+            raise ValueError("Verdict.frame_shares: expected one share per frame, or none")
+        shares = (*self.frame_shares, 1.0 if self.examined_share is None else self.examined_share)
+        if not all(0 <= share <= 1 for share in shares):
+            raise ValueError(f"Verdict.examined_share: expected 0 to 1, got {shares}")

@@ -162,6 +162,8 @@ class RuleSpec(Spec):
     confidence : level of the intervals.
     min_scored : fewer scored cells than this can not clear a slide.
     max_lost_share : a larger share of cells without a score means REVIEW.
+    min_examined_share : a slide is cleared only when at least this share of its field could be
+        examined, and in a folder of fields of every field.
     """
 
     flag_at: Share
@@ -170,6 +172,7 @@ class RuleSpec(Spec):
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
     min_scored: Annotated[int, Field(ge=1)]
     max_lost_share: Share
+    min_examined_share: Share = 0.95
 
     @model_validator(mode="after")
     def _order(self) -> RuleSpec:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgeapl.errors import StorageError
@@ -58,7 +58,9 @@ def verdict_to_json(verdict: Verdict) -> dict[str, Any]:
             for count in verdict.counts
         ],
         "evidence": [int(cell) for cell in verdict.evidence],
-        "frames": [{"source": source, "sha256": digest} for source, digest in verdict.frames],
+        "examined_share": _optional(verdict.examined_share),
+        "hidden_cells": int(verdict.hidden_cells),
+        "frames": _frames_to_json(verdict),
         "timings": {stage: float(seconds) for stage, seconds in verdict.timings.items()},
         "bundle_digest": verdict.bundle_digest,
         "engine_digest": verdict.engine_digest,
@@ -88,12 +90,33 @@ def verdict_from_json(data: Mapping[str, Any]) -> Verdict:
             bundle_digest=_text(data["bundle_digest"]),
             engine_digest=_text(data["engine_digest"]),
             runtime=_text(data["runtime"]),
+            frame_shares=_frame_shares(data["frames"]),
+            examined_share=_optional(data.get("examined_share")),
+            hidden_cells=int(data.get("hidden_cells", 0)),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         detail = f"{type(error).__name__}: {error}"
         raise StorageError(
             "record is not a verdict", detail, "it was written by another"
         ) from error
+
+
+def _frames_to_json(verdict: Verdict) -> list[dict[str, Any]]:
+    frames: list[dict[str, Any]] = [{"source": s, "sha256": d} for s, d in verdict.frames]
+    for frame, share in zip(frames, verdict.frame_shares, strict=False):  # older ones have none
+        frame["examined_share"] = float(share)
+    return frames
+
+
+def _frame_shares(frames: Sequence[Mapping[str, Any]]) -> tuple[float, ...]:
+    """Give the shares of all frames; none when one lacks it, as in records of older versions."""
+    if not all("examined_share" in frame for frame in frames):
+        return ()
+    return tuple(float(frame["examined_share"]) for frame in frames)
+
+
+def _optional(value: Any) -> float | None:
+    return None if value is None else float(value)
 
 
 def _interval_to_json(interval: Interval) -> list[float]:

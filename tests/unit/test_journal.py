@@ -54,6 +54,8 @@ def filled(path: Path, count: int) -> list[str]:
         replace(make_verdict(6), reasons=(Reason("x", STRANGE),), timings={STRANGE: 1e-300}),
         replace(make_verdict(7), probability=0.1 + 0.2, interval=Interval(1 / 3, 2 / 3)),
         replace(make_verdict(8), tally=Tally(), frames=()),
+        replace(make_verdict(9), examined_share=0.75, hidden_cells=1),
+        replace(make_verdict(1), frames=(("a", "0" * 64),), frame_shares=(0.7,)),
     ],
     ids=lambda verdict: verdict.slide[:7].encode("unicode_escape").decode(),
 )
@@ -67,7 +69,7 @@ def test_the_record_has_the_fields_that_other_tools_rely_on() -> None:
     record = verdict_to_json(make_verdict(1))
     assert set(record) == {
         *("schema", "research_use_only", "slide", "verdict", "probability", "interval", "tally"),
-        *("reasons", "counts", "evidence", "frames", "timings"),
+        *("reasons", "counts", "evidence", "frames", "timings", "examined_share", "hidden_cells"),
         *("bundle_digest", "engine_digest", "runtime"),
     }
     assert record["tally"] == {
@@ -83,10 +85,18 @@ def test_the_record_has_the_fields_that_other_tools_rely_on() -> None:
     assert (record["schema"], record["research_use_only"], record["verdict"]) == (1, True, "REVIEW")
 
 
+def test_a_record_without_examined_shares_is_still_read() -> None:
+    record = verdict_to_json(make_verdict(1))
+    for younger in ("examined_share", "hidden_cells"):
+        del record[younger]
+    assert verdict_from_json(record) == make_verdict(1)
+
+
 @pytest.mark.parametrize(
     "change",
     [
         {"schema": 2},
+        {"examined_share": 1.5},
         {"research_use_only": False},
         {"verdict": "MAYBE"},
         {"probability": 2.0},

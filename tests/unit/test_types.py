@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from edgeapl.types import (
     Frame,
     Interval,
     Tally,
+    Tiles,
+    TileState,
     Verdict,
 )
 
@@ -56,6 +59,11 @@ def verdict(decision: Decision, probability: float | None) -> Verdict:
         (lambda: scores(1.5), "finite probabilities"),
         (lambda: Tally(3, 1, 1, 0), "must equal"),
         (lambda: Tally(0, 1, -1, 0), "none below 0"),
+        (lambda: Tiles(np.zeros((0, 2), np.uint8)), "at least one tile"),
+        (lambda: Tiles(np.full((1, 2), 99, np.uint8)), "each a TileState"),
+        (lambda: replace(verdict(Decision.FLAG, 0.5), examined_share=1.01), "0 to 1"),
+        (lambda: replace(verdict(Decision.FLAG, 0.5), frame_shares=(0.5,)), "one share per frame"),
+        (lambda: replace(verdict(Decision.FLAG, 0.5), hidden_cells=1), "some of the cells"),
         (lambda: Interval(0.6, 0.5), "low <= high"),
         (lambda: Interval(0.1, float("nan")), "low <= high"),
         (lambda: verdict(Decision.REVIEW, 0.5), "at least one reason"),
@@ -97,3 +105,12 @@ def test_a_cell_without_score_has_no_suspicion() -> None:
 def test_tallies_add_up() -> None:
     total = Tally(5, 3, 1, 1) + Tally(2, 2, 0, 0)
     assert (total.seen, total.scored, total.lost) == (7, 5, 2)
+
+
+def test_the_examined_share_is_that_of_the_tiles_without_a_fault() -> None:
+    states = np.zeros((4, 5), np.uint8)
+    states[0] = TileState.DARK.value
+    tiles = Tiles(states)
+    assert tiles.examined_share == pytest.approx(0.75)
+    assert tiles.shares() == {TileState.EXAMINED: 0.75, TileState.DARK: 0.25}
+    assert len({state.text for state in TileState}) == len(TileState)
