@@ -24,7 +24,7 @@ from edgeapl.web.pages import Pages, from_handle
 from edgeapl.web.reports import REPORT_POLICY, report_file
 from edgeapl.web.station_calls import StationCalls
 
-MOST_STREAMS = 16
+MOST_STREAMS = 512
 """Browsers that may follow at once."""
 ORDER_S = 60.0
 """Seconds the station may take to do what it was told: a frame's 45 s and some more."""

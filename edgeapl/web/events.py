@@ -49,11 +49,13 @@ class Picture:
 
     answered_s : when the station last gave an answer, s of the monotonic clock.
     examined : stands for the newest examined frame: it changes whenever that does.
+    events : the fragments as they are sent; written once for all who listen.
     """
 
     fragments: Mapping[str, str]
     answered_s: float
     examined: tuple[object, ...] = ()
+    events: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -158,7 +160,12 @@ class Feed:
     def _show(self, seen: Seen) -> None:
         slide = seen.view.slide
         frames = (slide.frames_used, slide.frames_rejected, slide.open) if slide else ()
-        self._picture = Picture(self._render(seen), time.monotonic(), (seen.sitting, *frames))
+        fragments, known = self._render(seen), self._picture
+        events = {
+            name: known.events[name] if known.fragments.get(name) == html else event(name, html)
+            for name, html in fragments.items()
+        }
+        self._picture = Picture(fragments, time.monotonic(), (seen.sitting, *frames), events)
         loop = self._loop
         if loop is not None and not self._stopped.is_set():
             loop.call_soon_threadsafe(self._wake)
@@ -174,20 +181,18 @@ class Feed:
         """
         changed = asyncio.Event()
         self._listeners.add(changed)
-        sent: dict[str, str] = {}
+        sent: dict[str, bytes] = {}
         try:
             yield b"retry: 1000\n\n"
             while not self.stopped:
                 changed.clear()
-                now = dict(self._picture.fragments)
+                now = dict(self._picture.events)
                 silent = self.silent_s()
                 if silent > SILENT_S:
-                    now["trouble"] = silence(silent)
-                for name, html in now.items():
-                    if sent.get(name) != html:
-                        sent[name] = html
-                        yield event(name, html)
-                yield event("beat", "silent" if silent > SILENT_S else "answers")
+                    now["trouble"] = event("trouble", silence(silent))
+                news = [written for name, written in now.items() if sent.get(name) != written]
+                sent = now
+                yield b"".join((*news, event("beat", "silent" if silent > SILENT_S else "answers")))
                 try:
                     await asyncio.wait_for(changed.wait(), BEAT_S)
                 except asyncio.TimeoutError:

@@ -8,6 +8,7 @@ request is refused unless its Host is one of ours and it does not come from anot
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -170,9 +171,10 @@ async def _whole_body(request: _Request, receive: Receive) -> bytes | Refusal:
     if not (announced.isascii() and announced.isdigit()) or int(announced[:12]) > MOST_BODY:
         return too_long
     body = bytearray()
+    limit = time.monotonic() + BODY_S
     try:
         while True:
-            message = await asyncio.wait_for(receive(), BODY_S)
+            message = await asyncio.wait_for(receive(), limit - time.monotonic())
             if message["type"] != "http.request":
                 return Refusal(400, "request was cut off: send it again")
             body += message.get("body", b"")

@@ -15,11 +15,16 @@ from edgeapl.errors import ConfigError
 from edgeapl.sources.names import printable
 from edgeapl.station.view import StationAccess
 from edgeapl.web.app import create_app
+from edgeapl.web.connection import connections_through, keep_door
+from edgeapl.web.descriptors import descriptors_for_page
+from edgeapl.web.door import Door, Limits
 from edgeapl.web.events import Feed
 from edgeapl.web.guard import PageAccess
 
 START_S = 10.0
 MOST_PORT = 65535
+BACKLOG = 64
+"""Connections taken in one turn of the loop, before the door has counted them."""
 STOP_S = 3.0
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - refused without a token
 
@@ -59,9 +64,15 @@ class PageServer:
         name = f"[{host}]" if family == socket.AF_INET6 else host
         access = self._access.reached_as(socket.gethostname() if host in WILDCARDS else name)
         app = create_app(self._station, access)
+        limits = Limits()
+        door = Door(limits.within(descriptors_for_page(limits.total + BACKLOG) - BACKLOG))
         config = uvicorn.Config(
             app,
+            http=connections_through(door),
+            backlog=BACKLOG,
             log_config=None,
+            # A stranger's nonsense must not fill the log.
+            log_level="error",
             access_log=False,
             server_header=False,
             proxy_headers=False,
@@ -69,11 +80,10 @@ class PageServer:
             lifespan="on",
             timeout_graceful_shutdown=1,
             timeout_keep_alive=5,
-            limit_concurrency=200,
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(
-            target=_serve, args=(server, bound), name="page-server", daemon=True
+            target=_serve, args=(server, bound, door), name="page-server", daemon=True
         )
         thread.start()
         self._running = (server, thread, app.state.page.feed)
@@ -92,9 +102,11 @@ class PageServer:
         thread.join(STOP_S)
 
 
-def _serve(server: uvicorn.Server, bound: socket.socket) -> None:
+def _serve(server: uvicorn.Server, bound: socket.socket, door: Door) -> None:
     async def serve() -> None:
+        keeping = asyncio.create_task(keep_door(door))
         await server.serve(sockets=[bound])
+        keeping.cancel()
         # What a slow client or a hanging station kept open beyond the time allowed.
         for connection in list(server.server_state.connections):
             transport = getattr(connection, "transport", None)
@@ -130,7 +142,7 @@ def _bound(host: str, port: int) -> socket.socket:
         bound = socket.socket(found[0], found[1], found[2])
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(found[4])
-        bound.listen(128)
+        bound.listen(BACKLOG)
     except (OSError, UnicodeError) as error:
         if bound is not None:
             bound.close()

@@ -288,7 +288,10 @@ def test_a_bug_of_the_station_is_never_shown_as_all_is_well(
         until(events, "trouble", "has not answered for", limit_s=6)
 
 
-def test_streams_are_counted_and_given_back(client: Client) -> None:
+def test_streams_are_counted_and_given_back(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgeapl.web.app.MOST_STREAMS", 16)
     with ExitStack() as opened:
         for _ in range(16):
             next(opened.enter_context(client.events()))

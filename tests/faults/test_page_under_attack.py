@@ -1,0 +1,146 @@
+"""Whatever clients do to the page, verdicts go on and a browser still gets it."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import resource
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+pytest.importorskip("fastapi", reason="needs the extra: page")
+pytest.importorskip("uvicorn", reason="needs the extra: page")
+
+from edgeapl.journal import read_rows
+from tests.faults import hostile_clients as hostile
+
+DESCRIPTORS = 1024
+"""What a service gets by default."""
+
+PATIENCE_S = 40.0
+ANSWER_S = 5.0
+
+
+def limited() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[tuple[str, int]]:
+    """Let a real station look at drawn slides; gives where its page is."""
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "edgeapl", "watch", "demo://apl?seed=1&width=640&height=480"),
+            *("--page", "--port", "0", "--slide", "first", "--budget", "5"),
+            *("--um-per-px", "0.15", "--out", str(folder / "out")),
+            *("--journal", str(folder / "journal.sqlite3")),
+        ],
+        cwd=folder,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "XDG_STATE_HOME": str(folder)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=limited,
+    )
+    heard = list[str]()
+    assert process.stderr is not None
+    for line in process.stderr:
+        heard.append(line)
+        if found := re.match(r"page: (\S+)", line):
+            break
+    else:
+        raise AssertionError("".join(heard))
+    # Read on, so that it never waits for us; and what it says is told when something fails.
+    reading = threading.Thread(target=lambda: heard.extend(process.stderr or ()), daemon=True)
+    reading.start()
+    where = urlsplit(found[1])
+    try:
+        yield str(where.hostname), int(where.port or 0)
+        assert process.poll() is None, "".join(heard)
+    finally:
+        process.kill()
+        process.wait()
+        reading.join()
+        process.stderr.close()
+        print("".join(heard[-20:]))
+
+
+def verdicts(folder: Path) -> list[str]:
+    """Give the slides with a final verdict."""
+    rows = read_rows(folder / "journal.sqlite3")
+    return [str(row.content["slide"]) for row in rows if row.kind == "verdict"]
+
+
+def until(promise: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not promise():
+        assert time.monotonic() < end, what
+        time.sleep(0.2)
+
+
+def ask(address: tuple[str, int], method: str, path: str, body: str = "") -> tuple[int, bytes]:
+    """Ask as a browser does; it tries again once when its connection was closed."""
+    host = f"{address[0]}:{address[1]}"
+    headers = {
+        "Host": host,
+        "Origin": f"http://{host}",
+        "Content-Type": "application/x-www-form-urlencoded",
+    }
+    for last in (False, True):
+        try:
+            with closing(http.client.HTTPConnection(host, timeout=ANSWER_S)) as connection:
+                connection.request(method, path, body, headers)
+                answer = connection.getresponse()
+                return answer.status, answer.read()
+        except (ConnectionResetError, http.client.RemoteDisconnected):
+            if last:
+                raise
+    raise AssertionError
+
+
+def one_slide(address: tuple[str, int], folder: Path, slide: str) -> None:
+    """Start a slide on the page, see it and its picture there, close it and get its verdict."""
+    status, said = ask(address, "POST", "/slide/start", f"slide={slide}")
+    assert status == 200, said
+    until(lambda: slide.encode() in ask(address, "GET", "/")[1], "never shown")
+    until(lambda: ask(address, "GET", "/live.jpg")[1][:2] == b"\xff\xd8", "no picture")
+    status, said = ask(address, "POST", "/slide/close")
+    assert status == 200, said
+    until(lambda: slide in verdicts(folder), "no verdict")
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        pytest.param({hostile.half_head: 250}, id="250 halves of headers"),
+        pytest.param({hostile.half_head: 1450}, id="1450 halves of headers"),
+        pytest.param({hostile.listener: 500}, id="500 listeners"),
+        pytest.param(
+            {
+                hostile.half_head: 100,
+                hostile.half_body: 100,
+                hostile.nothing: 300,
+                hostile.silent_reader: 100,
+                hostile.idle: 200,
+                hostile.huge_head: 50,
+                hostile.websocket: 50,
+            },
+            id="all kinds at once",
+        ),
+    ],
+)
+def test_verdicts_and_the_page_go_on(tmp_path: Path, counts: dict[hostile.Kind, int]) -> None:
+    with serving(tmp_path) as address:
+        until(lambda: ask(address, "GET", "/")[0] == 200, "the page never came up")
+        with hostile.attacking(address, counts):
+            for number in range(2):
+                one_slide(address, tmp_path, f"under-attack-{number}")
