@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import os
 import re
-import resource
 import subprocess
 import sys
 import threading
@@ -30,15 +29,12 @@ PATIENCE_S = 40.0
 ANSWER_S = 5.0
 
 
-def limited() -> None:
-    resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
-
-
 @contextmanager
 def serving(folder: Path) -> Iterator[tuple[str, int]]:
     """Let a real station look at drawn slides; gives where its page is."""
     process = subprocess.Popen(
         [
+            *("sh", "-c", f'ulimit -n {DESCRIPTORS}; exec "$@"', "sh"),
             *(sys.executable, "-m", "edgeapl", "watch", "demo://apl?seed=1&width=640&height=480"),
             *("--page", "--port", "0", "--slide", "first", "--budget", "5"),
             *("--um-per-px", "0.15", "--out", str(folder / "out")),
@@ -49,7 +45,6 @@ def serving(folder: Path) -> Iterator[tuple[str, int]]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=limited,
     )
     heard = list[str]()
     assert process.stderr is not None
