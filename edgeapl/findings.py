@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from edgeapl.bundle.manifest import Manifest
@@ -58,6 +58,18 @@ def of_left_out(files: Sequence[Path]) -> tuple[Finding, ...]:
     each = ", ".join(f"{count} {printable(name)}" for name, count in sorted(folders.items()))
     text = f"{len(files)} images of cells that this bundle was not made for were left out: {each}"
     return (Finding("left_out", text, Effect.NOTE),)
+
+
+def of_unlisted(files: Sequence[Path], folders: Collection[Path]) -> tuple[Finding, ...]:
+    """Say which images beside those of a slide its list does not name, so nobody looked at them.
+
+    folders : where the slide's own images lie.
+    """
+    beside = [printable(file.name) for file in files if file.parent in folders]
+    if not beside:
+        return ()
+    text = f"the slide list does not name {_some(beside, 'image')} in the slide's folder"
+    return (Finding("unlisted", text, Effect.NOTE),)
 
 
 def of_rejected(rejected: Sequence[tuple[str, tuple[Reason, ...]]], *, live: bool) -> list[Finding]:
@@ -145,6 +157,10 @@ def of_scale(scales: Mapping[tuple[ScaleOrigin, float], int]) -> list[Finding]:
 
 
 def _frames(names: Sequence[str]) -> str:
+    return _some(names, "frame")
+
+
+def _some(names: Sequence[str], kind: str) -> str:
     shown = ", ".join(names[:NAMED])
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return f"{len(names)} frame(s) ({shown}{more})"
+    return f"{len(names)} {kind}(s) ({shown}{more})"

@@ -69,6 +69,7 @@ class ScoreListener:
     on_slides: Callable[[Sequence[SlideInput]], None] = lambda slides: None
     on_frame: Callable[[SlideInput, ExaminedFrame], None] = lambda slide, examined: None
     on_slide: Callable[[dict[str, Any], bool], None] = lambda record, resumed: None
+    on_unlisted: Callable[[Sequence[Path]], None] = lambda files: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +109,12 @@ def score_folder(
     images are still scored. Raises UsageError or InputError when there is nothing to score, and
     StorageError when results can not be kept.
     """
-    slides = find_slides(request.folder, crops=request.crops, slide_list=request.slide_list).slides
+    found = find_slides(request.folder, crops=request.crops, slide_list=request.slide_list)
+    slides = found.slides
     _claim(request.out, request.folder)
     listener.on_slides(slides)
-    scoring = _Scoring(request, model, journal, listener)
+    listener.on_unlisted(found.unlisted)
+    scoring = _Scoring(request, model, journal, listener, found.unlisted)
     try:
         examine_slides(
             model, scoring.jobs(slides), batch_size=request.batch_size, stop=scoring.stop
@@ -168,7 +171,12 @@ class _Scoring:
     """Makes jobs of slides, and keeps what comes of them."""
 
     def __init__(
-        self, request: ScoreRequest, model: Model, journal: Journal, listener: ScoreListener
+        self,
+        request: ScoreRequest,
+        model: Model,
+        journal: Journal,
+        listener: ScoreListener,
+        unlisted: Sequence[Path] = (),
     ) -> None:
         self.records: list[dict[str, Any]] = []
         self.stop = threading.Event()
@@ -176,6 +184,7 @@ class _Scoring:
         self._model = model
         self._journal = journal
         self._listener = listener
+        self._unlisted = tuple(unlisted)
         self._context = report_context(model.bundle.manifest, crops=request.crops)
         self._open: list[_SlideResults] = []
 
@@ -197,7 +206,9 @@ class _Scoring:
             kept, left_out = part_files(slide.files, leave_out)
             scale = SlideScale(slide.um_per_px or request.um_per_px, manifest.um_per_px)
             measure_ahead(scale, kept)
-            options = SlideOptions(crops=request.crops, findings=findings.of_left_out(left_out))
+            beside = findings.of_unlisted(self._unlisted, {file.parent for file in slide.files})
+            known = (*findings.of_left_out(left_out), *beside)
+            options = SlideOptions(crops=request.crops, findings=known)
             with FilesSource(kept, slide.name, scale) as source:
                 yield self._job(slide, key, source, options)
 

@@ -124,7 +124,14 @@ class _Bar:
     def listener(self) -> ScoreListener:
         from edgeapl.scoring import ScoreListener
 
-        return ScoreListener(self._on_slides, self._on_frame, self._on_slide)
+        return ScoreListener(self._on_slides, self._on_frame, self._on_slide, self._on_unlisted)
+
+    def _on_unlisted(self, files: Sequence[Path]) -> None:
+        if files:
+            text = f"{len(files)} image(s) of the folder are not in the slide list"
+            typer.echo(
+                f"note: {text} and not examined; the first: {one_line(str(files[0]))}", err=True
+            )
 
     def _on_slides(self, slides: Sequence[SlideInput]) -> None:
         self._images = {slide.name: len(slide.files) for slide in slides}

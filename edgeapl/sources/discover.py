@@ -8,6 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeapl.errors import InputError, UsageError
+from edgeapl.sources.known_files import (
+    has_image_name,
+    is_folder_of_image,
+    is_passed_over,
+    looks_like_image,
+)
 from edgeapl.sources.names import printable
 from edgeapl.sources.slide_list import SlideInput, read_slide_list
 
@@ -17,12 +23,10 @@ __all__ = [
     "FoundSlides",
     "SlideInput",
     "find_slides",
+    "has_image_name",
     "part_files",
     "printable",
 ]
-
-EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
-"""File names that are taken for images, in small or capital letters."""
 
 RESULTS_MARKER = "edgeapl-results.json"
 """A folder that holds this file is one of our own result folders and is left out."""
@@ -36,11 +40,11 @@ class FoundSlides:
     """All slides of one folder.
 
     slides : in the order of their names.
-    ignored : other files seen: no image by name, hidden, or not in the slide list.
+    unlisted : images that are there and that the slide list does not name; nobody looks at them.
     """
 
     slides: tuple[SlideInput, ...]
-    ignored: int = 0
+    unlisted: tuple[Path, ...] = ()
 
 
 def find_slides(
@@ -52,8 +56,9 @@ def find_slides(
     images, at any depth below, is one slide, named after the sub-folder. A slide list decides
     instead: `slide_list` or `slides.csv` in the folder. A single image is a slide of one frame.
 
-    Everything with an image's name is listed, also a pipe or a folder, so that it becomes an error
-    of its own when it is read. Links are followed, each folder once per slide. Hidden files and
+    Everything that looks like an image is listed, by its name or its first bytes, whether it can be
+    read or not, also a pipe or a folder, so that it becomes an error of its own when it is read.
+    Links are followed, each folder once per slide. Hidden files, what systems leave in folders and
     our own result folders are left out.
 
     Parameters
@@ -72,14 +77,13 @@ def find_slides(
     own_list = folder / SLIDE_LIST
     if slide_list is None and os.path.lexists(own_list):
         slide_list = own_list
-    by_name, ignored = _by_folder(folder, must_hold_images=slide_list is None)
+    by_name = _by_folder(folder, must_hold_images=slide_list is None)
     if slide_list is None:
-        slides = tuple(SlideInput(name, files) for name, files in by_name)
-        return FoundSlides(slides, ignored)
+        return FoundSlides(tuple(SlideInput(name, files) for name, files in by_name))
     listed = read_slide_list(slide_list, folder)
-    there = {file for _, files in by_name for file in files}
-    named = {file for slide in listed for file in slide.files}
-    return FoundSlides(listed, ignored + len(there - named))
+    named = {os.path.normpath(file) for slide in listed for file in slide.files}
+    there = (file for _, files in by_name for file in files)
+    return FoundSlides(listed, tuple(file for file in there if os.path.normpath(file) not in named))
 
 
 def part_files(
@@ -91,24 +95,17 @@ def part_files(
     return tuple(file for file in files if file not in set(out)), out
 
 
-def has_image_name(name: str) -> bool:
-    """Whether a file of this name is taken for an image; hidden ones are not."""
-    return not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS
-
-
 def _one_image(file: Path, slide_list: Path | None) -> SlideInput:
     name = printable(file)
     if slide_list is not None:
         raise UsageError("a slide list needs a folder", name, "give the folder of the images")
-    if file.suffix.lower() not in EXTENSIONS:
+    if not looks_like_image(file):
         raise UsageError("neither a folder nor an image", name, "give a folder of images")
     return SlideInput(file.stem, (file,))
 
 
-def _by_folder(
-    folder: Path, *, must_hold_images: bool
-) -> tuple[list[tuple[str, tuple[Path, ...]]], int]:
-    """Give (slide, images) for the folder and each sub-folder, and the count of other files."""
+def _by_folder(folder: Path, *, must_hold_images: bool) -> list[tuple[str, tuple[Path, ...]]]:
+    """Give (slide, images) for the folder and each sub-folder."""
     try:
         entries = _entries(folder)
     except OSError as error:
@@ -119,12 +116,9 @@ def _by_folder(
         raise InputError("a result folder of EdgeAPL, not images", printable(folder), mend)
     own = [Path(entry.path) for entry in entries if _is_image(entry)]
     found = [(_name_of(folder), tuple(own))] if own else []
-    ignored = sum(not _is_image(entry) and not _is_folder(entry) for entry in entries)
     for entry in entries:
-        if _is_folder(entry) and not _is_image(entry) and not entry.name.startswith("."):
-            below = list(_below(Path(entry.path), set()))
-            images = tuple(file for file in below if file is not None)
-            ignored += len(below) - len(images)
+        if _is_folder(entry) and not _is_image(entry) and not is_passed_over(entry.name):
+            images = tuple(_below(Path(entry.path), set()))
             if images:
                 found.append((entry.name, images))
     if must_hold_images and not found:
@@ -133,11 +127,11 @@ def _by_folder(
     if len({name for name, _ in found}) != len(found):
         mend = "rename one of them or give a slide list"
         raise InputError("folder and sub-folder have the same name", printable(found[0][0]), mend)
-    return found, ignored
+    return found
 
 
-def _below(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path | None]:
-    """Give every image at any depth, and None for every other file.
+def _below(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
+    """Give every image at any depth.
 
     A folder that can not be looked into is given as if it were an image: reading it then gives
     the error, and it is not passed over.
@@ -155,9 +149,7 @@ def _below(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path | None]:
     for entry in entries:
         if _is_image(entry):
             yield Path(entry.path)
-        elif not _is_folder(entry):
-            yield None
-        elif not entry.name.startswith("."):
+        elif _is_folder(entry) and not is_passed_over(entry.name):
             yield from _below(Path(entry.path), seen)
 
 
@@ -167,7 +159,9 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _is_image(entry: os.DirEntry[str]) -> bool:
-    return has_image_name(entry.name)
+    if _is_folder(entry):
+        return is_folder_of_image(entry.name)
+    return looks_like_image(Path(entry.path))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

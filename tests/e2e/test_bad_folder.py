@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 
 from tests.e2e.station import Station
-from tests.faults.bad_images import make_awkward_names, make_bad_folder
+from tests.faults.bad_images import PNG, make_awkward_names, make_bad_folder
 
 
 def test_every_bad_file_is_one_line_and_every_good_one_is_kept(
@@ -30,3 +30,43 @@ def test_every_bad_file_is_one_line_and_every_good_one_is_kept(
     for line in (*done.error_lines, done.out):
         assert "\x1b" not in line
     assert station.run("journal", "verify").code == 0
+
+
+def test_what_was_passed_over_bars_clear_and_is_named(
+    station: Station, tmp_path: Path, bundle: Path
+) -> None:
+    folder = tmp_path / "smear"
+    folder.mkdir()
+    for path in make_awkward_names(folder):
+        path.replace(folder / f"{path.stat().st_ino}.png")
+    odd = {
+        "phone.HEIC": b"\0\0\0\x18ftypheic" + bytes(300),
+        "scan.svs": b"II*\0" + bytes(8),
+        "film.mp4": b"\0\0\0\x18ftypisom" + bytes(300),
+    }
+    for name, data in odd.items():
+        (folder / name).write_bytes(data)
+    (folder / "Thumbs.db").write_bytes(b"\xff\xd8\xff")
+    done = station.run("score", folder, "--bundle", bundle, "--um-per-px", "0.2", "--json")
+    assert done.code == 3, done.err
+    assert len(done.error_lines) == len(odd)
+    assert all(any(name in line for line in done.error_lines) for name in odd)
+    (slide,) = done.document["slides"]
+    assert slide["verdict"] != "CLEAR"
+    assert "input_failed" in [reason["code"] for reason in slide["reasons"]]
+
+
+def test_images_that_a_list_does_not_name_are_said(
+    station: Station, tmp_path: Path, bundle: Path
+) -> None:
+    folder = tmp_path / "smear"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.png").write_bytes(PNG)
+    (folder / "slides.csv").write_text("slide,file\nS,0.png\n")
+    done = station.run("score", folder, "--bundle", bundle, "--um-per-px", "0.2", "--json")
+    assert done.code == 0, done.err
+    assert "note: 2 image(s) of the folder are not in the slide list" in done.err
+    (slide,) = done.document["slides"]
+    said = {reason["code"]: reason["text"] for reason in slide["reasons"]}
+    assert "2 image(s) (1.png, 2.png)" in said["unlisted"]

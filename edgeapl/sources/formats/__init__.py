@@ -6,26 +6,9 @@ strip. So each format's structure is checked here first, to its end; one module 
 
 from __future__ import annotations
 
-from edgeapl.errors import InputError
 from edgeapl.sources.formats import bmp, jpeg, png, tiff
 from edgeapl.sources.formats.header import ImageHeader
-
-_OTHER_FORMATS = {
-    b"\0\0\0\x0cjP  ": "JPEG 2000",
-    b"\xff\x4f\xff\x51": "JPEG 2000",
-    b"\0\0\0\x0cJXL ": "JPEG XL",
-    b"\x76\x2f\x31\x01": "OpenEXR",
-    b"#?": "Radiance HDR",
-    b"GIF8": "GIF",
-    b"II+\0": "BigTIFF",
-    b"MM\0+": "BigTIFF",
-    b"%PDF": "PDF",
-    b"PK\x03\x04": "ZIP",
-    b"\x1f\x8b": "gzip",
-    b"\x59\xa6\x6a\x95": "Sun raster",
-    b"8BPS": "Photoshop",
-}
-_TEXT = frozenset({*range(0x20, 0x7F), *b"\t\n\r\f"})
+from edgeapl.sources.formats.others import not_read
 
 
 def read_header(data: bytes, name: str, max_pixels: int) -> ImageHeader:
@@ -48,20 +31,4 @@ def read_header(data: bytes, name: str, max_pixels: int) -> ImageHeader:
         return tiff.read_header(data, name, max_pixels)
     if data.startswith(bmp.SIGNATURE):
         return bmp.read_header(data, name)
-    found = _name_of(data)
-    raise InputError(
-        f"not an image that can be read ({found})", name, "give PNG, JPEG, TIFF or BMP"
-    )
-
-
-def _name_of(data: bytes) -> str:
-    for start, called in _OTHER_FORMATS.items():
-        if data.startswith(start):
-            return called
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WebP"
-    if data[4:8] == b"ftyp":
-        return "AVIF or HEIF" if data[8:12] in (b"avif", b"heic", b"mif1") else "a video"
-    if data[128:132] == b"DICM":
-        return "DICOM"
-    return "text" if _TEXT.issuperset(data[:512]) else "unknown format"
+    raise not_read(data, name)

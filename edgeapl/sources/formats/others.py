@@ -1,0 +1,62 @@
+"""Name a file that is not read, and say what to do with it."""
+
+from __future__ import annotations
+
+from edgeapl.errors import InputError
+
+_OURS = "give PNG, JPEG, TIFF or BMP"
+_UNPACK = "unpack it"
+_FIELDS = "save its fields as PNG or TIFF with the program that made it"
+_PICTURES = "save its pictures as PNG or TIFF"
+_WATCH = "examine it with edgeapl watch FILE"
+
+# first bytes: (what it is, what to do)
+_STARTS = {
+    b"\0\0\0\x0cjP  ": ("JPEG 2000", _OURS),
+    b"\xff\x4f\xff\x51": ("JPEG 2000", _OURS),
+    b"\0\0\0\x0cJXL ": ("JPEG XL", _OURS),
+    b"\xff\x0a": ("JPEG XL", _OURS),
+    b"\x76\x2f\x31\x01": ("OpenEXR", _OURS),
+    b"#?": ("Radiance HDR", _OURS),
+    b"GIF8": ("GIF", _OURS),
+    b"II+\0": ("BigTIFF", _OURS),
+    b"MM\0+": ("BigTIFF", _OURS),
+    b"%PDF": ("PDF", _PICTURES),
+    b"PK\x03\x04": ("ZIP", _UNPACK),
+    b"\x1f\x8b": ("gzip", _UNPACK),
+    b"BZh": ("bzip2", _UNPACK),
+    b"\xfd7zXZ\0": ("xz", _UNPACK),
+    b"7z\xbc\xaf\x27\x1c": ("7z", _UNPACK),
+    b"Rar!": ("RAR", _UNPACK),
+    b"\x28\xb5\x2f\xfd": ("Zstandard", _UNPACK),
+    b"\x59\xa6\x6a\x95": ("Sun raster", _OURS),
+    b"8BPS": ("Photoshop", _OURS),
+    b"ZISRAWFILE": ("Zeiss CZI", _FIELDS),
+    b"\xda\xce\xbe\x0a": ("Nikon ND2", _FIELDS),
+    b"p\0\0\0*": ("Leica LIF", _FIELDS),
+    b"\x1a\x45\xdf\xa3": ("a film", _WATCH),
+}
+_HEIF_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+_TEXT = frozenset({*range(0x20, 0x7F), *b"\t\n\r\f"})
+
+
+def not_read(data: bytes, name: str) -> InputError:
+    """Give the error for a file that is none of the formats that are read."""
+    found, mend = _what(data)
+    return InputError(f"not an image that can be read ({found})", name, mend)
+
+
+def _what(data: bytes) -> tuple[str, str]:
+    for start, said in _STARTS.items():
+        if data.startswith(start):
+            return said
+    if data[:4] == b"RIFF" and data[8:12] in (b"WEBP", b"AVI "):
+        return ("WebP", _OURS) if data[8:12] == b"WEBP" else ("a film", _WATCH)
+    if data[4:8] == b"ftyp":
+        still = data[8:12] in _HEIF_BRANDS
+        return ("AVIF or HEIF", _OURS) if still else ("a film", _WATCH)
+    if data[128:132] == b"DICM":
+        return "DICOM", _OURS
+    if data[257:262] == b"ustar":
+        return "tar", _UNPACK
+    return ("text" if _TEXT.issuperset(data[:512]) else "unknown format"), _OURS

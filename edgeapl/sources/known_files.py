@@ -1,0 +1,164 @@
+"""Which files are images or may hold some, by name and by their first bytes.
+
+A picture that is passed over in silence may be the one that mattered. So whatever looks like an
+image is taken for one, and what can not be read becomes an error of its own.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+
+def _endings(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+READ = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
+"""Endings that are read by everybody."""
+
+_PICTURES = _endings(
+    ".jpe .jfif .jif .dib .tf2 .tf8 .btf .heic .heif .heics .heifs .hif .avif .avifs .webp .jxl "
+    ".jp2 .j2k .j2c .jpc .jpf .jpx .jpm .jxr .wdp .hdp .gif .apng .psd .psb .xcf .kra .exr .hdr "
+    ".tga .ppm .pgm .pnm .pam .pcx .fits .fit .fts .nii .mrc .nrrd "
+    ".dng .raw .cr2 .cr3 .crw .nef .nrw .arw .srf .sr2 .orf .rw2 .raf .pef .srw .x3f .3fr .iiq "
+    ".erf .mef .mos .kdc .dcr .rwl"
+)
+_MICROSCOPES = _endings(
+    ".svs .ndpi .ndpis .mrxs .scn .bif .vms .vmu .qptiff .svslide .vsi .ets .isyntax .i2syntax "
+    ".tmap .mds .kfb .sdpc .szi .omap .nd2 .czi .lif .lof .xlef .lsm .zvi .oib .oif .oir .stk "
+    ".ims .dv .r3d .flex .ipw .dcm .dicom .afi .jtif"
+)
+_FOLDERS = frozenset({".zarr", ".n5"})
+"""Images that are folders."""
+
+_FILMS = _endings(
+    ".mp4 .m4v .mov .qt .avi .mkv .webm .ts .m2ts .mts .mpg .mpeg .m2v .wmv .asf .flv .ogv .3gp "
+    ".3g2 .mxf .vob .mjpeg .mjpg"
+)
+_DOCUMENTS = frozenset({".pdf", ".djvu", ".xps"})
+_ARCHIVES = _endings(".zip .tar .tgz .tbz .tbz2 .txz .7z .rar .gz .bz2 .xz .zst .lz4 .iso")
+_LOOKED_INTO = ".zip"
+_PACKERS = frozenset({".gz", ".bz2", ".xz", ".zst", ".lz4"})
+
+KNOWN = READ | _PICTURES | _MICROSCOPES | _FOLDERS | _FILMS | _DOCUMENTS
+"""Endings that are taken for images, in small or capital letters."""
+
+_LEFTOVERS = _endings(".part .partial .crdownload .download .tmp .bak .old .orig .sav")
+"""Endings that programs put behind the name of a file that is not finished, or not the newest."""
+
+_SIDECARS = _endings(
+    ".txt .csv .tsv .json .geojson .jsonl .xml .xmp .yaml .yml .toml .ini .cfg .md .rst .log .html "
+    ".htm .css .js .py .ipynb .sh .bat .m .r .ijm .groovy .db .sqlite .lnk .url .md5 .sha1 .sha256 "
+    ".sum .sig .npy .npz .mat .h5 .hdf5 .pt .pth .onnx .safetensors .pkl .parquet .xls .xlsx "
+    ".ods .doc .docx .odt .rtf .ppt .pptx .odp .tex .bib .ndpa .qpproj .qpdata .roi .icc .icm .dat "
+    ".gjf .pgw .jgw .tfw .wld .aux .ovr .exe .dll .so .wav .mp3"
+)
+"""Endings of what lies beside images and is none, whatever it begins with."""
+
+_SYSTEM_NAMES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "dicomdir"})
+
+NOT_LOOKED_INTO = frozenset({"__macosx", "@eadir", "$recycle.bin", "lost+found"})
+"""Folders that systems make for thumbnails and for what was deleted, in small letters."""
+
+_HEAD_BYTES = 264
+_STARTS = (
+    *(b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"GIF8"),
+    *(b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51", b"\0\0\0\x0cJXL ", b"\xff\x0a", b"8BPS", b"%PDF"),
+    *(b"\x76\x2f\x31\x01", b"IIRO", b"IIU\0", b"FUJIFILMCCD-RAW", b"ZISRAWFILE", b"II\xbc"),
+    *(b"\xda\xce\xbe\x0a", b"\x1a\x45\xdf\xa3", b"p\0\0\0*", b"gimp xcf"),
+)
+_PLAIN_TEXT = frozenset({*range(0x20, 0x7F), *b"\t\n\r\f"})
+
+
+def has_image_name(name: str) -> bool:
+    """Whether a file of this name is taken for an image; hidden ones are not."""
+    return not is_hidden(name) and Path(name).suffix.lower() in KNOWN
+
+
+def is_folder_of_image(name: str) -> bool:
+    """Whether a folder of this name is no folder of images but one that somebody named so."""
+    return not is_hidden(name) and Path(name).suffix.lower() in READ | _FOLDERS
+
+
+def looks_like_image(path: Path) -> bool:
+    """Whether a file is an image, one packed or not finished, or an archive that may hold some."""
+    return has_image_name(path.name) or _has_other_name(path.name) or holds_images(path)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a system shows no file of this name."""
+    return name.startswith(".")
+
+
+def is_film(name: str) -> bool:
+    """Whether a file of this name is taken for a film."""
+    return Path(name).suffix.lower() in _FILMS
+
+
+def _has_other_name(name: str) -> bool:
+    """Tell names such as ``a.tif.gz``, ``a.png.part``, ``a.jpg.1`` and ``a.png~``."""
+    if is_hidden(name):
+        return False
+    endings = [ending.lower() for ending in Path(name.rstrip("~")).suffixes]
+    if name.endswith("~") and endings and endings[-1] in KNOWN:
+        return True
+    behind = _LEFTOVERS | _PACKERS
+    while endings and (endings[-1] in behind or endings[-1][1:].isdigit()):
+        endings.pop()
+        if endings and endings[-1] in KNOWN:
+            return True
+    return False
+
+
+def holds_images(path: Path) -> bool:
+    """Whether a file whose name does not say so is an image or an archive that may hold some.
+
+    Only plain files are looked into, and of these a few bytes, or a zip archive's list. One that
+    can not be looked into counts as an image, so that reading it says why.
+    """
+    name = path.name
+    endings = [ending.lower() for ending in Path(name).suffixes]
+    last = endings[-1] if endings else ""
+    if is_hidden(name) or name.lower() in _SYSTEM_NAMES or last in _SIDECARS or not path.is_file():
+        return False
+    if last == _LOOKED_INTO:
+        return _zip_with_images(path)
+    if last in _ARCHIVES:
+        # What was packed says what it is: a.csv.gz. An archive without such a word may be all.
+        return len(endings) < 2 or endings[-2] not in _SIDECARS
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError:
+        return True
+    return begins_like_image(head)
+
+
+def begins_like_image(head: bytes) -> bool:
+    """Whether these first bytes of a file, 264 or all, are those of an image."""
+    if head.startswith(_STARTS) or head[128:132] == b"DICM":
+        return True
+    if head[:4] == b"RIFF":
+        return head[8:12] in (b"WEBP", b"AVI ")
+    if head[4:8] == b"ftyp":
+        return True
+    # Two letters say little; a bitmap goes on with its length and four zeros.
+    return head[:2] == b"BM" and head[6:10] == bytes(4) and not _PLAIN_TEXT.issuperset(head)
+
+
+def _zip_with_images(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError):
+        return True
+    parts = (name.split("/") for name in names if not name.endswith("/"))
+    return any(
+        has_image_name(part[-1]) and not any(map(is_passed_over, part[:-1])) for part in parts
+    )
+
+
+def is_passed_over(folder: str) -> bool:
+    """Whether a folder of this name is never looked into."""
+    return is_hidden(folder) or folder.lower() in NOT_LOOKED_INTO
