@@ -376,15 +376,55 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True)
+class Figures:
+    """What the cells of a slide give at one moment; the fields are those of `Verdict`."""
+
+    probability: float | None
+    interval: Interval | None
+    counts: tuple[RoleCount, ...]
+    evidence: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        _check_probability("Figures", self.probability)
+
+
+@dataclass(frozen=True, slots=True)
+class RaisedFlag:
+    """A flag that was raised on a slide; it is never taken back.
+
+    since : when it was first raised: UTC, ISO 8601. Empty when that was not noted.
+    figures : of the last moment at which they gave the flag; None when they were not noted.
+    bundle_digest : of the bundle that gave them; empty when that was not noted.
+    """
+
+    since: str = ""
+    figures: Figures | None = None
+    bundle_digest: str = ""
+
+
+NOT_NOTED = RaisedFlag()
+"""A flag of which nothing more is known."""
+
+
+def _check_probability(owner: str, probability: float | None) -> None:
+    if probability is not None and not 0 <= probability <= 1:  # NaN fails both
+        raise ValueError(f"{owner}.probability: expected 0 to 1, got {probability}")
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """The answer for one slide, with what is needed to explain and reproduce it.
 
+    A flag that was raised on an open slide stays. Its verdict has the figures that gave it last:
+    probability, interval, counts and evidence; what the cells give now is in `current`.
+
     slide : identifier of the slide.
     decision : FLAG, CLEAR or REVIEW.
-    probability : of APL by the bundle's head, 0 to 1; None when nothing could be scored.
+    probability : of APL by the bundle's head, 0 to 1; None when nothing could be scored, and for a
+        flag that was kept without its figures.
     interval : confidence interval of the probability; None when the reducer has none.
     tally : what became of every cell.
-    reasons : why; a REVIEW always has at least one.
+    reasons : why; a REVIEW always has at least one, and so has a FLAG without a probability.
     counts : per role, how many cells were positive.
     evidence : numbers of the cells that weigh most for APL, strongest first.
     frames : (source, SHA-256) of every frame that was used.
@@ -397,6 +437,10 @@ class Verdict:
         records of older versions.
     hidden_cells : of the cells that were not examined, those that lie where the image can not be
         judged.
+    flagged_since : when the open slide was first flagged: UTC, ISO 8601; empty when it was not, or
+        that was not noted.
+    flagged_by : SHA-256 (hex) of the bundle that gave the flag, where it was another one.
+    current : what the cells give now, for a flag that these would not give; None for all others.
     """
 
     slide: str
@@ -415,15 +459,21 @@ class Verdict:
     frame_shares: tuple[float, ...] = ()
     examined_share: float | None = None
     hidden_cells: int = 0
+    flagged_since: str = ""
+    flagged_by: str = ""
+    current: Figures | None = None
     research_use_only: bool = field(default=True, init=False)
 
     def __post_init__(self) -> None:
-        if self.probability is not None and not 0 <= self.probability <= 1:
-            raise ValueError(f"Verdict.probability: expected 0 to 1, got {self.probability}")
+        _check_probability("Verdict", self.probability)
         if self.decision is Decision.REVIEW and not self.reasons:
             raise ValueError("Verdict.reasons: a REVIEW needs at least one reason")
-        if self.decision is not Decision.REVIEW and self.probability is None:
-            raise ValueError(f"Verdict.probability: {self.decision.value} needs a probability")
+        if self.decision is Decision.CLEAR and self.probability is None:
+            raise ValueError("Verdict.probability: CLEAR needs a probability")
+        if self.decision is Decision.FLAG and self.probability is None and not self.reasons:
+            raise ValueError("Verdict.reasons: a FLAG without a probability needs a reason")
+        if self.decision is not Decision.FLAG and (self.flagged_since or self.current):
+            raise ValueError("Verdict.decision: a slide that was flagged stays flagged")
         if self.decision is Decision.CLEAR and self.tally.not_needed:
             raise ValueError("Verdict.tally: no slide is cleared with cells left out on purpose")
         if not 0 <= self.hidden_cells <= self.tally.not_examined:
@@ -433,3 +483,14 @@ class Verdict:
         shares = (*self.frame_shares, 1.0 if self.examined_share is None else self.examined_share)
         if not all(0 <= share <= 1 for share in shares):
             raise ValueError(f"Verdict.examined_share: expected 0 to 1, got {shares}")
+
+
+def raised_flag(verdict: Verdict) -> RaisedFlag | None:
+    """Give the flag of a verdict; None when it is no FLAG."""
+    if verdict.decision is not Decision.FLAG:
+        return None
+    figures = None
+    if verdict.probability is not None:
+        figures = Figures(verdict.probability, verdict.interval, verdict.counts, verdict.evidence)
+    by = verdict.flagged_by or ("" if figures is None else verdict.bundle_digest)
+    return RaisedFlag(verdict.flagged_since, figures, by)

@@ -13,6 +13,7 @@ from edgeapl.errors import EdgeAplError
 from edgeapl.examination.early_stop import EarlyStop
 from edgeapl.examination.examined import examined_frame
 from edgeapl.examination.frame_in_work import FrameInWork
+from edgeapl.examination.latch import FlagLatch, Settled
 from edgeapl.examination.prepare import PreparedFrame, Timings, timed
 from edgeapl.model import Model
 from edgeapl.stages.classified import Classified
@@ -20,7 +21,7 @@ from edgeapl.stages.classify import Classifier
 from edgeapl.stages.crop import CellImages, Uncut
 from edgeapl.stages.domain import FrameDescriptor
 from edgeapl.stages.findings import Finding
-from edgeapl.stages.judge import decide, latch
+from edgeapl.stages.judge import decide
 from edgeapl.stages.order import (
     Order,
     Stratum,
@@ -31,6 +32,8 @@ from edgeapl.stages.reduce import Reduced, ReducerState
 from edgeapl.types import (
     Decision,
     ExaminedFrame,
+    Figures,
+    RaisedFlag,
     Reason,
     ScaleOrigin,
     Tally,
@@ -54,7 +57,7 @@ class SlideExamination:
         field seen twice is a technician at rest. In a folder both are findings.
     known : what is known about the slide before it is examined.
     in_order : look at the cells in the order of `edgeapl.stages.order`, because time may run out.
-    flagged : the slide was flagged before it was taken up again.
+    flagged : the flag that was raised before the slide was taken up again; None without one.
     stop_error : with it, cells in order are left out once the flag is decided without them; see
         `edgeapl.stages.sequential`. None to look at all.
     """
@@ -69,7 +72,7 @@ class SlideExamination:
         first_cell: int = 0,
         known: Sequence[Finding] = (),
         in_order: bool = False,
-        flagged: bool = False,
+        flagged: RaisedFlag | None = None,
         stop_error: float | None = None,
     ) -> None:
         self._model = model
@@ -88,13 +91,12 @@ class SlideExamination:
         self._shapes: Counter[tuple[int, int]] = Counter()
         self._errors: list[EdgeAplError] = []
         self._timings: Timings = Counter()
-        self._flagged = Decision.FLAG if flagged else None
+        self._latch = FlagLatch(flagged, model.bundle.digest)
         self._strata: list[Stratum] = []
         self._in_order = in_order
         self._stop = None
         if stop_error is not None and in_order and model.reducer.bounded:
             self._stop = EarlyStop(model, stop_error)
-        self._raised = False  # here, not before the slide was taken up again
         self._left = Tally()
 
     @property
@@ -169,19 +171,23 @@ class SlideExamination:
         """
         if self._stop is None or oldest.whole or oldest.done:
             return
-        enough = self._stop.is_sampled if self._raised else self._stop.is_decided
+        enough = self._stop.is_sampled if self._latch.raised_here else self._stop.is_decided
         if not enough(oldest):
             return
-        if not self._would_flag(oldest):
-            oldest.whole = self._raised
+        flagging = self._flagging(oldest)
+        if flagging is None:
+            oldest.whole = self._latch.raised_here
             return
-        self._flagged, self._raised = Decision.FLAG, True
+        self._latch.raise_flag(flagging)
         self._classifier.give_up(self._first_cell + oldest.ids)
         left_out = oldest.leave_out()
         self._tally += Tally(left_out, not_needed=left_out)
 
-    def _would_flag(self, work: FrameInWork) -> bool:
-        """Judge the frames up to this one as if its cells without an answer were left out."""
+    def _flagging(self, work: FrameInWork) -> Figures | None:
+        """Judge the frames up to this one as if its cells without an answer were left out.
+
+        Gives the figures when they flag the slide.
+        """
         strata = [*self._strata, *self._counting(work)]
         positive = zip(*(stratum.positive for stratum in strata), strict=True)
         state = ReducerState(
@@ -193,8 +199,8 @@ class SlideExamination:
         if self._model.domain is not None:
             with timed(self._timings, "domain"):
                 descriptors.append(work.described())
-        _, decision, _ = self._judged(state, self._left + work.tally, strata, descriptors)
-        return decision is Decision.FLAG
+        reduced, decision, _ = self._judged(state, self._left + work.tally, strata, descriptors)
+        return _figures(reduced) if decision is Decision.FLAG else None
 
     def leave(self, work: FrameInWork) -> ExaminedFrame:
         """Count a finished frame and give it with all its answers."""
@@ -235,28 +241,33 @@ class SlideExamination:
         tally = self._tally + Tally(missing, not_examined=missing)
         strata = [*self._strata, *(s for work in unfinished for s in self._counting(work))]
         reduced, decision, reasons = self._judged(self._state, tally, strata, self._descriptors)
+        settled = Settled(decision, reasons, _figures(reduced))
         if self._live or self._in_order:
             # Here somebody has seen the flag; a folder is judged once, as a whole.
-            flagged = self._flagged is Decision.FLAG
-            if missing and decision is Decision.FLAG and not (flagged or self._is_sure(reduced)):
+            sure = self._latch.is_raised or self._is_sure(reduced)
+            if missing and decision is Decision.FLAG and not sure:
                 decision, reasons = Decision.REVIEW, (_EXAMINING, *reasons)
-            self._raised = self._raised or decision is Decision.FLAG
-            decision, reasons = latch(self._flagged, decision, reasons)
-            self._flagged = decision
+            # A frame that could not be read moves the numbers of the cells behind it.
+            settled = self._latch.settle(
+                decision, reasons, settled.figures, same_cells=not self._errors
+            )
         return Verdict(
             slide=self._slide,
-            decision=decision,
-            probability=reduced.probability,
-            interval=reduced.interval,
+            decision=settled.decision,
+            probability=settled.figures.probability,
+            interval=settled.figures.interval,
             tally=tally,
-            reasons=reasons,
-            counts=reduced.counts,
-            evidence=reduced.evidence,
+            reasons=settled.reasons,
+            counts=settled.figures.counts,
+            evidence=settled.figures.evidence,
             frames=tuple(self._used),
             timings=dict(self._timings),
             bundle_digest=self._model.bundle.digest,
             engine_digest=self._model.engine_digest,
             runtime=self._model.runtime,
+            flagged_since=settled.flagged_since,
+            flagged_by=settled.flagged_by,
+            current=settled.current,
         )
 
     def _judged(
@@ -292,6 +303,10 @@ class SlideExamination:
         """
         rule = self._model.bundle.manifest.rule
         return reduced.interval is not None and reduced.interval.low >= rule.flag_at
+
+
+def _figures(reduced: Reduced) -> Figures:
+    return Figures(reduced.probability, reduced.interval, reduced.counts, reduced.evidence)
 
 
 def _ordered(prepared: PreparedFrame, order: Order) -> CellImages | Sequence[UInt8]:

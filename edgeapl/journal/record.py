@@ -7,7 +7,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgeapl.errors import StorageError
-from edgeapl.types import Decision, Interval, Reason, RoleCount, Tally, Verdict
+from edgeapl.types import (
+    NOT_NOTED,
+    Decision,
+    Figures,
+    Interval,
+    RaisedFlag,
+    Reason,
+    RoleCount,
+    Tally,
+    Verdict,
+)
 
 SCHEMA = 1
 """Version of the fields below; raised when one changes its meaning or goes."""
@@ -37,8 +47,7 @@ def verdict_to_json(verdict: Verdict) -> dict[str, Any]:
         "research_use_only": verdict.research_use_only,
         "slide": verdict.slide,
         "verdict": verdict.decision.value,
-        "probability": None if verdict.probability is None else float(verdict.probability),
-        "interval": None if verdict.interval is None else _interval_to_json(verdict.interval),
+        **_figures_to_json(verdict),
         "tally": {
             "seen": int(tally.seen),
             "scored": int(tally.scored),
@@ -47,17 +56,6 @@ def verdict_to_json(verdict: Verdict) -> dict[str, Any]:
             "not_needed": int(tally.not_needed),
         },
         "reasons": [{"code": reason.code, "text": reason.text} for reason in verdict.reasons],
-        "counts": [
-            {
-                "role": count.role,
-                "positive": int(count.positive),
-                "scored": int(count.scored),
-                "share": float(count.share),
-                "interval": _interval_to_json(count.interval),
-            }
-            for count in verdict.counts
-        ],
-        "evidence": [int(cell) for cell in verdict.evidence],
         "examined_share": _optional(verdict.examined_share),
         "hidden_cells": int(verdict.hidden_cells),
         "frames": _frames_to_json(verdict),
@@ -65,7 +63,37 @@ def verdict_to_json(verdict: Verdict) -> dict[str, Any]:
         "bundle_digest": verdict.bundle_digest,
         "engine_digest": verdict.engine_digest,
         "runtime": verdict.runtime,
+        **_held_to_json(verdict),
     }
+
+
+def flag_to_json(flag: RaisedFlag) -> dict[str, Any]:
+    """Give a flag as plain JSON values."""
+    figures = None if flag.figures is None else _figures_to_json(flag.figures)
+    return {"since": flag.since, "bundle_digest": flag.bundle_digest, "figures": figures}
+
+
+def flag_from_json(data: Any) -> RaisedFlag:
+    """Make a flag again; what can not be read of it was not noted: the flag itself stays."""
+    try:
+        figures = None if data["figures"] is None else _figures(data["figures"])
+        return RaisedFlag(_text(data["since"]), figures, _text(data["bundle_digest"]))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return NOT_NOTED
+
+
+def flag_of_record(data: Mapping[str, Any]) -> RaisedFlag | None:
+    """Give the flag of a verdict that was written as JSON; None where it is no FLAG."""
+    if data.get("verdict") != Decision.FLAG.value:
+        return None
+    known = data.get("probability") is not None
+    return flag_from_json(
+        {
+            "since": data.get("flagged_since", ""),
+            "bundle_digest": data.get("flagged_by") or (data["bundle_digest"] if known else ""),
+            "figures": data if known else None,
+        }
+    )
 
 
 def verdict_from_json(data: Mapping[str, Any]) -> Verdict:
@@ -76,15 +104,17 @@ def verdict_from_json(data: Mapping[str, Any]) -> Verdict:
     try:
         if data["schema"] != SCHEMA or data["research_use_only"] is not True:
             raise ValueError(f"expected schema {SCHEMA}, research use only")
+        figures = _figures(data)
+        current = data.get("current")
         return Verdict(
             slide=_text(data["slide"]),
             decision=Decision(data["verdict"]),
-            probability=None if data["probability"] is None else float(data["probability"]),
-            interval=None if data["interval"] is None else _interval(data["interval"]),
+            probability=figures.probability,
+            interval=figures.interval,
             tally=Tally(**data["tally"]),
             reasons=tuple(Reason(_text(r["code"]), _text(r["text"])) for r in data["reasons"]),
-            counts=tuple(_count(count) for count in data["counts"]),
-            evidence=tuple(int(cell) for cell in data["evidence"]),
+            counts=figures.counts,
+            evidence=figures.evidence,
             frames=tuple((_text(f["source"]), _text(f["sha256"])) for f in data["frames"]),
             timings={_text(stage): float(s) for stage, s in data["timings"].items()},
             bundle_digest=_text(data["bundle_digest"]),
@@ -93,6 +123,10 @@ def verdict_from_json(data: Mapping[str, Any]) -> Verdict:
             frame_shares=_frame_shares(data["frames"]),
             examined_share=_optional(data.get("examined_share")),
             hidden_cells=int(data.get("hidden_cells", 0)),
+            # Only the flag of an open slide has these.
+            flagged_since=_text(data.get("flagged_since", "")),
+            flagged_by=_text(data.get("flagged_by", "")),
+            current=None if current is None else _figures(current),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         detail = f"{type(error).__name__}: {error}"
@@ -117,6 +151,45 @@ def _frame_shares(frames: Sequence[Mapping[str, Any]]) -> tuple[float, ...]:
 
 def _optional(value: Any) -> float | None:
     return None if value is None else float(value)
+
+
+def _held_to_json(verdict: Verdict) -> dict[str, Any]:
+    """Give what only the flag of an open slide has, so that no other record carries it."""
+    if not (verdict.flagged_since or verdict.current):
+        return {}
+    current = None if verdict.current is None else _figures_to_json(verdict.current)
+    return {
+        "flagged_since": verdict.flagged_since,
+        "flagged_by": verdict.flagged_by,
+        "current": current,
+    }
+
+
+def _figures_to_json(figures: Figures | Verdict) -> dict[str, Any]:
+    return {
+        "probability": None if figures.probability is None else float(figures.probability),
+        "interval": None if figures.interval is None else _interval_to_json(figures.interval),
+        "counts": [
+            {
+                "role": count.role,
+                "positive": int(count.positive),
+                "scored": int(count.scored),
+                "share": float(count.share),
+                "interval": _interval_to_json(count.interval),
+            }
+            for count in figures.counts
+        ],
+        "evidence": [int(cell) for cell in figures.evidence],
+    }
+
+
+def _figures(data: Mapping[str, Any]) -> Figures:
+    return Figures(
+        probability=None if data["probability"] is None else float(data["probability"]),
+        interval=None if data["interval"] is None else _interval(data["interval"]),
+        counts=tuple(_count(count) for count in data["counts"]),
+        evidence=tuple(int(cell) for cell in data["evidence"]),
+    )
 
 
 def _interval_to_json(interval: Interval) -> list[float]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from edgeapl.errors import EdgeAplError
 from edgeapl.stages.findings import Finding
-from edgeapl.types import ExaminedFrame, Frame, Verdict
+from edgeapl.types import ExaminedFrame, Frame, RaisedFlag, Verdict
 
 RESERVE_S = 2.0
 """Kept back from the budget: a cancelled run is back or ended within 0.5 s, the head has 1 s, and
@@ -70,7 +70,7 @@ class SlideOptions:
     stop_when_idle : end a live slide when no frame came for this many seconds; None for never.
     budget : cells are looked at in the order of `edgeapl.stages.order` and given up in time; None
         to look at all of them however long it takes.
-    flagged : the slide was flagged before it was taken up again.
+    flagged : the flag that was raised before the slide was taken up again; None without one.
     stop_error : with a budget, cells are left out once the flag is decided without them; the
         chance, per slide, that all of them would not have given it. None to look at all.
     """
@@ -81,7 +81,7 @@ class SlideOptions:
     max_frames: int | None = None
     stop_when_idle: float | None = None
     budget: Budget | None = None
-    flagged: bool = False
+    flagged: RaisedFlag | None = None
     stop_error: float | None = None
 
 

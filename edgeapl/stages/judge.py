@@ -8,7 +8,7 @@ from edgeapl.bundle.specs import RuleSpec
 from edgeapl.stages.findings import Code, Effect, Finding
 from edgeapl.stages.intervals import wilson, wilson_with_lost
 from edgeapl.stages.reduce import Reduced
-from edgeapl.types import Decision, Reason, Tally
+from edgeapl.types import NOT_NOTED, Decision, Figures, RaisedFlag, Reason, Tally
 
 
 def decide(
@@ -54,7 +54,10 @@ def decide(
 
 
 def latch(
-    before: Decision | None, decision: Decision, reasons: tuple[Reason, ...]
+    before: Decision | None,
+    decision: Decision,
+    reasons: tuple[Reason, ...],
+    flag: RaisedFlag = NOT_NOTED,
 ) -> tuple[Decision, tuple[Reason, ...]]:
     """Keep a flag that was raised earlier on the same slide; what speaks against it is added.
 
@@ -62,11 +65,23 @@ def latch(
     ----------
     before : decision given earlier, or None.
     decision, reasons : as they stand now.
+    flag : what the flag stands on.
     """
     if before is not Decision.FLAG or decision is Decision.FLAG:
         return decision, reasons
-    kept = Reason(Code.FLAG_KEPT, "the slide was flagged earlier; a flag is never taken back")
-    return Decision.FLAG, (kept, *reasons)
+    return Decision.FLAG, (Reason(Code.FLAG_KEPT, _kept(flag, decision)), *reasons)
+
+
+def _kept(flag: RaisedFlag, now: Decision) -> str:
+    """Say when a flag was raised and on what, and that it would not be raised now."""
+    since = f"at {flag.since[:19].replace('T', ' ')} UTC" if flag.since else "earlier"
+    figures = "its figures were not kept"
+    if flag.figures is not None and flag.figures.probability is not None:
+        figures = f"last with a probability of APL of {_probability(flag.figures)}"
+    return (
+        f"the slide was flagged {since}, {figures}; a flag is never taken back, "
+        f"although what is known now would be {now.value}"
+    )
 
 
 def _reasons(findings: Sequence[Finding], effect: Effect) -> list[Reason]:
@@ -196,7 +211,7 @@ def _suspicious(reduced: Reduced, tally: Tally) -> str:
     )
 
 
-def _probability(reduced: Reduced) -> str:
+def _probability(reduced: Reduced | Figures) -> str:
     around = reduced.interval
     spread = f" ({around.low:.3f} to {around.high:.3f})" if around else ""
     return f"{reduced.probability:.3f}{spread}"

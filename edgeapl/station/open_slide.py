@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from edgeapl.errors import InputError, StorageError
+from edgeapl.journal.record import flag_from_json, flag_to_json
 from edgeapl.report.names import safe_name
 from edgeapl.report.pictures import png_bytes
 from edgeapl.report.storage import replacing, storing, write_new_synced
 from edgeapl.sources.decode import read_image
-from edgeapl.types import Frame, ScaleOrigin
+from edgeapl.types import NOT_NOTED, Frame, RaisedFlag, ScaleOrigin
 
 FOLDER = "open"
 
@@ -33,11 +34,16 @@ _ABOUT = "slide.json"
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What is known of an open slide. started : UTC, ISO 8601. flagged : a flag was shown."""
+    """What is known of an open slide.
+
+    started : UTC, ISO 8601. flagged : a flag was shown. flag : what it stands on; None where an
+    older version did not note it.
+    """
 
     slide: str
     started: str
     flagged: bool = False
+    flag: RaisedFlag | None = None
 
 
 class OpenSlide:
@@ -46,11 +52,14 @@ class OpenSlide:
     Parameters
     ----------
     folder : of this slide; made if missing. Raises StorageError.
+
+    taken_up : whether the slide had been left open.
     """
 
     def __init__(self, folder: Path, about: About) -> None:
         self._folder = folder
         self.about = about
+        self.taken_up = (folder / _ABOUT).is_file()
         with storing(folder):
             folder.mkdir(parents=True, exist_ok=True)
         self._write()
@@ -96,10 +105,10 @@ class OpenSlide:
         with replacing(self._folder / f"{stem}.json") as file:
             file.write(json.dumps(about).encode())
 
-    def flag(self) -> None:
+    def flag(self, flag: RaisedFlag = NOT_NOTED) -> None:
         """Note that a flag was shown; it is not taken back when the slide goes on."""
-        if not self.about.flagged:
-            self.about = replace(self.about, flagged=True)
+        if not self.about.flagged or self.about.flag != flag:
+            self.about = replace(self.about, flagged=True, flag=flag)
             self._write()
 
     def kept(self) -> list[Callable[[], Frame]]:
@@ -121,7 +130,13 @@ class OpenSlide:
 
     def _write(self) -> None:
         about = self.about
-        text = {"slide": about.slide, "started": about.started, "flagged": about.flagged}
+        text: dict[str, Any] = {
+            "slide": about.slide,
+            "started": about.started,
+            "flagged": about.flagged,
+        }
+        if about.flag is not None:
+            text["flag"] = flag_to_json(about.flag)
         with replacing(self._folder / _ABOUT) as file:
             file.write(json.dumps(text).encode())
 
@@ -137,7 +152,9 @@ def read_about(folder: Path) -> About:
     path = folder / _ABOUT
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return About(str(values["slide"]), str(values["started"]), bool(values["flagged"]))
+        flag = flag_from_json(values["flag"]) if "flag" in values else None
+        slide, started = str(values["slide"]), str(values["started"])
+        return About(slide, started, bool(values["flagged"]), flag)
     except (OSError, ValueError, KeyError, TypeError) as error:
         mend = f"look at the frames in it, then remove it ({error})"
         raise StorageError("slide that was left open cannot be read", folder, mend) from error

@@ -21,7 +21,7 @@ from edgeapl.scoring import error_to_json, told
 from edgeapl.station.committing import Committer
 from edgeapl.station.hosting import HostedModel
 from edgeapl.station.open_slide import OpenSlide
-from edgeapl.types import Decision, ExaminedFrame, Frame, Verdict
+from edgeapl.types import ExaminedFrame, Frame, Verdict, raised_flag
 
 EXPLAINING_S = 60.0
 """The picture that explains a verdict is made after it; it is left out when it takes longer."""
@@ -164,5 +164,6 @@ class Session:
 
     def _note_flag(self) -> None:
         committed = self.committer.committed
-        if self.kept is not None and committed and committed.decision is Decision.FLAG:
-            self.kept.flag()
+        flag = None if committed is None else raised_flag(committed)
+        if self.kept is not None and flag is not None:
+            self.kept.flag(flag)

@@ -22,6 +22,7 @@ from edgeapl.station.hosting import HostedModel
 from edgeapl.station.open_slide import OpenSlide, left_open
 from edgeapl.station.session import Closed, Session
 from edgeapl.station.sources import ResumedSource, StationScale, Viewfinder
+from edgeapl.station.taking_up import flag_taken_up
 
 LONGEST_NAME = 200
 FOCUS_EVERY_S = 0.5
@@ -291,7 +292,7 @@ class Station(ClosesItself):
                 max_frames=options.max_frames,
                 stop_when_idle=options.idle_s,
                 budget=budget.hurried_by(self._hurry),
-                flagged=kept is not None and kept.about.flagged,
+                flagged=None if kept is None else flag_taken_up(kept, self.journal.path),
                 stop_error=options.stop_error,
             ),
             number=next(self._numbers),

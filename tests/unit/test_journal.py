@@ -27,7 +27,7 @@ from edgeapl.journal import (
 from edgeapl.journal.chain import row_hash
 from edgeapl.journal.place import NETWORK_FILESYSTEMS, filesystem_of, refuse_network_share
 from edgeapl.protocols import Sink
-from edgeapl.types import Decision, Interval, Reason, Tally, Verdict
+from edgeapl.types import Decision, Figures, Interval, Reason, Tally, Verdict
 from tests.faults.journal_worker import make_verdict
 
 STRANGE = 'a\nb\x1b[31m<img onerror="x">=HYPERLINK(1)\udcff\u202e[/red]ü'
@@ -56,6 +56,14 @@ def filled(path: Path, count: int) -> list[str]:
         replace(make_verdict(8), tally=Tally(), frames=()),
         replace(make_verdict(9), examined_share=0.75, hidden_cells=1),
         replace(make_verdict(1), frames=(("a", "0" * 64),), frame_shares=(0.7,)),
+        replace(
+            make_verdict(9),
+            decision=Decision.FLAG,
+            probability=None,
+            flagged_since="2026-01-01T00:00:00+00:00",
+            flagged_by="d" * 64,
+            current=Figures(0.25, Interval(0.125, 0.5), make_verdict(9).counts, (3,)),
+        ),
     ],
     ids=lambda verdict: verdict.slide[:7].encode("unicode_escape").decode(),
 )

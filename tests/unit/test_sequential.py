@@ -42,6 +42,7 @@ from edgeapl.stages.sequential import (
 )
 from edgeapl.testing import ScriptedSource
 from edgeapl.types import (
+    NOT_NOTED,
     CellScores,
     CellStatus,
     Decision,
@@ -446,10 +447,10 @@ def test_what_has_no_sure_flag_is_examined_in_full(model: Model, change: dict[st
 
 def test_a_slide_that_is_taken_up_again_is_decided_anew(model: Model) -> None:
     """So that its answers are those it would have got without the power cut."""
-    again, _, _ = examine(model, FLAGGED, stop_error=0.001, flagged=True)
+    again, _, _ = examine(model, FLAGGED, stop_error=0.001, flagged=NOT_NOTED)
     once, _, _ = examine(model, FLAGGED, stop_error=0.001)
     assert again.verdict.tally == once.verdict.tally
-    healthy, _, _ = examine(model, HEALTHY, stop_error=0.001, flagged=True)
+    healthy, _, _ = examine(model, HEALTHY, stop_error=0.001, flagged=NOT_NOTED)
     assert healthy.verdict.tally.not_needed == 0
 
 

@@ -69,6 +69,8 @@ def verdict(decision: Decision, probability: float | None) -> Verdict:
         (lambda: verdict(Decision.REVIEW, 0.5), "at least one reason"),
         (lambda: verdict(Decision.CLEAR, None), "needs a probability"),
         (lambda: verdict(Decision.FLAG, float("nan")), "0 to 1"),
+        (lambda: verdict(Decision.FLAG, None), "FLAG without a probability needs a reason"),
+        (lambda: replace(verdict(Decision.CLEAR, 0), flagged_since="2026"), "stays flagged"),
     ],
 )
 def test_a_value_that_breaks_its_promise_is_refused_with_what_was_expected(

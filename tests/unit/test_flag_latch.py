@@ -1,0 +1,135 @@
+"""A flag that was raised stays, with what it stands on, whatever comes and however often."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from edgeapl.examination.latch import FlagLatch
+from edgeapl.journal import Journal
+from edgeapl.station.open_slide import OpenSlide, left_open
+from edgeapl.station.taking_up import flag_taken_up
+from edgeapl.types import (
+    NOT_NOTED,
+    Decision,
+    Figures,
+    Interval,
+    RaisedFlag,
+    Reason,
+    RoleCount,
+    Tally,
+    Verdict,
+    raised_flag,
+)
+
+COUNTS = (RoleCount("promyelocyte", 40, 100, 0.4, Interval(0.31, 0.5)),)
+RAISED = Figures(0.97, Interval(0.91, 0.99), COUNTS, (3, 1))
+NOTHING = Figures(None, None, (), ())
+LOWER = Figures(
+    0.2, Interval(0.1, 0.6), (RoleCount("promyelocyte", 1, 9, 1 / 9, Interval(0, 1)),), (7,)
+)
+WHY = (Reason("x", "because"),)
+SINCE = "2026-01-02T03:04:05+00:00"
+
+
+def latch(flag: RaisedFlag | None = None, bundle: str = "b") -> FlagLatch:
+    return FlagLatch(flag, bundle, lambda: datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc))
+
+
+def verdict(decision: Decision, figures: Figures, since: str = "", slide: str = "S") -> Verdict:
+    return Verdict(
+        slide, decision, figures.probability, figures.interval, Tally(100, 100), WHY,
+        figures.counts, figures.evidence, (), {}, "b", "e", "r", flagged_since=since,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("now", [NOTHING, LOWER], ids=["nothing", "lower"])
+@pytest.mark.parametrize("decision", [Decision.REVIEW, Decision.CLEAR])
+def test_a_flag_keeps_its_last_figures_and_says_since_when(
+    now: Figures, decision: Decision
+) -> None:
+    held = latch()
+    assert held.settle(Decision.REVIEW, WHY, now).figures == now
+    first = held.settle(Decision.FLAG, WHY, LOWER)
+    assert (first.reasons, first.flagged_since, first.current) == (WHY, SINCE, None)
+    held.settle(Decision.FLAG, WHY, RAISED)
+    kept = held.settle(decision, WHY, now)
+    assert (kept.decision, kept.figures, kept.current) == (Decision.FLAG, RAISED, now)
+    assert kept.flagged_since == SINCE
+    assert kept.reasons[1:] == WHY
+    for words in ("2026-01-02 03:04:05 UTC", "0.970 (0.910 to 0.990)", decision.value):
+        assert words in kept.reasons[0].text
+
+
+def test_a_flag_of_which_nothing_is_known_stays_and_says_so() -> None:
+    kept = latch(NOT_NOTED).settle(Decision.REVIEW, WHY, LOWER)
+    assert (kept.decision, kept.figures, kept.current) == (Decision.FLAG, NOTHING, LOWER)
+    assert "flagged earlier, its figures were not kept" in kept.reasons[0].text
+
+
+def test_evidence_is_named_only_while_it_means_the_same_cells() -> None:
+    flag = RaisedFlag(SINCE, RAISED, "b")
+    same = latch(flag).settle(Decision.REVIEW, WHY, NOTHING)
+    assert (same.figures, same.flagged_by) == (RAISED, "")
+    moved = latch(flag).settle(Decision.REVIEW, WHY, NOTHING, same_cells=False)
+    other = latch(flag, "other").settle(Decision.REVIEW, WHY, NOTHING)
+    assert moved.figures.evidence == other.figures.evidence == ()
+    assert other.flagged_by == "b"
+    here = latch(flag, "other")
+    here.settle(Decision.FLAG, WHY, RAISED)
+    anew = here.settle(Decision.REVIEW, WHY, NOTHING, same_cells=False)
+    assert (anew.figures, anew.flagged_by, anew.flagged_since) == (RAISED, "", SINCE)
+
+
+def about_of(results: Path) -> Path:
+    (path,) = results.glob("open/*/slide.json")
+    return path
+
+
+def test_what_a_flag_stands_on_outlives_any_number_of_restarts(tmp_path: Path) -> None:
+    flag = raised_flag(verdict(Decision.FLAG, RAISED, SINCE))
+    assert flag == RaisedFlag(SINCE, RAISED, "b")
+    with Journal.open(tmp_path / "j.sqlite3", reserve_bytes=4096) as journal:
+        OpenSlide.start(tmp_path, "S", "2026-01-01").flag(flag)
+        for _ in range(3):
+            again = OpenSlide.start(tmp_path, "S", "2026-02-02")
+            assert flag_taken_up(again, journal.path) == flag
+            settled = latch(again.about.flag).settle(Decision.REVIEW, WHY, NOTHING)
+            again.flag(RaisedFlag(settled.flagged_since, settled.figures, "b"))
+
+
+@pytest.mark.parametrize("noted", [None, 3, {}, {"since": 1, "figures": {}, "bundle_digest": ""}])
+def test_a_flag_that_was_noted_without_figures_or_badly_is_still_a_flag(
+    tmp_path: Path, noted: object
+) -> None:
+    """Notes of older versions have the word alone."""
+    with Journal.open(tmp_path / "j.sqlite3", reserve_bytes=4096) as journal:
+        OpenSlide.start(tmp_path, "S", "2026-01-01")
+        note = {"slide": "S", "started": "2026-01-01", "flagged": True}
+        about_of(tmp_path).write_text(
+            json.dumps(note if noted is None else {**note, "flag": noted})
+        )
+        assert left_open(tmp_path)[0].flagged
+        assert flag_taken_up(OpenSlide.start(tmp_path, "S", ""), journal.path) == NOT_NOTED
+        journal.commit(verdict(Decision.FLAG, RAISED), provisional=True)
+        found = flag_taken_up(OpenSlide.start(tmp_path, "S", ""), journal.path)
+        assert found is not None
+        assert (found.figures, found.bundle_digest) == (RAISED, "b")
+        assert found.since  # of the journal's row
+
+
+def test_a_flag_that_stands_in_the_journal_alone_is_taken_up(tmp_path: Path) -> None:
+    """The station was ended between the commit and the note beside the frames."""
+    with Journal.open(tmp_path / "j.sqlite3", reserve_bytes=4096) as journal:
+        journal.commit(verdict(Decision.FLAG, LOWER, SINCE), provisional=True)
+        journal.commit(verdict(Decision.FLAG, RAISED, SINCE))  # final: of a slide before this one
+        assert flag_taken_up(OpenSlide.start(tmp_path, "S", ""), journal.path) is None
+        journal.commit(verdict(Decision.REVIEW, NOTHING), provisional=True)
+        assert flag_taken_up(OpenSlide.start(tmp_path, "S", ""), journal.path) is None
+        journal.commit(verdict(Decision.FLAG, RAISED, SINCE), provisional=True)
+        journal.commit(verdict(Decision.FLAG, LOWER, "", "other slide"), provisional=True)
+        flag = flag_taken_up(OpenSlide.start(tmp_path, "S", ""), journal.path)
+        assert flag == RaisedFlag(SINCE, RAISED, "b")
