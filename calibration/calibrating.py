@@ -32,7 +32,7 @@ from edgeapl.model.assembled import assemble
 from edgeapl.model.golden import self_test
 from edgeapl.sources.decode import read_image
 from edgeapl.sources.discover import SlideInput, find_slides
-from edgeapl.types import Frame, UInt8
+from edgeapl.types import Frame, Signer, UInt8
 
 CELLS_IN_MEMORY = 64
 MOST_DETECTOR_FRAMES = 16
@@ -67,10 +67,14 @@ class CalibrateRequest:
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """The new bundle, and its `calibration-set.json` as plain values."""
+    """The new bundle, and its `calibration-set.json` as plain values.
+
+    signer : who signed the version before; the new one is unsigned.
+    """
 
     bundle: Bundle
     report: dict[str, Any]
+    signer: Signer | None = None
 
 
 def calibrate(request: CalibrateRequest, tell: Tell) -> Calibrated:
@@ -121,7 +125,8 @@ def calibrate(request: CalibrateRequest, tell: Tell) -> Calibrated:
         fingerprint=fingerprint.fingerprint(gathered.slides),
     )
     tell("write the bundle", 0.0)
-    return Calibrated(write_calibrated(bundle, facts, target), document.set_document(facts))
+    written = write_calibrated(bundle, facts, target)
+    return Calibrated(written, document.set_document(facts), bundle.signer)
 
 
 def _target(request: CalibrateRequest) -> Path:

@@ -8,7 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from edgeapl.errors import ConfigError
 
@@ -19,7 +25,12 @@ else:
 
 STATION_FILE = "edgeapl.toml"
 
+FINGERPRINT = r"(?:sha256:)?[0-9a-fA-F]{64}"
+"""A trusted key that is not a file."""
+
 Scale = Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
+TrustedKey = Annotated[str, Field(min_length=1, pattern=r"\S")]
+Version = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+){0,3}[a-z0-9.+-]*$")]
 
 
 class CameraConfig(BaseModel):
@@ -75,6 +86,9 @@ class StationConfig(BaseModel):
     exhaustive : `watch` looks at every cell, also when the flag is decided without it.
     stop_error : chance, per slide, that a flag which ended the examination early would not have
         been raised with all cells.
+    trusted_keys : keys of which one must have signed a bundle, and engines; see
+        `edgeapl.bundle.trust`. Files of keys are taken relative to the station file.
+    oldest_versions : name of a bundle to its oldest version that may run here.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -88,6 +102,8 @@ class StationConfig(BaseModel):
     batch_size: Annotated[int, Field(ge=1, le=1024)] | None = None
     exhaustive: bool = False
     stop_error: Annotated[float, Field(gt=0, le=0.05, allow_inf_nan=False)] = 0.001
+    trusted_keys: tuple[TrustedKey, ...] | None = None
+    oldest_versions: dict[str, Version] = {}
     cameras: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")], CameraConfig] = {}
 
 
@@ -122,9 +138,17 @@ def load_station(path: Path | None = None) -> StationConfig:
     return config.model_copy(update=_absolute(config, path.parent))
 
 
-def _absolute(config: StationConfig, folder: Path) -> dict[str, Path]:
+def _absolute(config: StationConfig, folder: Path) -> dict[str, object]:
     paths = {"bundle": config.bundle, "journal": config.journal, "results": config.results}
-    return {name: folder / path for name, path in paths.items() if path is not None}
+    made: dict[str, object] = {
+        name: folder / path for name, path in paths.items() if path is not None
+    }
+    if config.trusted_keys is not None:
+        made["trusted_keys"] = tuple(
+            key if re.fullmatch(FINGERPRINT, key) else str(folder / key)
+            for key in config.trusted_keys
+        )
+    return made
 
 
 def _line_of(text: str, keys: list[str]) -> int:

@@ -14,10 +14,12 @@ from enum import Enum
 from pathlib import Path
 
 from edgeapl import __version__
+from edgeapl.bundle.trust import Trust
 from edgeapl.engines.registry import available_targets
 from edgeapl.errors import EdgeAplError
 from edgeapl.journal import verify
 from edgeapl.model import open_model
+from edgeapl.types import signer_text
 
 BASE_PACKAGES = (
     "numpy",
@@ -27,6 +29,7 @@ BASE_PACKAGES = (
     "rich",
     "pydantic",
     "jinja2",
+    "cryptography",
 )
 EXTRA_PACKAGES = {
     "torch": "export",
@@ -77,8 +80,13 @@ class Check:
     exit_code: int = 0
 
 
-def examine_machine(bundle: Path, journal: Path, results: Path) -> tuple[Check, ...]:
-    """Run all checks; nothing is created or changed."""
+def examine_machine(
+    bundle: Path, journal: Path, results: Path, trust: Trust | None = None
+) -> tuple[Check, ...]:
+    """Run all checks; nothing is created or changed.
+
+    trust : what the station asks of its bundle.
+    """
     return (
         Check("edgeapl", Health.OK, f"{__version__}, Python {platform.python_version()}"),
         *_packages(),
@@ -86,7 +94,7 @@ def examine_machine(bundle: Path, journal: Path, results: Path) -> tuple[Check, 
         _memory(),
         _cuda_driver(),
         *_targets(),
-        _bundle(bundle),
+        _bundle(bundle, trust),
         _disk("results folder", results),
         _journal(journal),
     )
@@ -165,11 +173,12 @@ def _targets() -> Iterator[Check]:
             yield Check(name, Health.NOTE, found.build)
 
 
-def _bundle(folder: Path) -> Check:
+def _bundle(folder: Path, trust: Trust | None) -> Check:
     try:
-        with open_model(folder) as model:
+        with open_model(folder, trust=trust) as model:
             manifest = model.bundle.manifest
             text = f"{manifest.name} {manifest.version} passes its self-test in {model.runtime}"
+            text += f"; signed by: {signer_text(model.bundle.signer)}"
     except EdgeAplError as error:
         return Check("bundle", Health.PROBLEM, str(error), error.exit_code)
     return Check("bundle", Health.OK, text)

@@ -375,6 +375,31 @@ class Reason:
     text: str
 
 
+UNSIGNED = "unsigned"
+"""What stands for the signer where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Who signed a bundle or engines; only what was verified becomes one.
+
+    name : given at signing. key : fingerprint, SHA-256 (hex) of the public key.
+    """
+
+    name: str
+    key: str
+
+    @property
+    def text(self) -> str:
+        """Name and the start of the fingerprint, for people."""
+        return f"{self.name} (key {self.key[:16]})"
+
+
+def signer_text(signer: Signer | None) -> str:
+    """Say who signed, or that nobody did."""
+    return UNSIGNED if signer is None else signer.text
+
+
 @dataclass(frozen=True, slots=True)
 class Figures:
     """What the cells of a slide give at one moment; the fields are those of `Verdict`."""
@@ -441,6 +466,7 @@ class Verdict:
         that was not noted.
     flagged_by : SHA-256 (hex) of the bundle that gave the flag, where it was another one.
     current : what the cells give now, for a flag that these would not give; None for all others.
+    signer : who signed the bundle; None when nobody did.
     """
 
     slide: str
@@ -462,6 +488,7 @@ class Verdict:
     flagged_since: str = ""
     flagged_by: str = ""
     current: Figures | None = None
+    signer: Signer | None = None
     research_use_only: bool = field(default=True, init=False)
 
     def __post_init__(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from edgeapl.bench.watching import Ledger, watched
 from edgeapl.bundle.load import open_bundle
+from edgeapl.bundle.trust import Trust
 from edgeapl.engines.registry import open_engine
 from edgeapl.engines.store.folder import EngineFolder
 from edgeapl.model import Model, open_model
@@ -27,6 +28,7 @@ class Setup:
     threads : CPU threads inside one run of a network of the bundle; engines bring their own.
     workers : runs at the same time; None for what is best for the networks or engines.
     batch_size : cells in one run; None for what is best for the networks or engines.
+    trust : what the station asks of bundles and engines.
     """
 
     bundle: Path
@@ -34,6 +36,7 @@ class Setup:
     threads: int = 1
     workers: int | None = None
     batch_size: int | None = None
+    trust: Trust | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,12 +95,13 @@ def open_candidate(
     Raises BundleError or EngineError: engines that fail are never replaced by others here.
     """
     start = time.monotonic_ns()
-    chosen = choose_engines(open_bundle(setup.bundle), setup.engines)
+    chosen = choose_engines(open_bundle(setup.bundle), setup.engines, setup.trust)
     threads = threads_of(chosen.engines, setup.threads)
     settings: dict[str, Any] = {
         "threads": setup.threads,
         "engines": chosen.engines,
         "workers": setup.workers or workers_of(chosen.engines, setup.threads),
+        "trust": setup.trust,
     }
     station: HostedModel | None = None
     ledger = Ledger()

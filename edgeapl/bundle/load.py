@@ -10,7 +10,9 @@ from pydantic import ValidationError
 
 from edgeapl.bundle.digest import sha256, sha256_file
 from edgeapl.bundle.manifest import Manifest
+from edgeapl.bundle.signature import SIGNATURE, read_signature
 from edgeapl.errors import BundleError
+from edgeapl.types import Signer
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -31,11 +33,13 @@ class Bundle:
     """An opened bundle whose files all had the right digest.
 
     digest : SHA-256 (hex) of `bundle.toml`, which holds the digests of all other files.
+    signer : who signed it, verified; None when nobody did.
     """
 
     folder: Path
     manifest: Manifest
     digest: str
+    signer: Signer | None = None
 
     def read(self, name: str) -> bytes:
         """Give the bytes of one listed file, checked again, so that a later change is noticed."""
@@ -53,18 +57,25 @@ class Bundle:
         return data
 
 
-def open_bundle(folder: Path) -> Bundle:
+def open_bundle(folder: Path, *, resign: bool = False) -> Bundle:
     """Open the bundle in a directory.
 
-    Raises BundleError when a file is missing, surplus, a link, or differs by a single bit, and
-    when the manifest does not say what this version understands.
+    Parameters
+    ----------
+    resign : do not look at its signature, for who is about to replace it.
+
+    Raises BundleError when a file is missing, surplus, a link, or differs by a single bit, when
+    there is a signature that does not fit, and when the manifest does not say what this version
+    understands.
     """
     if not folder.is_dir():
         raise BundleError("no bundle there", folder, f"name a directory that holds {MANIFEST}")
     text = _sealed_manifest(folder)
     manifest = _parse(folder / MANIFEST, text)
     _check_files(folder, manifest)
-    return Bundle(folder=folder, manifest=manifest, digest=sha256(text))
+    digest = sha256(text)
+    signer = None if resign else read_signature(folder / SIGNATURE, "bundle", digest)
+    return Bundle(folder=folder, manifest=manifest, digest=digest, signer=signer)
 
 
 def _sealed_manifest(folder: Path) -> bytes:
@@ -94,7 +105,8 @@ def _parse(path: Path, text: bytes) -> Manifest:
 
 def _check_files(folder: Path, manifest: Manifest) -> None:
     expected = {MANIFEST, SEAL, *manifest.files}
-    present = {path.name for path in folder.iterdir()}
+    # The signature is made after the seal and covers it, so no digest can list it.
+    present = {path.name for path in folder.iterdir()} - {SIGNATURE}
     for name in sorted(present - expected):
         raise BundleError("bundle holds a file its manifest does not list", folder / name, AGAIN)
     for name in sorted(expected - present):

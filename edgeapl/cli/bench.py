@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from edgeapl.cli.options import EnginesOption, JsonOption, StationOption, chosen_bundle
+from edgeapl.cli.options import (
+    EnginesOption,
+    JsonOption,
+    StationOption,
+    chosen_bundle,
+    station_trust,
+)
 from edgeapl.cli.output import console, one_line, print_json
 
 if TYPE_CHECKING:
@@ -130,6 +136,7 @@ def bench(
         threads or config.threads,
         workers or config.workers,
         batch_size or config.batch_size,
+        station_trust(config),
     )
     setups: tuple[Setup, ...] = (one,)
     of_b = (other, engines2, threads2, workers2, batch_size2)
@@ -140,6 +147,7 @@ def bench(
             threads2 or one.threads,
             workers2 or one.workers,
             batch_size2 or one.batch_size,
+            one.trust,
         )
         setups = (one, second)
     stop_error = None if exhaustive or config.exhaustive else config.stop_error

@@ -155,6 +155,10 @@ def _show(done: Calibrated) -> None:
     out.print(f"bundle {done.bundle.folder}", soft_wrap=True, markup=False)
     out.print(f"version {done.bundle.manifest.version}", markup=False)
     out.print(f"digest {done.bundle.digest}", soft_wrap=True)
+    if done.signer is not None:
+        text = f"unsigned: the signature of {done.signer.name} is for the version before: "
+        text += "sign this one with edgeapl sign"
+        out.print(text, style="yellow", markup=False, soft_wrap=True)
     out.print(RESEARCH_USE_ONLY)
 
 

@@ -15,6 +15,7 @@ from edgeapl.cli.options import (
     chosen_bundle,
     chosen_journal,
     chosen_results,
+    station_trust,
 )
 from edgeapl.cli.output import RESEARCH_USE_ONLY, console, one_line, print_json
 
@@ -47,6 +48,7 @@ def doctor(
         chosen_bundle(bundle, config),
         chosen_journal(journal, config),
         chosen_results(out, config, ""),
+        station_trust(config),
     )
     checks = (*machine, *station_checks())
     if as_json:

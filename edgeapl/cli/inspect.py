@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from edgeapl.cli.options import JsonOption
-from edgeapl.cli.output import RESEARCH_USE_ONLY, console, print_json
+from edgeapl.cli.options import JsonOption, StationOption, station_trust
+from edgeapl.cli.output import RESEARCH_USE_ONLY, console, one_line, print_json
+from edgeapl.cli.verdicts import signed_by
 
 if TYPE_CHECKING:
+    from edgeapl.bundle.trust import Trust
     from edgeapl.model import Model
+    from edgeapl.types import Signer
 
 
 def inspect(
@@ -19,16 +22,22 @@ def inspect(
         Optional[Path],  # noqa: UP045
         typer.Argument(help="Bundle, or folder of engines; without it the embedded bundle."),
     ] = None,
+    station: StationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a bundle or engines bit by bit and show what they hold; a bundle's self-test is run."""
+    """Check a bundle or engines bit by bit and show what they hold; a bundle's self-test is run.
+
+    Where the station file trusts keys, what they did not sign is refused.
+    """
+    from edgeapl.config import load_station
     from edgeapl.engines.store.record import RECORD
     from edgeapl.model import EMBEDDED, open_model
 
+    trust = station_trust(load_station(station))
     if bundle is not None and (bundle / RECORD).is_file():
-        _inspect_engines(bundle, as_json=as_json)
+        _inspect_engines(bundle, trust, as_json=as_json)
         return
-    with open_model(bundle or EMBEDDED) as model:
+    with open_model(bundle or EMBEDDED, trust=trust) as model:
         document = _describe(model)
     if as_json:
         print_json(document)
@@ -38,12 +47,14 @@ def inspect(
     _show(document)
 
 
-def _inspect_engines(folder: Path, *, as_json: bool) -> None:
+def _inspect_engines(folder: Path, trust: Trust, *, as_json: bool) -> None:
     """Show engines, and what each of their layers computes in."""
     from edgeapl.cli.build_engine import EXTRA, show_engines
     from edgeapl.engines.store.folder import open_engines
 
     engines = open_engines(folder)
+    trust.check_engines(folder, engines.signer)
+    signed = _signed(engines.signer)
     document = engines.record.model_dump(mode="json", by_alias=True)
     layers: dict[str, dict[str, str]] = {}
     note = ""
@@ -58,13 +69,22 @@ def _inspect_engines(folder: Path, *, as_json: bool) -> None:
             else:
                 note = "plans do not tell the precision of their layers without a GPU"
     if as_json:
-        print_json({**document, "folder": str(folder), "layers": layers})
+        print_json({**document, **signed, "folder": str(folder), "layers": layers})
         return
     for name, precisions in layers.items():
         typer.echo(f"{name}: layers with weights: {counted(precisions)}")
     show_engines(engines, document)
+    typer.echo(f"signed by: {one_line(signed_by(signed))}")
     if note:
         console().print(note, style="yellow", markup=False)
+
+
+def _signed(signer: Signer | None) -> dict[str, Any]:
+    from edgeapl.types import UNSIGNED
+
+    if signer is None:
+        return {"signed_by": UNSIGNED, "signing_key": None}
+    return {"signed_by": signer.name, "signing_key": signer.key}
 
 
 def _describe(model: Model) -> dict[str, Any]:
@@ -72,6 +92,7 @@ def _describe(model: Model) -> dict[str, Any]:
     return {
         "schema": 1,
         "bundle_digest": model.bundle.digest,
+        **_signed(model.bundle.signer),
         "engine_digest": model.engine_digest,
         "runtime": model.runtime,
         "self_test": "passed",
@@ -104,6 +125,7 @@ def _show(document: dict[str, Any]) -> None:
         "intended use": manifest["intended_use"],
         "trained": "yes" if manifest["trained"] else "no: can only ever give REVIEW",
         "digest": document["bundle_digest"],
+        "signed by": one_line(signed_by(document)),
         "self-test": f"{document['self_test']} in {document['runtime']}",
         "scale": f"{manifest['um_per_px']} µm per pixel",
         "segmenter": manifest["segmenter"]["kind"],

@@ -11,7 +11,7 @@ import typer
 
 from edgeapl.cli.options import JournalOption, JsonOption, StationOption, chosen_journal
 from edgeapl.cli.output import DECISION_STYLES, RESEARCH_USE_ONLY, one_line, print_json
-from edgeapl.cli.verdicts import probability_text, tally_text, verdict_panel
+from edgeapl.cli.verdicts import probability_text, signed_by, tally_text, verdict_panel
 from edgeapl.errors import StorageError
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ def show(
         Console(highlight=False).print(verdict_panel(content, running=provisional))
         facts |= {
             "bundle": content["bundle_digest"],
+            "signed by": signed_by(content),
             "networks": content["engine_digest"],
             "runtime": content["runtime"],
         }

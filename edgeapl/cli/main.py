@@ -20,7 +20,9 @@ from edgeapl.cli import (
     export,
     inspect,
     journal,
+    keys,
     score,
+    sign,
     watch,
 )
 from edgeapl.cli.output import one_line
@@ -57,9 +59,11 @@ def build_app() -> typer.Typer:
     app.command("build-engine")(build_engine.build_engine)
     app.command("bench")(bench.bench)
     app.command("inspect")(inspect.inspect)
+    app.command("sign")(sign.sign)
     app.command("doctor")(doctor.doctor)
     app.add_typer(engines.app, name="engines")
     app.add_typer(journal.app, name="journal")
+    app.add_typer(keys.app, name="keys")
     return app
 
 

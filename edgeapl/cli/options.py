@@ -15,6 +15,7 @@ from edgeapl.cli.output import one_line
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from edgeapl.bundle.trust import Trust
     from edgeapl.config import StationConfig
     from edgeapl.model import Model
     from edgeapl.station.hosting import HostedModel
@@ -68,6 +69,13 @@ def chosen_bundle(named: Path | None, station: StationConfig) -> Path:
     return named or station.bundle or EMBEDDED
 
 
+def station_trust(station: StationConfig) -> Trust:
+    """Give what the station file asks of bundles and engines."""
+    from edgeapl.bundle.trust import trust_of
+
+    return trust_of(station.trusted_keys, station.oldest_versions)
+
+
 @contextmanager
 def opened_model(
     named: Path | None, station: StationConfig, engines: str, terminal: Console
@@ -110,15 +118,16 @@ def _opened(
     from edgeapl.errors import EngineError
     from edgeapl.model.opening import Chosen, choose_engines, workers_of
 
-    folder = chosen_bundle(named, station)
+    folder, trust = chosen_bundle(named, station), station_trust(station)
     wanted: Any = engines if engines in ("auto", "none") else Path(engines)
-    chosen = choose_engines(open_bundle(folder), wanted)
+    chosen = choose_engines(open_bundle(folder), wanted, trust)
     try:
         opened = opener(
             folder,
             threads=station.threads,
             engines=chosen.engines,
             workers=station.workers or workers_of(chosen.engines, station.threads),
+            trust=trust,
         )
     except EngineError as error:
         if wanted != "auto" or chosen.engines is None:
@@ -127,7 +136,7 @@ def _opened(
         none = choose_engines(open_bundle(folder), "none")
         chosen = Chosen(None, none.text, (*chosen.refused, error))
         workers = station.workers or workers_of(None, station.threads)
-        opened = opener(folder, threads=station.threads, workers=workers)
+        opened = opener(folder, threads=station.threads, workers=workers, trust=trust)
     with opened:
         for refused in chosen.refused:
             terminal.print(f"not used: {one_line(str(refused))}", style="yellow", markup=False)

@@ -22,8 +22,12 @@ if TYPE_CHECKING:
 
 def announce_bundle(terminal: Console, model: Model, *, embedded: bool) -> None:
     """Say which bundle answers, and that the embedded one is a demonstration."""
+    from edgeapl.types import signer_text
+
     manifest = model.bundle.manifest
+    signed = signer_text(model.bundle.signer)
     text = f"bundle {manifest.name} {manifest.version} ({model.bundle.digest[:12]})"
+    text += f", signed by: {one_line(signed)}" if model.bundle.signer else f", {signed}"
     if embedded:
         text += ": the embedded demonstration, trained on drawn images only"
     terminal.print(f"{text}. {RESEARCH_USE_ONLY}", style="yellow", markup=False)
@@ -51,6 +55,13 @@ def tally_text(record: dict[str, Any]) -> str:
     if tally.get("not_needed"):  # records of older versions have none
         text += f", {tally['not_needed']} not needed"
     return text
+
+
+def signed_by(record: dict[str, Any]) -> str:
+    """Say who signed the bundle of a verdict; records of older versions do not tell."""
+    key = record.get("signing_key")
+    name = str(record.get("signed_by", "not recorded"))
+    return name if key is None else f"{name} (key {key})"
 
 
 def slides_table(document: dict[str, Any], out: Path) -> None:

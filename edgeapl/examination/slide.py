@@ -268,6 +268,7 @@ class SlideExamination:
             flagged_since=settled.flagged_since,
             flagged_by=settled.flagged_by,
             current=settled.current,
+            signer=self._model.bundle.signer,
         )
 
     def _judged(

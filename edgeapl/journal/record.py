@@ -9,12 +9,14 @@ from typing import Any
 from edgeapl.errors import StorageError
 from edgeapl.types import (
     NOT_NOTED,
+    UNSIGNED,
     Decision,
     Figures,
     Interval,
     RaisedFlag,
     Reason,
     RoleCount,
+    Signer,
     Tally,
     Verdict,
 )
@@ -64,6 +66,8 @@ def verdict_to_json(verdict: Verdict) -> dict[str, Any]:
         "engine_digest": verdict.engine_digest,
         "runtime": verdict.runtime,
         **_held_to_json(verdict),
+        "signed_by": UNSIGNED if verdict.signer is None else verdict.signer.name,
+        "signing_key": None if verdict.signer is None else verdict.signer.key,
     }
 
 
@@ -127,6 +131,7 @@ def verdict_from_json(data: Mapping[str, Any]) -> Verdict:
             flagged_since=_text(data.get("flagged_since", "")),
             flagged_by=_text(data.get("flagged_by", "")),
             current=None if current is None else _figures(current),
+            signer=signer_of(data),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         detail = f"{type(error).__name__}: {error}"
@@ -190,6 +195,12 @@ def _figures(data: Mapping[str, Any]) -> Figures:
         counts=tuple(_count(count) for count in data["counts"]),
         evidence=tuple(int(cell) for cell in data["evidence"]),
     )
+
+
+def signer_of(data: Mapping[str, Any]) -> Signer | None:
+    """Give who signed the bundle of a record; None also where a record is too old to say."""
+    key = data.get("signing_key")
+    return None if key is None else Signer(_text(data["signed_by"]), _text(key))
 
 
 def _interval_to_json(interval: Interval) -> list[float]:

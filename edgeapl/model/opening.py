@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgeapl.bundle.load import Bundle, open_bundle
+from edgeapl.bundle.trust import Trust
 from edgeapl.cores import cpu_cores
 from edgeapl.engines.registry import PLANS, open_chain, open_engine, waiting_runs
 from edgeapl.engines.store.cache import cache_folder, kept_engines
@@ -60,13 +61,16 @@ class Chosen:
     refused: tuple[EngineError, ...] = ()
 
 
-def choose_engines(bundle: Bundle, wanted: Path | Literal["auto", "none"]) -> Chosen:
+def choose_engines(
+    bundle: Bundle, wanted: Path | Literal["auto", "none"], trust: Trust | None = None
+) -> Chosen:
     """Choose engines for a bundle; nothing is built.
 
     Parameters
     ----------
     wanted : a folder, which must fit; ``auto``: the newest in the cache that fit, else the
         networks of the bundle; ``none``: those in any case.
+    trust : what the station asks of engines; None away from a station.
 
     Raises EngineError when a named folder can not be used.
     """
@@ -74,14 +78,14 @@ def choose_engines(bundle: Bundle, wanted: Path | Literal["auto", "none"]) -> Ch
         return Chosen(None, FROM_BUNDLE)
     if isinstance(wanted, Path):
         engines = open_engines(wanted)
-        _check(engines, bundle)
+        _check(engines, bundle, trust)
         return Chosen(engines, _words(engines))
     refused = []
     for _, engines_or_error in kept_engines(cache_folder(), bundle.digest):
         try:
             if isinstance(engines_or_error, EngineError):
                 raise engines_or_error
-            _check(engines_or_error, bundle)
+            _check(engines_or_error, bundle, trust)
         except EngineError as error:
             refused.append(error)
             continue
@@ -99,6 +103,8 @@ def open_model(
     opener: Opener | None = None,
     workers: int = 1,
     own_cores: bool = False,
+    trust: Trust | None = None,
+    resign: bool = False,
 ) -> Model:
     """Open a bundle and prove that it gives its golden answers on this machine.
 
@@ -113,10 +119,16 @@ def open_model(
     workers : runs of the cell networks at the same time.
     own_cores : for who shows all cells to one network, then to the next, as `score` does; see
         `edgeapl.engines.registry.open_engine`.
+    trust : what the station asks of bundles and engines; None away from a station.
+    resign : of `open_bundle`.
 
     Raises BundleError, or EngineError when a network is refused or the self-test fails.
     """
-    bundle = open_bundle(folder)
+    bundle = open_bundle(folder, resign=resign)
+    if trust is not None:
+        trust.check(bundle)
+        if engines is not None:
+            trust.check_engines(engines.folder, engines.signer)
     with ExitStack() as opened:
         if opener is not None:
             ready = opener(bundle)
@@ -224,7 +236,9 @@ def links_here(bundle: Bundle, engines: EngineFolder | None) -> tuple[Link, ...]
     return links_of(bundle.manifest) if there else ()
 
 
-def _check(engines: EngineFolder, bundle: Bundle) -> None:
+def _check(engines: EngineFolder, bundle: Bundle, trust: Trust | None) -> None:
+    if trust is not None:
+        trust.check_engines(engines.folder, engines.signer)
     target = engines.record.target
     if set(engines.record.networks) != set(bundle.manifest.networks):
         mend = "build it again with edgeapl build-engine"

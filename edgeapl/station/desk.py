@@ -15,7 +15,7 @@ from edgeapl.stages.focus import focus_measure
 from edgeapl.station import showing
 from edgeapl.station.station import LONGEST_NAME, Station
 from edgeapl.station.view import CellView, HistoryItem, StationView
-from edgeapl.types import Frame
+from edgeapl.types import Frame, signer_text
 
 FOCUS_EVERY_S = 0.5
 
@@ -83,6 +83,7 @@ class Desk:
             runtime=model.runtime,
             labels=self._label_names(),
             trouble=station.trouble,
+            signed_by=signer_text(model.bundle.signer),
         )
 
     def wait(self, revision: int, timeout_s: float) -> StationView:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from edgeapl.bundle.load import Bundle
 from edgeapl.bundle.manifest import Manifest
+from edgeapl.bundle.trust import Trust
 from edgeapl.closing import ClosesItself
 from edgeapl.engines.hosted.host import EngineHost
 from edgeapl.engines.hosted.networks import ChainFile, chain_file, network_files
@@ -98,7 +99,12 @@ _WORDS = {
 
 
 def open_hosted(
-    folder: Path, *, threads: int = 1, engines: EngineFolder | None = None, workers: int = 1
+    folder: Path,
+    *,
+    threads: int = 1,
+    engines: EngineFolder | None = None,
+    workers: int = 1,
+    trust: Trust | None = None,
 ) -> HostedModel:
     """Open a bundle in child processes and prove it; see `edgeapl.model.open_model`.
 
@@ -126,7 +132,12 @@ def open_hosted(
             )
 
         model = open_model(
-            folder, threads=threads, engines=engines, opener=open_all, workers=workers
+            folder,
+            threads=threads,
+            engines=engines,
+            opener=open_all,
+            workers=workers,
+            trust=trust,
         )
         opened.pop_all()
     return HostedModel(model, hosts)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from edgeapl.capture.health import CameraState
-from edgeapl.types import CellStatus, Decision, Interval, Reason, RoleCount, Tally
+from edgeapl.types import UNSIGNED, CellStatus, Decision, Interval, Reason, RoleCount, Tally
 
 __all__ = [
     "CameraState",
@@ -123,6 +123,7 @@ class StationView:
     model : name and version of the bundle. runtime : what runs its networks.
     labels : what a person may call a cell.
     trouble : sentences about what is wrong at the station itself (disk, networks); shown in red.
+    signed_by : who signed the bundle, or ``unsigned``.
     """
 
     revision: int
@@ -133,6 +134,7 @@ class StationView:
     runtime: str
     labels: tuple[str, ...]
     trouble: tuple[str, ...]
+    signed_by: str = UNSIGNED
 
 
 class StationAccess(Protocol):

@@ -9,21 +9,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeapl.bundle.digest import sha256, sha256_file
+from edgeapl.bundle.signature import ENGINE_SIGNATURE, read_signature
 from edgeapl.engines.registry import Origin
 from edgeapl.engines.store.machine import Device, machine_id
 from edgeapl.engines.store.record import RECORD, SEAL, EngineRecord, read_record
 from edgeapl.engines.trt.plan import Place, PlanRecord
 from edgeapl.errors import EngineError, StorageError
+from edgeapl.types import Signer
 
 REBUILD = "build it again with edgeapl build-engine"
 
 
 @dataclass(frozen=True, slots=True)
 class EngineFolder:
-    """Engines on disk whose files all were what was built."""
+    """Engines on disk whose files all were what was built.
+
+    signer : who signed them, verified; None when nobody did.
+    digest : SHA-256 (hex) of `engine.json`, which holds the digests of all other files.
+    """
 
     folder: Path
     record: EngineRecord
+    signer: Signer | None = None
+    digest: str = ""
 
     def read(self, network: str) -> bytes:
         """Give the bytes of one file, checked again, so that a later change is noticed.
@@ -88,10 +96,13 @@ def write_engines(
     return open_engines(folder)
 
 
-def open_engines(folder: Path) -> EngineFolder:
+def open_engines(folder: Path, *, resign: bool = False) -> EngineFolder:
     """Open a folder of engines; nothing in it is loaded yet.
 
-    Raises EngineError when a file is missing, surplus or differs by a single bit.
+    resign : do not look at their signature, for who is about to replace it.
+
+    Raises EngineError when a file is missing, surplus or differs by a single bit, or a signature
+    does not fit.
     """
     try:
         text = (folder / RECORD).read_bytes()
@@ -103,7 +114,7 @@ def open_engines(folder: Path) -> EngineFolder:
         raise EngineError("record of engines does not match its seal", folder / SEAL, REBUILD)
     record = read_record(text, str(folder / RECORD), REBUILD)
     expected = {RECORD, SEAL, *(built.file for built in record.files.values())}
-    present = {path.name for path in folder.iterdir()}
+    present = {path.name for path in folder.iterdir()} - {ENGINE_SIGNATURE}
     for name in sorted(present ^ expected):
         what = "is missing" if name in expected else "was not built here"
         raise EngineError(f"a file of the engines {what}", folder / name, REBUILD)
@@ -116,7 +127,10 @@ def open_engines(folder: Path) -> EngineFolder:
             raise EngineError("engine does not have the size it was built with", path, text_size)
         if sha256_file(path) != built.sha256:
             raise EngineError("engine was changed since it was built", path, REBUILD)
-    return EngineFolder(folder, record)
+    path = folder / ENGINE_SIGNATURE
+    digest = sha256(text)
+    signer = None if resign else read_signature(path, "engines", digest)
+    return EngineFolder(folder, record, signer, digest)
 
 
 def check_fits(engines: EngineFolder, bundle: str, version: str, device: Device) -> None:
