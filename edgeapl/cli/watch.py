@@ -28,6 +28,7 @@ from edgeapl.cli.options import (
     hosted_model,
 )
 from edgeapl.cli.output import console, one_line
+from edgeapl.cli.page_token import page_token
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -83,8 +84,13 @@ def watch(
     token: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
-            envvar="EDGEAPL_TOKEN", help="Word that opens the page; needed for other machines."
+            envvar="EDGEAPL_TOKEN",
+            help="Word that opens the page; needed for other machines. Better in --token-file.",
         ),
+    ] = None,
+    token_file: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--token-file", help="File with that word; chmod 600."),
     ] = None,
     um_per_px: ScaleOption = None,
     out: OutOption = None,
@@ -107,6 +113,7 @@ def watch(
     from edgeapl.config import load_station
     from edgeapl.station.station import StationOptions
 
+    secret = page_token(token, token_file, console())
     config = load_station(station)
     options = StationOptions(
         camera=source,
@@ -127,7 +134,7 @@ def watch(
         bundle=bundle,
         engines=engines,
         journal=chosen_journal(journal, config),
-        served=(host, port, token) if page else None,
+        served=(host, port, secret) if page else None,
         as_json=as_json,
     )
     flagged = any(one.record["verdict"] == "FLAG" for one in closed)
@@ -273,8 +280,9 @@ def _page(
     access = PageAccess(token=token)
     server = PageServer(Desk(station), access)
     address = server.start(host, port)
-    # Printed with the token: who reads this terminal may open the page.
-    terminal.print(f"page: {access.link(address)}", markup=False, soft_wrap=True)
+    # Without the token: what is printed ends in logs. The page asks for it.
+    asks = "" if token is None else " (asks for the token)"
+    terminal.print(f"page: {address}{asks}", markup=False, soft_wrap=True)
     try:
         yield
     finally:

@@ -7,7 +7,6 @@ import hmac
 import ipaddress
 import re
 from dataclasses import dataclass, field, replace
-from urllib.parse import quote
 
 from edgeapl.errors import ConfigError
 
@@ -48,10 +47,6 @@ class PageAccess:
     def reached_as(self, host: str) -> PageAccess:
         """Give the same access, with one more host."""
         return replace(self, hosts=(*self.hosts, host))
-
-    def link(self, url: str) -> str:
-        """Give the address to open in a browser: with the token, if there is one."""
-        return url if self.token is None else f"{url}?token={quote(self.token, safe='')}"
 
     def allows_host(self, header: str) -> bool:
         """Tell whether a Host header names this station, with any port.

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
+from edgeapl.web import entrance
 from edgeapl.web.access import PageAccess
 
 Scope = MutableMapping[str, Any]
@@ -74,24 +75,24 @@ class Guard:
         if refusal is not None:
             await _answer(send, refusal.status, refusal.text)
             return
-        if self._access.token is not None and "token" in request.query:
-            await self._enter(request, send)
-            return
+        if self._access.token is not None and request.path not in entrance.PUBLIC:
+            shown = _shows_token(request, self._access)
+            if shown and "token" in request.query:
+                at_once = request.header(b"sec-fetch-site") in (None, "none", "same-origin")
+                answer = entrance.let_in(self._access, request.cookie_name, at_once=at_once)
+                await _answer_in_html(send, answer)
+                return
+            if not shown and not request.is_login:
+                await _ask_for_token(request, send)
+                return
         body = await _whole_body(request, receive)
         if isinstance(body, Refusal):
             await _answer(send, body.status, body.text)
-            return
-        await self._app(scope, _replayed(body, receive), _with_headers(send))
-
-    async def _enter(self, request: _Request, send: Send) -> None:
-        """Put the token into a cookie and its address out of sight.
-
-        By a page and not by a redirect: a browser that came here from another site would not send
-        a strict cookie along with a redirect.
-        """
-        cookie = f"{request.cookie_name}={self._access.cookie()}; Path=/; HttpOnly; SameSite=Strict"
-        page = '<!DOCTYPE html><meta http-equiv="refresh" content="0;url=/"><title>EdgeAPL</title>'
-        await _answer(send, 200, page, "text/html", ((b"set-cookie", cookie.encode("ascii")),))
+        elif self._access.token is not None and request.is_login:
+            answer = entrance.typed(body, self._access, request.cookie_name)
+            await _answer_in_html(send, answer)
+        else:
+            await self._app(scope, _replayed(body, receive), _with_headers(send))
 
 
 class _Request:
@@ -99,6 +100,8 @@ class _Request:
 
     def __init__(self, scope: Scope) -> None:
         self.method = str(scope["method"])
+        self.path = str(scope["path"])
+        self.is_login = self.method == "POST" and self.path == entrance.LOGIN
         self._headers: dict[bytes, list[str]] = {}
         for name, value in scope["headers"]:
             self._headers.setdefault(name.lower(), []).append(value.decode("latin-1"))
@@ -135,10 +138,6 @@ def refused(request: _Request, access: PageAccess) -> Refusal | None:
         return Refusal(405, "method is not allowed: use GET or POST")
     if request.method == "POST" and not request.has(b"origin"):
         return Refusal(403, "request does not say where it comes from: use the page itself")
-    if access.token is not None and not _shows_token(request, access):
-        return Refusal(
-            401, "token is missing or wrong: put ?token= and the token behind the address"
-        )
     return None
 
 
@@ -209,6 +208,20 @@ def _with_headers(send: Send) -> Send:
         await send(message)
 
     return sending
+
+
+async def _ask_for_token(request: _Request, send: Send) -> None:
+    """Ask a person with a form, a program with a line."""
+    if request.method == "GET" and "text/html" in (request.header(b"accept") or ""):
+        await _answer_in_html(send, entrance.form(wrong="token" in request.query))
+    else:
+        text = "token is missing or wrong: open the page in a browser, or send it as Bearer"
+        await _answer(send, 401, text)
+
+
+async def _answer_in_html(send: Send, answer: entrance.Answer) -> None:
+    status, html, headers = answer
+    await _answer(send, status, html, "text/html", headers)
 
 
 async def _answer(

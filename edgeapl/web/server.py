@@ -44,7 +44,7 @@ class PageServer:
         self._running: tuple[uvicorn.Server, threading.Thread, Feed] | None = None
 
     def start(self, host: str, port: int) -> str:
-        """Serve until `stop`; gives the address, without the token (see `PageAccess.link`).
+        """Serve until `stop`; gives the address; the page asks for the token.
 
         Parameters
         ----------

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 
@@ -79,13 +80,23 @@ def page(browser: Browser, server: PageServer, complaints: list[str]) -> Iterato
     yield from opened(browser, server.start("127.0.0.1", 0), complaints)
 
 
-def opened(browser: Browser, url: str, complaints: list[str]) -> Iterator[Page]:
+def opened(
+    browser: Browser, url: str, complaints: list[str], token: str | None = None
+) -> Iterator[Page]:
     """Open the page at a touch screen of 1280 x 720."""
     context = browser.new_context(viewport={"width": 1280, "height": 720}, has_touch=True)
     page = context.new_page()
     page.on("console", lambda said: complaints.append(f"{said.type}: {said.text}"))
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(url)
+    if token is not None:
+        shoot(page, "0-token")
+        page.keyboard.type("not that one")
+        page.keyboard.press("Enter")
+        see(page.get_by_role("alert"), "not the token")
+        page.keyboard.type(token)
+        page.keyboard.press("Enter")
+        complaints.clear()  # that 401 is the answer
     playwright.expect(page.locator("#camera")).to_contain_text("live")
     yield page
     context.close()
@@ -339,14 +350,22 @@ def test_a_script_put_into_the_page_is_refused(page: Page, complaints: list[str]
     assert any("Content Security Policy" in text for text in complaints)
 
 
+TOKEN = "a secret; of 25 letters ü"
+
+
+@pytest.mark.parametrize("typed", [True, False])
 def test_a_browser_that_shows_the_token_once_is_let_in(
-    browser: Browser, station: FakeStation, complaints: list[str]
+    browser: Browser, station: FakeStation, complaints: list[str], typed: bool
 ) -> None:
-    access = PageAccess(token="a secret; of 25 letters ü")
-    server = PageServer(station, access)
+    server = PageServer(station, PageAccess(token=TOKEN))
     url = server.start("127.0.0.1", 0)
-    for page in opened(browser, access.link(url), complaints):
+    link = url if typed else f"{url}?token={quote(TOKEN, safe='')}"
+    for page in opened(browser, link, complaints, token=TOKEN if typed else None):
         page.wait_for_url(url)
+        assert page.evaluate("document.referrer") == ""
+        page.go_back()
+        assert "token=" not in page.url
+        page.goto(url)
         open_slide(page, station)
         playwright.expect(page.locator("#live[data-number='1']")).to_be_visible()
         assert page.evaluate("document.cookie") == ""

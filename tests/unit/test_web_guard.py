@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -17,6 +18,7 @@ OPEN = PageAccess()
 LOCKED = PageAccess(hosts=("station.lab",), token=TOKEN)
 HOST = "127.0.0.1:8000"
 OWN = {"host": HOST, "origin": f"http://{HOST}"}
+QUERY = f"token={quote(TOKEN, safe='')}"
 COOKIE = f"edgeapl-8000={LOCKED.cookie()}"
 
 
@@ -44,6 +46,7 @@ def ask(
     query: str = "",
     parts: Sequence[bytes] = (b"",),
     own_headers: Sequence[tuple[bytes, bytes]] = (),
+    path: str = "/",
 ) -> Answer:
     answer = Answer()
 
@@ -56,7 +59,7 @@ def ask(
     scope: dict[str, Any] = {
         "type": "http",
         "method": method,
-        "path": "/",
+        "path": path,
         "query_string": query.encode("latin-1"),
         "headers": [(name.encode(), value.encode("latin-1")) for name, value in pairs],
         "server": ("127.0.0.1", 8000),
@@ -146,12 +149,16 @@ def test_only_our_own_page_is_answered(
     assert (b"secret" in answer.body) == (status == 200)
 
 
-def test_a_token_is_shown_once_and_becomes_a_strict_cookie() -> None:
-    link = LOCKED.link("http://127.0.0.1:8000/")
-    answer = ask(LOCKED, {"host": HOST}, query=link.partition("?")[2])
-    assert answer.status == 200
+@pytest.mark.parametrize(
+    ("site", "status"), [(None, 303), ("none", 303), ("same-origin", 303), ("cross-site", 200)]
+)
+def test_a_token_is_shown_once_and_becomes_a_strict_cookie(site: str | None, status: int) -> None:
+    followed = {} if site is None else {"sec-fetch-site": site, "sec-fetch-dest": "document"}
+    answer = ask(LOCKED, {"host": HOST, **followed}, query=QUERY)
+    assert answer.status == status
     assert answer.given is None
-    assert 'url=/"' in answer.body.decode()
+    assert (answer.headers.get("location") == "/") == (status == 303)
+    assert ('url=/"' in answer.body.decode()) == (status == 200)
     cookie = answer.headers["set-cookie"]
     assert cookie.startswith(COOKIE)
     assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
@@ -165,8 +172,38 @@ def test_a_wrong_token_is_refused_even_with_the_cookie(query: str) -> None:
 
 
 def test_a_token_in_the_address_does_not_let_a_form_through() -> None:
-    query = LOCKED.link("").partition("?")[2]
-    assert ask(LOCKED, OWN, "POST", query=query).status == 401
+    assert ask(LOCKED, OWN, "POST", query=QUERY).status == 401
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (QUERY, OWN, 303),
+        ("token=wrong", OWN, 401),
+        ("", OWN, 401),
+        (f"{QUERY}&{QUERY}", OWN, 401),
+        (QUERY, {"host": HOST}, 403),
+        (QUERY, {"host": HOST, "origin": "http://evil.example"}, 403),
+        (QUERY, {"host": "evil.example", "origin": "http://evil.example"}, 421),
+    ],
+)
+def test_a_typed_token_becomes_the_cookie(body: str, headers: dict[str, str], status: int) -> None:
+    answer = ask(LOCKED, headers, "POST", path="/login", parts=[body.encode()])
+    assert answer.status == status
+    assert answer.given is None
+    assert answer.headers.get("set-cookie", "").startswith(COOKIE) == (status == 303)
+    assert (b"That is not the token" in answer.body) == (status == 401)
+
+
+def test_a_person_is_asked_with_a_form_that_needs_nothing_else_of_the_page() -> None:
+    answer = ask(LOCKED, {"host": HOST, "accept": "text/html,*/*"})
+    assert (answer.status, b"<form" in answer.body) == (401, True)
+    assert b"Research use only" in answer.body
+    assert answer.headers["referrer-policy"] == "same-origin"
+    for path in ("/static/login.css", "/static/icon.svg"):
+        assert ask(LOCKED, {"host": HOST}, path=path).status == 200
+    for path in ("/static/page.js", "/login", "/static/../metrics", "/metrics"):
+        assert ask(LOCKED, {"host": HOST}, path=path).status == 401
 
 
 def test_programs_may_show_the_token_in_a_header() -> None:
