@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from edgeapl.bundle.digest import sha256_file, sha256_of_parts
 from edgeapl.errors import EdgeAplError, StorageError, UsageError
 from edgeapl.explaining import Explainer, explained, make_explainer
 from edgeapl.journal import Journal, find_row, verdict_to_json
-from edgeapl.model import Model
+from edgeapl.model import Model, origin_of
 from edgeapl.pipeline import (
     Observer,
     SlideJob,
@@ -29,7 +29,7 @@ from edgeapl.report.writer import SlideWriter, assemble, finished_record
 from edgeapl.scale import SlideScale, measure_ahead
 from edgeapl.sources.discover import SlideInput, find_slides, part_files, printable
 from edgeapl.sources.files import FilesSource
-from edgeapl.types import ExaminedFrame
+from edgeapl.types import ExaminedFrame, Origin
 
 SCHEMA = 1
 """Version of the JSON documents; raised when a field changes its meaning or goes."""
@@ -229,8 +229,9 @@ class _Scoring:
                 crops=request.crops,
                 batch_size=request.batch_size or self._model.batch_size,
             )
+            origin = origin_of(self._model.bundle.manifest, request.out)
             writer = SlideWriter(request.out, slide.name, self._context)
-            self._open.append(_SlideResults(key, writer, explainer))
+            self._open.append(_SlideResults(key, origin, writer, explainer))
             tell = told(writer, explainer)
 
             def on_frame(examined: ExaminedFrame) -> None:
@@ -257,14 +258,16 @@ class _SlideResults:
     """Where the results of a slide in work go; `key` as from `slide_key`."""
 
     key: str
+    origin: Origin
     writer: SlideWriter
     explainer: Explainer | None
 
     def keep(self, outcome: SlideOutcome, journal: Journal) -> dict[str, Any]:
         """Commit the verdict, then write what people see."""
-        journal_record = journal.commit(outcome.verdict)
+        verdict = replace(outcome.verdict, origin=self.origin)
+        journal_record = journal.commit(verdict)
         record = {
-            **verdict_to_json(outcome.verdict),
+            **verdict_to_json(verdict),
             "slide_key": self.key,
             "journal_record": journal_record,
             "errors": [error_to_json(outcome.verdict.slide, error) for error in outcome.errors],

@@ -437,6 +437,24 @@ def _check_probability(owner: str, probability: float | None) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """What made a verdict and where its results lie; all empty in records of older versions.
+
+    bundle, version : as in the bundle's manifest.
+    demonstration : the bundle is the demonstration, or the slide is drawn: no patient's.
+    sitting : stands for this one examination of the slide, also over a restart; two slides that
+        share an identifier have two.
+    results : the result folder.
+    """
+
+    bundle: str = ""
+    version: str = ""
+    demonstration: bool = False
+    sitting: str = ""
+    results: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """The answer for one slide, with what is needed to explain and reproduce it.
 
@@ -467,6 +485,7 @@ class Verdict:
     flagged_by : SHA-256 (hex) of the bundle that gave the flag, where it was another one.
     current : what the cells give now, for a flag that these would not give; None for all others.
     signer : who signed the bundle; None when nobody did.
+    origin : which bundle by its name, which examination, and where its results lie.
     """
 
     slide: str
@@ -489,6 +508,7 @@ class Verdict:
     flagged_by: str = ""
     current: Figures | None = None
     signer: Signer | None = None
+    origin: Origin = Origin()
     research_use_only: bool = field(default=True, init=False)
 
     def __post_init__(self) -> None:

@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from edgeapl.cli.options import (
-    FLAGGED,
     FailOnFlagOption,
     JournalOption,
     JsonOption,
@@ -38,7 +37,7 @@ def demo(
     config = StationConfig()
     console().print(f"watching {address}: a drawn smear, not a patient's", markup=False)
     options = StationOptions(camera=address, out=chosen_results(out, config, "demo"))
-    closed = run_watch(
+    done = run_watch(
         address,
         f"demo-{kind}-{seed}",
         options,
@@ -48,5 +47,4 @@ def demo(
         as_json=as_json,
         many=False,
     )
-    flagged = any(one.record["verdict"] == "FLAG" for one in closed)
-    raise typer.Exit(FLAGGED if fail_on_flag and flagged else max(one.exit_code for one in closed))
+    raise typer.Exit(done.exit_code(fail_on_flag=fail_on_flag))

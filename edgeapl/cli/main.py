@@ -25,10 +25,8 @@ from edgeapl.cli import (
     sign,
     watch,
 )
-from edgeapl.cli.output import one_line
+from edgeapl.cli.output import INTERRUPTED, one_line
 from edgeapl.errors import EdgeAplError
-
-INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 EXIT_CODES = """
 Exit codes: 0 every input was examined; 1 a network does not answer like the one it was made from; 2

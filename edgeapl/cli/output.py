@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
+INTERRUPTED = 130
+"""Exit code after a signal: 128 + SIGINT, as shells count."""
+
 RESEARCH_USE_ONLY = "Research use only. Not for diagnosis."
 
 DECISION_STYLES = {"FLAG": "bold white on red", "CLEAR": "bold green", "REVIEW": "bold yellow"}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -27,13 +27,14 @@ from edgeapl.cli.options import (
     chosen_results,
     hosted_model,
 )
-from edgeapl.cli.output import console, one_line
+from edgeapl.cli.output import INTERRUPTED, console, one_line
 from edgeapl.cli.page_token import page_token
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from edgeapl.config import StationConfig
+    from edgeapl.errors import EdgeAplError
     from edgeapl.station.session import Closed
     from edgeapl.station.station import Station, StationOptions
 
@@ -126,7 +127,7 @@ def watch(
         enough_cells=cells,
         stop_error=None if exhaustive or config.exhaustive else config.stop_error,
     )
-    closed = run_watch(
+    done = run_watch(
         source,
         slide,
         options,
@@ -137,9 +138,30 @@ def watch(
         served=(host, port, secret) if page else None,
         as_json=as_json,
     )
-    flagged = any(one.record["verdict"] == "FLAG" for one in closed)
-    code = max((one.exit_code for one in closed), default=0)
-    raise typer.Exit(FLAGGED if fail_on_flag and flagged else code)
+    raise typer.Exit(done.exit_code(fail_on_flag=fail_on_flag))
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What came of watching.
+
+    closed : slides with their verdicts. not_closed : why others have none.
+    stopped : a signal came, before the slide that was asked for had been opened.
+    """
+
+    closed: Sequence[Closed]
+    not_closed: Sequence[EdgeAplError]
+    stopped: bool
+
+    def exit_code(self, *, fail_on_flag: bool) -> int:
+        """Give the code to leave with. What was not closed weighs more than any verdict."""
+        if self.not_closed:
+            return max(error.exit_code for error in self.not_closed)
+        if fail_on_flag and any(one.record["verdict"] == "FLAG" for one in self.closed):
+            return FLAGGED
+        if self.stopped:
+            return INTERRUPTED
+        return max((one.exit_code for one in self.closed), default=0)
 
 
 def run_watch(
@@ -154,11 +176,12 @@ def run_watch(
     served: tuple[str, int, str | None] | None = None,
     as_json: bool,
     many: bool = True,
-) -> list[Closed]:
+) -> Watched:
     """Open everything, watch, and print what comes of it; shared by `watch` and `demo`."""
     from edgeapl.capture.opening import open_watched
     from edgeapl.findings import of_camera
     from edgeapl.journal import Journal
+    from edgeapl.report.claim import claimed
     from edgeapl.station.station import Station
 
     terminal = console()
@@ -168,9 +191,11 @@ def run_watch(
         address, stated, serial = camera.address, stated or camera.um_per_px, camera.serial
         options = replace(options, findings=of_camera(options.camera, camera))
     _warn_of_number(address, terminal)
-    options = replace(options, um_per_px=stated or config.um_per_px)
+    drawn = address.startswith("demo://")
+    options = replace(options, um_per_px=stated or config.um_per_px, drawn=drawn)
     closed: list[Closed] = []
     with ExitStack() as opened:
+        opened.enter_context(claimed(options.out))
         hosted = opened.enter_context(hosted_model(bundle, config, engines, terminal))
         if options.stop_error is not None and not hosted.model.reducer.bounded:
             text = "this bundle judges a slide by features of all its cells: all are examined"
@@ -202,7 +227,10 @@ def run_watch(
         page = served is not None
         many = page or typed is not None
         _serve(station, display, signals, typed, closed, many=many, served=page)
-    return closed
+        for error in station.not_closed:
+            terminal.print(f"error: slide was not closed: {one_line(str(error))}", markup=False)
+        stopped = bool(signals.count) and not many and not closed
+        return Watched(closed, station.not_closed, stopped)
 
 
 def _warn_of_number(address: str, terminal: Console) -> None:
@@ -248,7 +276,8 @@ def _serve(
             display.final(one)
         told = len(closed)
         ended = station.ended and not served
-        if signals.count or not station.alive or (not many and told) or ended:
+        over = not many and (told or station.not_closed)
+        if signals.count or not station.alive or over or ended:
             break
         for line in typed.lines() if typed is not None else ():
             try:

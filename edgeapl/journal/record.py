@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgeapl.errors import StorageError
+from edgeapl.journal.origin import origin_from_json, origin_to_json
 from edgeapl.types import (
     NOT_NOTED,
     UNSIGNED,
@@ -68,6 +69,7 @@ def verdict_to_json(verdict: Verdict) -> dict[str, Any]:
         **_held_to_json(verdict),
         "signed_by": UNSIGNED if verdict.signer is None else verdict.signer.name,
         "signing_key": None if verdict.signer is None else verdict.signer.key,
+        **origin_to_json(verdict.origin),
     }
 
 
@@ -132,6 +134,7 @@ def verdict_from_json(data: Mapping[str, Any]) -> Verdict:
             flagged_by=_text(data.get("flagged_by", "")),
             current=None if current is None else _figures(current),
             signer=signer_of(data),
+            origin=origin_from_json(data),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         detail = f"{type(error).__name__}: {error}"

@@ -7,6 +7,7 @@ kept without loss, so the answers are the same.
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
 import time
 from collections import deque
@@ -29,7 +30,7 @@ FOLDER = "open"
 
 MOST_WRITING = 2
 """Frames on their way to the disk; a slow disk then holds the reading up, not the memory."""
-_ABOUT = "slide.json"
+ABOUT = "slide.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +39,21 @@ class About:
 
     started : UTC, ISO 8601. flagged : a flag was shown. flag : what it stands on; None where an
     older version did not note it.
+    sitting : stands for this examination, as in `edgeapl.types.Origin`; empty when an older version
+    kept the slide. journal : id of the journal it was begun under; empty when not known.
     """
 
     slide: str
     started: str
     flagged: bool = False
     flag: RaisedFlag | None = None
+    sitting: str = ""
+    journal: str = ""
+
+
+def new_sitting() -> str:
+    """Give what stands for an examination that begins now."""
+    return secrets.token_hex(8)
 
 
 class OpenSlide:
@@ -59,7 +69,7 @@ class OpenSlide:
     def __init__(self, folder: Path, about: About) -> None:
         self._folder = folder
         self.about = about
-        self.taken_up = (folder / _ABOUT).is_file()
+        self.taken_up = (folder / ABOUT).is_file()
         with storing(folder):
             folder.mkdir(parents=True, exist_ok=True)
         self._write()
@@ -70,10 +80,16 @@ class OpenSlide:
         self._writing: deque[Future[None]] = deque()
 
     @classmethod
-    def start(cls, results: Path, slide: str, started: str) -> OpenSlide:
-        """Open a slide in a result folder; one of this name that was left open goes on."""
+    def start(cls, results: Path, slide: str, started: str, journal: str = "") -> OpenSlide:
+        """Open a slide in a result folder; one of this name that was left open goes on.
+
+        journal : id of the journal that gets its verdict.
+        """
         folder = results / FOLDER / safe_name(slide)
-        about = read_about(folder) if (folder / _ABOUT).is_file() else About(slide, started)
+        if (folder / ABOUT).is_file():
+            about = read_about(folder)
+        else:
+            about = About(slide, started, sitting=new_sitting(), journal=journal)
         return cls(folder, about)
 
     def keep(self, frame: Frame) -> None:
@@ -124,7 +140,7 @@ class OpenSlide:
             shutil.rmtree(self._folder)
 
     def _names(self) -> list[str]:
-        stems = {path.stem for path in self._folder.glob("*.json") if path.name != _ABOUT}
+        stems = {path.stem for path in self._folder.glob("*.json") if path.name != ABOUT}
         whole = [path.stem for path in self._folder.glob("*.png") if path.stem in stems]
         return sorted(whole)
 
@@ -134,28 +150,36 @@ class OpenSlide:
             "slide": about.slide,
             "started": about.started,
             "flagged": about.flagged,
+            "sitting": about.sitting,
+            "journal": about.journal,
         }
         if about.flag is not None:
             text["flag"] = flag_to_json(about.flag)
-        with replacing(self._folder / _ABOUT) as file:
+        with replacing(self._folder / ABOUT) as file:
             file.write(json.dumps(text).encode())
 
 
 def left_open(results: Path) -> list[About]:
     """Give the slides of a result folder that were not closed, oldest first."""
-    folders = (results / FOLDER).glob(f"*/{_ABOUT}")
+    folders = (results / FOLDER).glob(f"*/{ABOUT}")
     return sorted((read_about(path.parent) for path in folders), key=lambda about: about.started)
 
 
 def read_about(folder: Path) -> About:
     """Read what is known of an open slide. Raises StorageError."""
-    path = folder / _ABOUT
+    path = folder / ABOUT
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         flag = flag_from_json(values["flag"]) if "flag" in values else None
-        slide, started = str(values["slide"]), str(values["started"])
-        return About(slide, started, bool(values["flagged"]), flag)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return About(
+            str(values["slide"]),
+            str(values["started"]),
+            bool(values["flagged"]),
+            flag,
+            sitting=str(values.get("sitting", "")),
+            journal=str(values.get("journal", "")),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         mend = f"look at the frames in it, then remove it ({error})"
         raise StorageError("slide that was left open cannot be read", folder, mend) from error
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from edgeapl.errors import DeadlineError
 from edgeapl.explaining import explained, make_explainer
 from edgeapl.journal import Journal, verdict_to_json
+from edgeapl.model import origin_of
 from edgeapl.pipeline import Observer, Progress, SlideOptions, examine_slide
 from edgeapl.protocols import FrameSource
 from edgeapl.report.context import report_context
@@ -20,8 +21,8 @@ from edgeapl.report.writer import SlideWriter
 from edgeapl.scoring import error_to_json, told
 from edgeapl.station.committing import Committer
 from edgeapl.station.hosting import HostedModel
-from edgeapl.station.open_slide import OpenSlide
-from edgeapl.types import ExaminedFrame, Frame, Verdict, raised_flag
+from edgeapl.station.open_slide import OpenSlide, new_sitting
+from edgeapl.types import ExaminedFrame, Frame, Origin, Verdict, raised_flag
 
 EXPLAINING_S = 60.0
 """The picture that explains a verdict is made after it; it is left out when it takes longer."""
@@ -48,6 +49,7 @@ class Session:
     slide : its identifier. options : with a budget. out : gets ``slides/SLIDE``.
     number : of the sessions of this station.
     kept : keeps its frames until it is closed; None for sources that can be read again.
+    drawn : the slides are drawn, no patient's.
     on_change : called whenever there is something new to show.
     stop : set it to close the slide.
     progress, examined, used, best_cells, frames : what there is to see: where it stands, the newest
@@ -63,6 +65,7 @@ class Session:
     kept: OpenSlide | None = None
     on_change: Callable[[], None] = lambda: None
     enough_cells: int | None = None
+    drawn: bool = False
     stop: threading.Event = field(default_factory=threading.Event)
     progress: Progress | None = None
     examined: ExaminedFrame | None = None
@@ -73,13 +76,16 @@ class Session:
     _draw: Callable[[], None] | None = None
     writer: SlideWriter = field(init=False)
     committer: Committer = field(init=False)
+    _origin: Origin = field(init=False)
 
     def __post_init__(self) -> None:
         assert self.options.budget is not None
         manifest = self.hosted.model.bundle.manifest
         context = report_context(manifest, crops=self.options.crops)
+        sitting = self.kept.about.sitting if self.kept is not None else new_sitting()
+        self._origin = origin_of(manifest, self.out, drawn=self.drawn, sitting=sitting)
         self.committer = Committer(
-            lambda verdict: self.journal.commit(verdict, provisional=True),
+            lambda verdict: self.journal.commit(self._with_origin(verdict), provisional=True),
             self.options.budget.seconds,
         )
         self.writer = SlideWriter(self.out, self.slide, context)
@@ -110,9 +116,10 @@ class Session:
         observer = Observer(on_frame, self._on_progress, self._on_tick, self._on_accepted)
         try:
             outcome = examine_slide(model, self.slide, source, self.options, observer, self.stop)
-            row = self.journal.commit(outcome.verdict)
+            verdict = self._with_origin(outcome.verdict)
+            row = self.journal.commit(verdict)
             record = {
-                **verdict_to_json(outcome.verdict),
+                **verdict_to_json(verdict),
                 "journal_record": row,
                 "errors": [error_to_json(self.slide, error) for error in outcome.errors],
             }
@@ -127,9 +134,13 @@ class Session:
         if self.kept is not None:
             self.kept.discard()
         codes = [error.exit_code for error in outcome.errors]
-        if outcome.verdict.tally.not_examined:
+        if verdict.tally.not_examined:
             codes.append(DeadlineError.exit_code)
-        return Closed(outcome.verdict, record, files.report, max(codes, default=0))
+        return Closed(verdict, record, files.report, max(codes, default=0))
+
+    def _with_origin(self, verdict: Verdict) -> Verdict:
+        """Say in a verdict where it comes from."""
+        return replace(verdict, origin=self._origin)
 
     def _on_accepted(self, frame: Frame) -> None:
         if self.kept is not None:

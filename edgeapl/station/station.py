@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from edgeapl.closing import ClosesItself
-from edgeapl.errors import EdgeAplError, StorageError, UsageError
+from edgeapl.errors import EdgeAplError, UsageError
 from edgeapl.journal import Journal
 from edgeapl.pipeline import SlideOptions
 from edgeapl.protocols import FrameSource
@@ -39,7 +39,7 @@ class StationOptions:
         one, so many cells scored or not needed; None for never.
     stop_error : leave out cells once a slide's flag is decided without them, as in `SlideOptions`;
         None to look at all.
-    findings : what is known about every slide.
+    findings : what is known about every slide. drawn : the slides are drawn, no patient's.
     """
 
     camera: str
@@ -52,6 +52,7 @@ class StationOptions:
     enough_cells: int | None = None
     stop_error: float | None = None
     findings: tuple[Finding, ...] = ()
+    drawn: bool = False
 
 
 class Station(ClosesItself):
@@ -90,6 +91,7 @@ class Station(ClosesItself):
         self._hurry = threading.Event()
         self._closing = threading.Event()
         self._failure: BaseException | None = None
+        self._not_closed: list[EdgeAplError] = []
         self._counts = {"slides": 0, "flags": 0, "frames": 0, "cells": 0}
         self._slowest_s = 0.0
         self._numbers = itertools.count()
@@ -152,6 +154,11 @@ class Station(ClosesItself):
     def trouble(self) -> tuple[str, ...]:
         """What is wrong at the station itself, in sentences."""
         return (*self._trouble.values(), *self.hosted.trouble)
+
+    @property
+    def not_closed(self) -> tuple[EdgeAplError, ...]:
+        """What kept slides from being closed since the start."""
+        return tuple(self._not_closed)
 
     def counts(self) -> dict[str, float]:
         """Give what happened since the start; and the longest time from a frame to its commit."""
@@ -249,14 +256,9 @@ class Station(ClosesItself):
                     session.stop.set()
             self.changed()
             closed = session.run(source)
-        except StorageError as error:
-            self._trouble["slide"] = f"slide {slide} was not closed: {error}"
-            self._end_session(None)
-            if self._closing.is_set():
-                raise
-            return
         except EdgeAplError as error:
             self._trouble["slide"] = f"slide {slide} was not closed: {error}"
+            self._not_closed.append(error)
             self._end_session(None)
             return
         finally:
@@ -299,6 +301,7 @@ class Station(ClosesItself):
             kept=kept,
             on_change=self.changed,
             enough_cells=options.enough_cells,
+            drawn=options.drawn,
         )
         return session, source
 

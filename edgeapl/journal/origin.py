@@ -1,0 +1,38 @@
+"""Where a verdict comes from, as JSON: part of the payload of a journal row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from edgeapl.types import Origin
+
+
+def origin_to_json(origin: Origin) -> dict[str, Any]:
+    """Give the fields of a record; none when nothing is known, as in records of older versions."""
+    if origin == Origin():
+        return {}
+    return {
+        "bundle": {"name": origin.bundle, "version": origin.version},
+        "demonstration": origin.demonstration,
+        "sitting": origin.sitting,
+        "results": origin.results,
+    }
+
+
+def origin_from_json(data: Mapping[str, Any]) -> Origin:
+    """Read them from a record. Raises TypeError or AttributeError for other types."""
+    bundle = data.get("bundle", {})
+    return Origin(
+        bundle=_text(bundle.get("name", "")),
+        version=_text(bundle.get("version", "")),
+        demonstration=data.get("demonstration", False) is True,
+        sitting=_text(data.get("sitting", "")),
+        results=_text(data.get("results", "")),
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected text, got {type(value).__name__}")
+    return value
