@@ -173,7 +173,7 @@ def _prove(
         return open_engine("onnxruntime", name, bundle.read(by_name[name].file))
 
     def reference(name: str) -> Engine:
-        return TorchEngine(by_name[name], weights.graph(by_name[name], explain=explain))
+        return TorchEngine(by_name[name], weights.reference(by_name[name], explain=explain))
 
     say("cells to prove the export on")
     with InTurn(manifest.detector_networks, exported) as engines:

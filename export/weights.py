@@ -12,9 +12,11 @@ from torch import nn
 from edgeapl.bundle.digest import sha256
 from edgeapl.errors import UsageError
 from edgeapl.export.architectures.initialise import initialise
+from edgeapl.export.building import built
 from edgeapl.export.checkpoints import load_into, read_checkpoint
 from edgeapl.export.graph import Graph
 from edgeapl.export.recipes.recipe import NetworkRecipe, Recipe
+from edgeapl.export.reference import First, reference_module
 
 
 class Weights:
@@ -38,9 +40,11 @@ class Weights:
         trust_archive: bool = False,
     ) -> None:
         _check_roles(recipe.weight_roles, files, seed)
+        self.recipe = recipe
         self._files = dict(files)
         self._seed = seed
         self._trust = trust_archive
+        self._first: dict[str, First] = {}
         self._used: dict[str, dict[str, Any]] = {}
 
     @property
@@ -58,33 +62,59 @@ class Weights:
 
         Raises BundleError when the checkpoint is refused or does not fit the module.
         """
-        if self._seed is None:
-            module = self._loaded(network)
-        else:
-            module = network.build({})
-            # A seed of its own for each role, or networks of one kind would be the same network.
-            initialise(module, int(sha256(f"{self._seed} {network.weights}".encode())[:8], 16))
-            self._used[network.weights] = {"random_seed": self._seed}
-        graph = Graph(module.eval(), network, explain=explain)
-        graph.try_out(network.name)
-        return graph
+        module = self._loaded(network) if self._seed is None else self._random(network)
+        return _graph(module, network, explain=explain)
+
+    def reference(self, network: NetworkRecipe, *, explain: bool) -> Graph:
+        """Build what the exported network is compared with, on a way of its own.
+
+        The factory is called again and its module loads the file again, which is read again; of
+        the first way only the names are taken. Raises BundleError when both modules do not hold
+        the same numbers, or share them.
+        """
+        if self._seed is not None:
+            return self.graph(network, explain=explain)
+        if network.name not in self._first:
+            self._loaded(network)
+        module = reference_module(network, self._files[network.weights], self._first[network.name])
+        return _graph(module, network, explain=explain)
+
+    def _random(self, network: NetworkRecipe) -> nn.Module:
+        module, _ = built(network, {})
+        # A seed of its own for each role, or networks of one kind would be the same network.
+        initialise(module, int(sha256(f"{self._seed} {network.weights}".encode())[:8], 16))
+        self._used[network.weights] = {"random_seed": self._seed}
+        return module
 
     def _loaded(self, network: NetworkRecipe) -> nn.Module:
         role = network.weights
-        checkpoint = read_checkpoint(self._files[role], trust_archive=self._trust)
+        choice = network.choice
+        file = self._files[role]
+        checkpoint = read_checkpoint(file, key=choice.key, trust_archive=self._trust)
         if network.renamed is not None:
             checkpoint = replace(checkpoint, tensors=network.renamed(checkpoint.tensors))
         shapes = {name: tuple(tensor.shape) for name, tensor in checkpoint.tensors.items()}
-        module = network.build(shapes)
-        notes = load_into(module, checkpoint, role=role)
+        module, made = built(network, shapes)
+        loaded = load_into(
+            module, checkpoint, role=role, choice=choice, fresh=lambda: built(network, shapes)[0]
+        )
+        first = First(checkpoint, shapes, loaded, module, trust=self._trust)
+        self._first[network.name] = first
         self._used[role] = {
-            "file": self._files[role].name,
+            "file": file.name,
             "sha256": checkpoint.digest,
             "kind": checkpoint.kind,
-            "notes": [*checkpoint.notes, *notes],
-            "parameters": sum(p.numel() for p in module.parameters()),
+            "notes": [*checkpoint.notes, *made, *loaded.notes],
+            "parameters": sum(p.numel() for p in nn.Module.parameters(module)),
+            "state_sha256": first.fingerprint,
         }
         return module
+
+
+def _graph(module: nn.Module, network: NetworkRecipe, *, explain: bool) -> Graph:
+    graph = Graph(module.eval(), network, explain=explain)
+    graph.try_out(network.name)
+    return graph
 
 
 def _check_roles(roles: Sequence[str], files: Mapping[str, Path], seed: int | None) -> None:

@@ -7,7 +7,7 @@ import os
 import pickle
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -35,6 +35,10 @@ class Checkpoint:
     """What a file holds.
 
     tensors : name to tensor, on the CPU, floats as float32, all finite.
+    extra : what modules keep beside tensors (``_extra_state``), as it is in the file.
+    versions : names of modules to the version of their code that wrote the file, by which their
+        loading tells old files.
+    place : keys under which the tensors lie in the file.
     digest : SHA-256 (hex) of the file's bytes.
     kind : ``state-dict``, ``safetensors``, ``torchscript`` or ``archive``.
     notes : what was unwrapped or converted.
@@ -44,21 +48,28 @@ class Checkpoint:
     digest: str
     kind: str
     notes: tuple[str, ...]
+    extra: Mapping[str, object] = field(default_factory=dict)
+    versions: Mapping[str, int] = field(default_factory=dict)
+    place: tuple[str, ...] = ()
 
 
-def read_checkpoint(path: Path, *, trust_archive: bool = False) -> Checkpoint:
+def read_checkpoint(
+    path: Path, *, key: str | None = None, trust_archive: bool = False
+) -> Checkpoint:
     """Read a checkpoint: bytes, then SHA-256, then tensors.
 
     Parameters
     ----------
     path : the file; ``FILE#key`` picks one of several state_dicts that it holds.
+    key : the same, where `path` does not say it.
     trust_archive : allow ``.pt2`` archives of torch.export, which can run code when loaded.
 
     Pickles are read with ``weights_only=True``, which allows tensors and plain containers and
     calls nothing else; the environment can not turn that off, because it is always said here.
     Raises BundleError that says what is wrong with the file.
     """
-    file, key = _file_and_key(path)
+    file, named = file_and_key(path)
+    key = named if named is not None else key
     data = _bytes(file)
     digest = sha256(data)
     kind = kind_of(path, data)
@@ -70,12 +81,13 @@ def read_checkpoint(path: Path, *, trust_archive: bool = False) -> Checkpoint:
         loaded = _archive(path, data, trust=trust_archive)
     else:
         loaded = _pickle(path, data)
-    tensors, notes = unwrap(file, loaded, key)
-    checked, converted = _checked(path, tensors, MOST_ELEMENTS * len(data))
-    return Checkpoint(checked, digest, kind.value, (*notes, *converted))
+    found = unwrap(file, loaded, key)
+    checked, converted = _checked(path, found.tensors, MOST_ELEMENTS * len(data))
+    notes = (*found.notes, *converted)
+    return Checkpoint(checked, digest, kind.value, notes, found.extra, found.versions, found.place)
 
 
-def _file_and_key(path: Path) -> tuple[Path, str | None]:
+def file_and_key(path: Path) -> tuple[Path, str | None]:
     """Split ``FILE#key``; a file or folder whose own name has a ``#`` is taken as it is."""
     name, mark, key = path.name.partition("#")
     if not mark or path.exists():

@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from edgeapl.errors import BundleError
 from edgeapl.export.checkpoints.kinds import SAVE, one_line, some
+from edgeapl.export.checkpoints.state import EXTRA
+
+SMALL = 0.01
+"""Share of the largest state_dict's numbers below which another one is no rival to it: weights of
+a loss, counts of a metric."""
 
 
-def unwrap(
-    path: Path, loaded: object, key: str | None
-) -> tuple[dict[str, torch.Tensor], list[str]]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """A state_dict: its tensors, extra states and versions, where it lay and what was around it."""
+
+    tensors: dict[str, torch.Tensor]
+    extra: dict[str, object]
+    versions: dict[str, int]
+    place: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def unwrap(path: Path, loaded: object, key: str | None) -> Found:
     """Give the state_dict that a file holds, and what was around it.
 
     Parameters
     ----------
-    loaded : what the file gave. key : which state_dict to take, where there are several.
+    loaded : what the file gave. key : which state_dict to take, where there are several; names
+        of dictionaries in one another are joined by dots.
 
     Lightning's ``state_dict``, ``model``, ``model_state_dict``, ``net`` and the like are found by
     what they hold, not by name. Raises BundleError when there is none, or when there are several
@@ -28,36 +44,92 @@ def unwrap(
         kind = type(loaded).__name__
         raise BundleError("checkpoint holds no state_dict", path, f"it holds a {kind}: {SAVE}")
     if key is None and _is_state_dict(loaded):
-        return dict(loaded), []
-    found = _inside(loaded)
-    names = some(list(found))
+        return _found(loaded, ())
+    inside = _inside(loaded)
+    names = some(list(inside))
     if key is not None:
-        if key not in found:
-            mend = f"it has: {names}" if found else "leave out '#' and what follows"
+        if key not in inside:
+            mend = f"it has: {names}" if inside else "leave out '#' and what follows"
             raise BundleError("checkpoint has no such state_dict", f"{path}#{key}", mend)
-        return found[key], [f"taken from {key!r}"]
-    if not found:
+        return _found(inside[key].value, inside[key].place, f"taken from {key!r}")
+    if not inside:
         raise BundleError("checkpoint holds no state_dict", path, SAVE)
-    if len(found) > 1:
-        mend = f"choose one: {some([f'{path.name}#{name}' for name in found])}"
+    sizes = {name: _size(each.value) for name, each in inside.items()}
+    largest = max(sizes, key=lambda name: sizes[name])
+    rivals = [name for name in inside if sizes[name] >= SMALL * sizes[largest]]
+    if len(rivals) > 1:
+        mend = f"choose one: {some([f'{path.name}#{name}' for name in rivals])}"
         raise BundleError("checkpoint holds several state_dicts", path, mend)
-    ((name, tensors),) = found.items()
-    return tensors, [f"taken from {one_line(name)!r}"]
+    others = [name for name in inside if name != largest]
+    notes = [f"taken from {one_line(largest)!r}"]
+    notes += [f"left out beside it: {some(others)}"] if others else []
+    return _found(inside[largest].value, inside[largest].place, *notes)
+
+
+def _found(value: Mapping[object, object], place: tuple[str, ...], *notes: str) -> Found:
+    tensors: dict[str, torch.Tensor] = {}
+    extra: dict[str, object] = {}
+    for name, item in value.items():
+        if _is_extra(str(name)) or not isinstance(item, torch.Tensor):
+            extra[str(name)] = item
+        else:
+            tensors[str(name)] = item
+    return Found(tensors, extra, _versions(value), place, notes)
+
+
+def _versions(value: object) -> dict[str, int]:
+    """Give the versions of modules, which torch writes beside; a file may say anything."""
+    metadata = getattr(value, "_metadata", None)
+    if not isinstance(metadata, Mapping):
+        return {}
+    return {
+        str(name): entry["version"]
+        for name, entry in metadata.items()
+        if isinstance(entry, Mapping) and type(entry.get("version")) is int
+    }
+
+
+def _is_extra(name: str) -> bool:
+    return name.rpartition(".")[2] == EXTRA
 
 
 def _is_state_dict(value: object) -> bool:
     return (
         isinstance(value, Mapping)
-        and bool(value)
         and all(isinstance(name, str) for name in value)
-        and all(isinstance(tensor, torch.Tensor) for tensor in value.values())
+        and all(isinstance(v, torch.Tensor) or _is_extra(n) for n, v in value.items())
+        and any(isinstance(tensor, torch.Tensor) for tensor in value.values())
     )
 
 
-def _inside(loaded: Mapping[object, object]) -> dict[str, dict[str, torch.Tensor]]:
-    """Give the state_dicts one level down; an optimizer's has numbers for names and is none."""
-    return {
-        str(name): dict(value)  # type: ignore[call-overload]
-        for name, value in loaded.items()
-        if _is_state_dict(value)
-    }
+def _size(value: Mapping[object, object]) -> int:
+    return sum(item.numel() for item in value.values() if isinstance(item, torch.Tensor))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Inside:
+    place: tuple[str, ...]
+    value: Mapping[object, object]
+
+
+def _inside(loaded: Mapping[object, object]) -> dict[str, _Inside]:
+    """Give the state_dicts one level down, or, when there is none, two.
+
+    An optimizer's has numbers for names and is none.
+    """
+    one = [((str(name),), value) for name, value in loaded.items()]
+    two = [
+        ((*place, str(name)), value)
+        for place, outer in one
+        if isinstance(outer, Mapping) and "optim" not in place[0]
+        for name, value in outer.items()
+    ]
+    for level in (one, two):
+        found = {
+            ".".join(place): _Inside(place, value)
+            for place, value in level
+            if isinstance(value, Mapping) and _is_state_dict(value)
+        }
+        if found:
+            return found
+    return {}

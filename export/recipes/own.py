@@ -24,6 +24,7 @@ from edgeapl.bundle.specs import (
     Spec,
 )
 from edgeapl.errors import ConfigError
+from edgeapl.export.checkpoints import Choice
 from edgeapl.export.recipes.common import GATE
 from edgeapl.export.recipes.factory import load_factory, part_of
 from edgeapl.export.recipes.recipe import Images, NetworkRecipe, Numbers, Output, Recipe, Shapes
@@ -113,6 +114,19 @@ class NetworkPart(Spec):
         return tuple(made)
 
 
+class WeightsPart(Spec):
+    """What is taken of a role's file, where that is not clear by itself.
+
+    key : which of several state_dicts in the file, e.g. ``ema_state_dict``.
+    prefix : what stands before the module's names, e.g. ``model.``; ``""`` for nothing.
+    ignore : names, with ``*`` for any part, that the module may do without.
+    """
+
+    key: str | None = None
+    prefix: str | None = None
+    ignore: tuple[str, ...] = ()
+
+
 class RecipeFile(Spec):
     """All of the file; what is not named here is as in `bundle.toml`."""
 
@@ -125,6 +139,7 @@ class RecipeFile(Spec):
     tolerance: Positive = 1e-4
     images: ImagesPart
     networks: dict[Name, NetworkPart]
+    weights: dict[Name, WeightsPart] = Field(default_factory=dict)
     features: OutputOf | None = None
     segmenter: SegmenterSpec = SegmenterSpec()
     roles: tuple[RoleSpec, ...]
@@ -157,9 +172,7 @@ def recipe(path: Path) -> Recipe:
     return Recipe(
         name=file.name,
         source=f"recipe file {path.name}",
-        networks=tuple(
-            _network(name, part, file.images, path) for name, part in file.networks.items()
-        ),
+        networks=tuple(_network(name, part, file, path) for name, part in file.networks.items()),
         settings=settings,
         explanation=explanation,
         card=file.about,
@@ -182,7 +195,8 @@ def _read(path: Path) -> RecipeFile:
         raise ConfigError("recipe not understood", path, f"{where}: {first['msg']}") from error
 
 
-def _network(name: str, part: NetworkPart, images: ImagesPart, path: Path) -> NetworkRecipe:
+def _network(name: str, part: NetworkPart, file: RecipeFile, path: Path) -> NetworkRecipe:
+    choice = file.weights.get(part.weights, WeightsPart())
     takes_images = part.takes is None
     return NetworkRecipe(
         name=name,
@@ -190,8 +204,9 @@ def _network(name: str, part: NetworkPart, images: ImagesPart, path: Path) -> Ne
         build=_builder(part.factory, path),
         part=lambda module, explain: part_of(module, part.part),
         input_name="cells" if takes_images else "numbers",
-        input=images.images() if part.takes is None else Numbers(part.takes),
+        input=file.images.images() if part.takes is None else Numbers(part.takes),
         outputs=part.named(),
+        choice=Choice(choice.key, choice.prefix, choice.ignore),
         after=part.after,
         when=part.when,
     )

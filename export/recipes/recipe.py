@@ -9,6 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from edgeapl.export.checkpoints.fit import Choice
+
 IDENTITY = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Mean and standard deviation of ImageNet's colours, 0 to 1, as the weights of the usual
@@ -70,6 +72,7 @@ class NetworkRecipe:
     outputs : names for what the part gives, in order; None for one that is left out.
     explained : a further output, given only when explanations are wanted.
     renamed : gives a checkpoint's tensors the names of today; None where names never changed.
+    choice : what is taken of the checkpoint, and under which names.
     after, when : as in `edgeapl.bundle.specs.NetworkSpec`.
     """
 
@@ -82,6 +85,7 @@ class NetworkRecipe:
     outputs: tuple[Output | None, ...]
     explained: Output | None = None
     renamed: Callable[[Mapping[str, torch.Tensor]], Mapping[str, torch.Tensor]] | None = None
+    choice: Choice = field(default_factory=Choice)
     after: str | None = None
     when: str | None = None
 
