@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from edgeapl.bundle.soundness import check_rule
 from edgeapl.bundle.specs import (
     CalibrationSpec,
     CropSpec,
@@ -132,6 +133,13 @@ class Manifest(Spec):
             network = self.networks[self.features.partition(".")[0]]
             if network.when is not None or network.after is not None:
                 raise ValueError("features: their network must be shown every cell")
+        return self
+
+    @model_validator(mode="after")
+    def _rule_is_sound(self) -> Manifest:
+        # Bundles that tell subtypes apart, or were never trained, give REVIEW whatever the rule.
+        if self.answers == "apl" and self.trained:
+            check_rule(self.rule, self.reducer, self.roles)
         return self
 
     @model_validator(mode="after")

@@ -14,11 +14,12 @@ from edgeapl.bundle.digest import sha256
 from edgeapl.bundle.specs import GoldenSpec
 from edgeapl.errors import BundleError, EngineError
 from edgeapl.model.assembled import Model
+from edgeapl.model.golden_slides import check_slides, slide_arrays
 from edgeapl.protocols import CellChain
 from edgeapl.stages.classify import classify
 from edgeapl.stages.classify_on_device import classify_on_device
 from edgeapl.stages.crop import cut_cells, leave_uncut
-from edgeapl.types import Float32, Frame
+from edgeapl.types import CellScores, Float32, Frame
 
 MOST_CELLS = 12
 """Cells that the self-test asks the networks about; it is run whenever a bundle is opened."""
@@ -32,13 +33,18 @@ class GoldenAnswers:
     """What a model says about its golden frame.
 
     centres : float32 (N, 2), cell centres, x y in px.
-    roles : role name to float32 (N,).
     head : float32 (outputs,), the head's probabilities; one entry for a vote.
+    scores : all that the networks said about the cells.
     """
 
     centres: Float32
-    roles: Mapping[str, Float32]
     head: Float32
+    scores: CellScores
+
+    @property
+    def roles(self) -> Mapping[str, Float32]:
+        """Role name to float32 (N,)."""
+        return self.scores.roles
 
 
 def golden_answers(model: Model, frame: Frame, chain: CellChain | None = None) -> GoldenAnswers:
@@ -67,7 +73,7 @@ def golden_answers(model: Model, frame: Frame, chain: CellChain | None = None) -
         )
     state = model.reducer.add(model.reducer.empty(), result.scores)
     head = model.reducer.probabilities(state, model.head)
-    return GoldenAnswers(detections.centres, result.scores.roles, np.asarray(head, np.float32))
+    return GoldenAnswers(detections.centres, np.asarray(head, np.float32), result.scores)
 
 
 def golden_frame(png: bytes, spec: GoldenSpec) -> Frame:
@@ -80,7 +86,7 @@ def golden_frame(png: bytes, spec: GoldenSpec) -> Frame:
 
 
 def self_test(model: Model, tolerance: float = 0.0) -> None:
-    """Compare the golden frame's answers with those stored in the bundle.
+    """Compare the golden frame's answers, and verdicts on golden slides, with those in the bundle.
 
     Parameters
     ----------
@@ -95,6 +101,7 @@ def self_test(model: Model, tolerance: float = 0.0) -> None:
     _compare(model, golden_answers(model, frame), expected, allowed)
     if model.chain is not None:
         _compare(model, golden_answers(model, frame, model.chain), expected, allowed)
+    check_slides(model, expected, allowed)
 
 
 def _compare(
@@ -142,8 +149,9 @@ def _match(wanted: Float32, have: Float32, limit_px: float) -> NDArray[np.int64]
     return order if unique and bool((distance.min(axis=1) <= limit_px).all()) else None
 
 
-def golden_npz(answers: GoldenAnswers) -> bytes:
-    """Give the answers as the file that `self_test` reads."""
+def golden_npz(model: Model, answers: GoldenAnswers) -> bytes:
+    """Give the answers, and slides of them, as the file that `self_test` reads."""
     file = io.BytesIO()
-    np.savez(file, centres=answers.centres, head=answers.head, **answers.roles)  # type: ignore[arg-type]
+    arrays = {**answers.roles, **slide_arrays(model, answers.scores)}
+    np.savez_compressed(file, centres=answers.centres, head=answers.head, **arrays)  # type: ignore[arg-type]
     return file.getvalue()

@@ -19,6 +19,7 @@ from edgeapl.engines.store.record import CUTTER
 from edgeapl.errors import EngineError
 from edgeapl.model.assembled import Model, assemble
 from edgeapl.model.golden import self_test
+from edgeapl.model.reach import check_reach
 from edgeapl.protocols import CellChain, Engine, Link
 from edgeapl.stages.classify_on_device import links_of
 
@@ -144,6 +145,7 @@ def open_model(
                 opened.callback(ready.chain.close)
         model = assemble(bundle, ready.engines, ready.chain)
         model.reducer.check_head(model.head)
+        check_reach(model)
         if proven:
             reduced = engines is not None and engines.record.precision != "fp32"
             self_test(model, FEWER_BITS_TOLERANCE if reduced else 0.0)

@@ -32,8 +32,8 @@ def seal_bundle(
     complete = {**files, golden.frame: golden_png, golden.expected: b""}
     write_bundle(folder, settings, complete)
     with open_model(folder, proven=False) as model:
-        answers = golden_answers(model, golden_frame(golden_png, golden))
-    bundle = write_bundle(folder, settings, {**complete, golden.expected: golden_npz(answers)})
+        answers = golden_npz(model, golden_answers(model, golden_frame(golden_png, golden)))
+    bundle = write_bundle(folder, settings, {**complete, golden.expected: answers})
     open_model(folder).close()
     return bundle
 

@@ -116,7 +116,7 @@ class Reducer:
         *roles, suspicious = shares
         if self._spec.kind == "vote":
             return suspicious.low >= least
-        corners = itertools.product(*[(side.low, side.high) for side in roles])
+        corners = itertools.product(*[{side.low, side.high} for side in roles])
         # NaN is not at least anything.
         return all(bool((self._ask(head, corner) >= least).all()) for corner in corners)
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 from torch import nn
 
+from edgeapl.bundle.soundness import check_rule
 from edgeapl.bundle.specs import (
     Cut,
     ExplanationSpec,
@@ -147,6 +148,12 @@ class RecipeFile(Spec):
     rule: RuleSpec
     gate: GateSpec = GateSpec.model_validate(GATE)
     explanation: ExplanationSpec | None = None
+
+    @model_validator(mode="after")
+    def _rule_is_sound(self) -> RecipeFile:
+        if self.answers == "apl":
+            check_rule(self.rule, self.reducer, self.roles)
+        return self
 
 
 def recipe(path: Path) -> Recipe:

@@ -155,7 +155,7 @@ def sign_by_another(folder: Path) -> None:
 
 ATTACKS: dict[str, tuple[Callable[[Path], None], str]] = {
     "no signature": (lambda folder: (folder / SIGNATURE).unlink(), "no signature"),
-    "rule made lax": (replaced("suspicious_share = 0.2", "suspicious_share = 0.8"), "changed"),
+    "rule made lax": (replaced("suspicious_share = 0.2", "suspicious_share = 0.4"), "changed"),
     "crop edited": (replaced("window_um = 6.4", "window_um = 60.4"), "changed"),
     "threshold edited": (replaced("threshold = 0.5", "threshold = 0.9"), "changed"),
     "roles permuted": (
@@ -357,7 +357,7 @@ def test_every_command_that_opens_a_model_refuses(
 ) -> None:  # fmt: skip
     if forged == "unsigned":
         (copy / SIGNATURE).unlink()
-    replaced("suspicious_share = 0.2", "suspicious_share = 0.8")(copy)
+    replaced("suspicious_share = 0.2", "suspicious_share = 0.4")(copy)
     images = tmp_path / "images"
     images.mkdir()
     (images / "a.png").write_bytes(png(drawn_field()))
