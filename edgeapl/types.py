@@ -355,6 +355,11 @@ class Interval:
                 f"Interval: expected 0 <= low <= high <= 1, got {self.low}, {self.high}"
             )
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Low and high."""
+        return self.low, self.high
+
 
 @dataclass(frozen=True, slots=True)
 class RoleCount:
@@ -401,6 +406,24 @@ def signer_text(signer: Signer | None) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What a slide's figures are compared with; 0 to 1, as in the bundle's rule.
+
+    flag_at, clear_below : of the probability. suspicious_share : of the share of suspicious cells;
+    None where it does not count.
+    """
+
+    flag_at: float
+    clear_below: float
+    suspicious_share: float | None = None
+
+    @property
+    def of_probability(self) -> tuple[float, float]:
+        """The two that the probability is compared with."""
+        return self.flag_at, self.clear_below
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """What the cells of a slide give at one moment; the fields are those of `Verdict`."""
 
@@ -420,11 +443,13 @@ class RaisedFlag:
     since : when it was first raised: UTC, ISO 8601. Empty when that was not noted.
     figures : of the last moment at which they gave the flag; None when they were not noted.
     bundle_digest : of the bundle that gave them; empty when that was not noted.
+    limits : that they were compared with; None when they were not noted.
     """
 
     since: str = ""
     figures: Figures | None = None
     bundle_digest: str = ""
+    limits: Limits | None = None
 
 
 NOT_NOTED = RaisedFlag()
@@ -480,6 +505,7 @@ class Verdict:
         records of older versions.
     hidden_cells : of the cells that were not examined, those that lie where the image can not be
         judged.
+    limits : that probability and counts were compared with; None in records of older versions.
     flagged_since : when the open slide was first flagged: UTC, ISO 8601; empty when it was not, or
         that was not noted.
     flagged_by : SHA-256 (hex) of the bundle that gave the flag, where it was another one.
@@ -504,6 +530,7 @@ class Verdict:
     frame_shares: tuple[float, ...] = ()
     examined_share: float | None = None
     hidden_cells: int = 0
+    limits: Limits | None = None
     flagged_since: str = ""
     flagged_by: str = ""
     current: Figures | None = None
@@ -540,4 +567,4 @@ def raised_flag(verdict: Verdict) -> RaisedFlag | None:
     if verdict.probability is not None:
         figures = Figures(verdict.probability, verdict.interval, verdict.counts, verdict.evidence)
     by = verdict.flagged_by or ("" if figures is None else verdict.bundle_digest)
-    return RaisedFlag(verdict.flagged_since, figures, by)
+    return RaisedFlag(verdict.flagged_since, figures, by, verdict.limits)

@@ -11,8 +11,9 @@ import typer
 
 from edgeapl.cli.options import JournalOption, JsonOption, StationOption, chosen_journal
 from edgeapl.cli.output import DECISION_STYLES, RESEARCH_USE_ONLY, one_line, print_json
-from edgeapl.cli.verdicts import probability_text, signed_by, tally_text, verdict_panel
+from edgeapl.cli.verdicts import probability_text, signed_by, verdict_panel
 from edgeapl.errors import StorageError
+from edgeapl.wording.verdicts import tally_in_a_row
 
 if TYPE_CHECKING:
     from edgeapl.journal import Problem, Row
@@ -193,7 +194,7 @@ def _fields(row: Row) -> tuple[str, ...]:
         slide, verdict = content["slide"], content["verdict"]
         if row.kind == "provisional":
             verdict += " (so far)"
-        probability, cells = probability_text(content), tally_text(content)
+        probability, cells = probability_text(content), tally_in_a_row(content["tally"])
     fields = (str(row.sequence), row.time, slide, verdict, probability, cells, row.hash)
     return tuple(one_line(field) for field in fields)
 

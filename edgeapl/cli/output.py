@@ -18,12 +18,6 @@ RESEARCH_USE_ONLY = "Research use only. Not for diagnosis."
 
 DECISION_STYLES = {"FLAG": "bold white on red", "CLEAR": "bold green", "REVIEW": "bold yellow"}
 
-DECISION_WORDS = {
-    "FLAG": "APL suspected",
-    "CLEAR": "no sign of APL among the cells examined",
-    "REVIEW": "a person must look",
-}
-
 
 def one_line(text: str) -> str:
     """Make a text safe for one line of a terminal: control and direction marks become escapes."""

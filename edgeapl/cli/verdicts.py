@@ -8,9 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from edgeapl.cli.output import (
     DECISION_STYLES,
-    DECISION_WORDS,
     RESEARCH_USE_ONLY,
     one_line,
+)
+from edgeapl.wording.numbers import percents, plural
+from edgeapl.wording.verdicts import (
+    flagged_since,
+    headline,
+    limits_of,
+    no_probability,
+    probability_in_words,
+    reasons_in_a_row,
+    reasons_of,
+    tally_in_a_row,
 )
 
 if TYPE_CHECKING:
@@ -18,6 +28,7 @@ if TYPE_CHECKING:
 
     from edgeapl.model import Model
     from edgeapl.station.view import CameraView, SlideView
+    from edgeapl.types import Figures
 
 
 def announce_bundle(terminal: Console, model: Model, *, embedded: bool) -> None:
@@ -35,26 +46,10 @@ def announce_bundle(terminal: Console, model: Model, *, embedded: bool) -> None:
 
 def probability_text(record: dict[str, Any]) -> str:
     """Give the probability and its interval."""
-    if record["probability"] is None:
+    probability = record["probability"]
+    if probability is None:
         return "-"
-    text = f"{record['probability']:.3f}"
-    if record["interval"] is not None:
-        low, high = record["interval"]
-        text += f" ({low:.3f} to {high:.3f})"
-    return text
-
-
-def tally_text(record: dict[str, Any]) -> str:
-    """Give the tally in words."""
-    tally = record["tally"]
-    text = f"{tally['seen']} seen, {tally['scored']} scored"
-    if tally["not_examined"]:
-        text += f", {tally['not_examined']} not examined"
-    if tally["failed"]:
-        text += f", {tally['failed']} failed"
-    if tally.get("not_needed"):  # records of older versions have none
-        text += f", {tally['not_needed']} not needed"
-    return text
+    return probability_in_words(probability, record["interval"], limits_of(record))
 
 
 def signed_by(record: dict[str, Any]) -> str:
@@ -75,13 +70,12 @@ def slides_table(document: dict[str, Any], out: Path) -> None:
         table.add_column(heading, overflow="fold")
     for record in document["slides"]:
         decision = record["verdict"]
-        why = "; ".join(reason["text"] for reason in record["reasons"][:2])
         table.add_row(
             Text(one_line(record["slide"])),
             Text(decision, style=DECISION_STYLES[decision]),
             probability_text(record),
-            tally_text(record),
-            Text(one_line(why)),
+            tally_in_a_row(record["tally"]),
+            Text(one_line(reasons_in_a_row(record))),
         )
     terminal = Console(highlight=False)
     terminal.print(table)
@@ -91,22 +85,31 @@ def slides_table(document: dict[str, Any], out: Path) -> None:
 
 def slide_record(slide: SlideView) -> dict[str, Any]:
     """Give an open slide in the words of a record, without what grows with it."""
-    interval = slide.interval
     return {
         "slide": slide.slide,
         "verdict": slide.decision.value,
-        "probability": slide.probability,
-        "interval": None if interval is None else [interval.low, interval.high],
+        **_figures(slide),
         "tally": asdict(slide.tally),
         "reasons": [asdict(reason) for reason in slide.reasons],
-        "counts": [
-            {**asdict(count), "interval": [count.interval.low, count.interval.high]}
-            for count in slide.counts
-        ],
+        "limits": None if slide.limits is None else asdict(slide.limits),
+        "flagged_since": slide.flagged_since,
+        "current": None if slide.current is None else _figures(slide.current),
         "frames_used": slide.frames_used,
         "frames_rejected": slide.frames_rejected,
         "journal_record": slide.record,
         "research_use_only": True,
+    }
+
+
+def _figures(figures: SlideView | Figures) -> dict[str, Any]:
+    interval = figures.interval
+    return {
+        "probability": figures.probability,
+        "interval": None if interval is None else [interval.low, interval.high],
+        "counts": [
+            {**asdict(count), "interval": [count.interval.low, count.interval.high]}
+            for count in figures.counts
+        ],
     }
 
 
@@ -133,25 +136,40 @@ def verdict_panel(record: dict[str, Any], *, running: bool) -> RenderableType:
     from rich.text import Text
 
     decision = record["verdict"]
+    codes = {str(reason["code"]) for reason in record["reasons"]}
     grid = Table.grid(padding=(0, 2))
     grid.add_row(
         Text("so far" if running else "verdict"),
         Text(f" {decision} ", style=DECISION_STYLES[decision]).append(
-            f"  {DECISION_WORDS[decision]}", style="default"
+            f"  {headline(decision, codes)}", style="default"
         ),
     )
-    grid.add_row("probability", probability_text(record))
+    shown = probability_text(record)
+    if record["probability"] is None:
+        shown = no_probability(decision, record["tally"]["scored"], codes)
+    grid.add_row("probability", shown)
+    if record.get("flagged_since") or record.get("current"):
+        grid.add_row("", _flag_text(record))
     frames = len(record["frames"]) if "frames" in record else record["frames_used"]
-    plural = "" if frames == 1 else "s"
-    grid.add_row("cells", f"{tally_text(record)}, {frames} frame{plural}")
+    grid.add_row("cells", f"{tally_in_a_row(record['tally'])}, {plural(frames, 'frame')}")
     for count in record["counts"]:
-        low, high = count["interval"]
-        share = f"{count['positive']} of {count['scored']} ({low:.0%} to {high:.0%})"
+        low, high = percents(count["interval"])
+        share = f"{count['positive']} of {count['scored']} ({low} to {high})"
         grid.add_row(Text(count["role"].replace("_", " ")), share)
     if record.get("evidence"):
         cells = ", ".join(str(cell) for cell in record["evidence"][:12])
         grid.add_row("cells that weigh most", cells)
-    for reason in record["reasons"]:
+    for reason in reasons_of(record):
         grid.add_row("why", Text(one_line(reason["text"])))
     title = f"slide {one_line(record['slide'])}"
     return Panel(grid, title=Text(title), subtitle=RESEARCH_USE_ONLY, title_align="left")
+
+
+def _flag_text(record: dict[str, Any]) -> str:
+    """Say since when a slide is flagged, and what its cells give now where that is not a flag."""
+    text = flagged_since(record["flagged_since"])
+    current = record.get("current")
+    if current is None:
+        return text
+    now = probability_text({**record, **current})
+    return f"{text}; these are the figures of the flag, now it is {now}"

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from edgeapl.journal.store import utc_now
 from edgeapl.stages.judge import latch
-from edgeapl.types import Decision, Figures, RaisedFlag, Reason
+from edgeapl.types import Decision, Figures, Limits, RaisedFlag, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,7 @@ class Settled:
     flagged_since: str = ""
     flagged_by: str = ""
     current: Figures | None = None
+    limits: Limits | None = None
 
 
 class FlagLatch:
@@ -29,7 +30,7 @@ class FlagLatch:
     Parameters
     ----------
     flag : raised before the slide was taken up again; None when it was not flagged.
-    bundle_digest : of the bundle at work.
+    bundle_digest, limits : of the bundle at work.
     now : clock with a time zone; tests give their own.
 
     raised_here : whether it was raised since, so that its cells are those of this examination.
@@ -39,10 +40,12 @@ class FlagLatch:
         self,
         flag: RaisedFlag | None,
         bundle_digest: str,
+        limits: Limits | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._flag = flag
         self._bundle_digest = bundle_digest
+        self._limits = limits
         self._now = now
         self.raised_here = False
 
@@ -54,7 +57,7 @@ class FlagLatch:
     def raise_flag(self, figures: Figures) -> RaisedFlag:
         """Note the figures that give the flag now, and when they first did."""
         since = self._flag.since if self._flag else self._now().isoformat(timespec="seconds")
-        self._flag = RaisedFlag(since, figures, self._bundle_digest)
+        self._flag = RaisedFlag(since, figures, self._bundle_digest, self._limits)
         self.raised_here = True
         return self._flag
 
@@ -76,9 +79,9 @@ class FlagLatch:
         """
         if decision is Decision.FLAG:
             flag = self.raise_flag(figures)
-            return Settled(decision, reasons, figures, flag.since)
+            return Settled(decision, reasons, figures, flag.since, limits=self._limits)
         if self._flag is None:
-            return Settled(decision, reasons, figures)
+            return Settled(decision, reasons, figures, limits=self._limits)
         flag = self._flag
         kept = flag.figures or Figures(None, None, (), ())
         other = flag.bundle_digest not in ("", self._bundle_digest)
@@ -86,4 +89,5 @@ class FlagLatch:
             kept = replace(kept, evidence=())
         decision, reasons = latch(Decision.FLAG, decision, reasons, flag)
         by = flag.bundle_digest if other else ""
-        return Settled(decision, reasons, kept, flag.since, by, current=figures)
+        limits = self._limits if flag.figures is None else flag.limits
+        return Settled(decision, reasons, kept, flag.since, by, figures, limits)

@@ -28,6 +28,7 @@ from edgeapl.stages.order import (
     estimated_shares,
     examination_order,
 )
+from edgeapl.stages.reasons import limits_of
 from edgeapl.stages.reduce import Reduced, ReducerState
 from edgeapl.types import (
     Decision,
@@ -91,7 +92,7 @@ class SlideExamination:
         self._shapes: Counter[tuple[int, int]] = Counter()
         self._errors: list[EdgeAplError] = []
         self._timings: Timings = Counter()
-        self._latch = FlagLatch(flagged, model.bundle.digest)
+        self._latch = FlagLatch(flagged, model.bundle.digest, limits_of(model.bundle.manifest.rule))
         self._strata: list[Stratum] = []
         self._in_order = in_order
         self._stop = None
@@ -241,16 +242,17 @@ class SlideExamination:
         tally = self._tally + Tally(missing, not_examined=missing)
         strata = [*self._strata, *(s for work in unfinished for s in self._counting(work))]
         reduced, decision, reasons = self._judged(self._state, tally, strata, self._descriptors)
-        settled = Settled(decision, reasons, _figures(reduced))
+        figures = _figures(reduced)
+        settled = Settled(
+            decision, reasons, figures, limits=limits_of(self._model.bundle.manifest.rule)
+        )
         if self._live or self._in_order:
             # Here somebody has seen the flag; a folder is judged once, as a whole.
             sure = self._latch.is_raised or self._is_sure(reduced)
             if missing and decision is Decision.FLAG and not sure:
                 decision, reasons = Decision.REVIEW, (_EXAMINING, *reasons)
             # A frame that could not be read moves the numbers of the cells behind it.
-            settled = self._latch.settle(
-                decision, reasons, settled.figures, same_cells=not self._errors
-            )
+            settled = self._latch.settle(decision, reasons, figures, same_cells=not self._errors)
         return Verdict(
             slide=self._slide,
             decision=settled.decision,
@@ -265,6 +267,7 @@ class SlideExamination:
             bundle_digest=self._model.bundle.digest,
             engine_digest=self._model.engine_digest,
             runtime=self._model.runtime,
+            limits=settled.limits,
             flagged_since=settled.flagged_since,
             flagged_by=settled.flagged_by,
             current=settled.current,

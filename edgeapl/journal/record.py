@@ -14,6 +14,7 @@ from edgeapl.types import (
     Decision,
     Figures,
     Interval,
+    Limits,
     RaisedFlag,
     Reason,
     RoleCount,
@@ -66,6 +67,7 @@ def verdict_to_json(verdict: Verdict) -> dict[str, Any]:
         "bundle_digest": verdict.bundle_digest,
         "engine_digest": verdict.engine_digest,
         "runtime": verdict.runtime,
+        "limits": _limits_to_json(verdict.limits),
         **_held_to_json(verdict),
         "signed_by": UNSIGNED if verdict.signer is None else verdict.signer.name,
         "signing_key": None if verdict.signer is None else verdict.signer.key,
@@ -76,14 +78,20 @@ def verdict_to_json(verdict: Verdict) -> dict[str, Any]:
 def flag_to_json(flag: RaisedFlag) -> dict[str, Any]:
     """Give a flag as plain JSON values."""
     figures = None if flag.figures is None else _figures_to_json(flag.figures)
-    return {"since": flag.since, "bundle_digest": flag.bundle_digest, "figures": figures}
+    return {
+        "since": flag.since,
+        "bundle_digest": flag.bundle_digest,
+        "figures": figures,
+        "limits": _limits_to_json(flag.limits),
+    }
 
 
 def flag_from_json(data: Any) -> RaisedFlag:
     """Make a flag again; what can not be read of it was not noted: the flag itself stays."""
     try:
         figures = None if data["figures"] is None else _figures(data["figures"])
-        return RaisedFlag(_text(data["since"]), figures, _text(data["bundle_digest"]))
+        by, limits = _text(data["bundle_digest"]), _limits(data.get("limits"))
+        return RaisedFlag(_text(data["since"]), figures, by, limits)
     except (KeyError, TypeError, ValueError, AttributeError):
         return NOT_NOTED
 
@@ -98,6 +106,7 @@ def flag_of_record(data: Mapping[str, Any]) -> RaisedFlag | None:
             "since": data.get("flagged_since", ""),
             "bundle_digest": data.get("flagged_by") or (data["bundle_digest"] if known else ""),
             "figures": data if known else None,
+            "limits": data.get("limits"),
         }
     )
 
@@ -129,6 +138,7 @@ def verdict_from_json(data: Mapping[str, Any]) -> Verdict:
             frame_shares=_frame_shares(data["frames"]),
             examined_share=_optional(data.get("examined_share")),
             hidden_cells=int(data.get("hidden_cells", 0)),
+            limits=_limits(data.get("limits")),
             # Only the flag of an open slide has these.
             flagged_since=_text(data.get("flagged_since", "")),
             flagged_by=_text(data.get("flagged_by", "")),
@@ -171,6 +181,23 @@ def _held_to_json(verdict: Verdict) -> dict[str, Any]:
         "flagged_by": verdict.flagged_by,
         "current": current,
     }
+
+
+def _limits_to_json(limits: Limits | None) -> dict[str, Any] | None:
+    if limits is None:
+        return None
+    return {
+        "flag_at": float(limits.flag_at),
+        "clear_below": float(limits.clear_below),
+        "suspicious_share": _optional(limits.suspicious_share),
+    }
+
+
+def _limits(data: Any) -> Limits | None:
+    if data is None:
+        return None
+    at, below = float(data["flag_at"]), float(data["clear_below"])
+    return Limits(at, below, _optional(data["suspicious_share"]))
 
 
 def _figures_to_json(figures: Figures | Verdict) -> dict[str, Any]:

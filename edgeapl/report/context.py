@@ -22,6 +22,7 @@ class ReportContext:
     crops : every image is one cell.
     software : name and version of the program.
     gallery_size : most cells that are pictured for their suspicion.
+    by_cells : the rule counts suspicious cells; else it judges the slide's probability alone.
     """
 
     bundle_name: str
@@ -36,6 +37,7 @@ class ReportContext:
     crops: bool
     software: str
     gallery_size: int = 120
+    by_cells: bool = True
 
 
 def report_context(manifest: Manifest, *, crops: bool) -> ReportContext:
@@ -52,4 +54,5 @@ def report_context(manifest: Manifest, *, crops: bool) -> ReportContext:
         confidence=manifest.rule.confidence,
         crops=crops,
         software=f"edgeapl {__version__}",
+        by_cells=manifest.rule.suspicious_share is not None or manifest.reducer.kind == "vote",
     )

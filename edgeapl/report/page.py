@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from importlib.resources import files
 from pathlib import PurePath
 from typing import Any
@@ -15,6 +16,7 @@ from urllib.parse import quote
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from edgeapl.report.answer import answer_of
 from edgeapl.report.context import ReportContext
 from edgeapl.report.explanation import Explanation
 from edgeapl.report.gallery import CellPicture, FramePicture, Gallery
@@ -23,24 +25,11 @@ from edgeapl.report.pictures import CELL_WINDOW_UM, RESEARCH_USE_ONLY
 from edgeapl.sources.names import printable
 from edgeapl.stages.intervals import wilson
 from edgeapl.types import CellStatus
+from edgeapl.wording.numbers import NO_BREAK, exact_percent, percent, plural
+from edgeapl.wording.verdicts import tally_in_words
 
 MOST_PICTURE_BYTES = 7_000_000
 """All pictures of a page together; as text they grow by a third, so a page stays below 10 MB."""
-
-NO_BREAK = "\N{NO-BREAK SPACE}"
-
-HEADLINES = {
-    "FLAG": "APL suspected",
-    "CLEAR": "Nothing suspicious among the cells examined",
-    "REVIEW": "A person must look",
-}
-ADVICE = {
-    "FLAG": "Acute promyelocytic leukaemia is an emergency: have a haematologist look at this "
-    "smear now. The cells that weigh most are shown below.",
-    "CLEAR": "This is not a diagnosis and rules nothing out. It holds for the cells examined, "
-    "with this model, and for nothing else.",
-    "REVIEW": "The program does not vouch for an answer on this slide. The reasons stand below.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +89,8 @@ def render_page(
     )
     environment.filters.update(
         line=printable,
-        percent=percent,
+        percent=partial(percent, gap=NO_BREAK),
+        exact=partial(exact_percent, gap=NO_BREAK),
         score=lambda value: f"{value:.2f}",
         words=in_words,
         plural=plural,
@@ -108,6 +98,7 @@ def render_page(
         file_name=lambda source: printable(PurePath(source).name or str(source)),
         overlay=lambda name: "overlays/" + quote(name),
     )
+    answer = answer_of(record, context)
     template = environment.from_string((folder / "slide.html.j2").read_text(encoding="utf-8"))
     return template.render(
         record=record,
@@ -120,13 +111,12 @@ def render_page(
         written=written.strftime("%Y-%m-%d %H:%M %Z"),
         style=Markup(style),  # noqa: S704 - our own file
         style_digest=base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode(),
-        headline=HEADLINES[record["verdict"]],
-        advice=ADVICE[record["verdict"]],
+        answer=answer,
         tally=tally_in_words(record["tally"]),
         probability=_bar(record["probability"], record["interval"]),
-        counts=[(count, _bar(count["share"], count["interval"])) for count in record["counts"]],
+        counts=[(count, _bar(count["share"], count["interval"])) for count in answer.counts],
         speaking=_speaking(context, gallery),
-        confidence=f"{100 * context.confidence:g}{NO_BREAK}%",
+        confidence=exact_percent(context.confidence, NO_BREAK),
         window_um=f"{CELL_WINDOW_UM:g}",
         research_use_only=RESEARCH_USE_ONLY,
         unaccounted=_unaccounted(record["tally"], gallery),
@@ -141,7 +131,7 @@ def choose(record: Mapping[str, Any], gallery: Gallery, taken_bytes: int = 0) ->
     For a flag that single cells raised, only suspicious ones are shown as its evidence.
     """
     best = gallery.best_cells()
-    raised = record["verdict"] == "FLAG" and gallery.suspicious > 0
+    raised = record["verdict"] == "FLAG" and gallery.suspicious and gallery.context.by_cells
     by_number = {cell.cell: cell for cell in best}
     wanted = [int(cell) for cell in record["evidence"]]
     evidence = tuple(
@@ -167,34 +157,6 @@ def choose(record: Mapping[str, Any], gallery: Gallery, taken_bytes: int = 0) ->
     return Shown(evidence, missing, others, tuple(frames))
 
 
-def percent(share: float) -> str:
-    """Write a share for people, never rounding to none or all what is not."""
-    value = 100 * share
-    if 0 < value < 0.1:
-        return f"below 0.1{NO_BREAK}%"
-    if 99.9 < value < 100:
-        return f"above 99.9{NO_BREAK}%"
-    return f"{value:.1f}{NO_BREAK}%" if 0 < value < 100 else f"{value:.0f}{NO_BREAK}%"
-
-
-def plural(count: int, one: str, many: str = "") -> str:
-    """Write a count with its noun."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}".replace(",", NO_BREAK)
-
-
-def tally_in_words(tally: Mapping[str, int]) -> str:
-    """Write a tally so that it adds up before the reader's eyes."""
-    if not tally["seen"]:
-        return "No cell was seen."
-    parts = [f"{tally['scored']} scored"]
-    parts += [f"{tally['not_examined']} not examined"] if tally["not_examined"] else []
-    parts += [f"{tally['failed']} failed"] if tally["failed"] else []
-    # Records of older versions have no such cells.
-    left_out = tally.get("not_needed", 0)
-    parts += [f"{left_out} not needed"] if left_out else []
-    return f"{plural(tally['seen'], 'cell')} seen: {', '.join(parts)}."
-
-
 def _bar(value: float | None, interval: Sequence[float] | None) -> Bar | None:
     if value is None:
         return None
@@ -203,8 +165,8 @@ def _bar(value: float | None, interval: Sequence[float] | None) -> Bar | None:
 
 
 def _speaking(context: ReportContext, gallery: Gallery) -> Share | None:
-    """Count the cells that speak for APL; None for a model that does not judge single cells."""
-    if not context.suspicious_roles or not gallery.scored:
+    """Count the cells that speak for APL; None for a model that does not judge by them."""
+    if not context.by_cells or not context.suspicious_roles or not gallery.scored:
         return None
     share = gallery.suspicious / gallery.scored
     around = wilson(gallery.suspicious, gallery.scored, context.confidence)

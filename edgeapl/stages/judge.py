@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgeapl.bundle.specs import RuleSpec
+from edgeapl.stages import reasons
 from edgeapl.stages.findings import Code, Effect, Finding
-from edgeapl.stages.intervals import wilson, wilson_with_lost
 from edgeapl.stages.reduce import Reduced
-from edgeapl.types import NOT_NOTED, Decision, Figures, RaisedFlag, Reason, Tally
+from edgeapl.types import NOT_NOTED, Decision, RaisedFlag, Reason, Tally
+from edgeapl.wording.numbers import exact_percent
 
 
 def decide(
@@ -19,7 +20,7 @@ def decide(
     A model that can not be trusted means REVIEW. Otherwise a slide is flagged on its score alone:
     nothing that was lost or rejected takes a flag away. It is cleared only when nothing bars it
     and even the upper ends of the intervals, lost cells counted as suspicious, stay below the
-    limits. All else is REVIEW. Every answer carries its reasons.
+    limits. All else is REVIEW. Every answer carries its reasons, what speaks for APL first.
 
     What follows, for rules with a `suspicious_share` (all `ratio` and `vote` bundles):
 
@@ -40,23 +41,28 @@ def decide(
     barring = [*_reasons(findings, Effect.BARS_CLEAR), *_gaps(rule, reduced, tally)]
     notes = [*_reasons(findings, Effect.NOTE), *_left_out(rule, reduced, tally)]
     if untrusted:
-        return Decision.REVIEW, (*untrusted, *_would_flag(rule, reduced), *barring, *notes)
+        first = _would_flag(rule, reduced, "the model can not be trusted here")
+        return Decision.REVIEW, (*first, *untrusted, *barring, *notes)
     if reduced.probability is None:
-        missing = Reason(Code.NO_SCORE, "no cell could be scored, so there is no probability")
+        text = "no cell could be scored, so there is no probability"
+        if tally.scored:
+            text = "this bundle has no role that speaks for APL, so there is no probability"
+        missing = Reason(Code.NO_SCORE, text)
         return Decision.REVIEW, (*barring, missing, *notes)
     if _flags(rule, reduced, tally):
-        text = _what_was_seen(rule, reduced, tally)
+        text = reasons.what_was_seen(rule, reduced, tally)
         return Decision.FLAG, (Reason(Code.FLAG, text), *barring, *notes)
     doubts = _doubts(rule, reduced, tally)
     if doubts or barring:
         return Decision.REVIEW, (*doubts, *barring, *notes)
-    return Decision.CLEAR, (Reason(Code.CLEAR, _what_was_seen(rule, reduced, tally)), *notes)
+    text = reasons.what_was_seen(rule, reduced, tally)
+    return Decision.CLEAR, (Reason(Code.CLEAR, text), *notes)
 
 
 def latch(
     before: Decision | None,
     decision: Decision,
-    reasons: tuple[Reason, ...],
+    why: tuple[Reason, ...],
     flag: RaisedFlag = NOT_NOTED,
 ) -> tuple[Decision, tuple[Reason, ...]]:
     """Keep a flag that was raised earlier on the same slide; what speaks against it is added.
@@ -64,24 +70,12 @@ def latch(
     Parameters
     ----------
     before : decision given earlier, or None.
-    decision, reasons : as they stand now.
+    decision, why : as they stand now.
     flag : what the flag stands on.
     """
     if before is not Decision.FLAG or decision is Decision.FLAG:
-        return decision, reasons
-    return Decision.FLAG, (Reason(Code.FLAG_KEPT, _kept(flag, decision)), *reasons)
-
-
-def _kept(flag: RaisedFlag, now: Decision) -> str:
-    """Say when a flag was raised and on what, and that it would not be raised now."""
-    since = f"at {flag.since[:19].replace('T', ' ')} UTC" if flag.since else "earlier"
-    figures = "its figures were not kept"
-    if flag.figures is not None and flag.figures.probability is not None:
-        figures = f"last with a probability of APL of {_probability(flag.figures)}"
-    return (
-        f"the slide was flagged {since}, {figures}; a flag is never taken back, "
-        f"although what is known now would be {now.value}"
-    )
+        return decision, why
+    return Decision.FLAG, (Reason(Code.FLAG_KEPT, reasons.kept(flag, decision)), *why)
 
 
 def _reasons(findings: Sequence[Finding], effect: Effect) -> list[Reason]:
@@ -108,14 +102,10 @@ def _enough_to_flag(rule: RuleSpec, reduced: Reduced, tally: Tally) -> bool:
     return tally.scored >= rule.min_scored or sure
 
 
-def _would_flag(rule: RuleSpec, reduced: Reduced) -> list[Reason]:
+def _would_flag(rule: RuleSpec, reduced: Reduced, but: str) -> list[Reason]:
     if reduced.probability is None or not reduced.probability >= rule.flag_at:
         return []
-    text = (
-        f"the score {reduced.probability:.2f} is over the flag threshold {rule.flag_at:g}, but the "
-        "model can not be trusted here: look at this slide first"
-    )
-    return [Reason(Code.WOULD_FLAG, text)]
+    return [Reason(Code.WOULD_FLAG, reasons.would_flag(rule, reduced, but))]
 
 
 def _gaps(rule: RuleSpec, reduced: Reduced, tally: Tally) -> list[Reason]:
@@ -135,7 +125,7 @@ def _gaps(rule: RuleSpec, reduced: Reduced, tally: Tally) -> list[Reason]:
     if _lost_too_many(rule, reduced, tally):
         text = (
             f"{tally.lost} of {tally.seen} cells have no score, "
-            f"{_percent(rule.max_lost_share)} may be without"
+            f"{exact_percent(rule.max_lost_share)} may be without"
             if reduced.lost_bounded
             else f"{tally.lost} of {tally.seen} cells have no score, any of them may have mattered"
         )
@@ -145,7 +135,8 @@ def _gaps(rule: RuleSpec, reduced: Reduced, tally: Tally) -> list[Reason]:
 
 def _lost_too_many(rule: RuleSpec, reduced: Reduced, tally: Tally) -> bool:
     if reduced.lost_bounded:
-        return tally.lost > rule.max_lost_share * tally.seen
+        # Divided, so that 29 of 100 are not more than 0.29 of them.
+        return tally.seen > 0 and tally.lost / tally.seen > rule.max_lost_share
     return tally.lost > 0
 
 
@@ -164,58 +155,19 @@ def _doubts(rule: RuleSpec, reduced: Reduced, tally: Tally) -> list[Reason]:
     """Name what keeps the score from being below all limits, or from raising the flag."""
     assert reduced.probability is not None
     doubts = []
-    if reduced.probability >= rule.flag_at and not _enough_suspicious(rule, reduced):
-        text = (
-            f"probability of APL {_probability(reduced)}, but {_suspicious(reduced, tally)}; "
-            f"a flag takes {_percent(rule.suspicious_share)}"
-        )
-        doubts.append(Reason(Code.TOO_FEW_SUSPICIOUS, text))
+    if not _enough_suspicious(rule, reduced):
+        if reduced.probability >= rule.flag_at:
+            text = reasons.too_few_suspicious(rule, reduced, tally)
+            doubts.append(Reason(Code.TOO_FEW_SUSPICIOUS, text))
+    elif not _enough_to_flag(rule, reduced, tally):
+        but = f"only {tally.scored} cells were scored, and a flag takes {rule.min_scored}"
+        doubts += _would_flag(rule, reduced, but)
     highest = reduced.interval.high if reduced.interval else reduced.probability
     if not highest < rule.clear_below:
-        text = (
-            f"probability of APL {_probability(reduced)} is not surely below {rule.clear_below:g}"
-        )
-        doubts.append(Reason(Code.UNCERTAIN, text))
+        doubts.append(Reason(Code.UNCERTAIN, reasons.uncertain(rule, reduced)))
     if rule.suspicious_share is not None:
-        unscored, seen = tally.unscored, tally.seen
-        upper = wilson_with_lost(reduced.suspicious, unscored, seen, rule.confidence).high
+        upper = reasons.share_bounds(rule, reduced, tally).high
         if not upper < rule.suspicious_share:
-            text = (
-                f"{_suspicious(reduced, tally)}; the share may be as high as {_percent(upper)}, "
-                f"to clear a slide it must be below {_percent(rule.suspicious_share)}"
-            )
+            text = reasons.too_high_a_share(rule, reduced, tally)
             doubts.append(Reason(Code.SUSPICIOUS_SHARE, text))
     return doubts
-
-
-def _what_was_seen(rule: RuleSpec, reduced: Reduced, tally: Tally) -> str:
-    if not reduced.suspicious_roles:
-        return f"probability of APL {_probability(reduced)} from {tally.scored} cells"
-    around = wilson(reduced.suspicious, tally.scored, rule.confidence)
-    return (
-        f"{_suspicious(reduced, tally)} "
-        f"({_percent(around.low)} to {_percent(around.high)}), "
-        f"probability of APL {_probability(reduced)}"
-    )
-
-
-def _suspicious(reduced: Reduced, tally: Tally) -> str:
-    """E.g. ``42 of 100 cells look suspicious: 40 promyelocyte, 3 auer rod``."""
-    found = ", ".join(
-        f"{count.positive} {count.role.replace('_', ' ')}"
-        for count in reduced.counts
-        if count.role in reduced.suspicious_roles and count.positive
-    )
-    return f"{reduced.suspicious} of {tally.scored} cells look suspicious" + (
-        f": {found}" if found else ""
-    )
-
-
-def _probability(reduced: Reduced | Figures) -> str:
-    around = reduced.interval
-    spread = f" ({around.low:.3f} to {around.high:.3f})" if around else ""
-    return f"{reduced.probability:.3f}{spread}"
-
-
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.0f} %"

@@ -38,6 +38,7 @@ class Reduced:
     lost_bounded : whether the interval allows for every lost cell; where not, a lost cell may have
         been the one that mattered.
     evidence : ids of the most suspicious cells, strongest first.
+    voted : whether the probability is the share of suspicious cells.
     """
 
     probability: float | None
@@ -48,6 +49,7 @@ class Reduced:
     suspicious_roles: tuple[str, ...]
     lost_bounded: bool
     evidence: tuple[int, ...]
+    voted: bool = False
 
     def __post_init__(self) -> None:
         if self.probability is not None and not 0 <= self.probability <= 1:  # NaN fails both
@@ -153,6 +155,7 @@ class Reducer:
             suspicious_roles=tuple(role.name for role in self._roles if role.suspicious),
             lost_bounded=self.bounded,
             evidence=tuple(cell for _, cell in state.evidence),
+            voted=self._spec.kind == "vote",
         )
         if not state.cells or (self._spec.kind == "vote" and not answer.suspicious_roles):
             return answer, ()

@@ -21,6 +21,7 @@ from edgeapl.station.session import Closed, Session
 from edgeapl.station.sources import Viewfinder
 from edgeapl.station.view import CameraView, CellView, HistoryItem, SlideView
 from edgeapl.types import Decision, ExaminedFrame, Frame, Reason, Tally, Verdict
+from edgeapl.wording.verdicts import limits_of
 
 OTHER_LABELS = ("other cell", "not a cell", "unsure")
 """What a person may call a cell besides the bundle's roles."""
@@ -99,6 +100,9 @@ class Shown:
             budget_left_s=None if left_s is None else max(0.0, left_s),
             record=self.record,
             report=self.report,
+            limits=newest.limits if newest else None,
+            flagged_since=newest.flagged_since if newest else "",
+            current=newest.current if newest else None,
         )
 
     def examined_jpeg(self) -> tuple[int, bytes] | None:
@@ -214,6 +218,7 @@ def history(journal: Path, out: Path, limit: int) -> tuple[HistoryItem, ...]:
                 record=row.hash,
                 report=report if os.path.lexists(report) else None,
                 amendments=amended.pop(slide, 0),
+                limits=limits_of(content),
             )
         )
         if len(items) == limit:

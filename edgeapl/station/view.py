@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from edgeapl.capture.health import CameraState
-from edgeapl.types import UNSIGNED, CellStatus, Decision, Interval, Reason, RoleCount, Tally
+from edgeapl.types import (
+    UNSIGNED,
+    CellStatus,
+    Decision,
+    Figures,
+    Interval,
+    Limits,
+    Reason,
+    RoleCount,
+    Tally,
+)
 
 __all__ = [
     "CameraState",
@@ -61,6 +71,7 @@ class SlideView:
         left of them for the oldest frame that is not answered yet; None when none waits.
     record : hash of the newest committed row; empty before the first.
     report : page of the closed slide; None while it is open.
+    limits, flagged_since, current : as in `edgeapl.types.Verdict`.
     """
 
     slide: str
@@ -78,6 +89,9 @@ class SlideView:
     budget_left_s: float | None
     record: str
     report: Path | None
+    limits: Limits | None = None
+    flagged_since: str = ""
+    current: Figures | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +117,7 @@ class HistoryItem:
 
     time : UTC, ISO 8601. record : hash of its row. report : its page if it is still there.
     amendments : how many cells a person has called otherwise.
+    limits : that the probability was compared with; none in rows of older versions.
     """
 
     slide: str
@@ -112,6 +127,7 @@ class HistoryItem:
     record: str
     report: Path | None
     amendments: int
+    limits: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -13,18 +14,15 @@ from markupsafe import Markup
 from edgeapl import __version__
 from edgeapl.errors import UsageError
 from edgeapl.report.kinds import in_words
-from edgeapl.report.page import percent, plural, tally_in_words
 from edgeapl.report.pictures import RESEARCH_USE_ONLY
 from edgeapl.sources.names import printable
 from edgeapl.station.view import CameraState, CellView, SlideView
 from edgeapl.types import CellStatus, Interval
+from edgeapl.web.answer import answer_of, history_probability
 from edgeapl.web.events import Seen
+from edgeapl.wording.numbers import NO_BREAK, percent, plural
+from edgeapl.wording.verdicts import tally_in_words
 
-DECISION_WORDS = {
-    "FLAG": "APL suspected",
-    "CLEAR": "no sign of APL among the cells examined",
-    "REVIEW": "a person must look",
-}
 CAMERA_WORDS = {
     CameraState.OPENING: "The camera is being opened.",
     CameraState.LIVE: "",
@@ -63,14 +61,14 @@ class Pages:
         )
         self._environment.filters.update(
             words=in_words,
-            percent=percent,
+            percent=partial(percent, gap=NO_BREAK),
+            probability=history_probability,
             handle=to_handle,
             plural=plural,
             clock=lambda time: time.replace("T", " ")[:16],
         )
         self._environment.globals.update(
             research_use_only=RESEARCH_USE_ONLY,
-            decision_words=DECISION_WORDS,
             version=__version__,
         )
 
@@ -84,6 +82,7 @@ class Pages:
         """Give every part of the page that changes, by the name of its event."""
         view = seen.view
         slide, camera = view.slide, view.camera
+        answer = None if slide is None else answer_of(slide)
         labels = [(label, str(n) if n <= MOST_KEYS else "") for n, label in _numbered(view.labels)]
         return {
             "trouble": self.trouble(_trouble(seen)),
@@ -93,11 +92,12 @@ class Pages:
             "verdict": self._write(
                 "verdict.html.j2",
                 slide=slide,
+                answer=answer,
                 tally=_tally(slide),
                 bar=_bar,
                 budget=_budget(slide),
             ),
-            "spoken": self._write("spoken.html.j2", slide=slide),
+            "spoken": self._write("spoken.html.j2", slide=slide, answer=answer),
             "examined": self._write("examined.html.j2", slide=slide),
             "labels": self._write("labels.html.j2", labels=labels),
             "gallery": self._write(

@@ -17,6 +17,7 @@ from edgeapl.types import (
     Decision,
     Figures,
     Interval,
+    Limits,
     RaisedFlag,
     Reason,
     RoleCount,
@@ -32,17 +33,19 @@ LOWER = Figures(
     0.2, Interval(0.1, 0.6), (RoleCount("promyelocyte", 1, 9, 1 / 9, Interval(0, 1)),), (7,)
 )
 WHY = (Reason("x", "because"),)
+LIMITS = Limits(0.5, 0.5, 0.2)
 SINCE = "2026-01-02T03:04:05+00:00"
 
 
 def latch(flag: RaisedFlag | None = None, bundle: str = "b") -> FlagLatch:
-    return FlagLatch(flag, bundle, lambda: datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc))
+    now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+    return FlagLatch(flag, bundle, LIMITS, lambda: now)
 
 
 def verdict(decision: Decision, figures: Figures, since: str = "", slide: str = "S") -> Verdict:
     return Verdict(
         slide, decision, figures.probability, figures.interval, Tally(100, 100), WHY,
-        figures.counts, figures.evidence, (), {}, "b", "e", "r", flagged_since=since,
+        figures.counts, figures.evidence, (), {}, "b", "e", "r", limits=LIMITS, flagged_since=since,
     )  # fmt: skip
 
 
@@ -71,7 +74,7 @@ def test_a_flag_of_which_nothing_is_known_stays_and_says_so() -> None:
 
 
 def test_evidence_is_named_only_while_it_means_the_same_cells() -> None:
-    flag = RaisedFlag(SINCE, RAISED, "b")
+    flag = RaisedFlag(SINCE, RAISED, "b", LIMITS)
     same = latch(flag).settle(Decision.REVIEW, WHY, NOTHING)
     assert (same.figures, same.flagged_by) == (RAISED, "")
     moved = latch(flag).settle(Decision.REVIEW, WHY, NOTHING, same_cells=False)
@@ -91,14 +94,14 @@ def about_of(results: Path) -> Path:
 
 def test_what_a_flag_stands_on_outlives_any_number_of_restarts(tmp_path: Path) -> None:
     flag = raised_flag(verdict(Decision.FLAG, RAISED, SINCE))
-    assert flag == RaisedFlag(SINCE, RAISED, "b")
+    assert flag == RaisedFlag(SINCE, RAISED, "b", LIMITS)
     with Journal.open(tmp_path / "j.sqlite3", reserve_bytes=4096) as journal:
         OpenSlide.start(tmp_path, "S", "2026-01-01").flag(flag)
         for _ in range(3):
             again = OpenSlide.start(tmp_path, "S", "2026-02-02")
             assert flag_taken_up(again, journal.path) == flag
             settled = latch(again.about.flag).settle(Decision.REVIEW, WHY, NOTHING)
-            again.flag(RaisedFlag(settled.flagged_since, settled.figures, "b"))
+            again.flag(RaisedFlag(settled.flagged_since, settled.figures, "b", settled.limits))
 
 
 @pytest.mark.parametrize("noted", [None, 3, {}, {"since": 1, "figures": {}, "bundle_digest": ""}])
@@ -132,4 +135,4 @@ def test_a_flag_that_stands_in_the_journal_alone_is_taken_up(tmp_path: Path) -> 
         journal.commit(verdict(Decision.FLAG, RAISED, SINCE), provisional=True)
         journal.commit(verdict(Decision.FLAG, LOWER, "", "other slide"), provisional=True)
         flag = flag_taken_up(OpenSlide.start(tmp_path, "S", ""), journal.path)
-        assert flag == RaisedFlag(SINCE, RAISED, "b")
+        assert flag == RaisedFlag(SINCE, RAISED, "b", LIMITS)

@@ -78,7 +78,7 @@ def test_the_record_has_the_fields_that_other_tools_rely_on() -> None:
     assert set(record) == {
         *("schema", "research_use_only", "slide", "verdict", "probability", "interval", "tally"),
         *("reasons", "counts", "evidence", "frames", "timings", "examined_share", "hidden_cells"),
-        *("bundle_digest", "engine_digest", "runtime", "signed_by", "signing_key"),
+        *("bundle_digest", "engine_digest", "runtime", "signed_by", "signing_key", "limits"),
     }
     assert record["tally"] == {
         "seen": 4,

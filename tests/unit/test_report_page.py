@@ -11,8 +11,10 @@ import pytest
 
 from edgeapl.report.gallery import Gallery
 from edgeapl.report.kinds import cell_kinds, role_kinds
-from edgeapl.report.page import MOST_PICTURE_BYTES, choose, percent, render_page, tally_in_words
+from edgeapl.report.page import MOST_PICTURE_BYTES, choose, render_page
 from edgeapl.types import CellStatus, ExaminedFrame, Reason
+from edgeapl.wording.numbers import percent
+from edgeapl.wording.verdicts import tally_in_words
 from tests.drawn_slides import context, examined, record, slide
 
 NOW = datetime(2025, 11, 21, 9, 30, tzinfo=timezone.utc)
@@ -78,7 +80,7 @@ def frames() -> list[ExaminedFrame]:
     [
         ("FLAG", ["FLAG", "APL suspected", "Cells that raised the flag", "97.0 %", "91.0 %"]),
         ("REVIEW", ["REVIEW", "A person must look", "not vouched for", "31.0 % to 74.0 %"]),
-        ("CLEAR", ["CLEAR", "Nothing suspicious among the cells examined", "rules nothing out"]),
+        ("CLEAR", ["CLEAR", "APL not suspected among the cells examined", "rules nothing out"]),
     ],
 )
 def test_a_page_says_its_verdict_why_and_where_it_comes_from(

@@ -19,7 +19,8 @@ from edgeapl.station.view import (
 )
 from edgeapl.types import CellStatus, Decision, Interval, Reason, RoleCount, Tally
 from edgeapl.web.events import Seen, _Sittings, event
-from edgeapl.web.pages import DECISION_WORDS, Pages, from_handle, to_handle
+from edgeapl.web.pages import Pages, from_handle, to_handle
+from edgeapl.wording.verdicts import HEADLINES
 
 OWNED = "<img src=x onerror=\"document.title='owned'\">"
 SCRIPT = "<script>alert(1)</script>"
@@ -96,7 +97,7 @@ def fragments(**changes: object) -> dict[str, str]:
 @pytest.mark.parametrize("is_open", [True, False])
 def test_a_verdict_is_shown_in_colour_and_in_words(decision: Decision, is_open: bool) -> None:
     shown = fragments(decision=decision, open=is_open)
-    words = DECISION_WORDS[decision.value]
+    words = HEADLINES[decision.value]
     assert f'class="answer {decision.value}"' in shown["verdict"]
     for part in ("verdict", "spoken"):
         text = Texts(shown[part]).text
@@ -134,7 +135,9 @@ def test_the_budget_is_shown_in_words(left: float | None, text: str, short: bool
 
 
 def test_a_slide_without_a_probability_says_so() -> None:
-    shown = fragments(probability=None, interval=None, decision=Decision.REVIEW)["verdict"]
+    shown = fragments(probability=None, interval=None, decision=Decision.REVIEW, tally=Tally())[
+        "verdict"
+    ]
     assert "none: nothing could be scored" in Texts(shown).text
 
 

@@ -1,0 +1,104 @@
+"""The words and figures of a verdict as its report shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edgeapl.report.context import ReportContext
+from edgeapl.types import Limits
+from edgeapl.wording.numbers import NO_BREAK
+from edgeapl.wording.verdicts import (
+    ADVICE,
+    flagged_since,
+    headline,
+    no_probability,
+    probability_in_percent,
+    reasons_of,
+    sentence,
+)
+
+Count = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What stands at the top of a report.
+
+    probability : value and, if it has an interval, low and high, in percent; empty without one.
+    none : why there is no probability. by : whose probability it is.
+    limits : that the figures are compared with.
+    flag : since when the slide is flagged, and what its cells give now; empty for other verdicts.
+    counts : per role, of the cells in the tables; where they hold none, of the flag that was kept.
+    counts_note : said of the counts.
+    """
+
+    headline: str
+    advice: str
+    reasons: Sequence[Mapping[str, Any]]
+    probability: Sequence[str]
+    none: str
+    by: str
+    limits: Limits
+    flag: str
+    counts: Sequence[Count]
+    counts_note: str
+
+
+def answer_of(record: Mapping[str, Any], context: ReportContext) -> Answer:
+    """Give the answer of a verdict as plain JSON values."""
+    decision, tally = record["verdict"], record["tally"]
+    codes = {str(reason["code"]) for reason in record["reasons"]}
+    limits = Limits(context.flag_at, context.clear_below)
+    if record.get("limits") is not None:
+        limits = Limits(**record["limits"])
+    current = record.get("current")
+    counts, note = _counts(record, context)
+    return Answer(
+        headline=sentence(headline(decision, codes)),
+        advice=ADVICE[decision],
+        reasons=reasons_of(record),
+        probability=_percent(record, limits),
+        none=sentence(no_probability(decision, tally["scored"], codes)),
+        by="another bundle" if record.get("flagged_by") else "this model",
+        limits=limits,
+        flag="" if not _is_held(record) else _flag(record, current, limits),
+        counts=counts,
+        counts_note=note,
+    )
+
+
+def _is_held(record: Mapping[str, Any]) -> bool:
+    return bool(record.get("flagged_since") or record.get("current"))
+
+
+def _percent(figures: Mapping[str, Any], limits: Limits) -> list[str]:
+    value = figures["probability"]
+    if value is None:
+        return []
+    return probability_in_percent(value, figures["interval"], limits.of_probability, NO_BREAK)
+
+
+def _flag(record: Mapping[str, Any], current: Mapping[str, Any] | None, limits: Limits) -> str:
+    since = sentence(flagged_since(record.get("flagged_since", "")))
+    if current is None:
+        return f"{since}."
+    shown = _percent(current, limits)
+    if not shown:
+        return f"{since}. These are the figures of the flag; the cells give none now."
+    around = f" ({shown[1]} to {shown[2]})" if len(shown) == 3 else ""
+    return f"{since}. These are the figures of the flag; the cells give {shown[0]}{around} now."
+
+
+def _counts(record: Mapping[str, Any], context: ReportContext) -> tuple[Sequence[Count], str]:
+    notes = []
+    if not context.by_cells:
+        notes.append("This model judges all cells together: these counts do not raise a flag.")
+    current = record.get("current")
+    counts: Sequence[Count] = record["counts"]
+    if current is not None and record["tally"]["scored"]:
+        counts = current["counts"]
+    elif current is not None:
+        notes.append("Counted when the slide was flagged; those cells are not in the tables here.")
+    return counts, " ".join(notes)

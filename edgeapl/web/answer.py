@@ -1,0 +1,75 @@
+"""The words and figures of a slide as the page shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgeapl.station.view import HistoryItem, SlideView
+from edgeapl.types import Reason
+from edgeapl.wording.verdicts import (
+    by_weight,
+    flagged_since,
+    headline,
+    no_probability,
+    probability_in_parts,
+    probability_in_words,
+    sentence,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the page says of the open slide.
+
+    probability : value and, if it has an interval, low and high; empty without one.
+    none : why there is no probability.
+    flag : since when the slide is flagged, and what its cells give now; empty where it is not.
+    """
+
+    headline: str
+    reasons: Sequence[Reason]
+    probability: Sequence[str]
+    none: str
+    flag: str
+
+
+def answer_of(slide: SlideView) -> Answer:
+    """Put a slide's answer into words."""
+    decision, codes = slide.decision.value, {reason.code for reason in slide.reasons}
+    shown: Sequence[str] = ()
+    if slide.probability is not None:
+        shown = probability_in_parts(
+            slide.probability, slide.interval.ends if slide.interval else None, _limits(slide)
+        )
+    return Answer(
+        headline=headline(decision, codes),
+        reasons=by_weight(slide.reasons, lambda reason: reason.code),
+        probability=shown,
+        none=f"none: {no_probability(decision, slide.tally.scored, codes)}",
+        flag=_flag(slide),
+    )
+
+
+def history_probability(item: HistoryItem) -> str:
+    """Give the probability of a closed slide, or nothing."""
+    if item.probability is None:
+        return ""
+    return probability_in_words(item.probability, None, item.limits)
+
+
+def _flag(slide: SlideView) -> str:
+    if not (slide.flagged_since or slide.current):
+        return ""
+    since = sentence(flagged_since(slide.flagged_since))
+    if slide.current is None:
+        return f"{since}."
+    now = "there are none"
+    if slide.current.probability is not None:
+        ends = slide.current.interval.ends if slide.current.interval else None
+        now = probability_in_words(slide.current.probability, ends, _limits(slide))
+    return f"{since}, with these figures; now {now}."
+
+
+def _limits(slide: SlideView) -> tuple[float, ...]:
+    return () if slide.limits is None else slide.limits.of_probability
