@@ -30,7 +30,7 @@ from edgeapl.errors import InputError, UsageError
 from edgeapl.model import EMBEDDED
 from edgeapl.model.assembled import assemble
 from edgeapl.model.golden import self_test
-from edgeapl.sources.decode import read_image
+from edgeapl.sources.decode import read_source
 from edgeapl.sources.discover import SlideInput, find_slides
 from edgeapl.types import Frame, Signer, UInt8
 
@@ -206,7 +206,7 @@ def _crops(gathered: Gathered, rows: Sequence[int]) -> Iterator[UInt8]:
 
 def _frames(fields: Sequence[Field]) -> Iterator[Frame]:
     for index, field in enumerate(fields):
-        image = read_image(field.path)
+        image = read_source(field.path)
         if image.sha256 != field.digest:
             raise InputError("image changed while it was used", field.path, "run it again")
         yield Frame(image.pixels, index, 0, field.um_per_px, str(field.path), image.sha256)

@@ -24,6 +24,8 @@ from edgeapl.types import signer_text
 BASE_PACKAGES = (
     "numpy",
     "opencv-python-headless",
+    "tifffile",
+    "imagecodecs",
     "onnxruntime",
     "typer",
     "rich",

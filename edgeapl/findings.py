@@ -11,7 +11,10 @@ from edgeapl.config import CameraConfig
 from edgeapl.errors import DeadlineError, EdgeAplError, EngineError
 from edgeapl.sources.names import printable
 from edgeapl.stages.findings import Code, Effect, Finding
-from edgeapl.types import Reason, ScaleOrigin, Tally
+from edgeapl.types import Reason, Remark, ScaleOrigin, Tally
+
+DEPTH = "depth"
+"""Code of the remark that says how samples were scaled."""
 
 NAMED = 3
 """Frames named in one sentence; the rest are counted."""
@@ -70,6 +73,22 @@ def of_unlisted(files: Sequence[Path], folders: Collection[Path]) -> tuple[Findi
         return ()
     text = f"the slide list does not name {_some(beside, 'image')} in the slide's folder"
     return (Finding("unlisted", text, Effect.NOTE),)
+
+
+def of_remarks(remarks: Mapping[Remark, int]) -> list[Finding]:
+    """Say how images were read, where that is worth saying; remark to its number of frames.
+
+    Samples that were scaled in different ways show the same cell in different light.
+    """
+    scaled = {remark for remark in remarks if remark.code == DEPTH}
+    findings = []
+    for remark, frames in remarks.items():
+        doubtful = remark.doubtful or (remark.code == DEPTH and len(scaled) > 1)
+        effect = Effect.BARS_CLEAR if doubtful else Effect.NOTE
+        findings.append(
+            Finding(f"image_{remark.code}", f"{frames} frame(s): {remark.text}", effect)
+        )
+    return findings
 
 
 def of_rejected(rejected: Sequence[tuple[str, tuple[Reason, ...]]], *, live: bool) -> list[Finding]:

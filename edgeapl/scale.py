@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 
 from edgeapl.errors import InputError
-from edgeapl.sources.decode import read_image
+from edgeapl.sources.decode import read_images
 from edgeapl.stages.segment import Evidence, measure_scale
 from edgeapl.types import ScaleOrigin, UInt8
 
@@ -75,6 +75,6 @@ def measure_ahead(scale: SlideScale, files: Sequence[Path]) -> None:
         if scale.settled:
             return
         try:
-            scale.measure(read_image(file).pixels)
+            scale.measure(read_images(file)[0]().pixels)
         except InputError:
             continue  # it will be reported when its turn comes

@@ -93,6 +93,19 @@ def _read_only(array: NDArray[np.generic]) -> None:
     array.flags.writeable = False
 
 
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What somebody should know about how an image was read.
+
+    code : stable, for machines. text : a plain sentence without the image's name.
+    doubtful : the image may not be what it seems, so a slide with it is not cleared.
+    """
+
+    code: str
+    text: str
+    doubtful: bool = False
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One RGB image of one field of view.
@@ -104,6 +117,7 @@ class Frame:
     scale : where um_per_px comes from.
     source : the file or the camera it came from.
     digest : SHA-256 (hex) of the bytes it was decoded from, or of the pixels for a camera.
+    remarks : how it was read, where that is worth saying.
     """
 
     pixels: UInt8
@@ -113,6 +127,7 @@ class Frame:
     source: str
     digest: str
     scale: ScaleOrigin = ScaleOrigin.STATED
+    remarks: tuple[Remark, ...] = ()
 
     def __post_init__(self) -> None:
         _check_array("Frame.pixels", self.pixels, np.uint8, (None, None, 3))

@@ -36,6 +36,7 @@ from edgeapl.types import (
     Figures,
     RaisedFlag,
     Reason,
+    Remark,
     ScaleOrigin,
     Tally,
     UInt8,
@@ -90,6 +91,7 @@ class SlideExamination:
         self._rejected: list[tuple[str, tuple[Reason, ...]]] = []
         self._scales: Counter[tuple[ScaleOrigin, float]] = Counter()
         self._shapes: Counter[tuple[int, int]] = Counter()
+        self._remarks: Counter[Remark] = Counter()
         self._errors: list[EdgeAplError] = []
         self._timings: Timings = Counter()
         self._latch = FlagLatch(flagged, model.bundle.digest, limits_of(model.bundle.manifest.rule))
@@ -215,6 +217,7 @@ class SlideExamination:
             self._used.append((frame.source, frame.digest))
         self._scales[frame.scale, frame.um_per_px] += 1
         self._shapes[frame.width, frame.height] += 1
+        self._remarks.update(frame.remarks)
         self._strata.extend(self._counting(work))
         self._left += work.tally
         if self._stop is not None:
@@ -289,6 +292,7 @@ class SlideExamination:
             *findings_of.of_rejected(self._rejected, live=self._live),
             *findings_of.of_errors(self._errors),
             *findings_of.of_scale(self._scales),
+            *findings_of.of_remarks(self._remarks),
             *(findings_of.of_shapes(self._shapes) if self._live else ()),
             *(self._model.domain.judge(descriptors) if self._model.domain else ()),
             *findings_of.of_stopping(tally, self._stop.error if self._stop else None),

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from edgeapl.errors import InputError
-from edgeapl.sources.decoder_words import caught_words
-from edgeapl.sources.formats import read_header
-from edgeapl.sources.formats.header import ImageHeader, damaged
+from edgeapl.sources.formats import read_stills
+from edgeapl.sources.formats.header import ImageHeader, Still, damaged, many
 from edgeapl.sources.names import printable
 from edgeapl.sources.plain_file import read_plain_file
-from edgeapl.types import UInt8
+from edgeapl.types import Remark, UInt8
 
 SMALLEST_SIDE_PX = 16
 """Less can not show a cell: 16 px at the coarsest scale in use, 0.5 µm per px, are 8 µm."""
 
 _OPAQUE = 255
-_BGR, _BGRA = 3, 4
+_RGB, _RGBA = 3, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,46 +38,96 @@ class ReadLimits:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodedImage:
-    """One image file.
+    """One picture of an image file.
 
     pixels : uint8 (H, W, 3) RGB, as stored: an EXIF orientation is not applied, so that boxes fit
         the file. Read-only.
     sha256 : of the file's bytes, hex.
-    um_per_px : from the file's resolution tags where they are sound for microscopy, else None.
-    notes : what a user should know about the file, each a plain sentence.
+    um_per_px : from what the file says where that is sound for microscopy, else None.
+    size_unused : why a size that the file gives is not used; empty when it is, or none is there.
+    remarks : what a user should know about the file.
+    part : which of its file's pictures it is, ``#0`` and so on; empty for the only one.
     """
 
     pixels: UInt8
     sha256: str
     um_per_px: float | None = None
-    notes: tuple[str, ...] = ()
+    size_unused: str = ""
+    remarks: tuple[Remark, ...] = ()
+    part: str = ""
 
+
+Reading = Callable[[], DecodedImage]
+"""Decodes one picture of a file; raises InputError."""
 
 _DEFAULT_LIMITS = ReadLimits()
 
 
 def read_image(path: Path, *, limits: ReadLimits = _DEFAULT_LIMITS) -> DecodedImage:
-    """Read one PNG, JPEG, TIFF or BMP file with 8-bit colours.
+    """Read one file that holds one picture.
 
     Raises InputError, in one line, when the path is no plain readable file, or the image is of
-    another kind, cut off, damaged, too large, too small, grey, of more than 8 bits per channel,
-    partly transparent, in print colours, or one of several in its file.
+    another kind, cut off, damaged, too large, too small, grey, partly transparent, in print
+    colours, or one of several in its file.
     """
     return decode_image(read_plain_file(path, limits.max_bytes), printable(path), limits=limits)
 
 
 def decode_image(data: bytes, name: str, *, limits: ReadLimits = _DEFAULT_LIMITS) -> DecodedImage:
     """Decode the bytes of one image file; `name` is how errors call it. Raises InputError."""
+    readings = decode_images(data, name, limits=limits)
+    if len(readings) > 1:
+        raise many(name, len(readings))
+    return readings[0]()
+
+
+def read_images(path: Path, *, limits: ReadLimits = _DEFAULT_LIMITS) -> tuple[Reading, ...]:
+    """Read one file, and give what decodes each of its pictures, at least one.
+
+    Raises InputError as `read_image` does; a picture that can not be decoded raises it on its own.
+    """
+    return decode_images(read_plain_file(path, limits.max_bytes), printable(path), limits=limits)
+
+
+def read_source(source: Path) -> DecodedImage:
+    """Read the picture that a frame's source names: a file, or a part of one, ``FILE#0``."""
+    file, mark, number = str(source).rpartition("#")
+    if not mark or not number.isdecimal() or os.path.lexists(source):
+        return read_image(source)
+    readings = read_images(Path(file))
+    if int(number) >= len(readings):
+        raise InputError("file has fewer pictures than before", printable(file), "run it again")
+    return readings[int(number)]()
+
+
+def decode_images(
+    data: bytes, name: str, *, limits: ReadLimits = _DEFAULT_LIMITS
+) -> tuple[Reading, ...]:
+    """Look into the bytes of one image file, and give what decodes each of its pictures."""
     digest = hashlib.sha256(data).hexdigest()
-    header = read_header(data, name, limits.max_pixels)
+    stills = tuple(read_stills(data, name))
+    if not stills:
+        raise damaged(name, "no picture in it")
+    parts = [f"#{number}" if len(stills) > 1 else "" for number in range(len(stills))]
+    return tuple(
+        partial(_decoded, still, digest, name, part, limits)
+        for still, part in zip(stills, parts, strict=True)
+    )
+
+
+def _decoded(still: Still, digest: str, name: str, part: str, limits: ReadLimits) -> DecodedImage:
+    header = still.header
+    name += part
     _check_size(header, name, limits)
-    pixels = _decode(data, header, name)
-    pixels.flags.writeable = False
-    notes: tuple[str, ...] = ()
+    pixels, remarks = still.decode(name)
+    pixels = _opaque(pixels, header, name)
+    remarks = (*header.remarks, *remarks)
     if header.orientation != 1:
         said = f"its EXIF tag says to turn it (orientation {header.orientation})"
-        notes = (f"examined as stored, although {said}",)
-    return DecodedImage(pixels, digest, header.um_per_px, notes)
+        remarks += (Remark("orientation", f"examined as stored, although {said}"),)
+    pixels.flags.writeable = False
+    size = header.size
+    return DecodedImage(pixels, digest, size.um, size.unused, remarks, part)
 
 
 def _check_size(header: ImageHeader, name: str, limits: ReadLimits) -> None:
@@ -90,25 +141,12 @@ def _check_size(header: ImageHeader, name: str, limits: ReadLimits) -> None:
         raise InputError(f"image is too small ({width} x {height} px)", name, least)
 
 
-def _decode(data: bytes, header: ImageHeader, name: str) -> UInt8:
-    kind = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    if header.alpha:
-        kind = cv2.IMREAD_UNCHANGED  # keeps the opacity, and the orientation
-    with caught_words() as words:
-        try:
-            image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), kind)
-        except cv2.error as error:
-            raise damaged(name, f"{header.format}: {error.err}") from error
-    if words.damage:
-        raise damaged(name, words.damage)
-    if image is None:
-        raise damaged(name, f"{header.format} can not be decoded")
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (_BGR, _BGRA):
-        raise damaged(name, f"{header.format} holds no 8-bit colour image")
-    if image.shape[:2] != (header.height, header.width):
+def _opaque(pixels: UInt8, header: ImageHeader, name: str) -> UInt8:
+    """Check what a decoder gave, and leave out an opacity that is full."""
+    if pixels.shape[:2] != (header.height, header.width):
         raise damaged(name, f"{header.format} header gives a wrong size")
-    if image.shape[2] == _BGRA:
-        if int(image[..., 3].min()) != _OPAQUE:
+    if pixels.shape[2] == _RGBA:
+        if int(pixels[..., 3].min()) != _OPAQUE:
             raise InputError("image is partly transparent", name, "save it without transparency")
-        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGRA2RGB), dtype=np.uint8)
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image), dtype=np.uint8)
+        pixels = np.ascontiguousarray(pixels[..., :_RGB])
+    return pixels

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
 from edgeapl.closing import ClosesItself
 from edgeapl.errors import EndOfSource
-from edgeapl.sources.decode import read_image
+from edgeapl.sources.decode import Reading, read_images
 from edgeapl.sources.frames import ScaleFor, frame_of_image
 from edgeapl.types import Frame
 
 
 class FilesSource(ClosesItself):
     """Implements FrameSource over named files; an unreadable one raises InputError once.
+
+    A file with several pictures gives each as a frame.
 
     Parameters
     ----------
@@ -35,22 +38,30 @@ class FilesSource(ClosesItself):
         self._files = tuple(files)
         self._scale_for = scale_for
         self._next = 0
+        self._given = 0
+        self._open: deque[Reading] = deque()
 
     def read(self, timeout_s: float) -> Frame:
         """Give the next file's frame; raises InputError for a bad file, EndOfSource at the end."""
-        if self._next >= len(self._files):
-            raise EndOfSource
-        index = self._next
-        self._next += 1
+        if not self._open:
+            if self._next >= len(self._files):
+                raise EndOfSource
+            self._next += 1
+        index = self._given
+        self._given += 1
         captured = time.monotonic_ns()
+        file = self._files[self._next - 1]
+        if not self._open:
+            self._open.extend(read_images(file))
         return frame_of_image(
-            read_image(self._files[index]),
+            self._open.popleft()(),
             index=index,
             captured_ns=captured,
-            source=str(self._files[index]),
+            source=str(file),
             scale_for=self._scale_for,
         )
 
     def close(self) -> None:
         """Forget the files that were not read."""
         self._next = len(self._files)
+        self._open.clear()

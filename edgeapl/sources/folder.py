@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgeapl.closing import ClosesItself
 from edgeapl.errors import CameraError, EndOfSource, InputError, SourceStalled
 from edgeapl.protocols import Clock
-from edgeapl.sources.decode import read_image
+from edgeapl.sources.decode import DecodedImage, Reading, read_images
 from edgeapl.sources.discover import has_image_name
 from edgeapl.sources.frames import ScaleFor, SystemClock, frame_of_image
 from edgeapl.sources.names import printable
@@ -67,6 +68,8 @@ class FolderSource(ClosesItself):
         self._waiting: dict[str, _Waiting] = {}
         self._given: dict[str, _State] = {}
         self._next = 0
+        self._open: deque[Reading] = deque()
+        self._opened = ""
         self._closed = False
         self._look()
 
@@ -92,33 +95,52 @@ class FolderSource(ClosesItself):
     def _first_ready(self) -> Frame | None:
         """Try the files that have settled, oldest first."""
         now = self._clock.monotonic_ns()
+        if self._open:
+            return self._next_part(now)
         settled = [name for name, waiting in self._waiting.items() if waiting.retry_at <= now]
         settled.sort(key=lambda name: (self._waiting[name].state.modified, os.fsencode(name)))
         for name in settled:
             waiting = self._waiting[name]
             try:
-                image = read_image(self._folder / name)
+                readings = deque(read_images(self._folder / name))
+                first = readings.popleft()()
             except InputError:
                 if now - waiting.since < PATIENCE_S * 1e9:
                     waiting.retry_at = now + int(SETTLED_S * 1e9)
                     continue
                 self._take(name)
+                self._next += 1
                 raise
-            return frame_of_image(
-                image,
-                index=self._take(name),
-                captured_ns=now,
-                source=str(self._folder / name),
-                scale_for=self._scale_for,
-            )
+            self._take(name)
+            self._opened, self._open = name, readings
+            return self._frame(first, now)
         return None
 
-    def _take(self, name: str) -> int:
-        """Note that a file was given, and number it."""
-        self._given[name] = self._waiting.pop(name).state
+    def _next_part(self, now: int) -> Frame:
+        """Give a further picture of the file that was taken last; raises InputError."""
+        reading = self._open.popleft()
+        try:
+            image = reading()
+        except InputError:
+            self._next += 1
+            raise
+        return self._frame(image, now)
+
+    def _frame(self, image: DecodedImage, now: int) -> Frame:
+        """Give the frame of a picture of the file that was taken last."""
         index = self._next
         self._next += 1
-        return index
+        return frame_of_image(
+            image,
+            index=index,
+            captured_ns=now,
+            source=str(self._folder / self._opened),
+            scale_for=self._scale_for,
+        )
+
+    def _take(self, name: str) -> None:
+        """Note that a file was given."""
+        self._given[name] = self._waiting.pop(name).state
 
     def _look(self) -> None:
         """Note new and changed files, and forget those that are gone."""

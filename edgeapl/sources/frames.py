@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from edgeapl.sources.decode import DecodedImage
-from edgeapl.types import Frame, ScaleOrigin, UInt8
+from edgeapl.types import Frame, Remark, ScaleOrigin, UInt8
 
 ScaleFor = Callable[[UInt8], tuple[float, ScaleOrigin]]
 """Gives µm per px and where it comes from, for an image uint8 (H, W, 3) RGB."""
@@ -35,9 +35,17 @@ def frame_of_image(
     The scale is the one that the user stated, else the file's own, else what `scale_for` gives.
     """
     um_per_px, origin = scale_for(image.pixels)
+    remarks = image.remarks
     if origin is not ScaleOrigin.STATED and image.um_per_px is not None:
         um_per_px, origin = image.um_per_px, ScaleOrigin.STATED
-    return Frame(image.pixels, index, captured_ns, um_per_px, source, image.sha256, origin)
+    elif image.um_per_px is not None and abs(image.um_per_px - um_per_px) > 0.02 * um_per_px:
+        text = f"the file says {image.um_per_px:.4g} µm per pixel, but {um_per_px:.4g} was stated"
+        remarks += (Remark("size_unused", text),)
+    elif image.size_unused and origin is not ScaleOrigin.STATED:
+        remarks += (Remark("size_unused", f"not used: {image.size_unused}"),)
+    source += image.part
+    digest = image.sha256
+    return Frame(image.pixels, index, captured_ns, um_per_px, source, digest, origin, remarks)
 
 
 def frame_of_pixels(

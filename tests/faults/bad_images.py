@@ -49,6 +49,59 @@ def _two_pages() -> bytes:
     return tiff(FIELD, next_at=len(first)) + tags + bytes(4)
 
 
+def _overlapping_lists(lists: int = 3000, tags: int = 900) -> bytes:
+    """A chain of lists, each 12 bytes behind the one before, so that they share nearly all tags."""
+    data = bytearray(b"II*\0" + struct.pack("<IH", 8, tags))
+    for row in range(lists + tags):
+        # What is a tag's number and type in one list is where the next begins in another.
+        link = 8 + 12 * (row - tags + 1) if tags <= row + 1 < tags + lists else 60_100 + row
+        data += struct.pack("<IIHH", link, 0, 0, tags)
+    return bytes(data)
+
+
+def _many_pages(count: int) -> bytes:
+    """Images without tags."""
+    lists = (struct.pack("<HI", 0, 8 + 6 * (number + 1)) for number in range(count))
+    return b"II*\0" + struct.pack("<I", 8) + b"".join(lists) + bytes(6)
+
+
+def _many_values() -> bytes:
+    """Tags that all have the whole file as value."""
+    tags = 500
+    size = 8 + 2 + 12 * tags + 4
+    rows = b"".join(struct.pack("<HHII", tag + 1, 1, size, 0) for tag in range(tags))
+    return b"II*\0" + struct.pack("<IH", 8, tags) + rows + bytes(4)
+
+
+def _packbits_that_do_nothing() -> bytes:
+    """A strip of no-operations that all rows share."""
+    row = b"".join(bytes([127]) + bytes(128) for _ in range(7)) + bytes([63]) + bytes(64)
+    strip = b"\x80" * 100_000 + row
+    plain = tiff(FIELD, {259: (3, [32773])}, strips=[strip] * 2, rows_per_strip=1)
+    starts = plain.index(strip)
+    tags = {
+        259: (3, [32773]),
+        273: (4, [starts] * 240),
+        279: (4, [len(strip)] * 240),
+    }
+    made = tiff(FIELD, tags, strips=[strip], rows_per_strip=1)
+    # `tiff` writes the place of the one strip; all others point at it too.
+    at = made.index(strip)
+    lengths = struct.pack("<240I", *[len(strip)] * 240)
+    head = made[:at]
+    places = struct.pack("<240I", *[at + 960] * 240)
+    number = head.index(struct.pack("<HHI", 273, 4, 1))
+    count = struct.pack("<HHII", 273, 4, 240, at)
+    assert lengths in head
+    return head[:number] + count + head[number + 12 :] + places + strip
+
+
+def _jpeg_of_60000() -> bytes:
+    """A JPEG whose header asks for 60000 x 60000 px."""
+    at = JPEG.index(b"\xff\xc0") + 5
+    return JPEG[:at] + struct.pack(">HH", 60000, 60000) + JPEG[at + 4 :]
+
+
 # name: (bytes, what the error must say)
 FILES: dict[str, tuple[bytes, str]] = {
     "empty.png": (b"", "file is empty"),
@@ -60,7 +113,7 @@ FILES: dict[str, tuple[bytes, str]] = {
     "radiance.png": (b"#?RADIANCE\n", "(Radiance HDR)"),
     "web.png": (b"RIFF\x40\0\0\0WEBPVP8 " + bytes(64), "(WebP)"),
     "film.jpg": (b"GIF89a" + bytes(64), "(GIF)"),
-    "big.tif": (b"II+\0\x08\0\0\0" + bytes(64), "(BigTIFF)"),
+    "big.tif": (b"II+\0\x08\0\0\0" + bytes(64), "TIFF without an image"),
     "jpeg_half.jpg": (JPEG[: len(JPEG) // 2], "image is cut off"),
     "jpeg_last_byte.jpg": (JPEG[:-1], "image is cut off"),
     "jpeg_end_mark.jpg": (JPEG[:-2], "image is cut off"),
@@ -108,9 +161,34 @@ FILES: dict[str, tuple[bytes, str]] = {
     "tiff_short_strip.tif": (tiff(FIELD, strips=[_HALF.tobytes()]), "is corrupt"),
     "tiff_strips.tif": (tiff(FIELD, rows_per_strip=16), "1 of 15 parts"),
     "tiff_30000.tif": (tiff(FIELD, {256: (4, [30000]), 257: (4, [30000])}), "image is too large"),
+    "tiff_chain.tif": (_overlapping_lists(), "lie over each other"),
+    "tiff_many_tags.tif": (b"II*\0\x08\0\0\0\xff\xff" + bytes(1_000_000), "65535 tags"),
+    "tiff_many.tif": (_many_pages(5000), "more than 4096 images"),
+    "tiff_one_value.tif": (_many_values(), "lie over each other"),
+    "tiff_one_part.tif": (_packbits_that_do_nothing(), "lie over each other"),
+    "tiff_bomb.tif": (
+        tiff(FIELD, {259: (3, [8])}, strips=[zlib.compress(bytes(50_000_000))]),
+        "is corrupt",
+    ),
+    "tiff_jpeg_bomb.tif": (
+        tiff(FIELD, {259: (3, [7])}, strips=[_jpeg_of_60000()]),
+        "is corrupt",
+    ),
+    "tiff_tile_bomb.tif": (
+        tiff(
+            FIELD,
+            {322: (4, [1 << 28]), 323: (4, [1 << 28]), 324: (4, [0]), 325: (4, [64])},
+            drop=[273, 278, 279],
+        ),
+        "tiles of",
+    ),
     "tiff_ring.tif": (tiff(FIELD, next_at=8), "in a ring"),
     "tiff_pages.tif": (_two_pages(), "file holds 2 images"),
-    "tiff_16_bit.tif": (tiff(FIELD.astype(np.uint16) << 4), "16 bits per channel"),
+    "tiff_16_bit.tif": (
+        tiff(FIELD.astype(np.uint16) << 4, {281: (3, [1023] * 3)}),
+        "where 10 bits are stated",
+    ),
+    "tiff_32_bit.tif": (tiff(FIELD.astype(np.uint32)), "32 bits per channel"),
     "tiff_float.tif": (
         tiff(np.full((20, 30, 3), np.nan, np.float32), {339: (3, [3, 3, 3])}),
         "floating-point numbers",
@@ -121,7 +199,7 @@ FILES: dict[str, tuple[bytes, str]] = {
         "print colours",
     ),
     "tiff_glass.tif": (tiff(np.dstack([FIELD, FIELD[..., 1]])), "partly transparent"),
-    "tiff_jpeg.tif": (tiff(FIELD, {259: (3, [7])}), "JPEG compression"),
+    "tiff_jpeg.tif": (tiff(FIELD, {259: (3, [7])}), "image is damaged"),
     "tiff_turned.tif": (tiff(FIELD, {274: (3, [6])}), "stored turned"),
     "tiff_no_width.tif": (tiff(FIELD, drop=[256]), "tag 256 is missing"),
     "bmp_cut.bmp": (encoded(".bmp", FIELD)[:-1], "image is cut off"),

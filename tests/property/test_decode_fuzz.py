@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +18,16 @@ from tests.pictures import encoded, field, tiff
 
 SMALL = np.ascontiguousarray(field(2)[:48, :64])
 LZW = (cv2.IMWRITE_TIFF_COMPRESSION, 5, cv2.IMWRITE_TIFF_ROWSPERSTRIP, 16)
+
+
+def ome_tiff(**how: Any) -> bytes:
+    made = io.BytesIO()
+    with tifffile.TiffWriter(made, ome=True, bigtiff=True) as writer:
+        about = {"PhysicalSizeX": 0.2, "PhysicalSizeY": 0.2}
+        writer.write(SMALL, photometric="rgb", metadata=about, **how)
+    return made.getvalue()
+
+
 FILES = {
     "png": encoded(".png", SMALL),
     "jpeg": encoded(".jpg", SMALL),
@@ -21,6 +35,10 @@ FILES = {
     "bmp": encoded(".bmp", SMALL),
     "tiff": tiff(SMALL),
     "lzw": encoded(".tiff", SMALL, *LZW),
+    "ome": ome_tiff(compression="zstd", tile=(16, 16)),
+    "jpeg in tiff": ome_tiff(compression="jpeg"),
+    "jpeg 2000 in tiff": ome_tiff(compression="jpeg2000", tile=(32, 32)),
+    "webp in tiff": ome_tiff(compression="webp", rowsperstrip=16),
 }
 LIMITS = ReadLimits(max_pixels=1_000_000)
 
@@ -51,7 +69,7 @@ def edited(data: bytes, changes: list[tuple[float, str, int]]) -> bytes:
 
 @pytest.mark.parametrize("name", FILES)
 @settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(changes=edits)
 def test_a_changed_file_is_read_or_refused_and_the_terminal_stays_clean(

@@ -6,29 +6,38 @@ strip. So each format's structure is checked here first, to its end; one module 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
+
 from edgeapl.sources.formats import bmp, jpeg, png, tiff
-from edgeapl.sources.formats.header import ImageHeader
+from edgeapl.sources.formats.header import ImageHeader, Still
+from edgeapl.sources.formats.opencv import decoded
 from edgeapl.sources.formats.others import not_read
 
+_ONE_IMAGE = {
+    (png.SIGNATURE,): png.read_header,
+    (jpeg.SIGNATURE,): jpeg.read_header,
+    (bmp.SIGNATURE,): bmp.read_header,
+}
 
-def read_header(data: bytes, name: str, max_pixels: int) -> ImageHeader:
-    """Check the structure of a PNG, JPEG, TIFF or BMP file.
+
+def read_stills(data: bytes, name: str) -> Iterator[Still]:
+    """Check the structure of an image file and give its pictures, not yet decoded.
 
     Parameters
     ----------
     data : all bytes of the file.
     name : how to call it in an error.
-    max_pixels : more are refused by the caller; a TIFF's strips are then not looked at.
 
-    Raises InputError for any other format and for everything that is cut off, damaged, not 8-bit
-    colour, or more than one image.
+    Raises InputError for any other format and for everything that is cut off, damaged or not of
+    colours.
     """
-    if data.startswith(png.SIGNATURE):
-        return png.read_header(data, name)
-    if data.startswith(jpeg.SIGNATURE):
-        return jpeg.read_header(data, name)
     if data.startswith(tiff.SIGNATURES):
-        return tiff.read_header(data, name, max_pixels)
-    if data.startswith(bmp.SIGNATURE):
-        return bmp.read_header(data, name)
+        yield from tiff.read_stills(data, name)
+        return
+    for starts, read_header in _ONE_IMAGE.items():
+        if data.startswith(starts):
+            header: ImageHeader = read_header(data, name)
+            yield Still(header, partial(decoded, data, header))
+            return
     raise not_read(data, name)

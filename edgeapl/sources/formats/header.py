@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
 
 from edgeapl.errors import InputError
+from edgeapl.sources.decoder_words import caught_words
+from edgeapl.types import Remark, UInt8
+
+
+@dataclass(frozen=True, slots=True)
+class PixelSize:
+    """How large a pixel is, as a file says.
+
+    um : µm, where that is sound for microscopy, else None.
+    unused : why a size that the file gives is not used; empty when it is, or none is there.
+    """
+
+    um: float | None = None
+    unused: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """The checked header of one 8-bit colour image.
+    """The checked header of one colour image.
 
-    format : ``PNG``, ``JPEG``, ``TIFF`` or ``BMP``.
+    format : ``PNG``, ``JPEG``, ``TIFF``, ``BMP`` and so on.
     width, height : px.
     alpha : the pixels carry an opacity that must be looked at.
     orientation : EXIF tag 274, 1 to 8; 1 is upright.
-    um_per_px : from the file's own resolution tags where they are sound for microscopy, else None.
+    size : of a pixel.
+    remarks : what a user should know about the file.
+    icc : colour profile (ICC.1) of the pixels; empty for sRGB.
     """
 
     format: str
@@ -23,7 +43,22 @@ class ImageHeader:
     height: int
     alpha: bool = False
     orientation: int = 1
-    um_per_px: float | None = None
+    size: PixelSize = field(default_factory=PixelSize)
+    remarks: tuple[Remark, ...] = ()
+    icc: bytes = b""
+
+
+Decode = Callable[[str], tuple[UInt8, tuple[Remark, ...]]]
+"""Gives pixels, uint8 (H, W, 3) RGB or (H, W, 4) RGBA, and what happened on the way; takes the name
+that errors give the picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Still:
+    """One picture of a file: what is known of it, and what decodes it when it is wanted."""
+
+    header: ImageHeader
+    decode: Decode
 
 
 def cut_off(name: str, detail: str) -> InputError:
@@ -39,6 +74,11 @@ def damaged(name: str, detail: str) -> InputError:
 def grey(name: str) -> InputError:
     """Give the error for an image without colour."""
     return InputError("image is grey", name, "give the colour image: the stain's colour is needed")
+
+
+def print_colours(name: str) -> InputError:
+    """Give the error for CMYK: what ink shows on which paper, the file does not say."""
+    return InputError("image has print colours (CMYK)", name, "convert it to RGB")
 
 
 def too_deep(name: str, bits: int) -> InputError:
@@ -65,10 +105,26 @@ LARGEST_UM_PER_PX = 2.0
 """Above any objective that shows single cells; a print resolution of 9600 dpi still lies above."""
 
 
-def sound_scale(x_um: float, y_um: float) -> float | None:
-    """Give µm per px if both directions agree to 1 % and a microscope can have it, else None.
+def pixel_size(x_um: float, y_um: float, origin: str) -> PixelSize:
+    """Judge the size of a pixel; `origin` is who says so.
 
-    Most resolution tags hold a print resolution such as 72 dpi (353 µm per px) and mean nothing.
+    It is used if both directions agree to 1 % and a microscope can have it. Most resolution tags
+    hold a print resolution such as 72 dpi (353 µm per px) and mean nothing.
     """
-    inside = all(SMALLEST_UM_PER_PX <= value <= LARGEST_UM_PER_PX for value in (x_um, y_um))
-    return (x_um + y_um) / 2 if inside and abs(x_um - y_um) <= 0.01 * x_um else None
+    if not all(SMALLEST_UM_PER_PX <= value <= LARGEST_UM_PER_PX for value in (x_um, y_um)):
+        found = f"{x_um:.4g} µm per pixel"
+        return PixelSize(None, f"{found} in {origin} is no scale that a microscope can have")
+    if abs(x_um - y_um) > 0.01 * x_um:
+        found = f"{x_um:.4g} and {y_um:.4g} µm per pixel"
+        return PixelSize(None, f"{found} in {origin} differ between the sides")
+    return PixelSize((x_um + y_um) / 2)
+
+
+def decoded_jpeg(data: bytes, name: str) -> UInt8:
+    """Decode a JPEG whose structure was checked, uint8 (H, W, 3) RGB; raises InputError."""
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    with caught_words() as words:
+        image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
+    if words.damage or image is None:
+        raise damaged(name, words.damage or "JPEG can not be decoded")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image), dtype=np.uint8)

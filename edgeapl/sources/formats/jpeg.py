@@ -5,18 +5,21 @@ from __future__ import annotations
 import re
 import struct
 
-from edgeapl.errors import InputError
 from edgeapl.sources.formats.header import (
     ImageHeader,
     cut_off,
     damaged,
     grey,
+    print_colours,
     too_deep,
     unsupported,
 )
 from edgeapl.sources.formats.tags import exif_orientation
 
 SIGNATURE = b"\xff\xd8\xff"
+
+MOST_SCANS = 100
+"""Passes over the whole image; progressive files have about ten, and each can take seconds."""
 
 _EOI = 0xD9
 _SOS = 0xDA
@@ -47,6 +50,8 @@ def read_header(data: bytes, name: str) -> ImageHeader:
             orientation = exif_orientation(body[6:])
         elif mark == _SOS:
             scans += 1
+            if scans > MOST_SCANS:
+                raise damaged(name, f"more than {MOST_SCANS} JPEG scans")
             at = _end_of_scan(data, at, name)
     if frame is None or not scans:
         raise damaged(name, "no pixels")
@@ -92,7 +97,7 @@ def _frame(mark: int, body: bytes, name: str) -> tuple[int, int]:
     if components == 1:
         raise grey(name)
     if components == 4:
-        raise InputError("image has print colours (CMYK)", name, "convert it to RGB")
+        raise print_colours(name)
     if components != _COLOURS:
         raise damaged(name, f"{components} colour channels")
     if bits != 8:

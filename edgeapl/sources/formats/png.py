@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from edgeapl.errors import InputError
 from edgeapl.sources.formats.header import (
     ImageHeader,
+    PixelSize,
     cut_off,
     damaged,
     grey,
     many,
-    sound_scale,
+    pixel_size,
     too_deep,
 )
 
@@ -34,14 +35,14 @@ def read_header(data: bytes, name: str) -> ImageHeader:
         raise damaged(name, f"PNG colour type {colour}")
     seen = {b"IHDR"}
     palette = opacity = b""
-    scale = None
+    size = PixelSize()
     for kind, body in chunks:
         if kind == b"IHDR":
             raise damaged(name, "two PNG headers")
         if kind == b"acTL" and len(body) == 8:
             raise many(name, struct.unpack(">I", body[:4])[0])
         if kind == b"pHYs" and len(body) == 9 and body[8] == 1:  # pixels per metre
-            scale = _scale(*struct.unpack(">II", body[:8]))
+            size = _size(*struct.unpack(">II", body[:8]))
         if kind == b"PLTE":
             palette = body
         if kind == b"tRNS":
@@ -55,7 +56,7 @@ def read_header(data: bytes, name: str) -> ImageHeader:
         raise grey(name)
     if colour == 2 and opacity:
         raise InputError("image has a transparent colour", name, "save it without transparency")
-    return ImageHeader("PNG", width, height, alpha=colour == 6 or bool(opacity), um_per_px=scale)
+    return ImageHeader("PNG", width, height, alpha=colour == 6 or bool(opacity), size=size)
 
 
 def _chunks(data: bytes, name: str) -> Iterator[tuple[bytes, bytes]]:
@@ -82,7 +83,7 @@ def _is_grey(palette: bytes) -> bool:
     return palette[0::3] == palette[1::3] == palette[2::3]
 
 
-def _scale(x_per_metre: int, y_per_metre: int) -> float | None:
+def _size(x_per_metre: int, y_per_metre: int) -> PixelSize:
     if not x_per_metre or not y_per_metre:
-        return None
-    return sound_scale(1e6 / x_per_metre, 1e6 / y_per_metre)
+        return PixelSize()
+    return pixel_size(1e6 / x_per_metre, 1e6 / y_per_metre, "the resolution in the file")

@@ -1,165 +1,292 @@
-"""Check a TIFF: one 8-bit colour image, and every strip or tile as long as it must be."""
+"""Read a TIFF: which of its images are pictures of the slide, and what is known of them.
+
+`tifffile` reads lists of tags and knows their meaning, `imagecodecs` unpacks. Before them
+`tiff_bounds` makes sure that the file can not keep them busy.
+"""
 
 from __future__ import annotations
 
+import io
+import logging
 import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from edgeapl.errors import InputError
+from edgeapl.sources.formats.depth import to_8_bits
 from edgeapl.sources.formats.header import (
     ImageHeader,
+    PixelSize,
+    Still,
     cut_off,
     damaged,
     grey,
-    many,
-    sound_scale,
+    pixel_size,
+    print_colours,
     too_deep,
     unsupported,
 )
-from edgeapl.sources.formats.pieces import Layout, check_pieces
-from edgeapl.sources.formats.tags import (
-    ORIENTATION,
-    TagList,
-    TagsError,
-    byte_order,
-    first_list_at,
-    read_tags,
-)
+from edgeapl.sources.formats.ome import OmeError, OmeImage, read_ome
+from edgeapl.sources.formats.tiff_bounds import SIGNATURES, check_bounds
+from edgeapl.sources.formats.tiff_pixels import JPEG, read_samples
+from edgeapl.types import Remark, UInt8
 
-SIGNATURES = (b"II*\0", b"MM\0*")
+if TYPE_CHECKING:
+    from tifffile import TiffFile, TiffPage
 
-_WIDTH, _HEIGHT, _BITS, _PACKING, _COLOURS = 256, 257, 258, 259, 262
-_FILL_ORDER, _DESCRIPTION, _STRIPS, _CHANNELS, _ROWS, _STRIP_BYTES = 266, 270, 273, 277, 278, 279
-_X_RESOLUTION, _Y_RESOLUTION, _PLANAR, _UNIT, _PREDICTOR = 282, 283, 284, 296, 317
-_TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES, _SAMPLE_FORMAT = 322, 323, 324, 325, 339
-_WANTED = {
-    *(_WIDTH, _HEIGHT, _BITS, _PACKING, _COLOURS, _FILL_ORDER, _DESCRIPTION, _STRIPS, _CHANNELS),
-    *(_ROWS, _STRIP_BYTES, _X_RESOLUTION, _Y_RESOLUTION, _PLANAR, _UNIT, _PREDICTOR, ORIENTATION),
-    *(_TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES, _SAMPLE_FORMAT),
-}
+__all__ = ["SIGNATURES", "read_stills"]
+
 _GREY = (0, 1)
-_RGB, _PALETTE, _CMYK = 2, 3, 5
+_RGB, _PALETTE, _CMYK, _YCBCR = 2, 3, 5, 6
 _UNIT_UM = {2: 25_400.0, 3: 10_000.0}  # inch, centimetre
-_OTHER_PACKINGS = {2: "fax", 3: "fax", 4: "fax", 6: "JPEG", 7: "JPEG", 34712: "JPEG 2000"}
-_OTHER_PACKINGS |= {34892: "lossy DNG", 34925: "LZMA", 50000: "Zstandard", 50001: "WebP"}
+_IMAGEJ_UM = {"micron": 1.0, "microns": 1.0, "um": 1.0, "µm": 1.0, "\u03bcm": 1.0, "nm": 1e-3}
+_IMAGEJ_UM |= {"mm": 1e3, "cm": 1e4, "inch": 25_400.0, "\\u00b5m": 1.0, "\\u03bcm": 1.0}
+_REDUCED, _MASK = 1, 4  # bits of NewSubfileType
+_NDPI_MARK = 65420
+
+# Whatever a library says of a file that contradicts itself.
+_ODD = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError)
+_ODD_TOO = (*_ODD, struct.error, OSError, AssertionError)
 
 
-def read_header(data: bytes, name: str, max_pixels: int) -> ImageHeader:
-    """Check a TIFF file and give its header; raises InputError.
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """A page that shows the slide, and what its OME description says of it."""
 
-    Strips are only looked at when the image has at most `max_pixels`.
+    page: TiffPage
+    ome: OmeImage | None
+    remarks: tuple[Remark, ...] = ()
+
+
+def read_stills(data: bytes, name: str) -> Iterator[Still]:
+    """Give every picture of a TIFF that shows the slide, in full resolution.
+
+    Raises InputError for a file that is cut off, damaged, not of colours, or would take more work
+    than its size allows. Pixels are decoded when they are asked for.
     """
+    import tifffile  # noqa: PLC0415
+
+    check_bounds(data, name)
+    # What tifffile notices, it writes to the terminal unless somebody listens.
+    log = logging.getLogger("tifffile")
+    if not log.handlers:
+        log.addHandler(logging.NullHandler())
     try:
-        order = byte_order(data)
-        tags = _only_list(data, order, name)
-        width, height = _one(tags, _WIDTH), _one(tags, _HEIGHT)
-        channels = _check_kind(tags, name)
-        header = ImageHeader("TIFF", width, height, alpha=channels == 4, um_per_px=_scale(tags))
-        if 0 < width * height <= max_pixels:
-            check_pieces(data, _layout(tags, width, height, channels, name), name)
-    except TagsError as error:
-        # A list that points past the end is what half a file looks like.
-        raise cut_off(name, f"TIFF: {error}") from error
-    return header
+        # Not closed: pages read their longer values when they are asked for.
+        file = tifffile.TiffFile(io.BytesIO(data), name="image.tif")
+        stills = [_still(chosen, data, name) for chosen in _choose(file, name)]
+    except _ODD_TOO as error:
+        raise damaged(name, f"TIFF: {type(error).__name__}") from error
+    yield from stills
 
 
-def _only_list(data: bytes, order: str, name: str) -> TagList:
-    at = first_list_at(data, order)
-    first = read_tags(data, order, at, _WANTED)
-    seen = {at}
-    following = first.next_at
-    while following:
-        if following in seen:
-            raise damaged(name, "TIFF images point at each other in a ring")
-        seen.add(following)
-        following = read_tags(data, order, following, set()).next_at
-    if len(seen) > 1:
-        raise many(name, len(seen))
-    return first
+def _choose(file: TiffFile, name: str) -> list[_Chosen]:
+    pages = [_whole_page(file, number) for number in range(len(file.pages))]
+    first = pages[0]
+    text = _description(first)
+    if _NDPI_MARK in first.tags:
+        mend = "export fields of it as TIFF with the scanner's program"
+        raise InputError("a scan of a whole slide (NDPI)", name, mend)
+    if "<OME" in text[:4096] or "OME-XML" in text[:4096]:
+        try:
+            images = read_ome(text, len(pages))
+        except OmeError as error:
+            said = f"the file's OME description was not used ({error})"
+            remark = Remark("description", said, doubtful=len(pages) > 1)
+            return [_Chosen(page, None, (remark,)) for page in _pictures(pages, text)]
+        return _of_ome(pages, images, name)
+    _check_count(text, len(pages), name)
+    return [_Chosen(page, None) for page in _pictures(pages, text)]
 
 
-def _check_kind(tags: TagList, name: str) -> int:
-    """Refuse all but upright 8-bit RGB and palette images; give the channels stored per pixel."""
-    channels = _one(tags, _CHANNELS, 1)
-    colours = _one(tags, _COLOURS)
-    bits = _all(tags, _BITS, 1)
-    formats = _all(tags, _SAMPLE_FORMAT, 1)
-    if any(value != 1 for value in formats):
+def _whole_page(file: TiffFile, number: int) -> TiffPage:
+    page = file.pages[number]
+    return page.aspage()
+
+
+def _of_ome(pages: list[TiffPage], images: tuple[OmeImage, ...], name: str) -> list[_Chosen]:
+    chosen = []
+    for image in images:
+        if image.focus_planes > 1:
+            found = f"image has {image.focus_planes} planes of focus"
+            raise InputError(found, name, "save one of them, or a projection")
+        if image.channels > 1:
+            found = f"image is stored as {image.channels} separate channels"
+            raise InputError(found, name, "save it as RGB")
+        whole = [page for number in image.pages if not _is_small(page := pages[number])]
+        chosen += [_Chosen(page, image) for page in whole]
+    if not chosen:
+        raise damaged(name, "its OME description names no image of this file")
+    return chosen
+
+
+def _check_count(text: str, pages: int, name: str) -> None:
+    """Refuse a stack of ImageJ of which a part is missing or stored without lists of tags."""
+    said = re.search(r"^images=([0-9]{1,9})\s*$", text[:4096], re.MULTILINE)
+    if text.startswith("ImageJ=") and said is not None and int(said[1]) > pages:
+        found = f"file says it holds {int(said[1])} images, {pages} can be found"
+        raise InputError(found, name, "save each as a file of its own")
+    depth = re.search(r"^slices=([0-9]{1,9})\s*$", text[:4096], re.MULTILINE)
+    if text.startswith("ImageJ=") and depth and int(depth[1]) > 1 and "\nspacing=" in text[:4096]:
+        found = f"image has {int(depth[1])} planes of focus"
+        raise InputError(found, name, "save one of them, or a projection")
+
+
+def _pictures(pages: list[TiffPage], text: str) -> list[TiffPage]:
+    """Leave out thumbnails, masks, and the smaller copies that pyramids hold."""
+    whole = [page for page in pages if not _is_small(page)]
+    first = whole[0] if whole else pages[0]
+    if text.startswith("Aperio"):
+        return [first]
+    return [first, *(page for page in whole[1:] if not _is_copy(page, first))]
+
+
+def _is_small(page: TiffPage) -> bool:
+    return bool(int(page.subfiletype) & (_REDUCED | _MASK))
+
+
+def _is_copy(page: TiffPage, first: TiffPage) -> bool:
+    """Whether a tiled image is a tiled one's in lower resolution; not all programs flag them."""
+    if not (first.is_tiled and page.is_tiled and page.imagewidth and page.imagelength):
+        return False
+    across = first.imagewidth / page.imagewidth
+    down = first.imagelength / page.imagelength
+    return bool(across > 1.5 and abs(across - down) < 0.05 * across)
+
+
+def _still(chosen: _Chosen, data: bytes, name: str) -> Still:
+    page = chosen.page
+    _check_kind(page, name)
+    size = chosen.ome.size if chosen.ome is not None else _size(page)
+    header = ImageHeader(
+        "TIFF",
+        page.imagewidth,
+        page.imagelength,
+        alpha=page.samplesperpixel == 4,
+        size=size,
+        remarks=chosen.remarks,
+        icc=_profile(page),
+    )
+    return Still(header, partial(_pixels, chosen, data))
+
+
+def _check_kind(page: TiffPage, name: str) -> None:
+    """Refuse all but upright images with colours of 8 to 16 bits."""
+    for tag in (256, 257, 262):
+        if tag not in page.tags:
+            raise cut_off(name, f"TIFF: tag {tag} is missing")
+    bits, channels, colours = page.bitspersample, page.samplesperpixel, int(page.photometric)
+    if page.sampleformat != 1:
         kind = {2: "signed numbers", 3: "floating-point numbers"}
-        raise unsupported(name, f"as {kind.get(formats[0], 'unusual numbers')}")
-    if max(bits) > 8:
-        raise too_deep(name, max(bits))
+        found = page.sampleformat if isinstance(page.sampleformat, int) else 0
+        raise unsupported(name, f"as {kind.get(int(found), 'unusual numbers')}")
+    if not isinstance(bits, int):
+        raise unsupported(name, "as TIFF with channels of different depth")
+    if bits > 16:
+        raise too_deep(name, bits)
     if colours in _GREY:
         raise grey(name)
     if colours == _CMYK:
-        raise InputError("image has print colours (CMYK)", name, "convert it to RGB")
-    if colours not in (_RGB, _PALETTE):
+        raise print_colours(name)
+    if colours not in (_RGB, _PALETTE, _YCBCR):
         raise unsupported(name, f"as TIFF with colour kind {colours}")
-    if set(bits) != {8} or channels not in ((3, 4) if colours == _RGB else (1,)):
-        raise unsupported(name, f"as TIFF with {channels} channels of {bits[0]} bits")
-    if _one(tags, ORIENTATION, 1) != 1:
+    if colours == _YCBCR and int(page.compression) != JPEG:
+        raise unsupported(name, "as TIFF with colour kind 6 outside of JPEG")
+    wanted = (1,) if colours == _PALETTE else (3, 4)
+    deep = bits in (10, 12, 14, 16) and colours == _RGB
+    if channels not in wanted or not (bits == 8 or deep) or page.imagedepth != 1:
+        raise unsupported(name, f"as TIFF with {channels} channels of {bits} bits")
+    _check_storing(page, name)
+
+
+def _check_storing(page: TiffPage, name: str) -> None:
+    """Refuse ways to store pixels that are not read."""
+    channels, bits = page.samplesperpixel, page.bitspersample
+    planar = int(page.planarconfig) == 2
+    if int(page.compression) == JPEG and (channels != 3 or bits != 8 or planar):
+        raise unsupported(name, "as TIFF with an unusual kind of JPEG")
+    if _tag(page, 274, 1) != 1:
         raise InputError("TIFF is stored turned", name, "save it upright, orientation 1")
-    if _one(tags, _FILL_ORDER, 1) != 1:
+    if _tag(page, 266, 1) != 1:
         raise unsupported(name, "as TIFF with reversed bits")
-    if _one(tags, _PREDICTOR, 1) not in (1, 2):
+    if _tag(page, 317, 1) not in (1, 2):
         raise unsupported(name, "as TIFF with an unusual predictor")
-    return channels
 
 
-def _layout(tags: TagList, width: int, height: int, channels: int, name: str) -> Layout:
-    packing = _one(tags, _PACKING, 1)
-    if packing in _OTHER_PACKINGS:
-        raise unsupported(name, f"as TIFF with {_OTHER_PACKINGS[packing]} compression")
-    planar = _one(tags, _PLANAR, 1) == 2
-    tiled = _TILES in tags.numbers
-    if tiled:
-        size = (_one(tags, _TILE_WIDTH), _one(tags, _TILE_HEIGHT))
-    else:
-        size = (width, min(_one(tags, _ROWS, height), height))
-    if 0 in size:
-        raise damaged(name, "TIFF strips without size")
-    starts = _all(tags, _TILES if tiled else _STRIPS)
-    lengths = _all(tags, _TILE_BYTES if tiled else _STRIP_BYTES)
-    if len(starts) != len(lengths):
-        raise damaged(name, "TIFF strips without length")
-    places = tuple(zip(starts, lengths, strict=True))
-    return Layout(width, height, channels, packing, planar, tiled, size, places)
+def _pixels(chosen: _Chosen, data: bytes, name: str) -> tuple[UInt8, tuple[Remark, ...]]:
+    """Decode; gives RGB or RGBA with 8 bits, and how more bits became 8."""
+    page = chosen.page
+    try:
+        samples = read_samples(page, data, name)
+        if int(page.photometric) == _PALETTE:
+            return _looked_up(page, samples[..., 0].astype(np.uint8), name), ()
+    except _ODD_TOO as error:
+        raise damaged(name, f"TIFF: {type(error).__name__}") from error
+    if samples.dtype == np.uint8:
+        return samples, ()
+    stated = chosen.ome.significant_bits if chosen.ome is not None else None
+    largest = _tag(page, 281, 0)  # MaxSampleValue
+    if stated is None and page.bitspersample == 16 and 0 < largest < 0xFFFF:
+        stated = largest.bit_length()
+    if stated is None and page.bitspersample < 16:
+        stated = page.bitspersample
+    return to_8_bits(samples, stated, name)
 
 
-def _scale(tags: TagList) -> float | None:
-    """Give µm per px from an OME or ImageJ description, else from the resolution tags."""
-    text = tags.texts.get(_DESCRIPTION, b"").decode("utf-8", "replace")
-    if "<OME" in text:
-        return _ome_scale(text)
-    x = tags.numbers.get(_X_RESOLUTION, (0,))[0]
-    y = tags.numbers.get(_Y_RESOLUTION, (0,))[0]
-    unit = _UNIT_UM.get(_one(tags, _UNIT, 2))
+def _looked_up(page: TiffPage, numbers: UInt8, name: str) -> UInt8:
+    table = np.asarray(page.tags.valueof(320)).reshape(3, 256).T
+    # The standard wants 16 bits; some programs write 8.
+    colours = (table >> 8 if table.max() > 0xFF else table).astype(np.uint8)
+    if bool(np.all(colours == colours[:, :1])):
+        raise grey(name)
+    return np.asarray(colours[numbers], dtype=np.uint8)
+
+
+def _size(page: TiffPage) -> PixelSize:
+    """Give a pixel's size from ImageJ's description, else from the resolution tags."""
+    x, y = _resolution(page, 282), _resolution(page, 283)
+    text = _description(page)
     if text.startswith("ImageJ="):
-        microns = re.search(r"^unit=(micron|um|µm|\\u00B5m)\s*$", text, re.MULTILINE)
-        unit = 1.0 if microns else None
+        said = re.search(r"^unit=(\S{1,20})\s*$", text[:4096], re.MULTILINE)
+        if said is None or said[1] in ("pixel", "pixels"):
+            return PixelSize()
+        unit = _IMAGEJ_UM.get(said[1].casefold())
+        if unit is None:
+            return PixelSize(None, f"ImageJ's unit {said[1]!r} is no length that is known")
+        origin = "ImageJ's description"
+    else:
+        unit, origin = _UNIT_UM.get(_tag(page, 296, 2)), "the resolution in the file"
     if unit is None or min(x, y) <= 0 or max(x, y) == float("inf"):
-        return None
-    return sound_scale(unit / x, unit / y)
+        return PixelSize()
+    return pixel_size(unit / x, unit / y, origin)
 
 
-def _ome_scale(text: str) -> float | None:
-    sizes = []
-    for side in "XY":
-        found = re.search(rf'\sPhysicalSize{side}="([0-9]{{1,6}}(?:\.[0-9]{{1,12}})?)"', text)
-        unit = re.search(rf'\sPhysicalSize{side}Unit="([^"]*)"', text)
-        if found is None or (unit is not None and unit[1] not in ("µm", "μm", "um")):
-            return None
-        sizes.append(float(found[1]))
-    return sound_scale(sizes[0], sizes[1])
+def _resolution(page: TiffPage, tag: int) -> float:
+    value = page.tags.valueof(tag)
+    if not isinstance(value, tuple) or len(value) != 2:
+        return 0.0
+    return float(value[0]) / float(value[1]) if value[1] else float("inf")
 
 
-def _one(tags: TagList, tag: int, default: int | None = None) -> int:
-    return _all(tags, tag, default)[0]
+def _profile(page: TiffPage) -> bytes:
+    value = page.tags.valueof(34675)
+    return bytes(value) if isinstance(value, bytes) else b""
 
 
-def _all(tags: TagList, tag: int, default: int | None = None) -> tuple[int, ...]:
-    values = tags.numbers.get(tag, ())
-    if values:
-        return tuple(int(value) for value in values)
-    if default is None:
-        raise TagsError(f"tag {tag} is missing")
-    return (default,)
+def _description(page: TiffPage) -> str:
+    value = page.tags.valueof(270)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value if isinstance(value, str) else ""
+
+
+def _tag(page: TiffPage, tag: int, default: int) -> int:
+    value = page.tags.valueof(tag, default)
+    if isinstance(value, tuple) and value:
+        value = value[0]
+    return int(value) if isinstance(value, int) else default

@@ -1,0 +1,134 @@
+"""Read what an OME-TIFF says of its images: which pages are whose, and the size of a pixel."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from xml.etree import ElementTree as ET
+
+from edgeapl.sources.formats.header import PixelSize, pixel_size
+
+MOST_CHARS = 16_000_000
+"""Longest description that is looked at."""
+
+# One unit in µm, as the OME schema spells them (UnitsLength), with the two Greek letters mu.
+_UNITS = {"ym": 1e-18, "zm": 1e-15, "am": 1e-12, "fm": 1e-9, "pm": 1e-6, "nm": 1e-3, "mm": 1e3}
+_UNITS |= {"µm": 1.0, "\u03bcm": 1.0, "um": 1.0, "cm": 1e4, "dm": 1e5, "m": 1e6, "dam": 1e7}
+_UNITS |= {"hm": 1e8, "km": 1e9, "Å": 1e-4, "\u212b": 1e-4, "thou": 25.4, "in": 25_400.0}
+_UNITS |= {"li": 25_400.0 / 12, "ft": 304_800.0, "yd": 914_400.0, "pt": 25_400.0 / 72}
+_NUMBER = re.compile(r"\s*\+?[0-9]{0,40}\.?[0-9]{0,60}(?:[eE][+-]?[0-9]{1,4})?\s*")
+
+
+class OmeError(ValueError):
+    """The description can not be understood."""
+
+
+@dataclass(frozen=True, slots=True)
+class OmeImage:
+    """One image, or one position of a stage.
+
+    pages : of the file, in order. focus_planes, times : how many there are.
+    channels : planes that one picture is stored in; 1 where each page has all colours.
+    size : of a pixel. significant_bits : of a sample, None where it is not said.
+    """
+
+    pages: tuple[int, ...]
+    focus_planes: int
+    times: int
+    channels: int
+    size: PixelSize
+    significant_bits: int | None
+
+
+def read_ome(text: str, pages: int) -> tuple[OmeImage, ...]:
+    """Read an OME-XML description of a file with so many pages.
+
+    No entity is resolved and nothing outside is opened: a document that declares any is refused.
+    Raises OmeError.
+    """
+    if len(text) > MOST_CHARS:
+        raise OmeError("too long")
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise OmeError("it declares entities")
+    try:
+        root = ET.fromstring(text)  # noqa: S314 - no entity can be declared
+    except (ET.ParseError, ValueError) as error:
+        raise OmeError("no sound XML") from error
+    images: list[OmeImage] = []
+    following = 0
+    for pixels in root.iter():
+        if _name(pixels) == "Pixels":
+            image = _image(root, pixels, following, pages)
+            following = max((*image.pages, following - 1)) + 1
+            images.append(image)
+    return tuple(images)
+
+
+def _image(root: ET.Element, pixels: ET.Element, following: int, pages: int) -> OmeImage:
+    focus_planes, times = _count(pixels, "SizeZ"), _count(pixels, "SizeT")
+    of_channels = [item for item in pixels if _name(item) == "Channel"]
+    together = _count(of_channels[0], "SamplesPerPixel") if of_channels else 1
+    channels = max(1, _count(pixels, "SizeC") // together)
+    bits = pixels.get("SignificantBits")
+    return OmeImage(
+        pages=_pages(root, pixels, focus_planes * times * channels, following, pages),
+        focus_planes=focus_planes,
+        times=times,
+        channels=channels,
+        size=_size(pixels),
+        significant_bits=int(bits) if bits and bits.isascii() and bits.isdigit() else None,
+    )
+
+
+def _pages(
+    root: ET.Element, pixels: ET.Element, planes: int, following: int, pages: int
+) -> tuple[int, ...]:
+    """Give the pages of one image that lie in this file."""
+    own = root.get("UUID")
+    found: list[int] = []
+    blocks = [item for item in pixels if _name(item) == "TiffData"]
+    for block in blocks:
+        other = [item for item in block if _name(item) == "UUID"]
+        if other and own is not None and (other[0].text or "").strip() != own:
+            continue  # in another file
+        first = _count(block, "IFD", following if block.get("IFD") is None else 0, least=0)
+        alone = block.get("IFD") is not None or len(blocks) > 1
+        count = _count(block, "PlaneCount", 1 if alone else planes)
+        found.extend(range(first, min(first + count, pages)))
+        if len(found) > pages:
+            raise OmeError("it names more pages than there are")
+    if not blocks:
+        found.extend(range(following, min(following + planes, pages)))
+    return tuple(found)
+
+
+def _size(pixels: ET.Element) -> PixelSize:
+    values = []
+    for side in "XY":
+        said = pixels.get(f"PhysicalSize{side}")
+        unit = pixels.get(f"PhysicalSize{side}Unit", "µm").strip()
+        if said is None:
+            continue
+        if unit not in _UNITS:
+            return PixelSize(None, f"the pixel's size in the OME description is in {unit!r}")
+        if not _NUMBER.fullmatch(said) or not any(char.isdigit() for char in said):
+            return PixelSize(None, "the pixel's size in the OME description is no number")
+        values.append(float(said) * _UNITS[unit])
+    if not values:
+        return PixelSize()
+    if len(values) == 1:
+        return PixelSize(None, "the OME description gives a pixel's size for one side alone")
+    return pixel_size(values[0], values[1], "the OME description")
+
+
+def _count(element: ET.Element, key: str, default: int = 1, least: int = 1) -> int:
+    text = (element.get(key) or "").strip()
+    if not text:
+        return default
+    if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) < least:
+        raise OmeError(f"{key} is wrong")
+    return int(text)
+
+
+def _name(element: ET.Element) -> str:
+    return str(element.tag).rpartition("}")[2]
