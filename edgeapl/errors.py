@@ -3,6 +3,7 @@
     EdgeAplError              exit code
     ├── UsageError                2   the command line asks for something that cannot be
     ├── ConfigError               2   a station file, a slide list or a source address is wrong
+    │   └── CodeError             8   a user's factory or module fails, or can not be exported
     ├── InputError                3   one image or folder could not be examined
     ├── ProofError                1   an exported network does not answer like its checkpoint
     ├── ModelError                4   a bundle, network or engine was refused
@@ -48,6 +49,12 @@ class ConfigError(EdgeAplError):
     """A station file, a slide list or a source address is wrong."""
 
     exit_code = 2
+
+
+class CodeError(ConfigError):
+    """A user's own code fails: a factory or a module that a recipe names."""
+
+    exit_code = 8
 
 
 class InputError(EdgeAplError):

@@ -25,6 +25,7 @@ from edgeapl.export.proof import Proof, proof_document, prove
 from edgeapl.export.proof_images import ProofCells, ProofImages, proof_cells
 from edgeapl.export.recipes.recipe import Images, NetworkRecipe, Recipe
 from edgeapl.export.torch_engine import TorchEngine
+from edgeapl.export.user_code import code_error
 from edgeapl.export.weights import Weights
 from edgeapl.model.assembled import segmenter_of
 from edgeapl.model.sealing import seal_bundle
@@ -86,7 +87,7 @@ def export(recipe: Recipe, request: ExportRequest, out: Path, say: Say) -> Expor
         for network in recipe.networks:
             say(f"export {network.name}")
             path = work / network.file
-            path.write_bytes(_onnx(weights, network, explain=request.explain))
+            path.write_bytes(network_bytes(weights, network, explain=request.explain))
             files[network.file] = path
         settings = manifest_settings(recipe, trained=weights.trained, explain=request.explain)
         files["MODEL_CARD.md"] = model_card(recipe, trained=weights.trained).encode()
@@ -130,11 +131,15 @@ def _weights(recipe: Recipe, request: ExportRequest) -> Weights:
     return Weights(recipe, request.weights, seed=request.seed, trust_archive=request.trust_archive)
 
 
-def _onnx(weights: Weights, network: NetworkRecipe, *, explain: bool) -> bytes:
+def network_bytes(weights: Weights, network: NetworkRecipe, *, explain: bool) -> bytes:
+    """Give a network as an ONNX file; raises CodeError when its module can not be exported."""
     graph = weights.graph(network, explain=explain)
     many = not isinstance(network.input, Images) or network.input.many
     names = graph.output_names
-    return onnx_bytes(graph, graph.example(), network.input_name, names, batch=many)
+    try:
+        return onnx_bytes(graph, graph.example(), network.input_name, names, batch=many)
+    except Exception as error:  # the exporter runs the user's module, which may raise anything
+        raise code_error("network cannot be exported", network.name, error) from error
 
 
 def manifest_settings(recipe: Recipe, *, trained: bool, explain: bool) -> dict[str, Any]:

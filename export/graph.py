@@ -5,8 +5,14 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from edgeapl.errors import ConfigError
+from edgeapl.errors import CodeError, EdgeAplError
+from edgeapl.export.checkpoints.kinds import some
+from edgeapl.export.checkpoints.state import slots
+from edgeapl.export.outputs import WrongOutputs, picked
 from edgeapl.export.recipes.recipe import Images, NetworkRecipe, Numbers, Output
+from edgeapl.export.user_code import Squeezes, code_error, forward_place
+
+NOT_RUN = "network does not run as the recipe says"
 
 
 class Graph(nn.Module):
@@ -45,14 +51,10 @@ class Graph(nn.Module):
 
     def forward(self, given: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Give every named output."""
-        tensors = self._part(self._prepared(given))
-        if isinstance(tensors, torch.Tensor):
-            tensors = (tensors,)
-        if len(tensors) != len(self._outputs):
-            raise ValueError(f"it gives {len(tensors)} outputs, {len(self._outputs)} are named")
+        tensors = picked(self._part(self._prepared(given)), self._outputs)
         answers: list[torch.Tensor] = []
         for tensor, output in zip(tensors, self._outputs, strict=True):
-            if output is not None:
+            if output is not None and tensor is not None:
                 answers += [tensor, *_probabilities(tensor, output)]
         return tuple(answers)
 
@@ -67,7 +69,7 @@ class Graph(nn.Module):
         return x
 
     def try_out(self, name: str) -> None:
-        """Run once on an empty example; raises ConfigError when the module can not do it.
+        """Run on empty examples; raises CodeError when the module does not do what the recipe says.
 
         It is also what makes torch's later answers exact: a process's first logarithm (and other
         functions of MKL) may be coarse, https://github.com/pytorch/pytorch/issues/188792.
@@ -75,25 +77,63 @@ class Graph(nn.Module):
         Parameters
         ----------
         name : of the network.
-        """
-        try:
-            with torch.inference_mode():
-                self(self.example())
-        except Exception as error:  # a user's module may raise anything
-            why = str(error).strip().splitlines() or [type(error).__name__]
-            raise ConfigError("network does not run as the recipe says", name, why[0]) from error
 
-    def example(self) -> torch.Tensor:
-        """Give an input that the graph can be traced with."""
+        Every output must have as many rows as there are cells, also for one, and no layer may be
+        made while it runs: a new one has no weights of the file.
+        """
+        before = set(slots(self))
+        many = not isinstance(self._input, Images) or self._input.many
+        for rows in (2, 1) if many else (1,):
+            try:
+                with torch.no_grad():
+                    answers = self(self.example(rows))
+            except EdgeAplError:
+                raise
+            except WrongOutputs as error:
+                mend = "name its outputs in the recipe"
+                if many and rows == 1:  # of two cells it was right
+                    mend = self._squeezed(rows)
+                raise self._wrong(name, f"{error}, {rows} cells given", mend) from error
+            except Exception as error:  # a user's module may raise anything
+                raise code_error(NOT_RUN, name, error) from error
+            for output, answer in zip(self.output_names, answers, strict=True):
+                if many and (answer.ndim == 0 or answer.shape[0] != rows):
+                    shape = f"{output!r} has shape {tuple(answer.shape)} with {rows} cells given"
+                    raise self._wrong(name, shape, self._squeezed(rows))
+        made = sorted(set(slots(self)) - before)
+        if made:
+            mend = "make them in __init__: these never had weights of the file"
+            raise self._wrong(name, f"it makes layers when it runs: {some(made)}", mend)
+
+    def _squeezed(self, rows: int) -> str:
+        """Say how to keep a row for each cell."""
+        with Squeezes() as found, torch.no_grad():
+            self._part(self._prepared(self.example(rows)))
+        if found.place:
+            return f"{found.place}: squeeze() drops the cells too, write squeeze(1) or flatten(1)"
+        return "give one row per cell, also for a single cell"
+
+    def _wrong(self, name: str, what: str, mend: str) -> CodeError:
+        where = forward_place(self._part)
+        return CodeError(NOT_RUN, f"{name}, {where}" if where else name, f"{what}: {mend}")
+
+    def example(self, rows: int = 2) -> torch.Tensor:
+        """Give an input of so many cells; a network of one image at a time gets one."""
         if isinstance(self._input, Numbers):
-            return torch.zeros((2, *self._input.shape))
-        rows = 2 if self._input.many else 1
+            return torch.zeros((rows, *self._input.shape))
+        rows = rows if self._input.many else 1
         return torch.zeros((rows, self._input.height, self._input.width, 3), dtype=torch.uint8)
 
 
 def _probabilities(tensor: torch.Tensor, output: Output) -> list[torch.Tensor]:
     if output.activation == "none":
         return []
-    rows = tensor.reshape(tensor.shape[0], len(output.classes))
+    classes = len(output.classes)
+    if not tensor.is_floating_point():
+        raise WrongOutputs(f"{output.name!r} is {tensor.dtype}, no logits to make shares of")
+    if tensor.ndim == 0 or tensor.numel() != tensor.shape[0] * classes:
+        shape = tuple(tensor.shape)
+        raise WrongOutputs(f"{output.name!r} has shape {shape} for {classes} named classes")
+    rows = tensor.reshape(tensor.shape[0], classes)
     made = torch.softmax(rows, dim=1) if output.activation == "softmax" else torch.sigmoid(rows)
     return [made[:, column] for column in range(len(output.classes))]

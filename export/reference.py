@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load as load_safetensors
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from edgeapl.bundle.digest import sha256
 from edgeapl.errors import BundleError, ConfigError
@@ -60,7 +61,7 @@ class First:
 
 
 def _memory(tensor: torch.Tensor) -> int:
-    return int(tensor.untyped_storage().data_ptr())
+    return 0 if is_lazy(tensor) else int(tensor.untyped_storage().data_ptr())
 
 
 def reference_module(network: NetworkRecipe, path: Path, first: First) -> nn.Module:

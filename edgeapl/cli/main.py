@@ -31,8 +31,8 @@ from edgeapl.errors import EdgeAplError
 EXIT_CODES = """
 Exit codes: 0 every input was examined; 1 a network does not answer like the one it was made from; 2
 usage or settings; 3 some input was not examined; 4 model refused; 5 storage; 6 camera; 7 deadline;
-130 stopped by Ctrl-C. A FLAG does not change the exit code unless --fail-on-flag is given: then it
-is 10. Research use only. Not for diagnosis.
+8 a recipe's own code failed; 130 stopped by Ctrl-C. A FLAG does not change the exit code unless
+--fail-on-flag is given: then it is 10. Research use only. Not for diagnosis.
 """
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from edgeapl.errors import BundleError
+from edgeapl.errors import BundleError, CodeError
 from edgeapl.export.checkpoints.fit import Choice, Fit, choose, fits, ignored, left_out, problems
 from edgeapl.export.checkpoints.kinds import some
 from edgeapl.export.checkpoints.names import WRAPPERS
@@ -140,7 +140,7 @@ def _by_hooks(
         trial = another()
         try:
             strict_load(trial, state_for(trial, names, given, checkpoint.versions), "")
-        except BundleError:
+        except (BundleError, CodeError):
             continue
         return names
     return None

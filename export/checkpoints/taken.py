@@ -12,19 +12,23 @@ from torch import nn
 from edgeapl.errors import BundleError
 from edgeapl.export.checkpoints.kinds import one_line, some
 from edgeapl.export.checkpoints.state import COUNTED, Slot, extra_states, same, slots
+from edgeapl.export.user_code import code_error, place
 
 RIGHT = "load_state_dict must put every tensor into the module: mend it, or the factory"
 
 
 def strict_load(module: nn.Module, state: OrderedDict[str, Any], role: str) -> None:
-    """Load; raises BundleError in one line when the module refuses, whatever it raises."""
+    """Load; raises BundleError when the module refuses, CodeError when its own code fails."""
     given = state.copy()  # hooks take names out and put others in
     given._metadata = getattr(state, "_metadata", None)  # type: ignore[attr-defined]
     try:
         module.load_state_dict(given, strict=True)
     except Exception as error:  # a user's module may raise anything
+        what = "module refuses the checkpoint"
+        if "loading state_dict" not in str(error) and place(error):
+            raise code_error(what, role, error) from error
         why = " ".join(str(error).split()) or type(error).__name__
-        raise BundleError("module refuses the checkpoint", role, one_line(why, 400)) from error
+        raise BundleError(what, role, one_line(why, 400)) from error
 
 
 def check_taken(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +15,7 @@ from torch import nn
 
 from edgeapl.bundle.digest import sha256
 from edgeapl.errors import ConfigError
+from edgeapl.export.user_code import code_error
 
 HOW = "write package.module:function or file.py:function"
 
@@ -25,22 +28,28 @@ def load_factory(factory: str, folder: Path) -> Callable[[], nn.Module]:
     factory : as in the recipe. folder : where a Python file is looked for.
 
     The code that it names is run. Raises ConfigError when there is no such module or function, or
-    what it gives is no torch module.
+    what it gives is no torch module, CodeError when that code fails.
     """
     place, _, name = factory.rpartition(":")
     if not place or not name:
         raise ConfigError("factory is not named rightly", factory, HOW)
-    module = _from_file(folder / place) if place.endswith(".py") else _from_package(place)
+    try:
+        with _beside(folder):
+            module = _from_file(folder / place) if place.endswith(".py") else _from_package(place)
+    except ConfigError:
+        raise
+    except (Exception, SystemExit) as error:  # the user's own code may raise anything
+        raise code_error("code cannot be imported", factory, error) from error
     made = getattr(module, name, None)
     if not callable(made):
         raise ConfigError("factory not found", factory, f"{place} has no function {name!r}")
 
     def build() -> nn.Module:
         try:
-            built = made()
-        except Exception as error:  # the user's own code may raise anything
-            why = f"{type(error).__name__}: {error}"
-            raise ConfigError("factory failed", factory, why) from error
+            with _beside(folder):
+                built = made()
+        except (Exception, SystemExit) as error:  # the user's own code may raise anything
+            raise code_error("factory failed", factory, error) from error
         if not isinstance(built, nn.Module):
             kind = type(built).__name__
             raise ConfigError("factory gives no torch module", factory, f"it gives a {kind}")
@@ -53,6 +62,8 @@ def _from_package(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise  # of a package that the user's code needs
         raise ConfigError("factory not found", name, f"no module named {error.name!r}") from error
 
 
@@ -64,8 +75,21 @@ def _from_file(path: Path) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look themselves up there
     spec.loader.exec_module(module)
     return module
+
+
+@contextmanager
+def _beside(folder: Path) -> Iterator[None]:
+    """Let the user's code import files beside it, as if it were run there."""
+    place = str(folder.resolve())
+    sys.path.insert(0, place)
+    try:
+        yield
+    finally:
+        if place in sys.path:
+            sys.path.remove(place)
 
 
 def part_of(module: nn.Module, path: str | None) -> nn.Module:
@@ -90,7 +114,7 @@ class _Method(nn.Module):
     def __init__(self, module: nn.Module, method: Callable[..., torch.Tensor]) -> None:
         super().__init__()
         self.module = module
-        self._method = method
+        self.called = method
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self._method(x)
+        return self.called(x)
