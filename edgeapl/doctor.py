@@ -26,6 +26,7 @@ BASE_PACKAGES = (
     "opencv-python-headless",
     "tifffile",
     "imagecodecs",
+    "pillow",
     "onnxruntime",
     "typer",
     "rich",

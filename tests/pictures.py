@@ -80,7 +80,7 @@ def png_rows(pixels: np.ndarray[Any, Any]) -> bytes:
     return b"".join(b"\0" + row.tobytes() for row in pixels)
 
 
-_TIFF_FORMS = {2: "s", 3: "H", 4: "I", 5: "II"}
+_TIFF_FORMS = {2: "s", 3: "H", 4: "I", 5: "II", 7: "s"}
 
 
 def tiff(
@@ -134,7 +134,7 @@ def _tiff_head(tags: dict[int, tuple[int, Any]], next_at: int) -> bytes:
     for tag in sorted(tags):
         kind, values = tags[tag]
         form = _TIFF_FORMS[kind]
-        if kind == 2:
+        if kind in (2, 7):
             raw, count = values, len(values)
         else:
             raw = b"".join(

@@ -13,6 +13,7 @@ import numpy as np
 
 from edgeapl.errors import InputError
 from edgeapl.sources.formats import read_stills
+from edgeapl.sources.formats.colour import to_srgb
 from edgeapl.sources.formats.header import ImageHeader, Still, damaged, many
 from edgeapl.sources.names import printable
 from edgeapl.sources.plain_file import read_plain_file
@@ -122,8 +123,11 @@ def _decoded(still: Still, digest: str, name: str, part: str, limits: ReadLimits
     pixels, remarks = still.decode(name)
     pixels = _opaque(pixels, header, name)
     remarks = (*header.remarks, *remarks)
+    if header.icc:
+        pixels, turned = to_srgb(pixels, header.icc)
+        remarks += turned
     if header.orientation != 1:
-        said = f"its EXIF tag says to turn it (orientation {header.orientation})"
+        said = f"its tag says to turn it (orientation {header.orientation})"
         remarks += (Remark("orientation", f"examined as stored, although {said}"),)
     pixels.flags.writeable = False
     size = header.size

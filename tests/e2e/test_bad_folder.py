@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.e2e.station import Station
 from tests.faults.bad_images import PNG, make_awkward_names, make_bad_folder
+from tests.pictures import encoded, field, with_exif_orientation
 
 
 def test_every_bad_file_is_one_line_and_every_good_one_is_kept(
@@ -70,3 +71,27 @@ def test_images_that_a_list_does_not_name_are_said(
     (slide,) = done.document["slides"]
     said = {reason["code"]: reason["text"] for reason in slide["reasons"]}
     assert "2 image(s) (1.png, 2.png)" in said["unlisted"]
+
+
+def test_a_tag_that_turns_images_changes_neither_verdict_nor_boxes(
+    station: Station, tmp_path: Path, bundle: Path
+) -> None:
+    seen = []
+    for orientation in (1, 6):
+        folder = tmp_path / str(orientation) / "smear"
+        folder.mkdir(parents=True)
+        for number in range(2):
+            data = with_exif_orientation(encoded(".jpg", field(number)), orientation)
+            (folder / f"{number}.jpg").write_bytes(data)
+        out = tmp_path / f"out{orientation}"
+        done = station.run(
+            "score", folder, "--bundle", bundle, "--um-per-px", "0.15", "--json", "--out", out
+        )
+        (slide,) = done.document["slides"]
+        with (out / "cells.csv").open(encoding="utf-8") as file:
+            cells = list(csv.DictReader(file))
+        assert cells
+        codes = [reason["code"] for reason in slide["reasons"]]
+        assert ("image_orientation" in codes) == (orientation == 6)
+        seen.append((slide["verdict"], slide["probability"], cells))
+    assert seen[0] == seen[1]

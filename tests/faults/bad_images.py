@@ -200,7 +200,6 @@ FILES: dict[str, tuple[bytes, str]] = {
     ),
     "tiff_glass.tif": (tiff(np.dstack([FIELD, FIELD[..., 1]])), "partly transparent"),
     "tiff_jpeg.tif": (tiff(FIELD, {259: (3, [7])}), "image is damaged"),
-    "tiff_turned.tif": (tiff(FIELD, {274: (3, [6])}), "stored turned"),
     "tiff_no_width.tif": (tiff(FIELD, drop=[256]), "tag 256 is missing"),
     "bmp_cut.bmp": (encoded(".bmp", FIELD)[:-1], "image is cut off"),
     "bmp_head.bmp": (b"BM" + bytes(10), "image is cut off"),

@@ -99,7 +99,7 @@ def test_a_turned_jpeg_is_read_as_stored_and_says_so(orientation: int) -> None:
     turned = decode_image(with_exif_orientation(plain, orientation), "a")
     assert np.array_equal(turned.pixels, decode_image(plain, "a").pixels)
     assert [remark.text for remark in turned.remarks] == [
-        f"examined as stored, although its EXIF tag says to turn it (orientation {orientation})",
+        f"examined as stored, although its tag says to turn it (orientation {orientation})",
     ]
 
 

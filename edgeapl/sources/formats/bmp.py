@@ -33,7 +33,15 @@ def read_header(data: bytes, name: str) -> ImageHeader:
     row_bytes = (width * bits + 31) // 32 * 4
     if start + row_bytes * abs(height) > len(data):
         raise cut_off(name, "BMP ends inside its pixels")
-    return ImageHeader("BMP", width, abs(height), alpha=alpha)
+    return ImageHeader("BMP", width, abs(height), alpha=alpha, icc=_profile(data, size))
+
+
+def _profile(data: bytes, size: int) -> bytes:
+    """Give the profile that a header of version 5 says is embedded."""
+    if size < 124 or data[70:74] != b"DEBM":  # MBED, little-endian
+        return b""
+    start, length = struct.unpack("<II", data[126:134])
+    return data[14 + start : 14 + start + length]
 
 
 def _alpha_mask(data: bytes, size: int, name: str) -> bool:

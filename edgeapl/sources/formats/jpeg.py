@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 
+from edgeapl.sources.formats.exif import Exif, read_exif
 from edgeapl.sources.formats.header import (
     ImageHeader,
     cut_off,
@@ -14,7 +15,6 @@ from edgeapl.sources.formats.header import (
     too_deep,
     unsupported,
 )
-from edgeapl.sources.formats.tags import exif_orientation
 
 SIGNATURE = b"\xff\xd8\xff"
 
@@ -24,6 +24,8 @@ MOST_SCANS = 100
 _EOI = 0xD9
 _SOS = 0xDA
 _APP1 = 0xE1
+_APP2 = 0xE2
+_ICC = b"ICC_PROFILE\0"
 _READ = {0xC0, 0xC1, 0xC2}  # baseline, extended and progressive Huffman
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 # Inside the picture FF is followed by 00 (a byte FF), a restart mark, or FF (fill).
@@ -34,7 +36,8 @@ _COLOURS = 3
 def read_header(data: bytes, name: str) -> ImageHeader:
     """Check a JPEG file and give its header; raises InputError."""
     frame: tuple[int, int] | None = None
-    orientation = 1
+    exif = Exif()
+    icc: dict[int, bytes] = {}
     scans = 0
     at = 2
     while True:
@@ -47,7 +50,9 @@ def read_header(data: bytes, name: str) -> ImageHeader:
                 raise damaged(name, "two JPEG frames")
             frame = _frame(mark, body, name)
         elif mark == _APP1 and body.startswith(b"Exif\0\0"):
-            orientation = exif_orientation(body[6:])
+            exif = read_exif(body[6:])
+        elif mark == _APP2 and body.startswith(_ICC) and len(body) > 14:
+            icc.setdefault(body[12], body[14:])  # number of the segment, of how many, its part
         elif mark == _SOS:
             scans += 1
             if scans > MOST_SCANS:
@@ -56,7 +61,8 @@ def read_header(data: bytes, name: str) -> ImageHeader:
     if frame is None or not scans:
         raise damaged(name, "no pixels")
     width, height = frame
-    return ImageHeader("JPEG", width, height, orientation=orientation)
+    profile = b"".join(icc[number] for number in sorted(icc)) or exif.icc
+    return ImageHeader("JPEG", width, height, orientation=exif.orientation, icc=profile)
 
 
 def _next_mark(data: bytes, at: int, name: str) -> tuple[int, int]:

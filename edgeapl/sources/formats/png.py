@@ -7,6 +7,8 @@ import zlib
 from collections.abc import Iterator
 
 from edgeapl.errors import InputError
+from edgeapl.sources.formats import png_colour
+from edgeapl.sources.formats.exif import Exif, read_exif
 from edgeapl.sources.formats.header import (
     ImageHeader,
     PixelSize,
@@ -33,30 +35,28 @@ def read_header(data: bytes, name: str) -> ImageHeader:
     width, height, bits, colour, _, _, _ = struct.unpack(">IIBBBBB", body)
     if colour not in _COLOUR_TYPES:
         raise damaged(name, f"PNG colour type {colour}")
-    seen = {b"IHDR"}
-    palette = opacity = b""
-    size = PixelSize()
+    found: dict[bytes, bytes] = {}
     for kind, body in chunks:
         if kind == b"IHDR":
             raise damaged(name, "two PNG headers")
         if kind == b"acTL" and len(body) == 8:
             raise many(name, struct.unpack(">I", body[:4])[0])
-        if kind == b"pHYs" and len(body) == 9 and body[8] == 1:  # pixels per metre
-            size = _size(*struct.unpack(">II", body[:8]))
-        if kind == b"PLTE":
-            palette = body
-        if kind == b"tRNS":
-            opacity = body
-        seen.add(kind)
-    if b"IDAT" not in seen:
+        found.setdefault(kind, b"" if kind == b"IDAT" else body)
+    if b"IDAT" not in found:
         raise damaged(name, "no pixels")
+    palette, opacity = found.get(b"PLTE", b""), found.get(b"tRNS", b"")
     if bits > 8:
         raise too_deep(name, bits)
     if colour in (0, 4) or (colour == _PALETTE and _is_grey(palette)):
         raise grey(name)
     if colour == 2 and opacity:
         raise InputError("image has a transparent colour", name, "save it without transparency")
-    return ImageHeader("PNG", width, height, alpha=colour == 6 or bool(opacity), size=size)
+    exif = read_exif(found[b"eXIf"]) if b"eXIf" in found else Exif()
+    icc, remarks = png_colour.profile(found, exif)
+    size = _size(found.get(b"pHYs", b""))
+    alpha = colour == 6 or bool(opacity)
+    turned = exif.orientation
+    return ImageHeader("PNG", width, height, alpha, turned, size, remarks, icc)
 
 
 def _chunks(data: bytes, name: str) -> Iterator[tuple[bytes, bytes]]:
@@ -83,7 +83,11 @@ def _is_grey(palette: bytes) -> bool:
     return palette[0::3] == palette[1::3] == palette[2::3]
 
 
-def _size(x_per_metre: int, y_per_metre: int) -> PixelSize:
+def _size(body: bytes) -> PixelSize:
+    """Read a pHYs chunk: pixels per metre."""
+    if len(body) != 9 or body[8] != 1:
+        return PixelSize()
+    x_per_metre, y_per_metre = struct.unpack(">II", body[:8])
     if not x_per_metre or not y_per_metre:
         return PixelSize()
     return pixel_size(1e6 / x_per_metre, 1e6 / y_per_metre, "the resolution in the file")

@@ -47,6 +47,10 @@ _UNIT_UM = {2: 25_400.0, 3: 10_000.0}  # inch, centimetre
 _IMAGEJ_UM = {"micron": 1.0, "microns": 1.0, "um": 1.0, "µm": 1.0, "\u03bcm": 1.0, "nm": 1e-3}
 _IMAGEJ_UM |= {"mm": 1e3, "cm": 1e4, "inch": 25_400.0, "\\u00b5m": 1.0, "\\u03bcm": 1.0}
 _REDUCED, _MASK = 1, 4  # bits of NewSubfileType
+_SINGLE = (
+    *("imagewidth", "imagelength", "imagedepth", "samplesperpixel", "photometric", "compression"),
+    *("planarconfig", "subfiletype", "rowsperstrip", "tilewidth", "tilelength", "predictor"),
+)
 _NDPI_MARK = 65420
 
 # Whatever a library says of a file that contradicts itself.
@@ -105,8 +109,12 @@ def _choose(file: TiffFile, name: str) -> list[_Chosen]:
 
 
 def _whole_page(file: TiffFile, number: int) -> TiffPage:
-    page = file.pages[number]
-    return page.aspage()
+    """Give a page with all its tags; raises TypeError where a list stands for a number."""
+    page = file.pages[number].aspage()
+    for name in _SINGLE:
+        if not isinstance(getattr(page, name), int):
+            raise TypeError(name)
+    return page
 
 
 def _of_ome(pages: list[TiffPage], images: tuple[OmeImage, ...], name: str) -> list[_Chosen]:
@@ -168,6 +176,7 @@ def _still(chosen: _Chosen, data: bytes, name: str) -> Still:
         page.imagewidth,
         page.imagelength,
         alpha=page.samplesperpixel == 4,
+        orientation=turned if (turned := _tag(page, 274, 1)) in range(1, 9) else 1,
         size=size,
         remarks=chosen.remarks,
         icc=_profile(page),
@@ -176,7 +185,7 @@ def _still(chosen: _Chosen, data: bytes, name: str) -> Still:
 
 
 def _check_kind(page: TiffPage, name: str) -> None:
-    """Refuse all but upright images with colours of 8 to 16 bits."""
+    """Refuse all but images with colours of 8 to 16 bits."""
     for tag in (256, 257, 262):
         if tag not in page.tags:
             raise cut_off(name, f"TIFF: tag {tag} is missing")
@@ -210,8 +219,6 @@ def _check_storing(page: TiffPage, name: str) -> None:
     planar = int(page.planarconfig) == 2
     if int(page.compression) == JPEG and (channels != 3 or bits != 8 or planar):
         raise unsupported(name, "as TIFF with an unusual kind of JPEG")
-    if _tag(page, 274, 1) != 1:
-        raise InputError("TIFF is stored turned", name, "save it upright, orientation 1")
     if _tag(page, 266, 1) != 1:
         raise unsupported(name, "as TIFF with reversed bits")
     if _tag(page, 317, 1) not in (1, 2):
