@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edgeapl.station.session import Closed
-    from edgeapl.station.view import StationView
+    from edgeapl.station.view import SlideView, StationView
+
+
+YES = "+"
+"""What is typed to say yes to what the station asks; no barcode is that alone."""
 
 
 class Signals:
@@ -65,6 +69,14 @@ class Typed:
             self._lines.append(line.strip())
 
 
+def question(slide: SlideView) -> str:
+    """Ask whether a slide that was left open goes on."""
+    return (
+        f"slide {slide.slide} was left open: type {YES} and Enter to go on with it, Enter alone to "
+        "close it, or the next slide's identifier"
+    )
+
+
 class Display:
     """What is going on: a live panel on a terminal, JSON lines, or one line per change."""
 
@@ -74,6 +86,7 @@ class Display:
         self._as_json = as_json
         self._terminal = terminal
         self._last: tuple[object, ...] | None = None
+        self._asked = ""
         self._last_camera: tuple[object, ...] | None = None
         shown = terminal.is_terminal and not as_json
         self._live = Live(console=terminal, transient=True, refresh_per_second=8) if shown else None
@@ -117,6 +130,9 @@ class Display:
         slide = view.slide
         if slide is None or not slide.open or not slide.record:
             return
+        if slide.waits and slide.record != self._asked and not self._as_json:
+            self._asked = slide.record
+            self.say(question(slide))
         state = (slide.slide, slide.decision, slide.record)
         if state == self._last:
             return
@@ -144,6 +160,8 @@ class Display:
         lines: list[Any] = [camera_line(view.camera)]
         lines += [Text(one_line(text), style="bold red") for text in view.trouble]
         if view.slide is not None and view.slide.open:
+            if view.slide.waits:
+                lines.append(Text(one_line(question(view.slide)), style="bold yellow"))
             lines.append(verdict_panel(slide_record(view.slide), running=True))
         else:
             lines.append(Text("no slide is open: type or scan its identifier", style="bold"))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from edgeapl.cli.live import Display, Signals, Typed, signals_taken
+from edgeapl.cli.live import YES, Display, Signals, Typed, signals_taken
 from edgeapl.cli.options import (
     FLAGGED,
     BundleOption,
@@ -52,6 +52,10 @@ def watch(
     slide: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(help="Identifier of the first slide; without it you are asked, or the time."),
+    ] = None,
+    resume: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Go on with this slide, which was left open when the station stopped."),
     ] = None,
     budget: Annotated[
         float, typer.Option(min=5, max=3600, help="Seconds from a frame to its verdict.")
@@ -105,16 +109,22 @@ def watch(
     """Watch slides and end each with its verdict. Research use only.
 
     On a terminal: type or scan an identifier and press Enter to open a slide, press Enter alone to
-    close it, Ctrl-C to close it and leave. A slide that was left open, by a power cut for one, is
-    taken up again.
+    close it, Ctrl-C to close it and leave.
+
+    A slide that was left open, by a power cut for one, is examined again by its kept frames alone.
+    On a terminal and on the page it waits for your word to go on with the camera; else it is
+    closed, and only --resume goes on with it.
 
     Once the cells seen so far decide a flag, the others are counted as not needed; only a flag ever
     ends a frame early, and no slide is cleared before all its cells were examined.
     """
     from edgeapl.config import load_station
+    from edgeapl.errors import UsageError
     from edgeapl.station.station import StationOptions
 
     secret = page_token(token, token_file, console())
+    if slide is not None and resume is not None:
+        raise UsageError("--slide and --resume", slide, "name one slide to begin with")
     config = load_station(station)
     options = StationOptions(
         camera=source,
@@ -125,6 +135,7 @@ def watch(
         max_frames=max_frames,
         idle_s=idle,
         enough_cells=cells,
+        resume=resume,
         stop_error=None if exhaustive or config.exhaustive else config.stop_error,
     )
     done = run_watch(
@@ -192,7 +203,9 @@ def run_watch(
         options = replace(options, findings=of_camera(options.camera, camera))
     _warn_of_number(address, terminal)
     drawn = address.startswith("demo://")
-    options = replace(options, um_per_px=stated or config.um_per_px, drawn=drawn)
+    reads = many and sys.stdin is not None and sys.stdin.isatty() and not as_json
+    attended = reads or served is not None
+    options = replace(options, um_per_px=stated or config.um_per_px, drawn=drawn, waits=attended)
     closed: list[Closed] = []
     with ExitStack() as opened:
         opened.enter_context(claimed(options.out))
@@ -215,21 +228,22 @@ def run_watch(
         if served is not None:
             opened.enter_context(_page(station, *served, terminal=terminal))
         signals = opened.enter_context(signals_taken())
-        typed = Typed() if many and sys.stdin.isatty() and not as_json else None
+        typed = Typed() if reads else None
         display = opened.enter_context(Display(terminal, as_json=as_json))
-        first = slide
-        if first is None and typed is None and served is None and not station.takes_up:
-            first = datetime.now().strftime("slide-%Y%m%d-%H%M%S")
+        first, goal = slide, len(station.left_open)
+        if options.resume is None:
+            goal += 1
+            if first is None and not attended:
+                first = datetime.now().strftime("slide-%Y%m%d-%H%M%S")
         if first is not None:
             station.start_slide(first)
         elif typed is not None:
             display.say("type or scan a slide's identifier and press Enter")
-        page = served is not None
-        many = page or typed is not None
-        _serve(station, display, signals, typed, closed, many=many, served=page)
+        most = None if attended else goal
+        _serve(station, display, signals, typed, closed, most=most, served=served is not None)
         for error in station.not_closed:
             terminal.print(f"error: slide was not closed: {one_line(str(error))}", markup=False)
-        stopped = bool(signals.count) and not many and not closed
+        stopped = bool(signals.count) and not attended and len(closed) < goal
         return Watched(closed, station.not_closed, stopped)
 
 
@@ -251,12 +265,13 @@ def _serve(
     typed: Typed | None,
     closed: list[Closed],
     *,
-    many: bool,
+    most: int | None,
     served: bool,
 ) -> None:
     """Show what happens until the station is done or told to end.
 
-    many : slides, not one. served : there is a page, which stays when the source has ended.
+    most : slides to close, those that were left open included; None for any number.
+    served : there is a page, which stays when the source has ended.
     """
     from edgeapl.errors import UsageError
     from edgeapl.station.desk import Desk
@@ -276,21 +291,29 @@ def _serve(
             display.final(one)
         told = len(closed)
         ended = station.ended and not served
-        over = not many and (told or station.not_closed)
+        over = most is not None and (told >= most or station.not_closed)
         if signals.count or not station.alive or over or ended:
             break
         for line in typed.lines() if typed is not None else ():
             try:
-                if line:
-                    station.start_slide(line)
-                else:
-                    station.close_slide()
+                _obey(station, line)
             except UsageError as error:
                 display.say(str(error))
     supervisor.stopping()
     station.finish(in_a_hurry=signals.hurried)
     for one in closed[told:]:
         display.final(one)
+
+
+def _obey(station: Station, line: str) -> None:
+    """Do what was typed. Raises UsageError."""
+    shown = station.shown()
+    if line == YES and shown is not None and shown.waits:
+        station.go_on(shown.slide)
+    elif line:
+        station.start_slide(line)
+    else:
+        station.close_slide()
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from __future__ import annotations
 from edgeapl.journal.chain import AMENDMENT, PROVISIONAL, VERDICT, Row
 from edgeapl.journal.comparing import Problem
 from edgeapl.journal.place import default_journal_path
-from edgeapl.journal.reading import find_row, read_rows
+from edgeapl.journal.reading import find_row, read_rows, rows_with
 from edgeapl.journal.record import verdict_from_json, verdict_to_json
 from edgeapl.journal.store import Journal
 from edgeapl.journal.verification import VerifyReport, verify
@@ -36,6 +36,7 @@ __all__ = [
     "default_journal_path",
     "find_row",
     "read_rows",
+    "rows_with",
     "verdict_from_json",
     "verdict_to_json",
     "verify",

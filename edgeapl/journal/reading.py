@@ -13,6 +13,7 @@ from edgeapl.journal import schema
 from edgeapl.journal.anchor import MEND
 from edgeapl.journal.chain import Row
 from edgeapl.journal.place import anchor_path
+from edgeapl.journal.record import canonical
 
 BUSY_S = 10.0
 
@@ -55,6 +56,15 @@ def read_rows(path: Path, last: int | None = None) -> tuple[Row, ...]:
             else schema.select_rows(connection, f"{clause} LIMIT ?", (last,))
         )
         return tuple(rows)[::-1]
+
+
+def rows_with(path: Path, kind: str, name: str, value: str) -> tuple[Row, ...]:
+    """Give the rows of a kind whose field has this text, oldest first; edited ones are left out."""
+    held = canonical({name: value})[1:-1]  # as it stands in the payload, which is canonical
+    with snapshot(path) as connection:
+        clause = "WHERE kind = ? AND instr(payload, ?) > 0 ORDER BY sequence"
+        rows = tuple(schema.select_rows(connection, clause, (kind, held)))
+    return tuple(row for row in rows if row.consistent and row.content.get(name) == value)
 
 
 def find_row(path: Path, key: str) -> Row:

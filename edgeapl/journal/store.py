@@ -104,6 +104,13 @@ class Journal:
             raise StorageError("journal does not know this kind of row", kind, f"use {AMENDMENT}")
         return self._append(kind, payload)
 
+    @property
+    def identity(self) -> str:
+        """What no other journal has: it was drawn when this one was made."""
+        with self._lock, schema.storage_errors(self.path):
+            rows = list(schema.select_rows(self._connection, "WHERE sequence = 0"))
+        return str(rows[0].content.get("id", "")) if rows else ""
+
     def has(self, digest: str) -> bool:
         """Say whether a row with this hash is there; raises StorageError when it was edited."""
         with self._lock, schema.storage_errors(self.path):

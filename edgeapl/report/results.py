@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,12 @@ CELLS = "cells.csv"
 def slide_folder(folder: Path, slide: str) -> Path:
     """Give where the finished results of a slide lie."""
     return folder / "slides" / safe_name(slide)
+
+
+def record_folders(folder: Path, slide: str) -> list[Path]:
+    """Give the folders of all results of a slide, oldest first."""
+    home = slide_folder(folder, slide)
+    return [home] if home.is_dir() else []
 
 
 def record_line(record: Mapping[str, Any]) -> bytes:
@@ -48,6 +54,17 @@ def finished_record(folder: Path, slide: str) -> dict[str, Any] | None:
         which = f"{printable(slide)} and {printable(str(record.get('slide')))}"
         raise StorageError("two slides need one folder", which, "give one another name")
     return record
+
+
+def finished_records(folder: Path, slide: str) -> Iterator[dict[str, Any]]:
+    """Give the records of all finished results of a slide; what can not be read is passed over."""
+    for home in record_folders(folder, slide):
+        try:
+            record = json.loads((home / VERDICT).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(record, dict) and record.get("slide") == slide:
+            yield record
 
 
 def assemble(folder: Path, slides: Sequence[str]) -> None:

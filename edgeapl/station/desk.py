@@ -35,6 +35,10 @@ class Desk:
         """Open a slide; closes the one that is open. Raises UsageError for a bad identifier."""
         self._station.start_slide(slide)
 
+    def go_on(self, slide: str) -> None:
+        """Take new frames into a slide that was left open and waits. Raises UsageError."""
+        self._station.go_on(slide)
+
     def close_slide(self) -> None:
         """Close the open slide: what was captured is judged and committed. Without one, nothing."""
         self._station.close_slide()

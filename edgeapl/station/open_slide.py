@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import shutil
 import time
 from collections import deque
 from collections.abc import Callable
@@ -27,6 +26,8 @@ from edgeapl.sources.decode import read_image
 from edgeapl.types import NOT_NOTED, Frame, RaisedFlag, ScaleOrigin
 
 FOLDER = "open"
+DISCARDED = "discarded"
+"""Where kept frames go to be removed, so that no half of them is ever taken for an open slide."""
 
 MOST_WRITING = 2
 """Frames on their way to the disk; a slow disk then holds the reading up, not the memory."""
@@ -133,11 +134,10 @@ class OpenSlide:
             partial(_read, self._folder / name, index) for index, name in enumerate(self._names())
         ]
 
-    def discard(self) -> None:
-        """Remove everything: the verdict is committed. Raises StorageError."""
+    def stop_writing(self) -> Path:
+        """Let no more be written and give the folder, to be removed or moved."""
         self._writer.shutdown()
-        with storing(self._folder):
-            shutil.rmtree(self._folder)
+        return self._folder
 
     def _names(self) -> list[str]:
         stems = {path.stem for path in self._folder.glob("*.json") if path.name != ABOUT}
@@ -145,24 +145,30 @@ class OpenSlide:
         return sorted(whole)
 
     def _write(self) -> None:
-        about = self.about
-        text: dict[str, Any] = {
-            "slide": about.slide,
-            "started": about.started,
-            "flagged": about.flagged,
-            "sitting": about.sitting,
-            "journal": about.journal,
-        }
-        if about.flag is not None:
-            text["flag"] = flag_to_json(about.flag)
-        with replacing(self._folder / ABOUT) as file:
-            file.write(json.dumps(text).encode())
+        write_about(self._folder, self.about)
 
 
-def left_open(results: Path) -> list[About]:
-    """Give the slides of a result folder that were not closed, oldest first."""
-    folders = (results / FOLDER).glob(f"*/{ABOUT}")
-    return sorted((read_about(path.parent) for path in folders), key=lambda about: about.started)
+def write_about(folder: Path, about: About) -> None:
+    """Write what is known of an open slide beside its frames. Raises StorageError."""
+    text: dict[str, Any] = {
+        "slide": about.slide,
+        "started": about.started,
+        "flagged": about.flagged,
+        "sitting": about.sitting,
+        "journal": about.journal,
+    }
+    if about.flag is not None:
+        text["flag"] = flag_to_json(about.flag)
+    with replacing(folder / ABOUT) as file:
+        file.write(json.dumps(text).encode())
+
+
+def left_folders(results: Path) -> list[Path]:
+    """Give the folders in which slides of a result folder were kept."""
+    home = results / FOLDER
+    if not home.is_dir():
+        return []
+    return sorted(path for path in home.iterdir() if path.is_dir() and not path.is_symlink())
 
 
 def read_about(folder: Path) -> About:

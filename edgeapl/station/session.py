@@ -21,6 +21,8 @@ from edgeapl.report.writer import SlideWriter
 from edgeapl.scoring import error_to_json, told
 from edgeapl.station.committing import Committer
 from edgeapl.station.hosting import HostedModel
+from edgeapl.station.interruption import Interruption
+from edgeapl.station.left_open import discard, set_aside
 from edgeapl.station.open_slide import OpenSlide, new_sitting
 from edgeapl.types import ExaminedFrame, Frame, Origin, Verdict, raised_flag
 
@@ -50,6 +52,7 @@ class Session:
     number : of the sessions of this station.
     kept : keeps its frames until it is closed; None for sources that can be read again.
     drawn : the slides are drawn, no patient's.
+    interruption : the slide was left open; None for all others.
     on_change : called whenever there is something new to show.
     stop : set it to close the slide.
     progress, examined, used, best_cells, frames : what there is to see: where it stands, the newest
@@ -66,6 +69,7 @@ class Session:
     on_change: Callable[[], None] = lambda: None
     enough_cells: int | None = None
     drawn: bool = False
+    interruption: Interruption | None = None
     stop: threading.Event = field(default_factory=threading.Event)
     progress: Progress | None = None
     examined: ExaminedFrame | None = None
@@ -116,7 +120,7 @@ class Session:
         observer = Observer(on_frame, self._on_progress, self._on_tick, self._on_accepted)
         try:
             outcome = examine_slide(model, self.slide, source, self.options, observer, self.stop)
-            verdict = self._with_origin(outcome.verdict)
+            verdict = self._with_origin(self._told(outcome.verdict, final=True))
             row = self.journal.commit(verdict)
             record = {
                 **verdict_to_json(verdict),
@@ -131,22 +135,54 @@ class Session:
             raise
         finally:
             self.hosted.deadline(None)
-        if self.kept is not None:
-            self.kept.discard()
+        self._let_go()
         codes = [error.exit_code for error in outcome.errors]
-        if verdict.tally.not_examined:
+        if verdict.tally.not_examined or self._unread:
             codes.append(DeadlineError.exit_code)
         return Closed(verdict, record, files.report, max(codes, default=0))
+
+    @property
+    def waits(self) -> bool:
+        """Whether new frames wait for a person's word."""
+        return self.interruption is not None and self.interruption.source.waits
+
+    def end(self) -> None:
+        """Close the slide; frames that were kept are all examined first."""
+        if self.interruption is not None and not self.hurries:
+            self.interruption.source.end()
+        else:
+            self.stop.set()
+
+    @property
+    def _unread(self) -> int:
+        return 0 if self.interruption is None else self.interruption.source.unread
+
+    def _let_go(self) -> None:
+        """Remove the kept frames, now that there are verdict and report; unread ones stay aside."""
+        if self.kept is None:
+            return
+        folder = self.kept.stop_writing()
+        if self._unread:
+            set_aside(self.out, folder)
+        else:
+            discard(self.out, folder)
+
+    def _told(self, verdict: Verdict, *, final: bool = False) -> Verdict:
+        if self.interruption is None:
+            return verdict
+        return self.interruption.told(verdict, final=final)
 
     def _with_origin(self, verdict: Verdict) -> Verdict:
         """Say in a verdict where it comes from."""
         return replace(verdict, origin=self._origin)
 
     def _on_accepted(self, frame: Frame) -> None:
-        if self.kept is not None:
+        again = self.interruption is not None and frame.index < self.interruption.source.count
+        if self.kept is not None and not again:
             self.kept.keep(frame)
 
     def _on_progress(self, progress: Progress) -> None:
+        progress = replace(progress, verdict=self._told(progress.verdict))
         if self.committer.progress(progress):
             self._note_flag()
         # Shown only from here on, when what should be committed is; at once, so that the decision
@@ -165,7 +201,7 @@ class Session:
             self.frames = (gallery.frames_used, gallery.frames_rejected)
         enough, tally = self.enough_cells, progress.verdict.tally
         if enough is not None and tally.scored + tally.not_needed >= enough:
-            self.stop.set()
+            self.end()
         self.on_change()
 
     def _on_tick(self) -> None:

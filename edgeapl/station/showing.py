@@ -55,6 +55,7 @@ class Shown:
     cells: tuple[CellPicture, ...]
     context: ReportContext
     open: bool = True
+    waits: bool = False
     final: Verdict | None = None
     report: Path | None = None
 
@@ -103,6 +104,7 @@ class Shown:
             limits=newest.limits if newest else None,
             flagged_since=newest.flagged_since if newest else "",
             current=newest.current if newest else None,
+            waits=self.open and self.waits,
         )
 
     def examined_jpeg(self) -> tuple[int, bytes] | None:
@@ -137,6 +139,7 @@ def shown_of(session: Session, budget_s: float) -> Shown:
         frames_rejected=session.frames[1],
         cells=session.best_cells,
         context=session.writer.gallery.context,
+        waits=session.waits,
     )
 
 

@@ -160,28 +160,68 @@ class Viewfinder(ClosesItself):
 class ResumedSource:
     """Implements FrameSource: first frames that were kept, then those of another source.
 
-    Numbers go on where the kept ones end.
+    Numbers go on where the kept ones end. No new frame is taken before a person's word.
 
     Parameters
     ----------
-    kept : what reads each kept frame. then : left open when this is closed; None to end there.
+    kept : what reads each kept frame.
+    then : left open when this is closed; None to end after the kept ones.
+    waits : new frames wait for `go_on`.
     """
 
     live = True
 
-    def __init__(self, kept: Sequence[Callable[[], Frame]], then: FrameSource | None) -> None:
+    def __init__(
+        self, kept: Sequence[Callable[[], Frame]], then: FrameSource | None, *, waits: bool = False
+    ) -> None:
         self.name = "the frames kept" if then is None else then.name
+        self.count = len(kept)
         self._kept = kept
         self._then = then
         self._next = 0
+        self._news = threading.Condition()
+        self._waits = waits
+        self._ended = then is None
+
+    @property
+    def unread(self) -> int:
+        """Kept frames that nobody has taken yet."""
+        return len(self._kept) - self._next
+
+    @property
+    def waits(self) -> bool:
+        """Whether new frames wait for a person's word."""
+        return self._waits and not self._ended
+
+    @property
+    def alone(self) -> bool:
+        """Whether the kept frames are all there is and will be."""
+        return self._waits or self._then is None
+
+    def go_on(self) -> None:
+        """Take new frames from now on."""
+        with self._news:
+            self._waits = False
+            self._news.notify_all()
+
+    def end(self) -> None:
+        """Give the kept frames that are left, and then no more."""
+        with self._news:
+            self._ended = True
+            self._news.notify_all()
 
     def read(self, timeout_s: float) -> Frame:
         """Give the next frame; a kept one that is damaged raises InputError."""
         if self._next < len(self._kept):
             self._next += 1
             return self._kept[self._next - 1]()
-        if self._then is None:
-            raise EndOfSource
+        with self._news:
+            if self._waits and not self._ended:
+                self._news.wait(timeout_s)
+            if self._ended or self._then is None:
+                raise EndOfSource
+            if self._waits:
+                raise SourceStalled("slide was left open", self.name, "say whether it goes on")
         frame = self._then.read(timeout_s)
         return replace(frame, index=frame.index + len(self._kept)) if self._kept else frame
 

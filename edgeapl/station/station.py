@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from enum import Enum
 from pathlib import Path
 
 from edgeapl.closing import ClosesItself
@@ -19,12 +20,25 @@ from edgeapl.sources.frames import ScaleFor
 from edgeapl.stages.findings import Finding
 from edgeapl.station import showing
 from edgeapl.station.hosting import HostedModel
-from edgeapl.station.open_slide import OpenSlide, left_open
+from edgeapl.station.interruption import Interruption
+from edgeapl.station.left_open import settle
+from edgeapl.station.open_slide import OpenSlide
 from edgeapl.station.session import Closed, Session
 from edgeapl.station.sources import ResumedSource, StationScale, Viewfinder
 from edgeapl.station.taking_up import flag_taken_up
 
 LONGEST_NAME = 200
+
+
+class Taking(Enum):
+    """Which frames an examination takes."""
+
+    NEW = "new"  # of the camera
+    KEPT_ALONE = "kept alone"  # those that were kept, then it ends
+    WAITS = "waits"  # those that were kept, then new ones once a person says so
+    GOES_ON = "goes on"  # those that were kept, then new ones, as a person has said
+
+
 FOCUS_EVERY_S = 0.5
 
 
@@ -40,6 +54,9 @@ class StationOptions:
     stop_error : leave out cells once a slide's flag is decided without them, as in `SlideOptions`;
         None to look at all.
     findings : what is known about every slide. drawn : the slides are drawn, no patient's.
+    waits : somebody is there to say whether a slide that was left open goes on; it waits for that.
+        Else it is closed at once.
+    resume : goes on with this one, at a person's word.
     """
 
     camera: str
@@ -53,6 +70,8 @@ class StationOptions:
     stop_error: float | None = None
     findings: tuple[Finding, ...] = ()
     drawn: bool = False
+    waits: bool = True
+    resume: str | None = None
 
 
 class Station(ClosesItself):
@@ -64,7 +83,10 @@ class Station(ClosesItself):
         demonstration anew for every slide.
     on_closed : told of every closed slide, from the station's thread.
 
-    Slides that were left open when the station stopped are taken up again first.
+    Slides that were left open when the station stopped are examined first, by their kept frames
+    alone: no frame of another patient may get into them. The newest waits for `go_on`.
+
+    Raises StorageError, and UsageError when the slide to resume was not left open.
     """
 
     def __init__(
@@ -81,13 +103,17 @@ class Station(ClosesItself):
         self._open_source = open_source
         self._on_closed = on_closed
         self._scale = StationScale(options.um_per_px, hosted.model.bundle.manifest.um_per_px)
+        self._left = settle(options.out, journal)
+        if options.resume is not None:
+            self._check_left(options.resume)
         self._view = Viewfinder(open_source(self._scale))
         self._lock = threading.Condition()
         self._revision = 0
         self._wanted: str | None = None
         self._session: Session | None = None
         self._shown: showing.Shown | None = None
-        self._trouble: dict[str, str] = {}
+        self._trouble = {f"left {n}": text for n, text in enumerate(self._left.said)}
+        self._taken_up = False
         self._hurry = threading.Event()
         self._closing = threading.Event()
         self._failure: BaseException | None = None
@@ -107,18 +133,31 @@ class Station(ClosesItself):
             mend = f"give 1 to {LONGEST_NAME} printable characters"
             raise UsageError("slide identifier is wrong", slide[:40], mend)
         with self._lock:
-            if self._session is not None and self._session.slide == slide:
-                raise UsageError("slide is open already", slide, "close it first")
+            session = self._session
+            if session is not None and session.slide == slide:
+                mend = "close it first" if not session.waits else "go on with it, or close it first"
+                raise UsageError("slide is open already", slide, mend)
             self._wanted = slide
-            if self._session is not None:
-                self._session.stop.set()
+            if session is not None:
+                session.end()
             self._lock.notify_all()
+
+    def go_on(self, slide: str) -> None:
+        """Take new frames into a slide that was left open and waits. Raises UsageError."""
+        with self._lock:
+            session = self._session
+            if session is None or session.slide != slide or not session.waits:
+                raise UsageError("slide does not wait to go on", slide, "start it as another slide")
+            assert session.interruption is not None
+            self._view.forget()  # what was captured before this word is nobody's
+            session.interruption.source.go_on()
+        self.changed()
 
     def close_slide(self) -> None:
         """Close the open slide: what was captured is judged and committed. Without one, nothing."""
         with self._lock:
             if self._session is not None:
-                self._session.stop.set()
+                self._session.end()
 
     # What the desk asks.
 
@@ -177,20 +216,22 @@ class Station(ClosesItself):
     def ended(self) -> bool:
         """Whether the source has no more frames and no slide is open."""
         with self._lock:
-            idle = self._session is None and self._wanted is None
+            idle = self._session is None and self._wanted is None and self._taken_up
         return idle and bool(self._view.trouble or self._view.ended)
 
     def hurry(self) -> None:
         """Close the open slide at once: what has no answer yet is not examined."""
         self._hurry.set()
         self._closing.set()
-        self.close_slide()
+        with self._lock:
+            if self._session is not None:
+                self._session.stop.set()
         self.hosted.deadline(time.monotonic_ns())
 
     @property
-    def takes_up(self) -> bool:
-        """Whether a slide was left open, so that it goes on by itself."""
-        return self._view.runs_ahead and bool(left_open(self.options.out))
+    def left_open(self) -> tuple[str, ...]:
+        """Slides that were left open when the station stopped, oldest first."""
+        return tuple(about.slide for about in self._left.slides)
 
     def finish(self, in_a_hurry: threading.Event) -> None:
         """Close the open slide and wait until it is; once the event is set, at once."""
@@ -207,7 +248,7 @@ class Station(ClosesItself):
         with self._lock:
             self._wanted = None
             if self._session is not None:
-                self._session.stop.set()
+                self._session.end()
             self._lock.notify_all()
         self._thread.join()
         self._view.close()
@@ -230,30 +271,32 @@ class Station(ClosesItself):
             self._closing.set()
             self.changed()
 
-    def _take_up(self) -> None:
-        """Examine what was left open. The newest goes on with the camera, the others end."""
-        if not self._view.runs_ahead:
-            return
-        with self._lock:
-            wanted = self._wanted
-        slides = [about.slide for about in left_open(self.options.out)]
-        goes_on = wanted if wanted is not None or not slides else slides[-1]
-        for slide in slides:
-            if slide != goes_on and not self._closing.is_set():
-                self._examine(slide, only_kept=True)
-        with self._lock:
-            if goes_on is not None and self._wanted is None:
-                self._wanted = goes_on
+    def _check_left(self, slide: str) -> None:
+        if slide not in self.left_open:
+            left = ", ".join(self.left_open) or "none"
+            raise UsageError("slide was not left open", slide, f"there is to go on with: {left}")
 
-    def _examine(self, slide: str, *, only_kept: bool = False) -> None:
+    def _take_up(self) -> None:
+        """Examine what was left open. One may wait or go on with the camera, the others end."""
+        slides, resume = self.left_open, self.options.resume
+        with self._lock:
+            waits = self.options.waits and self._wanted is None
+        last = resume or (slides[-1] if slides and waits else None)
+        taking = Taking.GOES_ON if resume else Taking.WAITS
+        for slide in sorted(slides, key=lambda one: one == last):
+            if not self._closing.is_set():  # what is not finished stays open for the next start
+                self._examine(slide, taking if slide == last else Taking.KEPT_ALONE)
+        self._taken_up = True
+
+    def _examine(self, slide: str, taking: Taking = Taking.NEW) -> None:
         """Run one slide to its end; what goes wrong is shown, and the frames are kept."""
         self._trouble.pop("slide", None)
         try:
-            session, source = self._prepared(slide, only_kept=only_kept)
+            session, source = self._prepared(slide, taking)
             with self._lock:
                 self._session = session
                 if self._wanted is not None or self._closing.is_set():
-                    session.stop.set()
+                    session.end()
             self.changed()
             closed = session.run(source)
         except EdgeAplError as error:
@@ -266,22 +309,24 @@ class Station(ClosesItself):
         self._end_session(closed)
         self._on_closed(closed)
 
-    def _prepared(self, slide: str, *, only_kept: bool) -> tuple[Session, FrameSource]:
+    def _prepared(self, slide: str, taking: Taking) -> tuple[Session, FrameSource]:
         options, view = self.options, self._view
         self._scale.start_slide()
-        kept = None
-        source: FrameSource = view
-        if view.runs_ahead:
+        kept: OpenSlide | None = None
+        resumed: ResumedSource | None = None
+        if view.runs_ahead or taking is not Taking.NEW:
             now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-            kept = OpenSlide.start(options.out, slide, now)
+            kept = OpenSlide.start(options.out, slide, now, self.journal.identity)
             view.forget()
-            frames = kept.kept()
-            source = ResumedSource(frames, None if only_kept else view) if frames else view
-            if only_kept and not frames:
-                source = ResumedSource((), None)
+            if taking is Taking.NEW and kept.taken_up:  # could not be closed a while ago
+                taking = Taking.WAITS if options.waits else Taking.KEPT_ALONE
+            if taking is not Taking.NEW:
+                alone, waits = taking is Taking.KEPT_ALONE, taking is Taking.WAITS
+                resumed = ResumedSource(kept.kept(), None if alone else view, waits=waits)
         elif view.ended:
             self._view.close()
-            source = self._view = Viewfinder(self._open_source(self._scale))
+            view = self._view = Viewfinder(self._open_source(self._scale))
+        limited = taking is not Taking.KEPT_ALONE
         budget = self.hosted.budget(options.budget_s)
         session = Session(
             hosted=self.hosted,
@@ -291,7 +336,7 @@ class Station(ClosesItself):
             options=SlideOptions(
                 batch_size=options.batch_size,
                 findings=options.findings,
-                max_frames=options.max_frames,
+                max_frames=options.max_frames if limited else None,
                 stop_when_idle=options.idle_s,
                 budget=budget.hurried_by(self._hurry),
                 flagged=None if kept is None else flag_taken_up(kept, self.journal.path),
@@ -300,10 +345,14 @@ class Station(ClosesItself):
             number=next(self._numbers),
             kept=kept,
             on_change=self.changed,
-            enough_cells=options.enough_cells,
+            enough_cells=options.enough_cells if limited else None,
             drawn=options.drawn,
+            interruption=None if resumed is None else self._interruption(slide, resumed),
         )
-        return session, source
+        return session, view if resumed is None else resumed
+
+    def _interruption(self, slide: str, resumed: ResumedSource) -> Interruption:
+        return Interruption(resumed, self._left.begun_elsewhere(slide, self.journal.identity))
 
     def _end_session(self, closed: Closed | None) -> None:
         self.shown()

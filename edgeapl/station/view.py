@@ -72,6 +72,7 @@ class SlideView:
     record : hash of the newest committed row; empty before the first.
     report : page of the closed slide; None while it is open.
     limits, flagged_since, current : as in `edgeapl.types.Verdict`.
+    waits : it was left open when the station stopped and takes no new frame before `go_on`.
     """
 
     slide: str
@@ -92,6 +93,7 @@ class SlideView:
     limits: Limits | None = None
     flagged_since: str = ""
     current: Figures | None = None
+    waits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +181,12 @@ class StationAccess(Protocol):
 
     def start_slide(self, slide: str) -> None:
         """Open a slide; closes the one that is open. Raises UsageError for a bad identifier."""
+
+    def go_on(self, slide: str) -> None:
+        """Take new frames into a slide that was left open and waits.
+
+        Raises UsageError when it does not.
+        """
 
     def close_slide(self) -> None:
         """Close the open slide: what was captured is judged and committed. Without one, nothing."""

@@ -165,6 +165,12 @@ def _add_orders(app: FastAPI, page: Page) -> None:
         await page.order(page.station.start_slide, slide)
         return said(f"Slide {slide} is started.")
 
+    @app.post("/slide/go-on")
+    async def go_on(request: Request) -> Response:
+        slide = from_handle(field_of(await form_of(request), "slide", 2000))
+        await page.order(page.station.go_on, slide)
+        return said(f"Slide {slide} goes on with the frames under the camera.")
+
     @app.post("/slide/close")
     async def close() -> Response:
         await page.order(page.station.close_slide)

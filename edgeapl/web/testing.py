@@ -114,6 +114,15 @@ class FakeStation:
             )  # fmt: skip
             self.show(slide=view)
 
+    def go_on(self, slide: str) -> None:
+        """Go on with a slide that waits."""
+        with self._changed:
+            shown = self._view.slide
+            if shown is None or shown.slide != slide or not shown.waits:
+                raise UsageError("slide does not wait to go on", slide, "start it")
+            self.said.append(("go on", slide))
+            self.slide(waits=False)
+
     def close_slide(self) -> None:
         """Close the open slide."""
         with self._changed:

@@ -131,9 +131,8 @@ def test_every_image_of_a_folder_is_examined_however_late(
     ]  # fmt: skip
 
 
-def test_a_slide_goes_on_after_the_station_was_killed(station: Station, tmp_path: Path) -> None:
-    camera = fields(tmp_path / "fields")
-    watch = ("watch", camera, "--um-per-px", "0.15", "--json")
+def killed_with_a_flag(station: Station, *watch: str) -> tuple[Path, int]:
+    """Kill a station some frames after its flag; give where they are kept, and how many."""
     killed = station.start(*watch, "--slide", "S3")
     assert killed.stdout is not None
     used: list[int] = []
@@ -149,13 +148,46 @@ def test_a_slide_goes_on_after_the_station_was_killed(station: Station, tmp_path
     # A picture is kept once what is known of it is there too; the kill may come in between.
     frames = len(list(kept.glob("[0-9]*.json")))
     assert frames >= 2
-    done = station.run(*watch, "--max-frames", str(frames))
+    return kept, frames
+
+
+def test_a_slide_goes_on_after_the_station_was_killed_when_a_person_says_so(
+    station: Station, tmp_path: Path
+) -> None:
+    watch = ("watch", fields(tmp_path / "fields"), "--um-per-px", "0.15", "--json")
+    kept, frames = killed_with_a_flag(station, *watch)
+    done = station.run(*watch, "--max-frames", str(frames + 1), "--resume", "S3")
     assert done.code == 0, done.err
     last = json.loads(done.out.splitlines()[-1])
     assert (last["event"], last["slide"], last["verdict"]) == ("verdict", "S3", "FLAG")
-    assert len(last["frames"]) == frames
+    assert len(last["frames"]) in (frames, frames + 1)  # the new one may show a field seen before
     assert not kept.exists()
     assert station.run("journal", "verify").code == 0
+    again = station.run(*watch, "--resume", "S3")
+    assert again.code == 2
+    assert "was not left open" in again.err
+
+
+def test_a_slide_left_open_takes_no_frame_of_the_next_patient_when_nobody_is_there(
+    station: Station, tmp_path: Path
+) -> None:
+    watch = ("watch", fields(tmp_path / "fields"), "--um-per-px", "0.15", "--json")
+    kept, frames = killed_with_a_flag(station, *watch)
+    (tmp_path / "next").mkdir()
+    (tmp_path / "next/0.png").write_bytes(png_bytes(drawn_field()))
+    command = [sys.executable, "-m", "edgeapl", "watch", f"replay://{tmp_path / 'next'}?fps=2"]
+    closed_stdin = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&-', "sh", *command, "--um-per-px", "0.15", "--json"],
+        cwd=station.folder, env=station.environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert closed_stdin.returncode == 0, closed_stdin.stderr
+    events = [json.loads(line) for line in closed_stdin.stdout.splitlines()]
+    first, second = (event for event in events if event["event"] == "verdict")
+    assert (first["slide"], first["verdict"], len(first["frames"])) == ("S3", "FLAG", frames)
+    assert all("/fields/" in frame["source"] for frame in first["frames"])
+    assert second["slide"].startswith("slide-")
+    assert all("/next/" in frame["source"] for frame in second["frames"])
+    assert not kept.exists()
 
 
 def test_a_station_told_to_end_does_so_within_three_seconds(

@@ -10,7 +10,7 @@ import pytest
 
 from edgeapl.examination.latch import FlagLatch
 from edgeapl.journal import Journal
-from edgeapl.station.open_slide import OpenSlide, left_open
+from edgeapl.station.open_slide import OpenSlide, left_folders, read_about
 from edgeapl.station.taking_up import flag_taken_up
 from edgeapl.types import (
     NOT_NOTED,
@@ -115,7 +115,7 @@ def test_a_flag_that_was_noted_without_figures_or_badly_is_still_a_flag(
         about_of(tmp_path).write_text(
             json.dumps(note if noted is None else {**note, "flag": noted})
         )
-        assert left_open(tmp_path)[0].flagged
+        assert read_about(left_folders(tmp_path)[0]).flagged
         assert flag_taken_up(OpenSlide.start(tmp_path, "S", ""), journal.path) == NOT_NOTED
         journal.commit(verdict(Decision.FLAG, RAISED), provisional=True)
         found = flag_taken_up(OpenSlide.start(tmp_path, "S", ""), journal.path)
