@@ -41,14 +41,6 @@ def flipped(data: bytes, share: float) -> bytes:
     return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
 
 
-def _two_pages() -> bytes:
-    first = tiff(FIELD, next_at=1)
-    # The second list is the first one again, moved behind it; it points at the same pixels.
-    count = struct.unpack("<H", first[8:10])[0]
-    tags = first[8 : 10 + 12 * count]
-    return tiff(FIELD, next_at=len(first)) + tags + bytes(4)
-
-
 def _overlapping_lists(lists: int = 3000, tags: int = 900) -> bytes:
     """A chain of lists, each 12 bytes behind the one before, so that they share nearly all tags."""
     data = bytearray(b"II*\0" + struct.pack("<IH", 8, tags))
@@ -183,7 +175,6 @@ FILES: dict[str, tuple[bytes, str]] = {
         "tiles of",
     ),
     "tiff_ring.tif": (tiff(FIELD, next_at=8), "in a ring"),
-    "tiff_pages.tif": (_two_pages(), "file holds 2 images"),
     "tiff_16_bit.tif": (
         tiff(FIELD.astype(np.uint16) << 4, {281: (3, [1023] * 3)}),
         "where 10 bits are stated",

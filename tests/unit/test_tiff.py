@@ -293,6 +293,11 @@ def test_each_picture_of_a_file_is_a_frame_and_a_bad_one_takes_no_other_along(
         source.read(0)
 
 
+def test_where_one_picture_is_wanted_several_are_refused() -> None:
+    with pytest.raises(InputError, match="file holds 2 images"):
+        decode_image(written((FIELD, {}), (OTHER, {})), "a")
+
+
 def test_a_stated_scale_that_the_file_contradicts_is_said(tmp_path: Path) -> None:
     data = tiff(FIELD, {270: (2, ome(ome_image(SIZES[0][0])).encode() + b"\0")})
     (tmp_path / "a.tif").write_bytes(data)
