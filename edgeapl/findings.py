@@ -11,7 +11,8 @@ from edgeapl.config import CameraConfig
 from edgeapl.errors import DeadlineError, EdgeAplError, EngineError
 from edgeapl.sources.names import printable
 from edgeapl.stages.findings import Code, Effect, Finding
-from edgeapl.types import Reason, Remark, ScaleOrigin, Tally
+from edgeapl.types import Reason, Remark, ScaleOrigin, Tally, TileState
+from edgeapl.wording.numbers import exact_percent, percent
 
 DEPTH = "depth"
 """Code of the remark that says how samples were scaled."""
@@ -108,6 +109,40 @@ def of_rejected(rejected: Sequence[tuple[str, tuple[Reason, ...]]], *, live: boo
         Finding(f"frame_{code}", f"{_frames(names)} not used: {texts[code]}", effect)
         for code, names in groups.items()
     ]
+
+
+def of_area(
+    share: float, lost: Mapping[TileState, float], least: float, *, single_cells: bool
+) -> list[Finding]:
+    """Say which share of the slide's field was examined, and what was wrong with the rest.
+
+    Parameters
+    ----------
+    share : of the field, 0 to 1. lost : the same of each kind of loss. least : to clear a slide.
+    single_cells : the field is the images of single cells.
+    """
+    if not lost:
+        return []
+    worst = sorted(lost, key=lambda state: -lost[state])
+    why = ", ".join(f"{percent(lost[state])} is {state.text}" for state in worst)
+    what = "the images of single cells" if single_cells else "the field"
+    text = f"only {percent(share, [least])} of {what} could be examined: {why}"
+    if share >= least:
+        return [Finding(Code.AREA_PART, text.removeprefix("only "), Effect.NOTE)]
+    text += f"; to clear a slide takes {exact_percent(least)}"
+    return [Finding(Code.AREA, text, Effect.BARS_CLEAR)]
+
+
+def of_short_frames(short: Sequence[tuple[str, float]], least: float) -> list[Finding]:
+    """Say of which frames, named, less than the rule's share could be examined."""
+    if not short:
+        return []
+    names = _frames([f"{name} {percent(share, [least])}" for name, share in short])
+    text = (
+        f"less of {names} could be examined than the {exact_percent(least)} that it takes to "
+        "clear a slide"
+    )
+    return [Finding(Code.AREA_FRAMES, text, Effect.BARS_CLEAR)]
 
 
 def of_errors(errors: Sequence[EdgeAplError]) -> list[Finding]:

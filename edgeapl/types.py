@@ -57,6 +57,8 @@ class TileState(int, Enum):
     COLOURLESS = 4  # one or all colours are missing where there is something to see
     UNFOCUSED = 5
     NOISE = 6
+    OUTSIDE = 7  # not part of the field, so it counts neither way
+    CUT = 8  # of an image of one cell: the cell is not whole
 
     @property
     def text(self) -> str:
@@ -72,6 +74,8 @@ _TILE_WORDS = (
     "without its colours",
     "out of focus or moved",
     "noise",
+    "outside the field",
+    "of cells cut by the edge of their image",
 )
 
 
@@ -167,16 +171,17 @@ class Tiles:
 
     @property
     def examined_share(self) -> float:
-        """Share of the frame that was examined, 0 to 1."""
-        return 1 - float(np.count_nonzero(self.states)) / self.states.size
+        """Share of the field that was examined, 0 to 1."""
+        return self.shares().get(TileState.EXAMINED, 0.0)
 
     def shares(self) -> dict[TileState, float]:
-        """Give the share of the frame in each state that occurs, 0 to 1."""
-        counts = np.bincount(self.states.ravel(), minlength=len(TileState))
+        """Give the share of the field in each state that occurs, 0 to 1."""
+        counts = np.bincount(self.states.ravel(), minlength=len(TileState)).tolist()
+        field_tiles = sum(counts) - counts[TileState.OUTSIDE.value]
         return {
-            state: float(counts[state.value]) / self.states.size
+            state: counts[state.value] / field_tiles
             for state in TileState
-            if counts[state.value]
+            if counts[state.value] and state is not TileState.OUTSIDE
         }
 
 

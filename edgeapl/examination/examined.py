@@ -14,9 +14,10 @@ def examined_frame(manifest: Manifest, work: FrameInWork) -> ExaminedFrame:
     """Give a frame whose cells are all accounted for; NaN stands for what was not scored."""
     roles = {role.name: _unknown(work.count) for role in manifest.roles}
     doubt = _unknown(work.count)
+    unseen = {cell for scores in work.unseen for cell in scores.ids.tolist()}
     status = [
         CellStatus.NOT_EXAMINED
-        if cell in work.given_up
+        if cell in work.given_up or cell in unseen
         else CellStatus.NOT_NEEDED
         if cell in work.left_out
         else CellStatus.FAILED
@@ -38,6 +39,7 @@ def examined_frame(manifest: Manifest, work: FrameInWork) -> ExaminedFrame:
         suspicion=doubt,
         rejected=work.prepared.rejected,
         features=_features(manifest, work),
+        tiles=work.prepared.tiles,
     )
 
 

@@ -18,6 +18,7 @@ from edgeapl.stages.order import (
     Stratum,
 )
 from edgeapl.stages.sequential import Look
+from edgeapl.stages.unseen import rows_of
 from edgeapl.types import (
     CellScores,
     Int64,
@@ -29,11 +30,13 @@ from edgeapl.types import (
 class FrameInWork:
     """A prepared frame and the answers that have come in for its cells.
 
-    Each cell is in one place at any time: it is open, or scored, failed, given up or left out.
+    Each cell is in one place at any time: it is open, or scored, unseen, failed, given up or
+    left out.
 
     order : of its cells.
     start_ns, deadline_ns : monotonic; when its time started, and when the cells without an answer
         are given up; None when there is no hurry.
+    unseen : answers that say nothing, because their cells lie where the image can not be judged.
     given_up, left_out : numbers of cells nobody looked at: because time was up, and on purpose.
     whole : whether all cells are to be looked at, whatever the first ones say.
     descriptor : of what the frame looks like, once it was asked for.
@@ -48,6 +51,7 @@ class FrameInWork:
     given_up: set[int] = field(default_factory=set)
     left_out: set[int] = field(default_factory=set)
     scores: list[CellScores] = field(default_factory=list)
+    unseen: list[CellScores] = field(default_factory=list)
     whole: bool = False
     descriptor: FrameDescriptor | None = None
     _answers: NDArray[np.int8] | None = None
@@ -88,7 +92,7 @@ class FrameInWork:
         return Tally(
             self.count,
             scored=self.scored,
-            not_examined=len(self.given_up),
+            not_examined=len(self.given_up) + sum(map(len, self.unseen)),
             failed=len(self.failed),
             not_needed=len(self.left_out) + self.waiting,
         )
@@ -104,15 +108,26 @@ class FrameInWork:
         prepared = self.prepared
         return int(prepared.frame.pixels.nbytes + prepared.detections.labels.nbytes)
 
-    def take(self, result: Classified) -> None:
-        """Take the answers that are about this frame's cells, which must be open."""
-        ids, failed = result.scores.ids, result.failed
+    @property
+    def hidden(self) -> set[int]:
+        """Numbers of the cells that lie where the image can not be judged."""
+        return set((self.first_id + self.prepared.hidden).tolist())
+
+    def take(self, result: Classified, unseen: CellScores | None = None) -> None:
+        """Take the answers that are about this frame's cells, which must be open.
+
+        unseen : further answers, that say nothing.
+        """
+        failed = result.failed
         last = self.first_id + self.count
-        rows = (ids >= self.first_id) & (ids < last)
         lost = failed[(failed >= self.first_id) & (failed < last)].tolist()
-        if rows.any():
-            self.scores.append(_rows(result.scores, rows))
-            self._open.difference_update(ids[rows].tolist())
+        for given, kept in ((result.scores, self.scores), (unseen, self.unseen)):
+            if given is None:
+                continue
+            rows = (given.ids >= self.first_id) & (given.ids < last)
+            if rows.any():
+                kept.append(rows_of(given, rows))
+                self._open.difference_update(given.ids[rows].tolist())
         self.failed.update(lost)
         self._open.difference_update(lost)
 
@@ -130,17 +145,21 @@ class FrameInWork:
         self._open.clear()
         return closed
 
-    def strata(self, roles: Sequence[RoleSpec]) -> list[Stratum]:
-        """Give what is known of the cells looked at first, and of the rest."""
-        scored = [set(scores.ids.tolist()) for scores in self.scores]
+    def strata(self, roles: Sequence[RoleSpec], *, unseen: bool = False) -> list[Stratum]:
+        """Give what is known of the cells looked at first, and of the rest.
+
+        unseen : also answers that say nothing count as scores.
+        """
+        answers = [*self.scores, *self.unseen] if unseen else self.scores
+        scored = [set(scores.ids.tolist()) for scores in answers]
         strata = []
         for rows in (self.order.first, self.order.rest):
             cells = {self.first_id + row for row in rows.tolist()}
             state = empty(roles)
-            for scores, ids in zip(self.scores, scored, strict=True):
+            for scores, ids in zip(answers, scored, strict=True):
                 if ids & cells:
                     inside = np.isin(scores.ids, list(cells))
-                    state = merge(state, counted(roles, "vote", _rows(scores, inside)))
+                    state = merge(state, counted(roles, "vote", rows_of(scores, inside)))
             answered = state.cells + len(self.failed & cells)
             strata.append(
                 Stratum(len(cells) - answered, state.cells, state.positive, state.suspicious)
@@ -148,8 +167,8 @@ class FrameInWork:
         return strata
 
     def described(self) -> FrameDescriptor:
-        """Say what the frame looks like to the networks; a cell must have been scored."""
-        features = np.concatenate([scores.features for scores in self.scores])
+        """Say what the frame looks like to the networks; a cell must have an answer."""
+        features = np.concatenate([scores.features for scores in (*self.scores, *self.unseen)])
         if self.descriptor is None:
             prepared = self.prepared
             self.descriptor = describe_frame(
@@ -185,11 +204,3 @@ class FrameInWork:
             self._answers[:, scores.ids - self.first_id] = reached(roles, scores)
         self._entered = len(self.scores)
         return self._answers
-
-
-def _rows(scores: CellScores, rows: np.ndarray) -> CellScores:
-    return CellScores(
-        ids=scores.ids[rows],
-        roles={name: values[rows] for name, values in scores.roles.items()},
-        features=scores.features[rows],
-    )

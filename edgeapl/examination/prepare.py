@@ -6,12 +6,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from edgeapl.bundle.specs import GateSpec
 from edgeapl.model import Model
+from edgeapl.stages.area import hidden_cells, judge_tiles
 from edgeapl.stages.crop import CellImages, Uncut, cut_cells, leave_uncut
 from edgeapl.stages.focus import Edges
 from edgeapl.stages.gate import FieldMemory, examine, examine_crop
@@ -21,6 +22,7 @@ from edgeapl.types import (
     Frame,
     Int64,
     Reason,
+    Tiles,
     UInt8,
 )
 
@@ -50,6 +52,9 @@ class PreparedFrame:
         uint8 (N, size, size, 3) RGB.
     rejected : why the gate did not let it pass; then it has no detections.
     sharpness : `edgeapl.stages.focus.Edges.sharpness`, where the gate measured it.
+    tiles : which parts of the frame could be judged; None for a rejected frame.
+    hidden : rows of the cells that lie elsewhere, int64 (K,).
+    single_cell : the frame is an image of one cell.
     """
 
     detections: Detections
@@ -57,6 +62,9 @@ class PreparedFrame:
     rejected: tuple[Reason, ...]
     timings: Timings
     sharpness: float | None = None
+    tiles: Tiles | None = None
+    hidden: Int64 = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    single_cell: bool = False
 
     @property
     def frame(self) -> Frame:
@@ -114,6 +122,9 @@ def search_frame(model: Model, gated: GatedFrame, *, crops: bool) -> PreparedFra
         size = model.bundle.manifest.crop.size_px
         empty = np.empty((0, size, size, 3), dtype=np.uint8)
         return PreparedFrame(no_detections(frame), empty, gated.rejected, timings)
+    gate = model.bundle.manifest.gate
+    with timed(timings, "gate"):
+        tiles = judge_tiles(frame.pixels, frame.um_per_px, 0.0 if crops else gate.min_focus)
     with timed(timings, "segment"):
         segment = model.segmenter.segment
         detections = whole_crop(frame, model.segmenter) if crops else segment(frame)
@@ -124,7 +135,10 @@ def search_frame(model: Model, gated: GatedFrame, *, crops: bool) -> PreparedFra
         cut = (
             cut_cells(detections, spec, cell_image=True) if crops else leave_uncut(detections, spec)
         )
-    return PreparedFrame(detections, cut, (), timings, gated.sharpness)
+    hidden = np.flatnonzero(hidden_cells(detections, tiles))
+    return PreparedFrame(
+        detections, cut, (), timings, gated.sharpness, tiles, hidden, single_cell=crops
+    )
 
 
 def _gated(

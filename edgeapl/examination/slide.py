@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from edgeapl import findings as findings_of
 from edgeapl.errors import EdgeAplError
+from edgeapl.examination.coverage import Coverage
 from edgeapl.examination.early_stop import EarlyStop
 from edgeapl.examination.examined import examined_frame
 from edgeapl.examination.frame_in_work import FrameInWork
@@ -20,7 +22,7 @@ from edgeapl.stages.classified import Classified
 from edgeapl.stages.classify import Classifier
 from edgeapl.stages.crop import CellImages, Uncut
 from edgeapl.stages.domain import FrameDescriptor
-from edgeapl.stages.findings import Finding
+from edgeapl.stages.findings import Code, Finding
 from edgeapl.stages.judge import decide
 from edgeapl.stages.order import (
     Order,
@@ -30,6 +32,7 @@ from edgeapl.stages.order import (
 )
 from edgeapl.stages.reasons import limits_of
 from edgeapl.stages.reduce import Reduced, ReducerState
+from edgeapl.stages.unseen import split
 from edgeapl.types import (
     Decision,
     ExaminedFrame,
@@ -85,6 +88,9 @@ class SlideExamination:
         self._first_cell = first_cell
         self._state = model.reducer.empty()
         self._tally = Tally()
+        self._unseen = model.reducer.empty()
+        self._hidden: set[int] = set()
+        self._coverage = Coverage(model.bundle.manifest.rule.min_examined_share, live=live)
         self._next_id = 0
         self._used: list[tuple[str, str]] = []
         self._descriptors: list[FrameDescriptor] = []
@@ -96,6 +102,7 @@ class SlideExamination:
         self._timings: Timings = Counter()
         self._latch = FlagLatch(flagged, model.bundle.digest, limits_of(model.bundle.manifest.rule))
         self._strata: list[Stratum] = []
+        self._strata_of_all: list[Stratum] = []
         self._in_order = in_order
         self._stop = None
         if stop_error is not None and in_order and model.reducer.bounded:
@@ -139,6 +146,7 @@ class SlideExamination:
             order = examination_order(prepared.detections)
         work = FrameInWork(prepared, self._next_id, order, start_ns, deadline_ns)
         self._next_id += work.count
+        self._hidden |= work.hidden
         self._classifier.enter(self._first_cell + work.ids[order.rows], _ordered(prepared, order))
         return work
 
@@ -149,14 +157,18 @@ class SlideExamination:
         """
         result = classified.part(self._first_cell, self._next_id)
         self._errors.extend(result.errors)
+        roles = self._model.bundle.manifest.roles
+        scores, unseen = split(result.scores, self._hidden, roles)
+        result = replace(result, scores=scores)
         with timed(self._timings, "reduce"):
-            self._state = self._model.reducer.add(self._state, result.scores)
+            self._state = self._model.reducer.add(self._state, scores)
+            self._unseen = self._model.reducer.add(self._unseen, unseen)
         # Counted here, not when the frame leaves: a batch may reach into the next frame.
-        scored, failed = len(result.scores), len(result.failed)
-        self._tally += Tally(scored + failed, scored=scored, failed=failed)
+        scored, lost, failed = len(scores), len(unseen), len(result.failed)
+        self._tally += Tally(scored + lost + failed, scored, not_examined=lost, failed=failed)
         works = list(waiting)
         for work in works:
-            work.take(result)
+            work.take(result, unseen)
         if works and scored:
             self._stop_early(works[0])
 
@@ -215,24 +227,27 @@ class SlideExamination:
             self._rejected.append((name, work.prepared.rejected))
         else:
             self._used.append((frame.source, frame.digest))
+            self._coverage.add(work.prepared)
         self._scales[frame.scale, frame.um_per_px] += 1
         self._shapes[frame.width, frame.height] += 1
         self._remarks.update(frame.remarks)
         self._strata.extend(self._counting(work))
+        self._strata_of_all.extend(self._counting(work, unseen=True))
         self._left += work.tally
         if self._stop is not None:
             self._stop.finish(work)
-        scored = sum(len(scores) for scores in work.scores)
+        scored = sum(len(scores) for scores in (*work.scores, *work.unseen))
         examined = examined_frame(self._model.bundle.manifest, work)
         if self._model.domain is not None and scored:
             with timed(self._timings, "domain"):
                 self._descriptors.append(work.described())
         return examined
 
-    def _counting(self, work: FrameInWork) -> list[Stratum]:
+    def _counting(self, work: FrameInWork, *, unseen: bool = False) -> list[Stratum]:
         """Give the strata of a frame; none when nobody looked at any of it."""
-        strata = work.strata(self._model.bundle.manifest.roles)
-        return [s for s in strata if s.scored + s.not_examined] if work.scores else []
+        strata = work.strata(self._model.bundle.manifest.roles, unseen=unseen)
+        looked_at = work.scores or (unseen and work.unseen)
+        return [s for s in strata if s.scored + s.not_examined] if looked_at else []
 
     def verdict(self, waiting: Iterable[FrameInWork] = ()) -> Verdict:
         """Judge what is known so far. In front of a person a flag once raised stays.
@@ -245,6 +260,10 @@ class SlideExamination:
         tally = self._tally + Tally(missing, not_examined=missing)
         strata = [*self._strata, *(s for work in unfinished for s in self._counting(work))]
         reduced, decision, reasons = self._judged(self._state, tally, strata, self._descriptors)
+        if decision is not Decision.FLAG and self._unseen.cells:
+            of_all = self._judged_with_unseen(tally, unfinished)
+            if of_all[1] is Decision.FLAG:
+                reduced, decision, reasons = of_all
         figures = _figures(reduced)
         settled = Settled(
             decision, reasons, figures, limits=limits_of(self._model.bundle.manifest.rule)
@@ -266,6 +285,9 @@ class SlideExamination:
             counts=settled.figures.counts,
             evidence=settled.figures.evidence,
             frames=tuple(self._used),
+            frame_shares=self._coverage.frame_shares,
+            examined_share=self._coverage.share,
+            hidden_cells=self._unseen.cells,
             timings=dict(self._timings),
             bundle_digest=self._model.bundle.digest,
             engine_digest=self._model.engine_digest,
@@ -276,6 +298,26 @@ class SlideExamination:
             current=settled.current,
             signer=self._model.bundle.signer,
         )
+
+    def _judged_with_unseen(
+        self, tally: Tally, unfinished: Sequence[FrameInWork]
+    ) -> tuple[Reduced, Decision, tuple[Reason, ...]]:
+        """Judge with all answers, as if everything could be seen: no flag is lost to a blur."""
+        unseen = self._unseen.cells
+        counted = replace(
+            tally, scored=tally.scored + unseen, not_examined=tally.not_examined - unseen
+        )
+        works = [s for work in unfinished for s in self._counting(work, unseen=True)]
+        state = self._model.reducer.merge(self._state, self._unseen)
+        reduced, decision, reasons = self._judged(
+            state, counted, [*self._strata_of_all, *works], self._descriptors
+        )
+        text = (
+            f"{unseen} of these cells lie where the image can not be judged and are counted as not "
+            "examined; without them there would be no flag"
+        )
+        flag, *others = reasons
+        return reduced, decision, (flag, Reason(Code.HIDDEN_FLAG, text), *others)
 
     def _judged(
         self,
@@ -291,6 +333,7 @@ class SlideExamination:
             *self._known,
             *findings_of.of_rejected(self._rejected, live=self._live),
             *findings_of.of_errors(self._errors),
+            *self._coverage.findings(),
             *findings_of.of_scale(self._scales),
             *findings_of.of_remarks(self._remarks),
             *(findings_of.of_shapes(self._shapes) if self._live else ()),

@@ -36,6 +36,10 @@ class Code:
     NOT_EXAMINED: Final = "not_examined"  # some cells without a score, within what the rule allows
     NOT_NEEDED: Final = "not_needed"  # some cells were left out on purpose
     STOPPED_EARLY: Final = "stopped_early"  # how sure it is that they would have changed nothing
+    AREA: Final = "area_not_examined"  # too little of the field could be examined
+    AREA_FRAMES: Final = "frame_area_not_examined"  # too little of single frames
+    AREA_PART: Final = "area_partly_examined"  # a little was lost, within what the rule allows
+    HIDDEN_FLAG: Final = "flag_in_hidden_part"  # cells that could not be judged speak for the flag
     NO_SCORE: Final = "no_score"
     HEAD_FAILED: Final = "head_failed"
     NON_FINITE: Final = "non_finite"

@@ -22,7 +22,7 @@ Bool = NDArray[np.bool_]
 WORKING_UM_PER_PX = 0.25
 """Fine enough for the granules that matter (about 0.5 µm), coarse enough to average noise away."""
 
-_LITTLE_PX, _MORE_PX = 0.8, 2.0
+LITTLE_PX, MORE_PX = 0.8, 2.0
 """Sigmas of the two blurs, 0.2 and 0.5 µm at the working scale. Of the pairs tried on six real
 sets these told sharp images from the same blurred by 0.75 µm without an error."""
 
@@ -68,7 +68,7 @@ class Edges:
         """Slopes across and down after little blur, of all tiles, each float32 (N,)."""
         across, down = (self._plane() for _ in range(2))
         for place, tile in self._placed():
-            across[place], down[place] = _slopes(tile, _LITTLE_PX)
+            across[place], down[place] = _slopes(tile, LITTLE_PX)
         return across, down
 
     @cached_property
@@ -89,7 +89,7 @@ class Edges:
         little = self.squared
         more = self._plane()
         for place, tile in self._placed():
-            across, down = _slopes(tile, _MORE_PX)
+            across, down = _slopes(tile, MORE_PX)
             more[place] = across * across + down * down
         is_edge, is_flat = edges_and_ground(more)
         # What is found on plain ground is noise, and the edges carry as much of it.
@@ -98,7 +98,7 @@ class Edges:
         if over <= 0 or under <= 0:
             return 0.0
         working = max(WORKING_UM_PER_PX, self._um_per_px)
-        return min(SHARPEST, 1 / max(_sigma_px(over / under) * working, 1 / SHARPEST))
+        return min(SHARPEST, 1 / max(sigma_px(over / under) * working, 1 / SHARPEST))
 
 
 def focus_measure(pixels: UInt8, um_per_px: float) -> float:
@@ -116,11 +116,11 @@ def _mean(values: Float32, chosen: Bool) -> float:
     return float(cv2.mean(values[None], chosen[None].view(np.uint8))[0])
 
 
-def _sigma_px(ratio: float) -> float:
-    """Sigma of the edges from the ratio of their squared slopes, more blur below."""
+def sigma_px(ratio: float) -> float:
+    """Sigma of the edges, px, from the ratio of their squared slopes, more blur below."""
     if ratio <= 1:
         return float("inf")
-    squared = (_MORE_PX**2 - ratio * _LITTLE_PX**2) / (ratio - 1)
+    squared = (MORE_PX**2 - ratio * LITTLE_PX**2) / (ratio - 1)
     return float(np.sqrt(max(0.0, squared)))
 
 

@@ -137,7 +137,7 @@ class Session:
             self.hosted.deadline(None)
         self._let_go()
         codes = [error.exit_code for error in outcome.errors]
-        if verdict.tally.not_examined or self._unread:
+        if verdict.tally.not_examined > verdict.hidden_cells or self._unread:
             codes.append(DeadlineError.exit_code)
         return Closed(verdict, record, files.report, max(codes, default=0))
 

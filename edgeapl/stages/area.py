@@ -1,0 +1,76 @@
+"""Which parts of a frame can be examined, and which of its cells lie elsewhere.
+
+A frame that passes the gate may still be black, blurred or torn in part. It is judged tile by tile,
+so that a slide is never cleared by what nobody could see.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgeapl.stages.tile_focus import unfocused_tiles
+from edgeapl.stages.tile_light import judge_light
+from edgeapl.stages.tiling import Bool, sample_tiles, tile_grid
+from edgeapl.types import Detections, Tiles, TileState, UInt8
+
+HIDDEN_SHARE = 0.1
+"""A cell is not examined when a larger share of its box lies in tiles that were not."""
+
+
+def judge_tiles(
+    pixels: UInt8, um_per_px: float, min_focus: float, outside: Bool | None = None
+) -> Tiles:
+    """Judge the tiles of a frame.
+
+    Parameters
+    ----------
+    pixels : uint8 (H, W, 3) RGB. um_per_px : its scale.
+    min_focus : least focus measure of a whole frame, 1/µm; 0 leaves the focus unjudged.
+    outside : bool (R, C) as `edgeapl.stages.tiling.tile_grid` gives them: tiles that are no part
+        of the field, and count neither way.
+    """
+    grid = tile_grid(*pixels.shape[:2])
+    light = judge_light(sample_tiles(pixels, grid))
+    faults = {
+        TileState.NOISE: light.noise,
+        TileState.COLOURLESS: light.colourless,
+        TileState.OVEREXPOSED: light.overexposed,
+        TileState.FROZEN: light.frozen,
+        TileState.DARK: light.dark,
+    }
+    if outside is not None:
+        faults[TileState.OUTSIDE] = outside
+    lost = np.any(list(faults.values()), axis=0)
+    states = np.zeros(grid, np.uint8)
+    if min_focus > 0:
+        soft = unfocused_tiles(pixels, um_per_px, min_focus, light.structured & ~lost, light.level)
+        states[soft] = TileState.UNFOCUSED.value
+    for state, tiles in faults.items():
+        states[tiles] = state.value
+    return Tiles(states)
+
+
+def hidden_cells(detections: Detections, tiles: Tiles) -> Bool:
+    """Tell which cells lie in tiles that were not examined, bool (N,)."""
+    lost = np.pad((tiles.states != TileState.EXAMINED.value).astype(np.float64), ((1, 0), (1, 0)))
+    if not len(detections) or not lost.any():
+        return np.zeros(len(detections), dtype=bool)
+    # Sums over all tiles above and to the left; between corners of tiles they are bilinear.
+    sums = lost.cumsum(axis=0).cumsum(axis=1)
+    rows, columns = tiles.states.shape
+    frame = detections.frame
+    x0, y0, x1, y1 = detections.boxes.astype(np.float64).T
+    x0, x1 = x0 * columns / frame.width, x1 * columns / frame.width
+    y0, y1 = y0 * rows / frame.height, y1 * rows / frame.height
+    inside = _at(sums, y1, x1) - _at(sums, y0, x1) - _at(sums, y1, x0) + _at(sums, y0, x0)
+    return np.asarray(inside > HIDDEN_SHARE * (x1 - x0) * (y1 - y0), dtype=bool)
+
+
+def _at(sums: np.ndarray, down: np.ndarray, across: np.ndarray) -> np.ndarray:
+    """Interpolate the sums between the corners of tiles."""
+    top = np.minimum(down.astype(int), sums.shape[0] - 2)
+    left = np.minimum(across.astype(int), sums.shape[1] - 2)
+    y, x = down - top, across - left
+    upper = sums[top, left] * (1 - x) + sums[top, left + 1] * x
+    lower = sums[top + 1, left] * (1 - x) + sums[top + 1, left + 1] * x
+    return np.asarray(upper * (1 - y) + lower * y)

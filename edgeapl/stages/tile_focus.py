@@ -1,0 +1,126 @@
+"""Which tiles of a frame are out of focus; measured as the focus of a frame is, tile by tile."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from edgeapl.stages.focus import LITTLE_PX, MORE_PX, WORKING_UM_PER_PX, sigma_px
+from edgeapl.stages.tiling import Bool, over_neighbours
+from edgeapl.types import Float32, UInt8
+
+PATCH_PX, MARGIN_PX = 40, 6
+"""Side of the middle of a tile that is looked at, at the working scale, and how far around it the
+blurs reach."""
+
+PLAIN = 0.3
+"""Up to this quantile of the slopes there is only noise."""
+
+BLURRED = 1.6
+"""A tile's edges may be so much wider than the widest a whole frame may have."""
+
+FAR_BLURRED, LEAST_BLUR_UM = 2.1, 0.5
+"""Edges are too wide that are so much wider than those of the sharpest quarter of the tiles, and
+wider than this at all. Sharp real frames differ within themselves by up to 2.0."""
+
+DARKER = 0.8
+"""A tile with nothing to see, nor any beside it, is empty ground when it is as bright as this
+share of the brightest; else what it shows is blurred away."""
+
+
+def unfocused_tiles(
+    pixels: UInt8, um_per_px: float, min_focus: float, judged: Bool, level: UInt8
+) -> Bool:
+    """Tell which tiles are out of focus, bool (R, C).
+
+    Parameters
+    ----------
+    pixels : uint8 (H, W, 3) RGB. um_per_px : its scale.
+    min_focus : least focus measure of a whole frame, 1/µm.
+    judged : bool (R, C), tiles with something to see that have light and colours.
+    level : uint8 (R, C), how bright each tile is.
+
+    Edges are pooled over each tile and its neighbours. Empty ground has no focus: a tile without
+    structure is as its neighbours are; where these have none either it passes if it is bright.
+    """
+    if not judged.any():
+        return np.zeros_like(judged)
+    widths = _edge_widths(pixels, um_per_px, judged)
+    sharp = float(np.quantile(widths[judged], 0.25))
+    limit = BLURRED / min_focus if min_focus > 0 else np.inf
+    wide = (widths > limit) | ((widths > FAR_BLURRED * sharp) & (widths > LEAST_BLUR_UM))
+    soft = judged & wide
+    around, soft_around = (over_neighbours(one.astype(np.float32)) for one in (judged, soft))
+    ground = level >= DARKER * float(np.quantile(level, 0.9))
+    alone = (around == 0) & ~ground
+    return np.asarray(soft | (~judged & ((soft_around > around / 2) | alone)), dtype=bool)
+
+
+def _edge_widths(pixels: UInt8, um_per_px: float, judged: Bool) -> Float32:
+    """Sigma of the edges of every tile and its neighbours in µm, float32 (R, C)."""
+    mosaic, margin = _mosaic(pixels, um_per_px, judged.shape)
+    fine, coarse = (_squared_slopes(mosaic, sigma) for sigma in (LITTLE_PX, MORE_PX))
+    some = np.s_[::5, ::3]
+    plain = coarse[some] <= np.quantile(coarse[some], PLAIN)
+    # What is found on plain ground is noise, and the edges carry as much of it.
+    noise_fine, noise_coarse = (float(one[some][plain].mean()) for one in (fine, coarse))
+    # Weighted by their own steepness edges count and ground does not, however weak they are.
+    total = _tile_sums(coarse, judged.shape, margin)
+    little = _tile_sums(coarse * fine, judged.shape, margin) - noise_fine * total
+    more = _tile_sums(coarse * coarse, judged.shape, margin) - noise_coarse * total
+    weight = np.where(judged, 1 / np.sqrt(np.maximum(more, 1e-6)), 0).astype(np.float32)
+    little, more = over_neighbours(little * weight), over_neighbours(more * weight)
+    ratio = little / np.maximum(more, 1e-6)
+    working = max(WORKING_UM_PER_PX, um_per_px)
+    return (
+        np.array([[sigma_px(one) for one in row] for row in ratio.tolist()], np.float32) * working
+    )
+
+
+def _mosaic(pixels: UInt8, um_per_px: float, grid: tuple[int, ...]) -> tuple[UInt8, int]:
+    """Give green at the working scale, and how far its tiles' borders are no picture, px.
+
+    Tiles are all of one size. Of large ones only the middles are taken, laid side by side.
+    """
+    rows, columns = grid
+    height, width = pixels.shape[:2]
+    shrink = um_per_px / max(WORKING_UM_PER_PX, um_per_px)
+    tall, wide = height / rows, width / columns
+    if min(tall, wide) * shrink <= PATCH_PX + 2 * MARGIN_PX:
+        size = (columns * max(2, round(wide * shrink)), rows * max(2, round(tall * shrink)))
+        green = cv2.extractChannel(pixels, 1)
+        return np.asarray(cv2.resize(green, size, interpolation=cv2.INTER_AREA), np.uint8), 0
+    side = PATCH_PX + 2 * MARGIN_PX
+    taken = round(side / shrink)
+    mosaic = np.empty((rows * side, columns * side), np.uint8)
+    for row in range(rows):
+        top = round((row + 0.5) * tall - taken / 2)
+        for column in range(columns):
+            left = round((column + 0.5) * wide - taken / 2)
+            patch = pixels[top : top + taken, left : left + taken]
+            green = cv2.extractChannel(patch, 1)
+            if taken != side:
+                green = cv2.resize(green, (side, side), interpolation=cv2.INTER_AREA)
+            mosaic[row * side : (row + 1) * side, column * side : (column + 1) * side] = green
+    return mosaic, MARGIN_PX
+
+
+def _squared_slopes(plane: UInt8, sigma: float) -> Float32:
+    """Squared slopes after blur by sigma px, float32 (H, W)."""
+    smooth = cv2.GaussianBlur(plane.astype(np.float32), (0, 0), sigma)
+    across, down = (
+        np.asarray(cv2.Sobel(smooth, cv2.CV_32F, *way), np.float32) for way in ((1, 0), (0, 1))
+    )
+    across *= across
+    down *= down
+    across += down
+    return across
+
+
+def _tile_sums(plane: Float32, grid: tuple[int, ...], margin: int) -> Float32:
+    """Sum over every tile without its margin, float32 (R, C)."""
+    rows, columns = grid
+    tall, wide = plane.shape[0] // rows, plane.shape[1] // columns
+    inside = plane.reshape(rows, tall, columns, wide)
+    inside = inside[:, margin : tall - margin, :, margin : wide - margin]
+    return np.asarray(np.einsum("abcd->ac", inside), np.float32)

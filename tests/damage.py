@@ -1,0 +1,141 @@
+"""Ways in which a part of a picture is lost; each takes uint8 (H, W, 3) RGB and gives the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from edgeapl.types import UInt8
+
+Change = Callable[[UInt8], UInt8]
+
+
+def left(share: float, change: Change) -> Change:
+    """Change so much of the left side alone."""
+
+    def changed(pixels: UInt8) -> UInt8:
+        out = pixels.copy()
+        width = int(pixels.shape[1] * share)
+        out[:, :width] = change(out[:, :width])
+        return out
+
+    return changed
+
+
+def filled(value: int) -> Change:
+    return lambda pixels: np.full_like(pixels, value)
+
+
+def dimmed(factor: float) -> Change:
+    return lambda pixels: (pixels * factor).astype(np.uint8)
+
+
+def blurred(sigma_px: float) -> Change:
+    return lambda pixels: np.asarray(cv2.GaussianBlur(pixels, (0, 0), sigma_px), np.uint8)
+
+
+def defocused(radius_px: int) -> Change:
+    disc = np.zeros((2 * radius_px + 1, 2 * radius_px + 1), np.float32)
+    cv2.circle(disc, (radius_px, radius_px), radius_px, 1.0, -1)
+    return lambda pixels: np.asarray(cv2.filter2D(pixels, -1, disc / disc.sum()), np.uint8)
+
+
+def channel(number: int, value: int) -> Change:
+    def changed(pixels: UInt8) -> UInt8:
+        out = pixels.copy()
+        out[..., number] = value
+        return out
+
+    return changed
+
+
+def grey(pixels: UInt8) -> UInt8:
+    return np.repeat(pixels[..., 1:2], 3, axis=2)
+
+
+def noise(pixels: UInt8) -> UInt8:
+    return np.random.default_rng(3).integers(0, 256, pixels.shape, dtype=np.uint8)
+
+
+def shaded(pixels: UInt8) -> UInt8:
+    """Let the light go out from the right to the left."""
+    return (pixels * np.linspace(0, 1, pixels.shape[1])[None, :, None]).astype(np.uint8)
+
+
+def glare(pixels: UInt8) -> UInt8:
+    height, width = pixels.shape[:2]
+    y, x = np.mgrid[:height, :width]
+    light = 400 * np.exp(-(((x / width - 0.3) / 0.25) ** 2) - ((y / height - 0.5) / 0.35) ** 2)
+    return np.asarray(np.clip(pixels + light[..., None], 0, 255), np.uint8)
+
+
+def last_row_repeated(pixels: UInt8) -> UInt8:
+    """Leave the rest of the picture as a decoder does whose file has ended."""
+    out = pixels.copy()
+    end = int(0.6 * len(out))
+    out[end:] = out[end - 1]
+    return out
+
+
+def end_zeroed(pixels: UInt8) -> UInt8:
+    out = pixels.copy()
+    out[int(0.85 * len(out)) :] = 0
+    return out
+
+
+def striped(value: int, *, columns: bool = False) -> Change:
+    def changed(pixels: UInt8) -> UInt8:
+        out = pixels.copy()
+        for start in range(0, out.shape[columns], 48):
+            out[(slice(None),) * columns + (slice(start, start + 24),)] = value
+        return out
+
+    return changed
+
+
+def lost_blocks(pixels: UInt8) -> UInt8:
+    """Lose a third of the blocks of a JPEG."""
+    height, width = pixels.shape[:2]
+    lost = np.random.default_rng(2).random((height // 16 + 1, width // 16 + 1)) < 0.3
+    out = pixels.copy()
+    out[np.kron(lost, np.ones((16, 16), bool))[:height, :width]] = 128
+    return out
+
+
+def jpeg(quality: int, change: Change) -> Change:
+    """Change, then pack and unpack."""
+
+    def changed(pixels: UInt8) -> UInt8:
+        done, data = cv2.imencode(".jpg", change(pixels), [cv2.IMWRITE_JPEG_QUALITY, quality])
+        assert done
+        return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+
+    return changed
+
+
+DAMAGED: dict[str, Change] = {
+    "black tenth": left(0.1, filled(0)),
+    "black third": left(0.3, filled(0)),
+    "black, packed again": jpeg(90, left(0.3, filled(0))),
+    "grey": left(0.6, filled(128)),
+    "white": left(0.6, filled(250)),
+    "dim": left(0.6, dimmed(0.2)),
+    "shaded": shaded,
+    "blurred": left(0.6, blurred(9)),
+    "blurred far": left(0.6, blurred(30)),
+    "blurred and packed again": jpeg(90, left(0.6, blurred(9))),
+    "defocused": left(0.5, defocused(15)),
+    "glare": glare,
+    "striped": striped(0),
+    "striped grey": striped(128, columns=True),
+    "without red": left(0.6, channel(0, 0)),
+    "without green": left(0.6, channel(1, 0)),
+    "blue stuck": left(0.6, channel(2, 255)),
+    "without colour": left(0.6, grey),
+    "noise": left(0.4, noise),
+    "file ended": last_row_repeated,
+    "end zeroed": end_zeroed,
+    "lost blocks": lost_blocks,
+}

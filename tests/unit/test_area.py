@@ -1,0 +1,94 @@
+"""What of a frame nobody could see is found, whatever hid it; what is only empty is not lost."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgeapl.sources.demo import DemoSource
+from edgeapl.stages.area import hidden_cells, judge_tiles
+from edgeapl.types import Detections, Frame, Tiles, TileState, UInt8
+from tests.damage import DAMAGED, blurred, filled, left
+from tests.pictures import field
+
+LEAST = 0.95
+MIN_FOCUS = 1.4
+
+
+@pytest.fixture(scope="module")
+def drawn() -> Frame:
+    return DemoSource.from_address("demo://healthy?seed=1&frames=1").read(1.0)
+
+
+def examined(pixels: UInt8, um_per_px: float = 0.15) -> float:
+    return judge_tiles(pixels, um_per_px, MIN_FOCUS).examined_share
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_part_that_nobody_can_see_is_not_examined(drawn: Frame, name: str) -> None:
+    assert examined(DAMAGED[name](drawn.pixels)) < LEAST
+
+
+@pytest.mark.parametrize(
+    ("name", "state"),
+    [
+        ("black third", TileState.DARK),
+        ("grey", TileState.FROZEN),
+        ("blurred", TileState.UNFOCUSED),
+        ("without red", TileState.COLOURLESS),
+        ("noise", TileState.NOISE),
+        ("glare", TileState.OVEREXPOSED),
+    ],
+)
+def test_it_is_said_what_is_wrong_and_where(drawn: Frame, name: str, state: TileState) -> None:
+    tiles = judge_tiles(DAMAGED[name](drawn.pixels), drawn.um_per_px, MIN_FOCUS)
+    shares = tiles.shares()
+    del shares[TileState.EXAMINED]
+    assert max(shares, key=lambda one: shares[one]) is state
+    assert not tiles.states[:, -3:].any()
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        field(1, 480, 640),
+        field(2, 960, 1280),
+        field(1, 480, 640) // 2,
+        np.asarray(np.pad(field(3, 240, 320), ((0, 400), (0, 400), (0, 0)), "reflect"), np.uint8),
+    ],
+)
+def test_a_good_frame_loses_nothing(pixels: UInt8) -> None:
+    assert examined(pixels) == 1
+
+
+def test_empty_ground_is_examined_even_without_noise() -> None:
+    ground = np.array([236, 230, 234], np.uint8)
+    sparse = np.tile(ground, (960, 1280, 1))
+    cells = field(4, 400, 600)
+    sparse[300:700, 400:1000] = np.where(cells[..., 1:2] < 222, cells, ground)
+    assert examined(sparse) == 1
+    assert examined(left(0.4, filled(128))(sparse)) < LEAST
+
+
+def test_tiles_outside_the_field_count_neither_way(drawn: Frame) -> None:
+    pixels = left(0.5, filled(0))(drawn.pixels)
+    lost = judge_tiles(pixels, drawn.um_per_px, MIN_FOCUS)
+    outside = lost.states == TileState.DARK.value
+    assert lost.examined_share < 0.6
+    assert judge_tiles(pixels, drawn.um_per_px, MIN_FOCUS, outside).examined_share == 1
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 200), (16, 16), (7, 5), (64, 9)])
+def test_the_smallest_image_has_tiles(shape: tuple[int, int]) -> None:
+    assert 0 <= examined(np.full((*shape, 3), 90, np.uint8)) <= 1
+
+
+def test_a_cell_of_which_a_part_is_hidden_is_hidden(drawn: Frame) -> None:
+    boxes = np.array([[10, 10, 60, 60], [610, 10, 670, 70], [700, 20, 760, 80]], np.float32)
+    labels = np.zeros((drawn.height, drawn.width), np.uint16)
+    cells = Detections(drawn, boxes, labels, np.ones(3, np.float32))
+    states = np.zeros((6, 8), np.uint8)
+    states[:, :4] = TileState.DARK.value  # up to 640 px
+    assert hidden_cells(cells, Tiles(states)).tolist() == [True, True, False]
+    assert not hidden_cells(cells, Tiles(np.zeros((6, 8), np.uint8))).any()
+    assert not judge_tiles(blurred(0.6)(drawn.pixels), 0.15, MIN_FOCUS).states.any()
