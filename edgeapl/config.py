@@ -84,6 +84,7 @@ class StationConfig(BaseModel):
     workers : runs at the same time; without it what is best for networks or engines.
     batch_size : cells per run of a network; without it what is best for networks or engines.
     exhaustive : `watch` looks at every cell, also when the flag is decided without it.
+    on_flag : program, with arguments, that `watch` runs once for every flagged slide.
     stop_error : chance, per slide, that a flag which ended the examination early would not have
         been raised with all cells.
     trusted_keys : keys of which one must have signed a bundle, and engines; see
@@ -101,6 +102,7 @@ class StationConfig(BaseModel):
     workers: Annotated[int, Field(ge=1, le=256)] | None = None
     batch_size: Annotated[int, Field(ge=1, le=1024)] | None = None
     exhaustive: bool = False
+    on_flag: Annotated[str, Field(min_length=1)] | None = None
     stop_error: Annotated[float, Field(gt=0, le=0.05, allow_inf_nan=False)] = 0.001
     trusted_keys: tuple[TrustedKey, ...] | None = None
     oldest_versions: dict[str, Version] = {}

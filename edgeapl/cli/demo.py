@@ -10,9 +10,11 @@ from edgeapl.cli.options import (
     FailOnFlagOption,
     JournalOption,
     JsonOption,
+    OnFlagOption,
     OutOption,
     chosen_journal,
     chosen_results,
+    flag_command,
 )
 from edgeapl.cli.output import console
 from edgeapl.cli.watch import run_watch
@@ -25,6 +27,7 @@ def demo(
     journal: JournalOption = None,
     as_json: JsonOption = False,
     fail_on_flag: FailOnFlagOption = False,
+    on_flag: OnFlagOption = None,
 ) -> None:
     """Play a drawn slide through the real pipeline with the embedded bundle.
 
@@ -36,7 +39,12 @@ def demo(
     address = f"demo://{kind}?seed={seed}"
     config = StationConfig()
     console().print(f"watching {address}: a drawn smear, not a patient's", markup=False)
-    options = StationOptions(camera=address, out=chosen_results(out, config, "demo"))
+    options = StationOptions(
+        camera=address,
+        out=chosen_results(out, config, "demo"),
+        on_flag=flag_command(on_flag),
+        recall=False,
+    )
     done = run_watch(
         address,
         f"demo-{kind}-{seed}",

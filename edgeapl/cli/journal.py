@@ -186,9 +186,13 @@ def _print_rows(rows: Sequence[Row]) -> None:
 
 
 def _fields(row: Row) -> tuple[str, ...]:
-    from edgeapl.journal import verdict_from_json, verdict_to_json
+    from edgeapl.journal import EVENTS, verdict_from_json, verdict_to_json
 
     slide, verdict, probability, cells = "-", f"({row.kind})", "-", "-"
+    if row.kind in EVENTS:
+        content = row.content
+        slide = str(content.get("slide", "-"))
+        verdict = f"({row.kind} by {content['person']})" if "person" in content else verdict
     if row.kind in VERDICTS:
         content = verdict_to_json(verdict_from_json(row.content))
         slide, verdict = content["slide"], content["verdict"]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edgeapl.station.session import Closed
-    from edgeapl.station.view import SlideView, StationView
+    from edgeapl.station.view import Alarm, SlideView, StationView
 
 
 YES = "+"
@@ -88,6 +88,7 @@ class Display:
         self._last: tuple[object, ...] | None = None
         self._asked = ""
         self._last_camera: tuple[object, ...] | None = None
+        self._alarms: dict[str, Alarm] = {}
         shown = terminal.is_terminal and not as_json
         self._live = Live(console=terminal, transient=True, refresh_per_second=8) if shown else None
 
@@ -127,8 +128,9 @@ class Display:
         if camera != self._last_camera:
             self._last_camera = camera
             self._tell_camera(view)
+        self._tell_alarms(view)
         slide = view.slide
-        if slide is None or not slide.open or not slide.record:
+        if slide is None or not slide.open or not (slide.record or slide.decision is None):
             return
         if slide.waits and slide.record != self._asked and not self._as_json:
             self._asked = slide.record
@@ -137,11 +139,33 @@ class Display:
         if state == self._last:
             return
         self._last = state
+        from edgeapl.station.view import WAITING
+
         if self._as_json:
             print_json({"event": "state", **slide_record(slide)})
+        elif slide.decision is None:
+            self.say(f"slide {slide.slide}: {WAITING}")
         else:
             frames = slide.frames_used + slide.frames_rejected
             self.say(f"frame {frames}: {slide.decision.value}, {slide.tally.scored} cells scored")
+
+    def _tell_alarms(self, view: StationView) -> None:
+        """Say once of every flag that it stands, and once that it was seen."""
+        standing = {alarm.record: alarm for alarm in view.alarms}
+        for record, alarm in standing.items():
+            if record not in self._alarms:
+                self._tell_alarm(alarm, "flag", "not acknowledged yet")
+        for record, alarm in self._alarms.items():
+            if record not in standing:
+                self._tell_alarm(alarm, "acknowledged", "acknowledged")
+        self._alarms = standing
+
+    def _tell_alarm(self, alarm: Alarm, event: str, words: str) -> None:
+        if self._as_json:
+            said = {"slide": alarm.slide, "journal_record": alarm.record, "since": alarm.time}
+            print_json({"event": event, **said, "research_use_only": True})
+        else:
+            self.say(f"FLAG of slide {alarm.slide}: {words}")
 
     def _tell_camera(self, view: StationView) -> None:
         camera = view.camera
@@ -159,6 +183,14 @@ class Display:
 
         lines: list[Any] = [camera_line(view.camera)]
         lines += [Text(one_line(text), style="bold red") for text in view.trouble]
+        lines += [
+            Text(
+                f" FLAG of slide {one_line(alarm.slide)} since {alarm.time[:16]}: "
+                "not acknowledged yet ",
+                style="bold white on red",
+            )
+            for alarm in view.alarms
+        ]
         if view.slide is not None and view.slide.open:
             if view.slide.waits:
                 lines.append(Text(one_line(question(view.slide)), style="bold yellow"))

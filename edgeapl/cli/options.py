@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edgeapl.config import StationConfig
     from edgeapl.model import Model
     from edgeapl.station.hosting import HostedModel
+    from edgeapl.station.on_flag import FlagCommand
 
 Opened = TypeVar("Opened", bound="Model | HostedModel")
 
@@ -56,6 +57,16 @@ EnginesOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 FailOnFlagOption = Annotated[
     bool, typer.Option("--fail-on-flag", help="Leave with exit code 10 when a slide is flagged.")
+]
+
+OnFlagOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--on-flag",
+        metavar="COMMAND",
+        help="Program to run once for every flagged slide, with the verdict as JSON on its "
+        "standard input; no shell.",
+    ),
 ]
 
 FLAGGED = 10
@@ -142,6 +153,13 @@ def _opened(
             terminal.print(f"not used: {one_line(str(refused))}", style="yellow", markup=False)
         terminal.print(f"using {chosen.text}", markup=False, soft_wrap=True)
         yield opened
+
+
+def flag_command(text: str | None) -> FlagCommand | None:
+    """Give the program to run for flags. Raises ConfigError when it is none."""
+    from edgeapl.station.on_flag import FlagCommand
+
+    return None if text is None else FlagCommand.parse(text)
 
 
 def chosen_journal(named: Path | None, station: StationConfig) -> Path:

@@ -15,11 +15,13 @@ from edgeapl.cli.options import (
     FailOnFlagOption,
     JournalOption,
     JsonOption,
+    OnFlagOption,
     OutOption,
     ScaleOption,
     StationOption,
     chosen_journal,
     chosen_results,
+    flag_command,
     opened_model,
 )
 from edgeapl.cli.output import console, one_line, print_json
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from edgeapl.scoring import ScoreListener, ScoreResult
     from edgeapl.sources.discover import SlideInput
+    from edgeapl.station.noting import FolderNotices
     from edgeapl.types import ExaminedFrame
 
 
@@ -48,6 +51,7 @@ def score(
     station: StationOption = None,
     as_json: JsonOption = False,
     fail_on_flag: FailOnFlagOption = False,
+    on_flag: OnFlagOption = None,
 ) -> None:
     """Score every slide in a folder and write verdicts, tables, pictures and a report for each.
 
@@ -56,6 +60,7 @@ def score(
     from edgeapl.config import load_station
     from edgeapl.journal import Journal
     from edgeapl.scoring import ScoreRequest, score_folder
+    from edgeapl.station.noting import FolderNotices
 
     config = load_station(station)
     request = ScoreRequest(
@@ -66,13 +71,17 @@ def score(
         um_per_px=um_per_px or config.um_per_px,
         batch_size=config.batch_size,
     )
+    command = flag_command(on_flag)
     terminal = console()
     with (
         opened_model(bundle, config, engines, terminal) as model,
         Journal.open(chosen_journal(journal, config)) as record,
     ):
-        with _Bar(terminal) as bar:
+        notices = FolderNotices(record, command)
+        with _Bar(terminal, notices) as bar:
             result = score_folder(request, model, record, bar.listener())
+        for text in notices.finish():
+            typer.echo(f"error: {one_line(text)}", err=True)
         document = result.document(model, request)
     if as_json:
         print_json(document)
@@ -94,7 +103,7 @@ def _say_errors(terminal: Console, result: ScoreResult) -> None:
 class _Bar:
     """Progress on stderr: a bar on a terminal, one line per slide elsewhere."""
 
-    def __init__(self, terminal: Console) -> None:
+    def __init__(self, terminal: Console, notices: FolderNotices) -> None:
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -104,6 +113,7 @@ class _Bar:
         )
 
         self._terminal = terminal
+        self._notices = notices
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -150,6 +160,7 @@ class _Bar:
         )
 
     def _on_slide(self, record: dict[str, Any], resumed: bool) -> None:
+        self._notices.on_slide(record, resumed)
         self._before += self._images[record["slide"]]
         self._frames = self._cells = 0
         self._progress.update(self._task, completed=self._before)

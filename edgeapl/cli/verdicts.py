@@ -85,9 +85,12 @@ def slides_table(document: dict[str, Any], out: Path) -> None:
 
 def slide_record(slide: SlideView) -> dict[str, Any]:
     """Give an open slide in the words of a record, without what grows with it."""
+    from edgeapl.station.view import WAITING
+
     return {
         "slide": slide.slide,
-        "verdict": slide.decision.value,
+        "verdict": None if slide.decision is None else slide.decision.value,
+        "state": WAITING if slide.decision is None else "open" if slide.open else "closed",
         **_figures(slide),
         "tally": asdict(slide.tally),
         "reasons": [asdict(reason) for reason in slide.reasons],
@@ -138,6 +141,10 @@ def verdict_panel(record: dict[str, Any], *, running: bool) -> RenderableType:
     decision = record["verdict"]
     codes = {str(reason["code"]) for reason in record["reasons"]}
     grid = Table.grid(padding=(0, 2))
+    if decision is None:
+        grid.add_row(Text("so far"), Text(record["state"], style="bold"))
+        title = f"slide {one_line(record['slide'])}"
+        return Panel(grid, title=Text(title), subtitle=RESEARCH_USE_ONLY, title_align="left")
     grid.add_row(
         Text("so far" if running else "verdict"),
         Text(f" {decision} ", style=DECISION_STYLES[decision]).append(

@@ -20,11 +20,13 @@ from edgeapl.cli.options import (
     FailOnFlagOption,
     JournalOption,
     JsonOption,
+    OnFlagOption,
     OutOption,
     ScaleOption,
     StationOption,
     chosen_journal,
     chosen_results,
+    flag_command,
     hosted_model,
 )
 from edgeapl.cli.output import INTERRUPTED, console, one_line
@@ -97,6 +99,7 @@ def watch(
         Optional[Path],  # noqa: UP045
         typer.Option("--token-file", help="File with that word; chmod 600."),
     ] = None,
+    on_flag: OnFlagOption = None,
     um_per_px: ScaleOption = None,
     out: OutOption = None,
     bundle: BundleOption = None,
@@ -137,6 +140,7 @@ def watch(
         enough_cells=cells,
         resume=resume,
         stop_error=None if exhaustive or config.exhaustive else config.stop_error,
+        on_flag=flag_command(config.on_flag if on_flag is None else on_flag),
     )
     done = run_watch(
         source,
@@ -243,6 +247,8 @@ def run_watch(
         _serve(station, display, signals, typed, closed, most=most, served=served is not None)
         for error in station.not_closed:
             terminal.print(f"error: slide was not closed: {one_line(str(error))}", markup=False)
+        for text in station.alerts.trouble:
+            terminal.print(f"error: {one_line(text)}", style="red", markup=False)
         stopped = bool(signals.count) and not attended and len(closed) < goal
         return Watched(closed, station.not_closed, stopped)
 

@@ -17,7 +17,15 @@ follows the newest one correctly looks like a row whose writer was stopped befor
 
 from __future__ import annotations
 
-from edgeapl.journal.chain import AMENDMENT, PROVISIONAL, VERDICT, Row
+from edgeapl.journal.chain import (
+    ACKNOWLEDGEMENT,
+    AMENDMENT,
+    EVENTS,
+    NOTICE,
+    PROVISIONAL,
+    VERDICT,
+    Row,
+)
 from edgeapl.journal.comparing import Problem
 from edgeapl.journal.place import default_journal_path
 from edgeapl.journal.reading import find_row, read_rows, rows_with
@@ -26,7 +34,10 @@ from edgeapl.journal.store import Journal
 from edgeapl.journal.verification import VerifyReport, verify
 
 __all__ = [
+    "ACKNOWLEDGEMENT",
     "AMENDMENT",
+    "EVENTS",
+    "NOTICE",
     "PROVISIONAL",
     "VERDICT",
     "Journal",

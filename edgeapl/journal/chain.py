@@ -19,6 +19,11 @@ OPENED = "opened"
 PROVISIONAL = "provisional"
 VERDICT = "verdict"
 AMENDMENT = "amendment"
+ACKNOWLEDGEMENT = "acknowledgement"
+NOTICE = "notice"
+
+EVENTS = (AMENDMENT, ACKNOWLEDGEMENT, NOTICE)
+"""What is said about earlier rows later."""
 
 
 def row_hash(sequence: int, time: str, kind: str, payload: str, previous: str) -> str:
@@ -33,7 +38,8 @@ class Row:
     sequence : 0 for the row that opens the journal, then 1, 2, 3 without a gap.
     time : UTC, ISO 8601 with microseconds and a Z.
     kind : ``"opened"``, ``"provisional"`` (the answer about a slide that is still open),
-        ``"verdict"`` or ``"amendment"``.
+        ``"verdict"``, ``"amendment"``, ``"acknowledgement"`` (a person has seen the flag of a row)
+        or ``"notice"`` (the command for flags was run for a row).
     payload : canonical JSON.
     previous : hash of the row before.
     hash : SHA-256 (hex) of all the above.

@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TypeVar
 from edgeapl import __version__
 from edgeapl.errors import StorageError
 from edgeapl.journal import anchor, schema
-from edgeapl.journal.chain import AMENDMENT, OPENED, PROVISIONAL, VERDICT, Row
+from edgeapl.journal.chain import EVENTS, OPENED, PROVISIONAL, VERDICT, Row
 from edgeapl.journal.place import anchor_path, refuse_network_share, reserve_path
 from edgeapl.journal.record import canonical, verdict_to_json
 from edgeapl.journal.reserve import (
@@ -99,9 +99,10 @@ class Journal:
         return self._append(PROVISIONAL if provisional else VERDICT, verdict_to_json(verdict))
 
     def append_event(self, kind: str, payload: Mapping[str, Any]) -> str:
-        """Store what is said about earlier rows later; the only kind is ``"amendment"``."""
-        if kind != AMENDMENT:
-            raise StorageError("journal does not know this kind of row", kind, f"use {AMENDMENT}")
+        """Store what is said about earlier rows later; `kind` is one of `EVENTS`."""
+        if kind not in EVENTS:
+            mend = f"use {', '.join(EVENTS)}"
+            raise StorageError("journal does not know this kind of row", kind, mend)
         return self._append(kind, payload)
 
     @property

@@ -14,8 +14,8 @@ from edgeapl.journal import AMENDMENT
 from edgeapl.stages.focus import focus_measure
 from edgeapl.station import showing
 from edgeapl.station.station import LONGEST_NAME, Station
-from edgeapl.station.view import CellView, HistoryItem, StationView
-from edgeapl.types import Frame, signer_text
+from edgeapl.station.view import WAITING, CellView, HistoryItem, StationView
+from edgeapl.types import Decision, Frame, signer_text
 
 FOCUS_EVERY_S = 0.5
 
@@ -70,6 +70,10 @@ class Desk:
         self._station.changed()
         return row
 
+    def acknowledge(self, record: str, person: str) -> str:
+        """Record who has seen a flag; see `edgeapl.station.view.StationAccess`."""
+        return self._station.alerts.acknowledge(record, person)
+
     def view(self) -> StationView:
         """Give the station as it is now."""
         station = self._station
@@ -87,6 +91,7 @@ class Desk:
             runtime=model.runtime,
             labels=self._label_names(),
             trouble=station.trouble,
+            alarms=station.alerts.standing,
             signed_by=signer_text(model.bundle.signer),
         )
 
@@ -140,6 +145,9 @@ class Desk:
         return {
             **{f"edgeapl_{name}_total": value for name, value in counts.items()},
             "edgeapl_amendments_total": self._amendments,
+            "edgeapl_flags_unacknowledged": float(len(self._station.alerts.standing)),
+            "edgeapl_flag_commands_failed_total": self._station.alerts.failures,
+            "edgeapl_slide_state": self._slide_states(),
             "edgeapl_camera_live": float(health.state is CameraState.LIVE),
             "edgeapl_camera_received_total": health.received,
             "edgeapl_camera_dropped_total": health.dropped,
@@ -149,6 +157,16 @@ class Desk:
             "edgeapl_slowest_commit_seconds": slowest_s,
             "edgeapl_budget_seconds": self._station.options.budget_s,
         }
+
+    def _slide_states(self) -> dict[str, float]:
+        """Give 1 for what the open slide is now, 0 for all else."""
+        shown = self._station.shown()
+        now = ""
+        if shown is not None and shown.open:
+            decision = shown.view(time.monotonic_ns()).decision
+            now = WAITING if decision is None else decision.value
+        names = (WAITING, *(decision.value for decision in Decision))
+        return {name.replace(" ", "_"): float(name == now) for name in names}
 
     def _health(self) -> CameraHealth:
         source = self._station.viewfinder.source

@@ -54,6 +54,7 @@ class Session:
     drawn : the slides are drawn, no patient's.
     interruption : the slide was left open; None for all others.
     on_change : called whenever there is something new to show.
+    on_committed : told of every committed flag and of the final verdict, with the hash of its row.
     stop : set it to close the slide.
     progress, examined, used, best_cells, frames : what there is to see: where it stands, the newest
         frame, the newest that the gate let pass, the most suspicious cells, frames used and not.
@@ -70,6 +71,7 @@ class Session:
     enough_cells: int | None = None
     drawn: bool = False
     interruption: Interruption | None = None
+    on_committed: Callable[[Verdict, str], None] = lambda verdict, record: None
     stop: threading.Event = field(default_factory=threading.Event)
     progress: Progress | None = None
     examined: ExaminedFrame | None = None
@@ -122,6 +124,7 @@ class Session:
             outcome = examine_slide(model, self.slide, source, self.options, observer, self.stop)
             verdict = self._with_origin(self._told(outcome.verdict, final=True))
             row = self.journal.commit(verdict)
+            self.on_committed(verdict, row)
             record = {
                 **verdict_to_json(verdict),
                 "journal_record": row,
@@ -212,5 +215,8 @@ class Session:
     def _note_flag(self) -> None:
         committed = self.committer.committed
         flag = None if committed is None else raised_flag(committed)
-        if self.kept is not None and flag is not None:
+        if committed is None or flag is None:
+            return
+        if self.kept is not None:
             self.kept.flag(flag)
+        self.on_committed(self._with_origin(committed), self.committer.record)

@@ -39,7 +39,7 @@ class Shown:
     session : number of the examination.
     committed, record : the newest verdict in the journal, and the hash of its row.
     progress : where the examination stands. cells : most suspicious first.
-    final, report : once the slide is closed.
+    flagged : it was before it was taken up again. final, report : once the slide is closed.
     """
 
     session: int
@@ -54,6 +54,7 @@ class Shown:
     frames_rejected: int
     cells: tuple[CellPicture, ...]
     context: ReportContext
+    flagged: bool = False
     open: bool = True
     waits: bool = False
     final: Verdict | None = None
@@ -88,7 +89,7 @@ class Shown:
         return SlideView(
             slide=self.slide,
             open=self.open,
-            decision=committed.decision if committed else Decision.REVIEW,
+            decision=committed.decision if committed else self._taken_up,
             probability=newest.probability if newest else None,
             interval=newest.interval if newest else None,
             tally=newest.tally if newest else Tally(),
@@ -106,6 +107,11 @@ class Shown:
             current=newest.current if newest else None,
             waits=self.open and self.waits,
         )
+
+    @property
+    def _taken_up(self) -> Decision | None:
+        """What is shown before the first frame: a flag from before the restart, else nothing."""
+        return Decision.FLAG if self.flagged else None
 
     def examined_jpeg(self) -> tuple[int, bytes] | None:
         """Give number and JPEG of the newest used frame with its cells outlined."""
@@ -140,6 +146,7 @@ def shown_of(session: Session, budget_s: float) -> Shown:
         cells=session.best_cells,
         context=session.writer.gallery.context,
         waits=session.waits,
+        flagged=session.options.flagged is not None,
     )
 
 

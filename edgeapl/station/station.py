@@ -14,14 +14,17 @@ from pathlib import Path
 from edgeapl.closing import ClosesItself
 from edgeapl.errors import EdgeAplError, UsageError
 from edgeapl.journal import Journal
+from edgeapl.model import origin_of
 from edgeapl.pipeline import SlideOptions
 from edgeapl.protocols import FrameSource
 from edgeapl.sources.frames import ScaleFor
 from edgeapl.stages.findings import Finding
 from edgeapl.station import showing
+from edgeapl.station.alerts import Alerts
 from edgeapl.station.hosting import HostedModel
 from edgeapl.station.interruption import Interruption
 from edgeapl.station.left_open import settle
+from edgeapl.station.on_flag import FlagCommand
 from edgeapl.station.open_slide import OpenSlide
 from edgeapl.station.session import Closed, Session
 from edgeapl.station.sources import ResumedSource, StationScale, Viewfinder
@@ -57,6 +60,7 @@ class StationOptions:
     waits : somebody is there to say whether a slide that was left open goes on; it waits for that.
         Else it is closed at once.
     resume : goes on with this one, at a person's word.
+    on_flag : run for every flagged slide. recall : flags of earlier days stand until they are seen.
     """
 
     camera: str
@@ -72,6 +76,8 @@ class StationOptions:
     drawn: bool = False
     waits: bool = True
     resume: str | None = None
+    on_flag: FlagCommand | None = None
+    recall: bool = True
 
 
 class Station(ClosesItself):
@@ -121,6 +127,14 @@ class Station(ClosesItself):
         self._counts = {"slides": 0, "flags": 0, "frames": 0, "cells": 0}
         self._slowest_s = 0.0
         self._numbers = itertools.count()
+        manifest = hosted.model.bundle.manifest
+        self.alerts = Alerts(
+            journal,
+            demonstration=origin_of(manifest, options.out, drawn=options.drawn).demonstration,
+            command=options.on_flag,
+            recall=options.recall,
+            on_change=self.changed,
+        )
         self._thread = threading.Thread(target=self._run, name="edgeapl-station", daemon=True)
         self._thread.start()
 
@@ -192,7 +206,7 @@ class Station(ClosesItself):
     @property
     def trouble(self) -> tuple[str, ...]:
         """What is wrong at the station itself, in sentences."""
-        return (*self._trouble.values(), *self.hosted.trouble)
+        return (*self._trouble.values(), *self.alerts.trouble, *self.hosted.trouble)
 
     @property
     def not_closed(self) -> tuple[EdgeAplError, ...]:
@@ -241,6 +255,7 @@ class Station(ClosesItself):
             self._thread.join(0.05)
             if in_a_hurry.is_set() and not self._hurry.is_set():
                 self.hurry()
+        self.alerts.finish(in_a_hurry.is_set)
 
     def close(self) -> None:
         """Close the open slide and the camera. Raises what broke the station."""
@@ -348,6 +363,7 @@ class Station(ClosesItself):
             enough_cells=options.enough_cells if limited else None,
             drawn=options.drawn,
             interruption=None if resumed is None else self._interruption(slide, resumed),
+            on_committed=self.alerts.committed,
         )
         return session, view if resumed is None else resumed
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from edgeapl.capture.health import CameraState
+from edgeapl.journal.alarms import Alarm
 from edgeapl.types import (
     UNSIGNED,
     CellStatus,
@@ -20,7 +21,12 @@ from edgeapl.types import (
     Tally,
 )
 
+WAITING = "waiting for the first frame"
+"""What stands in place of a decision until there is one."""
+
 __all__ = [
+    "WAITING",
+    "Alarm",
     "CameraState",
     "CameraView",
     "CellView",
@@ -64,7 +70,7 @@ class SlideView:
 
     open : False once its verdict is final.
     decision, probability, interval, tally, counts, reasons : the answer as it stands; while the
-        slide is open it is provisional.
+        slide is open it is provisional. No decision while it waits for its first frame.
     frames_used, frames_rejected : fields of view.
     rejected : the newest frame's reasons when the gate turned it away; empty when it was used.
     budget_s, budget_left_s : seconds from a frame's capture to the committed verdict, and what is
@@ -77,7 +83,7 @@ class SlideView:
 
     slide: str
     open: bool
-    decision: Decision
+    decision: Decision | None
     probability: float | None
     interval: Interval | None
     tally: Tally
@@ -141,6 +147,7 @@ class StationView:
     model : name and version of the bundle. runtime : what runs its networks.
     labels : what a person may call a cell.
     trouble : sentences about what is wrong at the station itself (disk, networks); shown in red.
+    alarms : flags that nobody has acknowledged, newest first.
     signed_by : who signed the bundle, or ``unsigned``.
     """
 
@@ -153,6 +160,7 @@ class StationView:
     labels: tuple[str, ...]
     trouble: tuple[str, ...]
     signed_by: str = UNSIGNED
+    alarms: tuple[Alarm, ...] = ()
 
 
 class StationAccess(Protocol):
@@ -195,6 +203,12 @@ class StationAccess(Protocol):
         """Record what a person calls a cell, as an amendment; gives the hash of its row.
 
         The verdict and its row stay as they are. Raises UsageError for an unknown cell or label.
+        """
+
+    def acknowledge(self, record: str, person: str) -> str:
+        """Record who has seen a flag; gives the hash of the row.
+
+        record : of the alarm. Raises UsageError when there is no such flag or it was seen before.
         """
 
     def metrics(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgeapl.station.view import HistoryItem, SlideView
+from edgeapl.station.view import WAITING, HistoryItem, SlideView
 from edgeapl.types import Reason
 from edgeapl.wording.verdicts import (
     by_weight,
@@ -36,6 +36,8 @@ class Answer:
 
 def answer_of(slide: SlideView) -> Answer:
     """Put a slide's answer into words."""
+    if slide.decision is None:
+        return Answer(WAITING, slide.reasons, (), "none yet", "")
     decision, codes = slide.decision.value, {reason.code for reason in slide.reasons}
     shown: Sequence[str] = ()
     if slide.probability is not None:

@@ -31,6 +31,7 @@ ORDER_S = 60.0
 MOST_IDENTIFIER = 120
 MOST_PERSON = 12
 MOST_CELL = 2**31
+MOST_RECORD = 128
 
 STATIC = Path(__file__).parent / "static"
 
@@ -81,6 +82,7 @@ def create_app(station: StationAccess, access: PageAccess) -> FastAPI:
     _add_screen(app, page)
     _add_pictures(app, page)
     _add_orders(app, page)
+    _add_flags(app, page)
     _add_records(app, page)
     return app
 
@@ -187,6 +189,17 @@ def _add_orders(app: FastAPI, page: Page) -> None:
         person = field_of(form, "person", MOST_PERSON)
         record = await page.order(page.station.reclassify, slide, int(number), label, person)
         return said(f"Cell {number} is called {label} by {person}: recorded as {record[:16]}.")
+
+
+def _add_flags(app: FastAPI, page: Page) -> None:
+    @app.post("/flag/acknowledge")
+    async def acknowledge(request: Request) -> Response:
+        form = await form_of(request)
+        record = field_of(form, "record", MOST_RECORD)
+        person = field_of(form, "person", MOST_PERSON)
+        row = await page.order(page.station.acknowledge, record, person)
+        text = f"The flag was seen by {person}: recorded as {row[:16]}."
+        return HTMLResponse(page.pages.message(text, bad=False))
 
 
 def _add_records(app: FastAPI, page: Page) -> None:

@@ -16,7 +16,7 @@ from edgeapl.errors import UsageError
 from edgeapl.report.kinds import in_words
 from edgeapl.report.pictures import RESEARCH_USE_ONLY
 from edgeapl.sources.names import printable
-from edgeapl.station.view import CameraState, CellView, SlideView
+from edgeapl.station.view import WAITING, CameraState, CellView, SlideView
 from edgeapl.types import CellStatus, Interval
 from edgeapl.web.answer import answer_of, history_probability
 from edgeapl.web.events import Seen
@@ -32,6 +32,8 @@ CAMERA_WORDS = {
     CameraState.FAILED: "The camera has failed and is not started again.",
 }
 BAD_STATES = (CameraState.LOST, CameraState.FROZEN, CameraState.FAILED)
+MOST_FLAGS = 3
+"""Flags shown at once; each that is acknowledged makes room for the next."""
 MOST_KEYS = 9
 """Labels that have a key of their own: 1 to 9."""
 
@@ -69,6 +71,7 @@ class Pages:
         )
         self._environment.globals.update(
             research_use_only=RESEARCH_USE_ONLY,
+            waiting=WAITING,
             version=__version__,
         )
 
@@ -85,6 +88,7 @@ class Pages:
         answer = None if slide is None else answer_of(slide)
         labels = [(label, str(n) if n <= MOST_KEYS else "") for n, label in _numbered(view.labels)]
         return {
+            "flags": self._write("flags.html.j2", alarms=view.alarms, most=MOST_FLAGS),
             "trouble": self.trouble(_trouble(seen)),
             "camera": self._write("camera.html.j2", camera=camera, focus=_focus(camera.focus)),
             "cover": self._write("cover.html.j2", text=_cover(seen)),

@@ -17,6 +17,7 @@ from edgeapl.report.pictures import CELL_PX, jpeg_bytes, shrunk
 from edgeapl.sources.synthetic.smear import SyntheticFrame, draw_frame, slide_recipe
 from edgeapl.stages.intervals import wilson
 from edgeapl.station.view import (
+    Alarm,
     CameraState,
     CameraView,
     CellView,
@@ -55,6 +56,8 @@ class FakeStation:
         self._live: tuple[int, bytes] | None = None
         self._boxed: tuple[int, bytes] | None = None
         self._history: list[HistoryItem] = []
+        self._sitting = 0
+        self._seen: set[str] = set()
         camera = CameraView("camera0", CameraState.OPENING, "", 0, 0, 0.0, None, 0, 0, 0, None)
         self._view = StationView(
             1, camera, None, "apl-demo 1.0", "b" * 64, "onnxruntime CPU", labels, ()
@@ -107,9 +110,10 @@ class FakeStation:
             self.close_slide()
             self.said.append(("start", slide))
             self._cells, self._pictures, self._boxed = {}, {}, None
-            reasons = (Reason("no_cells", "no nucleated cell was found"),)
+            reasons = (Reason("nothing_yet", "no frame of this slide has been examined yet"),)
+            self._sitting += 1
             view = SlideView(
-                slide, True, Decision.REVIEW, None, None, Tally(), (), reasons,
+                slide, True, None, None, None, Tally(), (), reasons,
                 0, 0, (), 45.0, None, "", None,
             )  # fmt: skip
             self.show(slide=view)
@@ -133,12 +137,20 @@ class FakeStation:
             record = f"{len(self._history) + 1:064x}"
             report = self._folder / f"{record}.html"
             report.write_text(REPORT.format(f"Report {len(self._history) + 1}"), encoding="utf-8")
+            decision = slide.decision or Decision.REVIEW
             item = HistoryItem(
-                slide.slide, "2026-01-05T10:20:30+00:00", slide.decision.value,
+                slide.slide, "2026-01-05T10:20:30+00:00", decision.value,
                 slide.probability, record, report, 0,
             )  # fmt: skip
             self._history.insert(0, item)
-            closed = replace(slide, open=False, record=record, report=report, budget_left_s=None)
+            closed = replace(
+                slide,
+                open=False,
+                decision=decision,
+                record=record,
+                report=report,
+                budget_left_s=None,
+            )
             self.show(slide=closed)
 
     def reclassify(self, slide: str, cell: int, label: str, person: str) -> str:
@@ -153,6 +165,16 @@ class FakeStation:
             self._cells[cell] = replace(self._cells[cell], label=label)
             self.show()
             return "a" * 64
+
+    def acknowledge(self, record: str, person: str) -> str:
+        """Take a flag away; as at a station, only once."""
+        with self._changed:
+            standing = tuple(one for one in self._view.alarms if one.record != record)
+            if len(standing) == len(self._view.alarms):
+                raise UsageError("there is no such flag", record[:16], "load the page again")
+            self.said.append(("acknowledge", record, person))
+            self.show(alarms=standing)
+            return "e" * 64
 
     def metrics(self) -> dict[str, Any]:
         """Give counters and gauges by name."""
@@ -218,6 +240,18 @@ class FakeStation:
                 budget_left_s=31.0,
                 record="c" * 64,
             )
+            if decision is Decision.FLAG:
+                self._raise_flag(slide.slide, probability)
+
+    def _raise_flag(self, slide: str, probability: float) -> None:
+        """Raise an alarm for the first flag of a slide."""
+        record = f"{self._sitting:064x}"
+        if record in self._seen:
+            return
+        self._seen.add(record)
+        time = "2026-01-05T10:20:30+00:00"
+        alarm = Alarm(record, f"{self._sitting}", slide, time, probability, False)
+        self.show(alarms=(alarm, *self._view.alarms))
 
     def _add_cell(
         self,

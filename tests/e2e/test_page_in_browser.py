@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import cv2
+import numpy as np
 import pytest
 
 playwright = pytest.importorskip(
@@ -454,3 +457,162 @@ def test_help_names_the_keys(page: Page) -> None:
     shoot(page, "8-keys")
     page.keyboard.press("Escape")
     playwright.expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+LISTEN = """
+window.tones = 0;
+const make = AudioContext.prototype.createOscillator;
+AudioContext.prototype.createOscillator = function () {
+  window.tones += 1;
+  return make.call(this);
+};
+"""
+
+
+def banner(page: Page) -> Locator:
+    return page.locator("#flags")
+
+
+def acknowledged(station: FakeStation) -> list[object]:
+    return [said[2] for said in station.said if said[0] == "acknowledge"]
+
+
+def overlooks(page: Page) -> Any:
+    """Give what lies above the banner at its four corners."""
+    return page.evaluate(
+        """() => {
+          const banner = document.getElementById("flags");
+          const box = banner.getBoundingClientRect();
+          return [[2, 2], [box.width - 3, 2], [2, box.height - 3], [box.width - 3, box.height - 3]]
+            .map(([x, y]) => document.elementFromPoint(x, y))
+            .filter((part) => !banner.contains(part)).map((part) => part && part.outerHTML);
+        }"""
+    )
+
+
+def top_left(page: Page) -> list[int]:
+    """Give the colour of the page's first pixels, as seen."""
+    data = np.frombuffer(page.screenshot(clip={"x": 3, "y": 3, "width": 2, "height": 2}), np.uint8)
+    pixels = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert pixels is not None
+    colour: list[int] = pixels[0, 0].tolist()
+    return colour
+
+
+def test_a_flag_stays_over_everything_until_it_is_acknowledged_in_every_page(
+    page: Page, station: FakeStation, complaints: list[str]
+) -> None:
+    other = page.context.new_page()
+    other.goto(page.url)
+    page.bring_to_front()
+    assert page.title() == "EdgeAPL station"
+    open_slide(page, station)
+    for one in (page, other):
+        see(banner(one), "FLAG: APL suspected")
+        see(banner(one), "2026-0815")
+        assert one.title() == "⚠ FLAG not acknowledged - EdgeAPL station"
+        icon = one.locator("link[rel=icon]").get_attribute("href")
+        assert icon == "/static/icon-flag.svg"
+        assert one.request.get(f"{one.url}static/icon-flag.svg").ok
+    assert overlooks(page) == []
+    assert cut_off(page) == []
+    shoot(page, "11-banner")
+
+    # The next slide, a reload, a dialog and an enlarged picture leave it where it is.
+    page.keyboard.type("2026-0816")
+    page.keyboard.press("Enter")
+    see(page.locator("#verdict"), "Waiting for the first frame")
+    see(banner(page), "2026-0815")
+    shoot(page, "12-next-slide")
+    before = top_left(page)
+    page.keyboard.press("F1")
+    playwright.expect(page.get_by_role("dialog")).to_be_visible()
+    page.wait_for_timeout(300)
+    assert top_left(page) == before  # neither covered nor dimmed
+    shoot(page, "13-dialog")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Last examined frame").click()
+    assert overlooks(page) == []
+    page.reload()
+    see(banner(page), "2026-0815")
+    assert page.title().startswith("⚠ FLAG")
+    station.examine(Decision.FLAG, ("more",), 0.98)
+    see(banner(page), "2026-0816")
+    assert overlooks(page) == []
+
+    # Escape and an empty field acknowledge nothing.
+    banner(page).get_by_role("button", name="2026-0815").click()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Escape")
+    assert acknowledged(station) == []
+    banner(page).get_by_role("button", name="2026-0815").click()
+    sign(page, "AB")
+    see(page.locator("#said"), "The flag was seen by AB")
+    playwright.expect(banner(page)).not_to_contain_text("2026-0815")
+    see(banner(page), "2026-0816")
+    playwright.expect(banner(other)).not_to_contain_text("2026-0815")
+    page.keyboard.press("F7")
+    page.keyboard.press("Enter")  # the same person
+    for one in (page, other):
+        playwright.expect(banner(one)).to_be_hidden()
+        assert one.title() == "EdgeAPL station"
+        assert one.locator("link[rel=icon]").get_attribute("href") == "/static/icon.svg"
+    assert acknowledged(station) == ["AB", "AB"]
+    assert cut_off(page) == []
+    shoot(page, "14-acknowledged")
+    assert complaints == []
+
+
+def test_a_flag_sounds_once_a_person_has_touched_the_page(
+    page: Page, station: FakeStation, complaints: list[str]
+) -> None:
+    page.add_init_script(LISTEN)
+    page.reload()
+    see(page.locator("#sound"), "No sound")
+    station.start_slide("2026-0815")
+    station.examine(Decision.FLAG, LONG_REASONS, 0.97)
+    see(banner(page), "2026-0815")
+    assert page.evaluate("window.tones") == 0
+    playwright.expect(page.locator("#sound.urgent")).to_be_visible()
+    shoot(page, "15-no-sound")
+    page.locator("#verdict").tap()
+    playwright.expect(page.locator("#sound")).to_be_hidden()
+    for count in (3, 6):  # and again
+        end = time.monotonic() + 10
+        while page.evaluate("window.tones") < count:
+            assert time.monotonic() < end
+            page.wait_for_timeout(100)
+    page.keyboard.press("F7")
+    sign(page, "AB")
+    playwright.expect(banner(page)).to_be_hidden()
+    before = page.evaluate("window.tones")
+    page.wait_for_timeout(6500)
+    assert page.evaluate("window.tones") == before
+    assert complaints == []
+
+
+def test_many_flags_leave_room_for_the_next_slide_and_a_narrow_screen_shows_them(
+    page: Page, station: FakeStation
+) -> None:
+    for number in range(5):
+        station.start_slide(f"2026-{number} " + "long name " * 8 * (number == 4))
+        station.capture(seed=number)
+        station.examine(Decision.FLAG, LONG_REASONS, 0.97)
+    see(banner(page), "5 flags wait")
+    shoot(page, "16-many")
+    playwright.expect(page.locator("#identifier")).to_be_in_viewport()
+    page.keyboard.type("next")
+    page.keyboard.press("Enter")
+    see(page.locator("#slide"), "next")
+    page.set_viewport_size({"width": 390, "height": 844})
+    see(banner(page), "2026-4")
+    shoot(page, "17-narrow")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert overlooks(page) == []
+    for _ in range(5):
+        banner(page).get_by_role("button").first.click()
+        page.keyboard.type("AB")
+        page.keyboard.press("Enter")
+        see(page.locator("#said"), "seen by AB")
+        page.wait_for_timeout(200)
+    playwright.expect(banner(page)).to_be_hidden()

@@ -399,3 +399,45 @@ def test_the_answer_is_committed_before_the_pictures_of_its_frame_are_made(
         closed = Session(hosted, "s", tmp_path / "out", journal, options).run(camera)
     assert order == ["commit", "pictures", "commit"]
     assert closed.verdict.tally.seen == len(PLACES[0])
+
+
+def test_a_slide_waits_for_its_first_frame_and_is_no_review_until_then(desk: Bench) -> None:
+    desk.start("S1")
+    slide = desk.access.view().slide
+    assert slide is not None
+    assert slide.decision is None
+    assert desk.access.metrics()["edgeapl_slide_state"] == {
+        "waiting_for_the_first_frame": 1.0,
+        "FLAG": 0.0,
+        "CLEAR": 0.0,
+        "REVIEW": 0.0,
+    }
+    slide = desk.show(0).slide
+    assert slide is not None
+    assert slide.decision is not None
+    states = desk.access.metrics()["edgeapl_slide_state"]
+    assert (states["waiting_for_the_first_frame"], sum(states.values())) == (0.0, 1.0)
+    desk.close_slide()
+    assert sum(desk.access.metrics()["edgeapl_slide_state"].values()) == 0.0
+
+
+def test_a_flag_stands_at_the_station_until_it_is_acknowledged(
+    hosted: HostedModel, tmp_path: Path
+) -> None:
+    kept = OpenSlide.start(tmp_path / "out", "S1", "2026-01-01")
+    kept.keep(shot(0, "camera#0"))
+    kept.settle()
+    kept.flag()
+    with opened(hosted, tmp_path) as desk:
+        desk.until(lambda view: len(view.alarms) == 1)
+        desk.start("S2")
+        assert [alarm.slide for alarm in desk.access.view().alarms] == ["S1"]
+    with opened(hosted, tmp_path) as desk:
+        (alarm,) = desk.access.view().alarms
+        assert desk.access.metrics()["edgeapl_flags_unacknowledged"] == 1.0
+        revision = desk.access.view().revision
+        desk.access.acknowledge(alarm.record, "AB")
+        assert desk.access.view().revision > revision
+        assert desk.access.view().alarms == ()
+    with opened(hosted, tmp_path) as desk:
+        assert desk.access.view().alarms == ()

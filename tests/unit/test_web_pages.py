@@ -274,7 +274,7 @@ def test_the_page_runs_no_script_and_holds_no_style_of_its_own() -> None:
     _, page = hostile_page()
     found = Texts(page)
     scripts = page.count("<script")
-    assert scripts == page.count('<script src="/static/') == 3
+    assert scripts == page.count('<script src="/static/') == 4
     assert "style" not in found.tags
     assert all(name != "style" and not name.startswith("on") for name, _ in found.attributes)
     assert "Research use only" in found.text

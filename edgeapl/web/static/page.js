@@ -191,6 +191,7 @@
   }
 
   byId("who").addEventListener("click", () => ask(null));
+  document.addEventListener("edgeapl:ask", (event) => ask(event.detail));
   byId("ask-cancel").addEventListener("click", () => byId("ask").close(""));
   byId("ask").addEventListener("close", () => {
     const then = afterAsking;
@@ -199,7 +200,7 @@
     if (byId("ask").returnValue === "ok" && typed) {
       person = typed;
       byId("initials").textContent = person;
-      if (then) then();
+      if (then) then(person);
     }
     byId("ask").returnValue = "";
   });
@@ -257,6 +258,7 @@
     F1: () => byId("help").showModal(),
     F2: toIdentifier,
     F4: () => choose(mark() || cells()[0], true),
+    F7: () => document.querySelector("[data-acknowledge]")?.click(),
     F8: () => byId("close").click(),
     F9: () => byId("past").focus(),
     Escape: toIdentifier,
