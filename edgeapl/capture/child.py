@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections import deque
 from contextlib import suppress
 from typing import BinaryIO
@@ -30,6 +31,13 @@ from edgeapl.errors import CameraError, EdgeAplError, EndOfSource, InputError, S
 from edgeapl.protocols import FrameSource
 from edgeapl.sources.address import open_device
 from edgeapl.types import Frame, ScaleOrigin, UInt8
+
+AGAIN_S = 0.25
+"""Between two tries to open a camera that is away. A process for each try would spend more time on
+its start than on the camera."""
+
+TRYING_S = 5.0
+"""Then a new process tries: it knows nothing of before, whatever state the driver is in here."""
 
 READ_TIMEOUT_S = 1.0
 """How often a silent source says that the process itself is well."""
@@ -69,7 +77,7 @@ def main() -> None:
     slots = Slots(memory)
     free = FreeSlots(open(returned, "rb", buffering=0))  # noqa: SIM115, PTH123 - to the end
     try:
-        source = open_device(address, scale_for=_no_scale)
+        source = _opened(address, tell)
     except EdgeAplError as error:
         tell(trouble_of(error, fatal=True))
         return
@@ -78,6 +86,19 @@ def main() -> None:
         _capture(source, slots, free, tell)
     finally:
         source.close()
+
+
+def _opened(address: str, tell: _Teller) -> FrameSource:
+    """Open the camera, again and again while it is away; raises the last try's error."""
+    until = time.monotonic() + TRYING_S
+    while True:
+        try:
+            return open_device(address, scale_for=_no_scale)
+        except CameraError as error:
+            if time.monotonic() > until:
+                raise
+            tell(trouble_of(error, fatal=True, again=True))
+        time.sleep(AGAIN_S)
 
 
 def _capture(source: FrameSource, slots: Slots, free: FreeSlots, tell: _Teller) -> None:

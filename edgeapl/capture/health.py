@@ -42,7 +42,7 @@ class Limits:
     brake_s: float = 10.0
 
 
-RETRIES_S = (0.0, 0.25, 0.5, 1.0)
+RETRIES_S = (0.0, 0.25, 0.5)
 """Waits before the next start; the last one again and again: a camera that comes back is live
 again within 5 s, the start of the process and the first picture included."""
 

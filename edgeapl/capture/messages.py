@@ -50,13 +50,17 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """An error, by the name of its class. fatal : the source gives no more."""
+    """An error, by the name of its class.
+
+    fatal : the source gives no more. again : the process tries to open it again by itself.
+    """
 
     kind: str
     what: str
     which: str
     mend: str
     fatal: bool
+    again: bool = False
 
     def error(self) -> EdgeAplError:
         """Give the error anew."""
@@ -78,9 +82,9 @@ _KINDS: dict[str, type[Any]] = {
 }
 
 
-def trouble_of(error: EdgeAplError, *, fatal: bool) -> Trouble:
+def trouble_of(error: EdgeAplError, *, fatal: bool, again: bool = False) -> Trouble:
     """Describe an error so that the other side can raise it."""
-    return Trouble(type(error).__name__, error.what, error.which, error.mend, fatal)
+    return Trouble(type(error).__name__, error.what, error.which, error.mend, fatal, again)
 
 
 def to_line(message: Message) -> bytes:

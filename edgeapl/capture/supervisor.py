@@ -181,7 +181,8 @@ class SupervisedSource(ClosesItself):
                 for message in capture.messages(LOOK_S):
                     if not self._handle(message):
                         return
-                    if isinstance(message, Picture):
+                    tries_again = isinstance(message, Trouble) and message.again
+                    if isinstance(message, Picture) or tries_again:  # each try has its own time
                         last_ns = self._clock.monotonic_ns()
                 silent_s = (self._clock.monotonic_ns() - last_ns) / 1e9
                 how = capture.ended()
@@ -286,9 +287,9 @@ class SupervisedSource(ClosesItself):
                 error = CameraError(error.what, error.which, error.mend)
             self._failure = error
             self._update(state=CameraState.FAILED, text=str(error))
-        else:
-            self._lost(str(error))
-        return False
+            return False
+        self._lost(str(error))
+        return trouble.again
 
     def _lost(self, text: str) -> None:
         self._update(state=CameraState.LOST, text=text, frames_per_s=0.0)

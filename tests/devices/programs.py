@@ -72,20 +72,25 @@ def rtsp_camera(*options: str) -> Iterator[RtspCamera]:
 @contextmanager
 def gige_camera(*options: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run Aravis's fake GigE Vision camera on the loopback, one at a time on this machine."""
-    program = shutil.which(FAKE_GIGE)
-    if program is None:
+    if shutil.which(FAKE_GIGE) is None:
         pytest.skip(f"no {FAKE_GIGE}: apt install aravis-tools")
     with (Path(tempfile.gettempdir()) / "edgeapl-fake-gige.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        process = subprocess.Popen(
-            [program, "-i", "lo", *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        process = start_gige(*options)
         try:
-            _wait_for_port(process)
             yield process
         finally:
             process.kill()
             process.wait()
+
+
+def start_gige(*options: str) -> subprocess.Popen[bytes]:
+    """Start that camera until it listens; for who switched off that of `gige_camera`."""
+    process = subprocess.Popen(
+        [FAKE_GIGE, "-i", "lo", *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    _wait_for_port(process)
+    return process
 
 
 def need_micromanager() -> None:

@@ -20,6 +20,7 @@ import pytest
 from edgeapl.capture.health import CameraState, Limits
 from edgeapl.capture.supervisor import SupervisedSource
 from edgeapl.sources.discover import has_image_name
+from tests.devices.programs import gige_camera, start_gige
 from tests.pictures import encoded, field, stated_scale
 
 LOST_S = 4.0
@@ -196,3 +197,22 @@ def test_a_network_camera_that_is_switched_off_is_live_again(server: Server) -> 
             live.append(until(source, is_live))
     said("RTSP off to lost", lost, LOST_S)
     said("RTSP on to live", live, LIVE_S)
+
+
+def test_a_gige_camera_that_is_switched_off_is_live_again_whenever_it_comes_back() -> None:
+    """Also in the middle of a try to open it: it answers, and sends its pictures elsewhere."""
+    live = []
+    with gige_camera() as first, watched("aravis://Aravis-GV01?pixel_format=RGB8") as source:
+        camera = first
+        for away_s in (0.7, 1.3, 1.9):
+            camera.kill()
+            camera.wait()
+            until(source, is_lost)
+            time.sleep(away_s)
+            camera = start_gige()
+            live.append(until(source, is_live))
+            time.sleep(0.2)
+        camera.kill()
+        camera.wait()
+    print(f"\nGigE on to live: longest {max(live):.2f} s of {LIVE_S:g} s")
+    assert max(live) <= LIVE_S

@@ -105,7 +105,7 @@ class AravisSource(ClosesItself):
 
     def _open(self, where: str) -> None:
         call = self._aravis.call
-        self._camera = camera = call("camera_new", os.fsencode(self._id_of(where)))
+        self._camera = camera = self._found(where)
         if camera is None:
             raise AravisError("not found")
         self._network = bool(call("camera_is_gv_device", camera))
@@ -127,17 +127,27 @@ class AravisSource(ClosesItself):
             call("stream_push_buffer", self._stream, call("buffer_new_allocate", payload))
         call("camera_start_acquisition", camera)
 
-    def _id_of(self, where: str) -> str:
-        """Give the id of the camera with this id, serial number or address, else the text."""
-        found = {
-            camera.id
-            for camera in find_cameras(self._aravis)
-            if where in (camera.id, camera.serial, camera.address)
-        }
+    def _found(self, where: str) -> int | None:
+        """Open the camera of this name; None when there is none.
+
+        A camera that answers only now, after the search, is searched for again: Aravis opens it all
+        the same, but over the network that its answer came by first, where no picture may come.
+        """
+        call, name = self._aravis.call, self._id_of(where)
+        camera: int | None = call("camera_new", os.fsencode(name or where))
+        if camera is None or name is not None or not call("camera_is_gv_device", camera):
+            return camera
+        self._aravis.unref(camera)
+        again: int | None = call("camera_new", os.fsencode(self._id_of(where) or where))
+        return again
+
+    def _id_of(self, where: str) -> str | None:
+        """Search, and give the id of the camera with this name; None when no answer has it."""
+        found = {camera.id for camera in find_cameras(self._aravis) if where in camera.names}
         if len(found) > 1:
             mend = f"give the whole id: {', '.join(sorted(found))}"
             raise CameraError("more than one camera has this name", self.name, mend)
-        return found.pop() if found else where
+        return found.pop() if found else None
 
     def _set_up(self, camera: int) -> None:
         """Pass the options on to the camera."""

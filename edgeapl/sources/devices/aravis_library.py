@@ -101,6 +101,11 @@ class AravisCamera:
     address: str
     protocol: str
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What it may be called by: these, and Aravis's shorter id of vendor and serial number."""
+        return self.id, self.serial, self.address, f"{self.vendor}-{self.serial}"
+
 
 class AravisError(Exception):
     """Aravis reported a failure; the text is its own."""
