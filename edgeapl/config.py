@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -17,11 +16,7 @@ from pydantic import (
 )
 
 from edgeapl.errors import ConfigError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from edgeapl.toml_file import first_mistake, line_of, read_toml
 
 STATION_FILE = "edgeapl.toml"
 
@@ -119,24 +114,17 @@ def load_station(path: Path | None = None) -> StationConfig:
     if not named and not path.is_file():
         return StationConfig()
     try:
-        text = path.read_text(encoding="utf-8")
-        values = tomllib.loads(text)
+        text, values = read_toml(path.read_bytes())
     except OSError as error:
         raise ConfigError("station file cannot be read", path, str(error.strerror)) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError("station file is not valid TOML", path, str(error)) from error
     try:
         config = StationConfig.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        keys = [str(part) for part in first["loc"] if part != "[key]"]
-        line = _line_of(text, keys)
-        unknown = first["type"] == "extra_forbidden"
-        raise ConfigError(
-            "unknown setting" if unknown else "setting is wrong",
-            f"{'.'.join(keys)} ({path}, line {line})",
-            "remove it or correct its name" if unknown else str(first["msg"]),
-        ) from error
+        wrong = first_mistake(error, StationConfig)
+        place = f"{wrong.name} ({path}, line {line_of(text, wrong.keys)})"
+        raise ConfigError(wrong.what, place, wrong.mend) from error
     return config.model_copy(update=_absolute(config, path.parent))
 
 
@@ -151,24 +139,3 @@ def _absolute(config: StationConfig, folder: Path) -> dict[str, object]:
             for key in config.trusted_keys
         )
     return made
-
-
-def _line_of(text: str, keys: list[str]) -> int:
-    """Find the line that sets a key; 1 when it is written in a way that hides it."""
-    table: list[str] = []
-    best = 1
-    for number, line in enumerate(text.splitlines(), start=1):
-        header = re.match(r"\s*\[([^\[\]]+)\]", line)
-        if header:
-            table = [part.strip().strip("\"'") for part in header[1].split(".")]
-            if table == keys[: len(table)]:
-                best = number
-            continue
-        setting = re.match(r"\s*([A-Za-z0-9_.\"'-]+)\s*=", line)
-        if setting:
-            path = table + [part.strip("\"'") for part in setting[1].split(".")]
-            if path == keys[: len(path)]:
-                best = number
-                if path == keys:
-                    return number
-    return best

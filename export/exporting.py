@@ -23,6 +23,7 @@ from edgeapl.export.card import model_card
 from edgeapl.export.onnx_file import OPSET, onnx_bytes
 from edgeapl.export.proof import Proof, proof_document, prove
 from edgeapl.export.proof_images import ProofCells, ProofImages, proof_cells
+from edgeapl.export.recipes.manifest import manifest_settings
 from edgeapl.export.recipes.recipe import Images, NetworkRecipe, Recipe
 from edgeapl.export.torch_engine import TorchEngine
 from edgeapl.export.user_code import code_error
@@ -35,8 +36,6 @@ from edgeapl.sources.synthetic import draw_frame, slide_recipe
 
 REPORT = "export-report.json"
 LIBRARIES = ("torch", "onnx", "onnxscript", "onnxslim", "onnxruntime", "numpy")
-GOLDEN_TOLERANCE = 0.05
-"""Of the self-test: runtimes and precisions differ by less, a wrong network by more."""
 
 Say = Callable[[str], None]
 
@@ -142,25 +141,6 @@ def network_bytes(weights: Weights, network: NetworkRecipe, *, explain: bool) ->
         raise code_error("network cannot be exported", network.name, error) from error
 
 
-def manifest_settings(recipe: Recipe, *, trained: bool, explain: bool) -> dict[str, Any]:
-    """Give the manifest of a recipe's bundle, without ``schema_version`` and ``files``."""
-    return {
-        "name": recipe.name,
-        "version": "1.0",
-        "trained": trained,
-        "model_card": "MODEL_CARD.md",
-        **recipe.settings,
-        "networks": {network.name: network.settings() for network in recipe.networks},
-        "golden": {
-            "frame": "golden.png",
-            "expected": "golden.npz",
-            "um_per_px": 0.2,
-            "tolerance": GOLDEN_TOLERANCE,
-        },
-        **({"explanation": dict(recipe.explanation)} if explain and recipe.explanation else {}),
-    }
-
-
 def _golden_png() -> bytes:
     """Draw the self-test's frame: few cells, because it is run whenever the bundle is opened."""
     recipe = slide_recipe("apl", 5, um_per_px=0.2, width=320, height=240, cells=3)
@@ -206,6 +186,7 @@ def _report(
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in LIBRARIES},
         "weights": weights.used,
+        "warnings": list(recipe.warnings),
         "images": cells.description(),
         "tolerance": recipe.tolerance,
         **proof_document(proof),

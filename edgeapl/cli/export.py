@@ -168,6 +168,8 @@ def _show(done: Exported) -> None:
     )
     out.print(f"bundle {done.bundle.folder}", soft_wrap=True, markup=False)
     out.print(f"digest {done.bundle.digest}", soft_wrap=True)
+    for warning in done.report["warnings"]:
+        out.print(f"warning: {warning}", style="yellow", soft_wrap=True, markup=False)
     if not done.bundle.manifest.trained:
         out.print("random weights: this bundle can only ever give REVIEW", style="yellow")
     out.print(RESEARCH_USE_ONLY)

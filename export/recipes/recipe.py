@@ -124,6 +124,7 @@ class Recipe:
     explanation : the manifest's explanation, used only when it is wanted.
     card : the model card's text, Markdown.
     tolerance : largest difference of any probability between torch and the exported network.
+    warnings : what may be meant otherwise; it stands in the report.
     """
 
     name: str
@@ -134,6 +135,7 @@ class Recipe:
     card: str
     tolerance: float = 1e-4
     own_files: Mapping[str, bytes] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @property
     def weight_roles(self) -> tuple[str, ...]:

@@ -38,10 +38,16 @@ def test_a_cameras_exposure_goes_into_its_address(
     assert camera.address == address
 
 
+def test_a_mark_before_the_text_is_read_over(tmp_path: Path) -> None:
+    path = tmp_path / "edgeapl.toml"
+    path.write_bytes(b"\xef\xbb\xbfthreads = 3\n")
+    assert load_station(path).threads == 3
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("threads = 2\nbudle = 'x'\n", ["unknown setting", "budle", "line 2"]),
+        ("threads = 2\nbudle = 'x'\n", ["unknown setting", "budle", "line 2", "'bundle'?"]),
         ("[cameras.a]\nsource = '0'\n\nserail = 'x'\n", ["cameras.a.serail", "line 4"]),
         ("threads = 1\num_per_px = nan\n", ["um_per_px", "line 2"]),
         ("um_per_px = -0.1\n", ["um_per_px", "line 1"]),

@@ -24,10 +24,10 @@ from edgeapl.export.exporting import (  # noqa: E402
     ExportRequest,
     check,
     export,
-    manifest_settings,
 )
 from edgeapl.export.graph import Graph  # noqa: E402
 from edgeapl.export.recipes.factory import load_factory  # noqa: E402
+from edgeapl.export.recipes.manifest import manifest_settings  # noqa: E402
 from edgeapl.export.recipes.registry import PUBLISHED, find_recipe  # noqa: E402
 from edgeapl.model import open_model  # noqa: E402
 from edgeapl.stages.routing import steps  # noqa: E402

@@ -223,7 +223,8 @@ GOOD: dict[str, tuple[str, str]] = {
     "a dataclass": (
         "from __future__ import annotations\n"
         + forward("f = self.features(x)", "return Both(self.fc(f), f)")
-        + "\n@dataclass\nclass Both:\n    logits: torch.Tensor\n    features: torch.Tensor\n",
+        + "\n@dataclass\nclass Both:\n    logits: torch.Tensor\n    features: torch.Tensor\n"
+        + "    kind: str = 'x'\n",
         NAMED,
     ),
     "a named tuple": (
