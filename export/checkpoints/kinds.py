@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zipfile
+import zlib
 from enum import Enum
 from pathlib import Path
 
@@ -16,6 +17,7 @@ AGAIN = "copy or download it again"
 
 DAMAGE = (
     zipfile.BadZipFile,
+    zlib.error,
     struct.error,
     ArithmeticError,
     AssertionError,
@@ -54,6 +56,8 @@ STARTS: tuple[tuple[bytes, str, str], ...] = (
 LEGACY_MAGIC = b"l\xfc\x9cF\xf9 j\xa8P\x19"
 """Number with which torch.save began its files before version 1.6 (torch.serialization)."""
 
+ZIP_START = b"PK\x03\x04"
+
 MOST_HEADER = 100_000_000
 """Longest header, in bytes, that the safetensors library reads."""
 
@@ -72,7 +76,7 @@ def kind_of(path: Path, data: bytes) -> Kind:
     """
     if not data:
         raise BundleError("checkpoint is empty", path, AGAIN)
-    if data.startswith(b"PK\x03\x04"):
+    if data.startswith(ZIP_START):
         return _kind_of_zip(path, data)
     # Before the others: the header's length comes first, and its bytes can be any, even " <".
     if data[8:9] == b"{" and int.from_bytes(data[:8], "little") <= MOST_HEADER:

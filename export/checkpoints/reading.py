@@ -6,6 +6,7 @@ import io
 import os
 import pickle
 import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +17,18 @@ from safetensors.torch import load as load_safetensors
 
 from edgeapl.bundle.digest import sha256
 from edgeapl.errors import BundleError
-from edgeapl.export.checkpoints.kinds import AGAIN, DAMAGE, SAVE, Kind, kind_of, some
+from edgeapl.export.checkpoints.kinds import (
+    AGAIN,
+    DAMAGE,
+    SAVE,
+    ZIP_START,
+    Kind,
+    kind_of,
+    some,
+)
 from edgeapl.export.checkpoints.torchscript import torchscript_tensors
 from edgeapl.export.checkpoints.unwrap import unwrap
+from edgeapl.export.checkpoints.whole import check_whole
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -73,6 +83,9 @@ def read_checkpoint(
     data = _bytes(file)
     digest = sha256(data)
     kind = kind_of(path, data)
+    if kind is not Kind.SAFETENSORS and data.startswith(ZIP_START):
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            check_whole(path, archive)
     if kind is Kind.SAFETENSORS:
         loaded: object = _safetensors(path, data)
     elif kind is Kind.TORCHSCRIPT:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import pickle
 import subprocess
@@ -223,3 +224,84 @@ def test_a_file_with_flipped_bits_gives_an_error_or_its_tensors(kind: str, tmp_p
         path.write_bytes(data[:place] + bytes([data[place] ^ 0x55]) + data[place + 1 :])
         with contextlib.suppress(BundleError):
             read_checkpoint(path)
+
+
+def torchscript() -> bytes:
+    data = io.BytesIO()
+    torch.jit.save(torch.jit.trace(nn.Linear(30, 20), torch.zeros(1, 30)), data)
+    return data.getvalue()
+
+
+def exported() -> bytes:
+    data = io.BytesIO()
+    torch.export.save(torch.export.export(nn.Linear(30, 20), (torch.zeros(1, 30),)), data)
+    return data.getvalue()
+
+
+ARCHIVES: dict[str, Callable[[], bytes]] = {
+    "state_dict": lambda: saved({"a": torch.ones(600)}),
+    "torchscript": torchscript,
+    "pt2": exported,
+}
+
+
+@pytest.mark.parametrize("kind", ARCHIVES)
+def test_one_flipped_bit_in_any_member_is_refused_by_its_name(kind: str, tmp_path: Path) -> None:
+    """Weights with a flipped bit are still numbers, and would be proven against themselves."""
+    good, path = ARCHIVES[kind](), tmp_path / "w.pt"
+    path.write_bytes(good)
+    read_checkpoint(path, trust_archive=True)
+    with zipfile.ZipFile(io.BytesIO(good)) as archive:
+        entries = [entry for entry in archive.infolist() if entry.compress_size]
+    assert len(entries) > 3
+    for entry in entries:
+        header = entry.header_offset
+        names = int.from_bytes(good[header + 26 : header + 28], "little")
+        extra = int.from_bytes(good[header + 28 : header + 30], "little")
+        place = header + 30 + names + extra + entry.compress_size // 2
+        path.write_bytes(good[:place] + bytes([good[place] ^ 0x10]) + good[place + 1 :])
+        with pytest.raises(BundleError) as caught:
+            read_checkpoint(path, trust_archive=True)
+        assert entry.filename in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("kind", ARCHIVES)
+def test_a_member_that_is_there_twice_is_refused(kind: str, tmp_path: Path) -> None:
+    data = io.BytesIO(ARCHIVES[kind]())
+    with zipfile.ZipFile(data, "a") as archive:
+        name = next(name for name in archive.namelist() if "/data/" in name or "weights/" in name)
+        archive.writestr(name, bytes(2400))
+    (tmp_path / "w.pt").write_bytes(data.getvalue())
+    with pytest.raises(BundleError, match="holds a member twice"):
+        read_checkpoint(tmp_path / "w.pt", trust_archive=True)
+
+
+def safetensors_of(places: dict[str, tuple[int, int]], data: bytes) -> bytes:
+    tensors = {
+        name: {"dtype": "F32", "shape": [(last - first) // 4], "data_offsets": [first, last]}
+        for name, (first, last) in places.items()
+    }
+    header = json.dumps(tensors).encode()
+    return len(header).to_bytes(8, "little") + header + data
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        {"a": (0, 16), "b": (8, 24)},
+        {"a": (0, 16), "b": (0, 16)},
+        {"a": (0, 8), "b": (16, 24)},
+        {"a": (0, 16)},
+        {"a": (0, 32)},
+    ],
+)
+def test_safetensors_whose_tensors_overlap_or_leave_gaps_are_refused(
+    places: dict[str, tuple[int, int]], tmp_path: Path
+) -> None:
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(safetensors_of({"a": (0, 8), "b": (8, 24)}, bytes(24)))
+    assert set(read_checkpoint(path).tensors) == {"a", "b"}
+    path.write_bytes(safetensors_of(places, bytes(24)))
+    with pytest.raises(BundleError, match="cut off or damaged"):
+        read_checkpoint(path)
