@@ -12,17 +12,28 @@ from edgeapl.closing import ClosesItself
 from edgeapl.errors import ConfigError, EndOfSource, InputError
 from edgeapl.protocols import Clock
 from edgeapl.sources.decoder_words import caught_words
+from edgeapl.sources.film_structure import look_into
 from edgeapl.sources.frames import ScaleFor, SystemClock, frame_of_pixels
 from edgeapl.sources.names import printable
 from edgeapl.sources.plain_file import check_plain_file
 from edgeapl.types import Frame
 
-EXTENSIONS = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"})
+EXTENSIONS = frozenset(
+    {".mp4", ".m4v", ".mov", ".qt", ".avi", ".mkv", ".webm", ".ts", ".m2ts", ".mts"}
+)
 
-_MEND = "give an MP4, MOV, AVI, MKV or WebM file that plays to its end"
+_MEND = "give an MP4, MOV, AVI, MKV, WebM or TS file that plays to its end"
 
 _COUNT_SLACK = 2
-"""Frames that a container's count may be off: some estimate it from the duration."""
+"""Frames that a decoder may keep back at the end of a film that is whole."""
+
+_SYNC_BYTE = 0x47
+_SYNC = ((0, 188), (4, 192))
+"""Where the first packet of a transport stream begins, and how long it is; the second kind has
+times in front."""
+
+_QUICKTIME = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+"""What an MP4 or MOV begins with."""
 
 
 class VideoSource(ClosesItself):
@@ -30,14 +41,14 @@ class VideoSource(ClosesItself):
 
     Parameters
     ----------
-    path : MP4, MOV, AVI, MKV or WebM file.
+    path : MP4, MOV, AVI, MKV, WebM or transport stream.
     scale_for : gives µm per px and its origin; a video states no scale.
     every : give every n-th frame.
     clock : time; tests give their own.
 
-    A damaged frame raises InputError and is left out; a video that ends before the number of
-    frames it promises raises InputError once before its end. Frames keep the way they are stored:
-    a rotation tag is not applied. Raises InputError when the file can not be played at all.
+    A damaged frame raises InputError and is left out; a video that is cut off, or ends before the
+    number of frames that its container holds, raises InputError once before its end. Frames keep
+    the way they are stored: a rotation tag is not applied. Raises InputError when the file can not be played at all.
     """
 
     live = False
@@ -57,7 +68,7 @@ class VideoSource(ClosesItself):
         self._position = 0
         self._next = 0
         self._capture: cv2.VideoCapture | None = self._open()
-        self._promised = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self._structure = look_into(path)
 
     def _open(self) -> cv2.VideoCapture:
         # One thread: a complaint of the decoder then belongs to the frame that is read.
@@ -101,8 +112,10 @@ class VideoSource(ClosesItself):
     def _end(self) -> None:
         """Let go of the file; raises InputError when it should have had more frames."""
         self.close()
-        if self._position + _COUNT_SLACK < self._promised:
-            found = f"{self._position} of {self._promised} frames"
+        frames, cut = self._structure.frames, self._structure.cut
+        if cut or (frames is not None and self._position + _COUNT_SLACK < frames):
+            of_all = "" if frames is None else f" of {frames}"
+            found = f"{self._position}{of_all} frames"
             raise InputError(f"video ends early ({found})", self.name, _MEND)
 
     def close(self) -> None:
@@ -116,10 +129,12 @@ def _check_container(path: Path, name: str) -> None:
     """Refuse all but the containers named: a playlist could make FFmpeg open other addresses."""
     try:
         with path.open("rb") as file:
-            head = file.read(12)
+            head = file.read(256)
     except OSError as error:
         reason = error.strerror or "unknown reason"
         raise InputError(f"cannot be read ({reason})", name, "allow reading it") from error
     avi = head[:4] == b"RIFF" and head[8:12] == b"AVI "
-    if not (avi or head[4:8] == b"ftyp" or head[:4] == b"\x1a\x45\xdf\xa3"):
+    matroska = head[:4] == b"\x1a\x45\xdf\xa3"
+    stream = any(head[at] == head[at + step] == _SYNC_BYTE for at, step in _SYNC if len(head) > 196)
+    if not (avi or matroska or stream or head[4:8] in _QUICKTIME):
         raise InputError("not a video that can be played", name, _MEND)
