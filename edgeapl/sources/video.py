@@ -48,7 +48,8 @@ class VideoSource(ClosesItself):
 
     A damaged frame raises InputError and is left out; a video that is cut off, or ends before the
     number of frames that its container holds, raises InputError once before its end. Frames keep
-    the way they are stored: a rotation tag is not applied. Raises InputError when the file can not be played at all.
+    the way they are stored: a rotation tag is not applied. Raises InputError when the file can not
+    be played at all.
     """
 
     live = False
