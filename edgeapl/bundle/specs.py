@@ -162,6 +162,9 @@ class RuleSpec(Spec):
     confidence : level of the intervals.
     min_scored : fewer scored cells than this can not clear a slide.
     max_lost_share : a larger share of cells without a score means REVIEW.
+    most_suspicious : where features are pooled, k: the k most suspicious cells, and frames of at
+        least k cells, must stay below `flag_at` on their own before a slide is cleared; see
+        `edgeapl.stages.sub_bags`. 12 is what docs/pooling.md was measured with.
     min_examined_share : a slide is cleared only when at least this share of its field could be
         examined, and in a folder of fields of every field.
     """
@@ -172,6 +175,7 @@ class RuleSpec(Spec):
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
     min_scored: Annotated[int, Field(ge=1)]
     max_lost_share: Share
+    most_suspicious: Annotated[int, Field(ge=1, le=1000)] = 12
     min_examined_share: Share = 0.95
 
     @model_validator(mode="after")

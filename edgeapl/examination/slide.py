@@ -30,8 +30,10 @@ from edgeapl.stages.order import (
     estimated_shares,
     examination_order,
 )
+from edgeapl.stages.populations import two_populations
 from edgeapl.stages.reasons import limits_of
 from edgeapl.stages.reduce import Reduced, ReducerState
+from edgeapl.stages.sub_bags import SubBags
 from edgeapl.stages.unseen import split
 from edgeapl.types import (
     Decision,
@@ -108,6 +110,10 @@ class SlideExamination:
         if stop_error is not None and in_order and model.reducer.bounded:
             self._stop = EarlyStop(model, stop_error)
         self._left = Tally()
+        # Only bundles that pool features can have a few cells thinned out by many.
+        self._parts = None
+        if not model.reducer.bounded:
+            self._parts = SubBags(model.reducer, model.bundle.manifest.rule)
 
     @property
     def frames(self) -> int:
@@ -163,6 +169,8 @@ class SlideExamination:
         with timed(self._timings, "reduce"):
             self._state = self._model.reducer.add(self._state, scores)
             self._unseen = self._model.reducer.add(self._unseen, unseen)
+            if self._parts is not None:
+                self._parts.add(scores, self._model.head)
         # Counted here, not when the frame leaves: a batch may reach into the next frame.
         scored, lost, failed = len(scores), len(unseen), len(result.failed)
         self._tally += Tally(scored + lost + failed, scored, not_examined=lost, failed=failed)
@@ -237,6 +245,8 @@ class SlideExamination:
         if self._stop is not None:
             self._stop.finish(work)
         scored = sum(len(scores) for scores in (*work.scores, *work.unseen))
+        if self._parts is not None:
+            self._parts.close_frame(work.scores)
         examined = examined_frame(self._model.bundle.manifest, work)
         if self._model.domain is not None and scored:
             with timed(self._timings, "domain"):
@@ -255,11 +265,14 @@ class SlideExamination:
         waiting : frames in work; their cells without an answer count as not examined, so that a
             flag in the middle of a frame stands on the cells that were.
         """
-        unfinished = [work for work in waiting if work.waiting]
+        works = list(waiting)
+        unfinished = [work for work in works if work.waiting]
         missing = sum(work.waiting for work in unfinished)
         tally = self._tally + Tally(missing, not_examined=missing)
         strata = [*self._strata, *(s for work in unfinished for s in self._counting(work))]
-        reduced, decision, reasons = self._judged(self._state, tally, strata, self._descriptors)
+        reduced, decision, reasons = self._judged(
+            self._state, tally, strata, self._descriptors, works
+        )
         if decision is not Decision.FLAG and self._unseen.cells:
             of_all = self._judged_with_unseen(tally, unfinished)
             if of_all[1] is Decision.FLAG:
@@ -325,8 +338,12 @@ class SlideExamination:
         tally: Tally,
         strata: Sequence[Stratum],
         descriptors: Sequence[FrameDescriptor],
+        works: Sequence[FrameInWork] = (),
     ) -> tuple[Reduced, Decision, tuple[Reason, ...]]:
-        """Reduce and judge; shares are estimated from strata when cells were not examined."""
+        """Reduce and judge; shares are estimated from strata when cells were not examined.
+
+        works : frames that have not left.
+        """
         manifest = self._model.bundle.manifest
         findings = (
             *findings_of.of_model(manifest),
@@ -339,12 +356,18 @@ class SlideExamination:
             *(findings_of.of_shapes(self._shapes) if self._live else ()),
             *(self._model.domain.judge(descriptors) if self._model.domain else ()),
             *findings_of.of_stopping(tally, self._stop.error if self._stop else None),
+            *(two_populations(descriptors) if self._parts is not None else ()),
         )
         estimated = estimated_shares(strata) if tally.not_examined or tally.not_needed else None
         reduced, trouble = self._model.reducer.reduce(
             state, self._model.head, tally, manifest.rule.confidence, estimated
         )
-        return reduced, *decide(manifest.rule, reduced, tally, (*findings, *trouble))
+        decision, reasons = decide(manifest.rule, reduced, tally, (*findings, *trouble))
+        if decision is Decision.CLEAR and self._parts is not None:
+            # What would be cleared as a whole must hold in its parts.
+            parts = self._parts.judge(self._model.head, [work.scores for work in works])
+            decision, reasons = decide(manifest.rule, reduced, tally, (*findings, *parts))
+        return reduced, decision, reasons
 
     def _is_sure(self, reduced: Reduced) -> bool:
         """Whether no answer of the waiting cells could take the flag away.

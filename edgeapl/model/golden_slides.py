@@ -14,6 +14,7 @@ import numpy as np
 from edgeapl.errors import BundleError, EngineError
 from edgeapl.model.assembled import Model
 from edgeapl.stages.judge import decide
+from edgeapl.stages.sub_bags import SubBags
 from edgeapl.types import CellScores, Decision, Float32, Tally
 
 FEWEST = 100
@@ -68,6 +69,11 @@ def judged(model: Model, scores: CellScores) -> GoldenVerdict:
     rule = model.bundle.manifest.rule
     reduced, trouble = model.reducer.reduce(state, model.head, tally, rule.confidence)
     decision, _ = decide(rule, reduced, tally, trouble)
+    if decision is Decision.CLEAR and not model.reducer.bounded:
+        parts = SubBags(model.reducer, rule)
+        parts.add(scores, model.head)
+        parts.close_frame([scores])
+        decision, _ = decide(rule, reduced, tally, (*trouble, *parts.judge(model.head)))
     return GoldenVerdict(
         decision, float("nan") if reduced.probability is None else reduced.probability
     )

@@ -51,15 +51,17 @@ class FrameDescriptor:
     """One frame in numbers.
 
     cells : cells that were scored. values : group name to float64 vector.
+    found : whether the segmenter found a cell; False for an image of one cell in which it did not.
     """
 
     cells: int
     values: dict[str, Float64]
+    found: bool = True
 
     def with_features(self, features: Float32) -> FrameDescriptor:
         """Give the descriptor of the same frame once more of its cells are scored."""
         mean = np.asarray(features.mean(axis=0), dtype=np.float64)
-        return FrameDescriptor(len(features), {**self.values, "features": mean})
+        return FrameDescriptor(len(features), {**self.values, "features": mean}, self.found)
 
 
 def describe_frame(
@@ -103,6 +105,7 @@ def describe_frame(
             "focus": np.array([-np.log(max(sharpness, 0.1))]),
             "features": np.asarray(features.mean(axis=0), dtype=np.float64),
         },
+        found=bool((detections.scores > 0).any()),
     )
 
 

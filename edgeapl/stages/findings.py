@@ -43,6 +43,10 @@ class Code:
     NO_SCORE: Final = "no_score"
     HEAD_FAILED: Final = "head_failed"
     NON_FINITE: Final = "non_finite"
+    SUSPICIOUS_CELLS: Final = "suspicious_cells"  # the most suspicious ones alone would be flagged
+    SUSPICIOUS_PART: Final = "suspicious_part"  # so would a frame, or some together
+    PARTS_UNKNOWN: Final = "parts_unknown"  # these could not be judged
+    TWO_POPULATIONS: Final = "two_populations"  # of stain, size or sharpness
     DOMAIN_UNKNOWN: Final = "domain_unknown"
     DOMAIN_STAIN: Final = "domain_stain"
     DOMAIN_SIZE: Final = "domain_size"

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgeapl.errors import EngineError
 from edgeapl.protocols import Engine
+from edgeapl.types import Float32
 
 Float64 = NDArray[np.float64]
 
@@ -30,6 +31,27 @@ def ask_head(head: Engine, outputs: Sequence[str], values: Iterable[float]) -> F
     (name,) = head.inputs
     answers = head.run({name: np.array([list(values)], dtype=np.float32)})
     return np.array([_single(answers, output) for output in outputs])
+
+
+MOST_ROWS = 16
+"""Rows in one run of a head: what plans for GPUs are built to take."""
+
+
+def ask_head_rows(head: Engine, outputs: Sequence[str], rows: Float32) -> Float64:
+    """Run the head on many rows, float32 (N, D), several at a time if its first dimension is free.
+
+    Returns float64 (N, outputs), not checked to be probabilities; raises EngineError as `ask_head`.
+    """
+    shapes = [shape for _, shape in head.inputs.values()]
+    if len(shapes) != 1 or shapes[0][0] is not None:
+        return np.stack([ask_head(head, outputs, row.tolist()) for row in rows])
+    (name,) = head.inputs
+    parts = []
+    for start in range(0, len(rows), MOST_ROWS):
+        some = np.ascontiguousarray(rows[start : start + MOST_ROWS], dtype=np.float32)
+        answers = head.run({name: some})
+        parts.append(np.stack([_column(answers, output, len(some)) for output in outputs], axis=1))
+    return np.concatenate(parts)
 
 
 def are_probabilities(values: Float64) -> bool:
@@ -71,10 +93,16 @@ def check_monotone(head: Engine, outputs: Sequence[str], ratios: Sequence[str]) 
 
 
 def _single(answers: Mapping[str, NDArray[np.generic]], output: str) -> float:
+    return float(_column(answers, output, 1)[0])
+
+
+def _column(answers: Mapping[str, NDArray[np.generic]], output: str, rows: int) -> Float64:
+    """Give one output, float64 (rows,)."""
     if output not in answers:
         raise EngineError("head has no such output", output, f"it has {sorted(answers)}")
-    if answers[output].size != 1:
+    if answers[output].size != rows:
+        shape = answers[output].shape
         raise EngineError(
-            "head output has the wrong shape", output, f"expected (1,), got {answers[output].shape}"
+            "head output has the wrong shape", output, f"expected ({rows},), got {shape}"
         )
-    return float(answers[output].reshape(-1)[0])
+    return np.asarray(answers[output], dtype=np.float64).reshape(-1)

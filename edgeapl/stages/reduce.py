@@ -14,7 +14,7 @@ from edgeapl.errors import DeadlineError, EngineError
 from edgeapl.protocols import Engine
 from edgeapl.stages.accumulate import ReducerState, counted, empty, merge, suspicion
 from edgeapl.stages.findings import Code, Effect, Finding
-from edgeapl.stages.head import are_probabilities, ask_head, check_monotone
+from edgeapl.stages.head import are_probabilities, ask_head, ask_head_rows, check_monotone
 from edgeapl.stages.intervals import wilson, wilson_with_lost
 from edgeapl.stages.order import Shares
 from edgeapl.types import CellScores, Interval, RoleCount, Tally
@@ -98,6 +98,20 @@ class Reducer:
                 "head gave no probability", str(given.tolist()), "check the bundle's networks"
             )
         return given
+
+    def own_scores(self, scores: CellScores, head: Engine | None) -> Float64:
+        """Give what the head says of each cell alone, float64 (N,), 0 to 1; features are pooled.
+
+        Raises EngineError when the head fails or gives anything but probabilities.
+        """
+        assert head is not None
+        features = scores.features
+        rows = np.concatenate([features, features], axis=1)
+        rows = rows if self._spec.kind == "max-mean" else features
+        own = ask_head_rows(head, self._spec.head_outputs, rows).min(axis=1)
+        if not are_probabilities(own):
+            raise EngineError("head gave no probability", "a cell alone", "check the networks")
+        return np.asarray(own)
 
     @property
     def bounded(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import math
 import os
@@ -17,6 +18,7 @@ torch = pytest.importorskip("torch", reason="needs the export extra")
 # The exporter of torch warns about its own changes to come.
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.real_data]
 
+from edgeapl.calibration.calibrating import CalibrateRequest, calibrate  # noqa: E402
 from edgeapl.evaluation.evaluating import Question, evaluate_slides  # noqa: E402
 from edgeapl.evaluation.labels import read_slide_labels  # noqa: E402
 from edgeapl.evaluation.results import read_slides  # noqa: E402
@@ -30,6 +32,7 @@ from edgeapl.sources.decode import read_image  # noqa: E402
 from edgeapl.stages.crop import cut_cells  # noqa: E402
 from edgeapl.stages.whole_image import WholeField  # noqa: E402
 from edgeapl.types import Frame  # noqa: E402
+from tests.data.measure_pooling import cleared_before, mix, score  # noqa: E402
 
 RECIPE = Path(__file__).parent / "apl-cell-mil.toml"
 TOLERANCE = 1e-4
@@ -124,3 +127,30 @@ def test_the_cohorts_slides_are_the_reference_and_rank_as_it_does(
     assert area["value"] == pytest.approx(0.98, abs=0.005)
     assert document["slides"]["n"] == 20
     json.dumps(document, allow_nan=False)
+
+
+PAIRS = (
+    ("Patient_69", "Patient_03"),
+    ("Patient_81", "Patient_65"),
+    ("Patient_22", "Patient_17"),
+)
+
+
+def test_a_few_cells_of_apl_are_not_hidden_among_many_of_another_leukaemia(
+    exported: Exported, cohort: Path, tmp_path: Path
+) -> None:
+    """12 cells of APL among 40, ten draws of each pair; pooled, most would be cleared."""
+    request = CalibrateRequest(
+        exported.bundle.folder, cohort, crops=True, um_per_px=0.1, out=tmp_path / "calibrated"
+    )
+    bundle = calibrate(request, lambda text, share: None).bundle
+    leave_out = bundle.manifest.crop.leave_out
+    for (few, many), draw in itertools.product(PAIRS, range(10)):
+        mix(cohort, few, many, draw, tmp_path / "mixed", leave_out)
+    with open_model(bundle.folder) as model:
+        records = score(model, tmp_path / "mixed", tmp_path / "scored")
+    would = [record for record in records if cleared_before(record)]
+    print(f"mixtures: {len(records)}, cleared but for their parts: {len(would)}")
+    assert len(records) == 30
+    assert len(would) >= 20
+    assert not [record["slide"] for record in records if record["verdict"] == "CLEAR"]
