@@ -93,7 +93,10 @@ def head_network(weights: Sequence[float] = (12, 0, 12), bias: float = -3) -> by
     )
 
 
-def drawn_field(cells: Sequence[tuple[int, int]] = ((60, 60), (150, 130))) -> UInt8:
+def drawn_field(
+    cells: Sequence[tuple[int, int]] = ((60, 60), (150, 130)),
+    nucleus: tuple[int, int, int] = (105, 55, 140),
+) -> UInt8:
     """Draw a field 200x200 px at 0.2 µm per px: red cells, and nucleated cells at the points."""
     image = np.full((200, 200, 3), (235, 230, 232), np.uint8)
     for x in range(20, 200, 45):
@@ -101,7 +104,7 @@ def drawn_field(cells: Sequence[tuple[int, int]] = ((60, 60), (150, 130))) -> UI
             cv2.circle(image, (x, y), 18, (222, 178, 172), -1)
     for x, y in cells:
         cv2.circle(image, (x, y), 32, (205, 195, 225), -1)
-        cv2.circle(image, (x, y), 24, (105, 55, 140), -1)
+        cv2.circle(image, (x, y), 24, nucleus, -1)
     noise = np.random.default_rng(0).normal(0, 3, image.shape)
     return np.clip(cv2.GaussianBlur(image, (0, 0), 1) + noise, 0, 255).astype(np.uint8)
 

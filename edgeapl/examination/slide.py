@@ -101,6 +101,7 @@ class SlideExamination:
         self._shapes: Counter[tuple[int, int]] = Counter()
         self._remarks: Counter[Remark] = Counter()
         self._errors: list[EdgeAplError] = []
+        self._passed_over = False  # a frame, which moves the numbers of the cells behind it
         self._timings: Timings = Counter()
         self._latch = FlagLatch(flagged, model.bundle.digest, limits_of(model.bundle.manifest.rule))
         self._strata: list[Stratum] = []
@@ -143,6 +144,7 @@ class SlideExamination:
     def note_error(self, error: EdgeAplError) -> None:
         """Record an input that could not be used; it will keep the slide from being cleared."""
         self._errors.append(error)
+        self._passed_over = True
 
     def enter(self, prepared: PreparedFrame, start_ns: int, deadline_ns: int | None) -> FrameInWork:
         """Give the frame's cells their numbers, and put them in front of the networks."""
@@ -286,8 +288,9 @@ class SlideExamination:
             sure = self._latch.is_raised or self._is_sure(reduced)
             if missing and decision is Decision.FLAG and not sure:
                 decision, reasons = Decision.REVIEW, (_EXAMINING, *reasons)
-            # A frame that could not be read moves the numbers of the cells behind it.
-            settled = self._latch.settle(decision, reasons, figures, same_cells=not self._errors)
+            settled = self._latch.settle(
+                decision, reasons, figures, same_cells=not self._passed_over
+            )
         return Verdict(
             slide=self._slide,
             decision=settled.decision,
