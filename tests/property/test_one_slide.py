@@ -40,7 +40,9 @@ from edgeapl.pipeline import Budget, SlideOptions, producer
 from edgeapl.protocols import Arrays
 from edgeapl.sources.frames import frame_of_pixels
 from edgeapl.station.hosting import HostedModel
-from edgeapl.station.open_slide import OpenSlide, left_open
+from edgeapl.station.interruption import Interruption
+from edgeapl.station.left_open import settle
+from edgeapl.station.open_slide import OpenSlide
 from edgeapl.station.session import Closed, Session
 from edgeapl.station.sources import ResumedSource
 from edgeapl.station.taking_up import flag_taken_up
@@ -89,13 +91,13 @@ class Moody(AroundEngine):
 
 
 class Dying(Journal):
-    """A journal after whose next provisional row the process is killed, if that is asked for."""
+    """A journal after whose next row of a kind the process is killed; `dies` names the kind."""
 
-    dies = False
+    dies = ""
 
     def commit(self, verdict: Verdict, *, provisional: bool = False) -> str:
         row = super().commit(verdict, provisional=provisional)
-        if provisional and self.dies:
+        if self.dies == (PROVISIONAL if provisional else VERDICT):
             raise Killed
         return row
 
@@ -149,8 +151,9 @@ class Sitting:
         self.doomed = False
         self.ended: BaseException | None = None
         self.closed: Closed | None = None
-        kept = OpenSlide.start(out, SLIDE, "2026-01-01T00:00:00+00:00")
+        kept = OpenSlide.start(out, SLIDE, "2026-01-01T00:00:00+00:00", journal.identity)
         frames = kept.kept()
+        source = ResumedSource(frames, self.camera)
         budget = Budget(3600).hurried_by(self.hurry)
         self.session = Session(
             hosted,
@@ -165,9 +168,9 @@ class Sitting:
             ),
             kept=kept,
             on_change=self._changed,
+            interruption=Interruption(source) if kept.taken_up else None,
         )
         self._kept = kept
-        source = ResumedSource(frames, self.camera)
         self._thread = threading.Thread(target=self._run, args=(source,), daemon=True)
         self._thread.start()
         self.until(lambda: sum(self.session.frames) >= len(frames))
@@ -249,6 +252,7 @@ class OneSlide(RuleBasedStateMachine):
         engines = {name: Moody(engine, name, self.moods) for name, engine in model.engines.items()}
         self.hosted = HostedModel(replace(model, engines=engines), {})
         self.sitting: Sitting | None = None
+        self.is_left = False
         self.shown = 0
 
     @property
@@ -269,6 +273,8 @@ class OneSlide(RuleBasedStateMachine):
         journal = Dying.open(self.folder / "journal.sqlite3", reserve_bytes=4096)
         assert isinstance(journal, Dying)
         self.journal = journal
+        left = settle(self.folder / "out", journal).slides
+        assert [about.slide for about in left] == [SLIDE] * self.is_left
         self.sitting = Sitting(self.hosted, self.folder / "out", journal)
 
     @precondition(is_open)
@@ -285,7 +291,7 @@ class OneSlide(RuleBasedStateMachine):
     @rule(at_commit=st.booleans(), kind=st.sampled_from(["blasts", "plain", "dark"]))
     def killed_and_started_again(self, at_commit: bool, kind: str) -> None:
         """After a step, or between a commit and what is noted beside the frames."""
-        self.journal.dies, self.open.doomed = at_commit, not at_commit
+        self.journal.dies, self.open.doomed = PROVISIONAL if at_commit else "", not at_commit
         self.open.show(self.next_field(kind))
         self.open.doomed = True  # where there was nothing to commit
         while self.open.alive:
@@ -293,6 +299,7 @@ class OneSlide(RuleBasedStateMachine):
         assert isinstance(self.open.ended, Killed), self.open.ended
         self.open.join()
         self.journal.close()
+        self.is_left = True
         self.start()
 
     @precondition(is_open)
@@ -302,8 +309,9 @@ class OneSlide(RuleBasedStateMachine):
         if hurry:
             self.open.hurry.set()
         sitting, self.sitting = self.open, None
-        sitting.session.stop.set()
+        sitting.session.end()
         sitting.join()
+        assert not settle(self.folder / "out", self.journal).slides
         self.journal.close()
         assert sitting.ended is None, sitting.ended
         assert sitting.closed is not None
@@ -320,10 +328,22 @@ class OneSlide(RuleBasedStateMachine):
             CellStatus.NOT_NEEDED: verdict.tally.not_needed,
         }
 
+    @precondition(is_open)
+    @rule()
+    def killed_while_it_was_closed(self) -> None:
+        """Between the final commit and the removal of the kept frames."""
+        self.journal.dies = VERDICT
+        sitting, self.sitting = self.open, None
+        sitting.session.end()
+        sitting.join()
+        assert isinstance(sitting.ended, Killed), sitting.ended
+        self.journal.close()
+
     @precondition(lambda self: not is_open(self))
     @rule()
     def started_again_after_the_end(self) -> None:
-        assert not left_open(self.folder / "out")
+        with Journal.open(self.folder / "journal.sqlite3", reserve_bytes=4096) as journal:
+            assert not settle(self.folder / "out", journal).slides
 
     @invariant()
     def nothing_ended_the_station(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from edgeapl.types import (
     Figures,
     Interval,
     Limits,
+    Origin,
     RaisedFlag,
     Reason,
     RoleCount,
@@ -124,15 +126,28 @@ def test_a_flag_that_was_noted_without_figures_or_badly_is_still_a_flag(
         assert found.since  # of the journal's row
 
 
-def test_a_flag_that_stands_in_the_journal_alone_is_taken_up(tmp_path: Path) -> None:
+@pytest.mark.parametrize("older", [False, True])
+def test_a_flag_that_stands_in_the_journal_alone_is_taken_up(tmp_path: Path, older: bool) -> None:
     """The station was ended between the commit and the note beside the frames."""
     with Journal.open(tmp_path / "j.sqlite3", reserve_bytes=4096) as journal:
-        journal.commit(verdict(Decision.FLAG, LOWER, SINCE), provisional=True)
-        journal.commit(verdict(Decision.FLAG, RAISED, SINCE))  # final: of a slide before this one
-        assert flag_taken_up(OpenSlide.start(tmp_path, "S", ""), journal.path) is None
-        journal.commit(verdict(Decision.REVIEW, NOTHING), provisional=True)
-        assert flag_taken_up(OpenSlide.start(tmp_path, "S", ""), journal.path) is None
-        journal.commit(verdict(Decision.FLAG, RAISED, SINCE), provisional=True)
-        journal.commit(verdict(Decision.FLAG, LOWER, "", "other slide"), provisional=True)
-        flag = flag_taken_up(OpenSlide.start(tmp_path, "S", ""), journal.path)
-        assert flag == RaisedFlag(SINCE, RAISED, "b", LIMITS)
+        sitting = OpenSlide.start(tmp_path, "S", "2026-01-01").about.sitting
+        if older:
+            note = {"slide": "S", "started": "2026-01-01", "flagged": False}
+            about_of(tmp_path).write_text(json.dumps(note))
+
+        def commit(decision: Decision, figures: Figures, name: str = "S", of: str = sitting) -> str:
+            since = SINCE if decision is Decision.FLAG else ""
+            made = verdict(decision, figures, since, name)
+            made = replace(made, origin=Origin("b", "1", demonstration=False, sitting=of))
+            return journal.commit(made, provisional=of == sitting)
+
+        def taken_up() -> RaisedFlag | None:
+            return flag_taken_up(OpenSlide.start(tmp_path, "S", ""), journal.path)
+
+        commit(Decision.FLAG, LOWER, of="the slide of this name before")
+        assert taken_up() is None
+        commit(Decision.REVIEW, NOTHING)
+        assert taken_up() is None
+        commit(Decision.FLAG, RAISED)
+        commit(Decision.FLAG, LOWER, "other slide", "other")
+        assert taken_up() == RaisedFlag(SINCE, RAISED, "b", LIMITS)
