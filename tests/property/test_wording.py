@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 from hypothesis import assume, given, settings
@@ -114,26 +115,31 @@ def judged(slide: tuple[RuleSpec, Reduced, Tally, bool]) -> tuple[Decision, tupl
     return decide(rule, reduced, tally, findings[2:] if trusted else findings)
 
 
-def of_share(words: str) -> tuple[float, float]:
+def of_share(words: str) -> tuple[Decimal, Decimal]:
     """Give what a printed share may be, in hundredths: least and most."""
     kind, _, value = words.rpartition(" ")
-    number = float(value)
-    return {"": (number, number), "below": (0, number), "above": (number, 100)}[kind]
+    number = Decimal(value)
+    return {"": (number, number), "below": (Decimal(0), number), "above": (number, Decimal(100))}[
+        kind
+    ]
 
 
 SENTENCES: tuple[tuple[str, Callable[[list[str]], bool]], ...] = (
-    (rf"score {NUMBER} reaches the flag threshold {NUMBER},", lambda f: float(f[0]) >= float(f[1])),
+    (
+        rf"score {NUMBER} reaches the flag threshold {NUMBER},",
+        lambda f: Decimal(f[0]) >= Decimal(f[1]),
+    ),
     (
         rf"; {SHARE} of all are estimated to; a flag takes {NUMBER} %",
-        lambda f: of_share(f[0])[0] < float(f[1]),
+        lambda f: of_share(f[0])[0] < Decimal(f[1]),
     ),
     (
         rf"(\d+) of (\d+) cells look suspicious(?:: [^;]*)?; a flag takes {NUMBER} %",
-        lambda f: 100 * int(f[0]) < float(f[2]) * int(f[1]),
+        lambda f: 100 * int(f[0]) < Decimal(f[2]) * int(f[1]),
     ),
     (
         rf"as high as {SHARE}, to clear a slide it must be below {NUMBER} %",
-        lambda f: of_share(f[0])[1] >= float(f[1]),
+        lambda f: of_share(f[0])[1] >= Decimal(f[1]),
     ),
     (r"only (\d+) cells were scored, and a flag takes (\d+)", lambda f: int(f[0]) < int(f[1])),
     (
@@ -142,7 +148,7 @@ SENTENCES: tuple[tuple[str, Callable[[list[str]], bool]], ...] = (
     ),
     (
         rf"(\d+) of (\d+) cells have no score, {NUMBER} % may be without",
-        lambda f: 100 * int(f[0]) > float(f[2]) * int(f[1]) * (1 - 1e-12),
+        lambda f: 100 * int(f[0]) > Decimal(f[2]) * int(f[1]),
     ),
 )
 """Sentences with two numbers, and what must hold of them as they are printed."""
@@ -160,21 +166,21 @@ def contradictions(text: str, rule: RuleSpec, reduced: Reduced, tally: Tally) ->
         if rule.suspicious_share is None and not reduced.voted:
             yield "the rule did not look at suspicious cells"
     for found in PROBABILITY.finditer(text):
-        shown = [float(part) for part in found.groups() if part is not None]
+        shown = [Decimal(part) for part in found.groups() if part is not None]
         true = [reduced.probability, *(reduced.interval.ends if reduced.interval else ())]
         if len(shown) != len(true) or (len(shown) == 3 and not shown[1] <= shown[0] <= shown[2]):
             yield f"another interval: {shown}"
         for limit, (said, value) in itertools.product(
             (rule.flag_at, rule.clear_below), zip(shown, true, strict=False)
         ):
-            if value is None or (said >= float(exact(limit))) != (value >= limit):
+            if value is None or (said >= Decimal(exact(limit))) != (value >= limit):
                 yield f"{said} stands on the wrong side of {limit}"
-        if "not surely below" in text and max(shown) < float(text.rpartition(" ")[2]):
+        if "not surely below" in text and max(shown) < Decimal(text.rpartition(" ")[2]):
             yield f"{shown} is surely below"
 
 
 @given(slide=slides())
-@settings(deadline=None, max_examples=600)
+@settings(deadline=None, max_examples=300)
 def test_no_reason_contradicts_a_number_or_a_limit(
     slide: tuple[RuleSpec, Reduced, Tally, bool],
 ) -> None:
@@ -188,12 +194,13 @@ def test_no_reason_contradicts_a_number_or_a_limit(
     if decision is Decision.CLEAR:
         text = reasons[0].text
         assert "nothing" not in said.lower() or not reduced.suspicious
-        shown = [float(part) for part in PROBABILITY.findall(text)[0] if part]
-        assert max(shown) < float(exact(rule.clear_below))
+        shown = [Decimal(part) for part in PROBABILITY.findall(text)[0] if part]
+        assert max(shown) < Decimal(exact(rule.clear_below))
         if rule.suspicious_share is not None:
             upper = re.search(rf"to {SHARE}\), probability", text)
             assert upper is not None
-            assert of_share(upper[1])[0] < 100 * rule.suspicious_share
+            beside = Decimal(exact_percent(rule.suspicious_share).removesuffix(" %"))
+            assert of_share(upper[1])[0] < beside
     if decision is Decision.FLAG and rule.suspicious_share is None and not reduced.voted:
         assert "suspicious" not in reasons[0].text
 
@@ -222,7 +229,7 @@ def test_what_speaks_for_apl_comes_before_all_else(
 
 
 @given(data=st.data(), limits=st.lists(shares, max_size=3))
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=200)
 def test_a_printed_number_stands_where_the_number_does(
     data: st.DataObject, limits: list[float]
 ) -> None:
@@ -230,13 +237,13 @@ def test_a_printed_number_stands_where_the_number_does(
     for printed, value in zip(numbers(values, limits), values, strict=True):
         assert math.isclose(float(printed), value, abs_tol=0.00051)
         for limit in limits:
-            assert (float(printed) >= float(exact(limit))) == (value >= limit)
+            assert (Decimal(printed) >= Decimal(exact(limit))) == (value >= limit)
     for words, value in zip(percents(values, limits), values, strict=True):
         least, most = of_share(words.removesuffix(" %"))
         assert (most > 0) == (value > 0)
         assert (least < 100) == (value < 1)
         for limit in limits:
-            beside = float(exact_percent(limit).removesuffix(" %"))
+            beside = Decimal(exact_percent(limit).removesuffix(" %"))
             if not limit > 0.999 or least == most:
                 assert (least >= beside) == (value >= limit)
     assert float(exact(values[0])) == values[0]
