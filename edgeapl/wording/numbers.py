@@ -70,7 +70,8 @@ def _share(value: Decimal, rounded: Decimal, limits: Sequence[Decimal]) -> str:
     if value > most and not any(limit > most for limit in limits):
         return "above 99.9"
     while rounded in (0, 100):  # beside a limit as small, or as near to all
-        rounded = _at(100 * value, 1 - int(rounded.as_tuple().exponent))
+        places = 1 - int(rounded.as_tuple().exponent)
+        rounded = _rounded([100 * value], [100 * limit for limit in limits], places)[0]
     return f"{rounded:f}"
 
 
