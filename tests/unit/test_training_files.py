@@ -267,7 +267,7 @@ FILES: dict[str, tuple[Build, Build, Choice, Callable[[Path, Any], Any], str]] =
                 "body.9.weight": torch.ones(2),
             }
         ),
-        r"left out: temperature, body\.9\.x",
+        r"left out: temperature, body\.9\.weight",
     ),
 }
 
