@@ -82,17 +82,20 @@ class Shown:
 
         So are the reasons, as long as they lead to the same decision.
         """
-        newest = self.final or (self.progress.verdict if self.progress else None)
         committed = self.final or self.committed
+        decision = committed.decision if committed else self._taken_up
+        newest = self.final or (self.progress.verdict if self.progress else None)
+        if decision is None:
+            newest = None  # figures of half a frame stand beside no decision
         waiting_ns = self.progress.waiting_ns if self.progress and self.open else None
         left_s = None if waiting_ns is None else self.budget_s - (now_ns - waiting_ns) / 1e9
         return SlideView(
             slide=self.slide,
             open=self.open,
-            decision=committed.decision if committed else self._taken_up,
+            decision=decision,
             probability=newest.probability if newest else None,
             interval=newest.interval if newest else None,
-            tally=newest.tally if newest else Tally(),
+            tally=newest.tally if newest else self.tally,
             counts=newest.counts if newest else (),
             reasons=_reasons(committed, newest),
             frames_used=self.frames_used,

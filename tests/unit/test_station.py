@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -441,3 +442,14 @@ def test_a_flag_stands_at_the_station_until_it_is_acknowledged(
         assert desk.access.view().alarms == ()
     with opened(hosted, tmp_path) as desk:
         assert desk.access.view().alarms == ()
+
+
+def test_half_a_frame_shows_its_cells_and_no_figures(desk: Bench) -> None:
+    desk.start("S1")
+    desk.show(0)
+    shown = desk.station.shown()
+    assert shown is not None
+    assert shown.view(0).probability is not None
+    half = replace(shown, committed=None).view(0)
+    assert (half.decision, half.probability, half.interval, half.counts) == (None, None, None, ())
+    assert half.tally == shown.tally

@@ -10,6 +10,7 @@ import pytest
 
 from edgeapl.errors import UsageError
 from edgeapl.station.view import (
+    Alarm,
     CameraState,
     CameraView,
     CellView,
@@ -51,6 +52,7 @@ CELLS = (
     CellView(12, CellStatus.FAILED, (), None, None),
 )
 PAST = HistoryItem("2026-0814", "2026-11-20T09:08:07Z", "CLEAR", 0.02, "cd" * 32, Path("r.html"), 2)
+TIME = "2026-11-20T09:08:07Z"
 VIEW = StationView(5, CAMERA, SLIDE, "apl-demo 1", "ef" * 32, "a runtime", ("promyelocyte",), ())
 SEEN = Seen(VIEW, CELLS, (PAST,), 1)
 PAGES = Pages()
@@ -251,6 +253,7 @@ def hostile_page() -> tuple[dict[str, str], str]:
     )
     camera = replace(CAMERA, name=HOSTILE, text=HOSTILE, state=CameraState.FAILED)
     view = StationView(1, camera, slide, HOSTILE, HOSTILE, HOSTILE, (HOSTILE,), (HOSTILE,))
+    view = replace(view, alarms=(Alarm(HOSTILE, HOSTILE, HOSTILE, HOSTILE, 0.5, False),))
     cell = CellView(1, CellStatus.SCORED, ((HOSTILE, 0.9),), 0.9, HOSTILE)
     past = HistoryItem(HOSTILE, HOSTILE, HOSTILE, 0.5, HOSTILE, Path("x"), 1)
     shown = PAGES.fragments(Seen(view, (cell,), (past,), 1, HOSTILE))
@@ -304,3 +307,27 @@ def test_handles_bring_back_the_very_same_text(text: str) -> None:
 def test_what_is_no_handle_is_refused(handle: str) -> None:
     with pytest.raises(UsageError, match="not understood"):
         from_handle(handle)
+
+
+def test_a_slide_that_waits_for_its_first_frame_shows_no_figures() -> None:
+    # Also when the station had some.
+    shown = fragments(decision=None)
+    text = Texts(shown["verdict"]).text
+    assert "Waiting for the first frame" in text
+    assert "none yet" in text
+    assert "0.970" not in text
+    assert "REVIEW" not in text
+    assert "waiting for the first frame" in Texts(shown["spoken"]).text
+
+
+def test_flags_that_nobody_acknowledged_are_named_with_their_time() -> None:
+    alarms = tuple(Alarm(f"{n:064x}", f"{n}", f"S{n}", TIME, 0.9, n == 0) for n in range(5))
+    view = replace(VIEW, alarms=alarms)
+    banner = Texts(PAGES.fragments(replace(SEEN, view=view))["flags"])
+    assert "S0" in banner.text
+    assert "2026-11-20 09:08 UTC, demonstration" in banner.text
+    assert "5 flags wait" in banner.text
+    assert "Research use only" in banner.text
+    records = [value for name, value in banner.attributes if name == "data-acknowledge"]
+    assert records == [alarm.record for alarm in alarms[:3]]
+    assert PAGES.fragments(SEEN)["flags"].strip() == ""
