@@ -42,6 +42,10 @@ EXTRA_PACKAGES = {
     "tensorrt_rtx": "rtx",
     "pycuda": "rtx",
     "fastapi": "page",
+    "pillow-heif": "formats",
+    "nd2": "formats",
+    "czifile": "formats",
+    "liffile": "formats",
     "av": "cameras",
     "pymmcore-plus": "cameras",
 }

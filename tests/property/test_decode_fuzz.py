@@ -11,6 +11,7 @@ import pytest
 import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from edgeapl.errors import InputError
 from edgeapl.sources.decode import ReadLimits, decode_image
@@ -28,6 +29,12 @@ def ome_tiff(**how: Any) -> bytes:
     return made.getvalue()
 
 
+def avif() -> bytes:
+    made = io.BytesIO()
+    Image.fromarray(SMALL).save(made, "AVIF")
+    return made.getvalue()
+
+
 FILES = {
     "png": encoded(".png", SMALL),
     "jpeg": encoded(".jpg", SMALL),
@@ -35,6 +42,8 @@ FILES = {
     "bmp": encoded(".bmp", SMALL),
     "tiff": tiff(SMALL),
     "lzw": encoded(".tiff", SMALL, *LZW),
+    "webp": encoded(".webp", SMALL),
+    "avif": avif(),
     "ome": ome_tiff(compression="zstd", tile=(16, 16)),
     "jpeg in tiff": ome_tiff(compression="jpeg"),
     "jpeg 2000 in tiff": ome_tiff(compression="jpeg2000", tile=(32, 32)),

@@ -6,10 +6,10 @@ strip. So each format's structure is checked here first, to its end; one module 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
-from edgeapl.sources.formats import bmp, jpeg, png, tiff
+from edgeapl.sources.formats import bmp, jpeg, pillow, png, tiff
 from edgeapl.sources.formats.header import ImageHeader, Still
 from edgeapl.sources.formats.opencv import decoded
 from edgeapl.sources.formats.others import not_read
@@ -19,6 +19,14 @@ _ONE_IMAGE = {
     (jpeg.SIGNATURE,): jpeg.read_header,
     (bmp.SIGNATURE,): bmp.read_header,
 }
+
+
+_READERS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes, str], Iterator[Still]]], ...] = (
+    (lambda data: data.startswith(tiff.SIGNATURES), tiff.read_stills),
+    (pillow.is_webp, pillow.read_webp),
+    (pillow.is_avif, pillow.read_avif),
+    (pillow.is_heif, pillow.read_heif),
+)
 
 
 def read_stills(data: bytes, name: str) -> Iterator[Still]:
@@ -32,9 +40,10 @@ def read_stills(data: bytes, name: str) -> Iterator[Still]:
     Raises InputError for any other format and for everything that is cut off, damaged or not of
     colours.
     """
-    if data.startswith(tiff.SIGNATURES):
-        yield from tiff.read_stills(data, name)
-        return
+    for begins, read in _READERS:
+        if begins(data):
+            yield from read(data, name)
+            return
     for starts, read_header in _ONE_IMAGE.items():
         if data.startswith(starts):
             header: ImageHeader = read_header(data, name)

@@ -31,6 +31,14 @@ BT_2020 = ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046), (0.3127, 0.3290))
 ADOBE_RGB = ((0.64, 0.33), (0.21, 0.71), (0.15, 0.06), (0.3127, 0.3290))
 ADOBE_GAMMA = 563 / 256
 
+_PRIMARIES = {1: SRGB, 2: SRGB, 9: BT_2020, 12: DISPLAY_P3}
+_TRANSFERS: dict[int, float | None] = {
+    **dict.fromkeys((1, 2, 6, 13, 14, 15)),
+    4: 2.2,
+    5: 2.8,
+    8: 1.0,
+}
+
 SAME = 3
 """Steps of 255 that a colour may change by when its space is called sRGB: profiles that all are
 called sRGB differ by as much, and pixels then stay as they are."""
@@ -84,6 +92,20 @@ def profile_of(
     head = struct.pack(">I4xI", size, 0x02400000) + b"mntrRGB XYZ " + bytes(12) + b"acsp"
     head = head.ljust(68, b"\0") + struct.pack(">3i", *(round(value * 65536) for value in _D50))
     return head.ljust(128, b"\0") + table + body
+
+
+def profile_of_codes(primaries: int, transfer: int) -> bytes:
+    """Give the profile of code points of ITU-T H.273, empty for sRGB; raises ColourError.
+
+    Code 2 says nothing, and the curves of television (1, 6, 14, 15) stand for sRGB's in stills.
+    """
+    chromaticities = _PRIMARIES.get(primaries)
+    if chromaticities is None or transfer not in _TRANSFERS:
+        raise ColourError(f"colour codes {primaries}, {transfer}")
+    gamma = _TRANSFERS[transfer]
+    if chromaticities is SRGB and gamma is None:
+        return b""
+    return profile_of(chromaticities, gamma, f"colour codes {primaries} {transfer}")
 
 
 def to_srgb(pixels: UInt8, icc: bytes) -> tuple[UInt8, tuple[Remark, ...]]:

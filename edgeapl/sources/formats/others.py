@@ -36,7 +36,6 @@ _STARTS = {
     b"p\0\0\0*": ("Leica LIF", _FIELDS),
     b"\x1a\x45\xdf\xa3": ("a film", _WATCH),
 }
-_HEIF_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 _TEXT = frozenset({*range(0x20, 0x7F), *b"\t\n\r\f"})
 
 
@@ -50,11 +49,8 @@ def _what(data: bytes) -> tuple[str, str]:
     for start, said in _STARTS.items():
         if data.startswith(start):
             return said
-    if data[:4] == b"RIFF" and data[8:12] in (b"WEBP", b"AVI "):
-        return ("WebP", _OURS) if data[8:12] == b"WEBP" else ("a film", _WATCH)
-    if data[4:8] == b"ftyp":
-        still = data[8:12] in _HEIF_BRANDS
-        return ("AVIF or HEIF", _OURS) if still else ("a film", _WATCH)
+    if (data[:4] == b"RIFF" and data[8:12] == b"AVI ") or data[4:8] == b"ftyp":
+        return "a film", _WATCH
     if data[128:132] == b"DICM":
         return "DICOM", _OURS
     if data[257:262] == b"ustar":

@@ -7,18 +7,15 @@ import zlib
 from collections.abc import Mapping
 
 from edgeapl.sources.formats.colour import (
-    BT_2020,
-    DISPLAY_P3,
     MOST_BYTES,
     SRGB,
     ColourError,
     profile_of,
+    profile_of_codes,
 )
 from edgeapl.sources.formats.exif import Exif
 from edgeapl.types import Remark
 
-_PRIMARIES = {1: SRGB, 9: BT_2020, 12: DISPLAY_P3}  # ITU-T H.273, table 2
-_GAMMAS = {4: 2.2, 8: 1.0, 13: None}  # table 3; 13 is the curve of sRGB
 _OF_SRGB = 45_455
 """What is written in gAMA for decoders that do not know sRGB's own curve."""
 
@@ -37,9 +34,7 @@ def profile(chunks: Mapping[bytes, bytes], exif: Exif) -> tuple[bytes, tuple[Rem
 def _profile(chunks: Mapping[bytes, bytes], exif: Exif) -> bytes:
     if b"cICP" in chunks:
         primaries, transfer, _, _ = struct.unpack(">4B", chunks[b"cICP"])
-        if primaries not in _PRIMARIES or transfer not in _GAMMAS:
-            raise ColourError(f"cICP {primaries}, {transfer}")
-        return profile_of(_PRIMARIES[primaries], _GAMMAS[transfer], f"cICP {primaries} {transfer}")
+        return profile_of_codes(primaries, transfer)
     if b"iCCP" in chunks:
         name, _, packed = chunks[b"iCCP"].partition(b"\0")
         unpacker = zlib.decompressobj()

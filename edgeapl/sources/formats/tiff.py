@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import logging
 import re
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +18,7 @@ import numpy as np
 
 from edgeapl.errors import InputError
 from edgeapl.sources.formats.depth import to_8_bits
+from edgeapl.sources.formats.extras import ODD
 from edgeapl.sources.formats.header import (
     ImageHeader,
     PixelSize,
@@ -53,10 +53,6 @@ _SINGLE = (
 )
 _NDPI_MARK = 65420
 
-# Whatever a library says of a file that contradicts itself.
-_ODD = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError)
-_ODD_TOO = (*_ODD, struct.error, OSError, AssertionError)
-
 
 @dataclass(frozen=True, slots=True)
 class _Chosen:
@@ -84,8 +80,8 @@ def read_stills(data: bytes, name: str) -> Iterator[Still]:
         # Not closed: pages read their longer values when they are asked for.
         file = tifffile.TiffFile(io.BytesIO(data), name="image.tif")
         stills = [_still(chosen, data, name) for chosen in _choose(file, name)]
-    except _ODD_TOO as error:
-        raise damaged(name, f"TIFF: {type(error).__name__}") from error
+    except ODD as error:
+        raise damaged(name, "TIFF contradicts itself") from error
     yield from stills
 
 
@@ -232,8 +228,8 @@ def _pixels(chosen: _Chosen, data: bytes, name: str) -> tuple[UInt8, tuple[Remar
         samples = read_samples(page, data, name)
         if int(page.photometric) == _PALETTE:
             return _looked_up(page, samples[..., 0].astype(np.uint8), name), ()
-    except _ODD_TOO as error:
-        raise damaged(name, f"TIFF: {type(error).__name__}") from error
+    except ODD as error:
+        raise damaged(name, "TIFF contradicts itself") from error
     if samples.dtype == np.uint8:
         return samples, ()
     stated = chosen.ome.significant_bits if chosen.ome is not None else None
