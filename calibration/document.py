@@ -100,6 +100,7 @@ def set_document(facts: Facts) -> dict[str, Any]:
             "strength": facts.fingerprint.strength.value,
             "slides": list(facts.fingerprint.slides),
             "min_focus": facts.fingerprint.min_focus,
+            "min_detail": facts.fingerprint.min_detail,
         },
     }
 

@@ -10,6 +10,7 @@ from enum import Enum
 import numpy as np
 
 from edgeapl.calibration.cells import SlideSeen
+from edgeapl.stages.detail import detail_from
 from edgeapl.stages.domain import FEWEST_CELLS, DomainModel, describe_slide
 
 FILE = "domain.npz"
@@ -23,6 +24,12 @@ SOUND_SLIDES = 10
 FOCUS_OUTLIERS, FOCUS_MARGIN = 0.05, 0.8
 """The least sharp twentieth of the images does not count, and a frame may be a fifth less sharp
 than the rest: the edges of the same cells are that much wider after the finest turn of a knob."""
+
+
+DETAIL_OUTLIERS, DETAIL_MARGIN = 0.01, 0.2
+"""The same for the detail of images of single cells, `edgeapl.stages.detail.detail_of`, of which a
+blur of 1 px takes 0.8 away. Between single cells of one system it differs more than between
+slides."""
 
 
 class Strength(str, Enum):
@@ -41,11 +48,13 @@ class Fingerprint:
     were too few slides.
     min_focus : what the station's gate shall ask of a frame's focus measure; None when there were
     too few slides.
+    min_detail : the same of the detail of images of single cells; None also where there were none.
     """
 
     slides: tuple[str, ...]
     data: bytes | None
     min_focus: float | None = None
+    min_detail: float | None = None
 
     @property
     def strength(self) -> Strength:
@@ -63,7 +72,7 @@ def fingerprint(slides: Sequence[SlideSeen]) -> Fingerprint:
         return Fingerprint(names, None)
     file = io.BytesIO()
     DomainModel.fit_few([describe_slide(slide.frames) for slide in usable]).save(file)
-    return Fingerprint(names, file.getvalue(), _min_focus(usable))
+    return Fingerprint(names, file.getvalue(), _min_focus(usable), _min_detail(usable))
 
 
 def _min_focus(slides: Sequence[SlideSeen]) -> float | None:
@@ -74,6 +83,15 @@ def _min_focus(slides: Sequence[SlideSeen]) -> float | None:
         return None
     sharpness = np.exp(-np.array(widths))
     return round(float(FOCUS_MARGIN * np.quantile(sharpness, FOCUS_OUTLIERS)), 2)
+
+
+def _min_detail(slides: Sequence[SlideSeen]) -> float | None:
+    """Give the detail below which no image of one cell of the set comes but outliers."""
+    frames = [frame.values for slide in slides for frame in slide.frames]
+    details = [detail_from(values["detail"]) for values in frames if "detail" in values]
+    if not details:
+        return None
+    return round(float(np.quantile(details, DETAIL_OUTLIERS)) - DETAIL_MARGIN, 2)
 
 
 def _cells(slide: SlideSeen) -> int:

@@ -190,7 +190,9 @@ def _classify(
         own = slice(first, first + len(item.rows))
         first += len(item.rows)
         detections = item.prepared.detections
-        described = describe_frame(item.frame, detections, scores.features[own])
+        described = describe_frame(
+            item.frame, detections, scores.features[own], single_cell=how.crops
+        )
         seen.frames.append(described)
         gathered.fields.append(
             Field(seen.name, Path(item.frame.source), item.frame.um_per_px, item.frame.digest)

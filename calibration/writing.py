@@ -49,6 +49,8 @@ def write_calibrated(bundle: Bundle, facts: document.Facts, target: Path) -> Bun
         # Never below what the bundle asks for already.
         least = max(manifest.gate.min_focus, facts.fingerprint.min_focus)
         settings["gate"] = {**settings["gate"], "min_focus": least}
+    if facts.fingerprint.min_detail is not None:
+        settings["gate"] = {**settings["gate"], "min_detail": facts.fingerprint.min_detail}
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as folder:
         made = write_bundle(Path(folder) / "bundle", settings, files)

@@ -243,9 +243,12 @@ class GateSpec(Spec):
     """Limits a frame must keep; see `edgeapl.stages.gate` for the measures.
 
     min_focus : smallest focus measure.
+    min_detail : least `edgeapl.stages.detail.detail_of` of an image of one cell; None where the
+        bundle was not calibrated on such images.
     """
 
     min_focus: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    min_detail: Annotated[float, Field(allow_inf_nan=False)] | None = None
 
 
 class GoldenSpec(Spec):

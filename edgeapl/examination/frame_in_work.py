@@ -172,7 +172,11 @@ class FrameInWork:
         if self.descriptor is None:
             prepared = self.prepared
             self.descriptor = describe_frame(
-                prepared.frame, prepared.detections, features, prepared.sharpness
+                prepared.frame,
+                prepared.detections,
+                features,
+                prepared.sharpness,
+                single_cell=prepared.single_cell,
             )
         else:
             self.descriptor = self.descriptor.with_features(features)

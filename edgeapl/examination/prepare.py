@@ -12,7 +12,13 @@ import numpy as np
 
 from edgeapl.bundle.specs import GateSpec
 from edgeapl.model import Model
-from edgeapl.stages.area import hidden_cells, judge_tiles
+from edgeapl.stages.area import (
+    HIDDEN_SHARE,
+    HIDDEN_SHARE_OF_IMAGE,
+    hidden_cells,
+    judge_cell_image,
+    judge_tiles,
+)
 from edgeapl.stages.crop import CellImages, Uncut, cut_cells, leave_uncut
 from edgeapl.stages.focus import Edges
 from edgeapl.stages.gate import FieldMemory, examine, examine_crop
@@ -122,12 +128,15 @@ def search_frame(model: Model, gated: GatedFrame, *, crops: bool) -> PreparedFra
         size = model.bundle.manifest.crop.size_px
         empty = np.empty((0, size, size, 3), dtype=np.uint8)
         return PreparedFrame(no_detections(frame), empty, gated.rejected, timings)
-    gate = model.bundle.manifest.gate
-    with timed(timings, "gate"):
-        tiles = judge_tiles(frame.pixels, frame.um_per_px, 0.0 if crops else gate.min_focus)
     with timed(timings, "segment"):
         segment = model.segmenter.segment
         detections = whole_crop(frame, model.segmenter) if crops else segment(frame)
+    gate = model.bundle.manifest.gate
+    with timed(timings, "gate"):
+        if crops:
+            tiles = judge_cell_image(detections, gate.min_detail)
+        else:
+            tiles = judge_tiles(frame.pixels, frame.um_per_px, gate.min_focus)
     spec = model.bundle.manifest.crop
     with timed(timings, "crop"):
         # A frame's cells are cut by who shows them to a network: none is cut in vain, and none
@@ -135,7 +144,8 @@ def search_frame(model: Model, gated: GatedFrame, *, crops: bool) -> PreparedFra
         cut = (
             cut_cells(detections, spec, cell_image=True) if crops else leave_uncut(detections, spec)
         )
-    hidden = np.flatnonzero(hidden_cells(detections, tiles))
+    allowed = HIDDEN_SHARE_OF_IMAGE if crops else HIDDEN_SHARE
+    hidden = np.flatnonzero(hidden_cells(detections, tiles, allowed))
     return PreparedFrame(
         detections, cut, (), timings, gated.sharpness, tiles, hidden, single_cell=crops
     )

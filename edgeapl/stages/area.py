@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgeapl.stages.detail import detail_of
 from edgeapl.stages.tile_focus import unfocused_tiles
 from edgeapl.stages.tile_light import judge_light
 from edgeapl.stages.tiling import Bool, sample_tiles, tile_grid
 from edgeapl.types import Detections, Tiles, TileState, UInt8
 
-HIDDEN_SHARE = 0.1
-"""A cell is not examined when a larger share of its box lies in tiles that were not."""
+CUT_SHARE = 0.5
+"""So much of a cell's width or height may lie on the edge of its image; see
+`tests/data/measure_area.py`."""
+
+HIDDEN_SHARE, HIDDEN_SHARE_OF_IMAGE = 0.1, 0.2
+"""A cell is not examined when a larger share of its box lies in tiles that were not; the box of an
+image of one cell holds ground, too."""
 
 
 def judge_tiles(
@@ -50,7 +56,40 @@ def judge_tiles(
     return Tiles(states)
 
 
-def hidden_cells(detections: Detections, tiles: Tiles) -> Bool:
+def judge_cell_image(cell: Detections, min_detail: float | None) -> Tiles:
+    """Judge an image of one cell: its tiles by their light, and the cell as a whole.
+
+    Parameters
+    ----------
+    cell : one row, as `edgeapl.stages.whole_image.whole_crop` gives it.
+    min_detail : least `edgeapl.stages.detail.detail_of`; None where that is not known.
+    """
+    pixels = cell.frame.pixels
+    tiles = judge_tiles(pixels, cell.frame.um_per_px, 0.0)
+    if min_detail is not None and not detail_of(pixels) >= min_detail:
+        return Tiles(np.full_like(tiles.states, TileState.UNFOCUSED.value))
+    if is_cut(cell):
+        return Tiles(np.full_like(tiles.states, TileState.CUT.value))
+    return tiles
+
+
+def is_cut(cell: Detections) -> bool:
+    """Tell whether the edge of its image cuts a cell, one row, in two.
+
+    The image ends there for more than `CUT_SHARE` of the width or height of what is seen of it.
+    """
+    inside = cell.labels > 0
+    if inside.all():
+        return False  # no cell was found in it, so the whole image stands for it
+    across, down = (int(inside.any(axis=axis).sum()) for axis in (0, 1))
+    ends = max(
+        int(max(inside[0].sum(), inside[-1].sum())) / max(1, across),
+        int(max(inside[:, 0].sum(), inside[:, -1].sum())) / max(1, down),
+    )
+    return ends > CUT_SHARE
+
+
+def hidden_cells(detections: Detections, tiles: Tiles, allowed_share: float = HIDDEN_SHARE) -> Bool:
     """Tell which cells lie in tiles that were not examined, bool (N,)."""
     lost = np.pad((tiles.states != TileState.EXAMINED.value).astype(np.float64), ((1, 0), (1, 0)))
     if not len(detections) or not lost.any():
@@ -63,7 +102,7 @@ def hidden_cells(detections: Detections, tiles: Tiles) -> Bool:
     x0, x1 = x0 * columns / frame.width, x1 * columns / frame.width
     y0, y1 = y0 * rows / frame.height, y1 * rows / frame.height
     inside = _at(sums, y1, x1) - _at(sums, y0, x1) - _at(sums, y1, x0) + _at(sums, y0, x0)
-    return np.asarray(inside > HIDDEN_SHARE * (x1 - x0) * (y1 - y0), dtype=bool)
+    return np.asarray(inside > allowed_share * (x1 - x0) * (y1 - y0), dtype=bool)
 
 
 def _at(sums: np.ndarray, down: np.ndarray, across: np.ndarray) -> np.ndarray:

@@ -19,7 +19,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeapl.stages.findings import Effect, Finding
+from edgeapl.stages.detail import bands_of
+from edgeapl.stages.findings import Code, Effect, Finding
 from edgeapl.stages.focus import focus_measure
 from edgeapl.types import Detections, Float32, Frame, Int64, UInt8
 
@@ -35,9 +36,17 @@ GROUP_WORDS = {
     "size": "the size of the cells",
     "focus": "the sharpness of the images",
     "features": "the look of the cells to the network",
+    "detail": "the fine detail of the images",
 }
 
-RESOLUTION = {"light": 0.01, "stain": 0.005, "texture": 0.01, "size": 0.02, "focus": 0.05}
+RESOLUTION = {
+    "light": 0.01,
+    "stain": 0.005,
+    "texture": 0.01,
+    "size": 0.02,
+    "focus": 0.05,
+    "detail": 0.05,
+}
 """Differences of a descriptor that say nothing: two or three grey levels of a camera in the
 colours, what another choice of cells changes in the others. Some cameras give every slide the same
 light, and then one grey level must not make a slide foreign."""
@@ -65,7 +74,12 @@ class FrameDescriptor:
 
 
 def describe_frame(
-    frame: Frame, detections: Detections, features: Float32, sharpness: float | None = None
+    frame: Frame,
+    detections: Detections,
+    features: Float32,
+    sharpness: float | None = None,
+    *,
+    single_cell: bool = False,
 ) -> FrameDescriptor:
     """Describe a frame.
 
@@ -74,6 +88,8 @@ def describe_frame(
     frame, detections : the cells' label image gives cell and background pixels.
     features : float32 (N, D) of the scored cells.
     sharpness : `edgeapl.stages.focus.Edges.sharpness` of the frame, if it is known already.
+    single_cell : the frame is an image of one cell; then it has the group `detail`,
+        `edgeapl.stages.detail.bands_of`.
 
     Groups: `light`, the colour of the empty field; `stain`, mean optical densities of the cells
     against it; `texture`, how these spread within the cells; `size`, log area in µm²; `focus`, log
@@ -93,9 +109,11 @@ def describe_frame(
     areas = np.maximum(_sizes(detections), 1) * frame.um_per_px**2
     if sharpness is None:
         sharpness = focus_measure(frame.pixels, frame.um_per_px)
+    detail = {"detail": bands_of(frame.pixels)} if single_cell else {}
     return FrameDescriptor(
         cells=len(features),
         values={
+            **detail,
             "light": np.log(np.array([white[0] / white[1], white[2] / white[1]])),
             "stain": np.array([red, green, blue, red - blue]),
             "texture": np.array(
@@ -249,8 +267,9 @@ class DomainModel:
         return cls(groups)
 
     def distances(self, slide: dict[str, Float64]) -> dict[str, tuple[float, float]]:
-        """Give (distance, limit) per group."""
-        return {n: (g.distance(slide[n]), g.limit) for n, g in self._groups.items()}
+        """Give (distance, limit) per group that both the model and the slide have."""
+        known = {n: g for n, g in self._groups.items() if n in slide}
+        return {n: (g.distance(slide[n]), g.limit) for n, g in known.items()}
 
     def judge(self, frames: Sequence[FrameDescriptor]) -> tuple[Finding, ...]:
         """Say which groups are outside; a slide with too few cells can not be told."""
@@ -259,13 +278,22 @@ class DomainModel:
             text = f"{cells} cells are too few to tell whether the images suit the model"
             return (Finding("domain_unknown", text, Effect.UNTRUSTED),)
         findings = []
-        for name, (distance, limit) in self.distances(describe_slide(frames)).items():
+        slide = describe_slide(frames)
+        if "detail" in slide and "detail" not in self._groups:
+            text = (
+                "this bundle does not know how sharp images of single cells are, so it can clear "
+                "none of them: run edgeapl calibrate --crops"
+            )
+            findings.append(Finding(Code.DETAIL_UNKNOWN, text, Effect.BARS_CLEAR))
+        for name, (distance, limit) in self.distances(slide).items():
             if not distance <= limit:
                 text = (
                     f"{GROUP_WORDS[name]} is unlike the images this model was made for "
                     f"(distance {distance:.1f}, limit {limit:.1f})"
                 )
-                findings.append(Finding(f"domain_{name}", text, Effect.UNTRUSTED))
+                # A blurred cell still raises an alarm, it only can not be cleared.
+                effect = Effect.BARS_CLEAR if name == "detail" else Effect.UNTRUSTED
+                findings.append(Finding(f"domain_{name}", text, effect))
         return tuple(findings)
 
     def save(self, file: Path | BinaryIO) -> None:

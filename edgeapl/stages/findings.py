@@ -48,6 +48,7 @@ class Code:
     PARTS_UNKNOWN: Final = "parts_unknown"  # these could not be judged
     TWO_POPULATIONS: Final = "two_populations"  # of stain, size or sharpness
     DOMAIN_UNKNOWN: Final = "domain_unknown"
+    DETAIL_UNKNOWN: Final = "domain_detail_unknown"
     DOMAIN_STAIN: Final = "domain_stain"
     DOMAIN_SIZE: Final = "domain_size"
     DOMAIN_FEATURES: Final = "domain_features"

@@ -36,6 +36,10 @@ REPEATED_LINES = 0.85
 GROUND_SHARE, GROUND_TILES = 0.03, 0.5
 """A constant tile is plain ground when so much of so many of the other tiles has its colour."""
 
+GROUND_LEVEL, GROUND_NEAR, SMOOTH = 0.9, 8, 0.5
+"""Ground is so bright, in green, relative to the brightest tiles; its colour may differ by so many
+grey values; and it is without grain where so many pixels are exactly as the one beside them."""
+
 LOST_GREY, LOST_SHARE = 128, 0.05
 """Exact grey that JPEG decoders leave where a block was lost; in no real tile any."""
 
@@ -85,6 +89,8 @@ def judge_light(sampled: Sampled) -> TileLight:
     spread = _spread(ordered[1])
     structured = spread >= max(LEAST_CONTRAST, CONTRAST_SHARE * _spread_of_all(green))
     frozen = _frozen(sampled)
+    if frozen.any():
+        frozen &= ~_smooth_ground(sampled, ordered, frozen)
     colourless = _colourless(sampled, _ordered(brightest - darkest), ordered)
     lacking = structured & colourless
     without = np.min([_quantile(plane, 0.9) for plane in ordered], axis=0) < NO_CHANNEL
@@ -161,6 +167,24 @@ def _plain_ground(flat: Int32, middle: Int32, constant: Bool) -> Int32:
     colours = np.unique(middle[constant])[:MOST_GROUNDS]
     shown = [((others == colour).mean(axis=1) > GROUND_SHARE).mean() for colour in colours]
     return np.asarray(colours[np.array(shown) >= GROUND_TILES])
+
+
+def _smooth_ground(sampled: Sampled, ordered: list[UInt8], frozen: Bool) -> Bool:
+    """Tell tiles that are as bright as the ground of the others, where that has no grain either.
+
+    Strong compression leaves the empty ground in flat patches of nearly one colour.
+    """
+    middle = np.stack([_quantile(plane, 0.5) for plane in ordered]).astype(np.int64)
+    bright = middle[1] >= GROUND_LEVEL * np.quantile(middle[1], 0.9)
+    others = bright & ~frozen
+    if not others.any():
+        return np.zeros_like(frozen)
+    alike = (sampled.colours[1] == sampled.beside).mean(axis=(2, 3))
+    if not np.median(alike[others]) > SMOOTH:
+        return np.zeros_like(frozen)
+    ground = np.median(middle[:, others], axis=1)
+    near = (np.abs(middle - ground[:, None, None]) <= GROUND_NEAR).all(axis=0)
+    return np.asarray(bright & near, dtype=bool)
 
 
 def _colourless(sampled: Sampled, difference: UInt8, ordered: list[UInt8]) -> Bool:

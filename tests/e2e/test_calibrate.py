@@ -136,6 +136,7 @@ def test_few_slides_give_ranges_but_no_fingerprint(bundle: Path, tmp_path: Path)
         "strength": "none",
         "slides": ["slide0", "slide1"],
         "min_focus": None,
+        "min_detail": None,
     }
     assert done.bundle.manifest.gate == open_bundle(bundle).manifest.gate
 

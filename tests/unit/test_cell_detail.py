@@ -1,0 +1,138 @@
+"""A blur that hides the granules of a single cell is noticed, and takes no alarm away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from edgeapl.calibration.cells import SlideSeen
+from edgeapl.calibration.fingerprint import fingerprint
+from edgeapl.stages.area import is_cut, judge_cell_image
+from edgeapl.stages.detail import detail_of
+from edgeapl.stages.domain import DomainModel, FrameDescriptor, describe_frame
+from edgeapl.stages.findings import Effect
+from edgeapl.types import Detections, Frame, TileState, UInt8
+from tests.damage import blurred, filled, jpeg, left
+
+SLIDES, PER_SLIDE = 8, 24
+Group = dict[str, Any]
+
+
+def cell(seed: int) -> UInt8:
+    """Draw a granular cell on grainy ground, 120 x 120 px, as one system delivers them."""
+    random = np.random.default_rng(seed)
+    image = np.full((120, 120, 3), (235, 228, 232), np.float64)
+    radius = int(random.integers(30, 38))
+    cv2.circle(image, (60, 60), radius, (170, 130, 190), -1, cv2.LINE_AA)
+    cv2.circle(image, (64, 58), radius * 2 // 3, (100, 60, 140), -1, cv2.LINE_AA)
+    for x, y in random.normal(60, radius / 2, (60, 2)):
+        cv2.circle(image, (int(x), int(y)), 1, (120, 40, 110), -1, cv2.LINE_AA)
+    image = cv2.GaussianBlur(image, (0, 0), 0.8) + random.normal(0, 2, image.shape)
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def as_frame(pixels: UInt8) -> Frame:
+    return Frame(pixels.copy(), 0, 0, 0.2, "cell", "0" * 64)
+
+
+def found(pixels: UInt8, *, at: tuple[int, int] = (60, 60), radius: int = 34) -> Detections:
+    labels = np.zeros(pixels.shape[:2], np.uint8)
+    cv2.circle(labels, at, radius, 1, -1)
+    box = np.array([[0, 0, pixels.shape[1], pixels.shape[0]]], np.float32)
+    return Detections(as_frame(pixels), box, labels.astype(np.uint16), np.ones(1, np.float32))
+
+
+def described(pixels: UInt8, *, single_cell: bool = True) -> FrameDescriptor:
+    features = np.zeros((1, 0), np.float32)
+    return describe_frame(as_frame(pixels), found(pixels), features, 3.0, single_cell=single_cell)
+
+
+@pytest.fixture(scope="module")
+def seen() -> list[SlideSeen]:
+    cells = iter(range(SLIDES * PER_SLIDE))
+    return [
+        SlideSeen(
+            f"slide{number}", 1, frames=[described(cell(next(cells))) for _ in range(PER_SLIDE)]
+        )
+        for number in range(SLIDES)
+    ]
+
+
+def guard(slides: list[SlideSeen], *groups: str) -> DomainModel:
+    """Fit some groups alone."""
+    rows = [frame.values for slide in slides for frame in slide.frames]
+    return DomainModel.fit_few([{name: row[name] for name in groups} for row in rows])
+
+
+@pytest.mark.parametrize("sigma", [1.0, 1.25, 1.5, 1.75])
+def test_a_slight_blur_is_below_the_limit_of_the_set_and_clean_cells_are_not(
+    seen: list[SlideSeen], sigma: float
+) -> None:
+    limit = fingerprint(seen).min_detail
+    assert limit is not None
+    fresh = [cell(seed) for seed in range(1000, 1060)]
+    assert all(detail_of(pixels) >= limit for pixels in fresh)
+    soft = [blurred(sigma)(pixels) for pixels in fresh]
+    assert all(detail_of(pixels) < limit for pixels in soft)
+    tiles = judge_cell_image(found(soft[0]), limit)
+    assert set(tiles.shares()) == {TileState.UNFOCUSED}
+    assert judge_cell_image(found(soft[0]), None).examined_share == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [blurred(1.0), blurred(1.5), jpeg(60, blurred(1.5)), jpeg(5, lambda pixels: pixels)],
+)
+def test_a_slide_of_other_sharpness_is_not_cleared_and_no_flag_is_taken(
+    seen: list[SlideSeen], change: Any
+) -> None:
+    model = guard(seen, "detail", "size")
+    clean = [described(cell(seed)) for seed in range(2000, 2030)]
+    assert model.judge(clean) == ()
+    (finding,) = model.judge([described(change(cell(seed))) for seed in range(2000, 2030)])
+    assert finding.code == "domain_detail"
+    assert finding.effect is Effect.BARS_CLEAR
+
+
+def test_a_bundle_without_the_figures_clears_no_single_cells_and_still_judges_fields(
+    seen: list[SlideSeen],
+) -> None:
+    old = guard(seen, "size")
+    (finding,) = old.judge([described(cell(seed)) for seed in range(30)])
+    assert (finding.code, finding.effect) == ("domain_detail_unknown", Effect.BARS_CLEAR)
+    fields = [described(cell(seed), single_cell=False) for seed in range(30)]
+    assert old.judge(fields) == ()
+    assert guard(seen, "detail", "size").judge(fields) == ()
+
+
+def test_fields_set_no_limit_for_single_cells(seen: list[SlideSeen]) -> None:
+    slides = [
+        SlideSeen("s", 1, frames=[described(cell(seed), single_cell=False)] * 30)
+        for seed in range(SLIDES)
+    ]
+    assert fingerprint(slides).min_detail is None
+
+
+@pytest.mark.parametrize(
+    ("at", "cut"), [((60, 60), False), ((60, 30), False), ((60, 0), True), ((118, 60), True)]
+)
+def test_a_cell_that_its_image_cuts_in_two_is_no_whole_cell(at: tuple[int, int], cut: bool) -> None:
+    pixels = cell(1)
+    assert is_cut(found(pixels, at=at)) is cut
+    states = set(judge_cell_image(found(pixels, at=at), None).shares())
+    assert (TileState.CUT in states) is cut
+
+
+def test_an_image_without_a_cell_is_not_cut() -> None:
+    pixels = cell(1)
+    whole = np.ones(pixels.shape[:2], np.uint16)
+    box = np.array([[0, 0, 120, 120]], np.float32)
+    assert not is_cut(Detections(as_frame(pixels), box, whole, np.zeros(1, np.float32)))
+
+
+def test_a_dark_or_constant_part_of_it_is_seen() -> None:
+    for change in (left(0.4, filled(0)), left(0.4, filled(128))):
+        assert judge_cell_image(found(change(cell(1))), None).examined_share < 0.8
