@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from edgeapl.cli.options import JsonOption, StationOption, station_trust
+from edgeapl.cli.options import JsonOption, StationOption, chosen_bundle, station_trust
 from edgeapl.cli.output import RESEARCH_USE_ONLY, console, one_line, print_json
 from edgeapl.cli.verdicts import signed_by
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def inspect(
     bundle: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Argument(help="Bundle, or folder of engines; without it the embedded bundle."),
+        typer.Argument(help="Bundle, or folder of engines; without it the station's, or the embedded one."),
     ] = None,
     station: StationOption = None,
     as_json: JsonOption = False,
@@ -31,18 +31,19 @@ def inspect(
     """
     from edgeapl.config import load_station
     from edgeapl.engines.store.record import RECORD
-    from edgeapl.model import EMBEDDED, open_model
+    from edgeapl.model import open_model
 
-    trust = station_trust(load_station(station))
+    config = load_station(station)
+    trust = station_trust(config)
     if bundle is not None and (bundle / RECORD).is_file():
         _inspect_engines(bundle, trust, as_json=as_json)
         return
-    with open_model(bundle or EMBEDDED, trust=trust) as model:
+    with open_model(chosen_bundle(bundle, config), trust=trust) as model:
         document = _describe(model)
     if as_json:
         print_json(document)
         return
-    if bundle is None:
+    if bundle is None and config.bundle is None:
         console().print("No bundle named: this is the embedded demonstration.", style="yellow")
     _show(document)
 
