@@ -99,7 +99,9 @@ def _parse(path: Path, text: bytes) -> Manifest:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "manifest"
         raise BundleError(
-            "manifest not understood", path, f"{where}: {first['msg']}; export the bundle again"
+            "manifest not understood",
+            path,
+            f"{where}: {first['msg'].removeprefix('Value error, ')}; export the bundle again",
         ) from error
 
 

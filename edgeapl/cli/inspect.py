@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 def inspect(
     bundle: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Argument(help="Bundle, or folder of engines; without it the station's, or the embedded one."),
+        typer.Argument(
+            help="Bundle, or folder of engines; without it the station's, or the embedded one."
+        ),
     ] = None,
     station: StationOption = None,
     as_json: JsonOption = False,

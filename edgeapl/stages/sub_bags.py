@@ -28,6 +28,10 @@ MOST_FRAMES = 32
 """Frames that wait for the head at most."""
 
 
+MOST_NAMED = 12
+"""Cells that a reason names."""
+
+
 class SubBags:
     """Keeps the most suspicious cells of a slide and the highest answer of its frames.
 
@@ -92,8 +96,8 @@ class SubBags:
         if probability < self._rule.flag_at:
             return []
         text = (
-            f"the {state.cells} most suspicious cells alone give a probability of APL of "
-            f"{self._words(probability)}"
+            f"the {state.cells} most suspicious cells alone ({self._named()}) give a probability "
+            f"of APL of {self._words(probability)}"
         )
         return [Finding(Code.SUSPICIOUS_CELLS, text, Effect.BARS_CLEAR)]
 
@@ -117,6 +121,12 @@ class SubBags:
             f"{self._words(highest[0])}"
         )
         return [Finding(Code.SUSPICIOUS_PART, text, Effect.BARS_CLEAR)]
+
+    def _named(self) -> str:
+        """Name the cells, so that a person can look at them."""
+        numbers = [str(cell) for _, cell, _ in self._strongest[:MOST_NAMED]]
+        more = len(self._strongest) - len(numbers)
+        return f"numbers {', '.join(numbers)}" + (f" and {more} more" if more else "")
 
     def _words(self, probability: float) -> str:
         at = self._rule.flag_at

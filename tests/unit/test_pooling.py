@@ -188,7 +188,9 @@ def test_batches_change_nothing(head: Engine) -> None:
             parts.add(cells(reds[start : start + size], first=start), head)
         said.append(parts.judge(head))
     assert said[0] == said[1] == said[2]
-    assert said[0]
+    (found,) = said[0]
+    strongest = np.argsort(-np.array(reds))[:5].tolist()
+    assert f"(numbers {', '.join(map(str, strongest))})" in found.text
 
 
 def test_a_head_that_does_not_answer_bars_and_is_asked_again(head: Engine) -> None:
@@ -202,18 +204,19 @@ def test_a_head_that_does_not_answer_bars_and_is_asked_again(head: Engine) -> No
     assert codes(parts, counting) == []
 
 
-def test_the_work_is_bounded(head: Engine) -> None:
+@pytest.mark.parametrize("size", [5, 64])
+def test_the_work_is_bounded(size: int, head: Engine) -> None:
     """Each cell is shown once, each part once, the k cells once per answer; little is held."""
     counting = Counting(head)
     parts = bags()
-    for start in range(0, 6400, 64):
-        scores = cells([0.4] * 64, first=start)
+    for start in range(0, 6400, size):
+        scores = cells([0.4] * size, first=start)
         parts.add(scores, counting)
         parts.close_frame([scores])
         assert sum(map(len, parts._waiting)) < sub_bags.MOST_WAITING
         assert len(parts._frames) <= sub_bags.MOST_FRAMES
     parts.judge(counting)
-    assert sum(counting.rows) == 6400 + 100 + 2
+    assert sum(counting.rows) == 6400 + 6400 // size + 2
     before = len(counting.rows)
     parts.judge(counting)
     assert len(counting.rows) == before + 2

@@ -43,6 +43,8 @@ def changed(tmp_path: Path, find: str, put: str) -> Path:
         ("[images]", "[weights.model]\nprefx = 1\n[images]", ["weights.model.prefx", "'prefix'?"]),
         ("threshold = 0.5", "threshold = 1.5", ["roles 1.threshold", "less than or equal to 1"]),
         ("clear_below = 0.1", "clear_below = 0.9", ["rule", "clear_below"]),
+        ("flag_at = 0.5", "flag_at = 1.0", ["rule", "flag_at 1 can never be reached"]),
+        ("min_scored = 20", "min_scored = 1", ["rule", "min_scored 1 lets one cell clear"]),
     ],
 )
 def test_a_mistake_is_told_at_its_line_before_code_is_run(
