@@ -146,7 +146,8 @@ class Examiner:
             item = self._producer.take(TICK_S if self._fill else 0)
             if item is not None:
                 return item
-            if not self._fill or self._held_bytes() > MOST_HELD_BYTES:
+            full = self._held_bytes() > MOST_HELD_BYTES or self._producer.room.wanted
+            if not self._fill or full:
                 self._step(flush=True)
         return self._producer.take(TICK_S)
 
@@ -159,6 +160,7 @@ class Examiner:
             slide.read = True
         elif isinstance(item.what, EdgeAplError):
             slide.examination.note_error(item.what)
+            self._producer.room.give_back(item.nbytes)
         else:
             self._enter(slide, item.what)
 
@@ -235,6 +237,7 @@ class Examiner:
                 while head.waiting and head.waiting[0].done:
                     work = head.waiting.popleft()
                     head.job.observer.on_frame(head.examination.leave(work))
+                    self._producer.room.give_back(work.prepared.frame.pixels.nbytes)
                     self._tell(head, work)
                 if head.waiting or not head.read:
                     return

@@ -23,6 +23,7 @@ from edgeapl.errors import (
 from edgeapl.examination import PreparedFrame, gate_frame, prepare_frame, search_frame
 from edgeapl.model import Model
 from edgeapl.pipeline.jobs import SlideJob, Turn
+from edgeapl.pipeline.room import Room
 from edgeapl.stages.gate import FieldMemory
 from edgeapl.types import Frame
 
@@ -36,10 +37,11 @@ class End:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sent:
-    """Something about one slide."""
+    """Something about one slide. nbytes : room that it takes until it is finished."""
 
     job: SlideJob
     what: PreparedFrame | EdgeAplError | End
+    nbytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,14 +60,15 @@ class _Search:
 
     job: SlideJob
     found: Future[PreparedFrame]
+    nbytes: int
 
     def outcome(self) -> Sent | Over:
         """Give what was found, or the error of the networks that search."""
         error = self.found.exception()
         if error is None:
-            return Sent(self.job, self.found.result())
+            return Sent(self.job, self.found.result(), self.nbytes)
         return (
-            Sent(self.job, error)
+            Sent(self.job, error, self.nbytes)
             if isinstance(error, (DeadlineError, EngineError))
             else Over(error)
         )
@@ -94,6 +97,7 @@ class Producer:
         stop: threading.Event,
         searchers: int = 1,
     ) -> None:
+        self.room = Room()
         self._model = model
         self._searchers = (
             ThreadPoolExecutor(searchers, "edgeapl-prepare") if searchers > 1 else None
@@ -179,6 +183,8 @@ class Producer:
         while not self._stop.is_set() and frames != options.max_frames:
             if on_demand and not self._wanted.wait(READ_TIMEOUT_S):
                 continue
+            if not self.room.wait(READ_TIMEOUT_S):
+                continue
             try:
                 frame = source.read(READ_TIMEOUT_S)
             except EndOfSource:
@@ -195,6 +201,7 @@ class Producer:
             except CameraError as error:
                 self._put(Sent(job, error))
                 return
+            self.room.take(frame.pixels.nbytes)
             frames += 1
             idle_s = 0.0
             self._wanted.clear()
@@ -211,11 +218,11 @@ class Producer:
         try:
             prepared, memory = prepare_frame(self._model, frame, memory, crops=job.options.crops)
         except (DeadlineError, EngineError) as error:
-            self._put(Sent(job, error))
+            self._put(Sent(job, error, frame.pixels.nbytes))
             return memory
         if not prepared.rejected:
             job.observer.on_accepted(frame)
-        self._put(Sent(job, prepared))
+        self._put(Sent(job, prepared, frame.pixels.nbytes))
         return memory
 
     def _search(
@@ -227,7 +234,7 @@ class Producer:
         if not gated.rejected:
             job.observer.on_accepted(frame)
         found = searchers.submit(search_frame, self._model, gated, crops=crops)
-        self._put(_Search(job, found))
+        self._put(_Search(job, found, frame.pixels.nbytes))
         return memory
 
     def _put(self, item: Item | _Search) -> None:

@@ -44,6 +44,9 @@ from edgeapl.types import ExaminedFrame
 MOST_DRAWING = 2
 """Frames whose pictures are being made; more wait in `SlideWriter.add`, so memory is bounded."""
 
+MOST_DRAWING_BYTES = 128 << 20
+"""Of their pixels; larger frames are drawn one by one."""
+
 __all__ = ["SlideFiles", "SlideWriter", "assemble", "finished_record"]
 
 
@@ -129,7 +132,8 @@ class SlideWriter:
         self._gallery.frames_used += 1
         self._gallery.add_cells(examined, kinds)
         if not self._context.crops:
-            self._settle(most=MOST_DRAWING - 1)
+            large = MOST_DRAWING * examined.frame.pixels.nbytes > MOST_DRAWING_BYTES
+            self._settle(most=0 if large else MOST_DRAWING - 1)
             self._drawing.append(self._drawer.submit(self._add_pictures, examined, kinds, areas))
 
     def _settle(self, *, most: int) -> None:

@@ -48,14 +48,18 @@ class RtspCamera:
 def need_rtsp() -> None:
     """Skip unless this machine can stream and receive RTSP."""
     pytest.importorskip("av", reason="RTSP needs the extra: pip install 'edgeapl[cameras]'")
-    if not Path(SYSTEM_PYTHON).exists():
-        pytest.skip(f"no {SYSTEM_PYTHON} for the RTSP server")
-    command = [SYSTEM_PYTHON, "-c", _NEEDS_GSTREAMER]
-    if subprocess.run(command, capture_output=True, check=False).returncode:
+    if not can_stream_rtsp():
         pytest.skip(
             "no RTSP server: apt install python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-rtsp "
             "gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly"
         )
+
+
+def can_stream_rtsp() -> bool:
+    """Whether the system's Python has what the RTSP server needs."""
+    command = [SYSTEM_PYTHON, "-c", _NEEDS_GSTREAMER]
+    there = Path(SYSTEM_PYTHON).exists()
+    return there and not subprocess.run(command, capture_output=True, check=False).returncode
 
 
 @contextmanager

@@ -13,8 +13,8 @@ import pytest
 from edgeapl.engines.ort import OrtEngine
 from edgeapl.errors import CameraError, InputError, SourceStalled
 from edgeapl.model import Model, open_model
-from edgeapl.pipeline import Observer, Progress, SlideOptions, SlideOutcome, examine_slide
-from edgeapl.types import CellStatus, Decision, ExaminedFrame, UInt8
+from edgeapl.pipeline import Observer, Progress, SlideOptions, SlideOutcome, examine_slide, room
+from edgeapl.types import CellStatus, Decision, ExaminedFrame, Frame, UInt8
 from tests.failing_engine import FailsOnce
 from tests.small_bundle import cell_network, drawn_field, scripted, small_bundle
 
@@ -146,3 +146,32 @@ def test_cells_without_a_number_are_failed_never_negative(tmp_path: Path) -> Non
     assert outcome.verdict.decision is Decision.REVIEW
     assert outcome.verdict.tally.failed == outcome.verdict.tally.seen > 0
     assert np.isnan(frames[0].suspicion).all()
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("batch_size", [2, 1000])
+def test_large_frames_go_through_one_by_one(
+    model: Model, monkeypatch: pytest.MonkeyPatch, batch_size: int, live: bool
+) -> None:
+    """However many cells a batch waits for: it would wait for ever for cells of the next frame."""
+    fields = [drawn_field(cells) for cells in FIELDS]
+    size = fields[0].nbytes
+    monkeypatch.setattr(room, "MOST_BYTES", 2 * size - 1)
+    under_way: list[int] = []
+    most = [0]
+
+    source = scripted(fields, live=live)
+    given = source.read
+
+    def read(timeout_s: float) -> Frame:
+        frame = given(timeout_s)
+        under_way.append(frame.index)
+        most[0] = max(most[0], len(under_way))
+        return frame
+
+    monkeypatch.setattr(source, "read", read)
+    observer = Observer(lambda examined: under_way.remove(examined.frame.index))
+    outcome = examine_slide(model, "s", source, SlideOptions(batch_size=batch_size), observer)
+    assert outcome.verdict.tally.scored >= 7
+    assert most == [1]
+    assert not under_way
