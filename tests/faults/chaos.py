@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -145,7 +146,7 @@ def _clock(place: Place, chance: random.Random) -> Path | None:
     """Give a station a clock that can be set, now and then."""
     if chance.random() < 0.5:
         return None
-    clock = place.folder.parent / "clock"
+    clock = place.logs.parent / "clock"
     clock.write_text("0")
     return clock
 
@@ -169,7 +170,7 @@ def attack(minutes: float, seed: int, folder: Path) -> tuple[Record, list[str]]:
     record, chance = Record(), random.Random(seed)
     end = time.monotonic() + 60 * minutes
     with small_disk(folder / "disk") as disk, worlds(folder, seed) as (all_worlds, lacking):
-        place = Place((disk or folder / "disk") / "station")
+        place = Place((disk or folder / "disk") / "station", folder / "logs")
         if disk is None:
             lacking.append("a full disk: no small disk may be mounted here")
         while time.monotonic() < end:
@@ -208,8 +209,7 @@ def main() -> int:
         record, lacking = attack(options.minutes, options.seed, Path(folder))
         if record.problems:
             kept = Path(tempfile.mkdtemp(prefix="edgeapl-chaos-logs-"))
-            for log in Path(folder).rglob("station-*.log"):
-                (kept / log.name).write_bytes(log.read_bytes())
+            shutil.copytree(Path(folder) / "logs", kept, dirs_exist_ok=True)
             print(f"what the stations said is kept in {kept}")
     left = {name for name in set(os.listdir("/dev/shm")) - shared if "edgeapl" in name}  # noqa: PTH208
     record.problems += [f"shared memory is left: {name}" for name in sorted(left)]

@@ -23,9 +23,10 @@ Event = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a station works: results, journal and state, all in one folder."""
+    """Where a station works: results, journal and state in one folder. logs : what it says."""
 
     folder: Path
+    logs: Path
 
     @property
     def out(self) -> Path:
@@ -49,8 +50,9 @@ class Running:
     @classmethod
     def start(cls, place: Place, address: str, *options: str, clock: Path | None = None) -> Running:
         """Start it; what it says is kept in a file of its own. clock : see `shifted_clock`."""
-        place.folder.mkdir(parents=True, exist_ok=True)
-        log = place.folder.parent / f"{place.folder.name}-{time.monotonic_ns()}.log"
+        for folder in (place.folder, place.logs):
+            folder.mkdir(parents=True, exist_ok=True)
+        log = place.logs / f"station-{time.monotonic_ns()}.log"
         where = ("--out", str(place.out), "--journal", str(place.journal))
         program = ["edgeapl"] if clock is None else ["tests.faults.shifted_clock", str(clock)]
         watch = ["watch", address, *where, "--json", *options]

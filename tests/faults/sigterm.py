@@ -83,7 +83,7 @@ def main() -> int:
     tries = []
     with tempfile.TemporaryDirectory() as folder:
         for number in range(options.count):
-            done = one(Place(Path(folder) / "station"), chance, number)
+            done = one(Place(Path(folder) / "station", Path(folder) / "logs"), chance, number)
             tries.append(done)
             gone = "never" if done.gone_s is None else f"{done.gone_s:.2f} s"
             child = "a child stopped" if done.stopped else "children well"
