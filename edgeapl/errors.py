@@ -2,6 +2,7 @@
 
     EdgeAplError              exit code
     ├── UsageError                2   the command line asks for something that cannot be
+    │   └── IdentifierUsed        2   a slide of this name has a record already
     ├── ConfigError               2   a station file, a slide list or a source address is wrong
     │   └── CodeError             8   a user's factory or module fails, or can not be exported
     ├── InputError                3   one image or folder could not be examined
@@ -43,6 +44,10 @@ class UsageError(EdgeAplError):
     """The command line asks for something that cannot be done."""
 
     exit_code = 2
+
+
+class IdentifierUsed(UsageError):  # noqa: N818 - a question more than an error
+    """A slide of this name has a record already, and nobody has said that another one is meant."""
 
 
 class ConfigError(EdgeAplError):

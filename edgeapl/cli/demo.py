@@ -54,5 +54,6 @@ def demo(
         journal=chosen_journal(journal, config),
         as_json=as_json,
         many=False,
+        again=True,
     )
     raise typer.Exit(done.exit_code(fail_on_flag=fail_on_flag))

@@ -1,4 +1,7 @@
-"""`edgeapl journal`: list, show and verify what was recorded. Never makes or changes a journal."""
+"""`edgeapl journal`: list, show and verify what was recorded. Never makes or changes a journal.
+
+What adds to it, a signature alone, has a module of its own.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from edgeapl.cli.history import history
 from edgeapl.cli.options import JournalOption, JsonOption, StationOption, chosen_journal
 from edgeapl.cli.output import DECISION_STYLES, RESEARCH_USE_ONLY, one_line, print_json
+from edgeapl.cli.said import bundle_text, said_in_short
+from edgeapl.cli.sign_off import sign_off
 from edgeapl.cli.verdicts import probability_text, signed_by, verdict_panel
 from edgeapl.errors import StorageError
 from edgeapl.wording.verdicts import tally_in_a_row
@@ -23,7 +29,11 @@ SCHEMA = 1
 VERDICTS = ("verdict", "provisional")
 """Version of the JSON documents; raised when a field changes its meaning or goes."""
 
-app = typer.Typer(help="Look into the record of verdicts and verify it.", no_args_is_help=True)
+app = typer.Typer(
+    help="Look into the record of verdicts, verify it, and sign verdicts.", no_args_is_help=True
+)
+app.command("history")(history)
+app.command("sign-off")(sign_off)
 
 
 @app.command("list")
@@ -86,7 +96,7 @@ def show(
             count["role"] = escape(count["role"])
         Console(highlight=False).print(verdict_panel(content, running=provisional))
         facts |= {
-            "bundle": content["bundle_digest"],
+            "bundle": f"{bundle_text(content)} {content['bundle_digest']}",
             "signed by": signed_by(content),
             "networks": content["engine_digest"],
             "runtime": content["runtime"],
@@ -161,7 +171,10 @@ def _problem_as_json(problem: Problem) -> dict[str, Any]:
 
 def _print_rows(rows: Sequence[Row]) -> None:
     """Draw a table for a person; for a pipe, one line per row with tabs between the fields."""
-    headings = ("record", "time", "slide", "verdict", "probability of APL", "cells", "hash")
+    headings = (
+        *("record", "time", "slide", "verdict", "probability of APL", "cells", "hash"),
+        "bundle",
+    )
     if not sys.stdout.isatty():
         typer.echo("\t".join(headings))
         for row in rows:
@@ -176,10 +189,10 @@ def _print_rows(rows: Sequence[Row]) -> None:
     for heading in headings:
         table.add_column(heading, overflow="fold")
     for row in rows:
-        number, time, slide, verdict, probability, cells, digest = map(Text, _fields(row))
+        number, time, slide, verdict, probability, cells, digest, made = map(Text, _fields(row))
         verdict.stylize(DECISION_STYLES.get(verdict.plain, ""))
         time = Text(time.plain[:19].replace("T", " "))
-        table.add_row(number, time, slide, verdict, probability, cells, digest[:12])
+        table.add_row(number, time, slide, verdict, probability, cells, digest[:12], made)
     terminal = Console(highlight=False)
     terminal.print(table)
     terminal.print(f"{len(rows)} record(s), times in UTC. {RESEARCH_USE_ONLY}", style="dim")
@@ -188,18 +201,19 @@ def _print_rows(rows: Sequence[Row]) -> None:
 def _fields(row: Row) -> tuple[str, ...]:
     from edgeapl.journal import EVENTS, verdict_from_json, verdict_to_json
 
-    slide, verdict, probability, cells = "-", f"({row.kind})", "-", "-"
+    slide, verdict, probability, cells, made = "-", f"({row.kind})", "-", "-", "-"
     if row.kind in EVENTS:
         content = row.content
         slide = str(content.get("slide", "-"))
-        verdict = f"({row.kind} by {content['person']})" if "person" in content else verdict
+        verdict = f"({said_in_short(row)})"
     if row.kind in VERDICTS:
         content = verdict_to_json(verdict_from_json(row.content))
         slide, verdict = content["slide"], content["verdict"]
         if row.kind == "provisional":
             verdict += " (so far)"
         probability, cells = probability_text(content), tally_in_a_row(content["tally"])
-    fields = (str(row.sequence), row.time, slide, verdict, probability, cells, row.hash)
+        made = bundle_text(content)
+    fields = (str(row.sequence), row.time, slide, verdict, probability, cells, row.hash, made)
     return tuple(one_line(field) for field in fields)
 
 

@@ -59,6 +59,12 @@ def watch(
         Optional[str],  # noqa: UP045
         typer.Option(help="Go on with this slide, which was left open when the station stopped."),
     ] = None,
+    again: Annotated[
+        bool,
+        typer.Option(
+            "--again", help="--slide has a record already: open one more, beside the first."
+        ),
+    ] = False,
     budget: Annotated[
         float, typer.Option(min=5, max=3600, help="Seconds from a frame to its verdict.")
     ] = 45.0,
@@ -152,6 +158,7 @@ def watch(
         journal=chosen_journal(journal, config),
         served=(host, port, secret) if page else None,
         as_json=as_json,
+        again=again,
     )
     raise typer.Exit(done.exit_code(fail_on_flag=fail_on_flag))
 
@@ -191,6 +198,7 @@ def run_watch(
     served: tuple[str, int, str | None] | None = None,
     as_json: bool,
     many: bool = True,
+    again: bool = False,
 ) -> Watched:
     """Open everything, watch, and print what comes of it; shared by `watch` and `demo`."""
     from edgeapl.capture.opening import open_watched
@@ -238,9 +246,9 @@ def run_watch(
         if options.resume is None:
             goal += 1
             if first is None and not attended:
-                first = datetime.now().strftime("slide-%Y%m%d-%H%M%S")
+                first, again = datetime.now().strftime("slide-%Y%m%d-%H%M%S"), True
         if first is not None:
-            station.start_slide(first)
+            station.start_slide(first, again)
         elif typed is not None:
             display.say("type or scan a slide's identifier and press Enter")
         most = None if attended else goal
@@ -286,6 +294,7 @@ def _serve(
     desk = Desk(station)
     supervisor = Supervisor()
     supervisor.ready()
+    listener = Listener(station)
     revision, told = -1, 0
     while True:
         view = desk.wait(revision, LOOK_S)
@@ -302,7 +311,7 @@ def _serve(
             break
         for line in typed.lines() if typed is not None else ():
             try:
-                _obey(station, line)
+                listener.obey(line)
             except UsageError as error:
                 display.say(str(error))
     supervisor.stopping()
@@ -311,15 +320,37 @@ def _serve(
         display.final(one)
 
 
-def _obey(station: Station, line: str) -> None:
-    """Do what was typed. Raises UsageError."""
-    shown = station.shown()
-    if line == YES and shown is not None and shown.waits:
-        station.go_on(shown.slide)
-    elif line:
-        station.start_slide(line)
-    else:
-        station.close_slide()
+@dataclass(slots=True)
+class Listener:
+    """Does what is typed.
+
+    used : an identifier that has a record already; the next line says whether it is meant.
+    """
+
+    station: Station
+    used: str = ""
+
+    def obey(self, line: str) -> None:
+        """Do what a line says. Raises UsageError."""
+        from edgeapl.errors import IdentifierUsed, UsageError
+
+        used, self.used = self.used, ""
+        shown = self.station.shown()
+        if line == YES and used:
+            self.station.start_slide(used, again=True)
+        elif line == YES and shown is not None and shown.waits:
+            self.station.go_on(shown.slide)
+        elif line == YES:
+            raise UsageError("nothing was asked", YES, "type an identifier")
+        elif line:
+            try:
+                self.station.start_slide(line)
+            except IdentifierUsed as error:
+                self.used = line
+                mend = f"type {YES} and Enter to open one more record of it, or another identifier"
+                raise UsageError(error.what, error.which, mend) from error
+        elif not used:  # Enter alone after the question means no
+            self.station.close_slide()
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeapl.errors import InputError
+from edgeapl.report.results import newest_folders
 
 NOT_ROLES = frozenset(
     {
@@ -74,10 +75,13 @@ def read_cells(folder: Path) -> tuple[list[CellResult], int]:
 
 
 def _files(folder: Path, together: str, single: str) -> list[Path]:
-    """Find the table of all slides, as `score` writes it, or those of single slides (`watch`)."""
+    """Find the table of all slides, as `score` writes it, or those of single slides (`watch`).
+
+    Of a slide with several records the newest counts.
+    """
     if (folder / together).is_file():
         return [folder / together]
-    found = sorted(folder.glob(f"slides/*/{single}"))
+    found = [home / single for home in newest_folders(folder) if (home / single).is_file()]
     if not found:
         raise InputError("no results there", folder, HOW)
     return found

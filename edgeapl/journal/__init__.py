@@ -30,6 +30,14 @@ from edgeapl.journal.comparing import Problem
 from edgeapl.journal.place import default_journal_path
 from edgeapl.journal.reading import find_row, read_rows, rows_with
 from edgeapl.journal.record import verdict_from_json, verdict_to_json
+from edgeapl.journal.records import (
+    Record,
+    find_record,
+    read_records,
+    records_of,
+    records_of_slide,
+)
+from edgeapl.journal.signing import Opinion, SignOff, append_sign_off, sign_off_of
 from edgeapl.journal.store import Journal
 from edgeapl.journal.verification import VerifyReport, verify
 
@@ -41,13 +49,22 @@ __all__ = [
     "PROVISIONAL",
     "VERDICT",
     "Journal",
+    "Opinion",
     "Problem",
+    "Record",
     "Row",
+    "SignOff",
     "VerifyReport",
+    "append_sign_off",
     "default_journal_path",
+    "find_record",
     "find_row",
+    "read_records",
     "read_rows",
+    "records_of",
+    "records_of_slide",
     "rows_with",
+    "sign_off_of",
     "verdict_from_json",
     "verdict_to_json",
     "verify",

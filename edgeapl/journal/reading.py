@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -43,18 +43,17 @@ def snapshot(path: Path) -> Iterator[sqlite3.Connection]:
             connection.close()
 
 
-def read_rows(path: Path, last: int | None = None) -> tuple[Row, ...]:
+def read_rows(path: Path, last: int | None = None, kinds: Sequence[str] = ()) -> tuple[Row, ...]:
     """Give the rows, oldest first, without the one that opens the journal; or only the last ones.
 
-    Rows are given as they stand; see `Row.consistent` and `edgeapl.journal.verify`.
+    kinds : only rows of these; all when it is empty. Rows are given as they stand; see
+    `Row.consistent` and `edgeapl.journal.verify`.
     """
-    clause = "WHERE sequence > 0 ORDER BY sequence DESC"
+    places = ", ".join("?" for _ in kinds)
+    clause = f"WHERE sequence > 0{f' AND kind IN ({places})' if kinds else ''}"
+    values = (*kinds, -1 if last is None else last)  # of a negative limit SQLite makes none
     with snapshot(path) as connection:
-        rows = (
-            schema.select_rows(connection, clause)
-            if last is None
-            else schema.select_rows(connection, f"{clause} LIMIT ?", (last,))
-        )
+        rows = schema.select_rows(connection, f"{clause} ORDER BY sequence DESC LIMIT ?", values)
         return tuple(rows)[::-1]
 
 

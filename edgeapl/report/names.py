@@ -21,7 +21,7 @@ RESERVED = frozenset(
 )
 """Names that mean devices on Windows, with any ending."""
 
-OWN_ENDING = re.compile(rf"(\.partial|\.old|-[0-9a-f]{{{HASH_DIGITS}}})$")
+OWN_ENDING = re.compile(rf"(\.partial|\.old|\.record[0-9]+|-[0-9a-f]{{{HASH_DIGITS}}})$")
 """Endings this module and the writer give; a text that has one could be taken for another's."""
 
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")

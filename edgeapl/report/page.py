@@ -21,6 +21,7 @@ from edgeapl.report.context import ReportContext
 from edgeapl.report.explanation import Explanation
 from edgeapl.report.gallery import CellPicture, FramePicture, Gallery
 from edgeapl.report.kinds import in_words, role_kinds
+from edgeapl.report.people import people_part
 from edgeapl.report.pictures import CELL_WINDOW_UM, RESEARCH_USE_ONLY
 from edgeapl.sources.names import printable
 from edgeapl.stages.intervals import wilson
@@ -111,6 +112,7 @@ def render_page(
         written=written.strftime("%Y-%m-%d %H:%M %Z"),
         style=Markup(style),  # noqa: S704 - our own file
         style_digest=base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode(),
+        people=Markup(people_part(None)),  # noqa: S704 - escaped where it is made
         answer=answer,
         tally=tally_in_words(record["tally"]),
         probability=_bar(record["probability"], record["interval"]),

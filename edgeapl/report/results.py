@@ -1,8 +1,14 @@
-"""The result folder: one folder per slide, and tables of all slides at its top."""
+"""The result folder: one folder per record of a slide, and tables of all slides at its top.
+
+The first record of a slide lies in ``slides/NAME``, further ones in ``slides/NAME.record2`` and so
+on: no record ever takes the place of another's.
+"""
 
 from __future__ import annotations
 
+import glob
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,17 +21,62 @@ from edgeapl.sources.names import printable
 
 VERDICT = "verdict.json"
 CELLS = "cells.csv"
+REPORT = "report.html"
 
 
-def slide_folder(folder: Path, slide: str) -> Path:
-    """Give where the finished results of a slide lie."""
-    return folder / "slides" / safe_name(slide)
+def slide_folder(folder: Path, slide: str, number: int = 1) -> Path:
+    """Give where the finished results of a slide's first record lie, or of another one."""
+    name = safe_name(slide)
+    return folder / "slides" / (name if number == 1 else f"{name}.record{number}")
 
 
 def record_folders(folder: Path, slide: str) -> list[Path]:
     """Give the folders of all results of a slide, oldest first."""
-    home = slide_folder(folder, slide)
-    return [home] if home.is_dir() else []
+    first = slide_folder(folder, slide)
+    others = first.parent.glob(f"{glob.escape(first.name)}.record*")
+    numbers = [number for _, number in (_numbered(path.name) for path in others) if number > 1]
+    numbers += [1] if os.path.lexists(first) else []
+    return [slide_folder(folder, slide, number) for number in sorted(numbers)]
+
+
+def next_folder(folder: Path, slide: str) -> Path:
+    """Give where the results of one more record of a slide will lie."""
+    taken = record_folders(folder, slide)
+    if not taken:
+        return slide_folder(folder, slide)
+    return slide_folder(folder, slide, _numbered(taken[-1].name)[1] + 1)
+
+
+def newest_folder(folder: Path, slide: str) -> Path:
+    """Give where the results of a slide's newest record lie; its first one's place without any."""
+    return [slide_folder(folder, slide), *record_folders(folder, slide)][-1]
+
+
+def newest_folders(folder: Path) -> list[Path]:
+    """Give the newest folder of every slide with results, by name; unfinished ones are left out."""
+    newest: dict[str, tuple[int, Path]] = {}
+    for path in (folder / "slides").glob("*/"):
+        name, number = _numbered(path.name)
+        if not path.name.endswith((".partial", ".old")):
+            newest[name] = max(newest.get(name, (0, path)), (number, path))
+    return [newest[name][1] for name in sorted(newest)]
+
+
+def _numbered(name: str) -> tuple[str, int]:
+    """Split the name of a folder into that of the first record's and its number."""
+    first, mark, digits = name.rpartition(".record")
+    if mark and digits.isascii() and digits.isdigit():
+        return first, int(digits)
+    return name, 1
+
+
+def report_of(folder: Path, slide: str, record: str) -> Path | None:
+    """Give the report of one record of a slide, by the hash of its row; None when it is gone."""
+    for home in record_folders(folder, slide):
+        if _read(home / VERDICT, slide).get("journal_record") == record:
+            report = home / REPORT
+            return report if report.is_file() else None
+    return None
 
 
 def record_line(record: Mapping[str, Any]) -> bytes:
@@ -34,11 +85,11 @@ def record_line(record: Mapping[str, Any]) -> bytes:
 
 
 def finished_record(folder: Path, slide: str) -> dict[str, Any] | None:
-    """Read the record of a slide whose results are complete; None when there are none.
+    """Read the newest record of a slide whose results are complete; None when there are none.
 
     Raises StorageError when the folder is there but damaged or belongs to another slide.
     """
-    home = slide_folder(folder, slide)
+    home = newest_folder(folder, slide)
     if not home.exists():
         return None
     path = home / VERDICT
@@ -58,13 +109,17 @@ def finished_record(folder: Path, slide: str) -> dict[str, Any] | None:
 
 def finished_records(folder: Path, slide: str) -> Iterator[dict[str, Any]]:
     """Give the records of all finished results of a slide; what can not be read is passed over."""
-    for home in record_folders(folder, slide):
-        try:
-            record = json.loads((home / VERDICT).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        if isinstance(record, dict) and record.get("slide") == slide:
-            yield record
+    found = (_read(home / VERDICT, slide) for home in record_folders(folder, slide))
+    return (record for record in found if record)
+
+
+def _read(path: Path, slide: str) -> dict[str, Any]:
+    """Read a record of a slide; empty when it is damaged or another's."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) and record.get("slide") == slide else {}
 
 
 def assemble(folder: Path, slides: Sequence[str]) -> None:
@@ -73,7 +128,7 @@ def assemble(folder: Path, slides: Sequence[str]) -> None:
     Each file is replaced at once, so that a reader finds the old or the new one. Raises
     StorageError when a slide has no results or a file cannot be written.
     """
-    homes = [slide_folder(folder, slide) for slide in slides]
+    homes = [newest_folder(folder, slide) for slide in slides]
     with replacing(folder / "verdicts.jsonl") as out:
         for home in homes:
             with storing(home), (home / VERDICT).open("rb") as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -23,11 +24,12 @@ from edgeapl.report.page import render_page
 from edgeapl.report.pictures import draw_overlay, png_bytes
 from edgeapl.report.results import (
     CELLS,
+    REPORT,
     VERDICT,
     assemble,
     finished_record,
+    next_folder,
     record_line,
-    slide_folder,
 )
 from edgeapl.report.storage import storing, sync_folder, write_new, write_new_synced
 from edgeapl.report.tables import (
@@ -78,8 +80,7 @@ class SlideWriter:
     context : the model and the settings.
     now : gives the time that the report carries.
 
-    Raises StorageError when the folder can not be written, or holds results that are damaged or
-    belong to another slide.
+    Raises StorageError when the folder can not be written.
     """
 
     def __init__(
@@ -94,13 +95,13 @@ class SlideWriter:
         self._now = now
         self._kinds = role_kinds(context)
         self._gallery = Gallery(context)
-        self._final = slide_folder(folder, slide)
+        self._results = folder
+        self._final = next_folder(folder, slide)
         self._home = self._final.with_name(self._final.name + ".partial")
         self._overlays: list[str] = []
         self._geojson: list[str] = []
         self._drawer = ThreadPoolExecutor(1, "edgeapl-pictures")
         self._drawing: deque[Future[None]] = deque()
-        finished_record(folder, slide)  # refuses to replace what is damaged or another slide's
         with storing(self._home):
             _remove(self._home)
             self._home.mkdir(parents=True)
@@ -168,7 +169,7 @@ class SlideWriter:
         journal_record : hash of the verdict's row in the journal.
         explanation : pictures that show why, for bundles that give them.
 
-        An older result of the same slide is replaced. Raises StorageError.
+        Results of other records of the slide stay where they are. Raises StorageError.
         """
         self._settle(most=0)
         self._drawer.shutdown()
@@ -177,12 +178,12 @@ class SlideWriter:
         )
         self._cells.finish()
         self._frames.finish()
-        write_new_synced(self._home / "report.html", page.encode("utf-8"))
+        write_new_synced(self._home / REPORT, page.encode("utf-8"))
         write_new_synced(self._home / VERDICT, record_line(record))
         self._put_in_place()
         return SlideFiles(
             folder=self._final,
-            report=self._final / "report.html",
+            report=self._final / REPORT,
             verdict=self._final / VERDICT,
             cells_csv=self._final / CELLS,
             frames_csv=self._final / "frames.csv",
@@ -191,21 +192,12 @@ class SlideWriter:
         )
 
     def _put_in_place(self) -> None:
-        old = self._final.with_name(self._final.name + ".old")
         with storing(self._final):
             sync_folder(self._home)
-            _remove(old)
-            replaced = self._final.exists()
-            if replaced:
-                self._final.rename(old)
-            try:
-                self._home.rename(self._final)
-            except OSError:
-                if replaced:
-                    old.rename(self._final)
-                raise
+            if os.path.lexists(self._final):  # another one's, meanwhile
+                self._final = next_folder(self._results, self._slide)
+            self._home.rename(self._final)
             sync_folder(self._final.parent)
-            _remove(old)
 
     def abandon(self) -> None:
         """Remove what was written of an unfinished slide; an older result stays."""

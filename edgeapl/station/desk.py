@@ -5,14 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from edgeapl.capture.health import CameraHealth, CameraState
 from edgeapl.capture.supervisor import SupervisedSource
 from edgeapl.errors import UsageError
-from edgeapl.journal import AMENDMENT
+from edgeapl.journal import AMENDMENT, SignOff, append_sign_off, find_record
+from edgeapl.report.versions import located_report
 from edgeapl.stages.focus import focus_measure
 from edgeapl.station import showing
+from edgeapl.station.history import history_of
 from edgeapl.station.station import LONGEST_NAME, Station
 from edgeapl.station.view import WAITING, CellView, HistoryItem, StationView
 from edgeapl.types import Decision, Frame, signer_text
@@ -31,9 +34,9 @@ class Desk:
         self._labels: dict[tuple[int, int], str] = {}  # by session and cell
         self._amendments = 0
 
-    def start_slide(self, slide: str) -> None:
-        """Open a slide; closes the one that is open. Raises UsageError for a bad identifier."""
-        self._station.start_slide(slide)
+    def start_slide(self, slide: str, again: bool = False) -> None:
+        """Open a slide; see `edgeapl.station.view.StationAccess`."""
+        self._station.start_slide(slide, again)
 
     def go_on(self, slide: str) -> None:
         """Take new frames into a slide that was left open and waits. Raises UsageError."""
@@ -58,6 +61,7 @@ class Desk:
             {
                 "slide": slide,
                 "record": shown.record,
+                "sitting": shown.sitting,
                 "cell": cell,
                 "scores": dict(picture.scores),
                 "label": label,
@@ -67,8 +71,22 @@ class Desk:
         with self._lock:
             self._labels[shown.session, cell] = label
             self._amendments += 1
+        self._station.note_amendment(shown.record)
         self._station.changed()
         return row
+
+    def sign_off(self, record: str, said: SignOff) -> str:
+        """Record a person's word on a verdict; see `edgeapl.station.view.StationAccess`."""
+        journal = self._station.journal
+        row = append_sign_off(journal, find_record(journal.path, record), said)
+        self._station.renew_report(record)
+        self._station.changed()
+        return row
+
+    def report(self, record: str) -> Path | None:
+        """Give the report of a record; None when there is none."""
+        found = find_record(self._station.journal.path, record)
+        return located_report(found, self._station.options.out)
 
     def acknowledge(self, record: str, person: str) -> str:
         """Record who has seen a flag; see `edgeapl.station.view.StationAccess`."""
@@ -134,9 +152,10 @@ class Desk:
             return None
         return next((known.jpeg for known in shown.cells if known.cell == cell), None)
 
-    def history(self, limit: int) -> Sequence[HistoryItem]:
-        """Give the newest closed slides, newest first."""
-        return showing.history(self._station.journal.path, self._station.options.out, limit)
+    def history(self, limit: int, demonstrations: bool = False) -> Sequence[HistoryItem]:
+        """Give the newest closed slides, newest first: patients', or demonstrations alone."""
+        path, out = self._station.journal.path, self._station.options.out
+        return history_of(path, out, limit, demonstrations=demonstrations)
 
     def metrics(self) -> dict[str, Any]:
         """Give counters and gauges by name, for the metrics endpoint."""

@@ -53,6 +53,7 @@ class Session:
     kept : keeps its frames until it is closed; None for sources that can be read again.
     drawn : the slides are drawn, no patient's.
     interruption : the slide was left open; None for all others.
+    amended : set when a person has called one of its cells otherwise.
     on_change : called whenever there is something new to show.
     on_committed : told of every committed flag and of the final verdict, with the hash of its row.
     stop : set it to close the slide.
@@ -72,6 +73,7 @@ class Session:
     drawn: bool = False
     interruption: Interruption | None = None
     on_committed: Callable[[Verdict, str], None] = lambda verdict, record: None
+    amended: bool = False
     stop: threading.Event = field(default_factory=threading.Event)
     progress: Progress | None = None
     examined: ExaminedFrame | None = None
@@ -82,14 +84,14 @@ class Session:
     _draw: Callable[[], None] | None = None
     writer: SlideWriter = field(init=False)
     committer: Committer = field(init=False)
-    _origin: Origin = field(init=False)
+    origin: Origin = field(init=False)
 
     def __post_init__(self) -> None:
         assert self.options.budget is not None
         manifest = self.hosted.model.bundle.manifest
         context = report_context(manifest, crops=self.options.crops)
         sitting = self.kept.about.sitting if self.kept is not None else new_sitting()
-        self._origin = origin_of(manifest, self.out, drawn=self.drawn, sitting=sitting)
+        self.origin = origin_of(manifest, self.out, drawn=self.drawn, sitting=sitting)
         self.committer = Committer(
             lambda verdict: self.journal.commit(self._with_origin(verdict), provisional=True),
             self.options.budget.seconds,
@@ -177,7 +179,7 @@ class Session:
 
     def _with_origin(self, verdict: Verdict) -> Verdict:
         """Say in a verdict where it comes from."""
-        return replace(verdict, origin=self._origin)
+        return replace(verdict, origin=self.origin)
 
     def _on_accepted(self, frame: Frame) -> None:
         again = self.interruption is not None and frame.index < self.interruption.source.count

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgeapl.capture.health import CameraHealth, CameraState
-from edgeapl.journal import AMENDMENT, VERDICT, read_rows
 from edgeapl.pipeline import Progress
 from edgeapl.report.context import ReportContext
 from edgeapl.report.gallery import CellPicture
 from edgeapl.report.kinds import cell_kinds, role_kinds
 from edgeapl.report.outline import outlines
 from edgeapl.report.pictures import draw_overlay, jpeg_bytes, shrunk
-from edgeapl.report.results import slide_folder
 from edgeapl.station.session import Closed, Session
 from edgeapl.station.sources import Viewfinder
-from edgeapl.station.view import CameraView, CellView, HistoryItem, SlideView
+from edgeapl.station.view import CameraView, CellView, SlideView
 from edgeapl.types import Decision, ExaminedFrame, Frame, Reason, Tally, Verdict
-from edgeapl.wording.verdicts import limits_of
 
 OTHER_LABELS = ("other cell", "not a cell", "unsure")
 """What a person may call a cell besides the bundle's roles."""
 
 LIVE_PX = 1280
-ROWS_LOOKED_AT = 2000
 
 _NOTHING_YET = Reason("nothing_yet", "no frame of this slide has been examined yet")
 
@@ -57,6 +51,7 @@ class Shown:
     flagged: bool = False
     open: bool = True
     waits: bool = False
+    sitting: str = ""
     final: Verdict | None = None
     report: Path | None = None
 
@@ -149,6 +144,7 @@ def shown_of(session: Session, budget_s: float) -> Shown:
         cells=session.best_cells,
         context=session.writer.gallery.context,
         waits=session.waits,
+        sitting=session.origin.sitting,
         flagged=session.options.flagged is not None,
     )
 
@@ -207,33 +203,3 @@ def plain_health(view: Viewfinder) -> CameraHealth:
 def live_jpeg(frame: Frame) -> bytes:
     """Give a frame as JPEG, at most `LIVE_PX` wide."""
     return jpeg_bytes(shrunk(frame.pixels, LIVE_PX), quality=75)
-
-
-def history(journal: Path, out: Path, limit: int) -> tuple[HistoryItem, ...]:
-    """Give the newest closed slides of a journal, newest first."""
-    rows = read_rows(journal, last=ROWS_LOOKED_AT)
-    amended = Counter(
-        str(row.content.get("slide")) for row in rows if row.kind == AMENDMENT and row.consistent
-    )
-    items = []
-    for row in reversed(rows):
-        if row.kind != VERDICT or not row.consistent:
-            continue
-        content = row.content
-        slide = str(content["slide"])
-        report = slide_folder(out, slide) / "report.html"
-        items.append(
-            HistoryItem(
-                slide=slide,
-                time=row.time,
-                decision=str(content["verdict"]),
-                probability=content["probability"],
-                record=row.hash,
-                report=report if os.path.lexists(report) else None,
-                amendments=amended.pop(slide, 0),
-                limits=limits_of(content),
-            )
-        )
-        if len(items) == limit:
-            break
-    return tuple(items)

@@ -12,11 +12,12 @@ from enum import Enum
 from pathlib import Path
 
 from edgeapl.closing import ClosesItself
-from edgeapl.errors import EdgeAplError, UsageError
-from edgeapl.journal import Journal
+from edgeapl.errors import EdgeAplError, IdentifierUsed, StorageError, UsageError
+from edgeapl.journal import VERDICT, Journal, rows_with
 from edgeapl.model import origin_of
 from edgeapl.pipeline import SlideOptions
 from edgeapl.protocols import FrameSource
+from edgeapl.report.versions import amended_report
 from edgeapl.sources.frames import ScaleFor
 from edgeapl.stages.findings import Finding
 from edgeapl.station import showing
@@ -140,12 +141,19 @@ class Station(ClosesItself):
 
     # What people may do.
 
-    def start_slide(self, slide: str) -> None:
-        """Open a slide; closes the one that is open. Raises UsageError for a bad identifier."""
+    def start_slide(self, slide: str, again: bool = False) -> None:
+        """Open a slide; closes the one that is open. Raises UsageError for a bad identifier.
+
+        again : open one more record of an identifier that has one. Else that raises IdentifierUsed.
+        """
         slide = slide.strip()
         if not slide or len(slide) > LONGEST_NAME or not slide.isprintable():
             mend = f"give 1 to {LONGEST_NAME} printable characters"
             raise UsageError("slide identifier is wrong", slide[:40], mend)
+        with self._lock:
+            is_open = self._session is not None and self._session.slide == slide
+        if not again and not is_open:
+            self._check_unused(slide)
         with self._lock:
             session = self._session
             if session is not None and session.slide == slide:
@@ -286,6 +294,15 @@ class Station(ClosesItself):
             self._closing.set()
             self.changed()
 
+    def _check_unused(self, slide: str) -> None:
+        known = rows_with(self.journal.path, VERDICT, "slide", slide)
+        if known:
+            last = known[-1]
+            verdict, time = last.content["verdict"], last.time[:16]
+            which = f"{slide} ({verdict}, {time} UTC, row {last.sequence})"
+            mend = "take another identifier, or open one more record of this one (--again)"
+            raise IdentifierUsed("slide has a record already", which, mend)
+
     def _check_left(self, slide: str) -> None:
         if slide not in self.left_open:
             left = ", ".join(self.left_open) or "none"
@@ -322,7 +339,25 @@ class Station(ClosesItself):
         finally:
             self._scale.close_slide()
         self._end_session(closed)
+        if session.amended:
+            self.renew_report(closed.record["journal_record"])
         self._on_closed(closed)
+
+    def note_amendment(self, record: str) -> None:
+        """Have a report say what a person said of a cell: now, or once its slide is closed."""
+        with self._lock:
+            if self._session is not None and self._session.committer.record == record:
+                self._session.amended = True
+                return
+        self.renew_report(record)
+
+    def renew_report(self, record: str) -> None:
+        """Write a new version of a closed slide's report; what goes wrong is shown."""
+        try:
+            amended_report(self.journal.path, record, self.options.out)
+            self._trouble.pop("report", None)
+        except StorageError as error:
+            self._trouble["report"] = f"report does not say yet what people said: {error}"
 
     def _prepared(self, slide: str, taking: Taking) -> tuple[Session, FrameSource]:
         options, view = self.options, self._view

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from edgeapl.capture.health import CameraState
+from edgeapl.journal import SignOff
 from edgeapl.journal.alarms import Alarm
 from edgeapl.types import (
     UNSIGNED,
@@ -126,6 +127,7 @@ class HistoryItem:
     time : UTC, ISO 8601. record : hash of its row. report : its page if it is still there.
     amendments : how many cells a person has called otherwise.
     limits : that the probability was compared with; none in rows of older versions.
+    demonstration : of no patient. signed : what was said last and by whom; empty when nobody did.
     """
 
     slide: str
@@ -136,6 +138,8 @@ class HistoryItem:
     report: Path | None
     amendments: int
     limits: tuple[float, ...] = ()
+    demonstration: bool = False
+    signed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,11 +188,20 @@ class StationAccess(Protocol):
     def cell_jpeg(self, slide: str, cell: int) -> bytes | None:
         """Give a cell's picture; None when there is none (any more)."""
 
-    def history(self, limit: int) -> Sequence[HistoryItem]:
-        """Give the newest closed slides, newest first."""
+    def history(self, limit: int, demonstrations: bool = False) -> Sequence[HistoryItem]:
+        """Give the newest closed slides, newest first: patients', or demonstrations alone."""
 
-    def start_slide(self, slide: str) -> None:
-        """Open a slide; closes the one that is open. Raises UsageError for a bad identifier."""
+    def report(self, record: str) -> Path | None:
+        """Give the report of the record with this hash; None when it is gone.
+
+        Raises UsageError when there is no such record.
+        """
+
+    def start_slide(self, slide: str, again: bool = False) -> None:
+        """Open a slide; closes the one that is open. Raises UsageError for a bad identifier.
+
+        again : open one more record of an identifier that has one. Else that raises IdentifierUsed.
+        """
 
     def go_on(self, slide: str) -> None:
         """Take new frames into a slide that was left open and waits.
@@ -203,6 +216,12 @@ class StationAccess(Protocol):
         """Record what a person calls a cell, as an amendment; gives the hash of its row.
 
         The verdict and its row stay as they are. Raises UsageError for an unknown cell or label.
+        """
+
+    def sign_off(self, record: str, said: SignOff) -> str:
+        """Record a person's word on a final verdict, as an amendment; gives the hash of its row.
+
+        The verdict and its row stay as they are. Raises UsageError when there is no such record.
         """
 
     def acknowledge(self, record: str, person: str) -> str:

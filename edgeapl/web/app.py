@@ -12,7 +12,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, PlainTextResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 
-from edgeapl.errors import ConfigError, EdgeAplError, InputError, UsageError
+from edgeapl.errors import ConfigError, EdgeAplError, IdentifierUsed, InputError, UsageError
+from edgeapl.journal import Opinion, SignOff
 from edgeapl.sources.names import printable
 from edgeapl.station.view import StationAccess
 from edgeapl.web.events import SILENT_S, Feed
@@ -82,6 +83,7 @@ def create_app(station: StationAccess, access: PageAccess) -> FastAPI:
     _add_screen(app, page)
     _add_pictures(app, page)
     _add_orders(app, page)
+    _add_signing(app, page)
     _add_flags(app, page)
     _add_records(app, page)
     return app
@@ -163,8 +165,13 @@ def _add_orders(app: FastAPI, page: Page) -> None:
 
     @app.post("/slide/start")
     async def start(request: Request) -> Response:
-        slide = field_of(await form_of(request), "slide", MOST_IDENTIFIER)
-        await page.order(page.station.start_slide, slide)
+        form = await form_of(request)
+        slide = field_of(form, "slide", MOST_IDENTIFIER)
+        try:
+            again = (True,) if form.get("again") == "1" else ()
+            await page.order(page.station.start_slide, slide, *again)
+        except IdentifierUsed as used:
+            return HTMLResponse(page.pages.ask_again(slide, f"{used.what}: {used.which}"))
         return said(f"Slide {slide} is started.")
 
     @app.post("/slide/go-on")
@@ -200,6 +207,32 @@ def _add_flags(app: FastAPI, page: Page) -> None:
         row = await page.order(page.station.acknowledge, record, person)
         text = f"The flag was seen by {person}: recorded as {row[:16]}."
         return HTMLResponse(page.pages.message(text, bad=False))
+
+
+def _add_signing(app: FastAPI, page: Page) -> None:
+    @app.post("/sign-off")
+    async def sign_off(request: Request) -> Response:
+        form = await form_of(request)
+        record = field_of(form, "record", 128)
+        texts = {name: form.get(name, "").strip() for name in ("person", "comment", "label")}
+        opinion = opinion_of(form.get("opinion", ""))
+        if opinion is not Opinion.OVERRULE:
+            texts["label"] = ""  # typed before another choice was made
+        signed = SignOff(opinion, **texts)
+        row = await page.order(page.station.sign_off, record, signed)
+        return HTMLResponse(
+            page.pages.message(f"Signed: {signed.words}. Recorded as {row[:16]}.", bad=False)
+        )
+
+
+def opinion_of(text: str) -> Opinion:
+    """Read what a person chose. Raises UsageError."""
+    try:
+        return Opinion(text)
+    except ValueError as error:
+        raise UsageError(
+            "nothing is chosen", "", "confirm, overrule or ask for a repeat"
+        ) from error
 
 
 def _add_records(app: FastAPI, page: Page) -> None:

@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edgeapl.errors import EdgeAplError
 from edgeapl.sources.names import printable
@@ -30,6 +30,7 @@ class Seen:
     """What the page shows, from one look at the station.
 
     sitting : grows with every slide, so that pictures of two slides of one name stay apart.
+    history, demonstrations : closed slides of patients, and of nobody.
     error : what the station raised instead of an answer; empty while all is well.
     """
 
@@ -38,7 +39,10 @@ class Seen:
     history: Sequence[HistoryItem]
     sitting: int
     error: str = ""
+    demonstrations: Sequence[HistoryItem] = ()
 
+
+_Past = tuple[Sequence[HistoryItem], Sequence[HistoryItem]]
 
 Render = Callable[[Seen], Mapping[str, str]]
 
@@ -95,7 +99,7 @@ class Feed:
         self._listeners: set[asyncio.Event] = set()
         self._stopped = threading.Event()
         self._sittings = _Sittings()
-        self._history: tuple[Sequence[HistoryItem], object, float] = ((), None, 0.0)
+        self._history: tuple[_Past, object, float] = (((), ()), None, 0.0)
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -137,23 +141,27 @@ class Feed:
                 if _another(view.slide, self._station.view().slide):
                     continue  # the cells may be those of the next slide: look again
                 sitting = self._sittings.number(view.slide)
-                seen = Seen(view, cells, self._past(view), sitting)
+                history, demonstrations = self._past(view)
+                seen = Seen(view, cells, history, sitting, demonstrations=demonstrations)
             except EdgeAplError as error:
                 # What the station says is shown; the next look may go well again.
                 if seen is not None:
-                    seen = Seen(seen.view, seen.cells, seen.history, seen.sitting, str(error))
+                    seen = replace(seen, error=str(error))
                 self._stopped.wait(BEAT_S)
             if seen is not None:
                 self._show(seen)
             self._stopped.wait(max(0.0, LEAST_PERIOD_S - (time.monotonic() - began)))
 
-    def _past(self, view: StationView) -> Sequence[HistoryItem]:
+    def _past(self, view: StationView) -> _Past:
         """Read the history when a slide was closed, and every few seconds."""
         items, key, read_s = self._history
         now, slide = time.monotonic(), view.slide
         new = None if slide is None else (slide.slide, slide.open, slide.report)
         if not read_s or new != key or now - read_s > HISTORY_S:
-            items = self._station.history(HISTORY_SHOWN)
+            items = (
+                self._station.history(HISTORY_SHOWN),
+                self._station.history(HISTORY_SHOWN, True),
+            )
             self._history = (items, new, now)
         return items
 

@@ -109,7 +109,9 @@ class Pages:
                 slide=slide,
                 cells=[_shown(cell, seen) for cell in seen.cells] if slide else [],
             ),
-            "history": self._write("history.html.j2", history=seen.history),
+            "history": self._write(
+                "history.html.j2", history=seen.history, demonstrations=seen.demonstrations
+            ),
             "model": self._write("model.html.j2", view=view),
         }
 
@@ -126,6 +128,10 @@ class Pages:
     def trouble(self, trouble: Trouble) -> str:
         """Give the fragment "trouble"."""
         return self._write("trouble.html.j2", trouble=trouble)
+
+    def ask_again(self, slide: str, text: str) -> str:
+        """Ask whether one more record of an identifier is meant."""
+        return self._write("again.html.j2", slide=slide, text=text)
 
     def message(self, text: str, *, bad: bool) -> str:
         """Give the answer to what a person just did."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
-from edgeapl.errors import InputError, StorageError
+from edgeapl.errors import InputError, StorageError, UsageError
 from edgeapl.station.view import StationAccess
 
 REPORT_POLICY = (
@@ -13,7 +14,6 @@ REPORT_POLICY = (
     "form-action 'none'; frame-ancestors 'none'"
 )
 """Reports hold their own style and pictures; a script may not run in them."""
-HISTORY_SEARCHED = 1000
 OVERLAYS = "overlays"
 
 _RECORD = re.compile(r"[0-9a-f]{8,128}", re.ASCII)
@@ -25,7 +25,7 @@ def report_file(station: StationAccess, record: str, overlay: str) -> tuple[byte
 
     Parameters
     ----------
-    record : hash of the slide's row in the journal; only what the history names is read.
+    record : hash of the slide's row in the journal; only reports of records are read.
     overlay : name of a file in the report's folder ``overlays``; empty for the report itself.
 
     Returns the bytes and their media type. Raises InputError when there is none, StorageError when
@@ -49,9 +49,10 @@ def report_file(station: StationAccess, record: str, overlay: str) -> tuple[byte
 def _named(station: StationAccess, record: str) -> Path:
     """Find the report that the station names for a record."""
     if _RECORD.fullmatch(record):
-        for item in station.history(HISTORY_SEARCHED):
-            if item.record == record and item.report is not None:
-                return item.report
+        with suppress(UsageError):
+            report = station.report(record)
+            if report is not None:
+                return report
         slide = station.view().slide
         if slide is not None and slide.record == record and slide.report is not None:
             return slide.report

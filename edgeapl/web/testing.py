@@ -12,7 +12,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edgeapl.errors import UsageError
+from edgeapl.errors import IdentifierUsed, UsageError
+from edgeapl.journal import SignOff
 from edgeapl.report.pictures import CELL_PX, jpeg_bytes, shrunk
 from edgeapl.sources.synthetic.smear import SyntheticFrame, draw_frame, slide_recipe
 from edgeapl.stages.intervals import wilson
@@ -96,14 +97,25 @@ class FakeStation:
         shown = self._view.slide
         return self._pictures.get(cell) if shown is not None and shown.slide == slide else None
 
-    def history(self, limit: int) -> Sequence[HistoryItem]:
+    def history(self, limit: int, demonstrations: bool = False) -> Sequence[HistoryItem]:
         """Give the newest closed slides, newest first."""
         with self._changed:
-            return tuple(self._history[:limit])
+            wanted = [item for item in self._history if item.demonstration is demonstrations]
+            return tuple(wanted[:limit])
 
-    def start_slide(self, slide: str) -> None:
+    def report(self, record: str) -> Path | None:
+        """Give the report of a record."""
+        with self._changed:
+            known = [item for item in self._history if item.record == record]
+        if not known:
+            raise UsageError("journal has no such row", record, "see the history")
+        return known[0].report
+
+    def start_slide(self, slide: str, again: bool = False) -> None:
         """Open a slide."""
         self._hang()
+        if not again and any(item.slide == slide for item in self._history):
+            raise IdentifierUsed("slide has a record already", f"{slide} (CLEAR)", "say so")
         if slide.startswith("."):
             raise UsageError("slide identifier is wrong", slide, "start it with a letter or digit")
         with self._changed:
@@ -165,6 +177,18 @@ class FakeStation:
             self._cells[cell] = replace(self._cells[cell], label=label)
             self.show()
             return "a" * 64
+
+    def sign_off(self, record: str, said: SignOff) -> str:
+        """Record a person's word on a verdict."""
+        with self._changed:
+            self.said.append(("sign off", record, said))
+            signed = f"{said.words} by {said.person}"
+            self._history = [
+                replace(item, signed=signed) if item.record == record else item
+                for item in self._history
+            ]
+            self.show()
+            return "d" * 64
 
     def acknowledge(self, record: str, person: str) -> str:
         """Take a flag away; as at a station, only once."""

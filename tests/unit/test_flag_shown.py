@@ -19,7 +19,7 @@ from edgeapl.examination.latch import FlagLatch
 from edgeapl.journal import Journal, read_rows, verdict_to_json
 from edgeapl.report.gallery import Gallery
 from edgeapl.report.page import render_page
-from edgeapl.station.showing import history
+from edgeapl.station.history import history_of
 from edgeapl.types import (
     NOT_NOTED,
     Decision,
@@ -158,7 +158,7 @@ def test_the_terminal_and_the_journal_show_it(
         journal.commit(case.verdict)
         (row,) = read_rows(journal.path)
         assert "FLAG" in _fields(row)
-        (item,) = history(journal.path, tmp_path, 5)
+        (item,) = history_of(journal.path, tmp_path, 5, demonstrations=False)
         expected = "" if case.verdict.probability is None else "0.970"
         assert (item.decision, history_probability(item)) == ("FLAG", expected)
     (tmp_path / "verdicts.jsonl").write_text(json.dumps(record) + "\n")

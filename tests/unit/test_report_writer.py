@@ -15,7 +15,7 @@ import pytest
 
 from edgeapl.errors import StorageError
 from edgeapl.report.pictures import draw_overlay
-from edgeapl.report.results import slide_folder
+from edgeapl.report.results import newest_folders, report_of, slide_folder
 from edgeapl.report.writer import SlideFiles, SlideWriter, assemble, finished_record
 from edgeapl.types import ExaminedFrame, UInt8
 from tests.drawn_slides import ROLES, context, examined, record, slide
@@ -101,33 +101,52 @@ def test_an_abandoned_slide_leaves_nothing_and_an_older_result_untouched(
     assert files_in(tmp_path) == before
 
 
-def test_a_newer_result_replaces_the_older_and_what_a_crash_left(
+def test_no_record_takes_the_place_of_another_of_the_same_slide(
     tmp_path: Path, frames: list[ExaminedFrame]
 ) -> None:
-    write(tmp_path, frames[:3])
-    for leftover in ("drawn-1.partial", "drawn-1.old"):
-        (tmp_path / "slides" / leftover / "overlays").mkdir(parents=True)
-    files = write(tmp_path, frames[:1])
-    assert [path.name for path in (tmp_path / "slides").iterdir()] == ["drawn-1"]
-    assert [path.name for path in (files.folder / "overlays").iterdir()] == ["00000-field_000.png"]
+    (tmp_path / "slides/drawn-1.partial/overlays").mkdir(parents=True)  # what a crash left
+    (tmp_path / "slides/drawn-1.recordings").mkdir()
+    first = write(tmp_path, frames[:3])
+    before = files_in(first.folder)
+    others = [write(tmp_path, frames[:1]) for _ in range(2)]
+    assert [files.folder.name for files in others] == ["drawn-1.record2", "drawn-1.record3"]
+    assert files_in(first.folder) == before
+    assert [path.name for path in (others[0].folder / "overlays").iterdir()] == [
+        "00000-field_000.png"
+    ]
+    assert newest_folders(tmp_path)[0] == others[1].folder
+    # A slide whose name looks like that of another's second record has a folder of its own.
+    assert write(tmp_path, frames[:1], "drawn-1.record2").folder.name.startswith("drawn-1.record2-")
 
 
-def test_when_the_last_rename_fails_the_older_result_is_put_back(
-    tmp_path: Path, frames: list[ExaminedFrame], monkeypatch: pytest.MonkeyPatch
+def test_of_two_writers_of_one_slide_none_takes_the_others_place(
+    tmp_path: Path, frames: list[ExaminedFrame]
 ) -> None:
-    files = write(tmp_path, frames[:2])
-    before = files_in(files.folder)
-    real = Path.rename
+    writer = SlideWriter(tmp_path, "drawn-1", context(), now)
+    writer.add(frames[0])
+    (tmp_path / "slides/drawn-1").mkdir()
+    (tmp_path / "slides/drawn-1/verdict.json").write_text("{")
+    files = writer.finish(record(frames[:1], name="drawn-1"), HASH)
+    assert files.report == tmp_path / "slides/drawn-1.record2/report.html"
+    assert files.report.is_file()
 
-    def rename(self: Path, target: Path) -> Path:
-        if self.name.endswith(".partial"):
-            raise OSError(errno.EIO, "Input/output error", str(self))
-        return real(self, target)
 
-    monkeypatch.setattr(Path, "rename", rename)
-    with pytest.raises(StorageError):
-        write(tmp_path, frames[:1])
-    assert files_in(files.folder) == before
+@pytest.mark.parametrize("name", ["drawn-1", "a[1].b", "drawn-1.record2"])
+def test_a_report_is_found_by_its_record(
+    tmp_path: Path, frames: list[ExaminedFrame], name: str
+) -> None:
+    homes = []
+    for number in range(2):
+        writer = SlideWriter(tmp_path, name, context(), now)
+        writer.add(frames[0])
+        row = f"{number:064x}"
+        files = writer.finish(record(frames[:1], name=name, journal_record=row), row)
+        homes.append(files.report)
+        assert report_of(tmp_path, name, row) == files.report
+    homes[0].unlink()
+    assert report_of(tmp_path, name, f"{0:064x}") is None
+    assert report_of(tmp_path, name, f"{1:064x}") == homes[1]
+    assert report_of(tmp_path, name, f"{2:064x}") is None
 
 
 def test_hostile_names_stay_inside_the_folder(tmp_path: Path) -> None:
@@ -187,7 +206,7 @@ def rename_slide(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [drop_cells, cut_verdict, drop_verdict, rename_slide])
-def test_damaged_or_foreign_results_are_refused_and_never_replaced(
+def test_damaged_or_foreign_results_are_refused_and_no_new_ones_touch_them(
     tmp_path: Path, frames: list[ExaminedFrame], damage: Any
 ) -> None:
     files = write(tmp_path, frames[:1])
@@ -195,9 +214,8 @@ def test_damaged_or_foreign_results_are_refused_and_never_replaced(
     before = files_in(tmp_path)
     with pytest.raises(StorageError, match="drawn-1"):
         finished_record(tmp_path, "drawn-1")
-    with pytest.raises(StorageError, match="drawn-1"):
-        SlideWriter(tmp_path, "drawn-1", context(), now)
-    assert files_in(tmp_path) == before
+    assert write(tmp_path, frames[:1]).folder.name == "drawn-1.record2"
+    assert {path: text for path, text in files_in(tmp_path).items() if path in before} == before
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from typing import IO, Any
 import numpy as np
 import pytest
 
-from edgeapl.errors import CameraError, EndOfSource, SourceStalled, UsageError
-from edgeapl.journal import AMENDMENT, Journal, read_rows
+from edgeapl.errors import CameraError, EndOfSource, IdentifierUsed, SourceStalled, UsageError
+from edgeapl.journal import AMENDMENT, Journal, Opinion, SignOff, read_rows
 from edgeapl.pipeline import SlideOptions
 from edgeapl.protocols import FrameSource
 from edgeapl.report.storage import sync
@@ -453,3 +453,67 @@ def test_half_a_frame_shows_its_cells_and_no_figures(desk: Bench) -> None:
     half = replace(shown, committed=None).view(0)
     assert (half.decision, half.probability, half.interval, half.counts) == (None, None, None, ())
     assert half.tally == shown.tally
+
+
+def test_an_identifier_is_used_again_only_when_a_person_says_so_and_nothing_is_replaced(
+    desk: Bench,
+) -> None:
+    desk.start("S1")
+    desk.show(0)
+    first = desk.close_slide()
+    page = first.report.read_bytes()
+    with pytest.raises(IdentifierUsed, match=r"has a record already: S1 \(REVIEW"):
+        desk.access.start_slide("S1")
+    desk.access.start_slide("S1", True)
+    desk.until(lambda view: view.slide is not None and view.slide.open)
+    desk.show(2)
+    second = desk.close_slide()
+    assert first.report.read_bytes() == page
+    assert second.report != first.report
+    newest, older = desk.access.history(5)
+    assert [item.report for item in (newest, older)] == [second.report, first.report]
+    assert desk.access.report(newest.record) == second.report
+    desk.access.reclassify("S1", 0, "other cell", "AB")
+    assert [item.amendments for item in desk.access.history(5)] == [1, 0]
+    assert first.report.read_bytes() == page
+    assert "other cell" in second.report.read_text(encoding="utf-8")
+
+
+def test_what_is_said_of_a_cell_while_the_slide_is_open_stands_in_its_report(desk: Bench) -> None:
+    desk.start("S1")
+    desk.show(0)
+    desk.access.reclassify("S1", 1, "not a cell", "AB")
+    closed = desk.close_slide()
+    assert desk.access.history(1)[0].amendments == 1
+    assert "not a cell" in closed.report.read_text(encoding="utf-8")
+    assert "not a cell" not in closed.report.with_name("report.v1.html").read_text()
+
+
+def test_a_person_signs_and_the_verdict_stays(desk: Bench) -> None:
+    desk.start("S1")
+    desk.show(0)
+    record = desk.close_slide().record["journal_record"]
+    assert desk.access.history(1)[0].signed == ""
+    row = desk.access.sign_off(record, SignOff(Opinion.REPEAT, "AB", "too thick"))
+    newest = read_rows(desk.journal.path)[-1]
+    assert (newest.hash, newest.kind, newest.content["record"]) == (row, AMENDMENT, record)
+    item = desk.access.history(1)[0]
+    assert (item.signed, item.decision) == ("repeat asked for by AB", "REVIEW")
+    assert item.report is not None
+    assert "too thick" in item.report.read_text(encoding="utf-8")
+    with pytest.raises(UsageError, match="no such row"):
+        desk.access.sign_off("0" * 64, SignOff(Opinion.CONFIRM, "AB"))
+
+
+def test_demonstrations_stay_out_of_the_patients_history(
+    hosted: HostedModel, tmp_path: Path
+) -> None:
+    for drawn in (True, False):
+        with opened(hosted, tmp_path, drawn=drawn) as desk:
+            desk.start(f"drawn {drawn}")
+            desk.show(0)
+            desk.close_slide()
+            shown = [
+                [one.slide for one in desk.access.history(5, asked)] for asked in (False, True)
+            ]
+    assert shown == [["drawn False"], ["drawn True"]]

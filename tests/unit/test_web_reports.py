@@ -62,7 +62,7 @@ def test_the_report_of_the_slide_just_closed_needs_no_history(
     station: FakeStation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record = station.history(1)[0].record
-    monkeypatch.setattr(station, "history", lambda limit: ())
+    monkeypatch.setattr(station, "report", lambda record: None)
     assert b"Report 1" in report_file(station, record, "")[0]
     shown = station.view().slide
     assert shown is not None

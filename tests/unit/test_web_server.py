@@ -147,6 +147,36 @@ def test_pictures_come_with_their_number_and_only_when_new(
     assert b"<svg" in client.get(f"/cell.jpg?slide={to_handle('b')}&cell=0")[1]
 
 
+def test_an_identifier_is_used_again_after_a_question_and_a_verdict_is_signed(
+    station: FakeStation, client: Client
+) -> None:
+    station.start_slide("<b>A")
+    station.close_slide()
+    before = list(station.said)
+    status, asked = client.post("/slide/start", slide="<b>A")
+    assert status == 200
+    assert "has a record already" in asked
+    assert "<b>A" not in asked
+    assert station.said == before
+    assert client.post("/slide/start", slide="<b>A", again="1")[0] == 200
+    assert station.said[-1] == ("start", "<b>A")
+    record = station.history(1)[0].record
+    form = {"opinion": "overrule", "label": "AML", "person": "AB", "comment": "blasts"}
+    status, said = client.post("/sign-off", record=record, **form)
+    assert status == 200
+    assert "Signed: overruled: AML" in said
+    assert station.history(1)[0].signed == "overruled: AML by AB"
+    client.post("/sign-off", record=record, **{**form, "opinion": "confirm"})
+    assert station.history(1)[0].signed == "confirmed by AB"
+
+
+def test_a_slide_that_waits_goes_on_at_a_persons_word(station: FakeStation, client: Client) -> None:
+    station.start_slide("A")
+    station.slide(waits=True)
+    assert client.post("/slide/go-on", slide=to_handle("A"))[0] == 200
+    assert station.said[-1] == ("go on", "A")
+
+
 @pytest.mark.parametrize(
     ("path", "form", "words"),
     [
@@ -159,6 +189,11 @@ def test_pictures_come_with_their_number_and_only_when_new(
         ("/cell", {"slide": "61", "label": "61", "cell": 0, "person": " "}, "person is empty"),
         ("/cell", {"slide": "61", "label": "61", "cell": "-1", "person": "A"}, "not a number"),
         ("/cell", {"slide": "61", "label": "61", "cell": 0, "person": "AB"}, "no such cell"),
+        ("/slide/go-on", {"slide": "61"}, "does not wait"),
+        ("/sign-off", {"record": "a", "person": "AB"}, "nothing is chosen"),
+        ("/sign-off", {"record": "a", "opinion": "confirm"}, "initials missing"),
+        ("/sign-off", {"record": "a", "opinion": "repeat", "person": "AB"}, "comment missing"),
+        ("/sign-off", {"opinion": "confirm", "person": "AB"}, "record is empty"),
     ],
 )
 def test_bad_orders_are_answered_in_words_and_change_nothing(

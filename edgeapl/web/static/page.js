@@ -244,6 +244,25 @@
     if (dragged !== null && label) call(dragged, label.dataset.label);
   });
 
+  /* ---- signing a verdict ---------------------------------------------------------------- */
+
+  byId("history").addEventListener("click", (event) => {
+    const button = event.target.closest("[data-sign]");
+    if (!button) return;
+    const form = byId("sign").querySelector("form");
+    form.reset();
+    byId("sign-record").value = button.dataset.sign;
+    byId("sign-slide").textContent = button.dataset.slide;
+    byId("sign-decision").textContent = button.dataset.decision;
+    byId("sign-person").value = person;
+    byId("sign").showModal();
+  });
+  byId("sign-cancel").addEventListener("click", () => byId("sign").close());
+  byId("sign-label").addEventListener("input", () => {
+    byId("sign").querySelector("[value=overrule]").checked = true;
+  });
+  byId("sign").addEventListener("htmx:afterRequest", () => byId("sign").close());
+
   /* ---- keys ----------------------------------------------------------------------------- */
 
   const identifier = byId("identifier");
