@@ -135,14 +135,18 @@ class Display:
         if slide.waits and slide.record != self._asked and not self._as_json:
             self._asked = slide.record
             self.say(question(slide))
-        state = (slide.slide, slide.decision, slide.record)
+        state = (slide.slide, slide.decision, slide.record, tuple(self._alarms))
         if state == self._last:
             return
         self._last = state
         from edgeapl.station.view import WAITING
 
         if self._as_json:
-            print_json({"event": "state", **slide_record(slide)})
+            flags = [
+                {"slide": alarm.slide, "journal_record": alarm.record} for alarm in view.alarms
+            ]
+            state_now = {**slide_record(slide), "flags_not_acknowledged": flags}
+            print_json({"event": "state", **state_now})
         elif slide.decision is None:
             self.say(f"slide {slide.slide}: {WAITING}")
         else:
@@ -154,17 +158,14 @@ class Display:
         standing = {alarm.record: alarm for alarm in view.alarms}
         for record, alarm in standing.items():
             if record not in self._alarms:
-                self._tell_alarm(alarm, "flag", "not acknowledged yet")
+                self._tell_alarm(alarm, "not acknowledged yet")
         for record, alarm in self._alarms.items():
             if record not in standing:
-                self._tell_alarm(alarm, "acknowledged", "acknowledged")
+                self._tell_alarm(alarm, "acknowledged")
         self._alarms = standing
 
-    def _tell_alarm(self, alarm: Alarm, event: str, words: str) -> None:
-        if self._as_json:
-            said = {"slide": alarm.slide, "journal_record": alarm.record, "since": alarm.time}
-            print_json({"event": event, **said, "research_use_only": True})
-        else:
+    def _tell_alarm(self, alarm: Alarm, words: str) -> None:
+        if not self._as_json:  # there every state names them
             self.say(f"FLAG of slide {alarm.slide}: {words}")
 
     def _tell_camera(self, view: StationView) -> None:

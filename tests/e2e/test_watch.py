@@ -31,6 +31,11 @@ def test_watch_prints_state_changes_and_the_verdict_last(station: Station, bundl
     assert done.code == 0, done.err
     lines = [json.loads(line) for line in done.out.splitlines()]
     assert {line["event"] for line in lines[:-1]} == {"camera", "state"}
+    states = [line for line in lines if line["event"] == "state"]
+    assert (states[0]["verdict"], states[0]["state"]) == (None, "waiting for the first frame")
+    assert all(state["verdict"] for state in states[1:])
+    flagged = [state["flags_not_acknowledged"] != [] for state in states]
+    assert flagged == [state["verdict"] == "FLAG" for state in states]
     assert lines[-1]["event"] == "verdict"
     assert lines[-1]["slide"] == "S1"
     assert len(lines[-1]["frames"]) == 2
