@@ -19,6 +19,7 @@ from edgeapl.engines.registry import available_targets
 from edgeapl.errors import EdgeAplError
 from edgeapl.journal import verify
 from edgeapl.model import open_model
+from edgeapl.sources.formats import extras
 from edgeapl.types import signer_text
 
 BASE_PACKAGES = (
@@ -97,6 +98,7 @@ def examine_machine(
     return (
         Check("edgeapl", Health.OK, f"{__version__}, Python {platform.python_version()}"),
         *_packages(),
+        _formats(),
         _cpu(),
         _memory(),
         _cuda_driver(),
@@ -118,6 +120,17 @@ def _packages() -> Iterator[Check]:
         version = _version(name)
         missing = f"not installed: pip install 'edgeapl[{extra}]'"
         yield Check(name, Health.OK if version else Health.NOTE, version or missing)
+
+
+def _formats() -> Check:
+    """Say which images can be read."""
+    missing = extras.missing()
+    every = (*extras.ALWAYS, *extras.BY_MODULE.values())
+    read = ", ".join(called for called in every if called not in missing)
+    if missing:
+        text = f"{read}; not {', '.join(missing)}: {extras.EXTRA}"
+        return Check("image formats", Health.NOTE, text)
+    return Check("image formats", Health.OK, read)
 
 
 def _version(package: str) -> str | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import io
+import struct
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -77,9 +79,133 @@ def test_films_of_them_and_glass_are_refused(kind: str) -> None:
         decode_image(saved(glass, kind), "a")
 
 
+LIF_CHANNEL = (
+    '<ChannelDescription DataType="0" ChannelTag="{tag}" Resolution="8" Min="0" Max="255" Unit=""'
+    ' NameOfMeasuredQuantity="" LUTName="" IsLUTInverted="0" BytesInc="{at}" BitInc="0"/>'
+)
+LIF_SIDE = (
+    '<DimensionDescription DimID="{axis}" NumberOfElements="{count}" Origin="0" Length="{metres}"'
+    ' Unit="m" BitInc="0" BytesInc="{step}"/>'
+)
+
+
+def lif(*pictures: UInt8, um_per_px: float = 0.2, planes: int = 1, head: str = "") -> bytes:
+    """Write a LIF by the structure of the format: a header of XML, and a block for each image."""
+    elements = []
+    blocks = b""
+    for number, pixels in enumerate(pictures, 1):
+        height, width, channels = pixels.shape
+        sides = [(1, width, channels), (2, height, channels * width)]
+        sides += [(3, planes, pixels.size)] if planes > 1 else []
+        dimensions = "".join(
+            LIF_SIDE.format(
+                axis=axis, count=count, metres=um_per_px * 1e-6 * (count - 1), step=step
+            )
+            for axis, count, step in sides
+        )
+        described = "".join(LIF_CHANNEL.format(tag=tag + 1, at=tag) for tag in range(channels))
+        elements.append(
+            f'<Element Name="field {number}" UniqueID="{number}"><Data><Image><ImageDescription>'
+            f"<Channels>{described}</Channels><Dimensions>{dimensions}</Dimensions>"
+            f'</ImageDescription></Image></Data><Memory Size="{pixels.size * planes}" '
+            f'MemoryBlockID="MemBlock_{number}"/></Element>'
+        )
+        called = f"MemBlock_{number}".encode("utf-16-le")
+        rest = struct.pack("<BQBI", 0x2A, pixels.size * planes, 0x2A, len(called) // 2) + called
+        blocks += struct.pack("<II", 0x70, len(rest)) + rest + pixels.tobytes() * planes
+    xml = (
+        head + '<LMSDataContainerHeader Version="2"><Element Name="all" UniqueID="0"><Data/>'
+        '<Memory Size="0" MemoryBlockID="MemBlock_0"/><Children>'
+        + "".join(elements) + "</Children></Element></LMSDataContainerHeader>"
+    )  # fmt: skip
+    text = xml.encode("utf-16-le")
+    return struct.pack("<IIBI", 0x70, len(text) + 5, 0x2A, len(xml)) + text + blocks
+
+
+def czi(*pictures: UInt8, um_per_px: float = 0.2, mosaic: bool = False, pixel: int = 3) -> bytes:
+    """Write a CZI by the structure of the format (ZISRAW 1.2.2): one sub-block for each picture."""
+
+    def segment(kind: bytes, body: bytes) -> bytes:
+        body = body.ljust(-(-len(body) // 32) * 32, b"\0")
+        return struct.pack("<16sqq", kind, len(body), len(body)) + body
+
+    blocks = b""
+    directory = struct.pack("<i124x", len(pictures))
+    for number, pixels in enumerate(pictures):
+        sides = [(b"X", 0, pixels.shape[1]), (b"Y", 0, pixels.shape[0]), (b"S", number, 1)]
+        sides += [(b"M", number, 1)] if mosaic else []
+        place = 544 + len(blocks)
+        entry = struct.pack("<2siqiiBB4si", b"DV", pixel, place, 0, 0, 0, 0, b"", len(sides))
+        for axis, start, count in sides:
+            entry += struct.pack("<4siifi", axis, start, count, 0.0, count)
+        directory += entry
+        stored = pixels[..., ::-1].tobytes()
+        body = struct.pack("<iiq", 0, 0, len(stored)) + entry.ljust(240, b"\0") + stored
+        blocks += segment(b"ZISRAWSUBBLOCK", body)
+    scaling = "".join(
+        f'<Distance Id="{axis}"><Value>{um_per_px * 1e-6}</Value></Distance>' for axis in "XY"
+    )
+    xml = f"<ImageDocument><Metadata><Scaling><Items>{scaling}</Items></Scaling></Metadata>"
+    xml += "</ImageDocument>"
+    listed = segment(b"ZISRAWDIRECTORY", directory)
+    about = segment(b"ZISRAWMETADATA", struct.pack("<ii248x", len(xml), 0) + xml.encode())
+    at = 544 + len(blocks)
+    head = struct.pack(
+        "<iiii16s16siqqiq", 1, 0, 0, 0, b"", b"", 0, at, at + len(listed), 0, 0
+    )  # fmt: skip
+    return segment(b"ZISRAWFILE", head.ljust(512, b"\0")) + blocks + listed + about
+
+
+MICROSCOPES: dict[str, tuple[str, Callable[..., bytes]]] = {
+    "LIF": ("liffile", lif),
+    "CZI": ("czifile", czi),
+}
+
+
+@pytest.mark.parametrize("kind", MICROSCOPES)
+def test_every_field_of_a_microscopes_file_is_a_frame(kind: str) -> None:
+    module, write = MICROSCOPES[kind]
+    pytest.importorskip(module)
+    found = [reading() for reading in decode_images(write(FIELD, OTHER), "a")]
+    assert np.array_equal(found[0].pixels, FIELD)
+    assert np.array_equal(found[1].pixels, OTHER)
+    assert [image.um_per_px for image in found] == [pytest.approx(0.2)] * 2
+    assert all(image.remarks[0].code == "untried" for image in found)
+
+
+@pytest.mark.parametrize("kind", MICROSCOPES)
+def test_what_of_them_can_not_be_used_is_refused(kind: str) -> None:
+    module, write = MICROSCOPES[kind]
+    pytest.importorskip(module)
+    data = write(FIELD)
+    for share in (0.0002, 0.01, 0.3, 0.6, 0.97):
+        with pytest.raises(InputError):
+            decode_images(data[: int(len(data) * share)], "a")[0]()
+
+
+def test_planes_mosaics_and_greys_are_refused() -> None:
+    pytest.importorskip("liffile")
+    pytest.importorskip("czifile")
+    grey = np.ascontiguousarray(FIELD[..., :1])
+    for data, what in (
+        (lif(FIELD, planes=3), "3 planes of focus"),
+        (lif(grey), "image is grey"),
+        (lif(FIELD, head="<!DOCTYPE a []>"), "contradicts itself"),
+        (czi(FIELD, OTHER, mosaic=True), "a mosaic of 2 fields"),
+        (czi(grey, pixel=0), "image is grey"),
+    ):
+        with pytest.raises(InputError, match=what):
+            decode_images(data, "a")
+
+
 @pytest.mark.parametrize(
     ("data", "called"),
-    [(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(300), "HEIF")],
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(300), "HEIF"),
+        (b"ZISRAWFILE" + bytes(300), "Zeiss CZI"),
+        (b"\xda\xce\xbe\x0a" + bytes(300), "Nikon ND2"),
+        (lif(FIELD), "Leica LIF"),
+    ],
 )
 def test_what_an_extra_would_read_names_it(
     data: bytes, called: str, monkeypatch: pytest.MonkeyPatch

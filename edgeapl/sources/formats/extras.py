@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import struct
 from types import ModuleType
 
 from edgeapl.errors import InputError
+
+ALWAYS = ("PNG", "JPEG", "BMP", "TIFF", "WebP", "AVIF")
+"""Formats that everybody can read."""
+
+BY_MODULE = {
+    "pillow_heif": "HEIF",
+    "nd2": "Nikon ND2",
+    "czifile": "Zeiss CZI",
+    "liffile": "Leica LIF",
+}
+"""What reads a format of the extra, and how the format is called."""
 
 EXTRA = "pip install 'edgeapl[formats]'"
 
@@ -17,8 +29,16 @@ ODD = (
 """Whatever a library says of a file that contradicts itself."""
 
 
-def library(module: str, format_name: str, name: str) -> ModuleType:
-    """Import what reads a format; raises InputError that names the extra."""
+def missing() -> tuple[str, ...]:
+    """Give the formats that can not be read here because their library is not installed."""
+    return tuple(
+        called for module, called in BY_MODULE.items() if importlib.util.find_spec(module) is None
+    )
+
+
+def library(module: str, name: str) -> ModuleType:
+    """Import what reads a format of `BY_MODULE`; raises InputError that names the extra."""
+    format_name = BY_MODULE[module]
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:

@@ -6,7 +6,6 @@ from edgeapl.errors import InputError
 
 _OURS = "give PNG, JPEG, TIFF or BMP"
 _UNPACK = "unpack it"
-_FIELDS = "save its fields as PNG or TIFF with the program that made it"
 _PICTURES = "save its pictures as PNG or TIFF"
 _WATCH = "examine it with edgeapl watch FILE"
 
@@ -31,9 +30,6 @@ _STARTS = {
     b"\x28\xb5\x2f\xfd": ("Zstandard", _UNPACK),
     b"\x59\xa6\x6a\x95": ("Sun raster", _OURS),
     b"8BPS": ("Photoshop", _OURS),
-    b"ZISRAWFILE": ("Zeiss CZI", _FIELDS),
-    b"\xda\xce\xbe\x0a": ("Nikon ND2", _FIELDS),
-    b"p\0\0\0*": ("Leica LIF", _FIELDS),
     b"\x1a\x45\xdf\xa3": ("a film", _WATCH),
 }
 _TEXT = frozenset({*range(0x20, 0x7F), *b"\t\n\r\f"})

@@ -68,7 +68,7 @@ def _read(data: bytes, name: str, pillow_name: str, called: str) -> Iterator[Sti
 
 def read_heif(data: bytes, name: str) -> Iterator[Still]:
     """Give every picture of a HEIF file, turned as it says; raises InputError."""
-    heif = library("pillow_heif", "HEIF", name)
+    heif = library("pillow_heif", name)
     try:
         images = list(heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True))
     except ODD as error:
