@@ -13,7 +13,7 @@ from edgeapl.cli.output import (
 )
 from edgeapl.wording.numbers import percents, plural
 from edgeapl.wording.verdicts import (
-    flagged_since,
+    flag_in_words,
     headline,
     limits_of,
     no_probability,
@@ -174,9 +174,13 @@ def verdict_panel(record: dict[str, Any], *, running: bool) -> RenderableType:
 
 def _flag_text(record: dict[str, Any]) -> str:
     """Say since when a slide is flagged, and what its cells give now where that is not a flag."""
-    text = flagged_since(record["flagged_since"])
     current = record.get("current")
-    if current is None:
-        return text
-    now = probability_text({**record, **current})
-    return f"{text}; these are the figures of the flag, now it is {now}"
+    now = ""
+    if current is not None and current["probability"] is not None:
+        now = probability_text({**record, **current})
+    return flag_in_words(
+        record.get("flagged_since", ""),
+        known=record["probability"] is not None,
+        kept=current is not None,
+        now=now,
+    )

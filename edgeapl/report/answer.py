@@ -11,7 +11,8 @@ from edgeapl.types import Limits
 from edgeapl.wording.numbers import NO_BREAK
 from edgeapl.wording.verdicts import (
     ADVICE,
-    flagged_since,
+    CELLS_BELOW,
+    flag_in_words,
     headline,
     no_probability,
     probability_in_percent,
@@ -55,9 +56,10 @@ def answer_of(record: Mapping[str, Any], context: ReportContext) -> Answer:
         limits = Limits(**record["limits"])
     current = record.get("current")
     counts, note = _counts(record, context)
+    shows_cells = decision == "FLAG" and bool(record["evidence"])
     return Answer(
         headline=sentence(headline(decision, codes)),
-        advice=ADVICE[decision],
+        advice=ADVICE[decision] + (f" {CELLS_BELOW}" if shows_cells else ""),
         reasons=reasons_of(record),
         probability=_percent(record, limits),
         none=sentence(no_probability(decision, tally["scored"], codes)),
@@ -81,14 +83,14 @@ def _percent(figures: Mapping[str, Any], limits: Limits) -> list[str]:
 
 
 def _flag(record: Mapping[str, Any], current: Mapping[str, Any] | None, limits: Limits) -> str:
-    since = sentence(flagged_since(record.get("flagged_since", "")))
-    if current is None:
-        return f"{since}."
-    shown = _percent(current, limits)
-    if not shown:
-        return f"{since}. These are the figures of the flag; the cells give none now."
-    around = f" ({shown[1]} to {shown[2]})" if len(shown) == 3 else ""
-    return f"{since}. These are the figures of the flag; the cells give {shown[0]}{around} now."
+    shown = [] if current is None else _percent(current, limits)
+    now = f"{shown[0]} ({shown[1]} to {shown[2]})" if len(shown) == 3 else "".join(shown)
+    return flag_in_words(
+        record.get("flagged_since", ""),
+        known=record["probability"] is not None,
+        kept=current is not None,
+        now=now,
+    )
 
 
 def _counts(record: Mapping[str, Any], context: ReportContext) -> tuple[Sequence[Count], str]:

@@ -9,12 +9,11 @@ from edgeapl.station.view import WAITING, HistoryItem, SlideView
 from edgeapl.types import Reason
 from edgeapl.wording.verdicts import (
     by_weight,
-    flagged_since,
+    flag_in_words,
     headline,
     no_probability,
     probability_in_parts,
     probability_in_words,
-    sentence,
 )
 
 
@@ -63,14 +62,16 @@ def history_probability(item: HistoryItem) -> str:
 def _flag(slide: SlideView) -> str:
     if not (slide.flagged_since or slide.current):
         return ""
-    since = sentence(flagged_since(slide.flagged_since))
-    if slide.current is None:
-        return f"{since}."
-    now = "there are none"
-    if slide.current.probability is not None:
+    now = ""
+    if slide.current is not None and slide.current.probability is not None:
         ends = slide.current.interval.ends if slide.current.interval else None
         now = probability_in_words(slide.current.probability, ends, _limits(slide))
-    return f"{since}, with these figures; now {now}."
+    return flag_in_words(
+        slide.flagged_since,
+        known=slide.probability is not None,
+        kept=slide.current is not None,
+        now=now,
+    )
 
 
 def _limits(slide: SlideView) -> tuple[float, ...]:

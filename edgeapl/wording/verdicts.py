@@ -15,7 +15,7 @@ HEADLINES = {
 LOOK_FIRST = "a person must look, and at this slide first"
 ADVICE = {
     "FLAG": "Acute promyelocytic leukaemia is an emergency: have a haematologist look at this "
-    "smear now. The cells that weigh most are shown below.",
+    "smear now.",
     "CLEAR": "This is not a diagnosis and rules nothing out. It holds for the cells examined, "
     "with this model, and for nothing else.",
     "REVIEW": "The program does not vouch for an answer on this slide. The reasons stand below.",
@@ -26,6 +26,8 @@ WEIGHTIEST = ("flag", "flag_kept", "would_flag")
 
 SHOWN_IN_A_ROW = 2
 """Reasons that fit in one row of a table."""
+
+CELLS_BELOW = "The cells that weigh most are shown below."
 
 R = TypeVar("R")
 
@@ -102,6 +104,24 @@ def no_probability(decision: str, scored: int, codes: Collection[str]) -> str:
 def flagged_since(since: str) -> str:
     """Say since when a slide is flagged. since : UTC, ISO 8601; empty where that is not known."""
     return f"flagged since {moment(since)}" if since else "flagged earlier"
+
+
+def flag_in_words(since: str, *, known: bool, kept: bool, now: str) -> str:
+    """Say since when a slide is flagged, and whose figures are shown.
+
+    Parameters
+    ----------
+    since : UTC, ISO 8601; empty where that is not known.
+    known : whether the flag has figures. kept : whether the cells would not give the flag now.
+    now : probability that they give, in words; empty where they give none.
+    """
+    text = f"{sentence(flagged_since(since))}."
+    if not kept:
+        return text
+    cells = f"the cells give {now or 'no probability'} now."
+    if not known:
+        return f"{text} {sentence(cells)}"
+    return f"{text} These are the figures of the flag; {cells}"
 
 
 def moment(time: str) -> str:

@@ -70,31 +70,44 @@ class Case:
     terminal: tuple[str, ...]
 
 
+FROM_THEN_ON = "Flagged since 2026-01-02 03:04:05 UTC"
+NONE_NOW = "the cells give no probability now"
 UNKNOWN = "the flag was raised earlier, and its figures were not kept"
 CASES = {
     "no frame since": Case(
         kept(RAISED, NOTHING, Tally()),
-        ("97.0 %", "91.0 % to 99.0 %", "the cells give none now", "not in the tables", "9 of 9"),
-        ("0.970", "0.910 to 0.990", "Flagged since 2026-01-02 03:04:05 UTC", "now there are none"),
-        ("0.970 (0.910 to 0.990)", "flagged since 2026-01-02 03:04:05 UTC", "9 of 9"),
+        (
+            "97.0 %",
+            "91.0 % to 99.0 %",
+            NONE_NOW,
+            "not in the tables",
+            "9 of 9",
+        ),
+        (
+            "0.970",
+            "0.910 to 0.990",
+            "Flagged since 2026-01-02 03:04:05 UTC",
+            NONE_NOW,
+        ),
+        ("0.970 (0.910 to 0.990)", FROM_THEN_ON, "9 of 9"),
     ),
     "other cells since": Case(
         kept(RAISED, LOW, Tally(9, 9)),
         ("97.0 %", "the cells give 39.96 % (20.00 % to 50.00 %) now", "1 of 9"),
-        ("0.970", "now 0.3996 (0.2000 to 0.5000)"),
-        ("0.970 (0.910 to 0.990)", "now it is 0.3996 (0.2000 to 0.5000)"),
+        ("0.970", "the cells give 0.3996 (0.2000 to 0.5000) now"),
+        ("0.970 (0.910 to 0.990)", "the cells give 0.3996 (0.2000 to 0.5000) now"),
     ),
     "not noted": Case(
         kept(NOT_NOTED, NOTHING, Tally()),
         ("No probability", UNKNOWN, "Flagged earlier"),
         (UNKNOWN, "Flagged earlier"),
-        (UNKNOWN, "flagged earlier"),
+        (UNKNOWN, "Flagged earlier. The cells give no"),
     ),
     "not noted, other cells since": Case(
         kept(NOT_NOTED, LOW, Tally(9, 9)),
         ("No probability", UNKNOWN, "39.96 %"),
-        (UNKNOWN, "now 0.3996"),
-        (UNKNOWN, "now it is 0.3996"),
+        (UNKNOWN, "The cells give 0.3996"),
+        (UNKNOWN, "The cells give 0.3996"),
     ),
 }
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
@@ -113,6 +126,8 @@ def test_the_report_shows_it(case: Case) -> None:
     now = datetime(2026, 1, 3, tzinfo=timezone.utc)
     text = Reader(render_page(record, "a" * 64, settings, Gallery(settings), now)).text
     text = text.replace("\N{NO-BREAK SPACE}", " ")
+    assert ("figures of the flag" in text) == (record["probability"] is not None)
+    assert ("cells that weigh most are shown below" in text) == bool(record["evidence"])
     for words in (*case.report, "FLAG", "APL suspected", "a flag is never taken back"):
         assert words in text
     assert text.index("never taken back") < text.index("look at this slide first")
