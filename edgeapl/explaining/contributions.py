@@ -12,7 +12,9 @@ from edgeapl.errors import EngineError
 from edgeapl.model import Model
 from edgeapl.report.explanation import ExplainedPicture, Explanation
 from edgeapl.report.pictures import cell_picture, jpeg_bytes
+from edgeapl.stages.reasons import limits_of
 from edgeapl.types import CellStatus, ExaminedFrame, Float32, Int64
+from edgeapl.wording.numbers import number
 
 MOST_CELLS = 24
 NOBODY = -1
@@ -129,6 +131,8 @@ class ContributionsExplainer:
         without = self._probabilities(np.stack([self._state.without(cell) for cell in cells]))
         wins = self._state.wins()
         count = len(self._state.largest)
+        rule = self._model.bundle.manifest.rule
+        shown = number(whole, limits_of(rule).of_probability)
         pictures = tuple(
             ExplainedPicture(
                 f"cell {cell}, frame {self._frames[cell]}: alone {self._scores[cell]:.3f}; decides "
@@ -139,8 +143,8 @@ class ContributionsExplainer:
             for cell, left in zip(cells, without.tolist(), strict=True)
         )
         caption = (
-            f"The slide's probability is {whole:.3f}. It comes from the largest value of each of "
-            f"{count} features over {len(self._scores)} cells. Cells are ranked by the score that "
+            f"The cells give the slide a probability of {shown}. It comes from the largest value of "
+            f"each of {count} features over {len(self._scores)} cells. Cells are ranked by the score that "
             "each would get alone; below each stands how many features it alone decides, and the "
             "slide's probability if that cell had not been there. Not every cell is shown."
         )

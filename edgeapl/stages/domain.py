@@ -23,6 +23,7 @@ from edgeapl.stages.detail import bands_of
 from edgeapl.stages.findings import Code, Effect, Finding
 from edgeapl.stages.focus import focus_measure
 from edgeapl.types import Detections, Float32, Frame, Int64, UInt8
+from edgeapl.wording.numbers import above
 
 Float64 = NDArray[np.float64]
 
@@ -287,9 +288,10 @@ class DomainModel:
             findings.append(Finding(Code.DETAIL_UNKNOWN, text, Effect.BARS_CLEAR))
         for name, (distance, limit) in self.distances(slide).items():
             if not distance <= limit:
+                far, most = above(distance, limit)
                 text = (
                     f"{GROUP_WORDS[name]} is unlike the images this model was made for "
-                    f"(distance {distance:.1f}, limit {limit:.1f})"
+                    f"(distance {far}, limit {most})"
                 )
                 # A blurred cell still raises an alarm, it only can not be cleared.
                 effect = Effect.BARS_CLEAR if name == "detail" else Effect.UNTRUSTED

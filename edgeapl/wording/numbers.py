@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -24,6 +25,19 @@ def numbers(values: Sequence[float], limits: Sequence[float] = (), least: int = 
     values, limits : finite.
     """
     return [f"{rounded:f}" for rounded in _rounded(_decimals(values), _decimals(limits), least)]
+
+
+def above(value: float, limit: float, least: int = 1) -> tuple[str, str]:
+    """Write a value and the measured limit that it exceeds, so that it does as they are printed.
+
+    A value that is no number, or has none that ends, is written as it is.
+    """
+    if not (math.isfinite(value) and value > limit):
+        return f"{value:.{least}f}", f"{limit:.{least}f}"
+    one, other = _decimals([value, limit])
+    while _at(one, least) <= _at(other, least):
+        least += 1
+    return f"{_at(one, least):f}", f"{_at(other, least):f}"
 
 
 def exact(limit: float) -> str:

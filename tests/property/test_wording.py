@@ -29,7 +29,7 @@ from edgeapl.types import (
     RoleCount,
     Tally,
 )
-from edgeapl.wording.numbers import exact, exact_percent, numbers, percents
+from edgeapl.wording.numbers import above, exact, exact_percent, numbers, percents
 from edgeapl.wording.verdicts import (
     HEADLINES,
     LOOK_FIRST,
@@ -249,6 +249,18 @@ def test_a_printed_number_stands_where_the_number_does(
     assert float(exact(values[0])) == values[0]
 
 
+@given(limit=st.floats(0, 1e6), data=st.data())
+@settings(deadline=None)
+def test_a_distance_beyond_its_limit_is_printed_beyond_it(
+    limit: float, data: st.DataObject
+) -> None:
+    value = data.draw(st.one_of(st.just(math.nextafter(limit, math.inf)), st.floats(limit, 2e6)))
+    printed, beside = above(value, limit)
+    assert (Decimal(printed) > Decimal(beside)) == (value > limit)
+    assert above(math.nan, 1.0) == ("nan", "1.0")
+    assert above(math.inf, 1.0) == ("inf", "1.0")
+
+
 @pytest.mark.parametrize(
     ("share", "limits", "words"),
     [
@@ -280,6 +292,14 @@ def test_why_there_is_no_probability_is_true(decision: Decision, scored: int) ->
     assert ("nothing could be scored" in words) == (not scored and decision is not Decision.FLAG)
     assert ("flag was raised" in words) == (decision is Decision.FLAG)
     assert "network" in no_probability("REVIEW", 5, {Code.HEAD_FAILED})
+
+
+def test_as_many_lost_cells_as_are_allowed_are_not_too_many() -> None:
+    rule = RuleSpec(flag_at=0.5, clear_below=0.5, min_scored=1, max_lost_share=0.29)
+    assert 29 > 0.29 * 100  # as products of floats go
+    reduced = Reduced(0.1, Interval(0, 0.2), (), 0, 0.0, (), True, ())
+    for lost, expected in ((29, Decision.CLEAR), (30, Decision.REVIEW)):
+        assert decide(rule, reduced, Tally(100, 100 - lost, lost), ())[0] is expected
 
 
 def test_words_and_codes_that_other_modules_use_are_there() -> None:
