@@ -144,8 +144,8 @@ class ContributionsExplainer:
         )
         caption = (
             f"The cells give the slide a probability of {shown}. It comes from the largest value of "
-            f"each of {count} features over {len(self._scores)} cells. Cells are ranked by the score that "
-            "each would get alone; below each stands how many features it alone decides, and the "
+            f"each of {count} features over {len(self._scores)} cells. Cells are ranked by the score "
+            "that each would get alone; below each stands how many features it alone decides, and the "
             "slide's probability if that cell had not been there. Not every cell is shown."
         )
         return Explanation(self.title, caption, pictures)
