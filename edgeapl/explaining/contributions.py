@@ -143,10 +143,11 @@ class ContributionsExplainer:
             for cell, left in zip(cells, without.tolist(), strict=True)
         )
         caption = (
-            f"The cells give the slide a probability of {shown}. It comes from the largest value of "
-            f"each of {count} features over {len(self._scores)} cells. Cells are ranked by the score "
-            "that each would get alone; below each stands how many features it alone decides, and the "
-            "slide's probability if that cell had not been there. Not every cell is shown."
+            f"The cells give the slide a probability of {shown}. It comes from the largest value "
+            f"of each of {count} features over {len(self._scores)} cells. Cells are ranked by the "
+            "score that each would get alone; below each stands how many features it alone "
+            "decides, and the slide's probability if that cell had not been there. Not every cell "
+            "is shown."
         )
         return Explanation(self.title, caption, pictures)
 
