@@ -13,6 +13,7 @@ from edgeapl.sources.names import printable
 from edgeapl.stages.findings import Code, Effect, Finding
 from edgeapl.types import Reason, Remark, ScaleOrigin, Tally, TileState
 from edgeapl.wording.numbers import exact_percent, percent
+from edgeapl.wording.verdicts import examined_percent
 
 DEPTH = "depth"
 """Code of the remark that says how samples were scaled."""
@@ -126,7 +127,7 @@ def of_area(
     worst = sorted(lost, key=lambda state: -lost[state])
     why = ", ".join(f"{percent(lost[state])} is {state.text}" for state in worst)
     what = "the images of single cells" if single_cells else "the field"
-    text = f"only {percent(share, [least])} of {what} could be examined: {why}"
+    text = f"only {examined_percent(share)} of {what} could be examined: {why}"
     if share >= least:
         return [Finding(Code.AREA_PART, text.removeprefix("only "), Effect.NOTE)]
     text += f"; to clear a slide takes {exact_percent(least)}"
@@ -137,7 +138,7 @@ def of_short_frames(short: Sequence[tuple[str, float]], least: float) -> list[Fi
     """Say of which frames, named, less than the rule's share could be examined."""
     if not short:
         return []
-    names = _frames([f"{name} {percent(share, [least])}" for name, share in short])
+    names = _frames([f"{name} {examined_percent(share)}" for name, share in short])
     text = (
         f"less of {names} could be examined than the {exact_percent(least)} that it takes to "
         "clear a slide"

@@ -13,6 +13,7 @@ from edgeapl.cli.output import (
 )
 from edgeapl.wording.numbers import percents, plural
 from edgeapl.wording.verdicts import (
+    field_in_words,
     flag_in_words,
     headline,
     limits_of,
@@ -99,6 +100,7 @@ def slide_record(slide: SlideView) -> dict[str, Any]:
         "current": None if slide.current is None else _figures(slide.current),
         "frames_used": slide.frames_used,
         "frames_rejected": slide.frames_rejected,
+        "examined_share": slide.examined_share,
         "journal_record": slide.record,
         "research_use_only": True,
     }
@@ -159,6 +161,9 @@ def verdict_panel(record: dict[str, Any], *, running: bool) -> RenderableType:
         grid.add_row("", _flag_text(record))
     frames = len(record["frames"]) if "frames" in record else record["frames_used"]
     grid.add_row("cells", f"{tally_in_a_row(record['tally'])}, {plural(frames, 'frame')}")
+    field = field_in_words(record.get("examined_share"))
+    if field:
+        grid.add_row("field", field)
     for count in record["counts"]:
         low, high = percents(count["interval"])
         share = f"{count['positive']} of {count['scored']} ({low} to {high})"

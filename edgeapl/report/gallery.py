@@ -11,6 +11,7 @@ import numpy as np
 from edgeapl.report.context import ReportContext
 from edgeapl.report.kinds import CellKind, reaches
 from edgeapl.report.pictures import PAGE_FRAME_PX, cell_picture, jpeg_bytes, shrunk
+from edgeapl.report.shading import lost_parts
 from edgeapl.types import CellStatus, ExaminedFrame, UInt8
 
 MOST_UNSCORED = 60
@@ -45,6 +46,7 @@ class FramePicture:
     """One used frame on the page, with its cells outlined.
 
     overlay : name of the full picture within the folder of overlays.
+    lost : what could not be examined, in words; empty for a frame that was examined whole.
     """
 
     number: int
@@ -53,6 +55,7 @@ class FramePicture:
     suspicious: int
     overlay: str
     jpeg: bytes
+    lost: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +147,7 @@ class Gallery:
             suspicious=suspicious,
             overlay=name,
             jpeg=jpeg_bytes(shrunk(overlay, PAGE_FRAME_PX), quality=80),
+            lost=lost_parts(examined.tiles),
         )
         heapq.heappush(self._frames, (*rank, picture))
         if len(self._frames) > MOST_FRAMES:

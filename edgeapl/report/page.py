@@ -27,7 +27,7 @@ from edgeapl.sources.names import printable
 from edgeapl.stages.intervals import wilson
 from edgeapl.types import CellStatus
 from edgeapl.wording.numbers import NO_BREAK, exact_percent, percent, plural
-from edgeapl.wording.verdicts import tally_in_words
+from edgeapl.wording.verdicts import field_in_words, tally_in_words
 
 MOST_PICTURE_BYTES = 7_000_000
 """All pictures of a page together; as text they grow by a third, so a page stays below 10 MB."""
@@ -115,6 +115,7 @@ def render_page(
         people=Markup(people_part(None)),  # noqa: S704 - escaped where it is made
         answer=answer,
         tally=tally_in_words(record["tally"]),
+        field=field_in_words(record.get("examined_share")),  # older records have none
         probability=_bar(record["probability"], record["interval"]),
         counts=[(count, _bar(count["share"], count["interval"])) for count in answer.counts],
         speaking=_speaking(context, gallery),

@@ -11,6 +11,7 @@ import numpy as np
 from edgeapl.errors import StorageError
 from edgeapl.report.kinds import CellKind
 from edgeapl.report.outline import Ring
+from edgeapl.report.shading import lost_parts, shade
 from edgeapl.types import ExaminedFrame, Float32, Frame, UInt8
 
 OVERLAY_PX = 1280
@@ -67,9 +68,11 @@ def draw_overlay(
     """Draw a frame with the outline of every cell, coloured by what the cell is.
 
     Suspicious cells are thick and carry their number; cells without a score are dashed. Below the
-    picture stand a scale bar, what the colours mean and that it is for research use only.
+    picture stand a scale bar, what the colours mean and that it is for research use only. What
+    could not be examined is hatched.
     """
     picture = shrunk(examined.frame.pixels, longest).copy()
+    shade(picture, examined.tiles)
     factor = max(picture.shape[:2]) / max(examined.frame.pixels.shape[:2])
     rows = sorted(range(len(kinds)), key=lambda row: kinds[row].suspicious)
     for row in rows:
@@ -81,7 +84,8 @@ def draw_overlay(
     counts: dict[CellKind, int] = {}
     for kind in kinds:
         counts[kind] = counts.get(kind, 0) + 1
-    legend = _legend(counts, picture.shape[1], examined.frame.um_per_px / factor)
+    lost = lost_parts(examined.tiles)
+    legend = _legend(counts, picture.shape[1], examined.frame.um_per_px / factor, lost)
     return np.concatenate([picture, legend])
 
 
@@ -141,12 +145,13 @@ def _write(
     cv2.putText(picture, text, at, font, size, colour, width, cv2.LINE_AA)
 
 
-def _legend(counts: Mapping[CellKind, int], width: int, um_per_px: float) -> UInt8:
+def _legend(counts: Mapping[CellKind, int], width: int, um_per_px: float, lost: str) -> UInt8:
     """Draw the strip below an overlay; entries that do not fit go to a further line."""
     size, gap = 0.45, 18
     entries: list[tuple[str, CellKind | None]] = [(RESEARCH_USE_ONLY, None)]
     ordered = sorted(counts, key=lambda kind: (not kind.suspicious, not kind.scored, kind.name))
     entries += [(f"{kind.name} ({counts[kind]})", kind) for kind in ordered]
+    entries += [(f"hatched, not examined: {lost}", None)] if lost else []
     bar_um, bar = _scale_bar(um_per_px, width)
     x, line, places = 10 + bar + 60 + gap, 0, []
     for text, kind in entries:

@@ -43,6 +43,7 @@ FRAME_COLUMNS = (
     "failed",
     "not_needed",
     "reasons",
+    "examined_share",
 )
 
 
@@ -108,6 +109,7 @@ def frame_row(slide: str, examined: ExaminedFrame) -> list[object]:
         len(examined.ids),
         *(examined.status.count(status) for status in CellStatus),
         table_text("; ".join(reason.text for reason in examined.rejected)),
+        f"{examined.examined_share:.4g}",
     ]
 
 

@@ -23,6 +23,13 @@ FAR_BLURRED, LEAST_BLUR_UM = 2.1, 0.5
 """Edges are too wide that are so much wider than those of the sharpest quarter of the tiles, and
 wider than this at all. Sharp real frames differ within themselves by up to 2.0."""
 
+WIDEST_PX = 100.0
+"""Stands for edges that have no width at all, because there are none."""
+
+REACH, BESIDE = 2, 3
+"""Tiles from a blurred part that its rim is looked for in, and how many blurred ones lie beside one
+of the rim."""
+
 DARKER = 0.8
 """A tile with nothing to see, nor any beside it, is empty ground when it is as bright as this
 share of the brightest; else what it shows is blurred away."""
@@ -45,19 +52,21 @@ def unfocused_tiles(
     """
     if not judged.any():
         return np.zeros_like(judged)
-    widths = _edge_widths(pixels, um_per_px, judged)
+    own, widths = _edge_widths(pixels, um_per_px, judged)
     sharp = float(np.quantile(widths[judged], 0.25))
-    limit = BLURRED / min_focus if min_focus > 0 else np.inf
-    wide = (widths > limit) | ((widths > FAR_BLURRED * sharp) & (widths > LEAST_BLUR_UM))
-    soft = judged & wide
+    limit = min(BLURRED / min_focus, max(FAR_BLURRED * sharp, LEAST_BLUR_UM))
+    soft = judged & (widths > limit)
+    for _ in range(REACH):  # at its rim the neighbours are sharp, and the tile speaks for itself
+        beside = over_neighbours(soft.astype(np.float32)) >= BESIDE
+        soft |= judged & beside & (own > limit)
     around, soft_around = (over_neighbours(one.astype(np.float32)) for one in (judged, soft))
     ground = level >= DARKER * float(np.quantile(level, 0.9))
     alone = (around == 0) & ~ground
     return np.asarray(soft | (~judged & ((soft_around > around / 2) | alone)), dtype=bool)
 
 
-def _edge_widths(pixels: UInt8, um_per_px: float, judged: Bool) -> Float32:
-    """Sigma of the edges of every tile and its neighbours in µm, float32 (R, C)."""
+def _edge_widths(pixels: UInt8, um_per_px: float, judged: Bool) -> tuple[Float32, Float32]:
+    """Sigma of the edges of every tile, and of it with its neighbours, in µm, float32 (R, C)."""
     mosaic, margin = _mosaic(pixels, um_per_px, judged.shape)
     fine, coarse = (_squared_slopes(mosaic, sigma) for sigma in (LITTLE_PX, MORE_PX))
     some = np.s_[::5, ::3]
@@ -69,11 +78,19 @@ def _edge_widths(pixels: UInt8, um_per_px: float, judged: Bool) -> Float32:
     little = _tile_sums(coarse * fine, judged.shape, margin) - noise_fine * total
     more = _tile_sums(coarse * coarse, judged.shape, margin) - noise_coarse * total
     weight = np.where(judged, 1 / np.sqrt(np.maximum(more, 1e-6)), 0).astype(np.float32)
-    little, more = over_neighbours(little * weight), over_neighbours(more * weight)
-    ratio = little / np.maximum(more, 1e-6)
+    pooled = over_neighbours(little * weight), over_neighbours(more * weight)
+    return _sigma_um((little, more), um_per_px), _sigma_um(pooled, um_per_px)
+
+
+def _sigma_um(slopes: tuple[Float32, Float32], um_per_px: float) -> Float32:
+    """Sigma of the edges from their squared slopes, less and more blurred, float32 (R, C)."""
+    ratio = slopes[0] / np.maximum(slopes[1], 1e-6)
     working = max(WORKING_UM_PER_PX, um_per_px)
     return (
-        np.array([[sigma_px(one) for one in row] for row in ratio.tolist()], np.float32) * working
+        np.array(
+            [[min(WIDEST_PX, sigma_px(one)) for one in row] for row in ratio.tolist()], np.float32
+        )
+        * working
     )
 
 

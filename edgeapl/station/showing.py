@@ -101,6 +101,7 @@ class Shown:
             record=self.record,
             report=self.report,
             limits=newest.limits if newest else None,
+            examined_share=newest.examined_share if newest else None,
             flagged_since=newest.flagged_since if newest else "",
             current=newest.current if newest else None,
             waits=self.open and self.waits,

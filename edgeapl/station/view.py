@@ -78,6 +78,7 @@ class SlideView:
         left of them for the oldest frame that is not answered yet; None when none waits.
     record : hash of the newest committed row; empty before the first.
     report : page of the closed slide; None while it is open.
+    examined_share : share of the used frames' field that was examined, 0 to 1; None before.
     limits, flagged_since, current : as in `edgeapl.types.Verdict`.
     waits : it was left open when the station stopped and takes no new frame before `go_on`.
     """
@@ -101,6 +102,7 @@ class SlideView:
     flagged_since: str = ""
     current: Figures | None = None
     waits: bool = False
+    examined_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

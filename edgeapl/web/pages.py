@@ -21,7 +21,7 @@ from edgeapl.types import CellStatus, Interval
 from edgeapl.web.answer import answer_of, history_probability
 from edgeapl.web.events import Seen
 from edgeapl.wording.numbers import NO_BREAK, percent, plural
-from edgeapl.wording.verdicts import tally_in_words
+from edgeapl.wording.verdicts import field_in_words, tally_in_words
 
 CAMERA_WORDS = {
     CameraState.OPENING: "The camera is being opened.",
@@ -199,7 +199,8 @@ def _tally(slide: SlideView | None) -> str:
         return ""
     tally = slide.tally
     parts = ("seen", "scored", "not_examined", "failed", "not_needed")
-    return tally_in_words({name: getattr(tally, name) for name in parts})
+    cells = tally_in_words({name: getattr(tally, name) for name in parts})
+    return f"{cells} {field_in_words(slide.examined_share)}".rstrip()
 
 
 def _bar(value: float, interval: Interval | None) -> dict[str, str]:

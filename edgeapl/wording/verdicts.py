@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from math import floor
 from typing import Any, TypeVar
 
-from edgeapl.wording.numbers import numbers, percents, plural
+from edgeapl.wording.numbers import numbers, percent, percents, plural
 
 HEADLINES = {
     "FLAG": "APL suspected",
@@ -134,6 +135,18 @@ def tally_in_words(tally: Mapping[str, int]) -> str:
     if not tally["seen"]:
         return "No cell was seen."
     return f"{plural(tally['seen'], 'cell')} seen: {', '.join(_parts(tally))}."
+
+
+def examined_percent(share: float) -> str:
+    """Write a share that was examined, rounded down, so that it is never more than was."""
+    return percent(floor(1000 * share + 1e-9) / 1000)
+
+
+def field_in_words(examined_share: float | None) -> str:
+    """Say which share of the field was examined, rounded down; empty where that is not known."""
+    if examined_share is None:
+        return ""
+    return f"{examined_percent(examined_share)} of the field was examined."
 
 
 def tally_in_a_row(tally: Mapping[str, int]) -> str:

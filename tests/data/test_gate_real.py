@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from edgeapl.sources.decode import read_image
+from edgeapl.stages.area import judge_tiles
 from edgeapl.stages.focus import focus_measure
 from edgeapl.stages.gate import MOVED_BELOW, SAME_FIELD, describe_field, light_reasons
 from edgeapl.stages.motion import evenness
 from edgeapl.types import UInt8
+from tests.damage import DAMAGED
 
 pytestmark = pytest.mark.real_data
 
@@ -86,3 +88,16 @@ def test_different_fields_never_look_alike_and_a_moved_one_does(fields: Fields) 
 @pytest.mark.parametrize("name", CROPS)
 def test_the_light_of_every_crop_is_good(name: str, real_data: Path) -> None:
     assert all(light_reasons(one) == () for one in images(real_data / name, 150, EXTENSIONS))
+
+
+def test_of_good_fields_hardly_any_loses_more_than_a_rule_allows(fields: Fields) -> None:
+    pixels, um_per_px = fields
+    shares = [judge_tiles(one, um_per_px, 1.4).examined_share for one in pixels]
+    assert min(shares) >= 0.95
+
+
+@pytest.mark.parametrize("name", ["black third", "dim", "blurred", "shaded", "without red"])
+def test_of_real_fields_a_lost_part_is_noticed(fields: Fields, name: str) -> None:
+    pixels, um_per_px = fields
+    lost = [judge_tiles(DAMAGED[name](one), um_per_px, 1.4).examined_share for one in pixels[:6]]
+    assert max(lost) < 0.95

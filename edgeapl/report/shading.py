@@ -1,0 +1,41 @@
+"""Shows which parts of a frame were not examined."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from edgeapl.types import Tiles, TileState, UInt8
+from edgeapl.wording.numbers import percent
+
+HATCH_PX = 14
+"""Distance of the lines that cross a part which was not examined."""
+
+COLOUR = (222, 60, 140)
+"""Neither stain nor light gives it; seen on black, white and grey."""
+
+VEIL = 0.35
+
+
+def shade(picture: UInt8, tiles: Tiles | None) -> None:
+    """Hatch what was not examined, and draw a line around it, in a picture of the frame."""
+    if tiles is None or not tiles.states.any():
+        return
+    size = (picture.shape[1], picture.shape[0])
+    lost = (tiles.states != TileState.EXAMINED.value).astype(np.uint8)
+    inside = np.asarray(cv2.resize(lost, size, interpolation=cv2.INTER_NEAREST), np.uint8)
+    y, x = np.ogrid[: size[1], : size[0]]
+    lines = (inside > 0) & ((x + y) % HATCH_PX < 2)
+    veiled = (1 - VEIL) * picture[inside > 0] + VEIL * np.array(COLOUR)
+    picture[inside > 0] = veiled.astype(np.uint8)
+    picture[lines] = COLOUR
+    around, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    cv2.drawContours(picture, around, -1, COLOUR, 2)
+
+
+def lost_parts(tiles: Tiles | None) -> str:
+    """Say what could not be examined: ``30.7 % is dark``; empty when nothing was lost."""
+    shares = {} if tiles is None else tiles.shares()
+    shares.pop(TileState.EXAMINED, None)
+    worst = sorted(shares, key=lambda state: -shares[state])
+    return ", ".join(f"{percent(shares[state])} is {state.text}" for state in worst)
