@@ -334,7 +334,7 @@ def station(place: Path, key: keys.PrivateKey, tmp_path: Path) -> Path:
 
 COMMANDS = {
     "score": ["score", "{images}", "--bundle", "{bundle}", "--out", "{out}"],
-    "watch": ["watch", "{images}", "--bundle", "{bundle}", "--slide", "a", "--out", "{out}"],
+    "watch": ["watch", "{images}", "-b", "{bundle}", "--max-frames", "1", "--out", "{out}"],
     "bench": ["bench", "{bundle}", "--frames", "1", "--warmup", "1", "--images", "{images}"],
     "bench, the second": ["bench", "{good}", "{bundle}", "--frames", "1", "--warmup", "1"],
     "bench at the station": ["bench", "{bundle}", "--scenario", "glass-to-flag", "--frames", "1"],
@@ -405,7 +405,13 @@ def test_a_key_is_made_and_signs_from_the_command_line(
     assert run(["keys", "new", str(key), "--protect"]) == 0
     assert key.stat().st_mode & 0o077 == 0
     assert b"ENCRYPTED" in key.read_bytes()
+    made = key.read_bytes()
     assert run(["keys", "new", str(key)]) == 5  # never over a key that is there
+    public = Path(f"{key}.pub")
+    public.rename(tmp_path / "aside")
+    assert run(["keys", "new", str(key)]) == 5
+    (tmp_path / "aside").rename(public)
+    assert key.read_bytes() == made
     sign = ["sign", str(bundle), "--key", str(key), "--name", NAME]
     assert run(sign) == 0
     assert run(["keys", "show", f"{key}.pub"]) == 0
