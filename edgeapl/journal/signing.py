@@ -62,7 +62,7 @@ class SignOff:
 
 def _check(what: str, text: str, longest: int) -> None:
     if not text.strip() or text != text.strip():
-        raise UsageError(f"{what} missing", text, "say who signs and why, without spaces around")
+        raise UsageError(f"{what} missing", text, "say who signs and why")
     if len(text) > longest or not text.isprintable():
         raise UsageError(f"{what} not usable", text[:40], f"use one line of up to {longest} signs")
 

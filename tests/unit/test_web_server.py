@@ -155,7 +155,7 @@ def test_an_identifier_is_used_again_after_a_question_and_a_verdict_is_signed(
     before = list(station.said)
     status, asked = client.post("/slide/start", slide="<b>A")
     assert status == 200
-    assert "has a record already" in asked
+    assert "Slide has a record already" in asked
     assert "<b>A" not in asked
     assert station.said == before
     assert client.post("/slide/start", slide="<b>A", again="1")[0] == 200

@@ -251,6 +251,7 @@
     if (!button) return;
     const form = byId("sign").querySelector("form");
     form.reset();
+    byId("sign-said").replaceChildren();
     byId("sign-record").value = button.dataset.sign;
     byId("sign-slide").textContent = button.dataset.slide;
     byId("sign-decision").textContent = button.dataset.decision;
@@ -261,7 +262,12 @@
   byId("sign-label").addEventListener("input", () => {
     byId("sign").querySelector("[value=overrule]").checked = true;
   });
-  byId("sign").addEventListener("htmx:afterRequest", () => byId("sign").close());
+  /* What is wrong is said in the dialog, so that nothing typed is lost. */
+  byId("sign-said").addEventListener("htmx:afterSwap", () => {
+    if (byId("sign-said").querySelector(".bad")) return;
+    byId("said").replaceChildren(...byId("sign-said").childNodes);
+    byId("sign").close();
+  });
 
   /* ---- keys ----------------------------------------------------------------------------- */
 
