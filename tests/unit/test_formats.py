@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
@@ -49,6 +50,46 @@ def test_pictures_of_browsers_are_read(kind: str, how: dict[str, Any], off: floa
     wide = decode_image(saved(stored(FIELD, PRO_PHOTO), kind, icc_profile=PRO_PHOTO, **how), "a")
     assert np.abs(wide.pixels.astype(int) - FIELD).mean() <= off + 2
     assert [remark.code for remark in wide.remarks] == ["colour"]
+
+
+@pytest.mark.parametrize(
+    ("how", "alpha", "size"),
+    [
+        ({"lossless": True}, False, (239, 317)),
+        ({"lossless": True, "usecontainer": True}, True, (64, 64)),
+        ({"level": 95}, True, (240, 320)),
+        ({"level": 95, "usecontainer": True}, False, (1200, 17)),
+    ],
+)
+def test_jpeg_xl_is_read(how: dict[str, Any], alpha: bool, size: tuple[int, int]) -> None:
+    shown = field(3, 1200, 320)[: size[0], : size[1]]
+    stored_as = np.dstack([shown, np.full(size, 255, np.uint8)]) if alpha else shown
+    data = bytes(imagecodecs.jpegxl_encode(np.ascontiguousarray(stored_as), **how))
+    image = decode_image(data, "a")
+    assert np.abs(image.pixels.astype(int) - shown).mean() < (0.01 if how.get("lossless") else 3)
+    assert image.remarks == ()
+    for length in (3, len(data) // 2, len(data) - 5):
+        with pytest.raises(InputError):
+            decode_image(data[:length], "a")
+
+
+@pytest.mark.parametrize(
+    ("pixels", "what"),
+    [(FIELD.astype(np.uint16) * 257, "16 bits"), (FIELD[..., 0], "image is grey")],
+)
+def test_jpeg_xl_without_colours_or_of_more_bits_is_refused(
+    pixels: np.ndarray[Any, Any], what: str
+) -> None:
+    with pytest.raises(InputError, match=what):
+        decode_image(bytes(imagecodecs.jpegxl_encode(np.ascontiguousarray(pixels))), "a")
+
+
+def test_a_jpeg_xl_of_a_hundred_million_pixels_is_refused_before_it_is_decoded() -> None:
+    # 60000 x 60000 px, all else as usual: no eighths, 18 bits of height, ratio 1 to 1.
+    bits = "0" + "01" + f"{59_999:018b}"[::-1] + "100" + "1"
+    number = sum(int(bit) << place for place, bit in enumerate(bits))
+    with pytest.raises(InputError, match="image is too large \\(60000 x 60000 px\\)"):
+        decode_image(b"\xff\x0a" + number.to_bytes(8, "little"), "a")
 
 
 def test_pictures_of_phones_are_read() -> None:

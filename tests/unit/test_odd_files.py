@@ -32,7 +32,7 @@ LISTED = {
     "phone.HEIC": (b"\0\0\0\x18ftypheic" + bytes(300), "HEIF"),
     "phone.hif": (b"\0\0\0\x18ftypheix" + bytes(300), "HEIF"),
     "web.avif": (b"\0\0\0\x18ftypavif" + bytes(300), "AVIF"),
-    "web.jxl": (b"\xff\x0a" + bytes(300), "JPEG XL"),
+    "web.jxl": (b"\xff\x0a", "JPEG XL"),
     "web.gif": (b"GIF89a" + bytes(300), "GIF"),
     "old.jp2": (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(300), "JPEG 2000"),
     "scan.mrxs": (JPEG[:200], "cut off"),

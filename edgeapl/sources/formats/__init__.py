@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from edgeapl.sources.formats import bmp, jpeg, microscopes, pillow, png, tiff
+from edgeapl.sources.formats import bmp, jpeg, jpeg_xl, microscopes, pillow, png, tiff
 from edgeapl.sources.formats.header import ImageHeader, Still
 from edgeapl.sources.formats.opencv import decoded
 from edgeapl.sources.formats.others import not_read
@@ -26,6 +26,7 @@ _READERS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes, str], Iterator[S
     (pillow.is_webp, pillow.read_webp),
     (pillow.is_avif, pillow.read_avif),
     (pillow.is_heif, pillow.read_heif),
+    (jpeg_xl.is_jpeg_xl, jpeg_xl.read_jpeg_xl),
     (microscopes.is_nd2, microscopes.read_nd2),
     (microscopes.is_czi, microscopes.read_czi),
     (microscopes.is_lif, microscopes.read_lif),

@@ -9,7 +9,7 @@ from types import ModuleType
 
 from edgeapl.errors import InputError
 
-ALWAYS = ("PNG", "JPEG", "BMP", "TIFF", "WebP", "AVIF")
+ALWAYS = ("PNG", "JPEG", "BMP", "TIFF", "WebP", "AVIF", "JPEG XL")
 """Formats that everybody can read."""
 
 BY_MODULE = {

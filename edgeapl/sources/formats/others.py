@@ -13,8 +13,6 @@ _WATCH = "examine it with edgeapl watch FILE"
 _STARTS = {
     b"\0\0\0\x0cjP  ": ("JPEG 2000", _OURS),
     b"\xff\x4f\xff\x51": ("JPEG 2000", _OURS),
-    b"\0\0\0\x0cJXL ": ("JPEG XL", _OURS),
-    b"\xff\x0a": ("JPEG XL", _OURS),
     b"\x76\x2f\x31\x01": ("OpenEXR", _OURS),
     b"#?": ("Radiance HDR", _OURS),
     b"GIF8": ("GIF", _OURS),
