@@ -23,7 +23,7 @@ from edgeapl.report.names import safe_name
 from edgeapl.report.pictures import png_bytes
 from edgeapl.report.storage import replacing, storing, write_new_synced
 from edgeapl.sources.decode import read_image
-from edgeapl.types import NOT_NOTED, Frame, RaisedFlag, ScaleOrigin
+from edgeapl.types import NOT_NOTED, Frame, RaisedFlag, Remark, ScaleOrigin
 
 FOLDER = "open"
 DISCARDED = "discarded"
@@ -116,6 +116,7 @@ class OpenSlide:
             "um_per_px": frame.um_per_px,
             "scale": frame.scale.value,
             "digest": frame.digest,
+            "remarks": [[item.code, item.text, item.doubtful] for item in frame.remarks],
         }
         write_new_synced(self._folder / f"{stem}.png", png_bytes(frame.pixels))
         # Written last, and there at once or not at all: a picture without it was cut short.
@@ -203,6 +204,10 @@ def _read(stem: Path, index: int) -> Frame:
             source=str(values["source"]),
             digest=str(values["digest"]),
             scale=ScaleOrigin(values["scale"]),
+            remarks=tuple(
+                Remark(str(code), str(text), bool(doubtful))
+                for code, text, doubtful in values.get("remarks", ())
+            ),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError("kept frame is damaged", picture, "it is left out") from error

@@ -18,7 +18,7 @@ from edgeapl.station.hosting import HostedModel, open_hosted
 from edgeapl.station.interruption import Interruption
 from edgeapl.station.open_slide import ABOUT, OpenSlide, left_folders, read_about, write_about
 from edgeapl.station.sources import ResumedSource
-from edgeapl.types import Decision, Verdict
+from edgeapl.types import Decision, Remark, Verdict
 from tests.faults.journal_worker import make_verdict
 from tests.small_bundle import small_bundle
 from tests.unit.test_station import Bench, opened, shot
@@ -295,3 +295,12 @@ def test_frames_are_kept_once_however_often_the_power_goes(
     rows = [row for row in read_rows(tmp_path / JOURNAL) if row.kind == PROVISIONAL]
     assert {row.content["sitting"] for row in rows} == {read_about(kept).sitting}
     shutil.rmtree(kept)
+
+
+def test_a_kept_frame_keeps_how_it_was_read(tmp_path: Path) -> None:
+    remarks = (Remark("depth", "scaled"), Remark("colour", "can not be told", doubtful=True))
+    kept = OpenSlide.start(tmp_path, "S", "2026-01-01")
+    kept.keep(replace(shot(1, "a.tif"), remarks=remarks))
+    kept.settle()
+    (read,) = kept.kept()
+    assert read().remarks == remarks

@@ -113,6 +113,12 @@ def deep(bits: int) -> np.ndarray[Any, Any]:
     return np.round(FIELD.astype(float) * top / 255).astype(np.uint16)
 
 
+def packed_12(samples: np.ndarray[Any, Any]) -> bytes:
+    """Give samples of 12 bits without gaps; each row fills whole bytes."""
+    bits = np.unpackbits(samples.astype(">u2").view(np.uint8)).reshape(-1, 16)
+    return np.packbits(bits[:, 4:]).tobytes()
+
+
 OME_12 = (
     '<OME xmlns="x"><Image><Pixels SizeC="3" SignificantBits="12"><Channel SamplesPerPixel="3"/>'
     "<TiffData/></Pixels></Image></OME>"
@@ -124,7 +130,10 @@ OME_12 = (
     [
         (written((deep(16), {})), "16 bits (read from the largest value"),
         (written((deep(12), {})), "12 bits (read from the largest value"),
-        (written((deep(12), {"bitspersample": 12})), "12 bits (as the file says)"),
+        (
+            tiff(deep(12), {258: (3, [12] * 3)}, strips=[packed_12(deep(12))]),
+            "12 bits (as the file says)",
+        ),
         (written((deep(14), {"compression": "lzw", "predictor": True})), "14 bits (read"),
         (written((deep(12), {"description": OME_12})), "12 bits (as the file says)"),
         (
