@@ -74,7 +74,8 @@ def reference_module(network: NetworkRecipe, path: Path, first: First) -> nn.Mod
     Raises BundleError when this module does not hold the same numbers, ConfigError when the
     factory gives the same module again.
     """
-    given = _straight(path, first)
+    network = network.for_kind(first.kind)
+    given = _straight(path, first, network)
     if network.renamed is not None:
         tensors = {name: v for name, v in given.items() if isinstance(v, torch.Tensor)}
         given = {**given, **network.renamed(tensors)}
@@ -90,7 +91,7 @@ def reference_module(network: NetworkRecipe, path: Path, first: First) -> nn.Mod
     return module
 
 
-def _straight(path: Path, first: First) -> dict[str, object]:
+def _straight(path: Path, first: First, network: NetworkRecipe) -> dict[str, object]:
     """Read the file's values, without what `read_checkpoint` does to them."""
     file, _ = file_and_key(path)
     data = file.read_bytes()
@@ -99,7 +100,12 @@ def _straight(path: Path, first: First) -> dict[str, object]:
     if first.kind == Kind.SAFETENSORS.value:
         return dict(load_safetensors(data))
     if first.kind != Kind.STATE_DICT.value:
-        checkpoint = read_checkpoint(path, trust_archive=first.trust)
+        checkpoint = read_checkpoint(
+            path,
+            key=network.choice.key,
+            trust_archive=first.trust,
+            keras=network.keras_reader,
+        )
         return {**checkpoint.tensors, **checkpoint.extra}
     loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     return {str(name): value for name, value in _at(loaded, first.place).items()}

@@ -90,7 +90,10 @@ class Weights:
         role = network.weights
         choice = network.choice
         file = self._files[role]
-        checkpoint = read_checkpoint(file, key=choice.key, trust_archive=self._trust)
+        checkpoint = read_checkpoint(
+            file, key=choice.key, trust_archive=self._trust, keras=network.keras_reader
+        )
+        network = network.for_kind(checkpoint.kind)
         if network.renamed is not None:
             checkpoint = replace(checkpoint, tensors=network.renamed(checkpoint.tensors))
         shapes = {name: tuple(tensor.shape) for name, tensor in checkpoint.tensors.items()}

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from edgeapl.export.architectures.blocks import ResidualBlock
 
@@ -41,6 +42,16 @@ class SeparableConv2d(nn.Module):
         return self.pointwise(self.conv1(x))
 
 
+class KerasPool(nn.Module):
+    """The maximum of 3 x 3 in steps of 2, as Keras pads it ("same")."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, S, S) to half the side, rounded up."""
+        if x.shape[-1] % 2:
+            return functional.max_pool2d(x, 3, 2, 1)
+        return functional.max_pool2d(x, 3, 2, 0, ceil_mode=True)
+
+
 class XceptionBlock(ResidualBlock):
     """Separable convolutions beside a shortcut.
 
@@ -49,9 +60,12 @@ class XceptionBlock(ResidualBlock):
     widths : channels before, between and after the convolutions.
     halve : halve the side; then, or when the widths differ, the shortcut is a convolution.
     relu_first : begin with an activation.
+    keras : halve as Keras does, which begins at the first pixel where the side is even.
     """
 
-    def __init__(self, widths: Sequence[int], *, halve: bool, relu_first: bool = True) -> None:
+    def __init__(
+        self, widths: Sequence[int], *, halve: bool, relu_first: bool = True, keras: bool = False
+    ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for inside, outside in itertools.pairwise(widths):
@@ -59,7 +73,7 @@ class XceptionBlock(ResidualBlock):
             layers += [nn.ReLU(), SeparableConv2d(inside, outside), nn.BatchNorm2d(outside)]
         self._last_norm = len(layers) - (1 if relu_first else 2)
         if halve:
-            layers.append(nn.MaxPool2d(3, 2, 1))
+            layers.append(KerasPool() if keras else nn.MaxPool2d(3, 2, 1))
         self.rep = nn.Sequential(*layers[0 if relu_first else 1 :])
         self.skip: nn.Module | None = None
         if halve or widths[0] != widths[-1]:
@@ -86,22 +100,28 @@ class Xception(nn.Module):
         that the layers are `fc.0`, `fc.3`, `fc.6`.
     outputs : 1, or the classes of a checkpoint that has several.
     dropout : rate before each fully connected layer, in training.
+    keras : compute as Keras does, for weights that were trained there.
     """
 
     def __init__(
-        self, fully_connected: Sequence[int] = (), *, outputs: int = 1, dropout: float = 0.5
+        self,
+        fully_connected: Sequence[int] = (),
+        *,
+        outputs: int = 1,
+        dropout: float = 0.5,
+        keras: bool = False,
     ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, 32, 3, 2, bias=False)
         self.bn1 = nn.BatchNorm2d(32)
         self.conv2 = nn.Conv2d(32, 64, 3, bias=False)
         self.bn2 = nn.BatchNorm2d(64)
-        self.block1 = XceptionBlock((64, 128, 128), halve=True, relu_first=False)
-        self.block2 = XceptionBlock((128, 256, 256), halve=True)
-        self.block3 = XceptionBlock((256, MIDDLE, MIDDLE), halve=True)
+        self.block1 = XceptionBlock((64, 128, 128), halve=True, relu_first=False, keras=keras)
+        self.block2 = XceptionBlock((128, 256, 256), halve=True, keras=keras)
+        self.block3 = XceptionBlock((256, MIDDLE, MIDDLE), halve=True, keras=keras)
         for number in range(4, 12):
             self.add_module(f"block{number}", XceptionBlock((MIDDLE,) * 4, halve=False))
-        self.block12 = XceptionBlock((MIDDLE, MIDDLE, 1024), halve=True)
+        self.block12 = XceptionBlock((MIDDLE, MIDDLE, 1024), halve=True, keras=keras)
         self.conv3 = SeparableConv2d(1024, 1536)
         self.bn3 = nn.BatchNorm2d(1536)
         self.conv4 = SeparableConv2d(1536, FEATURES)

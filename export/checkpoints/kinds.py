@@ -13,6 +13,7 @@ from edgeapl.errors import BundleError
 
 SAVE = "save model.state_dict() with torch.save, or write .safetensors"
 AGAIN = "copy or download it again"
+OF_TENSORFLOW = "load it with tf.keras.models.load_model and give what save_weights('w.h5') writes"
 
 
 DAMAGE = (
@@ -41,12 +42,12 @@ class Kind(str, Enum):
     SAFETENSORS = "safetensors"
     TORCHSCRIPT = "torchscript"
     ARCHIVE = "archive"
+    KERAS = "keras"
 
 
 STARTS: tuple[tuple[bytes, str, str], ...] = (
     (b"version https://git-lfs", "only a Git LFS pointer, not the checkpoint", "run git lfs pull"),
     (b"<", "a web page, not a checkpoint", "the download failed: " + AGAIN),
-    (b"\x89HDF", "a Keras or HDF5 file", "port the weights to the PyTorch module first"),
     (b"\x93NUMPY", "a NumPy file", SAVE),
     (b"GGUF", "a GGUF file", SAVE),
     (b"\x1f\x8b", "a gzip file", "unpack it first"),
@@ -85,10 +86,14 @@ def kind_of(path: Path, data: bytes) -> Kind:
     for start, what, mend in STARTS:
         if text.startswith(start):
             raise BundleError(f"this is {what}", path, mend)
+    if data.startswith(b"\x89HDF"):
+        return Kind.KERAS
     if data.startswith(b"\x80"):
         if LEGACY_MAGIC not in data[:32]:
             raise BundleError("this is a pickle that torch.save did not write", path, SAVE)
         return Kind.STATE_DICT
+    if path.name == "saved_model.pb":
+        raise BundleError("this is a TensorFlow SavedModel", path, OF_TENSORFLOW)
     if data[:1] == b"\x08" and data[2:3] in ONNX_FIELDS:
         raise BundleError("this is an ONNX file", path, "give the PyTorch checkpoint it came from")
     raise BundleError("this is no PyTorch checkpoint", path, SAVE)
@@ -112,7 +117,7 @@ def _kind_of_zip(path: Path, data: bytes) -> Kind:
     if "data.pkl" in inside:
         return Kind.STATE_DICT
     if "config.json" in names and "metadata.json" in names:
-        raise BundleError("this is a Keras file", path, "port the weights to PyTorch first")
+        return Kind.KERAS
     raise BundleError("this is a zip file, but no PyTorch checkpoint", path, SAVE)
 
 

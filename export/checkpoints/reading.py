@@ -7,7 +7,7 @@ import os
 import pickle
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,9 +17,11 @@ from safetensors.torch import load as load_safetensors
 
 from edgeapl.bundle.digest import sha256
 from edgeapl.errors import BundleError
+from edgeapl.export.checkpoints.keras_file import Layer, keras_layers
 from edgeapl.export.checkpoints.kinds import (
     AGAIN,
     DAMAGE,
+    OF_TENSORFLOW,
     SAVE,
     ZIP_START,
     Kind,
@@ -31,6 +33,7 @@ from edgeapl.export.checkpoints.unwrap import unwrap
 from edgeapl.export.checkpoints.whole import check_whole
 
 Tensors = Mapping[str, torch.Tensor]
+KerasReader = Callable[[Sequence[Layer]], Tensors]
 
 FORCED = ("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")
 """Variables that change torch.load where its caller does not say weights_only (torch 2.13)."""
@@ -50,7 +53,7 @@ class Checkpoint:
         loading tells old files.
     place : keys under which the tensors lie in the file.
     digest : SHA-256 (hex) of the file's bytes.
-    kind : ``state-dict``, ``safetensors``, ``torchscript`` or ``archive``.
+    kind : ``state-dict``, ``safetensors``, ``torchscript``, ``archive`` or ``keras``.
     notes : what was unwrapped or converted.
     """
 
@@ -64,7 +67,11 @@ class Checkpoint:
 
 
 def read_checkpoint(
-    path: Path, *, key: str | None = None, trust_archive: bool = False
+    path: Path,
+    *,
+    key: str | None = None,
+    trust_archive: bool = False,
+    keras: KerasReader | None = None,
 ) -> Checkpoint:
     """Read a checkpoint: bytes, then SHA-256, then tensors.
 
@@ -73,6 +80,7 @@ def read_checkpoint(
     path : the file; ``FILE#key`` picks one of several state_dicts that it holds.
     key : the same, where `path` does not say it.
     trust_archive : allow ``.pt2`` archives of torch.export, which can run code when loaded.
+    keras : makes torch's tensors of Keras' layers; without it, Keras files are refused.
 
     Pickles are read with ``weights_only=True``, which allows tensors and plain containers and
     calls nothing else; the environment can not turn that off, because it is always said here.
@@ -90,6 +98,8 @@ def read_checkpoint(
         loaded: object = _safetensors(path, data)
     elif kind is Kind.TORCHSCRIPT:
         loaded = torchscript_tensors(path, data)
+    elif kind is Kind.KERAS:
+        loaded = _keras(path, data, keras)
     elif kind is Kind.ARCHIVE:
         loaded = _archive(path, data, trust=trust_archive)
     else:
@@ -109,6 +119,8 @@ def file_and_key(path: Path) -> tuple[Path, str | None]:
 
 
 def _bytes(path: Path) -> bytes:
+    if (path / "saved_model.pb").is_file():
+        raise BundleError("this is a TensorFlow SavedModel", path, OF_TENSORFLOW)
     if path.is_dir():
         raise BundleError("checkpoint is a folder", path, "name the file in it")
     if path.exists() and not path.is_file():
@@ -120,6 +132,17 @@ def _bytes(path: Path) -> bytes:
         reason = error.strerror or type(error).__name__
         mend = "check its name and who may read it"
         raise BundleError(f"checkpoint cannot be read ({reason})", path, mend) from error
+
+
+def _keras(path: Path, data: bytes, keras: KerasReader | None) -> object:
+    if keras is None:
+        raise BundleError(
+            "this is a Keras file, and the recipe reads none",
+            path,
+            "copy its arrays into the PyTorch module, kernels as (out, in, height, width), save "
+            "its state_dict; eckardt2022 and manescu2023 read Keras' Xception and VGG-19",
+        )
+    return dict(keras(keras_layers(path, data, MOST_ELEMENTS * len(data))))
 
 
 def _pickle(path: Path, data: bytes) -> object:

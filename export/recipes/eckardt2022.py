@@ -21,12 +21,14 @@ from edgeapl.export.architectures.faster_rcnn import (
     FasterRcnnNetworks,
     current_names,
 )
+from edgeapl.export.architectures.from_keras import xception_tensors
 from edgeapl.export.architectures.heads import RatioEnsemble
 from edgeapl.export.architectures.xception import Xception
 from edgeapl.export.recipes.common import GATE, RESEARCH, rule
 from edgeapl.export.recipes.recipe import (
     IMAGENET,
     Images,
+    KerasPort,
     NetworkRecipe,
     Numbers,
     Output,
@@ -149,17 +151,18 @@ def _cells(role: str) -> NetworkRecipe:
         input_name="cells",
         input=Images(SIDE, SIDE, scale=1 / 127.5, mean=(1.0, 1.0, 1.0)),
         outputs=(None, Output("logit", "sigmoid", (role,))),
+        keras=KerasPort(xception_tensors, lambda shapes: _xception(shapes, keras=True)),
     )
 
 
-def _xception(shapes: Shapes) -> Xception:
+def _xception(shapes: Shapes, *, keras: bool = False) -> Xception:
     """Give an Xception whose fully connected layers fit the checkpoint's."""
     layers = sorted(
         (int(name.split(".")[-2]), shape)
         for name, shape in shapes.items()
         if name.endswith(".weight") and name.split(".")[-3:-2] == ["fc"]
     )
-    return Xception(tuple(shape[0] for _, shape in layers[:-1]))
+    return Xception(tuple(shape[0] for _, shape in layers[:-1]), keras=keras)
 
 
 def _head() -> NetworkRecipe:

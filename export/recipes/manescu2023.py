@@ -17,11 +17,13 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from edgeapl.export.architectures.from_keras import vgg19_tensors
 from edgeapl.export.architectures.vgg19 import CLASSES, SIDE, Millie, feature_length
 from edgeapl.export.recipes.common import GATE, RESEARCH, rule
 from edgeapl.export.recipes.recipe import (
     IMAGENET,
     Images,
+    KerasPort,
     NetworkRecipe,
     Numbers,
     Output,
@@ -45,6 +47,7 @@ def recipe(segmenter: str | None = None, classes: Sequence[str] = CLASSES) -> Re
         name="encoder",
         weights="model",
         build=_millie,
+        keras=KerasPort(vgg19_tensors, _millie),
         part=_encoder,
         input_name="cells",
         input=Images(SIDE, SIDE, mean=mean, deviation=deviation),
@@ -54,6 +57,7 @@ def recipe(segmenter: str | None = None, classes: Sequence[str] = CLASSES) -> Re
         name="head",
         weights="model",
         build=_millie,
+        keras=KerasPort(vgg19_tensors, _millie),
         part=_head,
         input_name="features",
         input=Numbers((feature_length(SIDE),)),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from edgeapl.export.checkpoints.fit import Choice
+from edgeapl.export.checkpoints.kinds import Kind
+from edgeapl.export.checkpoints.reading import KerasReader
 
 IDENTITY = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -61,6 +63,18 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
+class KerasPort:
+    """How weights that were trained in Keras are taken.
+
+    tensors : makes the module's tensors of Keras' layers. build : as in `NetworkRecipe`, of a
+        module that computes as Keras does.
+    """
+
+    tensors: KerasReader
+    build: Callable[[Shapes], nn.Module]
+
+
+@dataclass(frozen=True, slots=True)
 class NetworkRecipe:
     """One network of a bundle.
 
@@ -72,6 +86,7 @@ class NetworkRecipe:
     outputs : names for what the part gives, in order; None for one that is left out.
     explained : a further output, given only when explanations are wanted.
     renamed : gives a checkpoint's tensors the names of today; None where names never changed.
+    keras : for checkpoints of Keras; None where they are not read.
     choice : what is taken of the checkpoint, and under which names.
     after, when : as in `edgeapl.bundle.specs.NetworkSpec`.
     """
@@ -85,9 +100,21 @@ class NetworkRecipe:
     outputs: tuple[Output | None, ...]
     explained: Output | None = None
     renamed: Callable[[Mapping[str, torch.Tensor]], Mapping[str, torch.Tensor]] | None = None
+    keras: KerasPort | None = None
     choice: Choice = field(default_factory=Choice)
     after: str | None = None
     when: str | None = None
+
+    @property
+    def keras_reader(self) -> KerasReader | None:
+        """What reads checkpoints of Keras."""
+        return self.keras.tensors if self.keras else None
+
+    def for_kind(self, kind: str) -> NetworkRecipe:
+        """Give the recipe for a kind of checkpoint: Keras' has a module of its own."""
+        if kind != Kind.KERAS.value or self.keras is None:
+            return self
+        return replace(self, build=self.keras.build)
 
     @property
     def file(self) -> str:
