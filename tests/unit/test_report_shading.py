@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeapl.report.shading import lost_parts, shade
+from edgeapl.report.shading import COLOUR, lost_parts, shade
 from edgeapl.types import Tiles, TileState
 from edgeapl.wording.verdicts import field_in_words
 
@@ -17,6 +17,7 @@ def test_only_what_was_not_examined_is_hatched() -> None:
     shade(picture, Tiles(states))
     assert (picture[:, :38] != 230).any(axis=2).all()
     assert (picture[:, 44:] == 230).all()
+    assert 0.1 < (picture[:, :38] == COLOUR).all(axis=2).mean() < 0.5
     assert lost_parts(Tiles(states)) == "33.3 % is dark"
 
 
