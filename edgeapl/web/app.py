@@ -171,7 +171,9 @@ def _add_orders(app: FastAPI, page: Page) -> None:
             again = (True,) if form.get("again") == "1" else ()
             await page.order(page.station.start_slide, slide, *again)
         except IdentifierUsed as used:
-            return HTMLResponse(page.pages.ask_again(slide, f"{used.what.capitalize()}: {used.which}"))
+            return HTMLResponse(
+                page.pages.ask_again(slide, f"{used.what.capitalize()}: {used.which}")
+            )
         return said(f"Slide {slide} is started.")
 
     @app.post("/slide/go-on")

@@ -33,8 +33,9 @@ def read_exif(block: bytes) -> Exif:
     try:
         exif.load(block)
         orientation = exif.get(_ORIENTATION, 1)
-        space = exif.get_ifd(_EXIF).get(_COLOUR_SPACE)
-        index = exif.get_ifd(_INTEROP).get(1)
+        more = exif.get_ifd(_EXIF)
+        space = more.get(_COLOUR_SPACE)
+        index = exif.get_ifd(_INTEROP).get(1) if _INTEROP in more else None
     except (OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error):
         return Exif()
     adobe = space == _ADOBE_BY_HABIT or (space == _UNCALIBRATED and index in ("R03", b"R03\0"))
