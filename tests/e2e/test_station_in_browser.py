@@ -122,6 +122,7 @@ def test_a_slide_under_a_microscope_is_flagged_called_otherwise_and_reported(
         expect(page.locator("#verdict")).to_contain_text("final", timeout=PATIENCE_MS)
         expect(page.locator("#history")).to_contain_text("2026-0815", timeout=PATIENCE_MS)
         shoot(page, "station-closed")
+        page.locator("#history summary").click()  # a drawn slide is no patient's
         with page.expect_popup() as popup:
             page.locator("#history a.report").first.click()
         expect(popup.value.locator("h1")).to_contain_text("2026-0815", timeout=PATIENCE_MS)
