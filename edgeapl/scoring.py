@@ -25,6 +25,7 @@ from edgeapl.pipeline import (
     examine_slides,
 )
 from edgeapl.report.context import report_context
+from edgeapl.report.tables import cell_columns
 from edgeapl.report.writer import SlideWriter, assemble, finished_record
 from edgeapl.scale import SlideScale, measure_ahead
 from edgeapl.sources.discover import SlideInput, find_slides, part_files, printable
@@ -131,7 +132,7 @@ def score_folder(
 def slide_key(
     request: ScoreRequest, model: Model, slide: SlideInput, digests: Sequence[str]
 ) -> str:
-    """Digest of all that a slide's verdict depends on: images, bundle, networks, settings.
+    """Digest of all that a slide's results depend on: images, bundle, networks, settings, columns.
 
     digests : of the contents of the slide's files, as from `_content_digest`.
     """
@@ -142,6 +143,7 @@ def slide_key(
         model.runtime,
         f"crops {request.crops}",
         f"scale {slide.um_per_px or request.um_per_px}",
+        f"table {cell_columns([role.name for role in model.bundle.manifest.roles])}",
     ]
     for file, digest in zip(slide.files, digests, strict=True):
         parts += [str(file), digest]

@@ -11,14 +11,7 @@ from typing import Any
 
 from edgeapl.errors import InputError
 from edgeapl.report.results import newest_folders
-
-NOT_ROLES = frozenset(
-    {
-        *("slide", "frame", "frame_number", "cell", "x0", "y0", "x1", "y1", "area_um2"),
-        *("um_per_px", "detection_score", "status", "suspicion"),
-    }
-)
-"""Columns of `cells.csv` that are no role's."""
+from edgeapl.report.tables import role_columns
 
 HOW = "give the result folder of edgeapl score or watch"
 
@@ -63,11 +56,13 @@ def read_cells(folder: Path) -> tuple[list[CellResult], int]:
     for path in _files(folder, "cells.csv", "cells.csv"):
         try:
             with path.open(encoding="utf-8", newline="") as file:
-                for row in csv.DictReader(file):
+                table = csv.DictReader(file)
+                columns = role_columns(table.fieldnames or ())
+                for row in table:
                     if row["status"] != "scored":
                         unscored += 1
                         continue
-                    roles = {name: float(v) for name, v in row.items() if name not in NOT_ROLES}
+                    roles = {name: float(row[name]) for name in columns}
                     cells.append(CellResult(row["slide"], row["frame"], roles))
         except (OSError, ValueError, KeyError) as error:
             raise InputError("table of cells cannot be read", path, HOW) from error

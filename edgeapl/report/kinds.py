@@ -24,12 +24,19 @@ class CellKind:
     """What is shown for a cell.
 
     name : in words. colour : RGB. suspicious : speaks for APL. scored : has scores.
+    role : of the bundle, that it is named after; empty for all other kinds.
     """
 
     name: str
     colour: Colour
     suspicious: bool = False
     scored: bool = True
+    role: str = ""
+
+    @property
+    def table_class(self) -> str:
+        """Its class in tables: the role, ``other cell``, or nothing for a cell without scores."""
+        return (self.role or self.name) if self.scored else ""
 
 
 OTHER = CellKind("other cell", (96, 96, 96))
@@ -58,7 +65,7 @@ def role_kinds(context: ReportContext) -> dict[str, CellKind]:
             colour, warm = WARM[warm % len(WARM)], warm + 1
         else:
             colour, cool = COOL[cool % len(COOL)], cool + 1
-        kinds[role] = CellKind(in_words(role), colour, suspicious)
+        kinds[role] = CellKind(in_words(role), colour, suspicious, role=role)
     return kinds
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgeapl.report.kinds import CellKind
 from edgeapl.report.names import table_text
 from edgeapl.report.outline import pixel_counts
 from edgeapl.report.storage import storing, sync
@@ -26,7 +27,9 @@ BEFORE_ROLES = (
     "um_per_px",
     "detection_score",
     "status",
+    "class",
 )
+AFTER_ROLES = ("suspicion",)
 FRAME_COLUMNS = (
     "slide",
     "frame",
@@ -51,9 +54,18 @@ def cell_columns(roles: Sequence[str]) -> tuple[str, ...]:
     """Give the columns of `cells.csv`.
 
     Boxes are px, half-open; a role's column holds its probability and is empty for a cell without
-    a score.
+    a score. ``class`` is what the cell is shown as: a role or ``other cell``, or nothing.
     """
-    return (*BEFORE_ROLES, *roles, "suspicion")
+    return (*BEFORE_ROLES, *roles, *AFTER_ROLES)
+
+
+def role_columns(header: Sequence[str]) -> tuple[str, ...]:
+    """Give the roles among the columns of a `cells.csv`, also of one that has no classes yet.
+
+    Raises ValueError when it is no such table.
+    """
+    first = max(header.index(name) for name in BEFORE_ROLES[-2:] if name in header) + 1
+    return tuple(header[first : header.index(AFTER_ROLES[0])])
 
 
 def cell_areas(detections: Detections) -> list[float]:
@@ -65,7 +77,11 @@ def cell_areas(detections: Detections) -> list[float]:
 
 
 def cell_rows(
-    slide: str, examined: ExaminedFrame, roles: Sequence[str], areas: Sequence[float]
+    slide: str,
+    examined: ExaminedFrame,
+    roles: Sequence[str],
+    areas: Sequence[float],
+    kinds: Sequence[CellKind],
 ) -> list[list[object]]:
     """Give one row per cell of a frame, in the order of `cell_columns`."""
     frame = examined.frame
@@ -87,6 +103,7 @@ def cell_rows(
                 f"{frame.um_per_px:.6g}",
                 f"{found[row]:.4g}",
                 status.value,
+                table_text(kinds[row].table_class),
                 *values,
             ]
         )

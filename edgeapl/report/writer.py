@@ -125,7 +125,7 @@ class SlideWriter:
         kinds = cell_kinds(examined, self._context, self._kinds)
         areas = cell_areas(examined.detections)
         roles = tuple(self._context.roles)
-        self._cells.add(cell_rows(self._slide, examined, roles, areas))
+        self._cells.add(cell_rows(self._slide, examined, roles, areas, kinds))
         self._frames.add([frame_row(self._slide, examined)])
         if examined.rejected:
             self._gallery.add_rejected(examined)

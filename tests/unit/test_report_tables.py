@@ -21,6 +21,7 @@ from edgeapl.report.tables import (
     cell_columns,
     cell_rows,
     frame_row,
+    role_columns,
 )
 from edgeapl.types import ExaminedFrame, Reason
 from tests.drawn_slides import ROLES, UM_PER_PX, context, examined, floats
@@ -30,7 +31,8 @@ KINDS = ["promyelocyte", "failed", "myeloblast", "not_examined", "other", "not_n
 
 def read_back(folder: Path, frame: ExaminedFrame, slide: str = "s") -> list[dict[str, str]]:
     table = TableFile(folder / "cells.csv", cell_columns(tuple(ROLES)))
-    table.add(cell_rows(slide, frame, tuple(ROLES), cell_areas(frame.detections)))
+    kinds = cell_kinds(frame, context(), role_kinds(context()))
+    table.add(cell_rows(slide, frame, tuple(ROLES), cell_areas(frame.detections), kinds))
     table.finish()
     with (folder / "cells.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
@@ -42,6 +44,10 @@ def test_every_cell_has_a_row_and_only_scored_cells_have_scores(tmp_path: Path) 
     assert [row["cell"] for row in rows] == ["40", "41", "42", "43", "44", "45"]
     expected = ["scored", "failed", "scored", "not_examined", "scored", "not_needed"]
     assert [row["status"] for row in rows] == expected
+    classes = ["promyelocyte", "", "myeloblast", "", "other cell", ""]
+    assert [row["class"] for row in rows] == classes
+    assert role_columns(list(rows[0])) == tuple(ROLES)
+    assert role_columns([name for name in rows[0] if name != "class"]) == tuple(ROLES)
     for number, row in enumerate(rows):
         for column in (*ROLES, "suspicion"):
             values = frame.suspicion if column == "suspicion" else frame.roles[column]
