@@ -14,6 +14,7 @@ from edgeapl.cli.options import (
     StationOption,
     chosen_bundle,
     station_trust,
+    try_bundle,
 )
 from edgeapl.cli.output import console, one_line, print_json
 
@@ -150,6 +151,8 @@ def bench(
             one.trust,
         )
         setups = (one, second)
+    for setup in setups:
+        try_bundle(setup.bundle, setup.trust)
     stop_error = None if exhaustive or config.exhaustive else config.stop_error
     plan = Plan(Scenario(scenario.value), frames, duration, warmup, streams, budget, stop_error)
     terminal = console()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from edgeapl.cli.options import JsonOption, ScaleOption
+from edgeapl.cli.options import JsonOption, ScaleOption, try_bundle
 from edgeapl.cli.output import RESEARCH_USE_ONLY, console, print_json
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def build_engine(
         um_per_px=um_per_px,
         max_flip_rate=max_flip_rate,
     )
+    try_bundle(request.bundle)
     with _progress(_earlier()) as say:
         engines = build(request, say)
     document = engines.record.model_dump(mode="json", by_alias=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from edgeapl.cli.options import JsonOption, ScaleOption
+from edgeapl.cli.options import JsonOption, ScaleOption, try_bundle
 from edgeapl.cli.output import RESEARCH_USE_ONLY, console, print_json
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ def calibrate(
         threads=os.cpu_count() or 1,
     )
     terminal = console()
+    try_bundle(bundle)
     with _progress(terminal) as tell:
         done = calibrate_bundle(request, tell)
     if as_json:

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from edgeapl.cli.options import JsonOption, StationOption, chosen_bundle, station_trust
+from edgeapl.cli.options import (
+    JsonOption,
+    StationOption,
+    chosen_bundle,
+    station_trust,
+    try_bundle,
+)
 from edgeapl.cli.output import RESEARCH_USE_ONLY, console, one_line, print_json
 from edgeapl.cli.verdicts import signed_by
 
@@ -40,7 +46,9 @@ def inspect(
     if bundle is not None and (bundle / RECORD).is_file():
         _inspect_engines(bundle, trust, as_json=as_json)
         return
-    with open_model(chosen_bundle(bundle, config), trust=trust) as model:
+    folder = chosen_bundle(bundle, config)
+    try_bundle(folder, trust)
+    with open_model(folder, trust=trust) as model:
         document = _describe(model)
     if as_json:
         print_json(document)

@@ -117,6 +117,15 @@ def _announce(terminal: Console, model: Model, named: Path | None, station: Stat
     announce_bundle(terminal, model, embedded=named is None and station.bundle is None)
 
 
+def try_bundle(folder: Path, trust: Trust | None = None) -> None:
+    """See `edgeapl.model.trial.try_out`; the bundle that comes with the program was tried."""
+    from edgeapl.model import EMBEDDED
+    from edgeapl.model.trial import try_out
+
+    if folder != EMBEDDED:
+        try_out(folder, trust)
+
+
 @contextmanager
 def _opened(
     opener: Callable[..., Opened],
@@ -130,6 +139,7 @@ def _opened(
     from edgeapl.model.opening import Chosen, choose_engines, workers_of
 
     folder, trust = chosen_bundle(named, station), station_trust(station)
+    try_bundle(folder, trust)
     wanted: Any = engines if engines in ("auto", "none") else Path(engines)
     chosen = choose_engines(open_bundle(folder), wanted, trust)
     try:
