@@ -27,6 +27,7 @@ from pathlib import Path
 from tests.faults.chaos_attacks import ATTACKS, Attacked
 from tests.faults.chaos_worlds import World, free_port, wait_until_up, worlds
 from tests.faults.running import (
+    DRAWN,
     Place,
     Running,
     cells_accounted,
@@ -47,9 +48,9 @@ MOST_MORE_DESCRIPTORS = 24
 
 DISK_MB = 256
 ENDS = {"SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT, "SIGKILL": signal.SIGKILL}
-CODES = {0, 3, 5, 6, 7, 130, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT}
-"""How a station may end here: 5 with a full disk, 6 when its camera is away at the first start, by
-the signal itself while it still starts."""
+CODES = {0, 3, 4, 5, 6, 7, 130, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT}
+"""How a station may end here: 4 with networks that were killed, 5 with a full disk, 6 when its
+camera is away at the first start, by the signal itself while it still starts."""
 
 
 @dataclass(slots=True)
@@ -96,7 +97,7 @@ def one_round(
     page = () if port is None else ("--page", "--port", str(port))
     clock = _clock(place, chance)
     wait_until_up(world)
-    slide = f"slide-{number}"
+    slide = f"{DRAWN if world.ends else 'slide-'}{number}"
     run = Running.start(place, world.address, "--slide", slide, *world.options, *page, clock=clock)
     at = Attacked(run, world, chance, port, disk, clock)
     did, gone_s = [f"a station on {world.name}"], None
