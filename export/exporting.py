@@ -25,6 +25,7 @@ from edgeapl.export.proof import Proof, proof_document, prove
 from edgeapl.export.proof_images import ProofCells, ProofImages, proof_cells
 from edgeapl.export.recipes.manifest import manifest_settings
 from edgeapl.export.recipes.recipe import Images, NetworkRecipe, Recipe
+from edgeapl.export.single_cells import check_single_cells
 from edgeapl.export.torch_engine import TorchEngine
 from edgeapl.export.user_code import code_error
 from edgeapl.export.weights import Weights
@@ -131,8 +132,13 @@ def _weights(recipe: Recipe, request: ExportRequest) -> Weights:
 
 
 def network_bytes(weights: Weights, network: NetworkRecipe, *, explain: bool) -> bytes:
-    """Give a network as an ONNX file; raises CodeError when its module can not be exported."""
+    """Give a network as an ONNX file.
+
+    Raises CodeError when its module can not be exported, or does not answer every cell for itself
+    and twice alike.
+    """
     graph = weights.graph(network, explain=explain)
+    check_single_cells(graph, network, weights.recipe.tolerance)
     many = not isinstance(network.input, Images) or network.input.many
     names = graph.output_names
     try:

@@ -23,13 +23,13 @@ class Graph(nn.Module):
 
     Parameters
     ----------
-    module : with its weights loaded.
+    module : with its weights loaded; `inner` is the part of it that stands in the file.
     recipe : the network. explain : whether the explanation output is wanted.
     """
 
     def __init__(self, module: nn.Module, recipe: NetworkRecipe, *, explain: bool) -> None:
         super().__init__()
-        self._part = recipe.part(module, explain)
+        self.inner = recipe.part(module, explain)
         self._input = recipe.input
         self._outputs = recipe.named(explain)
         if isinstance(self._input, Images):
@@ -51,7 +51,7 @@ class Graph(nn.Module):
 
     def forward(self, given: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Give every named output."""
-        tensors = picked(self._part(self._prepared(given)), self._outputs)
+        tensors = picked(self.inner(self._prepared(given)), self._outputs)
         answers: list[torch.Tensor] = []
         for tensor, output in zip(tensors, self._outputs, strict=True):
             if output is not None and tensor is not None:
@@ -108,13 +108,13 @@ class Graph(nn.Module):
     def _squeezed(self, rows: int) -> str:
         """Say how to keep a row for each cell."""
         with Squeezes() as found, torch.no_grad():
-            self._part(self._prepared(self.example(rows)))
+            self.inner(self._prepared(self.example(rows)))
         if found.place:
             return f"{found.place}: squeeze() drops the cells too, write squeeze(1) or flatten(1)"
         return "give one row per cell, also for a single cell"
 
     def _wrong(self, name: str, what: str, mend: str) -> CodeError:
-        where = forward_place(self._part)
+        where = forward_place(self.inner)
         return CodeError(NOT_RUN, f"{name}, {where}" if where else name, f"{what}: {mend}")
 
     def example(self, rows: int = 2) -> torch.Tensor:

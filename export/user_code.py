@@ -44,6 +44,11 @@ SIGNS = (
         "it takes other inputs than the one it is given",
         "name a method or a module of one input as part in the recipe, or give the others defaults",
     ),
+    (
+        ("Expected more than 1 value per channel",),
+        "a BatchNorm has no running statistics, or is in training mode, and one cell has none",
+        "train it with track_running_stats=True, and leave .train() out of forward",
+    ),
     (("No module named",), "a package is missing", "install it beside edgeapl"),
     (("invalid syntax", "was never closed"), "this is not Python", "mend the file"),
 )
@@ -113,9 +118,22 @@ class Squeezes(TorchFunctionMode):
     ) -> Any:
         """Let everything pass, and note where squeeze was called."""
         if getattr(func, "__name__", "") == "squeeze" and len(args) == 1 and not kwargs:
-            frames = [f for f in traceback.extract_stack() if not _known(f.filename)]
-            self.place = _line(frames[-1]) if frames else ""
+            self.place = user_line()
         return func(*args, **(kwargs or {}))
+
+
+def user_line() -> str:
+    """Give the line of the user's code that is running in a network, e.g. ``model.py line 7``.
+
+    Empty where the network is made of torch's layers alone.
+    """
+    graph = Path(__file__).resolve().with_name("graph.py")
+    for frame in reversed(traceback.extract_stack()):
+        if not _known(frame.filename):
+            return _line(frame)
+        if Path(frame.filename).resolve() == graph:
+            break
+    return ""
 
 
 def _line(frame: traceback.FrameSummary) -> str:

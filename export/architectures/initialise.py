@@ -39,10 +39,12 @@ def initialise(module: nn.Module, seed: int) -> None:
             if isinstance(part, (nn.Conv2d, nn.Linear)):
                 _fill(part, RELU / part.weight[0].numel(), generator)
             elif isinstance(part, (nn.BatchNorm1d, nn.BatchNorm2d, FrozenBatchNorm2d)):
-                part.weight.fill_(1.0)
-                part.bias.fill_(0.0)
-                part.running_mean.fill_(0.0)
-                part.running_var.fill_(1.0)
+                for tensor, value in (
+                    *((part.weight, 1.0), (part.bias, 0.0)),
+                    *((part.running_mean, 0.0), (part.running_var, 1.0)),
+                ):
+                    if tensor is not None:  # a user's layer may do without
+                        tensor.fill_(value)
         for part in module.modules():
             _mind_the_place(part, generator)
 

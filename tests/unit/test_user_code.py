@@ -19,71 +19,13 @@ from edgeapl.export.exporting import network_bytes  # noqa: E402
 from edgeapl.export.recipes.registry import find_recipe  # noqa: E402
 from edgeapl.export.torch_engine import TorchEngine  # noqa: E402
 from edgeapl.export.weights import Weights  # noqa: E402
-
-HEAD = """
-from dataclasses import dataclass
-from typing import NamedTuple
-import torch
-from torch import nn
-
-class Net(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 8, 5, 4)
-        self.fc = nn.Linear(8, 2)
-
-    def features(self, x):
-        return torch.relu(self.conv(x)).mean((2, 3))
-
-    def forward(self, x):
-        return self.fc(self.features(x))
-
-def build():
-    return Net()
-"""
-
-RECIPE = """
-name = "own"
-intended_use = "Research use only."
-um_per_px = 0.2
-[images]
-window_um = 6.4
-size_px = 32
-[networks.cells]
-weights = "model"
-factory = "model.py:build"
-outputs = ["logits"]
-softmax.logits = ["promyelocyte", "other"]
-[[roles]]
-name = "promyelocyte"
-network = "cells"
-output = "promyelocyte"
-threshold = 0.5
-suspicious = true
-[reducer]
-kind = "vote"
-[rule]
-flag_at = 0.2
-clear_below = 0.05
-suspicious_share = 0.2
-min_scored = 20
-max_lost_share = 0.1
-"""
-
-
-def forward(*lines: str) -> str:
-    """A network with this forward; its last line is the last of the file but two."""
-    body = "\n".join(f"        {line}" for line in lines)
-    return (
-        f"{HEAD}\nclass Own(Net):\n    def forward(self, x):\n{body}\n\ndef build(): return Own()\n"
-    )
+from tests.own_networks import HEAD, RECIPE, forward, own_recipe  # noqa: E402
 
 
 def folder_of(tmp_path: Path, code: str, recipe: str = RECIPE) -> Path:
     folder = tmp_path / "own"
     folder.mkdir()
-    (folder / "model.py").write_text(code)
-    (folder / "recipe.toml").write_text(recipe)
+    own_recipe(folder, code, recipe)
     place: dict[str, object] = {}
     exec(HEAD, place)
     torch.manual_seed(2)
