@@ -148,7 +148,7 @@ def _slides(request: CalibrateRequest) -> tuple[tuple[SlideInput, ...], Excluded
     if request.exclude is not None:
         excluded = read_exclusions(request.exclude, request.frames)
         if request.leave_out_excluded:
-            left_out = [slide.name for slide in slides if excluded.names(slide.name)]
+            left_out = [slide.name for slide in slides if excluded.names_slide(slide)]
             slides = tuple(slide for slide in slides if slide.name not in left_out)
         refuse_named(slides, excluded)
     if not slides:

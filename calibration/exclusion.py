@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgeapl.bundle.digest import sha256_file
-from edgeapl.errors import ConfigError, EdgeAplError, UsageError
+from edgeapl.errors import ConfigError, UsageError
 from edgeapl.sources.discover import SlideInput, has_image_name
+from edgeapl.sources.named_file import WINDOWS_MEND, NamedFiles, is_windows_path
 from edgeapl.sources.names import printable
-from edgeapl.sources.plain_file import read_plain_file
+from edgeapl.sources.table_file import TableReader
+from edgeapl.wording.names import canonical_name, undecoded
 
 NAMES = ("slide", "patient")
 FILE = "file"
 SPLIT = "split"
 TEST = "test"
 
-_MAX_BYTES = 64 << 20
 _SHOWN = 5
+_READER = TableReader(
+    what="list of test slides",
+    mend="write a CSV with a column slide, patient or file",
+    fits=lambda columns: not {*NAMES, FILE}.isdisjoint(columns),
+    own=(*NAMES, FILE, SPLIT),
+    raw_names=True,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +38,11 @@ class Excluded:
 
     def names(self, slide: str) -> bool:
         """Whether this slide is one of them by its name."""
-        return slide.strip().casefold() in self.slides
+        return _compared(slide) in self.slides
+
+    def names_slide(self, slide: SlideInput) -> bool:
+        """Whether this slide, or its patient, is one of them by its name."""
+        return self.names(slide.name) or self.names(slide.patient)
 
 
 def read_exclusions(path: Path, frames: Path) -> Excluded:
@@ -40,8 +50,8 @@ def read_exclusions(path: Path, frames: Path) -> Excluded:
 
     Parameters
     ----------
-    path : CSV (UTF-8, comma) with a column ``slide``, ``patient`` or ``file``, or several; other
-        columns are ignored. Where there is a column ``split``, only its rows ``test`` count.
+    path : CSV with a column ``slide``, ``patient`` or ``file``, or several; other columns are
+        ignored. Where there is a column ``split``, only its rows ``test`` count.
     frames : folder of the calibration images.
 
     Files are looked for beside the list and in the folder of the images, folders named like a
@@ -50,16 +60,24 @@ def read_exclusions(path: Path, frames: Path) -> Excluded:
     """
     slides: set[str] = set()
     digests: set[str] = set()
-    for row in _rows(path):
+    folders = [NamedFiles(path.parent), NamedFiles(frames)]
+    for line, row in _rows(path):
         for column in NAMES:
             name = row.get(column, "").strip()
+            if undecoded(name):
+                raise _READER.not_utf8(path, line)
             if name:
-                slides.add(name.casefold())
+                slides.add(_compared(name))
                 digests.update(_digests_below(path.parent, name))
         file = row.get(FILE, "").strip()
         if file:
-            for folder in (path.parent, frames):
-                digests.update(_digest(folder / file))
+            found = [place for folder in folders if (place := folder.find(file)) is not None]
+            if not found and is_windows_path(file):
+                raise _READER.wrong(path, line, f"{printable(file)!r} is not there", WINDOWS_MEND)
+            if not found and undecoded(file):
+                raise _READER.not_utf8(path, line)
+            for place in found:
+                digests.update(_digest(place))
     if not slides and not digests:
         raise _wrong(path, "names no test slide")
     return Excluded(frozenset(slides), frozenset(digests))
@@ -67,7 +85,7 @@ def read_exclusions(path: Path, frames: Path) -> Excluded:
 
 def refuse_named(slides: Sequence[SlideInput], excluded: Excluded) -> None:
     """Raise UsageError when slides of the calibration set are test slides by their names."""
-    named = [slide.name for slide in slides if excluded.names(slide.name)]
+    named = [slide.name for slide in slides if excluded.names_slide(slide)]
     if named:
         raise overlap("slide", named)
 
@@ -83,28 +101,16 @@ def overlap(what: str, names: Sequence[str]) -> UsageError:
     )
 
 
-def _rows(path: Path) -> Iterator[dict[str, str]]:
-    try:
-        text = read_plain_file(path, _MAX_BYTES).decode("utf-8-sig", "surrogateescape")
-    except EdgeAplError as error:
-        raise ConfigError(f"list of test slides: {error.what}", error.which, error.mend) from error
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        columns = [name.strip().casefold() for name in next(reader, [])]
-        wanted = [name for name in (*NAMES, FILE) if name in columns]
-        if not wanted or len(set(columns)) != len(columns):
-            raise _wrong(path, "has no column slide, patient or file, or one twice")
-        for cells in reader:
-            if not any(cell.strip() for cell in cells):
-                continue
-            if len(cells) != len(columns):
-                found = f"line {reader.line_num} has {len(cells)} columns, not {len(columns)}"
-                raise _wrong(path, found)
-            row = dict(zip(columns, cells, strict=True))
-            if row.get(SPLIT, TEST).strip().casefold() == TEST:
-                yield row
-    except csv.Error as error:
-        raise _wrong(path, f"line {reader.line_num}: {error}") from error
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Give the rows of test slides, each with its line."""
+    table = _READER.read(path)
+    if {*NAMES, FILE}.isdisjoint(table.columns):
+        what = f"has no column slide, patient or file (separated by {table.separated_by})"
+        raise _wrong(path, what)
+    for line in table.rows:
+        row = dict(zip(table.columns, line.cells, strict=True))
+        if row.get(SPLIT, TEST).strip().casefold() == TEST:
+            yield line.line, row
 
 
 def _wrong(path: Path, what: str) -> ConfigError:
@@ -112,9 +118,14 @@ def _wrong(path: Path, what: str) -> ConfigError:
     return ConfigError(f"list of test slides {what}", printable(path), mend)
 
 
+def _compared(name: str) -> str:
+    """Give a name as it is compared: Unicode NFC, without regard to capitals."""
+    return canonical_name(name.strip()).casefold()
+
+
 def _digests_below(parent: Path, name: str) -> Iterator[str]:
-    folder = parent / name
-    if folder.parent == parent and name != ".." and folder.is_dir():
+    folder = NamedFiles(parent).find(name)
+    if folder is not None and folder.parent == parent and name != ".." and folder.is_dir():
         for path in sorted(folder.rglob("*")):
             if has_image_name(path.name):
                 yield from _digest(path)

@@ -111,17 +111,24 @@ def _question(
 
 
 def _of_results(results: Path, labels: Path, cells: str | None, question: Question) -> Evaluation:
-    from edgeapl.evaluation.evaluating import Evaluation, evaluate_cells, evaluate_slides
+    from edgeapl.evaluation.evaluating import (
+        Evaluation,
+        evaluate_cells,
+        evaluate_slides,
+        labels_of_slides,
+    )
     from edgeapl.evaluation.labels import read_cell_labels, read_slide_labels
     from edgeapl.evaluation.results import read_cells, read_slides
 
     known = read_slide_labels(labels)
-    slides = evaluate_slides(read_slides(results), known, question)
+    verdicts = read_slides(results)
+    slides = evaluate_slides(verdicts, known, question)
     if cells is None:
         return slides
     label_for = None if cells == "folders" else read_cell_labels(Path(cells))
     scored, unscored = read_cells(results)
-    of_cells = evaluate_cells(scored, unscored, label_for, known, question)
+    of_slides = labels_of_slides(known, verdicts)
+    of_cells = evaluate_cells(scored, unscored, label_for, of_slides, question)
     return Evaluation(
         {**slides.document, **of_cells.document},
         (*slides.curves, *of_cells.curves),

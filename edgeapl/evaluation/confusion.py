@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.errors import InputError
+from edgeapl.sources.names import printable
+from edgeapl.sources.table_file import TableReader
 from edgeapl.stages.intervals import wilson
+from edgeapl.wording.names import canonical_name
 
 Counts = NDArray[np.int64]
 CONFIDENCE = 0.95
+HOW = "first row: a cell of any text, then the classes; one row per true class"
+_READER = TableReader(
+    what="confusion matrix", mend=HOW, fits=lambda columns: len(columns) > 2, error=InputError
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,32 +99,21 @@ def read_confusion(path: Path, *, transposed: bool = False) -> ConfusionMatrix:
 
     Raises InputError that names the line.
     """
-    rows = [row for row in _rows(path) if any(cell.strip() for cell in row)]
-    if len(rows) < 3:
-        mend = "first row: a cell of any text, then the classes; one row per true class"
-        raise InputError("confusion matrix needs at least two classes", path, mend)
-    predicted = [cell.strip() for cell in rows[0][1:]]
+    table = _READER.read(path)
+    if len(table.rows) < 2:
+        raise InputError("confusion matrix needs at least two classes", printable(path), HOW)
+    predicted = [canonical_name(name) for name in table.headings[1:]]
     truth, counts = [], []
-    for number, row in enumerate(rows[1:], start=2):
-        truth.append(row[0].strip())
-        if len(row) != len(predicted) + 1:
-            mend = f"expected {len(predicted) + 1} cells, got {len(row)}"
-            raise InputError("confusion matrix is not square", f"{path}, line {number}", mend)
-        counts.append([_count(cell, f"{path}, line {number}") for cell in row[1:]])
+    for row in table.rows:
+        truth.append(canonical_name(row.cells[0].strip()))
+        where = f"{printable(path)}, line {row.line}"
+        counts.append([_count(cell, where) for cell in row.cells[1:]])
     if sorted(truth) != sorted(predicted) or len(set(truth)) != len(truth):
         mend = "the same names must stand in the first row and the first column, each once"
-        raise InputError("classes of rows and columns differ", path, mend)
+        raise InputError("classes of rows and columns differ", printable(path), mend)
     order = [predicted.index(name) for name in truth]
-    table = np.array(counts, dtype=np.int64)[:, order]
-    return ConfusionMatrix(tuple(truth), table.T if transposed else table)
-
-
-def _rows(path: Path) -> list[list[str]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError("confusion matrix cannot be read", path, str(error)) from error
-    return list(csv.reader(io.StringIO(text)))
+    square = np.array(counts, dtype=np.int64)[:, order]
+    return ConfusionMatrix(tuple(truth), square.T if transposed else square)
 
 
 def _count(cell: str, where: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from edgeapl.evaluation.confusion import ConfusionMatrix, share
 from edgeapl.evaluation.labels import SlideLabel, label_of_file
 from edgeapl.evaluation.ranking import Float64, Truth, ranking_document
 from edgeapl.evaluation.results import CellResult, SlideResult
+from edgeapl.wording.names import canonical_name, told_apart
 
 SCHEMA = 1
 DECISIONS = ("FLAG", "CLEAR", "REVIEW")
@@ -65,26 +66,31 @@ def evaluate_slides(
 
     Raises InputError when no slide has a label, or none is positive.
     """
-    known = [result for result in results if result.slide in labels]
+    question = replace(question, positive=canonical_name(question.positive))
+    labelled = [(result, label_of_slide(labels, result)) for result in results]
+    known = [(result, label) for result, label in labelled if label is not None]
     if not known:
-        some = ", ".join(sorted(labels)[:3])
-        mend = f"labels are about: {some}"
-        raise InputError("no slide of the results has a label", results[0].slide, mend)
-    if not any(labels[result.slide].label == question.positive for result in known):
-        have = ", ".join(sorted({labels[result.slide].label for result in known}))
+        shown = told_apart([results[0].slide, *sorted(labels)[:3]])
+        mend = f"labels are about: {', '.join(shown[name] for name in sorted(labels)[:3])}"
+        which = shown[results[0].slide]
+        raise InputError("no slide of the results has a label", which, mend)
+    if not any(label.label == question.positive for _, label in known):
+        have = ", ".join(sorted({label.label for _, label in known}))
         raise InputError("no slide has the label", question.positive, f"give --positive: {have}")
     slides, curve, matrix = _level(
-        [(r.slide, labels[r.slide].label, r.probability, r.verdict) for r in known], question
+        [(r.slide, label.label, r.probability, r.verdict) for r, label in known], question
     )
+    used = {canonical_name(r.slide) for r, _ in known}
+    used |= {label.patient for _, label in known if label.of_patient}
     document = {
         "positive": question.positive,
         "threshold": question.threshold,
-        "unlabelled": sorted(r.slide for r in results if r.slide not in labels),
-        "labels_without_result": sorted(set(labels) - {r.slide for r in results}),
+        "unlabelled": sorted(result.slide for result, label in labelled if label is None),
+        "labels_without_result": sorted(set(labels) - used),
         "slides": slides,
     }
     curves, matrices = [curve], [("slides", matrix)]
-    by_patient = _by_patient(known, labels)
+    by_patient = _by_patient(known)
     if len(by_patient) < len(known):
         document["patients"], curve, matrix = _level(by_patient, question)
         curves.append(curve)
@@ -98,13 +104,45 @@ Row = tuple[str, str, float | None, str]
 """Name, label, probability, verdict."""
 
 
-def _by_patient(known: Sequence[SlideResult], labels: Mapping[str, SlideLabel]) -> list[Row]:
+def label_of_slide(labels: Mapping[str, SlideLabel], result: SlideResult) -> SlideLabel | None:
+    """Find what is known about a slide: by its name, or by its patient's; None when nothing is.
+
+    Raises InputError when labels and results name two patients.
+    """
+    name, patient = canonical_name(result.slide), canonical_name(result.patient)
+    label = labels.get(name)
+    if label is None and patient in labels and labels[patient].of_patient:
+        return labels[patient]
+    if label is None or not patient or label.patient == patient:
+        return label
+    if label.patient != name:
+        shown = told_apart((patient, label.patient))
+        which = f"{result.slide}: {shown[patient]} in the slide list, {shown[label.patient]} here"
+        raise InputError("slide has two patients", which, "mend the labels or the list")
+    return replace(label, patient=patient)
+
+
+def labels_of_slides(
+    labels: Mapping[str, SlideLabel], results: Sequence[SlideResult]
+) -> dict[str, SlideLabel]:
+    """Give slide, in Unicode NFC, to what is known, also for slides of which a patient alone is."""
+    found = {}
+    for result in results:
+        name = canonical_name(result.slide)
+        label = label_of_slide(labels, result)
+        found[name] = label or SlideLabel("", canonical_name(result.patient) or name)
+    return found
+
+
+def _by_patient(known: Sequence[tuple[SlideResult, SlideLabel]]) -> list[Row]:
     groups: dict[str, list[SlideResult]] = defaultdict(list)
-    for result in known:
-        groups[labels[result.slide].patient].append(result)
+    labels: dict[str, set[str]] = defaultdict(set)
+    for result, label in known:
+        groups[label.patient].append(result)
+        labels[label.patient].add(label.label)
     rows: list[Row] = []
     for patient, results in groups.items():
-        given = {labels[result.slide].label for result in results}
+        given = labels[patient]
         if len(given) > 1:
             raise InputError("patient has several labels", patient, ", ".join(sorted(given)))
         probabilities = [r.probability for r in results if r.probability is not None]
@@ -178,7 +216,8 @@ def evaluate_cells(
     if not known:
         raise InputError("no cell has a label", cells[0].file if cells else "", "check the names")
     seen = Counter(label for _, label in known)
-    groups = [patients[c.slide].patient if c.slide in patients else c.slide for c, _ in known]
+    names = [canonical_name(cell.slide) for cell, _ in known]
+    groups = [patients[name].patient if name in patients else name for name in names]
     roles, curves, matrices = {}, [], []
     for role, classes in _role_classes(known[0][0].roles, seen, question.classes).items():
         truth = np.array([label in classes for _, label in known], dtype=bool)
@@ -209,7 +248,7 @@ def evaluate_cells(
 
 def _class(cell: CellResult, label_for: Mapping[str, str] | None) -> str | None:
     if label_for is None:
-        return Path(cell.file).parent.name or None
+        return canonical_name(Path(cell.file).parent.name) or None
     return label_of_file(label_for, cell.file)
 
 
@@ -217,14 +256,15 @@ def _role_classes(
     roles: Mapping[str, float], seen: Mapping[str, int], given: Mapping[str, tuple[str, ...]] | None
 ) -> dict[str, tuple[str, ...]]:
     """Give the classes that each role should find."""
-    for role, classes in (given or {}).items():
+    given = {role: tuple(map(canonical_name, names)) for role, names in (given or {}).items()}
+    for role, classes in given.items():
         if role not in roles:
             raise InputError("results have no such role", role, f"they have: {', '.join(roles)}")
         for name in classes:
             if name not in seen:
                 raise InputError("no cell has this label", name, f"labels: {', '.join(seen)}")
     if given:
-        return dict(given)
+        return given
     plain = {name.casefold().replace(" ", "_"): name for name in seen}
     found: dict[str, tuple[str, ...]] = {
         role: (plain[role.casefold()],) for role in roles if role.casefold() in plain

@@ -18,11 +18,15 @@ HOW = "give the result folder of edgeapl score or watch"
 
 @dataclass(frozen=True, slots=True)
 class SlideResult:
-    """The verdict on one slide; probability is None where there is none."""
+    """The verdict on one slide.
+
+    probability : None where there is none. patient : as the slide list said; empty without.
+    """
 
     slide: str
     verdict: str
     probability: float | None
+    patient: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +45,8 @@ def read_slides(folder: Path) -> list[SlideResult]:
         try:
             for line in path.read_text(encoding="utf-8").splitlines():
                 record: dict[str, Any] = json.loads(line)
-                slides.append(
-                    SlideResult(record["slide"], record["verdict"], record["probability"])
-                )
+                verdict, patient = record["verdict"], str(record.get("patient", ""))
+                slides.append(SlideResult(record["slide"], verdict, record["probability"], patient))
         except (OSError, ValueError, KeyError) as error:
             raise InputError("verdicts cannot be read", path, HOW) from error
     return slides

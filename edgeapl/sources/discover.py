@@ -16,6 +16,7 @@ from edgeapl.sources.known_files import (
 )
 from edgeapl.sources.names import printable
 from edgeapl.sources.slide_list import SlideInput, read_slide_list
+from edgeapl.wording.names import canonical_name, told_apart
 
 __all__ = [
     "RESULTS_MARKER",
@@ -101,7 +102,7 @@ def _one_image(file: Path, slide_list: Path | None) -> SlideInput:
         raise UsageError("a slide list needs a folder", name, "give the folder of the images")
     if not looks_like_image(file):
         raise UsageError("neither a folder nor an image", name, "give a folder of images")
-    return SlideInput(file.stem, (file,))
+    return SlideInput(canonical_name(file.stem), (file,))
 
 
 def _by_folder(folder: Path, *, must_hold_images: bool) -> list[tuple[str, tuple[Path, ...]]]:
@@ -124,10 +125,20 @@ def _by_folder(folder: Path, *, must_hold_images: bool) -> list[tuple[str, tuple
     if must_hold_images and not found:
         mend = "give a folder with PNG, JPEG, TIFF or BMP files"
         raise InputError("no images in folder", printable(folder), mend)
-    if len({name for name, _ in found}) != len(found):
-        mend = "rename one of them or give a slide list"
-        raise InputError("folder and sub-folder have the same name", printable(found[0][0]), mend)
-    return found
+    _refuse_same_names([name for name, _ in found])
+    return [(canonical_name(name), images) for name, images in found]
+
+
+def _refuse_same_names(names: Sequence[str]) -> None:
+    """Raise InputError when two folders are one slide by their names."""
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(canonical_name(name), name)
+        if other is not name:
+            both = "folder and sub-folder have" if other == name else "two folders have"
+            which = " and ".join(printable(shown) for shown in told_apart((other, name)).values())
+            mend = "rename one of them or give a slide list"
+            raise InputError(f"{both} the same name", which, mend)
 
 
 def _below(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:

@@ -57,10 +57,10 @@ def test_test_slides_are_named_in_one_of_the_usual_columns(
     [
         ("", "empty"),
         ("name\nA\n", "no column"),
-        ("slide,slide\nA,B\n", "no column"),
+        ("slide,slide\nA,B\n", "there twice"),
         ("slide,split\nA,train\n", "names no test slide"),
         ("slide\n", "names no test slide"),
-        ("slide,split\nA\n", "line 2 has 1 columns"),
+        ("slide,split\nA\n", "line 2: 1 columns instead of 2"),
         ('slide\n"A\n', "line"),
     ],
 )

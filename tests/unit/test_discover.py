@@ -129,6 +129,7 @@ def test_a_named_list_wins_and_starts_from_the_folder(tmp_path: Path) -> None:
 
 
 def test_a_list_names_files_that_are_not_utf_8_or_not_there(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"\xe9.png")).touch()
     found = listed(tmp_path, b"slide,file\nS,\xe9.png\nS,gone.png\n")
     assert [os.fsencode(file.name) for file in found.slides[0].files] == [b"\xe9.png", b"gone.png"]
 

@@ -105,9 +105,9 @@ def test_columns_may_come_in_another_order_and_rows_may_be_what_was_predicted(
 @pytest.mark.parametrize(
     ("text", "word"),
     [
-        ("", "two classes"),
+        ("", "empty"),
         ("t,a,b\na,1,2\n", "two classes"),
-        ("t,a,b\na,1\nb,1,2\n", "line 2: expected 3 cells"),
+        ("t,a,b\na,1\nb,1,2\n", "line 2: 2 columns instead of 3"),
         ("t,a,b\na,1,2\nb,1,-2\n", "line 3"),
         ("t,a,b\na,1,2.5\nb,1,2\n", "'2.5'"),
         ("t,a,b\na,1,2\nc,1,2\n", "differ"),
@@ -269,7 +269,7 @@ def test_labels_that_do_not_fit_are_refused(
         ("slide,label\n", "empty"),
         ("slide,label\na,APL\na,AML\n", "line 3: a"),
         ("slide,label\na,\n", "line 2"),
-        ("slide,label\na,APL,x\n", "broken line"),
+        ("slide,label\na,APL,x\n", "line 2: 3 columns instead of 2"),
         ("name,label\na,APL\n", "neither slides nor patients"),
         ("slide,cells\na,3\n", "no column for the label"),
         ("slide,label,diagnosis\na,APL,APL\n", "two columns"),
@@ -283,7 +283,7 @@ def test_broken_labels_are_refused_by_line_or_column(text: str, word: str, tmp_p
 
 def test_labels_may_name_patients_alone(tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text("\ufeffPatient,Diagnosis,cells\nP1,APL,60\n", encoding="utf-8")
-    assert read_slide_labels(tmp_path / "l.csv") == {"P1": SlideLabel("APL", "P1")}
+    assert read_slide_labels(tmp_path / "l.csv") == {"P1": SlideLabel("APL", "P1", of_patient=True)}
 
 
 def test_a_cells_file_is_found_by_the_end_of_its_path() -> None:
