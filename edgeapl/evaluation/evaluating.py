@@ -216,8 +216,8 @@ def evaluate_cells(
     if not known:
         raise InputError("no cell has a label", cells[0].file if cells else "", "check the names")
     seen = Counter(label for _, label in known)
-    names = [canonical_name(cell.slide) for cell, _ in known]
-    groups = [patients[name].patient if name in patients else name for name in names]
+    slides = [canonical_name(cell.slide) for cell, _ in known]
+    groups = [patients[name].patient if name in patients else name for name in slides]
     roles, curves, matrices = {}, [], []
     for role, classes in _role_classes(known[0][0].roles, seen, question.classes).items():
         truth = np.array([label in classes for _, label in known], dtype=bool)
