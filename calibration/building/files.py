@@ -10,7 +10,12 @@ from edgeapl.bundle.digest import sha256
 from edgeapl.bundle.load import Bundle
 from edgeapl.calibration.quantise.blocks import in_blocks
 from edgeapl.calibration.quantise.fp16 import to_fp16
-from edgeapl.calibration.quantise.qdq import qdq_onnxruntime, qdq_tensorrt
+from edgeapl.calibration.quantise.graph import read_graph, weighed_nodes
+from edgeapl.calibration.quantise.qdq import (
+    qdq_onnxruntime,
+    qdq_tensorrt,
+    quantised_layers,
+)
 from edgeapl.calibration.quantise.quick import AMX_PRODUCTS, quick_in_onnxruntime
 from edgeapl.calibration.quantise.rounding import rounded_everywhere
 from edgeapl.calibration.ranges import Range, read_ranges
@@ -128,7 +133,14 @@ def make_network(
         return MadeNetwork(*same, "fp32", (ALL,))
     quantised = in_eight_bits(bundle.read(file), target, ranges[name], keep)
     digest = _write(path, quantised)
-    return MadeNetwork(path, digest, "int8", tuple(sorted(keep)), rounds=target in PLANS)
+    kept = tuple(sorted(keep | kept_layers(bundle.read(file), quantised)))
+    return MadeNetwork(path, digest, "int8", kept, rounds=target in PLANS)
+
+
+def kept_layers(model: bytes, quantised: bytes) -> frozenset[str]:
+    """Give the layers with weights of a network that are not in eight bits once it is quantised."""
+    layers = {node.name for node in weighed_nodes(read_graph(model).graph)}
+    return frozenset(layers.difference(quantised_layers(quantised)))
 
 
 def in_eight_bits(

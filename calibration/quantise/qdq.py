@@ -7,7 +7,7 @@ wants uint8 activations with a zero point, TensorRT int8 ones without.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from edgeapl.calibration.quantise.graph import (
     written,
 )
 from edgeapl.calibration.quantise.layers import after_weights, before_weights, explaining
+from edgeapl.calibration.quantise.sparing import Unquantised, most_of
 from edgeapl.errors import EngineError
 
 Range = tuple[float, float]
@@ -52,7 +53,8 @@ def qdq_onnxruntime(
     keep : names of nodes that stay in FP32.
 
     Activations are uint8 with a zero point, weights int8 per channel. What stands before the first
-    and after the last layer with weights stays in FP32. Raises EngineError when a range is missing.
+    and after the last layer with weights stays in FP32, and so do layers that the library can not
+    quantise. Raises EngineError when a range is missing.
     """
     outside = before_weights(model) | after_weights(model)
     # A linear layer can give floats at no cost; 256 steps would move the answer's logits.
@@ -93,33 +95,40 @@ def _quantised(
     if not nodes:
         return written(loaded)
     _check(loaded, ranges, set(nodes), outputs=activations is QuantType.QUInt8)
-    quantizer = QDQQuantizer(
-        _with_types(loaded),
-        per_channel=True,
-        reduce_range=False,
-        weight_qType=QuantType.QInt8,
-        activation_qType=activations,
-        tensors_range=_as_data(ranges),
-        nodes_to_quantize=nodes,
-        nodes_to_exclude=[],
-        op_types_to_quantize=list(kinds),
-        extra_options={"MinimumRealRange": 1e-6, **options},
-    )
-    return written(_run(quantizer))
+
+    def quantised(chosen: Sequence[str]) -> bytes:
+        return _run(
+            QDQQuantizer(
+                _with_types(loaded),
+                per_channel=True,
+                reduce_range=False,
+                weight_qType=QuantType.QInt8,
+                activation_qType=activations,
+                tensors_range=_as_data(ranges),
+                nodes_to_quantize=list(chosen),
+                nodes_to_exclude=[],
+                op_types_to_quantize=list(kinds),
+                extra_options={"MinimumRealRange": 1e-6, **options},
+            )
+        )
+
+    return most_of(nodes, quantised) or written(loaded)
 
 
-def _run(quantizer: QDQQuantizer) -> onnx.ModelProto:
+def _run(quantizer: QDQQuantizer) -> bytes:
     """Quantise without the library's log lines about single tensors."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
         quantizer.quantize_model()
+    except Exception as error:  # the library meets what it does not know with any exception
+        raise Unquantised(str(error)) from error
     finally:
         logging.disable(before)
     model: onnx.ModelProto = quantizer.model.model
     sort_nodes(model.graph)
     name_nodes(model.graph)
-    return model
+    return written(model)
 
 
 def _with_types(loaded: onnx.ModelProto) -> onnx.ModelProto:
