@@ -18,6 +18,7 @@ from edgeapl.cli import (
     engines,
     evaluate,
     export,
+    export_labels,
     inspect,
     journal,
     keys,
@@ -53,6 +54,7 @@ def build_app() -> typer.Typer:
     app.command("cameras")(cameras.cameras)
     app.command("evaluate")(evaluate.evaluate)
     app.command("export")(export.export)
+    app.command("export-labels")(export_labels.export_labels)
     app.command("calibrate")(calibrate.calibrate)
     app.command("build-engine")(build_engine.build_engine)
     app.command("bench")(bench.bench)

@@ -23,6 +23,8 @@ VERDICT = "verdict.json"
 CELLS = "cells.csv"
 REPORT = "report.html"
 
+_NOT_DONE = (".partial", ".old")
+
 
 def slide_folder(folder: Path, slide: str, number: int = 1) -> Path:
     """Give where the finished results of a slide's first record lie, or of another one."""
@@ -54,12 +56,15 @@ def newest_folder(folder: Path, slide: str) -> Path:
 
 def newest_folders(folder: Path) -> list[Path]:
     """Give the newest folder of every slide with results, by name; unfinished ones are left out."""
-    newest: dict[str, tuple[int, Path]] = {}
-    for path in (folder / "slides").glob("*/"):
-        name, number = _numbered(path.name)
-        if not path.name.endswith((".partial", ".old")):
-            newest[name] = max(newest.get(name, (0, path)), (number, path))
-    return [newest[name][1] for name in sorted(newest)]
+    newest = {_numbered(path.name)[0]: path for path in every_folder(folder)}
+    return [newest[name] for name in sorted(newest)]
+
+
+def every_folder(folder: Path) -> list[Path]:
+    """Give the folders of all results of all slides, by name, oldest first."""
+    there = (path for path in (folder / "slides").glob("*") if path.is_dir())
+    found = (path for path in there if not path.name.endswith(_NOT_DONE))
+    return sorted(found, key=lambda path: _numbered(path.name))
 
 
 def _numbered(name: str) -> tuple[str, int]:

@@ -1,0 +1,46 @@
+"""Images of cells, one folder per class, as torchvision and `score --crops` read them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from edgeapl.errors import InputError
+from edgeapl.labelling.cell import LabelledSlide
+from edgeapl.labelling.crops import MARGIN_UM, Frames, cut
+from edgeapl.labelling.storing import LabelsFolder
+from edgeapl.report.names import safe_name
+from edgeapl.report.pictures import png_bytes
+
+Tell = Callable[[InputError], None]
+
+
+def write_crops(
+    slides: Sequence[LabelledSlide],
+    out: LabelsFolder,
+    frames: Frames,
+    tell: Tell,
+    margin_um: float = MARGIN_UM,
+) -> dict[tuple[str, int], str]:
+    """Write ``CLASS/SLIDE_CELL.png`` of every cell with a class, frame by frame.
+
+    A frame that can not be read is told, and its cells have no image. Gives each image's path by
+    the record's folder and the cell's number. Raises StorageError.
+    """
+    files = {}
+    for slide in slides:
+        for frame in slide.frames:
+            wanted = [cell for cell in frame.cells if cell.label]
+            if not wanted:
+                continue
+            try:
+                pixels = frames.read(frame)
+            except InputError as error:
+                tell(error)
+                continue
+            for cell in wanted:
+                # The folder of a record has a safe name, and no other record has the same.
+                name = f"{safe_name(cell.label)}/{slide.home.name}_{cell.number:05d}.png"
+                crop = cut(pixels, cell.box, frame.um_per_px, margin_um)
+                out.add(name, png_bytes(crop))
+                files[slide.home.name, cell.number] = name
+    return files
