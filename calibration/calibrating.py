@@ -207,6 +207,6 @@ def _crops(gathered: Gathered, rows: Sequence[int]) -> Iterator[UInt8]:
 def _frames(fields: Sequence[Field]) -> Iterator[Frame]:
     for index, field in enumerate(fields):
         image = read_source(field.path)
-        if image.sha256 != field.digest:
+        if image.digest != field.digest:
             raise InputError("image changed while it was used", field.path, "run it again")
-        yield Frame(image.pixels, index, 0, field.um_per_px, str(field.path), image.sha256)
+        yield Frame(image.pixels, index, 0, field.um_per_px, str(field.path), image.digest)

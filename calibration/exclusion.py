@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeapl.bundle.digest import sha256_file
-from edgeapl.errors import ConfigError, UsageError
+from edgeapl.errors import ConfigError, InputError, UsageError
+from edgeapl.sources.decode import digest_of_part, read_images
 from edgeapl.sources.discover import SlideInput, has_image_name
 from edgeapl.sources.named_file import WINDOWS_MEND, NamedFiles, is_windows_path
 from edgeapl.sources.names import printable
@@ -132,12 +133,23 @@ def _digests_below(parent: Path, name: str) -> Iterator[str]:
 
 
 def _digest(path: Path) -> Iterator[str]:
-    """Give the digest of a file that is there."""
+    """Give the digest of a file that is there, and those of its pictures if it has several."""
     try:
         if path.is_file():
-            yield sha256_file(path)
+            digest = sha256_file(path)
+            yield digest
+            yield from (digest_of_part(digest, f"#{number}") for number in range(_several(path)))
     except OSError as error:
         reason = error.strerror or "unknown reason"
         raise ConfigError(
             f"test image cannot be read ({reason})", printable(path), "check its rights"
         ) from error
+
+
+def _several(path: Path) -> int:
+    """Give how many pictures a file holds if it holds more than one, else 0."""
+    try:
+        count = len(read_images(path))
+    except InputError:
+        return 0  # what can not be read is measured by nobody
+    return count if count > 1 else 0

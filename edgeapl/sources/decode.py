@@ -57,11 +57,24 @@ class DecodedImage:
     remarks: tuple[Remark, ...] = ()
     part: str = ""
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) that tells this picture from all others: one field is counted once."""
+        return digest_of_part(self.sha256, self.part)
+
 
 Reading = Callable[[], DecodedImage]
 """Decodes one picture of a file; raises InputError."""
 
 _DEFAULT_LIMITS = ReadLimits()
+
+
+def digest_of_part(sha256: str, part: str) -> str:
+    """Give the digest of one of a file's pictures: of the text ``SHA256#1``, say.
+
+    The only picture of a file (`part` is empty) has the file's own.
+    """
+    return hashlib.sha256(f"{sha256}{part}".encode()).hexdigest() if part else sha256
 
 
 def read_image(path: Path, *, limits: ReadLimits = _DEFAULT_LIMITS) -> DecodedImage:

@@ -44,7 +44,7 @@ def frame_of_image(
     elif image.size_unused and origin is not ScaleOrigin.STATED:
         remarks += (Remark("size_unused", f"not used: {image.size_unused}"),)
     source += image.part
-    digest = image.sha256
+    digest = image.digest
     return Frame(image.pixels, index, captured_ns, um_per_px, source, digest, origin, remarks)
 
 

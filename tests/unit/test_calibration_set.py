@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -14,6 +15,7 @@ from edgeapl.calibration.spool import Spool
 from edgeapl.calibration.the_set import check_gathered, choose, slides_to_hold_back
 from edgeapl.calibration.writing import next_version
 from edgeapl.errors import ConfigError, InputError, StorageError, UsageError
+from edgeapl.sources.decode import read_images
 from edgeapl.sources.discover import SlideInput
 from edgeapl.types import UInt8
 from tests.small_bundle import png
@@ -83,6 +85,13 @@ def test_test_images_are_known_by_their_content_whatever_they_are_called(tmp_pat
     found = read_exclusions(path, tmp_path / "frames")
     assert len(found.digests) == 3
     assert found.slides == {"a", ".."}
+
+
+def test_test_images_of_a_file_with_several_are_known_one_by_one(tmp_path: Path) -> None:
+    pages = [cv2.cvtColor(image(seed), cv2.COLOR_RGB2BGR) for seed in (1, 2)]
+    assert cv2.imwritemulti(str(tmp_path / "1.tif"), pages)
+    found = read_exclusions(labels(tmp_path, "file\n1.tif\n"), tmp_path)
+    assert {reading().digest for reading in read_images(tmp_path / "1.tif")} < found.digests
 
 
 def test_a_test_slide_in_the_set_is_an_error_that_names_it() -> None:

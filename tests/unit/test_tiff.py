@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 import tifffile
 
+from edgeapl.bundle.digest import sha256
+from edgeapl.bundle.specs import GateSpec
 from edgeapl.errors import EndOfSource, InputError
-from edgeapl.sources.decode import DecodedImage, decode_image, decode_images
+from edgeapl.sources.decode import DecodedImage, decode_image, decode_images, read_images
 from edgeapl.sources.files import FilesSource
 from edgeapl.sources.formats.ome import OmeError, read_ome
+from edgeapl.stages.gate import FieldMemory, examine, examine_crop
 from edgeapl.types import ScaleOrigin, UInt8
 from tests.pictures import encoded, field, stated_scale, tiff
 
@@ -300,6 +303,25 @@ def test_each_picture_of_a_file_is_a_frame_and_a_bad_one_takes_no_other_along(
     assert [Path(frame.source).name for frame in frames] == ["a.tif#1", "a.tif#2", "b.png"]
     with pytest.raises(EndOfSource):
         source.read(0)
+
+
+@pytest.mark.parametrize("crops", [False, True])
+def test_every_field_of_a_file_is_examined_once(tmp_path: Path, crops: bool) -> None:
+    (tmp_path / "a.tif").write_bytes(written((FIELD, {}), (OTHER, {}), (FIELD, {})))
+    frames = FilesSource([tmp_path / "a.tif", tmp_path / "a.tif"], "S", stated_scale)
+    memory, passed = FieldMemory(), []
+    for _ in range(6):
+        frame = frames.read(0)
+        if crops:
+            reasons, memory = examine_crop(frame, memory)
+        else:
+            reasons, memory = examine(frame, GateSpec(min_focus=0.5), memory)
+        passed.append(not reasons)
+    # As a crop, the third is another cell that looks alike.
+    assert passed == [True, True, crops, False, False, False]
+    own = [reading().digest for reading in read_images(tmp_path / "a.tif")]
+    assert len(set(own)) == 3
+    assert own[1] == sha256(f"{sha256((tmp_path / 'a.tif').read_bytes())}#1".encode())
 
 
 def test_where_one_picture_is_wanted_several_are_refused() -> None:
