@@ -79,6 +79,21 @@ def last_row_repeated(pixels: UInt8) -> UInt8:
     return out
 
 
+def moved_copy(rows: int, columns: int) -> Change:
+    """Show the first rows and columns again behind them, as a buffer that is read too early."""
+
+    def changed(pixels: UInt8) -> UInt8:
+        out = pixels.copy()
+        for start in range(rows, len(out), max(1, rows)):
+            if rows:
+                out[start : start + rows] = out[: len(out) - start][:rows]
+        if columns:
+            out[:, columns:] = pixels[:, : pixels.shape[1] - columns]
+        return out
+
+    return changed
+
+
 def end_zeroed(pixels: UInt8) -> UInt8:
     out = pixels.copy()
     out[int(0.85 * len(out)) :] = 0
@@ -136,6 +151,9 @@ DAMAGED: dict[str, Change] = {
     "without colour": left(0.6, grey),
     "noise": left(0.4, noise),
     "file ended": last_row_repeated,
+    "upper half again": moved_copy(480, 0),
+    "one band again and again": moved_copy(97, 0),
+    "beside itself": moved_copy(0, 500),
     "end zeroed": end_zeroed,
     "lost blocks": lost_blocks,
 }

@@ -22,6 +22,8 @@ from edgeapl.stages.area import (
 from edgeapl.stages.crop import CellImages, Uncut, cut_cells, leave_uncut
 from edgeapl.stages.focus import Edges
 from edgeapl.stages.gate import FieldMemory, examine, examine_crop
+from edgeapl.stages.repeats import Shown, tile_prints
+from edgeapl.stages.tiling import sample_tiles, tile_grid
 from edgeapl.stages.whole_image import whole_crop
 from edgeapl.types import (
     Detections,
@@ -85,12 +87,16 @@ class PreparedFrame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GatedFrame:
-    """A frame that the gate has looked at; the fields are those of `PreparedFrame`."""
+    """A frame that the gate has looked at; the fields are those of `PreparedFrame`.
+
+    shown : what its tiles show, where it is one of several fields; None for a rejected frame.
+    """
 
     frame: Frame
     rejected: tuple[Reason, ...]
     timings: Timings
     sharpness: float | None = None
+    shown: Shown | None = None
 
 
 def prepare_frame(
@@ -113,12 +119,14 @@ def gate_frame(
     """Gate one frame; those of a slide one after another, each with the memory of those before."""
     timings: Timings = Counter()
     with timed(timings, "gate"):
-        sharpness = None
+        sharpness, shown = None, None
         if crops:
             rejected, memory = examine_crop(frame, memory)
         else:
             rejected, memory, sharpness = _gated(frame, model.bundle.manifest.gate, memory)
-    return GatedFrame(frame, rejected, timings, sharpness), memory
+            if not rejected:
+                shown, memory = _shown(frame, memory)
+    return GatedFrame(frame, rejected, timings, sharpness, shown), memory
 
 
 def search_frame(model: Model, gated: GatedFrame, *, crops: bool) -> PreparedFrame:
@@ -136,7 +144,8 @@ def search_frame(model: Model, gated: GatedFrame, *, crops: bool) -> PreparedFra
         if crops:
             tiles = judge_cell_image(detections, gate.min_detail)
         else:
-            tiles = judge_tiles(frame.pixels, frame.um_per_px, gate.min_focus)
+            focus = gate.min_focus
+            tiles = judge_tiles(frame.pixels, frame.um_per_px, focus, shown=gated.shown)
     spec = model.bundle.manifest.crop
     with timed(timings, "crop"):
         # A frame's cells are cut by who shows them to a network: none is cut in vain, and none
@@ -158,6 +167,13 @@ def _gated(
     edges = Edges(frame.pixels, frame.um_per_px)
     rejected, memory = examine(frame, spec, memory, edges)
     return rejected, memory, None if rejected else edges.sharpness
+
+
+def _shown(frame: Frame, memory: FieldMemory) -> tuple[Shown, FieldMemory]:
+    """Compare the tiles of a field with those of the fields before it, and remember them."""
+    sampled = sample_tiles(frame.pixels, tile_grid(frame.height, frame.width))
+    prints = tile_prints(sampled)
+    return Shown(sampled, memory.showed(prints)), memory.with_tiles(prints)
 
 
 def no_detections(frame: Frame) -> Detections:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgeapl.stages.detail import detail_of
+from edgeapl.stages.repeats import Shown, copied_tiles
 from edgeapl.stages.tile_focus import unfocused_tiles
 from edgeapl.stages.tile_light import judge_light
 from edgeapl.stages.tiling import Bool, sample_tiles, tile_grid
@@ -24,7 +25,12 @@ image of one cell holds ground, too."""
 
 
 def judge_tiles(
-    pixels: UInt8, um_per_px: float, min_focus: float, outside: Bool | None = None
+    pixels: UInt8,
+    um_per_px: float,
+    min_focus: float,
+    outside: Bool | None = None,
+    *,
+    shown: Shown | None = None,
 ) -> Tiles:
     """Judge the tiles of a frame.
 
@@ -34,14 +40,18 @@ def judge_tiles(
     min_focus : least focus measure of a whole frame, 1/µm; 0 leaves the focus unjudged.
     outside : bool (R, C) as `edgeapl.stages.tiling.tile_grid` gives them: tiles that are no part
         of the field, and count neither way.
+    shown : of this frame, where those before it are known.
     """
     grid = tile_grid(*pixels.shape[:2])
-    light = judge_light(sample_tiles(pixels, grid))
+    light = judge_light(sample_tiles(pixels, grid) if shown is None else shown.sampled)
+    repeated = copied_tiles(pixels, grid)
+    if shown is not None:
+        repeated |= shown.before & light.structured
     faults = {
         TileState.NOISE: light.noise,
         TileState.COLOURLESS: light.colourless,
         TileState.OVEREXPOSED: light.overexposed,
-        TileState.FROZEN: light.frozen,
+        TileState.FROZEN: light.frozen | repeated,
         TileState.DARK: light.dark,
     }
     if outside is not None:

@@ -6,7 +6,7 @@ stand beside each.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -14,6 +14,8 @@ import numpy as np
 from edgeapl.bundle.specs import GateSpec
 from edgeapl.stages.focus import Edges
 from edgeapl.stages.motion import evenness_of
+from edgeapl.stages.repeats import UInt64
+from edgeapl.stages.tiling import Bool
 from edgeapl.types import Float32, Frame, Reason, UInt8
 
 BLACK_BELOW = 48
@@ -64,10 +66,13 @@ class FieldMemory:
     digests : SHA-256 of their images.
     descriptors : float32 (up to 64, 1024) each, one row of length 1 for every field, oldest first.
         In blocks, so that the next field costs no copy of all others.
+    prints : of their tiles, uint64 (up to 64, R, C) each, as `edgeapl.stages.repeats.tile_prints`
+        gives them.
     """
 
     digests: frozenset[str] = frozenset()
     descriptors: tuple[Float32, ...] = ()
+    prints: tuple[UInt64, ...] = ()
 
     def holds(self, digest: str, descriptor: Float32 | None = None) -> bool:
         """Whether this image, or one of the same field, was seen before."""
@@ -85,7 +90,24 @@ class FieldMemory:
                 blocks = (*blocks[:-1], np.vstack([blocks[-1], descriptor]))
             else:
                 blocks = (*blocks[-(_MOST_FIELDS // _BLOCK_FIELDS - 1) :], descriptor[None])
-        return FieldMemory(self.digests | {digest}, blocks)
+        return replace(self, digests=self.digests | {digest}, descriptors=blocks)
+
+    def showed(self, prints: UInt64) -> Bool:
+        """Tell which tiles were shown in the same place before, bool (R, C)."""
+        before = np.zeros(prints.shape, dtype=bool)
+        for block in self.prints:
+            if block.shape[1:] == prints.shape:
+                before |= (block == prints).any(axis=0)
+        return before
+
+    def with_tiles(self, prints: UInt64) -> FieldMemory:
+        """Give a memory that also holds what these tiles show."""
+        blocks = self.prints
+        if blocks and len(blocks[-1]) < _BLOCK_FIELDS and blocks[-1].shape[1:] == prints.shape:
+            blocks = (*blocks[:-1], np.concatenate([blocks[-1], prints[None]]))
+        else:
+            blocks = (*blocks[-(_MOST_FIELDS // _BLOCK_FIELDS - 1) :], prints[None])
+        return replace(self, prints=blocks)
 
 
 def examine(

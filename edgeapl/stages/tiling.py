@@ -46,8 +46,8 @@ def tile_grid(height: int, width: int) -> tuple[int, int]:
 def sample_tiles(pixels: UInt8, grid: tuple[int, int]) -> Sampled:
     """Take pixels of an image, uint8 (H, W, 3) RGB, that has at least one for every tile."""
     rows, columns = grid
-    down = _places(pixels.shape[0], rows)
-    across = _places(pixels.shape[1], columns)
+    down = places(pixels.shape[0], rows)
+    across = places(pixels.shape[1], columns)
     lines = pixels[down]
     some = cv2.cvtColor(lines[:, across], cv2.COLOR_RGB2RGBA)
     packed = some.view(np.int32)[..., 0]
@@ -63,9 +63,9 @@ def over_neighbours(plane: Float32) -> Float32:
     return np.asarray(summed, np.float32)
 
 
-def _places(length: int, tiles: int) -> NDArray[np.int64]:
+def places(length: int, tiles: int, samples: int = SAMPLES) -> NDArray[np.int64]:
     """Give the places of the sampled rows or columns, as many in each tile."""
-    count = tiles * min(SAMPLES, max(1, length // tiles))
+    count = tiles * min(samples, max(1, length // tiles))
     return np.asarray((np.arange(count) + 0.5) * length / count, dtype=np.int64)
 
 

@@ -7,6 +7,9 @@ import pytest
 
 from edgeapl.sources.demo import DemoSource
 from edgeapl.stages.area import hidden_cells, judge_tiles
+from edgeapl.stages.gate import FieldMemory
+from edgeapl.stages.repeats import Shown, copied_tiles, tile_prints
+from edgeapl.stages.tiling import sample_tiles, tile_grid
 from edgeapl.types import Detections, Frame, Tiles, TileState, UInt8
 from tests.damage import DAMAGED, blurred, filled, left
 from tests.pictures import field
@@ -68,6 +71,28 @@ def test_empty_ground_is_examined_even_without_noise() -> None:
     sparse[300:700, 400:1000] = np.where(cells[..., 1:2] < 222, cells, ground)
     assert examined(sparse) == 1
     assert examined(left(0.4, filled(128))(sparse)) < LEAST
+
+
+def test_what_an_earlier_frame_showed_in_the_same_place_is_no_picture() -> None:
+    frames = DemoSource.from_address("demo://healthy?seed=1&frames=2&width=640&height=480")
+    first, second = frames.read(1.0), frames.read(1.0)
+    memory, shares = FieldMemory(), []
+    half = second.pixels.copy()
+    half[:, :320] = first.pixels[:, :320]
+    for pixels in (first.pixels, half, second.pixels):
+        sampled = sample_tiles(pixels, tile_grid(*pixels.shape[:2]))
+        prints = tile_prints(sampled)
+        shown = Shown(sampled, memory.showed(prints))
+        memory = memory.with_tiles(prints)
+        shares.append(judge_tiles(pixels, 0.15, MIN_FOCUS, shown=shown).examined_share)
+    assert shares[0] == 1
+    assert 0.4 < shares[1] < 0.7
+    assert shares[2] < 0.7  # the other half was shown by the second
+
+
+def test_lines_that_were_doubled_or_enlarged_are_no_copies(drawn: Frame) -> None:
+    doubled = np.repeat(np.repeat(drawn.pixels[::2, ::2], 2, 0), 2, 1)
+    assert not copied_tiles(doubled, tile_grid(*doubled.shape[:2])).any()
 
 
 def test_tiles_outside_the_field_count_neither_way(drawn: Frame) -> None:

@@ -72,6 +72,18 @@ def test_cells_are_conserved_and_the_batch_size_changes_nothing(
     assert replace(outcome.verdict, timings={}) == replace(reference.verdict, timings={})
 
 
+@pytest.mark.parametrize("live", [False, True])
+def test_half_a_frame_that_stands_still_is_not_examined(model: Model, live: bool) -> None:
+    first, second = drawn_field(FIELDS[0]), drawn_field(FIELDS[1])
+    whole, _, _ = run(model, [first, second], live=live)
+    assert whole.verdict.examined_share == 1
+    torn = np.vstack([first[:100], second[100:]])
+    outcome, _, _ = run(model, [first, torn], live=live)
+    share = outcome.verdict.examined_share
+    assert share is not None
+    assert share < 0.85
+
+
 def test_a_frame_that_can_not_be_read_is_an_error_and_the_others_are_kept(model: Model) -> None:
     bad = InputError("image is cut off", "b.jpg", "take it again")
     outcome, frames, _ = run(model, [drawn_field(FIELDS[0]), bad, drawn_field(FIELDS[1])])
