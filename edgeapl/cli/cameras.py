@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from edgeapl.cli.options import JsonOption
-from edgeapl.cli.output import RESEARCH_USE_ONLY, console, one_line, print_json
+from edgeapl.cli.output import RESEARCH_USE_ONLY, answer_console, one_line, print_json
 
 
 def cameras(as_json: JsonOption = False) -> None:
@@ -25,7 +25,7 @@ def cameras(as_json: JsonOption = False) -> None:
             "research_use_only": True,
         })  # fmt: skip
         return
-    terminal = console()
+    terminal = answer_console()
     for camera in listing.cameras:
         terminal.print(one_line(camera.address), style="bold", markup=False, soft_wrap=True)
         terminal.print(f"    {one_line(camera.name)}", markup=False, soft_wrap=True)

@@ -17,7 +17,7 @@ from edgeapl.cli.options import (
     chosen_results,
     station_trust,
 )
-from edgeapl.cli.output import RESEARCH_USE_ONLY, console, one_line, print_json
+from edgeapl.cli.output import RESEARCH_USE_ONLY, answer_console, one_line, print_json
 
 
 def doctor(
@@ -62,8 +62,9 @@ def doctor(
         for check in checks:
             health = f"[{styles[check.health]}]{check.health.value}[/]"
             table.add_row(check.name, health, _plain(check.detail))
-        console().print(table)
-        console().print(RESEARCH_USE_ONLY, style="dim")
+        terminal = answer_console()
+        terminal.print(table)
+        terminal.print(RESEARCH_USE_ONLY, style="dim")
     problems = [check for check in checks if check.health is Health.PROBLEM]
     if problems:
         raise typer.Exit(problems[0].exit_code)

@@ -26,7 +26,7 @@ from edgeapl.cli import (
     sign,
     watch,
 )
-from edgeapl.cli.output import INTERRUPTED, one_line
+from edgeapl.cli.output import INTERRUPTED, one_line, take_any_text
 from edgeapl.errors import EdgeAplError
 
 EXIT_CODES = """
@@ -84,6 +84,7 @@ def _options(
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    take_any_text()
     sys.exit(run())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import unicodedata
@@ -36,6 +37,23 @@ def console() -> Console:
     from rich.console import Console
 
     return Console(stderr=True, highlight=False)
+
+
+def answer_console() -> Console:
+    """Give stdout, for commands whose whole answer is for people."""
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def take_any_text() -> None:
+    r"""Let stdout and stderr take every text: what their encoding lacks is shown as ``\xe4``.
+
+    A terminal's settings must not end a command whose work is done.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def print_json(document: Mapping[str, Any]) -> None:

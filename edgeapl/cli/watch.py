@@ -213,6 +213,8 @@ def run_watch(
     if camera is not None:
         address, stated, serial = camera.address, stated or camera.um_per_px, camera.serial
         options = replace(options, findings=of_camera(options.camera, camera))
+    elif not Path(address).exists():
+        address = camera_meant(address, config)
     _warn_of_number(address, terminal)
     drawn = address.startswith("demo://")
     reads = many and sys.stdin is not None and sys.stdin.isatty() and not as_json
@@ -259,6 +261,35 @@ def run_watch(
             terminal.print(f"error: {one_line(text)}", style="red", markup=False)
         stopped = bool(signals.count) and not attended and len(closed) < goal
         return Watched(closed, station.not_closed, stopped)
+
+
+def camera_meant(name: str, config: StationConfig) -> str:
+    """Find the camera for a name that the station file does not have; other addresses stay.
+
+    Raises ConfigError or CameraError after all lines that could be written were printed.
+    """
+    from edgeapl.errors import ConfigError, EdgeAplError
+    from edgeapl.sources.devices.listing import find_all
+    from edgeapl.sources.devices.unnamed import is_general, lines_for, only_camera
+
+    if config.cameras and is_general(name):
+        mend = f"the station file has: {', '.join(config.cameras)}"
+        raise ConfigError("no camera has this name", name, mend)
+    if not is_general(name):
+        return name
+    listing, terminal = find_all(), console()
+    try:
+        camera = only_camera(name, listing)
+    except EdgeAplError:
+        if listing.cameras:
+            terminal.print("what is there; write one of these into edgeapl.toml:", style="yellow")
+        for found in listing.cameras:
+            for line in lines_for(name, found):
+                terminal.print(one_line(line), markup=False, soft_wrap=True)
+        raise
+    text = f"{name} is the only camera that is there: {camera.name}, {camera.address}"
+    terminal.print(one_line(text), style="yellow", markup=False, soft_wrap=True)
+    return camera.address
 
 
 def _warn_of_number(address: str, terminal: Console) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import unicodedata
 
@@ -46,7 +47,16 @@ def safe_name(text: str) -> str:
 
 
 def _kept(char: str) -> bool:
-    return char in KEPT_SIGNS or char.isalnum()
+    return char in KEPT_SIGNS or (char.isalnum() and (char.isascii() or _can_name_files(char)))
+
+
+def _can_name_files(char: str) -> bool:
+    """Whether the system's settings let a file have this in its name; where they are ASCII, not."""
+    try:
+        os.fsencode(char)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def table_text(text: str) -> str:

@@ -11,8 +11,9 @@ from pathlib import Path
 from edgeapl.errors import CameraError, ConfigError, InputError
 from edgeapl.protocols import Clock, FrameSource
 from edgeapl.sources import video
-from edgeapl.sources.discover import has_image_name
+from edgeapl.sources.discover import UNPACK, has_image_name
 from edgeapl.sources.frames import ScaleFor
+from edgeapl.sources.known_files import is_archive
 from edgeapl.sources.names import printable
 
 UNDERSTOOD = (
@@ -88,6 +89,8 @@ def open_source(address: str, *, scale_for: ScaleFor, clock: Clock | None = None
         from edgeapl.sources.folder import FolderSource  # noqa: PLC0415
 
         return FolderSource(path, scale_for, clock)
+    if is_archive(path):
+        raise ConfigError("an archive, not a folder", printable(address), UNPACK)
     if path.suffix.lower() in video.EXTENSIONS:
         return video.VideoSource(path, scale_for, clock=clock)
     raise ConfigError("source is not understood", printable(address), UNDERSTOOD)

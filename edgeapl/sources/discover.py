@@ -10,6 +10,7 @@ from pathlib import Path
 from edgeapl.errors import InputError, UsageError
 from edgeapl.sources.known_files import (
     has_image_name,
+    is_archive,
     is_folder_of_image,
     is_passed_over,
     looks_like_image,
@@ -34,6 +35,9 @@ RESULTS_MARKER = "edgeapl-results.json"
 
 SLIDE_LIST = "slides.csv"
 """A list of this name in the folder decides which file belongs to which slide."""
+
+
+UNPACK = "unpack it and give the folder that comes out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +73,12 @@ def find_slides(
     slide_list : CSV with the columns slide, file and, if wanted, um_per_px.
 
     Raises InputError when the folder is missing, unreadable or without images, UsageError when it
-    is neither a folder nor an image, ConfigError when the list is wrong.
+    is neither a folder nor an image, or an archive, ConfigError when the list is wrong.
     """
     if not os.path.lexists(folder):
         raise InputError("does not exist", printable(folder), "check the path")
+    if is_archive(folder):
+        raise UsageError("an archive, not a folder", printable(folder), UNPACK)
     if not folder.is_dir():
         return FoundSlides((_one_image(folder, slide_list),))
     own_list = folder / SLIDE_LIST

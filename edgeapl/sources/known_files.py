@@ -96,6 +96,19 @@ def is_film(name: str) -> bool:
     return Path(name).suffix.lower() in _FILMS
 
 
+def is_archive(path: Path) -> bool:
+    """Whether a path leads to a plain file that packs others, by its name or its first bytes."""
+    if not path.is_file():
+        return False
+    if Path(path.name).suffix.lower() in _ARCHIVES:
+        return True
+    try:
+        with path.open("rb") as file:
+            return not has_image_name(path.name) and file.read(4) == b"PK\x03\x04"
+    except OSError:
+        return False
+
+
 def _has_other_name(name: str) -> bool:
     """Tell names such as ``a.tif.gz``, ``a.png.part``, ``a.jpg.1`` and ``a.png~``."""
     if is_hidden(name):

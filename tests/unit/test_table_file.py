@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from edgeapl.calibration.exclusion import read_exclusions
-from edgeapl.errors import ConfigError, EdgeAplError, InputError
+from edgeapl.errors import ConfigError, EdgeAplError, InputError, UsageError
 from edgeapl.evaluation.confusion import read_confusion
 from edgeapl.evaluation.evaluating import Question, evaluate_slides
 from edgeapl.evaluation.labels import label_of_file, read_cell_labels, read_slide_labels
 from edgeapl.evaluation.results import SlideResult
+from edgeapl.scale import SlideScale
+from edgeapl.sources.address import open_source
 from edgeapl.sources.discover import find_slides
 from edgeapl.sources.slide_list import SlideInput, read_slide_list
 from edgeapl.wording.names import canonical_name, told_apart
@@ -204,3 +206,12 @@ def test_names_that_look_alike_are_spelled_out() -> None:
     assert len(set(told_apart(["a b", "a\u00a0b", "a\u2007b", "a\u3164b"]).values())) == 4
     assert canonical_name(os.fsdecode(b"M\xc3\xbcller")) == canonical_name("Mu\u0308ller")
     assert canonical_name("M\udcc3\udcbcller") == "Müller"
+
+
+@pytest.mark.parametrize("name", ["slides.zip", "slides.tar.gz", "packed"])
+def test_an_archive_is_to_be_unpacked(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"PK\x03\x04" + bytes(40))
+    with pytest.raises(UsageError, match="unpack it"):
+        find_slides(tmp_path / name)
+    with pytest.raises(ConfigError, match="unpack it"):
+        open_source(str(tmp_path / name), scale_for=SlideScale(0.1, 0.1))

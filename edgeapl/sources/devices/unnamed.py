@@ -1,0 +1,43 @@
+"""Which camera is meant by a name that no station file explains."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from edgeapl.errors import CameraError, ConfigError
+from edgeapl.sources.devices.listing import FoundCamera, Listing
+from edgeapl.sources.names import printable
+
+PROGRAM = "micromanager"
+"""Kind of the camera that is a program: it is nobody's microscope, so nobody may mean it unsaid."""
+
+_GENERAL = re.compile(r"camera[0-9]*")
+
+
+def is_general(name: str) -> bool:
+    """Whether a name such as ``camera0`` says no more than that a camera is meant."""
+    return _GENERAL.fullmatch(name) is not None
+
+
+def lines_for(name: str, camera: FoundCamera) -> tuple[str, str]:
+    """Give the lines of the station file that name a camera, TOML."""
+    comment = f"  # {printable(camera.name)}"
+    # JSON's escapes are TOML's too.
+    return f"[cameras.{name}]", f"source = {json.dumps(camera.address)}{comment}"
+
+
+def only_camera(name: str, listing: Listing) -> FoundCamera:
+    """Give the only camera that is there.
+
+    Raises CameraError when there is none, ConfigError when there are several.
+    """
+    real = [camera for camera in listing.cameras if camera.kind != PROGRAM]
+    if len(real) == 1:
+        return real[0]
+    which = f"{name}, and no station file names it"
+    if real:
+        mend = f"write {lines_for(name, real[0])[0]} and a source into edgeapl.toml"
+        raise ConfigError(f"{len(real)} cameras are there", which, mend)
+    mend = "plug it in, or name it in edgeapl.toml; edgeapl cameras says what was looked for"
+    raise CameraError("no camera is there", which, mend)
