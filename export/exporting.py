@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeapl import __version__
+from edgeapl.bundle.export_report import EXPORT_REPORT
 from edgeapl.bundle.load import Bundle, open_bundle
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.bundle.write import write_bundle
@@ -20,7 +21,9 @@ from edgeapl.engines.in_turn import InTurn
 from edgeapl.engines.registry import open_engine
 from edgeapl.errors import ProofError, UsageError
 from edgeapl.export.card import model_card
+from edgeapl.export.colours import colour_doubts
 from edgeapl.export.onnx_file import OPSET, onnx_bytes
+from edgeapl.export.probabilities import check_made_once
 from edgeapl.export.proof import Proof, proof_document, prove
 from edgeapl.export.proof_images import ProofCells, ProofImages, proof_cells
 from edgeapl.export.recipes.manifest import manifest_settings
@@ -35,7 +38,6 @@ from edgeapl.protocols import Engine
 from edgeapl.report.pictures import png_bytes
 from edgeapl.sources.synthetic import draw_frame, slide_recipe
 
-REPORT = "export-report.json"
 LIBRARIES = ("torch", "onnx", "onnxscript", "onnxslim", "onnxruntime", "numpy")
 
 Say = Callable[[str], None]
@@ -74,7 +76,8 @@ def export(recipe: Recipe, request: ExportRequest, out: Path, say: Say) -> Expor
     recipe, request : what and how. out : new folder, or a bundle that is replaced.
     say : told what is being done, one line each.
 
-    Nothing is put at `out` unless the proof passes. Raises ProofError when it does not,
+    Nothing is put at `out` unless the proof passes. Raises ProofError when it does not, ConfigError
+    when the recipe makes no probabilities of what the networks give,
     UsageError or BundleError when weights are missing or refused.
     """
     weights = _weights(recipe, request)
@@ -103,7 +106,9 @@ def export(recipe: Recipe, request: ExportRequest, out: Path, say: Say) -> Expor
         }
         text = json.dumps(report, indent=1, sort_keys=True, allow_nan=False) + "\n"
         shutil.rmtree(out, ignore_errors=True)
-        return Exported(write_bundle(out, settings, {**copied, REPORT: text.encode()}), report)
+        return Exported(
+            write_bundle(out, settings, {**copied, EXPORT_REPORT: text.encode()}), report
+        )
 
 
 def check(recipe: Recipe, request: ExportRequest, folder: Path, say: Say) -> Exported:
@@ -159,6 +164,8 @@ def _prove(
     manifest = bundle.manifest
     by_name = {network.name: network for network in recipe.networks}
     explain = _explains(recipe, manifest)
+    for network in recipe.networks:
+        check_made_once(bundle.read(network.file), network)
 
     def exported(name: str) -> Engine:
         return open_engine("onnxruntime", name, bundle.read(by_name[name].file))
@@ -192,7 +199,7 @@ def _report(
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in LIBRARIES},
         "weights": weights.used,
-        "warnings": list(recipe.warnings),
+        "warnings": [*recipe.warnings, *colour_doubts(recipe), *proof.warnings],
         "images": cells.description(),
         "tolerance": recipe.tolerance,
         **proof_document(proof),

@@ -135,5 +135,8 @@ def _probabilities(tensor: torch.Tensor, output: Output) -> list[torch.Tensor]:
         shape = tuple(tensor.shape)
         raise WrongOutputs(f"{output.name!r} has shape {shape} for {classes} named classes")
     rows = tensor.reshape(tensor.shape[0], classes)
-    made = torch.softmax(rows, dim=1) if output.activation == "softmax" else torch.sigmoid(rows)
-    return [made[:, column] for column in range(len(output.classes))]
+    if output.activation == "softmax":
+        rows = torch.softmax(rows, dim=1)
+    elif output.activation == "sigmoid":
+        rows = torch.sigmoid(rows)
+    return [rows[:, column] for column in range(len(output.classes))]

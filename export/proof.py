@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.engines.in_turn import InTurn
+from edgeapl.export.probabilities import check_answers, unlike
 from edgeapl.export.proof_images import ProofCells
 from edgeapl.export.recipes.recipe import Images, NetworkRecipe, Recipe
 from edgeapl.findings import of_model
@@ -64,13 +65,17 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """All that was compared; `problems` is empty when the export may serve."""
+    """All that was compared; `problems` is empty when the export may serve.
+
+    warnings : what is no mistake for certain.
+    """
 
     differences: tuple[Difference, ...]
     agreements: tuple[Agreement, ...]
     exported: SlideAnswer
     reference: SlideAnswer
     problems: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def prove(
@@ -89,7 +94,8 @@ def prove(
     exported, reference : open the networks in the runtime and in torch.
     cells : what to run on. say : told what is being done.
 
-    One network is in memory at a time.
+    One network is in memory at a time. Raises ConfigError when the recipe makes no probabilities of
+    what a network answers.
     """
     names = tuple(network.name for network in recipe.networks)
     inputs: dict[str, list[Rows]] = defaultdict(list)
@@ -112,6 +118,7 @@ def prove(
         wanted = slide_answer(manifest, engines, cells.crops)
     differences: list[Difference] = []
     agreements: list[Agreement] = []
+    warnings: list[str] = []
     for network in recipe.networks:
         say(f"compare {network.name}")
         rows = _rows(network, inputs[network.name], cells.crops)
@@ -120,8 +127,11 @@ def prove(
         compared = _compare(network, rows, exported, reference, recipe.tolerance)
         differences += compared[0]
         agreements += compared[1]
+        check_answers(network, manifest, compared[2])
+        if manifest.trained:
+            warnings += unlike(network, compared[2], len(rows))
     problems = _problems(differences, agreements, answer, wanted, recipe.tolerance)
-    return Proof(tuple(differences), tuple(agreements), answer, wanted, problems)
+    return Proof(tuple(differences), tuple(agreements), answer, wanted, problems, tuple(warnings))
 
 
 def slide_answer(manifest: Manifest, engines: Mapping[str, Engine], crops: UInt8) -> SlideAnswer:
@@ -140,10 +150,12 @@ def _rows(network: NetworkRecipe, recorded: list[Rows], crops: UInt8) -> Rows | 
 
 def _compare(
     network: NetworkRecipe, rows: Rows, exported: Opener, reference: Opener, tolerance: float
-) -> tuple[list[Difference], list[Agreement]]:
+) -> tuple[list[Difference], list[Agreement], dict[str, Rows]]:
+    """Compare at every batch size; also give torch's answers to the largest batch."""
     many = not (isinstance(network.input, Images) and not network.input.many)
     differences = []
     agreements = []
+    wanted: dict[str, Rows] = {}
     have, want = exported(network.name), reference(network.name)
     for size in BATCHES if many else (1,):
         # Fewer cells than the batch are repeated: the batch size is what is being tried.
@@ -157,7 +169,7 @@ def _compare(
             agreements.append(_agreement(network, given, wanted, tolerance))
     have.close()
     want.close()
-    return differences, agreements
+    return differences, agreements, wanted
 
 
 def _difference(

@@ -99,6 +99,8 @@ def _signed(signer: Signer | None) -> dict[str, Any]:
 
 
 def _describe(model: Model) -> dict[str, Any]:
+    from edgeapl.bundle.export_report import export_warnings
+
     manifest = model.bundle.manifest
     return {
         "schema": 1,
@@ -107,6 +109,7 @@ def _describe(model: Model) -> dict[str, Any]:
         "engine_digest": model.engine_digest,
         "runtime": model.runtime,
         "self_test": "passed",
+        "export_warnings": list(export_warnings(model.bundle)),
         "manifest": manifest.model_dump(mode="json"),
         "networks": {
             name: {
@@ -157,4 +160,6 @@ def _show(document: dict[str, Any]) -> None:
     for name, text in rows.items():
         table.add_row(name, escape(str(text)))
     out.print(table)
+    for warning in document["export_warnings"]:
+        out.print(f"warning of the export: {warning}", style="yellow", soft_wrap=True, markup=False)
     out.print(RESEARCH_USE_ONLY, style="dim")

@@ -69,7 +69,9 @@ def golden_answers(model: Model, frame: Frame, chain: CellChain | None = None) -
         raise EngineError(
             "self-test failed",
             manifest.name,
-            f"{len(result.failed)} cells of the golden frame got no usable score",
+            f"{len(result.failed)} cells of the golden frame got no usable score: an answer is no "
+            "number, or what a role names is no probability from 0 to 1 (a logit needs softmax or "
+            "sigmoid in the recipe)",
         )
     state = model.reducer.add(model.reducer.empty(), result.scores)
     head = model.reducer.probabilities(state, model.head)

@@ -52,8 +52,7 @@ def mistakes(file: RecipeFile) -> Iterator[Mistake]:
 
 def _outputs(file: RecipeFile, name: str) -> list[str]:
     part = file.networks[name]
-    classes = [c for names in (*part.softmax.values(), *part.sigmoid.values()) for c in names]
-    return [*classes, *(output for output in part.outputs if output != LEFT_OUT)]
+    return [*part.classes, *(output for output in part.outputs if output != LEFT_OUT)]
 
 
 def _checked(

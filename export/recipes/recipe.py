@@ -53,12 +53,12 @@ class Output:
     """One tensor that a network gives.
 
     name : in the file; the raw numbers are always among the outputs.
-    activation : what makes probabilities of it, if anything does.
+    activation : what makes probabilities of it, if anything does; ``given`` where it is some.
     classes : names of the probabilities, one per column.
     """
 
     name: str
-    activation: Literal["none", "softmax", "sigmoid"] = "none"
+    activation: Literal["none", "softmax", "sigmoid", "given"] = "none"
     classes: tuple[str, ...] = ()
 
 
@@ -123,9 +123,14 @@ class NetworkRecipe:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Classes of which every cell gets one: those of the only softmax output."""
-        softmax = [out for out in self.outputs if out is not None and out.activation == "softmax"]
-        return softmax[0].classes if len(softmax) == 1 else ()
+        """Classes of which every cell gets one: those of the only softmax, done here or there."""
+        outputs = [out for out in self.outputs if out is not None]
+        one_of = [
+            out
+            for out in outputs
+            if out.activation == "softmax" or (out.activation == "given" and len(out.classes) > 1)
+        ]
+        return one_of[0].classes if len(one_of) == 1 else ()
 
     def named(self, explain: bool) -> tuple[Output | None, ...]:
         """Give the outputs, the explanation among them if it is wanted."""

@@ -63,6 +63,7 @@ class NetworkPart(Spec):
     takes : numbers per row, for networks that take no images.
     outputs : names for what it gives, in order; ``-`` for what is not needed.
     softmax, sigmoid : output to the names of the probabilities made from it.
+    probabilities : output to the names of its columns, where they are probabilities already.
     """
 
     weights: Name
@@ -72,21 +73,28 @@ class NetworkPart(Spec):
     outputs: tuple[str, ...]
     softmax: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     sigmoid: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    probabilities: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     after: OutputOf | None = None
     when: OutputOf | None = None
 
     @model_validator(mode="after")
     def _names_fit(self) -> NetworkPart:
-        for output in (*self.softmax, *self.sigmoid):
+        made = [*self.softmax, *self.sigmoid, *self.probabilities]
+        for output in made:
             if output not in self.outputs:
                 raise ValueError(f"{output!r} is not among the outputs")
-        classes = [
-            name for names in (*self.softmax.values(), *self.sigmoid.values()) for name in names
-        ]
-        names = [name for name in self.outputs if name != LEFT_OUT] + classes
+            if made.count(output) > 1:
+                raise ValueError(f"{output!r} is made into probabilities twice")
+        names = [name for name in self.outputs if name != LEFT_OUT] + list(self.classes)
         if len(set(names)) != len(names):
             raise ValueError("a name stands twice among outputs and classes")
         return self
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of all probabilities."""
+        made = (self.softmax, self.sigmoid, self.probabilities)
+        return tuple(name for each in made for names in each.values() for name in names)
 
     def named(self) -> tuple[Output | None, ...]:
         """Give the outputs as the export takes them."""
@@ -98,6 +106,8 @@ class NetworkPart(Spec):
                 made.append(Output(name, "softmax", self.softmax[name]))
             elif name in self.sigmoid:
                 made.append(Output(name, "sigmoid", self.sigmoid[name]))
+            elif name in self.probabilities:
+                made.append(Output(name, "given", self.probabilities[name]))
             else:
                 made.append(Output(name))
         return tuple(made)
