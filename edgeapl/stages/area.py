@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgeapl.stages.detail import detail_of
-from edgeapl.stages.repeats import Shown, copied_tiles
+from edgeapl.stages.repeats import Shown, copied_tiles, has_grain
 from edgeapl.stages.tile_focus import unfocused_tiles
 from edgeapl.stages.tile_light import judge_light
 from edgeapl.stages.tiling import Bool, sample_tiles, tile_grid
@@ -46,7 +46,7 @@ def judge_tiles(
     light = judge_light(sample_tiles(pixels, grid) if shown is None else shown.sampled)
     repeated = copied_tiles(pixels, grid)
     if shown is not None:
-        repeated |= shown.before & light.structured
+        repeated |= shown.before & (light.structured | has_grain(shown.sampled))
     faults = {
         TileState.NOISE: light.noise,
         TileState.COLOURLESS: light.colourless,

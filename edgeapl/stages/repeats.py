@@ -23,6 +23,9 @@ COPIED_SHARE = 0.8
 """A tile is a copy when so many of its lines are found again at one and the same distance. In 561
 real frames of seven sets there is no such tile."""
 
+GRAIN = 0.5
+"""Share of pixels that are as the one beside them, in ground without grain."""
+
 LEAST_STEP = SMALLEST_TILE_PX
 """Lines nearer than this are alike where a picture was enlarged, or its lines were doubled."""
 
@@ -51,6 +54,15 @@ def tile_prints(sampled: Sampled) -> UInt64:
     packed = sampled.packed
     flat = packed.reshape(*packed.shape[:2], -1).view(np.uint32).astype(np.uint64)
     return np.asarray(flat @ _weights(flat.shape[2]), np.uint64)
+
+
+def has_grain(sampled: Sampled) -> Bool:
+    """Tell tiles in which most pixels differ from the one beside, bool (R, C): noise alone does.
+
+    Ground without grain may be exactly alike in two frames.
+    """
+    alike = (sampled.colours[1] == sampled.beside).mean(axis=(2, 3))
+    return np.asarray(alike < GRAIN, dtype=bool)
 
 
 def _copied(lines: UInt8, parts: int, tiles: int) -> Bool:
