@@ -6,7 +6,7 @@ import json
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +22,7 @@ from edgeapl.engines.registry import open_engine
 from edgeapl.errors import ProofError, UsageError
 from edgeapl.export.card import model_card
 from edgeapl.export.colours import colour_doubts
+from edgeapl.export.confusion import Confusion, confusion
 from edgeapl.export.onnx_file import OPSET, onnx_bytes
 from edgeapl.export.probabilities import check_made_once
 from edgeapl.export.proof import Proof, proof_document, prove
@@ -97,8 +98,8 @@ def export(recipe: Recipe, request: ExportRequest, out: Path, say: Say) -> Expor
         files.update(recipe.own_files)
         say("golden answers")
         bundle = seal_bundle(work / "bundle", settings, files, _golden_png())
-        proof, cells = _prove(recipe, request, weights, bundle, say)
-        report = _report(recipe, request, weights, proof, cells)
+        proof, cells, tables = _prove(recipe, request, weights, bundle, say)
+        report = _report(recipe, request, weights, proof, cells, tables)
         if proof.problems:
             raise _refusal(proof, out)
         copied: dict[str, bytes | Path] = {
@@ -126,10 +127,10 @@ def check(recipe: Recipe, request: ExportRequest, folder: Path, say: Say) -> Exp
             folder,
             f"expected {', '.join(sorted(expected))}",
         )
-    proof, cells = _prove(recipe, request, weights, bundle, say)
+    proof, cells, tables = _prove(recipe, request, weights, bundle, say)
     if proof.problems:
         raise _refusal(proof, folder)
-    return Exported(bundle, _report(recipe, request, weights, proof, cells))
+    return Exported(bundle, _report(recipe, request, weights, proof, cells, tables))
 
 
 def _weights(recipe: Recipe, request: ExportRequest) -> Weights:
@@ -160,7 +161,7 @@ def _golden_png() -> bytes:
 
 def _prove(
     recipe: Recipe, request: ExportRequest, weights: Weights, bundle: Bundle, say: Say
-) -> tuple[Proof, ProofCells]:
+) -> tuple[Proof, ProofCells, tuple[Confusion, ...]]:
     manifest = bundle.manifest
     by_name = {network.name: network for network in recipe.networks}
     explain = _explains(recipe, manifest)
@@ -176,7 +177,15 @@ def _prove(
     say("cells to prove the export on")
     with InTurn(manifest.detector_networks, exported) as engines:
         cells = proof_cells(manifest, segmenter_of(manifest, engines), request.images)
-    return prove(recipe, manifest, exported, reference, cells, say), cells
+    proof = prove(recipe, manifest, exported, reference, cells, say)
+    tables = []
+    for network in recipe.networks if cells.folders else ():
+        engine = exported(network.name)
+        table = confusion(network, engine, cells.crops, cells.folders)
+        engine.close()
+        if table is not None:
+            tables.append(table)
+    return proof, cells, tuple(tables)
 
 
 def _explains(recipe: Recipe, manifest: Manifest) -> bool:
@@ -185,7 +194,12 @@ def _explains(recipe: Recipe, manifest: Manifest) -> bool:
 
 
 def _report(
-    recipe: Recipe, request: ExportRequest, weights: Weights, proof: Proof, cells: ProofCells
+    recipe: Recipe,
+    request: ExportRequest,
+    weights: Weights,
+    proof: Proof,
+    cells: ProofCells,
+    tables: Sequence[Confusion],
 ) -> dict[str, Any]:
     return {
         "schema": 1,
@@ -199,7 +213,13 @@ def _report(
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in LIBRARIES},
         "weights": weights.used,
-        "warnings": [*recipe.warnings, *colour_doubts(recipe), *proof.warnings],
+        "warnings": [
+            *recipe.warnings,
+            *colour_doubts(recipe),
+            *proof.warnings,
+            *(doubt for table in tables for doubt in table.doubts()),
+        ],
+        "confusion": [table.document() for table in tables],
         "images": cells.description(),
         "tolerance": recipe.tolerance,
         **proof_document(proof),

@@ -50,12 +50,14 @@ class ProofCells:
 
     crops : uint8 (N, size, size, 3) RGB. frames : the frames themselves.
     sources : name and SHA-256 of every image. drawn : no real image was given.
+    folders : name of the folder that each cell's image lay in; empty unless each image is a cell.
     """
 
     crops: UInt8
     frames: tuple[Frame, ...]
     sources: tuple[tuple[str, str], ...]
     drawn: bool
+    folders: tuple[str, ...] = ()
 
     def description(self) -> dict[str, Any]:
         """Give what the export report says about them."""
@@ -75,12 +77,15 @@ def proof_cells(manifest: Manifest, segmenter: Segmenter, images: ProofImages) -
     frames = list(_drawn(manifest) if drawn else _real(manifest, images))
     crops: list[UInt8] = []
     used: list[Frame] = []
+    folders: list[str] = []
     for frame in frames:
         cell_image = images.cell_images and not drawn
         found = whole_crop(frame, segmenter) if cell_image else segmenter.segment(frame)
         rows = np.arange(0, len(found), max(1, len(found) // images.most_cells), dtype=np.int64)
         crops.append(cut_cells(found.only(rows), manifest.crop, cell_image=cell_image))
         used.append(frame)
+        if cell_image:
+            folders += [Path(frame.source).parent.name] * len(crops[-1])
     together = np.concatenate(crops)
     if not len(together):
         raise InputError("no cell to prove the export on", images.folder, "give other --images")
@@ -90,6 +95,7 @@ def proof_cells(manifest: Manifest, segmenter: Segmenter, images: ProofImages) -
         frames=tuple(used),
         sources=tuple((Path(frame.source).name, frame.digest) for frame in used),
         drawn=drawn,
+        folders=tuple(folders[::step][: images.most_cells]),
     )
 
 

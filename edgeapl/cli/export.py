@@ -15,6 +15,8 @@ from edgeapl.cli.output import RESEARCH_USE_ONLY, console, print_json
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rich.table import Table
+
     from edgeapl.export.exporting import Exported
 
 EXTRA = "pip install 'edgeapl[export]'"
@@ -142,6 +144,20 @@ def _bundle(done: Exported) -> dict[str, Any]:
     }
 
 
+def _confusion(document: dict[str, Any]) -> Table:
+    """Draw how often the cells of each folder got each class."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("folder")
+    for name in document["classes"]:
+        table.add_column(escape(name), justify="right")
+    for row in document["folders"]:
+        table.add_row(escape(row["folder"]), *(str(count) for count in row["called"]))
+    return table
+
+
 def _show(done: Exported) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -166,6 +182,10 @@ def _show(done: Exported) -> None:
         f"{images['cells']} cells of {len(images['images'])} {images['kind']} images as one slide: "
         f"{slide['exported']['verdict']}, with torch {slide['reference']['verdict']}"
     )
+    for confusion in done.report["confusion"]:
+        right = f"{confusion['right']} of {confusion['cells']} cells are called like their folders"
+        out.print(f"{confusion['network']}: {right}", markup=False)
+        out.print(_confusion(confusion))
     out.print(f"bundle {done.bundle.folder}", soft_wrap=True, markup=False)
     out.print(f"digest {done.bundle.digest}", soft_wrap=True)
     for warning in done.report["warnings"]:
