@@ -61,7 +61,7 @@ class Frames:
 
 def _is_it(image: DecodedImage, frame: LabelledFrame) -> bool:
     size = (frame.height, frame.width)
-    return image.sha256 == frame.digest and image.pixels.shape[:2] == size
+    return image.digest == frame.digest and image.pixels.shape[:2] == size
 
 
 def cut(pixels: UInt8, box: Box, um_per_px: float, margin_um: float = MARGIN_UM) -> UInt8:
