@@ -25,6 +25,7 @@ from edgeapl.pipeline import (
     examine_slides,
 )
 from edgeapl.report.context import report_context
+from edgeapl.report.further import FurtherColumns
 from edgeapl.report.tables import cell_columns
 from edgeapl.report.writer import SlideWriter, assemble, finished_record
 from edgeapl.scale import SlideScale, measure_ahead
@@ -34,6 +35,8 @@ from edgeapl.types import ExaminedFrame, Origin
 
 SCHEMA = 1
 """Version of the JSON documents; raised when a field changes its meaning or goes."""
+
+PATIENT = "patient"
 
 MARKER = "edgeapl-results.json"
 """Marks a folder as results, so that it is never taken for images."""
@@ -47,6 +50,7 @@ class ScoreRequest:
     out : where results go; made if missing.
     crops : every image is one cell.
     slide_list : CSV with the columns slide and file; None to look for slides.csv.
+    slide_from : pattern that finds the slide in each image's name; None to go by folders.
     um_per_px : scale of all images, µm per px; None to measure it.
     batch_size : cells in one run of a network; None for what is best for the model.
     """
@@ -55,6 +59,7 @@ class ScoreRequest:
     out: Path
     crops: bool = False
     slide_list: Path | None = None
+    slide_from: str | None = None
     um_per_px: float | None = None
     batch_size: int | None = None
 
@@ -110,7 +115,12 @@ def score_folder(
     images are still scored. Raises UsageError or InputError when there is nothing to score, and
     StorageError when results can not be kept.
     """
-    found = find_slides(request.folder, crops=request.crops, slide_list=request.slide_list)
+    found = find_slides(
+        request.folder,
+        crops=request.crops,
+        slide_list=request.slide_list,
+        slide_from=request.slide_from,
+    )
     slides = found.slides
     _claim(request.out, request.folder)
     listener.on_slides(slides)
@@ -130,11 +140,16 @@ def score_folder(
 
 
 def slide_key(
-    request: ScoreRequest, model: Model, slide: SlideInput, digests: Sequence[str]
+    request: ScoreRequest,
+    model: Model,
+    slide: SlideInput,
+    digests: Sequence[str],
+    further: FurtherColumns = FurtherColumns(),  # noqa: B008 - frozen
 ) -> str:
     """Digest of all that a slide's results depend on: images, bundle, networks, settings, columns.
 
-    digests : of the contents of the slide's files, as from `_content_digest`.
+    digests : of the contents of the slide's files, as from `_content_digest`. further : what the
+    user's list says of them; results hold it.
     """
     parts = [
         f"edgeapl {__version__} schema {SCHEMA}",
@@ -147,7 +162,41 @@ def slide_key(
     ]
     for file, digest in zip(slide.files, digests, strict=True):
         parts += [str(file), digest]
+    for file in slide.files if further.headings else ():
+        parts += [f"list {further.headings} {further.values[str(file)]}"]
     return sha256_of_parts(parts)
+
+
+def listed_texts(slide: SlideInput) -> dict[str, tuple[str, ...]]:
+    """Give what the user's list says besides the files: name to one text per file."""
+    texts = {column.name: column.values for column in slide.listed}
+    if not slide.patient:
+        return texts
+    return {PATIENT: (slide.patient,) * len(slide.files), **texts}
+
+
+def further_columns(slides: Sequence[SlideInput]) -> FurtherColumns:
+    """Give the columns of the user's list for tables; the same ones for all slides."""
+    headings = dict.fromkeys(name for slide in slides for name in listed_texts(slide))
+    values = {}
+    for slide in slides:
+        texts = listed_texts(slide)
+        for place, file in enumerate(slide.files):
+            values[str(file)] = tuple(
+                texts[name][place] if name in texts else "" for name in headings
+            )
+    return FurtherColumns(tuple(headings), values if headings else {})
+
+
+def _listed_to_json(slide: SlideInput) -> dict[str, Any]:
+    """Give the same for a record: one text where all files have it, else one per file."""
+    document: dict[str, Any] = {PATIENT: slide.patient} if slide.patient else {}
+    if slide.listed:
+        document["listed"] = {
+            column.name: column.values[0] if len(set(column.values)) == 1 else [*column.values]
+            for column in slide.listed
+        }
+    return document
 
 
 def _still_holds(record: Mapping[str, Any], key: str, journal: Journal) -> bool:
@@ -188,11 +237,13 @@ class _Scoring:
         self._listener = listener
         self._unlisted = tuple(unlisted)
         self._context = report_context(model.bundle.manifest, crops=request.crops)
+        self._further = FurtherColumns()
         self._open: list[_SlideResults] = []
 
     def jobs(self, slides: Sequence[SlideInput]) -> Iterator[SlideJob | Turn]:
         """Give what is to be done for each slide; runs in the thread that reads."""
         request, manifest = self._request, self._model.bundle.manifest
+        self._further = further_columns(slides)
         leave_out = manifest.crop.leave_out if request.crops else ()
         for slide in slides:
             digests = []
@@ -200,7 +251,7 @@ class _Scoring:
                 if self.stop.is_set():
                     return  # Ctrl-C need not wait for a large slide to be hashed
                 digests.append(_content_digest(file))
-            key = slide_key(request, self._model, slide, digests)
+            key = slide_key(request, self._model, slide, digests, self._further)
             record = finished_record(request.out, slide.name)
             if record is not None and _still_holds(record, key, self._journal):
                 yield partial(self._note, record, True)
@@ -232,8 +283,9 @@ class _Scoring:
                 batch_size=request.batch_size or self._model.batch_size,
             )
             origin = origin_of(self._model.bundle.manifest, request.out)
-            writer = SlideWriter(request.out, slide.name, self._context)
-            self._open.append(_SlideResults(key, origin, writer, explainer))
+            writer = SlideWriter(request.out, slide.name, self._context, further=self._further)
+            said = _listed_to_json(slide)
+            self._open.append(_SlideResults(key, origin, writer, explainer, said))
             tell = told(writer, explainer)
 
             def on_frame(examined: ExaminedFrame) -> None:
@@ -257,12 +309,16 @@ class _Scoring:
 
 @dataclass(frozen=True, slots=True)
 class _SlideResults:
-    """Where the results of a slide in work go; `key` as from `slide_key`."""
+    """Where the results of a slide in work go; `key` as from `slide_key`.
+
+    said : what the user's list says of the slide.
+    """
 
     key: str
     origin: Origin
     writer: SlideWriter
     explainer: Explainer | None
+    said: dict[str, Any]
 
     def keep(self, outcome: SlideOutcome, journal: Journal) -> dict[str, Any]:
         """Commit the verdict, then write what people see."""
@@ -270,6 +326,7 @@ class _SlideResults:
         journal_record = journal.commit(verdict)
         record = {
             **verdict_to_json(verdict),
+            **self.said,
             "slide_key": self.key,
             "journal_record": journal_record,
             "errors": [error_to_json(outcome.verdict.slide, error) for error in outcome.errors],

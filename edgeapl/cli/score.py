@@ -41,7 +41,14 @@ def score(
     crops: Annotated[bool, typer.Option("--crops", help="Every image is one cell.")] = False,
     slides: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="CSV with the columns slide,file[,um_per_px]."),
+        typer.Option(help="CSV with the columns slide,file[,um_per_px,patient]; others are kept."),
+    ] = None,
+    slide_from: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="REGEX",
+            help="Pattern for file names: its group 'slide', or the first, is the slide.",
+        ),
     ] = None,
     um_per_px: ScaleOption = None,
     out: OutOption = None,
@@ -68,6 +75,7 @@ def score(
         out=chosen_results(out, config, folder.resolve().name),
         crops=crops,
         slide_list=slides,
+        slide_from=slide_from,
         um_per_px=um_per_px or config.um_per_px,
         batch_size=config.batch_size,
     )

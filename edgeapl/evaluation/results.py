@@ -58,7 +58,7 @@ def read_cells(folder: Path) -> tuple[list[CellResult], int]:
     unscored = 0
     for path in _files(folder, "cells.csv", "cells.csv"):
         try:
-            with path.open(encoding="utf-8", newline="") as file:
+            with path.open(encoding="utf-8-sig", newline="") as file:
                 table = csv.DictReader(file)
                 columns = role_columns(table.fieldnames or ())
                 for row in table:

@@ -6,6 +6,7 @@ on: no record ever takes the place of another's.
 
 from __future__ import annotations
 
+import codecs
 import glob
 import json
 import os
@@ -140,9 +141,10 @@ def assemble(folder: Path, slides: Sequence[str]) -> None:
                 shutil.copyfileobj(file, out)
     header: bytes | None = None
     with replacing(folder / CELLS) as out:
+        out.write(b"".join({_mark_of(home / CELLS) for home in homes}))
         for home in homes:
             with storing(home), (home / CELLS).open("rb") as file:
-                columns = file.readline()
+                columns = file.readline().removeprefix(codecs.BOM_UTF8)
                 if header is None:
                     out.write(columns)
                 elif columns != header:
@@ -153,3 +155,10 @@ def assemble(folder: Path, slides: Sequence[str]) -> None:
                     )
                 header = columns
                 shutil.copyfileobj(file, out)
+
+
+def _mark_of(path: Path) -> bytes:
+    """Give the byte-order mark with which a table begins, or nothing."""
+    with storing(path), path.open("rb") as file:
+        first = file.read(len(codecs.BOM_UTF8))
+    return first if first == codecs.BOM_UTF8 else b""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -133,11 +136,14 @@ def frame_row(slide: str, examined: ExaminedFrame) -> list[object]:
 class TableFile:
     """A CSV file, UTF-8, that grows row by row. Raises StorageError when it can not.
 
-    It is open only while rows are written, so that an unfinished slide holds nothing open.
+    With the first character beyond ASCII it gets a byte-order mark: Excel then shows umlauts, and
+    pandas passes over it. It is open only while rows are written, so that an unfinished slide
+    holds nothing open.
     """
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         self._path = path
+        self._marked = False
         self._write("x", [columns])
 
     def add(self, rows: Sequence[Sequence[object]]) -> None:
@@ -145,8 +151,25 @@ class TableFile:
         self._write("a", rows)
 
     def _write(self, mode: str, rows: Sequence[Sequence[object]]) -> None:
-        with storing(self._path), self._path.open(mode, encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(rows)
+        made = io.StringIO(newline="")
+        csv.writer(made, lineterminator="\n").writerows(rows)
+        text = made.getvalue()
+        with storing(self._path):
+            needs_mark = not (self._marked or text.isascii())
+            if needs_mark and mode == "a":
+                self._mark()
+            encoding = "utf-8-sig" if needs_mark and mode == "x" else "utf-8"
+            with self._path.open(mode, encoding=encoding, newline="") as file:
+                file.write(text)
+            self._marked = self._marked or needs_mark
+
+    def _mark(self) -> None:
+        """Put the mark before what is there."""
+        marked = self._path.with_name(self._path.name + ".marked")
+        with marked.open("wb") as file, self._path.open("rb") as unmarked:
+            file.write(codecs.BOM_UTF8)
+            shutil.copyfileobj(unmarked, file)
+        marked.replace(self._path)
 
     def finish(self) -> None:
         """Wait until the disk has all rows."""

@@ -15,6 +15,7 @@ from typing import Any
 from edgeapl.errors import StorageError
 from edgeapl.report.context import ReportContext
 from edgeapl.report.explanation import Explanation
+from edgeapl.report.further import FurtherColumns
 from edgeapl.report.gallery import Gallery
 from edgeapl.report.geojson import feature_collection
 from edgeapl.report.kinds import CellKind, cell_kinds, role_kinds
@@ -78,6 +79,7 @@ class SlideWriter:
     folder : the result folder; made if missing.
     slide : identifier of the slide; any text.
     context : the model and the settings.
+    further : columns that go into the table of cells beside our own.
     now : gives the time that the report carries.
 
     Raises StorageError when the folder can not be written.
@@ -89,10 +91,12 @@ class SlideWriter:
         slide: str,
         context: ReportContext,
         now: Callable[[], datetime] = utc_now,
+        further: FurtherColumns = FurtherColumns(),  # noqa: B008 - frozen
     ) -> None:
         self._slide = slide
         self._context = context
         self._now = now
+        self._further = further
         self._kinds = role_kinds(context)
         self._gallery = Gallery(context)
         self._results = folder
@@ -108,7 +112,8 @@ class SlideWriter:
             if not context.crops:
                 (self._home / "overlays").mkdir()
                 (self._home / "geojson").mkdir()
-        self._cells = TableFile(self._home / CELLS, cell_columns(tuple(context.roles)))
+        columns = cell_columns(tuple(context.roles))
+        self._cells = TableFile(self._home / CELLS, (*columns, *further.free_headings(columns)))
         self._frames = TableFile(self._home / "frames.csv", FRAME_COLUMNS)
 
     @property
@@ -125,7 +130,9 @@ class SlideWriter:
         kinds = cell_kinds(examined, self._context, self._kinds)
         areas = cell_areas(examined.detections)
         roles = tuple(self._context.roles)
-        self._cells.add(cell_rows(self._slide, examined, roles, areas, kinds))
+        beside = self._further.cells(examined.frame.source)
+        rows = cell_rows(self._slide, examined, roles, areas, kinds)
+        self._cells.add([[*row, *beside] for row in rows])
         self._frames.add([frame_row(self._slide, examined)])
         if examined.rejected:
             self._gallery.add_rejected(examined)

@@ -15,6 +15,7 @@ from edgeapl.sources.known_files import (
     is_passed_over,
     looks_like_image,
 )
+from edgeapl.sources.name_pattern import OPTION, group_by_name
 from edgeapl.sources.names import printable
 from edgeapl.sources.slide_list import SlideInput, read_slide_list
 from edgeapl.wording.names import canonical_name, told_apart
@@ -53,7 +54,11 @@ class FoundSlides:
 
 
 def find_slides(
-    folder: Path, *, crops: bool = False, slide_list: Path | None = None
+    folder: Path,
+    *,
+    crops: bool = False,
+    slide_list: Path | None = None,
+    slide_from: str | None = None,
 ) -> FoundSlides:
     """Find the slides in a folder.
 
@@ -70,7 +75,8 @@ def find_slides(
     ----------
     folder : where to look, or one image file.
     crops : every image is one cell; the rules are the same.
-    slide_list : CSV with the columns slide, file and, if wanted, um_per_px.
+    slide_list : CSV with the columns slide, file and, if wanted, um_per_px, patient and others.
+    slide_from : pattern that finds the slide in each image's name; see `group_by_name`.
 
     Raises InputError when the folder is missing, unreadable or without images, UsageError when it
     is neither a folder nor an image, or an archive, ConfigError when the list is wrong.
@@ -80,10 +86,14 @@ def find_slides(
     if is_archive(folder):
         raise UsageError("an archive, not a folder", printable(folder), UNPACK)
     if not folder.is_dir():
+        if slide_from is not None:
+            raise UsageError(f"{OPTION} needs a folder", printable(folder), "give a folder")
         return FoundSlides((_one_image(folder, slide_list),))
     own_list = folder / SLIDE_LIST
     if slide_list is None and os.path.lexists(own_list):
         slide_list = own_list
+    if slide_from is not None:
+        return FoundSlides(_by_name(folder, slide_from, slide_list))
     by_name = _by_folder(folder, must_hold_images=slide_list is None)
     if slide_list is None:
         return FoundSlides(tuple(SlideInput(name, files) for name, files in by_name))
@@ -100,6 +110,14 @@ def part_files(
     names = {name.casefold() for name in leave_out}
     out = tuple(file for file in files if file.parent.name.casefold() in names)
     return tuple(file for file in files if file not in set(out)), out
+
+
+def _by_name(folder: Path, pattern: str, slide_list: Path | None) -> tuple[SlideInput, ...]:
+    if slide_list is not None:
+        mend = f"leave {OPTION} away, or move the list away"
+        raise UsageError(f"both a slide list and {OPTION}", printable(slide_list), mend)
+    files = [file for _, images in _by_folder(folder, must_hold_images=True) for file in images]
+    return group_by_name(files, folder, pattern)
 
 
 def _one_image(file: Path, slide_list: Path | None) -> SlideInput:

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgeapl.errors import StorageError
+from edgeapl.report.further import FurtherColumns
 from edgeapl.report.geojson import feature_collection
 from edgeapl.report.kinds import cell_kinds, role_kinds
 from edgeapl.report.outline import outlines
@@ -139,3 +141,27 @@ def test_a_cell_in_two_pieces_is_one_geojson_object_with_both() -> None:
     (feature,) = json.loads(feature_collection("s", frame, kinds, rings, [1.0]))["features"]
     assert feature["geometry"]["type"] == "MultiPolygon"
     assert [len(polygon) for polygon in feature["geometry"]["coordinates"]] == [1, 1]
+
+
+def test_a_table_gets_a_mark_with_its_first_umlaut_and_only_then(tmp_path: Path) -> None:
+    table = TableFile(tmp_path / "t.csv", ("slide", "n"))
+    table.add([["a", 1]])
+    assert (tmp_path / "t.csv").read_bytes() == b"slide,n\na,1\n"
+    table.add([["ä", 2]])
+    table.add([["Ω", 3]])
+    assert (tmp_path / "t.csv").read_bytes() == "\ufeffslide,n\na,1\nä,2\nΩ,3\n".encode()
+    TableFile(tmp_path / "u.csv", ("µm",))
+    assert (tmp_path / "u.csv").read_bytes() == "\ufeffµm\n".encode()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["t.csv", "u.csv"]
+    with pytest.raises(StorageError):
+        TableFile(tmp_path / "u.csv", ("µm",))
+
+
+def test_further_columns_never_take_the_name_of_ours() -> None:
+    further = FurtherColumns(("Slide", "list_slide", "=x", "ok"), {"a.png": ("1", "2", "3", "@")})
+    columns = cell_columns(("auer_rod",))
+    free = further.free_headings(columns)
+    assert free == ("list_Slide", "list_list_slide", "'=x", "ok")
+    assert further.cells("a.png") == ["1", "2", "3", "'@"]
+    assert further.cells("other.png") == [""] * 4
+    assert role_columns((*columns, *free)) == ("auer_rod",)
