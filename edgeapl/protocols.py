@@ -172,6 +172,14 @@ class FrameSource(Protocol):
 
 
 @runtime_checkable
+class Interruptible(Protocol):
+    """A source whose frames take long to come, and which need not be waited for."""
+
+    def interrupt(self) -> None:
+        """Let a read under way, and all later ones, raise EndOfSource soon; from any thread."""
+
+
+@runtime_checkable
 class Segmenter(Protocol):
     """Finds the nucleated cells of a frame."""
 

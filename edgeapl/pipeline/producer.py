@@ -201,6 +201,8 @@ class Producer:
             except CameraError as error:
                 self._put(Sent(job, error))
                 return
+            if options.budget is not None and options.budget.hurry.is_set():
+                return  # nobody would look at it
             self.room.take(frame.pixels.nbytes)
             frames += 1
             idle_s = 0.0

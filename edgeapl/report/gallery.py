@@ -81,6 +81,7 @@ class Gallery:
     rejected: list[RejectedFrame] = field(default_factory=list)
     frames_used: int = 0
     frames_rejected: int = 0
+    frames_not_drawn: int = 0
     suspicious: int = 0
     cells: dict[CellStatus, int] = field(default_factory=lambda: dict.fromkeys(CellStatus, 0))
     _best: list[tuple[float, int, CellPicture]] = field(default_factory=list)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -104,6 +105,7 @@ class SlideWriter:
         self._home = self._final.with_name(self._final.name + ".partial")
         self._overlays: list[str] = []
         self._geojson: list[str] = []
+        self._pictures_left_out = threading.Event()
         self._drawer = ThreadPoolExecutor(1, "edgeapl-pictures")
         self._drawing: deque[Future[None]] = deque()
         with storing(self._home):
@@ -144,6 +146,10 @@ class SlideWriter:
             self._settle(most=0 if large else MOST_DRAWING - 1)
             self._drawing.append(self._drawer.submit(self._add_pictures, examined, kinds, areas))
 
+    def leave_out_pictures(self) -> None:
+        """Draw no more frames, as there is no time; the page says how many. From any thread."""
+        self._pictures_left_out.set()
+
     def _settle(self, *, most: int) -> None:
         """Wait until no more frames than that are being drawn."""
         while self._drawing and (len(self._drawing) > most or self._drawing[0].done()):
@@ -152,9 +158,13 @@ class SlideWriter:
     def _add_pictures(
         self, examined: ExaminedFrame, kinds: tuple[CellKind, ...], areas: list[float]
     ) -> None:
-        rings = outlines(examined.detections)
+        left_out = self._pictures_left_out.is_set
+        rings = [] if left_out() else outlines(examined.detections)
+        overlay = None if left_out() else draw_overlay(examined, kinds, rings)
+        if overlay is None:
+            self._gallery.frames_not_drawn += 1
+            return
         stem = f"{examined.frame.index:05d}-{safe_name(Path(examined.frame.source).stem)}"
-        overlay = draw_overlay(examined, kinds, rings)
         self._overlays.append(f"{stem}.png")
         write_new(self._home / "overlays" / self._overlays[-1], png_bytes(overlay))
         self._geojson.append(f"cells-{stem}.geojson")

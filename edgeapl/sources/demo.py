@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from urllib.parse import parse_qsl, urlsplit
 
@@ -49,6 +50,7 @@ class DemoSource(ClosesItself):
         self._seed = int(options.get("seed", 1))
         self._frames = int(options.get("frames", DEFAULT_FRAMES))
         self._next = 0
+        self._stop = threading.Event()
 
     @classmethod
     def from_address(cls, address: str) -> DemoSource:
@@ -67,7 +69,7 @@ class DemoSource(ClosesItself):
             raise EndOfSource
         index = self._next
         self._next += 1
-        drawn = draw_frame(self._recipe, index)
+        drawn = draw_frame(self._recipe, index, self._stop)
         return Frame(
             pixels=drawn.pixels,
             index=index,
@@ -76,6 +78,10 @@ class DemoSource(ClosesItself):
             source=f"{self.name}?seed={self._seed}#{index}",
             digest=sha256(drawn.pixels.tobytes()),
         )
+
+    def interrupt(self) -> None:
+        """Stop drawing, also the frame that is being drawn; it takes seconds when it is large."""
+        self._stop.set()
 
     def close(self) -> None:
         """Stop drawing."""

@@ -6,6 +6,7 @@ ended at its deadline, the others still answer.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -25,6 +26,9 @@ from edgeapl.pipeline import Budget
 
 HEAD_S = 1.0
 """The head is one small layer: it answers in a millisecond, or something is wrong with it."""
+
+HURRIED_HEAD_S = 0.5
+"""For all that is left to ask it when the station must be gone in 3 s."""
 
 RUN_S = 120.0
 """No run of a batch may take longer, whatever the budget."""
@@ -54,6 +58,12 @@ class HostedModel(ClosesItself):
         for group, host in self.hosts.items():
             if group is not Group.HEAD:
                 host.deadline(at_ns)
+
+    def hurry(self) -> None:
+        """End all runs for good: the head's soon, the others' now; no process is started again."""
+        now = time.monotonic_ns()
+        for group, host in self.hosts.items():
+            host.finish(now + int(HURRIED_HEAD_S * 1e9) if group is Group.HEAD else now)
 
     @property
     def trouble(self) -> tuple[str, ...]:

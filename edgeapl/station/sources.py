@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from edgeapl.closing import ClosesItself
 from edgeapl.errors import EdgeAplError, EndOfSource, InputError, SourceStalled
-from edgeapl.protocols import FrameSource
+from edgeapl.protocols import FrameSource, Interruptible
 from edgeapl.scale import SlideScale
 from edgeapl.types import Frame, ScaleOrigin, UInt8
 
@@ -112,6 +112,11 @@ class Viewfinder(ClosesItself):
             if self._over is not None:
                 raise self._over
         raise SourceStalled("no picture in time", self.name, "check the camera")
+
+    def interrupt(self) -> None:
+        """End a read that may take long, where the source can: the station must end."""
+        if isinstance(self.source, Interruptible):
+            self.source.interrupt()
 
     def forget(self) -> None:
         """Drop a frame that nobody has taken: it was captured before the slide was opened."""

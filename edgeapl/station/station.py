@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -245,10 +244,11 @@ class Station(ClosesItself):
         """Close the open slide at once: what has no answer yet is not examined."""
         self._hurry.set()
         self._closing.set()
+        self.hosted.hurry()
+        self._view.interrupt()
         with self._lock:
             if self._session is not None:
-                self._session.stop.set()
-        self.hosted.deadline(time.monotonic_ns())
+                self._session.hurry()
 
     @property
     def left_open(self) -> tuple[str, ...]:
@@ -327,7 +327,9 @@ class Station(ClosesItself):
             session, source = self._prepared(slide, taking)
             with self._lock:
                 self._session = session
-                if self._wanted is not None or self._closing.is_set():
+                if self._hurry.is_set():
+                    session.hurry()
+                elif self._wanted is not None or self._closing.is_set():
                     session.end()
             self.changed()
             closed = session.run(source)

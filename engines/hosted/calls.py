@@ -56,11 +56,14 @@ class Calls:
         self._child: ChildProcess | None = None
         self._refusal: tuple[str, str, str] | None = None
         self._deadline_ns: int | None = None
+        self._deadline_is_last = False
 
-    def set_deadline(self, at_ns: int | None) -> None:
-        """See `EngineHost.deadline`."""
+    def set_deadline(self, at_ns: int | None, *, last: bool = False) -> None:
+        """See `EngineHost.deadline`. last : and `EngineHost.finish`."""
         with self._news:
-            self._deadline_ns = at_ns
+            if last or not self._deadline_is_last:
+                self._deadline_ns = at_ns
+            self._deadline_is_last |= last
             self._news.notify_all()
 
     @property

@@ -111,6 +111,15 @@ class EngineHost(ClosesItself):
         """
         self._calls.set_deadline(at_ns)
 
+    def finish(self, at_ns: int) -> None:
+        """Set the deadline for the last time: what moves or lifts it later has no effect.
+
+        A child that does not end a run by then is ended without any grace, and none is started
+        again. at_ns : as for `deadline`.
+        """
+        self._calls.set_deadline(at_ns, last=True)
+        self._keeper.finish()
+
     @property
     def health(self) -> HostHealth:
         """How the child is."""

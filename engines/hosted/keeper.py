@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import threading
 import time
 from collections.abc import Sequence
@@ -67,6 +68,7 @@ class Keeper:
         self._opening_s = opening_s
         self._budget = budget
         self._closing = False
+        self._finishing = False
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
@@ -83,6 +85,11 @@ class Keeper:
         with suppress(BlockingIOError):  # full: it wakes anyway
             os.write(self._wake_write, b"\0")
 
+    def finish(self) -> None:
+        """Give runs no grace any more, and start no other child."""
+        self._finishing = True
+        self.wake()
+
     def close(self) -> None:
         """End the child and the thread; to be called once."""
         self._closing = True
@@ -94,11 +101,21 @@ class Keeper:
     def _keep(self) -> None:
         try:
             while self._one_life():
-                pass
+                if self._finishing:
+                    self._wait_for_close()
+                    break
         finally:
             # However it ends, nobody may wait for a child that will not come.
             self._calls.refuse(EngineError("networks were closed", self._names, "open them again"))
             self._calls.lost(Lost(again=True, text=""))
+
+    def _wait_for_close(self) -> None:
+        """Let callers come to their deadline; they would take a refusal for a broken network."""
+        poll = select.poll()
+        poll.register(self._wake_read, select.POLLIN)
+        while not self._closing:
+            poll.poll()
+            self._slept_off()
 
     def _one_life(self) -> bool:
         """Start a child and attend to it until its end; True when another shall be started."""
@@ -120,7 +137,7 @@ class Keeper:
         finally:
             if end is _End.LATE or trouble is not None:
                 child.kill()
-            cause = child.bury(CLOSING_S)
+            cause = child.bury(0.0 if self._finishing else CLOSING_S)
         if end is _End.CLOSED:
             return False
         if end is _End.LATE:
@@ -153,7 +170,8 @@ class Keeper:
         ready = False
         while not self._closing:
             given_up = self._calls.given_up()
-            if given_up and time.monotonic_ns() - min(given_up.values()) > GRACE_S * 1e9:
+            grace_s = 0.0 if self._finishing else GRACE_S
+            if given_up and time.monotonic_ns() - min(given_up.values()) > grace_s * 1e9:
                 return _End.LATE
             for call in given_up:
                 child.tell(Cancel(call))

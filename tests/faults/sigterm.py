@@ -47,7 +47,13 @@ class Ended:
     wrong: tuple[str, ...]
 
 
-def one(place: Place, chance: random.Random, number: int, sizes: Sequence[int] = (1, 5)) -> Ended:
+def one(
+    place: Place,
+    chance: random.Random,
+    number: int,
+    sizes: Sequence[int] = (1, 5),
+    most_wait_s: float = MOST_WAIT_S,
+) -> Ended:
     """Start a station, send it SIGTERM at a random moment, and look what is left."""
     megapixels, stops = chance.choice(sizes), number % 2 == 1
     address = f"demo://apl?seed={number}&frames=1000&um_per_px=0.125&{SIZES[megapixels]}"
@@ -55,7 +61,7 @@ def one(place: Place, chance: random.Random, number: int, sizes: Sequence[int] =
     try:
         if chance.random() < 0.8:  # else somewhere in its start
             run.until(_at_work, PATIENCE_S)
-        waited_s = chance.uniform(0.3, MOST_WAIT_S)
+        waited_s = chance.uniform(0.3, most_wait_s)
         time.sleep(waited_s)
         children = run.children()
         if stops and children:

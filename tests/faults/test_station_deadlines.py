@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from edgeapl.engines.hosted.budget import RestartBudget
-from edgeapl.errors import EndOfSource
+from edgeapl.errors import DeadlineError, EndOfSource
 from edgeapl.journal import Journal, read_rows
 from edgeapl.pipeline import SlideOptions
 from edgeapl.pipeline.options import RESERVE_S
@@ -191,22 +191,44 @@ def test_a_head_that_hangs_is_replaced_before_the_deadline(
     assert closed.verdict.probability is not None
 
 
-def test_a_station_in_a_hurry_closes_the_slide_at_once(tmp_path: Path, journal: Clocked) -> None:
+@pytest.mark.parametrize(
+    ("stopped", "at_once"),
+    [(None, False), (None, True), (Group.CELLS, False), (Group.HEAD, False)],
+)
+def test_a_station_in_a_hurry_closes_the_slide_at_once(
+    tmp_path: Path, journal: Clocked, stopped: Group | None, at_once: bool
+) -> None:
+    """With a process that stands still, and just before a run gets its own deadline."""
     with opened(tmp_path, ENDLESS) as hosted:
         hurry = threading.Event()
         budget = replace(hosted.budget(600), hurry=hurry)
-        options = SlideOptions(batch_size=1, budget=budget)
+        hurried: list[float] = []
+
+        def cancel_cells(at_ns: int | None) -> None:
+            if at_once and not hurried:
+                hurry_up()
+            budget.cancel_cells(at_ns)
+
+        options = SlideOptions(batch_size=1, budget=replace(budget, cancel_cells=cancel_cells))
         session = Session(hosted, "s", tmp_path, journal, options)
 
         def hurry_up() -> None:
+            hurried.append(time.monotonic())
+            pid = None if stopped is None else hosted.hosts[stopped].health.pid
+            if pid is not None:
+                os.kill(pid, signal.SIGSTOP)
             hurry.set()
-            hosted.deadline(0)
+            hosted.hurry()
+            session.hurry()
 
-        threading.Timer(0.5, hurry_up).start()
-        start = time.monotonic()
+        if not at_once:
+            threading.Timer(0.5, hurry_up).start()
         closed = session.run(Frames([trap_field(CELLS, 0)]))
-        assert time.monotonic() - start < 3.5  # 3 s from the order to the end
+        # Of a run under way the process is ended, and none is started for nothing.
+        assert at_once or hosted.hosts[Group.CELLS].health.pid is None
+    assert time.monotonic() - hurried[0] < 3.0
     assert closed.verdict.tally.not_examined == len(CELLS)
+    assert closed.exit_code == DeadlineError.exit_code  # no network has failed
 
 
 def test_a_camera_is_asked_for_a_picture_only_when_it_could_be_examined_soon(

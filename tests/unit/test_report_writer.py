@@ -68,6 +68,22 @@ def test_a_finished_slide_has_every_file_and_no_other(
     assert [path.name for path in (tmp_path / "slides").iterdir()] == ["drawn-1"]
 
 
+def test_pictures_that_there_is_no_time_for_are_left_out_and_the_page_says_so(
+    tmp_path: Path, frames: list[ExaminedFrame]
+) -> None:
+    writer = SlideWriter(tmp_path, "drawn-1", context(), now)
+    writer.leave_out_pictures()
+    for frame in frames:
+        writer.add(frame)
+    files = writer.finish(record(frames), HASH)
+    assert not list((files.folder / "overlays").iterdir())
+    assert not list((files.folder / "geojson").iterdir())
+    page = files.report.read_text(encoding="utf-8")
+    assert "6 more frames were used without a picture" in page
+    with files.cells_csv.open(encoding="utf-8", newline="") as file:
+        assert len(list(csv.DictReader(file))) == sum(len(frame.ids) for frame in frames)
+
+
 def test_crops_have_neither_overlays_nor_geojson(
     tmp_path: Path, frames: list[ExaminedFrame]
 ) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
 from edgeapl.errors import ConfigError, EndOfSource
+from edgeapl.protocols import Interruptible
 from edgeapl.sources.demo import DemoSource
 from edgeapl.sources.synthetic import CELL_TYPES, SlideRecipe, draw_frame, slide_recipe
 from edgeapl.stages.segment import HsvWatershed
@@ -90,3 +93,11 @@ def test_a_wrong_address_is_refused_by_name(address: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         DemoSource.from_address(address)
     assert said in str(caught.value)
+
+
+def test_a_drawing_that_is_interrupted_ends_in_the_middle_of_a_frame() -> None:
+    with DemoSource.from_address("demo://apl?width=2000&height=1500&cells=200") as source:
+        assert isinstance(source, Interruptible)
+        threading.Timer(0.1, source.interrupt).start()
+        with pytest.raises(EndOfSource):
+            source.read(1.0)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeapl.errors import EndOfSource
 from edgeapl.sources.synthetic.cell_types import CELL_TYPES
 from edgeapl.sources.synthetic.cells import DrawnCell, draw_cell
 from edgeapl.sources.synthetic.red_cells import draw_red_cells
@@ -22,6 +24,9 @@ OTHERS = {
 }  # fmt: skip
 
 KINDS = ("apl", "aml", "healthy")
+
+Box = tuple[int, int, int, int]
+"""x0, y0, x1, y1 in px, the last two outside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +121,13 @@ def _mix(kind: str, random: Random) -> dict[str, float]:
     return {name: share / whole for name, share in mix.items()}
 
 
-def draw_frame(recipe: SlideRecipe, index: int) -> SyntheticFrame:
-    """Draw one field; the same recipe and index give the same pixels."""
+def draw_frame(
+    recipe: SlideRecipe, index: int, stop: threading.Event | None = None
+) -> SyntheticFrame:
+    """Draw one field; the same recipe and index give the same pixels.
+
+    stop : once set, raises EndOfSource instead.
+    """
     random = np.random.default_rng([recipe.seed, KINDS.index(recipe.kind), 2, index])
     density = draw_red_cells(recipe, random)
     labels = np.zeros((recipe.height, recipe.width), dtype=np.uint16)
@@ -125,21 +135,32 @@ def draw_frame(recipe: SlideRecipe, index: int) -> SyntheticFrame:
     shares = np.array([recipe.mix[name] for name in names])
     classes: list[str] = []
     rods: list[bool] = []
+    boxes: list[Box] = []
     for _ in range(random.poisson(recipe.cells)):
+        _go_on(stop)
         name = names[int(random.choice(len(names), p=shares))]
         cell = draw_cell(CELL_TYPES[name], recipe.stain, recipe.um_per_px, random)
-        if _place(density, labels, cell, len(classes) + 1, random):
+        box = _place(density, labels, cell, len(classes) + 1, random)
+        if box is not None:
+            boxes.append(box)
             classes.append(name)
             rods.append(cell.auer_rods)
     _platelets(density, recipe, random)
-    pixels = _expose(density, recipe, random)
-    return SyntheticFrame(
-        pixels, _boxes(labels, len(classes)), labels, tuple(classes), np.array(rods, dtype=bool)
-    )
+    _go_on(stop)
+    pixels = _expose(density, recipe, random, stop)
+    placed = np.array(boxes, dtype=np.float32).reshape(-1, 4)
+    return SyntheticFrame(pixels, placed, labels, tuple(classes), np.array(rods, dtype=bool))
 
 
-def _place(density: Float32, labels: UInt16, cell: DrawnCell, number: int, random: Random) -> bool:
-    """Lay a cell where it covers no other by much; give up after some tries."""
+def _go_on(stop: threading.Event | None) -> None:
+    if stop is not None and stop.is_set():
+        raise EndOfSource
+
+
+def _place(
+    density: Float32, labels: UInt16, cell: DrawnCell, number: int, random: Random
+) -> Box | None:
+    """Lay a cell where it covers no other by much, and give its box; None after some tries."""
     height, width = labels.shape
     side = len(cell.mask)
     for _ in range(12):
@@ -157,17 +178,12 @@ def _place(density: Float32, labels: UInt16, cell: DrawnCell, number: int, rando
             continue
         cover = mask[..., None]
         density[rows, columns] = density[rows, columns] * (1 - cover) + cell.density[inner]
-        seen[own & (seen == 0)] = number
-        return True
-    return False
-
-
-def _boxes(labels: UInt16, count: int) -> Float32:
-    boxes = np.zeros((count, 4), dtype=np.float32)
-    for row in range(count):
-        rows, columns = np.nonzero(labels == row + 1)
-        boxes[row] = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-    return boxes
+        shown = own & (seen == 0)  # stays its own: later cells cover only what is nobody's
+        seen[shown] = number
+        ys, xs = np.nonzero(shown)
+        left, top = max(x, 0), max(y, 0)
+        return (left + xs.min(), top + ys.min(), left + xs.max() + 1, top + ys.max() + 1)
+    return None
 
 
 def _platelets(density: Float32, recipe: SlideRecipe, random: Random) -> None:
@@ -182,13 +198,17 @@ def _platelets(density: Float32, recipe: SlideRecipe, random: Random) -> None:
         density[y : y + side, x : x + side] += amount * recipe.stain.dyes["azurophil"]
 
 
-def _expose(density: Float32, recipe: SlideRecipe, random: Random) -> UInt8:
+def _expose(
+    density: Float32, recipe: SlideRecipe, random: Random, stop: threading.Event | None
+) -> UInt8:
     """Let light through (Beer-Lambert), blur, darken the corners, add the camera's noise."""
     light = recipe.stain.background * np.power(np.float32(10), -density)
+    _go_on(stop)
     blur = max(recipe.blur_um / recipe.um_per_px, 0.3)
     light = np.asarray(cv2.GaussianBlur(light, (0, 0), blur), dtype=np.float32)
     rows, columns = np.ogrid[-1 : 1 : recipe.height * 1j, -1 : 1 : recipe.width * 1j]
     fall = 1 - recipe.vignette * (rows**2 + columns**2) / 2
     light = light * fall[..., None].astype(np.float32)
+    _go_on(stop)
     light += random.normal(0, recipe.noise, light.shape).astype(np.float32)
     return np.asarray(np.clip(np.rint(light), 0, 255), dtype=np.uint8)
