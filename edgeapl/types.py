@@ -59,6 +59,7 @@ class TileState(int, Enum):
     NOISE = 6
     OUTSIDE = 7  # not part of the field, so it counts neither way
     CUT = 8  # of an image of one cell: the cell is not whole
+    VEILED = 9  # all that is to be seen is far paler than in the rest of the frame
 
     @property
     def text(self) -> str:
@@ -76,6 +77,7 @@ _TILE_WORDS = (
     "noise",
     "outside the field",
     "of cells cut by the edge of their image",
+    "pale, as behind a veil (glare, oil or condensation)",
 )
 
 

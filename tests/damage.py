@@ -64,6 +64,16 @@ def shaded(pixels: UInt8) -> UInt8:
     return (pixels * np.linspace(0, 1, pixels.shape[1])[None, :, None]).astype(np.uint8)
 
 
+def veiled(contrast: float) -> Change:
+    """Leave so much of the contrast, as oil, condensation or stray light do."""
+
+    def changed(pixels: UInt8) -> UInt8:
+        ground = np.percentile(pixels.reshape(-1, 3), 95, axis=0)
+        return np.asarray(pixels * contrast + ground * (1 - contrast), np.uint8)
+
+    return changed
+
+
 def glare(pixels: UInt8) -> UInt8:
     height, width = pixels.shape[:2]
     y, x = np.mgrid[:height, :width]
@@ -143,6 +153,7 @@ DAMAGED: dict[str, Change] = {
     "blurred and packed again": jpeg(90, left(0.6, blurred(9))),
     "defocused": left(0.5, defocused(15)),
     "glare": glare,
+    "veiled": left(0.5, veiled(0.2)),
     "striped": striped(0),
     "striped grey": striped(128, columns=True),
     "without red": left(0.6, channel(0, 0)),

@@ -220,6 +220,7 @@ def run_watch(
     reads = many and sys.stdin is not None and sys.stdin.isatty() and not as_json
     attended = reads or served is not None
     options = replace(options, um_per_px=stated or config.um_per_px, drawn=drawn, waits=attended)
+    options = replace(options, begins_with=None if again else slide)
     closed: list[Closed] = []
     with ExitStack() as opened:
         opened.enter_context(claimed(options.out))

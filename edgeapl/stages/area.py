@@ -48,6 +48,7 @@ def judge_tiles(
     if shown is not None:
         repeated |= shown.before & (light.structured | has_grain(shown.sampled))
     faults = {
+        TileState.VEILED: light.veiled,
         TileState.NOISE: light.noise,
         TileState.COLOURLESS: light.colourless,
         TileState.OVEREXPOSED: light.overexposed,

@@ -1,4 +1,4 @@
-"""Which tiles of a frame hold no picture: too dark, overexposed, constant, without colour, noise.
+"""Which tiles of a frame hold no picture: dark, overexposed, constant, colourless, veiled, noise.
 
 The limits were measured on the 553 frames of seven real sets that pass the gate, as
 `tests/data/measure_area.py` takes them; the figures stand beside each.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -58,6 +59,11 @@ LEAST_CONTRAST, CONTRAST_SHARE = 12, 0.35
 """Something is to be seen in a tile whose green spreads so far, in grey values and as a share of
 the spread of the whole frame."""
 
+VEILED_CONTRAST, VEILED_SPREAD, VEILED_NOISE, VEILED_PART = 0.45, 0.06, 4.0, 0.15
+"""A part is veiled where no tile nor any beside it has so much of the contrast of the clearest, and
+yet what they show spreads by so much of the frame's and by so many times their noise; and where it
+is so large a share of the frame. Empty ground has noise alone."""
+
 NOISE_SHARE = 0.25
 """Mean difference of neighbouring pixels relative to a tile's spread: noise has 0.33."""
 
@@ -74,6 +80,7 @@ class TileLight:
     frozen: Bool
     colourless: Bool
     noise: Bool
+    veiled: Bool
     structured: Bool
     level: UInt8
 
@@ -100,6 +107,7 @@ def judge_light(sampled: Sampled) -> TileLight:
         frozen=frozen,
         colourless=(lacking | (without & ~dark)) & ~frozen,
         noise=structured & _is_noise(sampled, spread),
+        veiled=_veiled(sampled, ordered[1], spread, structured),
         structured=structured,
         level=_quantile(bright, 0.5),
     )
@@ -201,3 +209,22 @@ def _is_noise(sampled: Sampled, spread: NDArray[np.int64]) -> Bool:
     """Tell tiles in which a pixel says nothing about its neighbour."""
     change = np.abs(sampled.colours[1].astype(np.int16) - sampled.beside).mean(axis=(2, 3))
     return np.asarray(change > NOISE_SHARE * spread, dtype=bool)
+
+
+def _veiled(sampled: Sampled, green: UInt8, spread: NDArray[np.int64], structured: Bool) -> Bool:
+    """Tell tiles of a large part in which all that is to be seen is pale, as behind a veil."""
+    whole = _spread_of_all(sampled.colours[1])
+    change = np.abs(sampled.colours[1].astype(np.int16) - sampled.beside).mean(axis=(2, 3))
+    # All but the rarest pixels: the rim of one cell is as steep as any.
+    reach = _quantile(green, 0.99).astype(np.float32) - _quantile(green, 0.01)
+    most = float(np.quantile(reach, 0.9))
+    around = np.ones((3, 3), np.uint8)
+    pale = cv2.dilate(reach, around) < VEILED_CONTRAST * most
+    seen = spread - np.maximum(VEILED_NOISE * change, VEILED_SPREAD * whole)
+    veiled = pale & (cv2.blur(seen.astype(np.float32), (3, 3)) > 0)
+    veiled = cv2.dilate(veiled.astype(np.uint8), around) > 0
+    veiled &= ~structured | pale
+    _, part, stats, _ = cv2.connectedComponentsWithStats(veiled.astype(np.uint8), connectivity=4)
+    large = stats[:, cv2.CC_STAT_AREA] >= VEILED_PART * veiled.size
+    large[0] = False
+    return np.asarray(large[part], dtype=bool)

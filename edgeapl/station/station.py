@@ -59,7 +59,8 @@ class StationOptions:
     findings : what is known about every slide. drawn : the slides are drawn, no patient's.
     waits : somebody is there to say whether a slide that was left open goes on; it waits for that.
         Else it is closed at once.
-    resume : goes on with this one, at a person's word.
+    resume : goes on with this one, at a person's word. begins_with : will be opened first; it must
+        not be one that was left open.
     on_flag : run for every flagged slide. recall : flags of earlier days stand until they are seen.
     """
 
@@ -76,6 +77,7 @@ class StationOptions:
     drawn: bool = False
     waits: bool = True
     resume: str | None = None
+    begins_with: str | None = None
     on_flag: FlagCommand | None = None
     recall: bool = True
 
@@ -92,7 +94,8 @@ class Station(ClosesItself):
     Slides that were left open when the station stopped are examined first, by their kept frames
     alone: no frame of another patient may get into them. The newest waits for `go_on`.
 
-    Raises StorageError, and UsageError when the slide to resume was not left open.
+    Raises StorageError, and UsageError when the slide to resume was not left open, or the one to
+    begin with was.
     """
 
     def __init__(
@@ -112,6 +115,8 @@ class Station(ClosesItself):
         self._left = settle(options.out, journal)
         if options.resume is not None:
             self._check_left(options.resume)
+        if options.begins_with is not None:
+            self._check_not_left(options.begins_with.strip())
         self._view = Viewfinder(open_source(self._scale))
         self._lock = threading.Condition()
         self._revision = 0
@@ -152,6 +157,8 @@ class Station(ClosesItself):
         with self._lock:
             is_open = self._session is not None and self._session.slide == slide
         if not again and not is_open:
+            if not self._taken_up:
+                self._check_not_left(slide)
             self._check_unused(slide)
         with self._lock:
             session = self._session
@@ -307,6 +314,11 @@ class Station(ClosesItself):
         if slide not in self.left_open:
             left = ", ".join(self.left_open) or "none"
             raise UsageError("slide was not left open", slide, f"there is to go on with: {left}")
+
+    def _check_not_left(self, slide: str) -> None:
+        if slide in self.left_open:
+            mend = "go on with it (--resume), or close it and open one more of its name (--again)"
+            raise UsageError("slide was left open when the station stopped", slide, mend)
 
     def _take_up(self) -> None:
         """Examine what was left open. One may wait or go on with the camera, the others end."""

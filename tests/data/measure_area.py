@@ -52,7 +52,7 @@ def images(folder: Path, step: int = 1) -> Iterator[UInt8]:
 
 
 def measure_fields(data: Path) -> None:
-    names = ["black third", "dim", "blurred", "lost blocks", "without red"]
+    names = ["black third", "dim", "blurred", "lost blocks", "without red", "veiled"]
     columns = ["set", "fields that pass the gate", f"below {LEAST}", "least share"]
     table([*columns, *(f"{name}: below {LEAST}" for name in names)])
     for folder, um_per_px in FIELDS.items():

@@ -41,6 +41,7 @@ def test_a_part_that_nobody_can_see_is_not_examined(drawn: Frame, name: str) -> 
         ("without red", TileState.COLOURLESS),
         ("noise", TileState.NOISE),
         ("glare", TileState.OVEREXPOSED),
+        ("veiled", TileState.VEILED),
     ],
 )
 def test_it_is_said_what_is_wrong_and_where(drawn: Frame, name: str, state: TileState) -> None:

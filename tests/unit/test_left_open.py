@@ -283,6 +283,21 @@ def test_a_person_may_go_on_with_a_slide_from_the_start(
         pass
 
 
+@pytest.mark.parametrize("waits", [False, True])
+def test_the_identifier_of_a_slide_that_was_left_open_is_asked_about(
+    hosted: HostedModel, tmp_path: Path, waits: bool
+) -> None:
+    leave(hosted, tmp_path, "before the final verdict", "A")
+    with (
+        pytest.raises(UsageError, match=r"was left open when the station stopped: A: go on with"),
+        opened(hosted, tmp_path, waits=waits, begins_with=" A "),
+    ):
+        pass
+    assert not finals(tmp_path)  # nothing was done to it
+    (kept,) = left_folders(tmp_path / "out")
+    assert len(list(kept.glob("*.png"))) == 2
+
+
 def test_frames_are_kept_once_however_often_the_power_goes(
     hosted: HostedModel,
     tmp_path: Path,
