@@ -130,6 +130,7 @@ def watch(
     from edgeapl.config import load_station
     from edgeapl.errors import UsageError
     from edgeapl.station.station import StationOptions
+    from edgeapl.wording.names import canonical_name
 
     secret = page_token(token, token_file, console())
     if slide is not None and resume is not None:
@@ -144,7 +145,7 @@ def watch(
         max_frames=max_frames,
         idle_s=idle,
         enough_cells=cells,
-        resume=resume,
+        resume=None if resume is None else canonical_name(resume),
         stop_error=None if exhaustive or config.exhaustive else config.stop_error,
         on_flag=flag_command(config.on_flag if on_flag is None else on_flag),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from edgeapl.journal.anchor import MEND
 from edgeapl.journal.chain import Row
 from edgeapl.journal.place import anchor_path
 from edgeapl.journal.record import canonical
+from edgeapl.wording.names import canonical_name
 
 BUSY_S = 10.0
 
@@ -58,12 +60,25 @@ def read_rows(path: Path, last: int | None = None, kinds: Sequence[str] = ()) ->
 
 
 def rows_with(path: Path, kind: str, name: str, value: str) -> tuple[Row, ...]:
-    """Give the rows of a kind whose field has this text, oldest first; edited ones are left out."""
-    held = canonical({name: value})[1:-1]  # as it stands in the payload, which is canonical
+    """Give the rows of a kind whose field has this text, oldest first; edited ones are left out.
+
+    Texts are compared in Unicode NFC; older versions kept names as they came.
+    """
+    wanted = canonical_name(value)
+    forms = dict.fromkeys((value, wanted, unicodedata.normalize("NFD", wanted)))
+    held = [
+        canonical({name: form})[1:-1] for form in forms
+    ]  # as in the payload, which is canonical
     with snapshot(path) as connection:
-        clause = "WHERE kind = ? AND instr(payload, ?) > 0 ORDER BY sequence"
-        rows = tuple(schema.select_rows(connection, clause, (kind, held)))
-    return tuple(row for row in rows if row.consistent and row.content.get(name) == value)
+        found = " OR ".join(["instr(payload, ?) > 0"] * len(held))
+        clause = f"WHERE kind = ? AND ({found}) ORDER BY sequence"
+        rows = tuple(schema.select_rows(connection, clause, (kind, *held)))
+    return tuple(row for row in rows if row.consistent and _has(row, name, wanted))
+
+
+def _has(row: Row, name: str, wanted: str) -> bool:
+    text = row.content.get(name)
+    return isinstance(text, str) and canonical_name(text) == wanted
 
 
 def find_row(path: Path, key: str) -> Row:

@@ -29,6 +29,7 @@ from edgeapl.station.open_slide import OpenSlide
 from edgeapl.station.session import Closed, Session
 from edgeapl.station.sources import ResumedSource, StationScale, Viewfinder
 from edgeapl.station.taking_up import flag_taken_up
+from edgeapl.wording.names import canonical_name
 
 LONGEST_NAME = 200
 
@@ -150,7 +151,7 @@ class Station(ClosesItself):
 
         again : open one more record of an identifier that has one. Else that raises IdentifierUsed.
         """
-        slide = slide.strip()
+        slide = canonical_name(slide.strip())
         if not slide or len(slide) > LONGEST_NAME or not slide.isprintable():
             mend = f"give 1 to {LONGEST_NAME} printable characters"
             raise UsageError("slide identifier is wrong", slide[:40], mend)

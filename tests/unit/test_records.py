@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+import unicodedata
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -127,3 +129,14 @@ def test_old_rows_say_nothing_of_bundle_or_demonstration_and_still_open(journal:
     journal.commit(verdict_of("B", demonstration=True))
     assert [record.demonstration for record in read_records(journal.path)] == [False, True]
     assert "bundle" not in read_records(journal.path)[0].content
+
+
+@pytest.mark.parametrize("kept", ["NFC", "NFD"])
+@pytest.mark.parametrize("asked", ["NFC", "NFD"])
+def test_a_slide_is_found_in_either_form_of_its_umlauts(
+    kept: Literal["NFC", "NFD"], asked: Literal["NFC", "NFD"], journal: Journal
+) -> None:
+    journal.commit(verdict_of(unicodedata.normalize(kept, "Müller Ä"), "s"))
+    journal.commit(verdict_of("Muller A", "t"))
+    name = unicodedata.normalize(asked, "Müller Ä")
+    assert len(records_of_slide(journal.path, name)) == 1
