@@ -47,10 +47,11 @@ def check_taken(
     A tensor of the file must lie in the module under its name, or, where the module renames or
     computes, other numbers in the file must give other numbers in the module. A parameter must
     come from the file in one of both ways, unless all its numbers are alike, as layers begin.
-    Raises BundleError when the module keeps numbers of its own.
+    Raises BundleError when the module keeps numbers of its own, or holds integers as weights.
     """
     held = slots(module)
     extra = extra_states(module)
+    _check_kinds(held, state, role)
     moved: dict[str, torch.Tensor] = {}
     for name, value in state.items():
         if name in extra:
@@ -79,6 +80,26 @@ def check_taken(
     if moved:
         notes.append(f"renamed or computed by the module: {some(list(moved))}")
     return notes
+
+
+def _check_kinds(held: Mapping[str, Slot], state: Mapping[str, Any], role: str) -> None:
+    """Refuse integers that became fractions as they are: torch copies them without a word.
+
+    Eight-bit weights mean something only together with their scale. A module that computes with
+    both holds other numbers than the file, and is looked at further on.
+    """
+    bare = [
+        name
+        for name, value in state.items()
+        if isinstance(value, torch.Tensor)
+        and name in held
+        and held[name].tensor.is_floating_point()
+        and not value.is_floating_point()
+        and _holds(held[name], value)
+    ]
+    if bare:
+        mend = f"{some(bare)}: give the file of the network before it was made of integers"
+        raise BundleError("checkpoint holds integers where weights must be", role, mend)
 
 
 def _holds(slot: Slot, value: torch.Tensor) -> bool:

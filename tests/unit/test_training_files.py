@@ -345,6 +345,14 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], Choice, str]] = {
         Choice(),
         r"1 surplus: body\.3\.weight.*ignore = ",
     ),
+    "eight-bit weights without their scale": (
+        lambda net: {
+            name: (value * 40).to(torch.int8) if value.ndim == 2 else value
+            for name, value in net.state_dict().items()
+        },
+        Choice(),
+        r"integers where weights must be: model: body\.0\.weight, head\.weight: give the file",
+    ),
     "half a network": (
         lambda net: {n: v for n, v in net.state_dict().items() if not n.startswith("head")},
         Choice(),
