@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -16,9 +17,13 @@ from edgeapl.export.checkpoints.state import COUNTED, Slot, same
 COUNTERS = (*COUNTED, "n_averaged", "total_ops", "total_params")
 """Last parts of names that change no answer: counts of batches, averages and operations."""
 
-TRAINING = ("aux", "head", "loss", "criterion", "metric", "ema", "teacher", "projector")
-"""What parts that only training uses are called. A part that the module has not, whose name holds
-one of these, is left out without being asked for."""
+TRAINING = frozenset(
+    "aux auxiliary criterion ema head heads loss losses lossfn metric metrics projector teacher".split()
+)
+"""What parts that only training uses are called. A part that the module has not, in whose name one
+of these stands as a word, is left out without being asked for."""
+
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 MOST_PREFIXES = 64
 """Looked at; names of a file of thousands of tensors have some 20 places to be cut at."""
@@ -148,8 +153,9 @@ def left_out(fit: Fit, wanted: Mapping[str, Slot | None], ignore: Sequence[str])
     roots = {name.split(".")[0] for name in wanted}
     serious = []
     for name in fit.surplus:
-        root = name.removeprefix(fit.prefix).split(".")[0].lower()
-        known = root not in roots and any(word in root for word in TRAINING)
+        root = name.removeprefix(fit.prefix).split(".")[0]
+        # As words: hemato_block holds "ema" and is none.
+        known = root not in roots and any(w.lower() in TRAINING for w in _WORD.findall(root))
         if not known and not name.endswith(COUNTERS) and not ignored(name, fit.prefix, ignore):
             serious.append(name)
     return serious

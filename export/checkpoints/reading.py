@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import re
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +38,14 @@ KerasReader = Callable[[Sequence[Layer]], Tensors]
 
 FORCED = ("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")
 """Variables that change torch.load where its caller does not say weights_only (torch 2.13)."""
+
+PART = re.compile(r"-\d{5}-of-\d{5}\.\w+$|\.index\.json$")
+"""Names of the parts, and of their list, into which large checkpoints are cut."""
+
+ONLY_WEIGHTS = (
+    "save model.state_dict() alone; without the training program, and if you trust the file: "
+    "d = torch.load(FILE, weights_only=False), then torch.save of the state_dict in d"
+)
 
 MOST_ELEMENTS = 8
 """Elements per byte of the file. One byte holds one at most; the rest is for tensors that share
@@ -121,8 +130,14 @@ def file_and_key(path: Path) -> tuple[Path, str | None]:
 def _bytes(path: Path) -> bytes:
     if (path / "saved_model.pb").is_file():
         raise BundleError("this is a TensorFlow SavedModel", path, OF_TENSORFLOW)
+    if (path / ".metadata").is_file():
+        mend = "python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER weights.pt"
+        raise BundleError("checkpoint is one of torch.distributed, in parts", path, mend)
     if path.is_dir():
         raise BundleError("checkpoint is a folder", path, "name the file in it")
+    if PART.search(path.name) is not None:
+        mend = "put the tensors of all of them into one dict, and save it with safetensors or torch"
+        raise BundleError("checkpoint is one of several parts", path, mend)
     if path.exists() and not path.is_file():
         # A pipe or a device may never end.
         raise BundleError("checkpoint is no regular file", path, "copy it into a file first")
@@ -154,10 +169,18 @@ def _pickle(path: Path, data: bytes) -> object:
         try:
             return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
-            mend = f"only tensors and plain containers are loaded, nothing is run: {SAVE}"
-            raise BundleError("checkpoint holds more than weights", path, mend) from error
+            raise BundleError(
+                _more(error), path, f"nothing of it was run; {ONLY_WEIGHTS}"
+            ) from error
         except DAMAGE as error:
             raise BundleError("checkpoint is cut off or damaged", path, AGAIN) from error
+
+
+def _more(error: pickle.UnpicklingError) -> str:
+    """Say what a file holds beside weights, if torch says what it stopped at."""
+    # In torch 2.6 to 2.13: "Unsupported global: GLOBAL argparse.Namespace was not an allowed ..."
+    found = re.search(r"GLOBAL ([\w.]{1,80})", str(error))
+    return "checkpoint holds more than weights" + (f" ({found[1]})" if found else "")
 
 
 def _safetensors(path: Path, data: bytes) -> object:

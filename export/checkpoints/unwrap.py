@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import starmap
 from pathlib import Path
 
 import torch
@@ -11,6 +13,11 @@ import torch
 from edgeapl.errors import BundleError
 from edgeapl.export.checkpoints.kinds import SAVE, one_line, some
 from edgeapl.export.checkpoints.state import EXTRA
+
+MOST_LEVELS = 4
+"""Dictionaries in one another that are looked into."""
+
+OPTIMIZER = re.compile(r"optim(izer)?s?(_|$)")
 
 SMALL = 0.01
 """Share of the largest state_dict's numbers below which another one is no rival to it: weights of
@@ -52,8 +59,8 @@ def unwrap(path: Path, loaded: object, key: str | None) -> Found:
             mend = f"it has: {names}" if inside else "leave out '#' and what follows"
             raise BundleError("checkpoint has no such state_dict", f"{path}#{key}", mend)
         return _found(inside[key].value, inside[key].place, f"taken from {key!r}")
-    if not inside:
-        raise BundleError("checkpoint holds no state_dict", path, SAVE)
+    if not inside or _is_optimizer("", loaded):
+        raise BundleError("checkpoint holds no state_dict", path, _nothing(loaded))
     sizes = {name: _size(each.value) for name, each in inside.items()}
     largest = max(sizes, key=lambda name: sizes[name])
     rivals = [name for name in inside if sizes[name] >= SMALL * sizes[largest]]
@@ -113,23 +120,32 @@ class _Inside:
 
 
 def _inside(loaded: Mapping[object, object]) -> dict[str, _Inside]:
-    """Give the state_dicts one level down, or, when there is none, two.
+    """Give the state_dicts of the first level that has any, from the outermost down.
 
-    An optimizer's has numbers for names and is none.
+    An optimizer's is none.
     """
-    one = [((str(name),), value) for name, value in loaded.items()]
-    two = [
-        ((*place, str(name)), value)
-        for place, outer in one
-        if isinstance(outer, Mapping) and "optim" not in place[0]
-        for name, value in outer.items()
-    ]
-    for level in (one, two):
-        found = {
-            ".".join(place): _Inside(place, value)
-            for place, value in level
-            if isinstance(value, Mapping) and _is_state_dict(value)
-        }
+    level = [_Inside((), loaded)]
+    for _ in range(MOST_LEVELS):
+        level = [
+            _Inside((*outer.place, str(name)), value)
+            for outer in level
+            for name, value in outer.value.items()
+            if isinstance(value, Mapping) and not _is_optimizer(str(name), value)
+        ]
+        found = {".".join(each.place): each for each in level if _is_state_dict(each.value)}
         if found:
             return found
     return {}
+
+
+def _is_optimizer(name: str, value: Mapping[object, object]) -> bool:
+    """Whether this is what torch's optimizers save, by its name or by what it holds."""
+    return OPTIMIZER.match(name) is not None or {"state", "param_groups"} <= value.keys()
+
+
+def _nothing(loaded: Mapping[object, object]) -> str:
+    """Say how to mend a file without a state_dict."""
+    inside = {str(name): value for name, value in loaded.items() if isinstance(value, Mapping)}
+    if _is_optimizer("", loaded) or (inside and all(starmap(_is_optimizer, inside.items()))):
+        return "it holds the state of an optimizer: give the file with the network's weights"
+    return f"it holds {some([str(name) for name in loaded]) or 'nothing'}: {SAVE}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the export extra")
@@ -166,3 +168,71 @@ def test_weights_that_can_not_be_are_named(value: Any, word: str, tmp_path: Path
     torch.save({"0.weight": torch.ones(2), "1.weight": value}, tmp_path / "w.pt")
     with pytest.raises(BundleError, match=word):
         read_checkpoint(tmp_path / "w.pt")
+
+
+def in_parts(folder: Path) -> Path:
+    (folder / "dcp").mkdir()
+    (folder / "dcp" / ".metadata").write_bytes(b"")
+    return folder / "dcp"
+
+
+def saved(value: object, name: str = "w.pt") -> Callable[[Path], Path]:
+    def save(folder: Path) -> Path:
+        torch.save(value, folder / name)
+        return folder / name
+
+    return save
+
+
+ADAM = {"state": {0: {"exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 1, "params": [0]}]}
+NO_STATE: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "an optimizer": (saved(ADAM), "state of an optimizer: give the file with the network's"),
+    "an optimizer by name": (saved({"optimizer": ADAM, "epoch": 3}), "state of an optimizer"),
+    "tensors by number": (saved({0: torch.ones(2)}), "no state_dict.*it holds 0: save"),
+    "what argparse read": (
+        saved({"state_dict": {"a": torch.ones(2)}, "args": argparse.Namespace(lr=1)}),
+        r"more than weights \(argparse\.Namespace\).*nothing of it was run.*weights_only=False",
+    ),
+    "a figure of NumPy": (
+        saved({"state_dict": {"a": torch.ones(2)}, "best": np.float64(0.9)}),
+        r"more than weights \(numpy.*\.scalar\)",
+    ),
+    "a part": (
+        saved({"a": torch.ones(2)}, "model-00001-of-00002.safetensors"),
+        "one of several parts.*all of them into one dict",
+    ),
+    "a folder of parts": (in_parts, "torch.distributed.*dcp_to_torch"),
+}
+
+
+@pytest.mark.parametrize("case", NO_STATE)
+def test_what_holds_no_weights_alone_says_the_way_out(case: str, tmp_path: Path) -> None:
+    make, words = NO_STATE[case]
+    with pytest.raises(BundleError, match=words) as caught:
+        read_checkpoint(make(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+def test_wrappers_in_wrappers_are_opened(tmp_path: Path) -> None:
+    state = module().state_dict()
+    inside = {"epoch": 3, "optimizer": ADAM, "run": {"best": {"net": {"weights": state}}}}
+    found = read_checkpoint(saved(inside)(tmp_path))
+    assert found.place == ("run", "best", "net", "weights")
+    assert found.tensors.keys() == state.keys()
+
+
+@pytest.mark.parametrize(
+    ("part", "left"),
+    [
+        *((name, True) for name in ("aux_head", "AuxLogits", "head2", "loss_fn", "model_ema")),
+        *((name, False) for name in ("hemato_block", "schema", "overhead", "ahead", "blossom")),
+    ],
+)
+def test_only_whole_words_tell_what_is_for_training_alone(part: str, left: bool) -> None:
+    state = {**module().state_dict(), f"{part}.weight": torch.ones(1)}
+    checkpoint = Checkpoint(state, "", "state-dict", ())
+    if left:
+        assert load_into(module(), checkpoint, role="m").notes == (f"left out: {part}.weight",)
+    else:
+        with pytest.raises(BundleError, match=f"1 surplus: {part}.weight"):
+            load_into(module(), checkpoint, role="m")
