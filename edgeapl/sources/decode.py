@@ -31,10 +31,12 @@ class ReadLimits:
     """How large a file may be, before anything of it is decoded.
 
     max_bytes : of the file. max_pixels : width times height; 200 million need 0.6 GB of memory.
+    max_costly_pixels : the same for WebP, AVIF, HEIF and JPEG XL, whose decoders need 1 GB for it.
     """
 
     max_bytes: int = 512 * 2**20
     max_pixels: int = 200_000_000
+    max_costly_pixels: int = 64_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,9 +151,13 @@ def _decoded(still: Still, digest: str, name: str, part: str, limits: ReadLimits
 
 def _check_size(header: ImageHeader, name: str, limits: ReadLimits) -> None:
     width, height = header.width, header.height
-    if width * height > limits.max_pixels:
+    allowed = limits.max_pixels
+    if header.costly:
+        allowed = min(allowed, limits.max_costly_pixels)
+    if width * height > allowed:
         found = f"{width} x {height} px"
-        most = f"give at most {limits.max_pixels // 1_000_000} million pixels"
+        most = f"give at most {allowed // 1_000_000} million pixels"
+        most += ", or PNG or TIFF" if allowed < limits.max_pixels else ""
         raise InputError(f"image is too large ({found})", name, most)
     if min(width, height) < SMALLEST_SIDE_PX:
         least = f"give at least {SMALLEST_SIDE_PX} px on each side"

@@ -17,9 +17,8 @@ from edgeapl.export.checkpoints.state import COUNTED, Slot, same
 COUNTERS = (*COUNTED, "n_averaged", "total_ops", "total_params")
 """Last parts of names that change no answer: counts of batches, averages and operations."""
 
-TRAINING = frozenset(
-    "aux auxiliary criterion ema head heads loss losses lossfn metric metrics projector teacher".split()
-)
+TRAINING = {"aux", "auxiliary", "criterion", "ema", "head", "heads", "loss", "losses", "lossfn"}
+TRAINING |= {"metric", "metrics", "projector", "teacher"}
 """What parts that only training uses are called. A part that the module has not, in whose name one
 of these stands as a word, is left out without being asked for."""
 

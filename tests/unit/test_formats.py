@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 from edgeapl.errors import InputError
-from edgeapl.sources.decode import decode_image, decode_images
+from edgeapl.sources.decode import ReadLimits, decode_image, decode_images
 from edgeapl.types import UInt8
-from tests.pictures import field
+from tests.pictures import encoded, field
 from tests.unit.test_colour import P3, PRO_PHOTO, SRGB_BYTES, stored
 
 FIELD = field(1)
@@ -94,6 +94,16 @@ def test_a_jpeg_xl_of_a_hundred_million_pixels_is_refused_before_it_is_decoded()
     number = sum(int(bit) << place for place, bit in enumerate(bits))
     with pytest.raises(InputError, match="image is too large \\(60000 x 60000 px\\)"):
         decode_image(b"\xff\x0a" + number.to_bytes(8, "little"), "a")
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "AVIF"])
+def test_decoders_that_need_much_memory_get_fewer_pixels(kind: str) -> None:
+    limits = ReadLimits(max_costly_pixels=SMALL.shape[0] * SMALL.shape[1] - 1)
+    with pytest.raises(InputError, match=r"image is too large.*or PNG or TIFF"):
+        decode_image(saved(SMALL, kind), "a", limits=limits)
+    with pytest.raises(InputError, match=r"image is too large.*or PNG or TIFF"):
+        decode_image(bytes(imagecodecs.jpegxl_encode(SMALL)), "a", limits=limits)
+    decode_image(encoded(".png", SMALL), "a", limits=limits)
 
 
 def test_pictures_of_phones_are_read() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,7 @@ def test_thumbnails_masks_and_smaller_copies_are_no_frames(pages: list[Any]) -> 
             written(*[(FIELD, {"description": "ImageJ=1\nslices=2\nspacing=1\n"})] * 2),
             "2 planes of focus",
         ),
+        (written((FIELD, {"description": '{"shape": [5, 240, 320, 3]}'})), "holds 5 images, 1"),
         (written((FIELD, {"extratags": [(65420, 4, 1, 1, True)]})), "NDPI"),
         (tiff(FIELD, {262: (3, [8])}), "colour kind 8"),
         (tiff(FIELD, {259: (3, [34887])}), "compression"),
@@ -219,6 +221,51 @@ def test_thumbnails_masks_and_smaller_copies_are_no_frames(pages: list[Any]) -> 
 def test_what_is_no_picture_of_one_field_is_refused(data: bytes, what: str) -> None:
     with pytest.raises(InputError, match=what):
         all_of(data)
+
+
+@pytest.mark.parametrize(
+    ("about", "pages", "codes"),
+    [
+        ("ImageJ=1\nimages=2\nslices=2\n", 2, {"stack"}),
+        ("ImageJ=1\nimages=2\nframes=2\n", 2, {"stack"}),
+        ("ImageJ=1\nimages=1\n", 1, set()),
+        ("none", 2, set()),
+        (ome(ome_image('SizeT="2"')), 2, {"stack"}),
+        (ome(ome_image("") * 2), 2, set()),
+        (ome(ome_image("")), 2, {"pages"}),
+        (ome(ome_image("", '<TiffData IFD="1"/>')), 3, {"pages"}),
+    ],
+)
+def test_what_may_be_counted_twice_or_passed_over_bars_clear(
+    about: str, pages: int, codes: set[str]
+) -> None:
+    data = written((FIELD, {"description": about.encode()}), *[(OTHER, {})] * (pages - 1))
+    for image in all_of(data):
+        assert {remark.code for remark in image.remarks} == codes
+        assert all(remark.doubtful for remark in image.remarks)
+
+
+def test_small_copies_and_thumbnails_that_ome_does_not_name_are_no_loss() -> None:
+    tiles: dict[str, Any] = {"tile": (64, 64)}
+    about = {"description": ome(ome_image("")).encode()}
+    data = written((FIELD, {**tiles, **about}), (SMALL, tiles), (SMALL, {"subfiletype": 1}))
+    (image,) = all_of(data)
+    assert image.remarks == ()
+
+
+def test_images_that_share_their_bytes_are_refused_before_they_are_unpacked() -> None:
+    data = bytearray(one(compression="zlib"))
+    (at,) = struct.unpack_from("<I", data, 4)
+    (rows,) = struct.unpack_from("<H", data, at)
+    image = bytes(data[at : at + 2 + 12 * rows])
+    following = at + len(image)
+    for _ in range(3):
+        data += bytes(len(data) % 2)
+        struct.pack_into("<I", data, following, len(data))
+        following = len(data) + len(image)
+        data += image + bytes(4)
+    with pytest.raises(InputError, match="TIFF images lie over each other"):
+        decode_images(bytes(data), "a")
 
 
 def sides(value: str, unit: str | None = None) -> str:

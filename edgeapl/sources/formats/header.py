@@ -36,6 +36,8 @@ class ImageHeader:
     size : of a pixel.
     remarks : what a user should know about the file.
     icc : colour profile (ICC.1) of the pixels; empty for sRGB.
+    costly : its decoder needs 12 to 18 bytes of memory for a pixel instead of 3, and a file of a
+        few kB can hold 200 million; so fewer are read.
     """
 
     format: str
@@ -46,6 +48,7 @@ class ImageHeader:
     size: PixelSize = field(default_factory=PixelSize)
     remarks: tuple[Remark, ...] = ()
     icc: bytes = b""
+    costly: bool = False
 
 
 Decode = Callable[[str], tuple[UInt8, tuple[Remark, ...]]]

@@ -115,7 +115,7 @@ def _header(bits: _Bits, name: str) -> ImageHeader:
         alpha = _has_alpha(bits, name)
         bits.take(1)
         icc, remarks = _colours(bits, name)
-    return ImageHeader("JPEG XL", width, height, alpha, remarks=remarks, icc=icc)
+    return ImageHeader("JPEG XL", width, height, alpha, remarks=remarks, icc=icc, costly=True)
 
 
 def _size(bits: _Bits) -> tuple[int, int]:

@@ -89,7 +89,9 @@ def _still(image: Any, name: str, called: str) -> Still:
     # What libheif and libavif are told to turn, they have turned already.
     turned = exif.orientation if called == "WebP" else 1
     alpha = _COLOURS[image.mode]
-    header = ImageHeader(called, width, height, alpha, turned, remarks=remarks, icc=icc)
+    header = ImageHeader(
+        called, width, height, alpha, turned, remarks=remarks, icc=icc, costly=True
+    )
     return Still(header, partial(_pixels, image, called))
 
 

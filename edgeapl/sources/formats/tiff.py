@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ from edgeapl.sources.formats.header import (
 )
 from edgeapl.sources.formats.ome import OmeError, OmeImage, read_ome
 from edgeapl.sources.formats.tiff_bounds import SIGNATURES, check_bounds
-from edgeapl.sources.formats.tiff_pixels import JPEG, read_samples
+from edgeapl.sources.formats.tiff_pixels import JPEG, check_shared, read_samples
 from edgeapl.types import Remark, UInt8
 
 if TYPE_CHECKING:
@@ -52,6 +53,12 @@ _SINGLE = (
     *("planarconfig", "subfiletype", "rowsperstrip", "tilewidth", "tilelength", "predictor"),
 )
 _NDPI_MARK = 65420
+_STACK = Remark(
+    "stack",
+    "the file's images are a stack, and it does not say whether of fields or of one field at "
+    "several depths or times, whose cells would be counted more than once",
+    doubtful=True,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +86,9 @@ def read_stills(data: bytes, name: str) -> Iterator[Still]:
     try:
         # Not closed: pages read their longer values when they are asked for.
         file = tifffile.TiffFile(io.BytesIO(data), name="image.tif")
-        stills = [_still(chosen, data, name) for chosen in _choose(file, name)]
+        chosen = _choose(file, name)
+        check_shared([each.page for each in chosen], data, name)
+        stills = [_still(each, data, name) for each in chosen]
     except ODD as error:
         raise damaged(name, "TIFF contradicts itself") from error
     yield from stills
@@ -101,7 +110,9 @@ def _choose(file: TiffFile, name: str) -> list[_Chosen]:
             return [_Chosen(page, None, (remark,)) for page in _pictures(pages, text)]
         return _of_ome(pages, images, name)
     _check_count(text, len(pages), name)
-    return [_Chosen(page, None) for page in _pictures(pages, text)]
+    whole = _pictures(pages, text)
+    remarks = (_STACK,) if len(whole) > 1 and text.startswith("ImageJ=") else ()
+    return [_Chosen(page, None, remarks) for page in whole]
 
 
 def _whole_page(file: TiffFile, number: int) -> TiffPage:
@@ -126,7 +137,17 @@ def _of_ome(pages: list[TiffPage], images: tuple[OmeImage, ...], name: str) -> l
         chosen += [_Chosen(page, image) for page in whole]
     if not chosen:
         raise damaged(name, "its OME description names no image of this file")
-    return chosen
+    named = {number for image in images for number in image.pages}
+    first = chosen[0].page
+    others = [page for number, page in enumerate(pages) if number not in named]
+    passed_over = [page for page in others if not _is_small(page) and not _is_copy(page, first)]
+    remarks = []
+    if passed_over:
+        text = f"{len(passed_over)} images of the file are not examined: its OME description"
+        remarks.append(Remark("pages", f"{text} does not name them", doubtful=True))
+    if any(image.times > 1 for image in images):
+        remarks.append(_STACK)
+    return [replace(each, remarks=tuple(remarks)) for each in chosen]
 
 
 def _check_count(text: str, pages: int, name: str) -> None:
@@ -135,6 +156,12 @@ def _check_count(text: str, pages: int, name: str) -> None:
     if text.startswith("ImageJ=") and said is not None and int(said[1]) > pages:
         found = f"file says it holds {int(said[1])} images, {pages} can be found"
         raise InputError(found, name, "save each as a file of its own")
+    shape = re.match(r'\{"shape": \[([0-9, ]{1,80})\]', text)
+    if shape is not None and len(sides := shape[1].split(",")) > 3 and pages == 1:
+        count = math.prod(int(side) for side in sides[:-3])
+        if count > 1:
+            found = f"file says it holds {count} images, {pages} can be found"
+            raise InputError(found, name, "save each as a file of its own")
     depth = re.search(r"^slices=([0-9]{1,9})\s*$", text[:4096], re.MULTILINE)
     if text.startswith("ImageJ=") and depth and int(depth[1]) > 1 and "\nspacing=" in text[:4096]:
         found = f"image has {int(depth[1])} planes of focus"
@@ -255,9 +282,12 @@ def _size(page: TiffPage) -> PixelSize:
     x, y = _resolution(page, 282), _resolution(page, 283)
     text = _description(page)
     if text.startswith("ImageJ="):
-        said = re.search(r"^unit=(\S{1,20})\s*$", text[:4096], re.MULTILINE)
+        said = re.search(r"^unit=[ \t]*(\S{1,20})\s*$", text[:4096], re.MULTILINE)
         if said is None or said[1] in ("pixel", "pixels"):
             return PixelSize()
+        down = re.search(r"^yunit=[ \t]*(\S{1,20})\s*$", text[:4096], re.MULTILINE)
+        if down is not None and down[1] != said[1]:
+            return PixelSize(None, f"ImageJ's units differ: {said[1]!r} and {down[1]!r}")
         unit = _IMAGEJ_UM.get(said[1].casefold())
         if unit is None:
             return PixelSize(None, f"ImageJ's unit {said[1]!r} is no length that is known")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +87,16 @@ def read_samples(page: TiffPage, data: bytes, name: str) -> Samples:
         else:
             image[place] = samples[:rows, :columns]
     return image
+
+
+def check_shared(pages: Sequence[TiffPage], data: bytes, name: str) -> None:
+    """Refuse images that share their bytes: each would be unpacked again, hours for 1 MB.
+
+    Twice the file is allowed, for tiles that stand for several empty ones.
+    """
+    stored = [_numbers(page.tags.valueof(325 if page.is_tiled else 279)) for page in pages]
+    if len(pages) > 1 and sum(map(sum, stored)) > 2 * len(data):
+        raise damaged(name, "TIFF images lie over each other")
 
 
 def _parts(page: TiffPage, data: bytes, name: str, *, planar: bool) -> Iterator[Part]:
