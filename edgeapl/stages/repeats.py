@@ -44,8 +44,9 @@ def copied_tiles(pixels: UInt8, grid: tuple[int, int]) -> Bool:
     pixels : uint8 (H, W, 3) RGB. Nobody knows which of the two is the picture, so both are told.
     """
     rows, columns = grid
-    down = pixels[:, places(pixels.shape[1], columns, LINE_SAMPLES)]
-    across = pixels[places(pixels.shape[0], rows, LINE_SAMPLES)].swapaxes(0, 1)
+    down = np.take(pixels, places(pixels.shape[1], columns, LINE_SAMPLES), axis=1)
+    across = np.take(pixels, places(pixels.shape[0], rows, LINE_SAMPLES), axis=0)
+    across = np.ascontiguousarray(across.swapaxes(0, 1))
     return _copied(down, columns, rows) | _copied(across, rows, columns).T
 
 
@@ -101,9 +102,9 @@ def _copied(lines: UInt8, parts: int, tiles: int) -> Bool:
 def _prints(pixels: UInt8) -> UInt64:
     """Give a number for the pixels of every line of a tile, uint8 (L, P, S, 3): uint64 (L, P)."""
     lines, parts, samples, _ = pixels.shape
-    wide = -(-3 * samples // 8) * 8
-    packed = np.zeros((lines, parts, wide), np.uint8)
-    packed[..., : 3 * samples] = pixels.reshape(lines, parts, -1)
+    packed = pixels.reshape(lines, parts, 3 * samples)
+    if 3 * samples % 8:
+        packed = np.pad(packed, ((0, 0), (0, 0), (0, -3 * samples % 8)))
     words = packed.view(np.uint64)
     prints = words[..., 0] * _weights(1)[0]
     for number, weight in enumerate(_weights(words.shape[2])[1:], 1):

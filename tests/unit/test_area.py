@@ -65,6 +65,14 @@ def test_a_good_frame_loses_nothing(pixels: UInt8) -> None:
     assert examined(pixels) == 1
 
 
+def test_red_cells_beside_one_dark_nucleus_are_not_pale() -> None:
+    pixels = field(6, 480, 640)
+    pale = np.asarray(255 - (255 - pixels.astype(np.float32)) * 0.4, np.uint8)
+    pale[:120, :120] = pixels[:120, :120]
+    states = judge_tiles(pale, 0.15, MIN_FOCUS).states
+    assert not (states == TileState.VEILED.value).any()
+
+
 def test_empty_ground_is_examined_even_without_noise() -> None:
     ground = np.array([236, 230, 234], np.uint8)
     sparse = np.tile(ground, (960, 1280, 1))
