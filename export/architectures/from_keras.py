@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgeapl.errors import BundleError
 from edgeapl.export.architectures.vgg19 import CONFIGURATION_E
-from edgeapl.export.architectures.xception import FEATURES
+from edgeapl.export.architectures.xception import FEATURES, MIDDLE
 from edgeapl.export.checkpoints.keras_file import Layer, channels_first
 
 Tensors = Mapping[str, torch.Tensor]
@@ -45,7 +45,7 @@ def xception_tensors(layers: Sequence[Layer]) -> Tensors:
         _separable(made, f"conv{number + 2}", _taken(by_name, f"block14_sepconv{number}"))
         _norm(made, f"bn{number + 2}", _taken(by_name, f"block14_sepconv{number}_bn"))
     # Shortcuts have names by the order in which a session made them; their widths tell them.
-    for block, width in ((1, 128), (2, 256), (3, 728), (12, 1024)):
+    for block, width in ((1, 128), (2, 256), (3, MIDDLE), (12, 1024)):
         _conv(made, f"block{block}.skip", _only(by_name, "kernel", 4, width))
         _norm(made, f"block{block}.skipbn", _only(by_name, "gamma", 1, width))
     dense = _dense(by_name, FEATURES)

@@ -6,7 +6,7 @@ import io
 import itertools
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 from torch.nn import functional as F  # noqa: E402, N812
 
 from edgeapl.errors import BundleError  # noqa: E402
+from edgeapl.export.architectures import from_keras, vgg19, xception  # noqa: E402
 from edgeapl.export.checkpoints import read_checkpoint  # noqa: E402
+from edgeapl.export.checkpoints.keras_file import Layer  # noqa: E402
 from edgeapl.export.recipes import eckardt2022, manescu2023  # noqa: E402
 from edgeapl.export.recipes.recipe import NetworkRecipe  # noqa: E402
 from edgeapl.export.weights import Weights  # noqa: E402
@@ -55,14 +57,17 @@ def separable(inside: int, outside: int) -> dict[str, Any]:
     return {"depthwise_kernel": depthwise, "pointwise_kernel": kernel(1, 1, inside, outside)}
 
 
+# The networks of the papers are larger; narrow ones take the same names and way.
+MIDDLE, FEATURES = 48, 64
 XCEPTION = {
     2: (64, 128, 128),
     3: (128, 256, 256),
-    4: (256, 728, 728),
-    **dict.fromkeys(range(5, 13), (728, 728, 728, 728)),
-    13: (728, 728, 1024),
-    14: (1024, 1536, 2048),
+    4: (256, MIDDLE, MIDDLE),
+    **dict.fromkeys(range(5, 13), (MIDDLE,) * 4),
+    13: (MIDDLE, MIDDLE, 1024),
+    14: (1024, 1536, FEATURES),
 }
+VGG_19 = ((2, 4), (2, 6), (4, 8), (4, 10), (4, 12))
 
 
 def xception_layers() -> Layers:
@@ -73,7 +78,7 @@ def xception_layers() -> Layers:
         "block1_conv2": {"kernel": kernel(3, 3, 32, 64)},
         "block1_conv2_bn": norm(64),
     }
-    for number, (block, inside) in enumerate(((2, 64), (3, 128), (4, 256), (13, 728))):
+    for number, (block, inside) in enumerate(((2, 64), (3, 128), (4, 256), (13, MIDDLE))):
         end = f"_{number}" if number else ""
         layers[f"conv2d{end}"] = {"kernel": kernel(1, 1, inside, XCEPTION[block][-1])}
         layers[f"batch_normalization{end}"] = norm(XCEPTION[block][-1])
@@ -81,7 +86,7 @@ def xception_layers() -> Layers:
         for number, (inside, outside) in enumerate(itertools.pairwise(widths), start=1):
             layers[f"block{block}_sepconv{number}"] = separable(inside, outside)
             layers[f"block{block}_sepconv{number}_bn"] = norm(outside)
-    layers["dense"] = {"kernel": kernel(2048, 5), "bias": numbers(5, -1, 1)}
+    layers["dense"] = {"kernel": kernel(FEATURES, 5), "bias": numbers(5, -1, 1)}
     layers["dense_1"] = {"kernel": kernel(5, 1), "bias": numbers(1, -1, 1)}
     return layers
 
@@ -180,22 +185,22 @@ def write_keras(file: Path, layers: Layers, own_names: bool) -> None:
 
 
 WRITERS: dict[str, Callable[[Path, Layers], None]] = {
+    "weights.h5": write_h5,
     "model.h5": lambda file, layers: write_h5(file, layers, "model_weights"),
     "named.keras": lambda file, layers: write_keras(file, layers, True),
     "numbered.keras": lambda file, layers: write_keras(file, layers, False),
 }
 
 
-@pytest.fixture(scope="module")
-def layers() -> Layers:
-    return xception_layers()
-
-
 def promyelocyte() -> NetworkRecipe:
     return next(n for n in eckardt2022.recipe().networks if n.name == "promyelocyte")
 
 
-def test_xception_answers_as_in_keras(layers: Layers, tmp_path: Path) -> None:
+def test_xception_answers_as_in_keras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (xception, from_keras):
+        monkeypatch.setattr(module, "MIDDLE", MIDDLE)
+        monkeypatch.setattr(module, "FEATURES", FEATURES)
+    layers = xception_layers()
     write_h5(tmp_path / "w.h5", layers)
     recipe = eckardt2022.recipe()
     pixels = torch.from_numpy(RNG.integers(0, 256, (1, 299, 299, 3), dtype=np.uint8))
@@ -207,31 +212,41 @@ def test_xception_answers_as_in_keras(layers: Layers, tmp_path: Path) -> None:
     assert abs(logit - wanted) < 1e-3 * max(1.0, abs(wanted))
 
 
+FEW: Layers = {
+    "first": {"kernel": kernel(3, 3, 3, 4)},
+    "first_bn": norm(4),
+    "second": separable(4, 5),
+    "third": {"kernel": kernel(3, 3, 5, 6), "bias": numbers(6, -1, 1)},
+    "second_bn": norm(6),
+    "last": {"kernel": kernel(6, 2), "bias": numbers(2, -1, 1)},
+}
+
+
+def named(layers: Sequence[Layer]) -> dict[str, Any]:
+    return {f"{each.name}.{name}": tensor(a) for each in layers for name, a in each.arrays.items()}
+
+
 @pytest.mark.parametrize("name", WRITERS)
-def test_every_kind_of_keras_file_gives_the_same_tensors(
-    name: str, layers: Layers, tmp_path: Path
-) -> None:
-    write_h5(tmp_path / "w.h5", layers)
-    WRITERS[name](tmp_path / name, layers)
-    reader = promyelocyte().keras_reader
-    one = read_checkpoint(tmp_path / "w.h5", keras=reader)
-    other = read_checkpoint(tmp_path / name, keras=reader)
-    assert one.kind == other.kind == "keras"
-    assert one.tensors.keys() == other.tensors.keys()
-    assert all(torch.equal(one.tensors[key], other.tensors[key]) for key in one.tensors)
+def test_every_kind_of_keras_file_gives_the_same_tensors(name: str, tmp_path: Path) -> None:
+    WRITERS[name](tmp_path / name, FEW)
+    found = read_checkpoint(tmp_path / name, keras=named)
+    assert found.kind == "keras"
+    wanted = named([Layer(layer, arrays) for layer, arrays in FEW.items()])
+    assert found.tensors.keys() == wanted.keys()
+    assert all(torch.equal(found.tensors[key], wanted[key]) for key in wanted)
 
 
-def test_vgg_19_answers_as_in_keras(tmp_path: Path) -> None:
+def test_vgg_19_answers_as_in_keras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for changed in (vgg19, from_keras):
+        monkeypatch.setattr(changed, "CONFIGURATION_E", VGG_19)
     layers: Layers = {}
     inside = 3
-    for stage, (many, width) in enumerate(
-        ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512)), start=1
-    ):
+    for stage, (many, width) in enumerate(VGG_19, start=1):
         for number in range(1, many + 1):
             array = kernel(3, 3, inside, width)
             layers[f"block{stage}_conv{number}"] = {"kernel": array, "bias": numbers(width, 0, 0.1)}
             inside = width
-    for name, shape in (("fc1", (18432, 8)), ("fc2", (8, 4)), ("predictions", (4, 2))):
+    for name, shape in (("fc1", (12 * 6 * 6, 8)), ("fc2", (8, 4)), ("predictions", (4, 2))):
         layers[name] = {"kernel": kernel(*shape), "bias": numbers(shape[1], -0.1, 0.1)}
     write_h5(tmp_path / "w.h5", layers)
     recipe = manescu2023.recipe()
