@@ -304,6 +304,7 @@ def test_the_size_of_a_pixel_is_read_in_every_spelling(attributes: str, um_per_p
         ('PhysicalSizeX="0" PhysicalSizeY="0"', "no scale that a microscope can have"),
         ('PhysicalSizeX="0.2" PhysicalSizeY="0.3"', "differ between the sides"),
         ('PhysicalSizeX="0.2"', "one side alone"),
+        ('PhysicalSizeX="1" PhysicalSizeY="1.0"', "do not know it"),
         ('PhysicalSizeX="1e999" PhysicalSizeY="1e999"', "no scale"),
     ],
 )
@@ -311,6 +312,31 @@ def test_a_size_that_is_not_used_is_said(attributes: str, why: str) -> None:
     (image,) = read_ome(ome(ome_image(attributes)), 1)
     assert image.size.um is None
     assert why in image.size.unused
+
+
+PER_CM: dict[str, Any] = {"resolution": (50_000, 50_000), "resolutionunit": 3}
+PER_UM: dict[str, Any] = {"resolution": (5, 5), "resolutionunit": 1}
+
+
+@pytest.mark.parametrize(
+    ("about", "how", "um_per_px", "why"),
+    [
+        (ome(ome_image("")), PER_CM, 0.2, ""),
+        (ome(ome_image(sides("0.3"))), PER_CM, 0.3, ""),
+        (ome(ome_image(sides("1"))), PER_CM, None, "do not know it"),
+        ("Aperio Image Library v11\n46000x32914|AppMag = 40|MPP = 0.2498", {}, 0.2498, ""),
+        ("Aperio Image Library v11\n46000x32914|AppMag = 40|MPP = 0", {}, None, "no scale"),
+        ("ImageJ=1\nunit= um\n", PER_UM, 0.2, ""),
+        ("ImageJ=1\nunit=um\nyunit=um\n", PER_UM, 0.2, ""),
+        ("ImageJ=1\nunit=um\nyunit=mm\n", PER_UM, None, "units differ: 'um' and 'mm'"),
+    ],
+)
+def test_the_size_is_taken_from_where_it_stands(
+    about: str, how: dict[str, Any], um_per_px: float | None, why: str
+) -> None:
+    (image,) = all_of(written((FIELD, {**how, "description": about.encode()})))
+    assert image.um_per_px == pytest.approx(um_per_px)
+    assert why in image.size_unused
 
 
 BOMB = "<!DOCTYPE a [<!ENTITY b '" + "b" * 1000 + "'><!ENTITY c '" + "&b;" * 1000 + "'>]>"

@@ -111,6 +111,9 @@ def _size(pixels: ET.Element) -> PixelSize:
         return PixelSize()
     if len(values) == 1:
         return PixelSize(None, "the OME description gives a pixel's size for one side alone")
+    if values == [1.0, 1.0]:
+        said = "1 µm per pixel in the OME description is what programs write that do not know it"
+        return PixelSize(None, said)
     return pixel_size(values[0], values[1], "the OME description")
 
 

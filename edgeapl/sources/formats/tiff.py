@@ -193,7 +193,9 @@ def _is_copy(page: TiffPage, first: TiffPage) -> bool:
 def _still(chosen: _Chosen, data: bytes, name: str) -> Still:
     page = chosen.page
     _check_kind(page, name)
-    size = chosen.ome.size if chosen.ome is not None else _size(page)
+    size = chosen.ome.size if chosen.ome is not None else PixelSize()
+    if size == PixelSize():
+        size = _size(page)
     header = ImageHeader(
         "TIFF",
         page.imagewidth,
@@ -278,9 +280,12 @@ def _looked_up(page: TiffPage, numbers: UInt8, name: str) -> UInt8:
 
 
 def _size(page: TiffPage) -> PixelSize:
-    """Give a pixel's size from ImageJ's description, else from the resolution tags."""
+    """Give a pixel's size from ImageJ's or Aperio's description, else from the resolution tags."""
     x, y = _resolution(page, 282), _resolution(page, 283)
     text = _description(page)
+    aperio = re.search(r"\| ?MPP ?= ?([0-9]{0,9}\.?[0-9]{1,20})(?![0-9.])", text[:4096])
+    if text.startswith("Aperio") and aperio is not None:
+        return pixel_size(float(aperio[1]), float(aperio[1]), "Aperio's description")
     if text.startswith("ImageJ="):
         said = re.search(r"^unit=[ \t]*(\S{1,20})\s*$", text[:4096], re.MULTILINE)
         if said is None or said[1] in ("pixel", "pixels"):
