@@ -22,7 +22,7 @@ from edgeapl.engines.registry import BACKENDS, PLANS, available_targets
 from edgeapl.engines.store.folder import EngineFolder
 from edgeapl.engines.store.here import runtime_version
 from edgeapl.engines.store.record import Precision
-from edgeapl.errors import ProofError
+from edgeapl.errors import EngineError, ProofError
 from edgeapl.model.assembled import segmenter_of
 from edgeapl.protocols import Engine
 
@@ -42,17 +42,33 @@ def build_engine(request: BuildRequest, tell: Say) -> EngineFolder:
     say = Stopwatch(tell)
     with work_folder(request) as work:
         slides = _slides(bundle, request, work, say)
-        candidates = [
-            make_candidate(bundle, target, precision, slides, request, work, say)
-            for target, precision in _wanted(bundle, request)
-        ]
+        candidates, not_made = _made(bundle, slides, request, work, say)
         passed = [one for one in candidates if not one.proof.problems or not _counts(bundle)]
         if not passed:
             raise _refusal(candidates)
         race = run_race(bundle, passed, slides.slides[0][1], say)
-        problems = {one.name: one.proof.problems for one in candidates}
+        problems = {**not_made, **{one.name: one.proof.problems for one in candidates}}
         absent = _absent() if request.target == "auto" else {}
         return store(bundle, request, race, slides, problems, absent, work, say)
+
+
+def _made(
+    bundle: Bundle, slides: ProofSlides, request: BuildRequest, work: Path, say: Stopwatch
+) -> tuple[list[Candidate], dict[str, tuple[str, ...]]]:
+    """Make all candidates; give those that could not be made with why, unless none could."""
+    candidates: list[Candidate] = []
+    not_made: dict[str, tuple[str, ...]] = {}
+    wanted = _wanted(bundle, request)
+    for target, precision in wanted:
+        try:
+            one = make_candidate(bundle, target, precision, slides, request, work, say)
+        except EngineError as error:
+            if len(not_made) == len(wanted) - 1:
+                raise
+            not_made[f"{precision} {target}"] = (f"can not be run: {error}",)
+        else:
+            candidates.append(one)
+    return candidates, not_made
 
 
 def _slides(bundle: Bundle, request: BuildRequest, work: Path, say: Stopwatch) -> ProofSlides:

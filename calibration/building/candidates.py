@@ -15,7 +15,7 @@ from edgeapl.calibration.judging.damage import rank_layers, repair
 from edgeapl.calibration.judging.engine_proof import EngineProof, prove_engine
 from edgeapl.cores import cpu_cores
 from edgeapl.engines.in_turn import InTurn, Opener
-from edgeapl.engines.registry import open_engine
+from edgeapl.engines.registry import BACKENDS, open_engine
 from edgeapl.engines.store.record import Precision
 from edgeapl.protocols import Arrays, Engine
 from edgeapl.stages.routing import steps
@@ -30,8 +30,8 @@ Say = Callable[[str], None]
 class Candidate:
     """Engines that could be built.
 
-    networks : as files. proof : of them, run in onnxruntime. repaired : what was tried to keep the
-    flip rate.
+    networks : as files. proof : of them, run in `proof_runtime`. repaired : what was tried to keep
+    the flip rate.
     """
 
     target: str
@@ -44,6 +44,15 @@ class Candidate:
     def name(self) -> str:
         """What people call it."""
         return f"{self.precision} {self.target}"
+
+
+def proof_runtime(target: str) -> str:
+    """Give what a target's files are proven in: what serves them; onnxruntime's CPU for a plan.
+
+    The same eight bits are not the same answers in each runtime: OpenVINO computes an LSTM, or a
+    convolution of a constant, otherwise than onnxruntime.
+    """
+    return target if target in BACKENDS else "onnxruntime"
 
 
 def make_candidate(
@@ -67,18 +76,19 @@ def make_candidate(
         for name in bundle.manifest.networks
     }
     say(f"{precision} for {target}: prove")
-    proof = _prove(bundle, networks, slides, request)
+    proof = _prove(bundle, target, networks, slides, request)
     limit = request.max_flip_rate
     if limit is None or precision != "int8" or not proof.problems:
         return Candidate(target, precision, networks, proof, ())
     say(f"{precision} for {target}: rank layers by their damage")
     networks, repaired = _repaired(bundle, target, networks, slides, request, limit, work)
-    proof = _prove(bundle, networks, slides, request)
+    proof = _prove(bundle, target, networks, slides, request)
     return Candidate(target, precision, networks, proof, repaired)
 
 
 def _prove(
     bundle: Bundle,
+    target: str,
     networks: Mapping[str, MadeNetwork],
     slides: ProofSlides,
     request: BuildRequest,
@@ -90,7 +100,7 @@ def _prove(
 
     def open_made(name: str) -> Engine:
         model = networks[name].provable()
-        return open_engine("onnxruntime", name, model, threads=cpu_cores(), arena=False)
+        return open_engine(proof_runtime(target), name, model, threads=cpu_cores(), arena=False)
 
     # Of each network these two alone are in memory.
     with InTurn(names, reference_opener(bundle)) as reference, InTurn(names, open_made) as made:
@@ -136,6 +146,7 @@ def _repaired(
             quantiser(target),
             classes=spec.classes,
             threads=cpu_cores(),
+            runtime=proof_runtime(target),
         )
 
         measured: list[float] = []
@@ -144,7 +155,7 @@ def _repaired(
             keep: frozenset[str], name: str = name, measured: list[float] = measured
         ) -> float:
             made[name] = make_network(bundle, name, target, "int8", keep, work)
-            proof = _prove(bundle, made, slides, request)
+            proof = _prove(bundle, target, made, slides, request)
             measured.append(proof.flip_rate)
             # Lost recall or a changed verdict is as bad as too many flips.
             return proof.flip_rate if not proof.problems else float("inf")

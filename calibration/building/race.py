@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edgeapl.bundle.load import Bundle
-from edgeapl.calibration.building.candidates import Candidate, Say
+from edgeapl.calibration.building.candidates import Candidate, Say, proof_runtime
 from edgeapl.calibration.building.files import made_opener
 from edgeapl.calibration.building.timing import (
     Measured,
@@ -110,9 +110,8 @@ def _time(
     openers: dict[str, Opener] = {BUNDLE: _bundle_opener(bundle, own)}
     runs = {BUNDLE: Timed(BUNDLE, own.batch_size, own.workers or 1)}
     for one in candidates:
-        target = one.target if one.target in BACKENDS else "onnxruntime"
         settings = measured[one.name].settings
-        openers[one.name] = made_opener(one.networks, target, settings)
+        openers[one.name] = made_opener(one.networks, proof_runtime(one.target), settings)
         runs[one.name] = Timed(one.name, settings.batch_size, settings.workers or 1)
     return time_in_turns(bundle.manifest, openers, runs, crops)
 

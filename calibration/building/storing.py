@@ -14,7 +14,7 @@ from edgeapl import __version__
 from edgeapl.bundle.digest import sha256_file
 from edgeapl.bundle.load import Bundle
 from edgeapl.bundle.manifest import Manifest
-from edgeapl.calibration.building.candidates import Candidate, Say
+from edgeapl.calibration.building.candidates import Candidate, Say, proof_runtime
 from edgeapl.calibration.building.files import MadeNetwork
 from edgeapl.calibration.building.proof_slides import ProofSlides
 from edgeapl.calibration.building.race import BUNDLE, Race
@@ -107,7 +107,7 @@ def _proof(
     return {
         "proven_on": slides.words,
         "limits_apply": bundle.manifest.trained,
-        "run_in": "onnxruntime",
+        "run_in": proof_runtime(best.target),
         "candidates": {name: list(found) for name, found in problems.items()},
         "kept_for_the_flip_rate": list(best.repaired),
         **engine_proof_document(best.proof),

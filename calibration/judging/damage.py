@@ -72,6 +72,7 @@ def rank_layers(
     outputs: Sequence[str] = (),
     most: int = MOST_GROUPS,
     threads: int = 1,
+    runtime: str = "onnxruntime",
     step: Step | None = None,
 ) -> tuple[LayerDamage, ...]:
     """Quantise one group of layers at a time and measure what that alone does, worst first.
@@ -83,17 +84,16 @@ def rank_layers(
     inputs : a few batches of real inputs; 16 cells are enough to rank.
     classes : outputs of which a row gets one, the largest. outputs : that count; all by default.
     most : groups, each of which costs one session and one run over `inputs`.
-
-    Measured in onnxruntime, whichever runtime the layers are quantised for.
+    runtime : that runs them; one of `edgeapl.engines.registry.BACKENDS`.
     """
     groups = layer_groups(model, most)
     everything = frozenset(node for group in groups for node in group.nodes)
-    wanted = _answers(name, model, inputs, threads)
+    wanted = _answers(runtime, name, model, inputs, threads)
     counted = tuple(outputs) or tuple(wanted)
     found = []
     for number, group in enumerate(groups):
         alone = quantise(model, ranges, everything - group.nodes)
-        given = _answers(name, alone, inputs, threads)
+        given = _answers(runtime, name, alone, inputs, threads)
         damage = max(_relative(given[one], wanted[one]) for one in counted)
         found.append(LayerDamage(group, damage, _flipped(given, wanted, classes)))
         if step is not None:
@@ -140,8 +140,10 @@ def repair(
     return Repair(tuple(steps), chosen)
 
 
-def _answers(name: str, model: bytes, inputs: Sequence[Arrays], threads: int) -> Answers:
-    engine = open_engine("onnxruntime", name, model, threads=threads)
+def _answers(
+    runtime: str, name: str, model: bytes, inputs: Sequence[Arrays], threads: int
+) -> Answers:
+    engine = open_engine(runtime, name, model, threads=threads)
     try:
         runs = [engine.run(batch) for batch in inputs]
     finally:

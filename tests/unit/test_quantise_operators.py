@@ -37,8 +37,9 @@ FAR = 0.3
 REFUSED = {"Pad of some axes": "network failed while running"}
 """What onnxruntime itself can not run once it is in eight bits; FP32 can be built."""
 
-NOT_IN_OPENVINO = ("LSTM", "Conv of a constant", "Pad of some axes")
-"""Computed otherwise by OpenVINO in eight bits than by onnxruntime, from the same file."""
+OTHERWISE_IN_OPENVINO = ("LSTM", "Conv of a constant", "Pad of some axes")
+"""Computed otherwise by OpenVINO in eight bits than by onnxruntime, from the same file: what proves
+engines in the runtime that serves them refuses these. One that is mended there leaves this list."""
 
 
 def test_every_operator_of_the_quantiser_is_tried() -> None:
@@ -74,14 +75,14 @@ def test_it_is_built_or_its_layer_is_kept_higher(name: str, tmp_path: Path) -> N
     assert np.abs(given - wanted).max() < FAR * wanted.std()
 
 
-@pytest.mark.parametrize("name", [name for name in MIDDLES if name not in NOT_IN_OPENVINO])
-def test_openvino_takes_it_too(name: str) -> None:
+@pytest.mark.parametrize("name", MIDDLES)
+def test_openvino_takes_it_too_or_is_seen_to_answer_otherwise(name: str) -> None:
     pytest.importorskip("openvino", reason="needs the openvino extra")
     network = operator_network(name)
     built = in_eight_bits(network, "openvino", measured(network, images()), frozenset())
     wanted = run(network, images())["logits"]
     given = open_engine("openvino", "n", built).run(images())["logits"]
-    assert np.abs(given - wanted).max() < FAR * wanted.std()
+    assert (np.abs(given - wanted).max() > FAR * wanted.std()) == (name in OTHERWISE_IN_OPENVINO)
 
 
 def test_layers_that_fail_together_alone_are_one_line() -> None:
