@@ -6,14 +6,12 @@ anything: when it hangs or crashes, the supervisor ends it and starts another.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
 import threading
 import time
 from collections import deque
-from contextlib import suppress
 from typing import BinaryIO
 
 from edgeapl.capture.messages import (
@@ -28,6 +26,7 @@ from edgeapl.capture.messages import (
 )
 from edgeapl.capture.slots import SLOTS, Slots
 from edgeapl.errors import CameraError, EdgeAplError, EndOfSource, InputError, SourceStalled
+from edgeapl.orphans import end_with_parent
 from edgeapl.protocols import FrameSource
 from edgeapl.sources.address import open_device
 from edgeapl.types import Frame, ScaleOrigin, UInt8
@@ -41,8 +40,6 @@ TRYING_S = 5.0
 
 READ_TIMEOUT_S = 1.0
 """How often a silent source says that the process itself is well."""
-
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class FreeSlots:
@@ -158,8 +155,7 @@ def _no_scale(pixels: UInt8) -> tuple[float, ScaleOrigin]:
 def _die_with_the_station() -> None:
     # Ctrl-C goes to the whole group; the station ends this process when it is done with it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with suppress(OSError, AttributeError):  # elsewhere than on Linux the closed pipe must do
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
 
 
 if __name__ == "__main__":

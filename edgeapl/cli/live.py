@@ -52,6 +52,16 @@ def signals_taken() -> Iterator[Signals]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def sigterm_interrupts() -> Iterator[None]:
+    """Let SIGTERM end what is under way like Ctrl-C: child processes are then ended as well."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 class Typed:
     """Lines typed or scanned at the terminal; a barcode reader types and presses Enter."""
 

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from edgeapl.cli.live import YES, Display, Signals, Typed, signals_taken
+from edgeapl.cli.live import (
+    YES,
+    Display,
+    Signals,
+    Typed,
+    signals_taken,
+    sigterm_interrupts,
+)
 from edgeapl.cli.options import (
     FLAGGED,
     BundleOption,
@@ -224,6 +231,7 @@ def run_watch(
     options = replace(options, begins_with=None if again else slide)
     closed: list[Closed] = []
     with ExitStack() as opened:
+        opened.enter_context(sigterm_interrupts())  # until the signals are taken below
         opened.enter_context(claimed(options.out))
         hosted = opened.enter_context(hosted_model(bundle, config, engines, terminal))
         if options.stop_error is not None and not hosted.model.reducer.bounded:

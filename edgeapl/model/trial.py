@@ -22,6 +22,7 @@ from edgeapl.bundle.trust import Trust
 from edgeapl.engines.store.cache import cache_folder
 from edgeapl.engines.store.here import runtime_version
 from edgeapl.errors import EdgeAplError, EngineError
+from edgeapl.orphans import end_with_parent
 
 LIMIT_S = 90.0
 """For all networks to open and to answer the golden cells and slides."""
@@ -94,6 +95,7 @@ def main() -> None:
     """Open the bundle of the command line; ends the process."""
     from edgeapl.model.opening import open_model  # noqa: PLC0415 - after the limits
 
+    end_with_parent()
     _limit_memory()
     try:
         open_model(Path(sys.argv[1])).close()

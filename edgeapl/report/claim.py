@@ -35,6 +35,22 @@ def claimed(folder: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def held_by_nobody(folder: Path) -> Iterator[bool]:
+    """Hold a result folder of an earlier station meanwhile; False where one is at work in it.
+
+    Also where it can not be told: the folder is gone, or belongs to somebody else. Never ask for a
+    folder that this process has claimed: closing the file again would give it up.
+    """
+    try:
+        file = (folder / LOCK).open("r+b")
+    except OSError:
+        yield False
+        return
+    with file:
+        yield _locked(file.fileno())
+
+
 def _locked(file: int) -> bool:
     """Lock the file for this process, until it is closed or the process is gone, however."""
     try:

@@ -20,6 +20,7 @@ from edgeapl.report.versions import amended_report
 from edgeapl.sources.frames import ScaleFor
 from edgeapl.stages.findings import Finding
 from edgeapl.station import showing
+from edgeapl.station.abandoned import close_abandoned
 from edgeapl.station.alerts import Alerts
 from edgeapl.station.hosting import HostedModel
 from edgeapl.station.interruption import Interruption
@@ -114,6 +115,7 @@ class Station(ClosesItself):
         self._on_closed = on_closed
         self._scale = StationScale(options.um_per_px, hosted.model.bundle.manifest.um_per_px)
         self._left = settle(options.out, journal)
+        closed = close_abandoned(options.out, journal)
         if options.resume is not None:
             self._check_left(options.resume)
         if options.begins_with is not None:
@@ -124,7 +126,8 @@ class Station(ClosesItself):
         self._wanted: str | None = None
         self._session: Session | None = None
         self._shown: showing.Shown | None = None
-        self._trouble = {f"left {n}": text for n, text in enumerate(self._left.said)}
+        said = (*self._left.said, *closed)
+        self._trouble = {f"left {n}": text for n, text in enumerate(said)}
         self._taken_up = False
         self._hurry = threading.Event()
         self._closing = threading.Event()

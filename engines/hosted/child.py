@@ -6,7 +6,6 @@ hangs or crashes, the host ends it and starts another.
 
 from __future__ import annotations
 
-import ctypes
 import resource
 import signal
 import sys
@@ -26,9 +25,8 @@ from edgeapl.engines.hosted.wire import (
 )
 from edgeapl.engines.hosted.workers import ChainWorker, NetworkWorker, Worker
 from edgeapl.errors import EdgeAplError
+from edgeapl.orphans import end_with_parent
 from edgeapl.protocols import CellChain, Engine
-
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def main() -> None:
@@ -86,8 +84,8 @@ def _depend_on_the_station() -> None:
         signal.signal(number, signal.SIG_IGN)
     # Writing a core of a gigabyte would hold up the next start.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with suppress(OSError, AttributeError):  # elsewhere than on Linux the closed pipe must do
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
+    with suppress(OSError):
         # When memory runs out this process shall go, not the one with the slide.
         Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
 

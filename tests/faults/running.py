@@ -18,9 +18,6 @@ from edgeapl.journal import PROVISIONAL, VERDICT, read_rows, verify
 
 ROOT = Path(__file__).resolve().parents[2]
 
-DRAWN = "drawn-"
-"""How the names of slides begin whose frames are drawn."""
-
 Event = Mapping[str, Any]
 
 
@@ -185,10 +182,7 @@ def of_events(run: Running) -> list[str]:
 
 
 def of_journal(place: Place, *, over: bool) -> list[str]:
-    """Say what is wrong with a journal. over : all slides must have their final verdict.
-
-    Except drawn ones: of these no frame is kept, as all of them can be had again.
-    """
+    """Say what is wrong with a journal. over : all slides must have their final verdict."""
     if not place.journal.exists():
         return []
     wrong = [f"journal: {problem}" for problem in verify(place.journal).problems]
@@ -206,7 +200,7 @@ def of_journal(place: Place, *, over: bool) -> list[str]:
         if verdict == "FLAG":
             raised.add(slide)
     for slide, verdicts in final.items():
-        if len(verdicts) > 1 or (over and not verdicts and not slide.startswith(DRAWN)):
+        if len(verdicts) > 1 or (over and not verdicts):
             wrong.append(f"{slide}: {len(verdicts)} final verdicts")
     return wrong
 

@@ -1,0 +1,95 @@
+"""Slides that were left open and of which no frame was kept: closed by what the journal says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from edgeapl.errors import StorageError
+from edgeapl.journal import PROVISIONAL, VERDICT, Journal, Row, read_rows, rows_with
+from edgeapl.journal.record import verdict_from_json
+from edgeapl.report.claim import held_by_nobody
+from edgeapl.sources.names import printable
+from edgeapl.station.interruption import CUT_SHORT
+from edgeapl.station.open_slide import left_folders, read_about
+from edgeapl.types import Decision, Reason, Verdict
+
+TEXT = "the station stopped while this slide was open, and no frame of it was kept"
+
+
+def close_abandoned(results: Path, journal: Journal) -> tuple[str, ...]:
+    """Commit the final verdict of every such slide; gives what a person should know, in sentences.
+
+    Of drawn slides, folders and films no frame is kept: they can be read again, but under the same
+    record nobody does. A FLAG stays one, everything else is a REVIEW.
+
+    Parameters
+    ----------
+    results : the folder that this station holds, see `edgeapl.report.claim.claimed`.
+
+    Slides of other folders are closed while no station holds these. Slides with kept frames are
+    left to the station of their folder. Raises StorageError.
+    """
+    said: list[str] = []
+    for place, sittings in _left(journal).items():
+        folder = Path(place)
+        with ExitStack() as held:
+            mine = folder.resolve() == results.resolve()
+            if not mine and not held.enter_context(held_by_nobody(folder)):
+                continue
+            kept = set(_kept(folder))
+            for sitting in sittings:
+                # Looked up again: its own station may have closed it before it let go.
+                if sitting not in kept and not rows_with(journal.path, VERDICT, "sitting", sitting):
+                    said += _closed(journal, sitting)
+    return tuple(said)
+
+
+def _left(journal: Journal) -> dict[str, list[str]]:
+    """Give the examinations without a final verdict, by their result folders."""
+    left: dict[str, str] = {}
+    for row in read_rows(journal.path, kinds=(PROVISIONAL, VERDICT)):
+        sitting = str(row.content.get("sitting", ""))
+        if not sitting or not row.consistent:  # in rows of older versions there is none
+            continue
+        if row.kind == VERDICT:
+            left.pop(sitting, None)
+        else:
+            left[sitting] = str(row.content.get("results", ""))
+    places: dict[str, list[str]] = {}
+    for sitting, place in left.items():
+        if place:
+            places.setdefault(place, []).append(sitting)
+    return places
+
+
+def _kept(folder: Path) -> Iterator[str]:
+    for one in left_folders(folder):
+        try:
+            yield read_about(one).sitting
+        except StorageError:
+            continue  # `left_open.settle` has set it aside
+
+
+def _closed(journal: Journal, sitting: str) -> list[str]:
+    rows = rows_with(journal.path, PROVISIONAL, "sitting", sitting)
+    try:
+        verdict = _final(rows)
+    except StorageError as error:
+        slide = rows[-1].content.get("slide", "")
+        return [printable(f"slide {slide} was left open and can not be closed: {error}")]
+    journal.commit(verdict)
+    name = verdict.decision.value
+    return [printable(f"slide {verdict.slide} was closed as {name}: {TEXT}")]
+
+
+def _final(rows: Sequence[Row]) -> Verdict:
+    """Give the verdict that follows from the last one before the end; a FLAG is never lost."""
+    flags = [row for row in rows if row.content.get("verdict") == Decision.FLAG.value]
+    last = verdict_from_json((flags or list(rows))[-1].content)
+    reason = Reason(CUT_SHORT, TEXT)
+    if last.decision is Decision.FLAG:
+        return replace(last, reasons=(*last.reasons, reason))
+    return replace(last, decision=Decision.REVIEW, reasons=(reason, *last.reasons))
