@@ -13,6 +13,7 @@ from edgeapl.journal.record import verdict_from_json
 from edgeapl.report.claim import held_by_nobody
 from edgeapl.sources.names import printable
 from edgeapl.station.interruption import CUT_SHORT
+from edgeapl.station.left_open import reported
 from edgeapl.station.open_slide import left_folders, read_about
 from edgeapl.types import Decision, Reason, Verdict
 
@@ -41,9 +42,8 @@ def close_abandoned(results: Path, journal: Journal) -> tuple[str, ...]:
                 continue
             kept = set(_kept(folder))
             for sitting in sittings:
-                # Looked up again: its own station may have closed it before it let go.
-                if sitting not in kept and not rows_with(journal.path, VERDICT, "sitting", sitting):
-                    said += _closed(journal, sitting)
+                if sitting not in kept:
+                    said += _closed(folder, journal, sitting)
     return tuple(said)
 
 
@@ -73,12 +73,15 @@ def _kept(folder: Path) -> Iterator[str]:
             continue  # `left_open.settle` has set it aside
 
 
-def _closed(journal: Journal, sitting: str) -> list[str]:
+def _closed(folder: Path, journal: Journal, sitting: str) -> list[str]:
     rows = rows_with(journal.path, PROVISIONAL, "sitting", sitting)
+    slide = str(rows[-1].content.get("slide", ""))
+    # Its own station may have closed it before it let go, or under another journal.
+    if rows_with(journal.path, VERDICT, "sitting", sitting) or reported(folder, slide, sitting):
+        return []
     try:
         verdict = _final(rows)
     except StorageError as error:
-        slide = rows[-1].content.get("slide", "")
         return [printable(f"slide {slide} was left open and can not be closed: {error}")]
     journal.commit(verdict)
     name = verdict.decision.value

@@ -101,10 +101,14 @@ def _closing_row(results: Path, about: About, journal: Journal) -> str | None:
     """Give the hash of the final verdict of a slide's examination; None while it has none."""
     for row in _finals(about, journal):
         return row.hash
-    if about.sitting:  # the verdict may stand in another journal
-        for record in finished_records(results, about.slide):
-            if record.get("sitting") == about.sitting:
-                return str(record.get("journal_record"))
+    return reported(results, about.slide, about.sitting)
+
+
+def reported(results: Path, slide: str, sitting: str) -> str | None:
+    """Give the hash that the report of an examination names, maybe of a row of another journal."""
+    for record in finished_records(results, slide) if sitting else ():
+        if record.get("sitting") == sitting:
+            return str(record.get("journal_record"))
     return None
 
 
