@@ -126,7 +126,7 @@ def one_round(
     finally:
         run.put_down()
     problems += [*of_events(run), *of_journal(place, over=False), *cells_accounted(place)]
-    return did, problems, gone_s, any(e.get("event") == "flag" for e in run.events())
+    return did, problems, gone_s, any(e.get("verdict") == "FLAG" for e in run.events())
 
 
 def _codes(did: list[str]) -> set[int]:
