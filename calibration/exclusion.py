@@ -20,6 +20,7 @@ FILE = "file"
 SPLIT = "split"
 TEST = "test"
 
+NOT_THERE = "put the list beside its images, or add a column slide"
 _SHOWN = 5
 _READER = TableReader(
     what="list of test slides",
@@ -57,7 +58,8 @@ def read_exclusions(path: Path, frames: Path) -> Excluded:
 
     Files are looked for beside the list and in the folder of the images, folders named like a
     slide beside the list; what is found is known by its content too, under whatever name.
-    Raises ConfigError when the list can not be read or names nothing.
+    Raises ConfigError when the list can not be read or names nothing, or when a file without a
+    slide's name is in neither place: nothing would keep it out.
     """
     slides: set[str] = set()
     digests: set[str] = set()
@@ -77,6 +79,9 @@ def read_exclusions(path: Path, frames: Path) -> Excluded:
                 raise _READER.wrong(path, line, f"{printable(file)!r} is not there", WINDOWS_MEND)
             if not found and undecoded(file):
                 raise _READER.not_utf8(path, line)
+            if not found and not any(row.get(column, "").strip() for column in NAMES):
+                what = f"{printable(file)!r} is not there, nor is a slide named"
+                raise _READER.wrong(path, line, what, NOT_THERE)
             for place in found:
                 digests.update(_digest(place))
     if not slides and not digests:

@@ -103,6 +103,19 @@ def unlike(network: NetworkRecipe, answers: Answers, distinct: int) -> Iterator[
             )
 
 
+def shares_already(network: NetworkRecipe, answers: Answers) -> Iterator[str]:
+    """Give a warning for every output, given to softmax or sigmoid, that stays within 0 and 1."""
+    for output in _made(network):
+        values = np.asarray(answers[output.name], dtype=np.float64)
+        within = (values >= -ROUNDING).all() and (values <= 1 + ROUNDING).all()
+        if within and np.ptp(values) >= APART:
+            yield (
+                f"{network.name}.{output.name}: all answers to the cells of the proof lie between "
+                f"0 and 1 before {output.activation} makes probabilities of them: if they are "
+                f"probabilities, write probabilities.{output.name} in place of {output.activation}"
+            )
+
+
 def _made(network: NetworkRecipe) -> Iterator[Output]:
     for output in network.outputs:
         if output is not None and output.activation in ("softmax", "sigmoid"):

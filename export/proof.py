@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.engines.in_turn import InTurn
-from edgeapl.export.probabilities import check_answers, unlike
+from edgeapl.export.probabilities import check_answers, shares_already, unlike
 from edgeapl.export.proof_images import ProofCells
 from edgeapl.export.recipes.recipe import Images, NetworkRecipe, Recipe
+from edgeapl.export.single_cells import NOT_ALONE, differing
 from edgeapl.findings import of_model
 from edgeapl.model.assembled import segmenter_of
 from edgeapl.protocols import Arrays, Engine
@@ -119,6 +120,7 @@ def prove(
     differences: list[Difference] = []
     agreements: list[Agreement] = []
     warnings: list[str] = []
+    mixed: list[str] = []
     for network in recipe.networks:
         say(f"compare {network.name}")
         rows = _rows(network, inputs[network.name], cells.crops)
@@ -127,10 +129,13 @@ def prove(
         compared = _compare(network, rows, exported, reference, recipe.tolerance)
         differences += compared[0]
         agreements += compared[1]
-        check_answers(network, manifest, compared[2])
+        answers = compared[2]
+        check_answers(network, manifest, answers[-1])
+        mixed += _mixed(network.name, answers, recipe.tolerance)
         if manifest.trained:
-            warnings += unlike(network, compared[2], len(rows))
-    problems = _problems(differences, agreements, answer, wanted, recipe.tolerance)
+            warnings += unlike(network, answers[-1], len(rows))
+            warnings += shares_already(network, answers[-1])
+    problems = *mixed, *_problems(differences, agreements, answer, wanted, recipe.tolerance)
     return Proof(tuple(differences), tuple(agreements), answer, wanted, problems, tuple(warnings))
 
 
@@ -150,12 +155,12 @@ def _rows(network: NetworkRecipe, recorded: list[Rows], crops: UInt8) -> Rows | 
 
 def _compare(
     network: NetworkRecipe, rows: Rows, exported: Opener, reference: Opener, tolerance: float
-) -> tuple[list[Difference], list[Agreement], dict[str, Rows]]:
-    """Compare at every batch size; also give torch's answers to the largest batch."""
+) -> tuple[list[Difference], list[Agreement], list[Mapping[str, Rows]]]:
+    """Compare at every batch size; also give torch's answers to each, the largest batch last."""
     many = not (isinstance(network.input, Images) and not network.input.many)
     differences = []
     agreements = []
-    wanted: dict[str, Rows] = {}
+    answers: list[Mapping[str, Rows]] = []
     have, want = exported(network.name), reference(network.name)
     for size in BATCHES if many else (1,):
         # Fewer cells than the batch are repeated: the batch size is what is being tried.
@@ -165,11 +170,28 @@ def _compare(
             _difference(network.name, name, size, given[name], values, tolerance)
             for name, values in wanted.items()
         ]
+        answers.append(wanted)
         if network.classes:
             agreements.append(_agreement(network, given, wanted, tolerance))
     have.close()
     want.close()
-    return differences, agreements, wanted
+    return differences, agreements, answers
+
+
+def _mixed(network: str, answers: Sequence[Mapping[str, Rows]], tolerance: float) -> list[str]:
+    """Find outputs that are others for the same cells in a smaller batch.
+
+    What drawn cells do not show, because their answers are at an end, or in a batch of few, may
+    show here.
+    """
+    *smaller, largest = answers
+    for one in smaller:
+        same = {name: largest[name][: len(values)] for name, values in one.items()}
+        name = differing(one, same, tolerance)
+        if name:
+            rows = [len(batch[name]) for batch in (one, largest)]
+            return [f"{NOT_ALONE}: {network}.{name} in batches of {rows[0]} and {rows[1]}"]
+    return []
 
 
 def _difference(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import random
 from collections.abc import Mapping
 
 import numpy as np
@@ -18,6 +20,7 @@ Rows = NDArray[np.generic]
 Answers = Mapping[str, Rows]
 
 NOT_ALIKE = "network answers the same cells differently each time"
+DRAWN = "network draws at random, if only to use it now and then"
 NOT_ALONE = "a cell's answer depends on the cells beside it"
 
 PAIR, AMONG, ALONE = (0, 1), (2, 1, 3, 0), (0,)
@@ -40,13 +43,17 @@ def check_single_cells(graph: Graph, network: NetworkRecipe, tolerance: float) -
         return
     examples = _examples(graph, network)
     pair = _run(graph, network, examples[list(PAIR)])
-    if differing(pair, _run(graph, network, examples[list(PAIR)]), tolerance):
-        raise _unfit(NOT_ALIKE, graph, network, examples[list(PAIR)], random=True)
+    before = _generators()
+    again = _run(graph, network, examples[list(PAIR)])
+    if differing(pair, again, tolerance):
+        raise _unfit(NOT_ALIKE, graph, network, examples[list(PAIR)], drawn=True)
+    if _generators() != before:  # the export would keep what was drawn once
+        raise _unfit(DRAWN, graph, network, examples[list(PAIR)], drawn=True)
     for batch in (ALONE, AMONG):
         answers = _run(graph, network, examples[list(batch)])
         for place, row in enumerate(batch):
             if row in PAIR and differing(_row(pair, row), _row(answers, place), tolerance):
-                raise _unfit(NOT_ALONE, graph, network, examples, random=False)
+                raise _unfit(NOT_ALONE, graph, network, examples, drawn=False)
 
 
 def differing(one: Answers, other: Answers, tolerance: float) -> str:
@@ -67,6 +74,12 @@ def differing(one: Answers, other: Answers, tolerance: float) -> str:
         if float(np.abs(have[finite] - want[finite]).max(initial=0.0)) > tolerance * largest:
             return name
     return ""
+
+
+def _generators() -> bytes:
+    """Give the state of all generators of random numbers that nobody made for himself."""
+    legacy = np.random.get_state()  # noqa: NPY002 - what a module may draw from
+    return pickle.dumps((torch.get_rng_state().numpy(), random.getstate(), legacy))
 
 
 def _row(answers: Answers, row: int) -> Answers:
@@ -100,13 +113,13 @@ def _run(graph: Graph, network: NetworkRecipe, given: torch.Tensor) -> Answers:
 
 
 def _unfit(
-    what: str, graph: Graph, network: NetworkRecipe, given: torch.Tensor, *, random: bool
+    what: str, graph: Graph, network: NetworkRecipe, given: torch.Tensor, *, drawn: bool
 ) -> CodeError:
     found = causes(graph.inner, lambda: graph(given), len(given))
-    cause = next((one for one in found if one.random is random), None)
+    cause = next((one for one in found if one.random is drawn), None)
     where = (cause.place if cause else "") or forward_place(graph.inner)
     which = f"{network.name}, {where}" if where else network.name
     if cause is None:
-        nothing = "nothing in it may be drawn" if random else "no operation may go over dimension 0"
+        nothing = "nothing in it may be drawn" if drawn else "no operation may go over dimension 0"
         return CodeError(what, which, f"cause not found: {nothing}")
     return CodeError(what, which, f"{cause.what}: {cause.mend}")

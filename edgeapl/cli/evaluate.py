@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from edgeapl.cli.options import JsonOption
-from edgeapl.cli.output import RESEARCH_USE_ONLY, console, print_json
+from edgeapl.cli.output import RESEARCH_USE_ONLY, console, one_line, print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -159,19 +159,25 @@ def _draw(evaluation: Evaluation, folder: Path) -> None:
 def _show(document: Mapping[str, Any], digits: int) -> None:
     from rich.console import Console
 
+    from edgeapl.wording.names import told_apart
+
     out = Console(highlight=False)
     if "matrix" in document:
         _show_matrix(out, document["matrix"], digits)
     for level in ("slides", "patients"):
         if level in document:
             _show_level(out, level, document[level], digits)
+    # Often the same name, but for a letter that looks alike, is left over on both sides.
+    left = ("unlabelled", "labels_without_result")
+    shown = told_apart(one for name in left for one in document.get(name, ()))
     for name, what in (
         ("unlabelled", "slides without a label"),
         ("labels_without_result", "labels without a slide"),
     ):
         if document.get(name):
             some = document[name]
-            out.print(f"{len(some)} {what}: {', '.join(some[:5])}", style="yellow", markup=False)
+            listed = ", ".join(one_line(shown[one]) for one in some[:5])
+            out.print(f"{len(some)} {what}: {listed}", style="yellow", markup=False)
     if "cells" in document:
         _show_cells(out, document["cells"], digits)
     out.print(RESEARCH_USE_ONLY)
@@ -179,6 +185,8 @@ def _show(document: Mapping[str, Any], digits: int) -> None:
 
 def _show_level(out: Console, level: str, figures: Mapping[str, Any], digits: int) -> None:
     from rich.table import Table
+
+    from edgeapl.wording.names import told_apart
 
     labels = ", ".join(f"{count} {label}" for label, count in figures["labels"].items())
     out.print(f"[bold]{level}[/bold]: {figures['n']} ({labels})")
@@ -203,9 +211,9 @@ def _show_level(out: Console, level: str, figures: Mapping[str, Any], digits: in
         table.add_row(f"verdicts on {label}", said)
     out.print(table)
     if figures["without_probability"]:
-        out.print(
-            f"without a probability: {', '.join(figures['without_probability'])}", markup=False
-        )
+        without = told_apart(figures["without_probability"]).values()
+        listed = ", ".join(one_line(name) for name in without)
+        out.print(f"without a probability: {listed}", markup=False)
 
 
 def _show_cells(out: Console, figures: Mapping[str, Any], digits: int) -> None:

@@ -11,6 +11,7 @@ from edgeapl.cli.output import (
     RESEARCH_USE_ONLY,
     one_line,
 )
+from edgeapl.wording.names import told_apart
 from edgeapl.wording.numbers import percents, plural
 from edgeapl.wording.verdicts import (
     field_in_words,
@@ -69,10 +70,11 @@ def slides_table(document: dict[str, Any], out: Path) -> None:
     table = Table(box=None, pad_edge=False)
     for heading in ("slide", "verdict", "probability of APL", "cells", "why"):
         table.add_column(heading, overflow="fold")
+    shown = told_apart(record["slide"] for record in document["slides"])
     for record in document["slides"]:
         decision = record["verdict"]
         table.add_row(
-            Text(one_line(record["slide"])),
+            Text(one_line(shown[record["slide"]])),
             Text(decision, style=DECISION_STYLES[decision]),
             probability_text(record),
             tally_in_a_row(record["tally"]),

@@ -15,7 +15,7 @@ from edgeapl.sources.table_file import (
     Table,
     TableReader,
 )
-from edgeapl.wording.names import canonical_name
+from edgeapl.wording.names import canonical_name, look, spelled_out
 
 LABEL_NAMES = ("label", "diagnosis", "class", "truth")
 HOW = "columns: slide,label or patient,label or slide,patient,label (file,label for cells)"
@@ -54,6 +54,7 @@ def read_slide_labels(path: Path) -> dict[str, SlideLabel]:
         raise InputError("labels name neither slides nor patients", printable(path), HOW)
     patient = columns.get("patient", slide)
     labels: dict[str, SlideLabel] = {}
+    words: dict[str, str] = {}
     for row in table.rows:
         name = canonical_name(row.cells[slide].strip())
         label = canonical_name(row.cells[columns["label"]].strip())
@@ -64,6 +65,10 @@ def read_slide_labels(path: Path) -> dict[str, SlideLabel]:
             raise InputError("slide is labelled twice", f"{where}: {name}", "keep one")
         of = canonical_name(row.cells[patient].strip()) or name
         labels[name] = SlideLabel(label, of, "slide" not in columns)
+        other = words.setdefault(look(label).casefold(), label)
+        if other != label:
+            shown = " and ".join(spelled_out(one) for one in (other, label))
+            raise InputError("two labels are one word", f"{where}: {shown}", "write it in one way")
     return labels
 
 

@@ -35,8 +35,8 @@ def told_apart(names: Iterable[str]) -> dict[str, str]:
     found = list(dict.fromkeys(names))
     looks: dict[str, list[str]] = {}
     for name in found:
-        looks.setdefault(_look(name), []).append(name)
-    return {name: name if len(looks[_look(name)]) == 1 else spelled_out(name) for name in found}
+        looks.setdefault(look(name), []).append(name)
+    return {name: name if len(looks[look(name)]) == 1 else spelled_out(name) for name in found}
 
 
 def spelled_out(name: str) -> str:
@@ -48,7 +48,7 @@ def _decoded(match: re.Match[str]) -> str:
     return match.group().encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
 
 
-def _look(name: str) -> str:
+def look(name: str) -> str:
     """Give what a name looks like, roughly: without what is invisible, in Latin letters."""
     plain = unicodedata.normalize("NFKC", _BYTES.sub(_decoded, name)).translate(_ALIKE)
     kept = "".join(char for char in plain if unicodedata.category(char) not in ("Cf", "Cc"))

@@ -64,6 +64,7 @@ def test_test_slides_are_named_in_one_of_the_usual_columns(
         ("slide\n", "names no test slide"),
         ("slide,split\nA\n", "line 2: 1 columns instead of 2"),
         ('slide\n"A\n', "line"),
+        ("file\nmoved/1.png\n", "line 2: 'moved/1.png' is not there.*beside its images"),
     ],
 )
 def test_a_list_that_names_nothing_is_refused(tmp_path: Path, text: str, word: str) -> None:

@@ -198,3 +198,6 @@ def test_a_table_hides_no_reason_without_saying_so(
     assert out.index("look at this slide first") < out.index("first; and")
     assert "second" not in out
     assert "and at this slide first" in panel(record)
+    twins = [{**record, "slide": name} for name in ("Smith", "Sm\u0456th")]
+    slides_table({"slides": twins}, tmp_path)
+    assert "Sm\\u0456th" in capsys.readouterr().out

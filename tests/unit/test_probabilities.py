@@ -127,6 +127,24 @@ def test_doubts_stand_on_the_terminal_in_the_report_and_in_inspect(
         assert any(words in warning for warning in report["warnings"])
 
 
+def test_answers_within_0_and_1_before_a_sigmoid_are_doubted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = "p = torch.sigmoid(self.fc(self.features(x)))", "return (p + p * p) / 2"
+    assert export(tmp_path, forward(*lines), given("sigmoid")) == 0
+    assert "between 0 and 1 before sigmoid makes probabilities" in capsys.readouterr().out
+
+
+def test_cells_that_a_batch_of_many_alone_mixes_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = "f = self.features(x)", "return self.fc(f - f[8:].sum(0))"
+    assert export(tmp_path, forward(*lines), RECIPE) != 0
+    error = capsys.readouterr().err
+    assert "depends on the cells beside it: cells.logits in batches of 1 and 16" in error
+    assert not (tmp_path / "bundle").exists()
+
+
 COLOURS: dict[str, tuple[str, str]] = {
     "mean of 0 to 255": ("mean = [123.7, 116.3, 103.5]", "mean (123.7, 116.3, 103.5) does not fit"),
     "deviation of 0 to 255": ("deviation = [58.4, 57.1, 57.4]", "deviation (58.4"),

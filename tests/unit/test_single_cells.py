@@ -67,6 +67,10 @@ UNFIT: dict[str, tuple[str, list[str]]] = {
         forward("return self.fc(torch.nn.functional.dropout(self.features(x)))"),
         [ALIKE, "model.py line 24", "dropout is left on", "training=self.training"],
     ),
+    "drawn now and then, kept as it was drawn": (
+        forward("f = self.features(x)", "return self.fc(f + (torch.rand(1) < 1e-4).float())"),
+        ["draws at random", "model.py line 25", "rand() draws at random"],
+    ),
     "noise": (
         forward("f = self.features(x)", "return self.fc(f + 0.1 * torch.randn_like(f))"),
         [ALIKE, "model.py line 25", "randn_like() draws at random"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import unicodedata
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgeapl.calibration.exclusion import read_exclusions
+from edgeapl.cli.main import run
 from edgeapl.errors import ConfigError, EdgeAplError, InputError, UsageError
 from edgeapl.evaluation.confusion import read_confusion
 from edgeapl.evaluation.evaluating import Question, evaluate_slides
@@ -177,6 +179,15 @@ def test_several_slides_of_a_patient_are_one_patient(tmp_path: Path) -> None:
         evaluate_slides(results, read_slide_labels(path), Question())
 
 
+@pytest.mark.parametrize("other", ["apl", "АPL", "A\u200bPL"])  # noqa: RUF001
+def test_one_label_written_in_two_ways_is_refused(other: str, tmp_path: Path) -> None:
+    """A patient whose label differs by a capital would count as one without APL."""
+    path = tmp_path / "l.csv"
+    path.write_text(f"slide,label\nA,APL\nB,{other}\nC,AML\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"two labels are one word.*line 3"):
+        read_slide_labels(path)
+
+
 def test_a_listed_file_is_found_in_its_other_form(tmp_path: Path) -> None:
     (tmp_path / f"{NFD}.png").touch()
     for name in ("Müller.png", f"{NFD}.png", " Müller.png "):
@@ -215,3 +226,18 @@ def test_an_archive_is_to_be_unpacked(name: str, tmp_path: Path) -> None:
         find_slides(tmp_path / name)
     with pytest.raises(ConfigError, match="unpack it"):
         open_source(str(tmp_path / name), scale_for=SlideScale(0.1, 0.1))
+
+
+def test_names_left_over_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = [
+        {"slide": name, "verdict": "FLAG", "probability": 0.9, "schema": 1}
+        for name in ("Smith", "A")
+    ]
+    lines = "".join(json.dumps(one) + "\n" for one in results)
+    (tmp_path / "verdicts.jsonl").write_text(lines)
+    labels = tmp_path / "l.csv"
+    labels.write_text("slide,label\nSm\u0456th,APL\nA,APL\n", encoding="utf-8")
+    assert run(["evaluate", str(tmp_path), "--labels", str(labels)]) == 0
+    out = capsys.readouterr().out
+    assert "slides without a label: Smith" in out
+    assert "labels without a slide: Sm\\u0456th" in out
