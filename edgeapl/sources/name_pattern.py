@@ -13,6 +13,10 @@ from edgeapl.wording.names import canonical_name
 
 OPTION = "--slide-from"
 SLIDE, PATIENT = "slide", "patient"
+TWO_FOLDERS = (
+    "put the folder into the group, as in ^([^/]+/[^_]+)_; "
+    "or (?:.*/)? before the group, if they are one slide"
+)
 _SHOWN = 3
 
 
@@ -27,11 +31,13 @@ def group_by_name(files: Sequence[Path], folder: Path, pattern: str) -> tuple[Sl
         group ``patient``, if there is one, is the patient. Names are in Unicode NFC.
 
     Slides come in the order of their first image. Raises UsageError when the pattern is none or
-    has no group, when names do not match, and when a slide is of two patients.
+    has no group, when names do not match, when a slide is of two patients, and when it has two
+    images of one name from two folders and the pattern says nothing about folders.
     """
     wanted, of_slide = _compiled(pattern)
     slides: dict[str, list[Path]] = {}
     patients: dict[str, str] = {}
+    seen: dict[tuple[str, str], str] = {}
     unmatched = []
     for file in files:
         below = canonical_name(file.relative_to(folder).as_posix())
@@ -42,6 +48,10 @@ def group_by_name(files: Sequence[Path], folder: Path, pattern: str) -> tuple[Sl
             unmatched.append(below)
             continue
         slides.setdefault(name, []).append(file)
+        twin = seen.setdefault((name, below.rpartition("/")[2]), below)
+        if twin != below and "/" not in pattern:
+            which = f"{printable(name)}: {printable(twin)} and {printable(below)}"
+            raise UsageError(f"{OPTION} may join two slides of two folders", which, TWO_FOLDERS)
         if patients.setdefault(name, patient) != patient:
             which = f"{printable(name)}: {printable(patients[name])} and {printable(patient)}"
             raise UsageError(f"{OPTION} finds one slide of two patients", which, "mend the pattern")

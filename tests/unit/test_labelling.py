@@ -171,6 +171,9 @@ def test_pandas_reads_the_table(scored: Scored) -> None:
     pandas = pytest.importorskip("pandas")
     scored.say("one", 0, "myeloblast", 'Jürgen, "=1+1"\n')
     assert scored.export("csv") == 0
+    written = (scored.out("csv") / "labels.csv").read_bytes()
+    assert written.startswith(b"\xef\xbb\xbf")  # without it Excel shows no umlauts
+    assert written.count(b"\xef\xbb\xbf") == 1
     table = pandas.read_csv(scored.out("csv") / "labels.csv")
     assert len(table) == 8
     assert next(iter(table.columns)) == "slide"

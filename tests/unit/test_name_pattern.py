@@ -62,3 +62,11 @@ def test_a_list_and_a_pattern_are_not_mixed(tmp_path: Path) -> None:
         grouped(tmp_path, r"^(S\d)_")
     with pytest.raises(UsageError, match="needs a folder"):
         find_slides(tmp_path / "S1_001.png", slide_from="(S)")
+
+
+def test_images_of_one_name_from_two_folders_are_not_joined_unsaid(tmp_path: Path) -> None:
+    names = ("P1/1_a.png", "P2/1_a.png")
+    with pytest.raises(UsageError, match=r"may join two slides.*1: P1/1_a.png and P2/1_a.png"):
+        grouped(tmp_path, r"^([^_]+)_", *names)
+    assert set(grouped(tmp_path, r"^([^/]+/[^_]+)_", *names)) == {"P1/1", "P2/1"}
+    assert set(grouped(tmp_path, r"^(?:.*/)?([^_/]+)_", *names)) == {"1"}

@@ -37,7 +37,7 @@ def test_the_only_camera_is_taken_and_named(
     ("cameras", "error", "what"),
     [
         ((), CameraError, "no camera is there"),
-        ((PROGRAM,), CameraError, "no camera is there"),
+        ((PROGRAM,), CameraError, "no camera is there but DemoCamera, a program"),
         ((SCOPE, OTHER, PROGRAM), ConfigError, "2 cameras are there"),
     ],
 )

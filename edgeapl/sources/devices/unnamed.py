@@ -39,5 +39,6 @@ def only_camera(name: str, listing: Listing) -> FoundCamera:
     if real:
         mend = f"write {lines_for(name, real[0])[0]} and a source into edgeapl.toml"
         raise ConfigError(f"{len(real)} cameras are there", which, mend)
+    but = f" but {printable(listing.cameras[0].name)}, a program" if listing.cameras else ""
     mend = "plug it in, or name it in edgeapl.toml; edgeapl cameras says what was looked for"
-    raise CameraError("no camera is there", which, mend)
+    raise CameraError(f"no camera is there{but}", which, mend)
