@@ -324,7 +324,7 @@ def test_nothing_that_can_be_examined_is_an_error(
 def test_engines_that_could_not_be_used_are_said(
     candidate: Candidate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def choose(bundle: object, wanted: object) -> Chosen:
+    def choose(bundle: object, wanted: object, trust: object = None) -> Chosen:
         return Chosen(None, "its own", (EngineError("engines are for another device", "x"),))
 
     monkeypatch.setattr("edgeapl.bench.candidate.choose_engines", choose)
