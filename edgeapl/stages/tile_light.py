@@ -64,6 +64,10 @@ VEILED_CONTRAST, VEILED_SPREAD, VEILED_NOISE, VEILED_PART = 0.45, 0.06, 4.0, 0.1
 something to see have, and yet what they show spreads by so much of the frame's and by so many times
 their noise; and where it is so large a share of the frame. Empty ground has noise alone."""
 
+VEILED_DEPTH = 0.16
+"""And where nothing is darker than the ground by so much of it: red cells without a veil are, so that
+those beside many nuclei do not pass for pale."""
+
 NOISE_SHARE = 0.25
 """Mean difference of neighbouring pixels relative to a tile's spread: noise has 0.33."""
 
@@ -225,7 +229,8 @@ def _veiled(sampled: Sampled, green: UInt8, spread: NDArray[np.int64], structure
     # Of the middle one, which has red cells: a nucleus is darker than all else in the frame.
     usual = float(np.median(reach[structured]))
     around = np.ones((3, 3), np.uint8)
-    pale = cv2.dilate(reach, around) < VEILED_CONTRAST * usual
+    ground = float(np.quantile(_quantile(green, 0.9), 0.9))
+    pale = cv2.dilate(reach, around) < min(VEILED_CONTRAST * usual, VEILED_DEPTH * ground)
     seen = spread - np.maximum(VEILED_NOISE * change, VEILED_SPREAD * whole)
     veiled = pale & (cv2.blur(seen.astype(np.float32), (3, 3)) > 0)
     veiled = cv2.dilate(veiled.astype(np.uint8), around) > 0
