@@ -165,8 +165,7 @@ class SlideExamination:
         """
         result = classified.part(self._first_cell, self._next_id)
         self._errors.extend(result.errors)
-        roles = self._model.bundle.manifest.roles
-        scores, unseen = split(result.scores, self._hidden, roles)
+        scores, unseen = split(result.scores, self._hidden)
         result = replace(result, scores=scores)
         with timed(self._timings, "reduce"):
             self._state = self._model.reducer.add(self._state, scores)

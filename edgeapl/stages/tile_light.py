@@ -65,8 +65,8 @@ something to see have, and yet what they show spreads by so much of the frame's 
 their noise; and where it is so large a share of the frame. Empty ground has noise alone."""
 
 VEILED_DEPTH = 0.16
-"""And where nothing is darker than the ground by so much of it: red cells without a veil are, so that
-those beside many nuclei do not pass for pale."""
+"""And where nothing is darker than the ground by so much of it: red cells without a veil are, so
+that those beside many nuclei do not pass for pale."""
 
 NOISE_SHARE = 0.25
 """Mean difference of neighbouring pixels relative to a tile's spread: noise has 0.33."""

@@ -28,7 +28,7 @@ NEVER = cell_network(bias=np.full(3, -60))
 ALWAYS = cell_network(bias=np.array([60, -60, -60]))
 
 
-def half_hidden(pixels: UInt8, um_per_px: float, min_focus: float) -> Tiles:
+def half_hidden(pixels: UInt8, um_per_px: float, min_focus: float, shown: object = None) -> Tiles:
     """Say that nobody can see the right half."""
     states = np.zeros((2, 2), np.uint8)
     states[:, 1] = TileState.DARK.value
@@ -78,13 +78,25 @@ def test_a_cell_that_can_not_be_seen_is_not_examined_and_never_negative(
     assert ("frame_area_not_examined" in codes(verdict)) is not live
 
 
-def test_a_hidden_cell_that_speaks_for_apl_is_believed(tmp_path: Path) -> None:
+def test_a_flag_of_what_can_be_seen_is_not_taken_away_by_what_can_not(tmp_path: Path) -> None:
     verdict, frames = run(tmp_path / "b", ALWAYS)
     assert verdict.decision is Decision.FLAG
-    assert (verdict.tally.scored, verdict.hidden_cells) == (CELLS, 0)
-    assert set(statuses(frames)) == {CellStatus.SCORED}
-    assert len(verdict.evidence) == CELLS
+    assert (verdict.tally.scored, verdict.hidden_cells) == (CELLS - HIDDEN, HIDDEN)
+    assert statuses(frames).count(CellStatus.NOT_EXAMINED) == HIDDEN
+    assert "flag_in_hidden_part" not in codes(verdict)
     assert "area_not_examined" in codes(verdict)
+
+
+def test_hidden_cells_do_not_make_the_others_look_more_suspicious(tmp_path: Path) -> None:
+    plain, _ = run(tmp_path / "b", cell_network())
+    first, *others = [drawn_field(cells) for cells in FIELDS]
+    tinted = first.astype(int)
+    tinted[:, 120:, 0] += 75  # its hidden cell looks like a promyelocyte
+    fields = [np.clip(tinted, 0, 255).astype(np.uint8), *others]
+    verdict, _ = run(tmp_path / "c", cell_network(), fields)
+    assert verdict.hidden_cells == HIDDEN
+    assert verdict.counts == plain.counts
+    assert verdict.probability == pytest.approx(plain.probability)
 
 
 def test_a_flag_that_needs_hidden_cells_is_not_taken_away(tmp_path: Path) -> None:
