@@ -46,7 +46,7 @@ def test_a_confusion_matrix_is_taken_directly(station: Station, tmp_path: Path) 
         ([], 2, "give one of them"),
         (["r"], 2, "labels are missing"),
         (["nowhere", "--labels", "labels.csv"], 3, "no results there"),
-        (["--confusion", "none.csv"], 3, "cannot be read"),
+        (["--confusion", "none.csv"], 3, "file does not exist: none.csv"),
         (["r", "--labels", "labels.csv", "--map", "x"], 2, "ROLE=LABEL"),
     ],
 )

@@ -75,4 +75,5 @@ def test_a_demonstration_told_to_end_does_so_without_a_traceback(
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert "Traceback" not in err
-    assert process.returncode in (-signal.SIGTERM, 130, 7)
+    # 7: cells were left without an answer; 0: all that were found had theirs, as for `watch`.
+    assert process.returncode in (-signal.SIGTERM, 130, 7, 0)
