@@ -28,8 +28,10 @@ class Limits:
     reopening_s : the same once it has been open before.
     frozen_s : the very same picture for this long; sensors have noise, so a live one never does.
     oldest_s : a picture taken longer ago than this is not given: it shows another field by now.
-    crashes, crashes_within_s, brake_s : after so many ends of a capture process that had given
+    crashes, crashes_within_s, brake_s : after so many crashes of a capture process that had given
         pictures, wait before the next one, so that a driver that crashes does not take the machine.
+    pause_s : the same after so many losses of the camera itself: one with a loose plug must be live
+        again within 5 s, however often it was away.
     """
 
     silent_s: float = 3.0
@@ -40,6 +42,7 @@ class Limits:
     crashes: int = 10
     crashes_within_s: float = 60.0
     brake_s: float = 10.0
+    pause_s: float = 1.0
 
 
 RETRIES_S = (0.0, 0.25, 0.5)
@@ -54,17 +57,24 @@ class RestartBudget:
     limits: Limits
     _failed: int = 0
     _crashes: deque[float] = field(default_factory=deque)
+    _losses: deque[float] = field(default_factory=deque)
 
-    def wait_s(self, now_s: float, *, gave_pictures: bool) -> float:
-        """Give the wait after a process that ended now."""
+    def wait_s(self, now_s: float, *, gave_pictures: bool, crashed: bool) -> float:
+        """Give the wait after a process that ended now.
+
+        crashed : it ended by itself; else it was ended because its camera was silent or lost.
+        """
         if not gave_pictures:
             self._failed += 1
             return RETRIES_S[min(self._failed, len(RETRIES_S)) - 1]
         self._failed = 0
-        self._crashes.append(now_s)
-        while self._crashes and now_s - self._crashes[0] > self.limits.crashes_within_s:
-            self._crashes.popleft()
-        return self.limits.brake_s if len(self._crashes) > self.limits.crashes else RETRIES_S[0]
+        ends = self._crashes if crashed else self._losses
+        ends.append(now_s)
+        while now_s - ends[0] > self.limits.crashes_within_s:
+            ends.popleft()
+        if len(ends) <= self.limits.crashes:
+            return RETRIES_S[0]
+        return self.limits.brake_s if crashed else self.limits.pause_s
 
 
 @dataclass(frozen=True, slots=True)

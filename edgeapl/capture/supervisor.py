@@ -161,16 +161,19 @@ class SupervisedSource(ClosesItself):
     def _run(self) -> None:
         while not self._closed.is_set():
             before = self._health.received
-            self._one_life()
+            crashed = self._one_life()
             if self._failure is not None or self._ended:
                 return
             gave = self._health.received > before
-            wait_s = self._budget.wait_s(self._now_s(), gave_pictures=gave)
+            wait_s = self._budget.wait_s(self._now_s(), gave_pictures=gave, crashed=crashed)
             if not self._closed.wait(wait_s):
                 self._update(restarts=self._health.restarts + 1)
 
-    def _one_life(self) -> None:
-        """Start the process and serve it until it ends, hangs or is no longer wanted."""
+    def _one_life(self) -> bool:
+        """Start the process and serve it until it ends, hangs or is no longer wanted.
+
+        Gives whether it crashed.
+        """
         capture = self._launch(self._address)
         with self._news:
             self._capture = capture
@@ -180,7 +183,7 @@ class SupervisedSource(ClosesItself):
             while not self._closed.is_set():
                 for message in capture.messages(LOOK_S):
                     if not self._handle(message):
-                        return
+                        return False
                     tries_again = isinstance(message, Trouble) and message.again
                     if isinstance(message, Picture) or tries_again:  # each try has its own time
                         last_ns = self._clock.monotonic_ns()
@@ -188,12 +191,14 @@ class SupervisedSource(ClosesItself):
                 how = capture.ended()
                 if how is not None:
                     self._lost(f"the camera's driver stopped ({how}); it is started again")
-                    return
+                    return True
                 if silent_s > self._limit_s(seen):
                     self._lost("no picture from the camera; it is started again")
-                    return
+                    return False
+            return False
         except ValueError as error:
             self._lost(f"the capture process is confused ({error}); it is started again")
+            return True
         finally:
             with self._news:
                 self._waiting = None

@@ -96,7 +96,7 @@ OPEN = give(Opened("camera", "serial 1"))
 
 @contextmanager
 def watched(
-    *lives: Script, patient: bool = False, serial: str | None = None
+    *lives: Script, patient: bool = False, serial: str | None = None, limits: Limits = LIMITS
 ) -> Iterator[SupervisedSource]:
     """Watch over a camera that has these lives; after the last one it is silent for good."""
     waiting = list(lives)
@@ -105,7 +105,7 @@ def watched(
         stated_scale,
         patient=patient,
         serial=serial,
-        limits=LIMITS,
+        limits=limits,
         launch=lambda address: waiting.pop(0) if waiting else Script([]),
     )
     with closing(source):
@@ -284,14 +284,41 @@ def test_a_process_that_writes_nonsense_is_ended() -> None:
 
 def test_a_driver_that_crashes_again_and_again_is_slowed_down() -> None:
     budget = RestartBudget(Limits(crashes=3, crashes_within_s=60, brake_s=10))
-    waits = [budget.wait_s(float(n), gave_pictures=True) for n in range(5)]
+    waits = [budget.wait_s(float(n), gave_pictures=True, crashed=True) for n in range(5)]
     assert waits == [0, 0, 0, 10, 10]
-    assert budget.wait_s(200, gave_pictures=True) == 0
+    assert budget.wait_s(200, gave_pictures=True, crashed=True) == 0
+
+
+LOOSE = Limits(
+    silent_s=0.3, opening_s=0.5, reopening_s=0.4, frozen_s=9, crashes=2, brake_s=20, pause_s=0.05
+)
+GONE = Trouble("CameraError", "camera is lost", "camera", "check its cable", True)
+
+
+@pytest.mark.parametrize(
+    "away", [[], [give(GONE)]], ids=["it falls silent", "its driver says so"]
+)
+def test_a_camera_that_was_away_often_is_not_taken_for_a_driver_that_crashes(
+    away: list[Step],
+) -> None:
+    lives = [Script([OPEN, later(0), *away]) for _ in range(6)]
+    with watched(*lives, Script([OPEN, later(0)]), limits=LOOSE) as source:
+        end = time.monotonic() + 10
+        while source.health().received < 7 and time.monotonic() < end:
+            time.sleep(0.01)
+        assert (source.health().received, source.health().restarts) == (7, 6)
+
+
+def test_the_pause_after_many_losses_leaves_time_to_be_live_within_5_s() -> None:
+    budget = RestartBudget(Limits())
+    waits = [budget.wait_s(n / 2, gave_pictures=True, crashed=False) for n in range(30)]
+    assert max(waits) == 1.0
+    assert budget.wait_s(15, gave_pictures=True, crashed=True) == 0  # its first crash
 
 
 def test_a_camera_that_is_away_is_looked_for_at_least_twice_a_second() -> None:
     budget = RestartBudget(Limits())
-    waits = [budget.wait_s(float(n), gave_pictures=False) for n in range(1000)]
+    waits = [budget.wait_s(n * 1.0, gave_pictures=False, crashed=False) for n in range(1000)]
     assert waits[0] == 0
     assert max(waits) == 0.5
 
