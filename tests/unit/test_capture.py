@@ -295,9 +295,7 @@ LOOSE = Limits(
 GONE = Trouble("CameraError", "camera is lost", "camera", "check its cable", True)
 
 
-@pytest.mark.parametrize(
-    "away", [[], [give(GONE)]], ids=["it falls silent", "its driver says so"]
-)
+@pytest.mark.parametrize("away", [[], [give(GONE)]], ids=["it falls silent", "its driver says so"])
 def test_a_camera_that_was_away_often_is_not_taken_for_a_driver_that_crashes(
     away: list[Step],
 ) -> None:
