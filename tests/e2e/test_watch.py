@@ -83,7 +83,8 @@ def first_state(process: subprocess.Popen[str]) -> dict[str, Any]:
     assert process.stdout is not None
     for line in process.stdout:
         event: dict[str, Any] = json.loads(line)
-        if event["event"] == "state":
+        # Before the first frame was looked at there is no verdict yet.
+        if event["event"] == "state" and event["verdict"] is not None:
             return event
     raise AssertionError("the process ended before it said anything about the slide")
 
