@@ -112,7 +112,8 @@ def test_the_cohorts_slides_are_the_reference_and_rank_as_it_does(
         rows = list(csv.DictReader(file))
     assert len(rows) == len(records) == 20
     worst = 0.0
-    # An image that is no whole cell was not examined: its slide is not that of the reference.
+    # A fault that is not mended yet: a whole blast of Patient_10 touches others that reach the edge
+    # of its image, is taken for cut and not examined. The reference has it, so all 20 should count.
     whole = [row for row in rows if not records[row["patient"]]["tally"]["not_examined"]]
     assert len(whole) >= 19
     for row in whole:
