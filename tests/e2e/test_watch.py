@@ -248,9 +248,9 @@ def test_slides_are_opened_and_closed_by_what_is_typed(station: Station, tmp_pat
     try:
         wait_for("type or scan")
         os.write(ours, b"S5\n")
-        wait_for("FLAG")
+        wait_for("FLAG of slide S5")
         os.write(ours, b"S6\n")
-        wait_for("FLAG")
+        wait_for("FLAG of slide S6")
         os.write(ours, b"\n")
         time.sleep(1)
         process.send_signal(signal.SIGINT)

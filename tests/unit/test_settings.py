@@ -322,7 +322,8 @@ def test_the_fastest_target_wins_and_all_others_say_why_not(
             raise EngineError("network was refused by openvino", name, "too new")
         return registry.open_engine(target, name, model, **more)
 
-    monkeypatch.setattr("edgeapl.calibration.building.files.open_engine", opened)
+    for opener in ("files", "candidates"):
+        monkeypatch.setattr(f"edgeapl.calibration.building.{opener}.open_engine", opened)
     request = BuildRequest(bundle.folder, "fp32", "auto", tmp_path / "engines")
     found = build_engine(request, lambda text: None).record.timing
     assert set(found["seconds_for_16_cells"]) == {"bundle", "fp32 onnxruntime"}
