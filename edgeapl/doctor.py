@@ -19,6 +19,7 @@ from edgeapl.engines.registry import available_targets
 from edgeapl.errors import EdgeAplError
 from edgeapl.journal import verify
 from edgeapl.model import open_model
+from edgeapl.model.trial import try_out
 from edgeapl.sources.formats import extras
 from edgeapl.types import signer_text
 
@@ -195,6 +196,7 @@ def _targets() -> Iterator[Check]:
 
 def _bundle(folder: Path, trust: Trust | None) -> Check:
     try:
+        try_out(folder, trust, remember=False)
         with open_model(folder, trust=trust) as model:
             manifest = model.bundle.manifest
             text = f"{manifest.name} {manifest.version} passes its self-test in {model.runtime}"

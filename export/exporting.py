@@ -33,8 +33,10 @@ from edgeapl.export.single_cells import check_single_cells
 from edgeapl.export.torch_engine import TorchEngine
 from edgeapl.export.user_code import code_error
 from edgeapl.export.weights import Weights
+from edgeapl.model.apart import call_apart
 from edgeapl.model.assembled import segmenter_of
 from edgeapl.model.sealing import seal_bundle
+from edgeapl.model.trial import LIMIT_S
 from edgeapl.protocols import Engine
 from edgeapl.report.pictures import png_bytes
 from edgeapl.sources.synthetic import draw_frame, slide_recipe
@@ -97,7 +99,7 @@ def export(recipe: Recipe, request: ExportRequest, out: Path, say: Say) -> Expor
         files["MODEL_CARD.md"] = model_card(recipe, trained=weights.trained).encode()
         files.update(recipe.own_files)
         say("golden answers")
-        bundle = seal_bundle(work / "bundle", settings, files, _golden_png())
+        bundle = _sealed(work / "bundle", settings, files)
         proof, cells, tables = _prove(recipe, request, weights, bundle, say)
         report = _report(recipe, request, weights, proof, cells, tables)
         if proof.problems:
@@ -151,6 +153,13 @@ def network_bytes(weights: Weights, network: NetworkRecipe, *, explain: bool) ->
         return onnx_bytes(graph, graph.example(), network.input_name, names, batch=many)
     except Exception as error:  # the exporter runs the user's module, which may raise anything
         raise code_error("network cannot be exported", network.name, error) from error
+
+
+def _sealed(folder: Path, settings: Mapping[str, Any], files: Mapping[str, bytes | Path]) -> Bundle:
+    """Write the bundle in another process: exported networks may hang or crash their runtime."""
+    golden = _golden_png()
+    call_apart(seal_bundle, folder, settings, files, golden, folder=folder, limit_s=2 * LIMIT_S)
+    return open_bundle(folder)
 
 
 def _golden_png() -> bytes:

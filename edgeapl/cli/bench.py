@@ -14,7 +14,6 @@ from edgeapl.cli.options import (
     StationOption,
     chosen_bundle,
     station_trust,
-    try_bundle,
 )
 from edgeapl.cli.output import console, one_line, print_json
 
@@ -129,6 +128,8 @@ def bench(
     from edgeapl.bench.candidate import Setup
     from edgeapl.bench.scenarios import Plan, Scenario
     from edgeapl.config import load_station
+    from edgeapl.model.opening import choose_engines
+    from edgeapl.model.trial import try_out
 
     config = load_station(station)
     one = Setup(
@@ -152,7 +153,10 @@ def bench(
         )
         setups = (one, second)
     for setup in setups:
-        try_bundle(setup.bundle, setup.trust)
+        bundle_there = try_out(setup.bundle, setup.trust)
+        built = choose_engines(bundle_there, setup.engines, setup.trust).engines
+        if built is not None:
+            try_out(setup.bundle, setup.trust, built)
     stop_error = None if exhaustive or config.exhaustive else config.stop_error
     plan = Plan(Scenario(scenario.value), frames, duration, warmup, streams, budget, stop_error)
     terminal = console()

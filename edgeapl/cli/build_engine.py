@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from edgeapl.cli.options import JsonOption, ScaleOption, try_bundle
+from edgeapl.cli.options import JsonOption, ScaleOption, StationOption, trust_here
 from edgeapl.cli.output import RESEARCH_USE_ONLY, console, print_json
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def build_engine(
         Optional[float],  # noqa: UP045
         typer.Option(min=0, max=1, help="Keep layers in a higher precision until this holds."),
     ] = None,
+    station: StationOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Build engines, prove them against the bundle and measure them on this machine.
@@ -71,6 +72,7 @@ def build_engine(
     """
     from edgeapl.errors import EngineError
     from edgeapl.model import EMBEDDED
+    from edgeapl.model.trial import try_out
 
     try:
         from edgeapl.calibration.building.building import BuildRequest
@@ -87,7 +89,7 @@ def build_engine(
         um_per_px=um_per_px,
         max_flip_rate=max_flip_rate,
     )
-    try_bundle(request.bundle)
+    try_out(request.bundle, trust_here(station))
     with _progress(_earlier()) as say:
         engines = build(request, say)
     document = engines.record.model_dump(mode="json", by_alias=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from edgeapl.cli.options import JsonOption, ScaleOption, try_bundle
+from edgeapl.cli.options import JsonOption, ScaleOption, StationOption, trust_here
 from edgeapl.cli.output import RESEARCH_USE_ONLY, console, print_json
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def calibrate(
         Optional[Path],  # noqa: UP045
         typer.Option(help="New bundle. Without it, the bundle is replaced by its next version."),
     ] = None,
+    station: StationOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Choose a calibration set, measure every tensor's range, and describe the slides.
@@ -76,6 +77,7 @@ def calibrate(
     lets the station notice slides unlike them. Research use only.
     """
     from edgeapl.errors import EngineError
+    from edgeapl.model.trial import try_out
 
     try:
         from edgeapl.calibration.calibrating import CalibrateRequest
@@ -97,7 +99,7 @@ def calibrate(
         threads=os.cpu_count() or 1,
     )
     terminal = console()
-    try_bundle(bundle)
+    try_out(bundle, trust_here(station))
     with _progress(terminal) as tell:
         done = calibrate_bundle(request, tell)
     if as_json:

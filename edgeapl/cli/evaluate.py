@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from edgeapl.cli.options import JsonOption
+from edgeapl.cli.options import JsonOption, StationOption, trust_here
 from edgeapl.cli.output import RESEARCH_USE_ONLY, console, one_line, print_json
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def evaluate(
         typer.Option(help="Folder for curves and matrices, PNG and SVG; needs edgeapl[plots]."),
     ] = None,
     digits: Annotated[int, typer.Option(min=1, max=8, help="Digits after the point.")] = 3,
+    station: StationOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Accuracy, precision, recall, F1 and areas under curves, with 95 % intervals.
@@ -73,7 +74,7 @@ def evaluate(
     if results is not None:
         if labels is None:
             raise UsageError("labels are missing", "--labels", "give a CSV with slide,label")
-        question = _question(positive, threshold, bundle, classes or [])
+        question = _question(positive, threshold, bundle, station, classes or [])
         evaluation = _of_results(results, labels, cells, question)
     else:
         assert confusion is not None
@@ -88,7 +89,11 @@ def evaluate(
 
 
 def _question(
-    positive: str, threshold: float | None, bundle: Path | None, pairs: Sequence[str]
+    positive: str,
+    threshold: float | None,
+    bundle: Path | None,
+    station: Path | None,
+    pairs: Sequence[str],
 ) -> Question:
     from edgeapl.bundle.load import open_bundle
     from edgeapl.errors import UsageError
@@ -97,7 +102,9 @@ def _question(
     roles: dict[str, float] = {}
     flag_at = 0.5
     if bundle is not None:
-        manifest = open_bundle(bundle).manifest
+        opened = open_bundle(bundle)
+        trust_here(station).check(opened)
+        manifest = opened.manifest
         roles = {role.name: role.threshold for role in manifest.roles}
         flag_at = manifest.rule.flag_at
     classes = {}

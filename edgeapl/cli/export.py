@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from edgeapl.cli.options import JsonOption, ScaleOption
+from edgeapl.cli.options import JsonOption, ScaleOption, StationOption, trust_here
 from edgeapl.cli.output import RESEARCH_USE_ONLY, console, print_json
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def export(
             "--trust-archive", help="Load .pt2 archives. Loading one can run code: know its maker."
         ),
     ] = False,
+    station: StationOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Export a trained model to ONNX, prove it against the checkpoint and write a bundle.
@@ -73,6 +74,7 @@ def export(
     Exit code 1 when the exported networks do not answer like the checkpoint. Research use only.
     """
     from edgeapl.errors import EngineError, UsageError
+    from edgeapl.model.trial import try_out
 
     if (out is None) == (check is None):
         raise UsageError("where to", "--out or --check", "give one of them")
@@ -94,6 +96,7 @@ def export(
     found = find_recipe(recipe, segmenter)
     with _progress() as say:
         if check is not None:
+            try_out(check, trust_here(station))
             done = check_bundle(found, request, check, say)
         else:
             assert out is not None

@@ -12,7 +12,6 @@ from edgeapl.cli.options import (
     StationOption,
     chosen_bundle,
     station_trust,
-    try_bundle,
 )
 from edgeapl.cli.output import RESEARCH_USE_ONLY, console, one_line, print_json
 from edgeapl.cli.verdicts import signed_by
@@ -40,6 +39,7 @@ def inspect(
     from edgeapl.config import load_station
     from edgeapl.engines.store.record import RECORD
     from edgeapl.model import open_model
+    from edgeapl.model.trial import try_out
 
     config = load_station(station)
     trust = station_trust(config)
@@ -47,7 +47,7 @@ def inspect(
         _inspect_engines(bundle, trust, as_json=as_json)
         return
     folder = chosen_bundle(bundle, config)
-    try_bundle(folder, trust)
+    try_out(folder, trust)
     with open_model(folder, trust=trust) as model:
         document = _describe(model)
     if as_json:

@@ -87,6 +87,16 @@ def station_trust(station: StationConfig) -> Trust:
     return trust_of(station.trusted_keys, station.oldest_versions)
 
 
+def trust_here(named: Path | None) -> Trust:
+    """Give what the station file asks: the one that is named, else the working folder's.
+
+    For commands that open a bundle and take nothing else from the station.
+    """
+    from edgeapl.config import load_station
+
+    return station_trust(load_station(named))
+
+
 @contextmanager
 def opened_model(
     named: Path | None, station: StationConfig, engines: str, terminal: Console
@@ -117,15 +127,6 @@ def _announce(terminal: Console, model: Model, named: Path | None, station: Stat
     announce_bundle(terminal, model, embedded=named is None and station.bundle is None)
 
 
-def try_bundle(folder: Path, trust: Trust | None = None) -> None:
-    """See `edgeapl.model.trial.try_out`; the bundle that comes with the program was tried."""
-    from edgeapl.model import EMBEDDED
-    from edgeapl.model.trial import try_out
-
-    if folder != EMBEDDED:
-        try_out(folder, trust)
-
-
 @contextmanager
 def _opened(
     opener: Callable[..., Opened],
@@ -134,15 +135,17 @@ def _opened(
     engines: str,
     terminal: Console,
 ) -> Iterator[Opened]:
-    from edgeapl.bundle.load import open_bundle
     from edgeapl.errors import EngineError
     from edgeapl.model.opening import Chosen, choose_engines, workers_of
+    from edgeapl.model.trial import try_out
 
     folder, trust = chosen_bundle(named, station), station_trust(station)
-    try_bundle(folder, trust)
+    bundle = try_out(folder, trust)
     wanted: Any = engines if engines in ("auto", "none") else Path(engines)
-    chosen = choose_engines(open_bundle(folder), wanted, trust)
+    chosen = choose_engines(bundle, wanted, trust)
     try:
+        if chosen.engines is not None:
+            try_out(folder, trust, chosen.engines)
         opened = opener(
             folder,
             threads=station.threads,
@@ -154,7 +157,7 @@ def _opened(
         if wanted != "auto" or chosen.engines is None:
             raise
         # Engines that fail where the bundle's own networks do not must not stop the station.
-        none = choose_engines(open_bundle(folder), "none")
+        none = choose_engines(bundle, "none")
         chosen = Chosen(None, none.text, (*chosen.refused, error))
         workers = station.workers or workers_of(None, station.threads)
         opened = opener(folder, threads=station.threads, workers=workers, trust=trust)
