@@ -30,6 +30,11 @@ CALLS = {
     "IBuilderConfig.set_memory_pool_limit": "(MemoryPoolType, int) -> None",
     "IBuilderConfig.add_optimization_profile": "(IOptimizationProfile) -> int",
     "IBuilderConfig.set_compute_capability": "(ComputeCapability, int) -> bool",
+    "IBuilderConfig.set_flag": "(BuilderFlag) -> None",
+    "IBuilderConfig.clear_flag": "(BuilderFlag) -> None",
+    "IBuilderConfig.create_timing_cache": "(buffer) -> ITimingCache",
+    "IBuilderConfig.set_timing_cache": "(ITimingCache, bool) -> bool",
+    "ITimingCache.serialize": "() -> IHostMemory",
     "Runtime.__init__": "(ILogger) -> None",
     "Runtime.deserialize_cuda_engine": "(buffer) -> ICudaEngine",
     "Runtime.get_engine_validity": "(buffer) -> tuple",
@@ -65,6 +70,8 @@ PROPERTIES = {
     "ITensor.shape": "property",
     "IBuilderConfig.progress_monitor": "settable",
     "IBuilderConfig.num_compute_capabilities": "settable",
+    "IBuilderConfig.profiling_verbosity": "settable",
+    "IBuilderConfig.builder_optimization_level": "settable",
     "ICudaEngine.num_io_tensors": "property",
     "ICudaEngine.device_memory_size_v2": "property",
     "IRuntimeConfig.cuda_graph_strategy": "settable",
@@ -73,6 +80,8 @@ PROPERTIES = {
 MEMBERS = {
     "NetworkDefinitionCreationFlag.STRONGLY_TYPED",
     "MemoryPoolType.WORKSPACE",
+    "BuilderFlag.TF32",
+    "ProfilingVerbosity.DETAILED",
     "TensorIOMode.INPUT",
     "ExecutionContextAllocationStrategy.USER_MANAGED",
     "CudaGraphStrategy.WHOLE_GRAPH_CAPTURE",
@@ -126,6 +135,7 @@ FIELDS = {
     "_engine": "ICudaEngine",
     "context": "IExecutionContext",
     "_context": "IExecutionContext",
+    "cache": "ITimingCache",
 }
 """Fields that are typed Any, and what they are."""
 

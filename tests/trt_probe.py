@@ -13,7 +13,7 @@ import sys
 import threading
 from typing import Any
 
-from edgeapl.engines.trt.build import build_plan
+from edgeapl.engines.trt.build import BuildOptions, build_plan
 from edgeapl.engines.trt.engine import open_plan, place_here
 from edgeapl.engines.trt.library import Library, find_library
 from edgeapl.engines.trt.monitor import monitor_of
@@ -79,7 +79,12 @@ def our_side(library: Library) -> dict[str, Any]:
         "logged": [library.messages.take(), library.messages.take()],
         "build": said(lambda: build_plan(network, name="head", library=library)),
         "build for": said(
-            lambda: build_plan(network, name="head", library=library, capabilities=("8.9",))
+            lambda: build_plan(
+                network,
+                name="head",
+                library=library,
+                options=BuildOptions(capabilities=("8.9",)),
+            )
         ),
         "open": said(
             lambda: open_plan(

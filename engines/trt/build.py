@@ -3,38 +3,39 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from edgeapl.engines.trt.interrupt import run_interruptible
+from edgeapl.engines.trt.layers import PlanLayer, read_layers
 from edgeapl.engines.trt.library import Library, starting
+from edgeapl.engines.trt.memory import GpuMemory
 from edgeapl.engines.trt.monitor import Progress, monitor_of
+from edgeapl.engines.trt.options import BuildOptions, Profile
 from edgeapl.engines.trt.uint8 import cast_before_use
 from edgeapl.errors import EngineError
 
-DEFAULT_WORKSPACE = 2 << 30
-"""2 GiB of scratch memory fit beside the system on a Jetson with 8 GB. The most greedy published
-network, yan2025 at 448 px in FP32, asked TensorRT-RTX 1.7 for 2.16 GiB at a batch of 64, and for
-half of that at 32, the largest that `Profile` takes unless told otherwise."""
-
+__all__ = ["BuildOptions", "MadePlan", "Profile", "Ranges", "build_plan", "make_plan"]
 
 Ranges = Mapping[str, tuple[int, int, int]]
 """Input to the smallest, typical and largest size of its free first dimension."""
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """The batches that a plan takes: smallest, the one it is tuned for, largest."""
+@dataclass(frozen=True, slots=True, eq=False)
+class MadePlan:
+    """A plan, and what its builder said of it.
 
-    smallest: int = 1
-    typical: int = 16
-    largest: int = 32
+    layers : as it lists them; none where the library lists them in no way that is known.
+    scratch : bytes that a run of the largest batch needs besides inputs, answers and weights; None
+        where the builder does not say.
+    timing_cache : see `BuildOptions`; b"" where none was kept.
+    """
 
-    def __post_init__(self) -> None:
-        if not 1 <= self.smallest <= self.typical <= self.largest:
-            text = f"{self.smallest}, {self.typical}, {self.largest}"
-            raise EngineError("batch sizes are out of order", text, "give 1 <= small <= large")
+    plan: bytes
+    layers: tuple[PlanLayer, ...]
+    scratch: int | None
+    timing_cache: bytes
 
 
 def build_plan(
@@ -43,11 +44,34 @@ def build_plan(
     name: str,
     library: Library,
     profile: Profile | None = None,
-    workspace: int = DEFAULT_WORKSPACE,
-    capabilities: tuple[str, ...] = (),
+    options: BuildOptions | None = None,
     on_progress: Progress | None = None,
     ranges: Ranges | None = None,
+    driver: Any = None,
 ) -> bytes:
+    """Give the plan alone; see `make_plan`. profile : in place of that of the options."""
+    options = options or BuildOptions()
+    return make_plan(
+        onnx,
+        name=name,
+        library=library,
+        options=options if profile is None else replace(options, profile=profile),
+        on_progress=on_progress,
+        ranges=ranges,
+        driver=driver,
+    ).plan
+
+
+def make_plan(
+    onnx: bytes,
+    *,
+    name: str,
+    library: Library,
+    options: BuildOptions | None = None,
+    on_progress: Progress | None = None,
+    ranges: Ranges | None = None,
+    driver: Any = None,
+) -> MadePlan:
     """Build one strongly typed network: the file's own types are the precision.
 
     Parameters
@@ -55,50 +79,103 @@ def build_plan(
     onnx : the ONNX file; only its first dimensions may be free.
     name : what messages call the network.
     library : see `edgeapl.engines.trt.library.find_library`.
-    profile : batches that it must take; without effect on inputs without a free batch.
-    workspace : bytes of device memory that a layer may use for scratch.
-    capabilities : compute capabilities such as ``"8.9"`` to build for; empty: those of the GPU
-        here. Only TensorRT-RTX can build for another GPU, or without one.
+    options : without effect on inputs without a free batch is their profile.
     on_progress : told (stage, steps done, steps in all); what it raises ends the build.
-    ranges : of inputs whose free first dimension is not the batch of `profile`.
+    ranges : of inputs whose free first dimension is not the batch of the profile.
+    driver : of the GPU that `options.device` numbers.
 
     Ctrl-C ends the build at its next step. Plans are not the same bytes twice: their identity is
     that of what they were made from, their integrity a digest taken now.
 
     Raises EngineError, with the node at fault, when the library refuses the network.
     """
-    library.messages.take()
-    profile = profile or Profile()
-    api = library.api
-    # By name: the flag is 1 in TensorRT 10 and 0 in 11 and RTX.
-    flag = 1 << int(api.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
-    with starting(library, name):
-        builder = api.Builder(library.logger)
-        network = builder.create_network(flag)
-        parser = api.OnnxParser(network, library.logger)
-    if not parser.parse(cast_before_use(name, onnx)):
-        raise EngineError("network was refused by the parser", name, _first_fault(parser, library))
-    config = builder.create_builder_config()
-    config.set_memory_pool_limit(api.MemoryPoolType.WORKSPACE, workspace)
-    _choose_capabilities(api, config, capabilities)
-    _add_profile(builder, config, network, name, profile, ranges or {})
-    stop = threading.Event()
-    monitor = monitor_of(api, stop, on_progress)
-    if monitor is not None:
-        config.progress_monitor = monitor
-    plan = run_interruptible(lambda: builder.build_serialized_network(network, config), stop)
-    if monitor is not None and monitor.error is not None:
-        raise monitor.error
-    if plan is None:
-        raise _unbuilt(name, library.messages.take(), workspace, profile)
-    return bytes(plan)
+    options = options or BuildOptions()
+    with library.turn:
+        library.messages.take()
+        library.messages.take_notes()
+        api = library.api
+        # By name: the flag is 1 in TensorRT 10 and 0 in 11 and RTX.
+        flag = 1 << int(api.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+        with starting(library, name):
+            builder = api.Builder(library.logger)
+            network = builder.create_network(flag)
+            parser = api.OnnxParser(network, library.logger)
+        if not parser.parse(cast_before_use(name, onnx)):
+            fault = _first_fault(parser, library)
+            raise EngineError("network was refused by the parser", name, fault)
+        config = builder.create_builder_config()
+        _configure(api, config, options)
+        _add_profile(builder, config, network, name, options.profile, ranges or {})
+        cache: Any = _timing_cache(library, config, options)
+        stop = threading.Event()
+        monitor = monitor_of(api, stop, on_progress)
+        if monitor is not None:
+            config.progress_monitor = monitor
+
+        def build() -> Any:
+            return builder.build_serialized_network(network, config)
+
+        plan = run_interruptible(_on_device(build, options, driver), stop)
+        if monitor is not None and monitor.error is not None:
+            raise monitor.error
+        if plan is None:
+            raise _unbuilt(name, library.messages.take(), options)
+        notes = library.messages.take_notes()
+        kept = b"" if cache is None else bytes(cache.serialize())
+        return MadePlan(bytes(plan), read_layers(notes.layers), notes.scratch, kept)
 
 
-def _unbuilt(name: str, reason: str, workspace: int, profile: Profile) -> EngineError:
-    if "OutOfMemory" in reason or "workspace" in reason:
-        room = f"{workspace >> 20} MiB of scratch memory at a batch of {profile.largest}"
-        text = f"{room} were not enough: choose a smaller batch ({reason})"
-        return EngineError("network could not be built", name, text)
+def _on_device(build: Callable[[], Any], options: BuildOptions, driver: Any) -> Callable[[], Any]:
+    """Give the build as it is run on the GPU that was chosen: that of the thread's context."""
+    if options.device is None or driver is None:
+        return build
+    number = options.device
+
+    def on_device() -> Any:
+        memory = GpuMemory(driver, number)
+        try:
+            with memory.active():
+                return build()
+        finally:
+            memory.close()
+
+    return on_device
+
+
+def _configure(api: Any, config: Any, options: BuildOptions) -> None:
+    config.set_memory_pool_limit(api.MemoryPoolType.WORKSPACE, options.workspace)
+    # On by default: what is called FP32 would be multiplied with 10 bits of each number.
+    if options.tf32:
+        config.set_flag(api.BuilderFlag.TF32)
+    else:
+        config.clear_flag(api.BuilderFlag.TF32)
+    # So that the builder lists its layers with their types, and `engines inspect` can.
+    config.profiling_verbosity = api.ProfilingVerbosity.DETAILED
+    if options.level is not None:
+        config.builder_optimization_level = options.level
+    _choose_capabilities(api, config, options)
+
+
+def _timing_cache(library: Library, config: Any, options: BuildOptions) -> Any:
+    """Give the build what an earlier one measured; one of another library or GPU is not taken.
+
+    TensorRT-RTX measures nothing while it builds, and warns of being given any.
+    """
+    if options.timing_cache is None or library.target != "tensorrt":
+        return None
+    cache: Any = config.create_timing_cache(options.timing_cache)
+    if cache is None or not config.set_timing_cache(cache, False):
+        cache = config.create_timing_cache(b"")
+        config.set_timing_cache(cache, False)
+    return cache
+
+
+def _unbuilt(name: str, reason: str, options: BuildOptions) -> EngineError:
+    if "OutOfMemory" in reason or "workspace" in reason or "out of memory" in reason.lower():
+        room = f"{options.workspace >> 20} MiB of scratch memory at a batch of "
+        room += f"{options.profile.largest} were not enough"
+        mend = "choose a smaller batch with --max-batch, or give more with --workspace"
+        return EngineError("network could not be built", name, f"{room}: {mend} ({reason})")
     return EngineError("network could not be built", name, reason or "no reason given")
 
 
@@ -121,15 +198,22 @@ def _node(fault: Any) -> tuple[str, str]:
     return str(fault.node_operator()), str(fault.node_name())
 
 
-def _choose_capabilities(api: Any, config: Any, capabilities: tuple[str, ...]) -> None:
-    if not capabilities:
-        return
+def _choose_capabilities(api: Any, config: Any, options: BuildOptions) -> None:
+    named = options.capabilities
     if not hasattr(config, "set_compute_capability"):
-        text = "this TensorRT builds for the GPU it runs on"
-        raise EngineError("capability can not be chosen", ", ".join(capabilities), text)
+        if named:
+            text = "this TensorRT builds for the GPU it runs on"
+            raise EngineError("capability can not be chosen", ", ".join(named), text)
+        return
     known = api.ComputeCapability.__members__
-    config.num_compute_capabilities = len(capabilities)
-    for index, capability in enumerate(capabilities):
+    if not named:
+        if options.device is not None:
+            # Without a word TensorRT-RTX builds for all from 8.6 on, and not for 7.5 and 8.0.
+            config.num_compute_capabilities = 1
+            config.set_compute_capability(known["CURRENT"], 0)
+        return
+    config.num_compute_capabilities = len(named)
+    for index, capability in enumerate(named):
         member = "SM" + capability.replace(".", "")
         if member not in known:
             able = ", ".join(sorted(key for key in known if key.startswith("SM")))

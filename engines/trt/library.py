@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import importlib
+import re
+import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from edgeapl.errors import EngineError
@@ -17,15 +19,45 @@ MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 
 EXTRAS = {"tensorrt": "tensorrt", "tensorrt-rtx": "rtx"}
 KEPT_MESSAGES = 8
+LAYERS = "Layers:"
+"""First line of the message in which a builder with detailed verbosity lists all layers."""
+
+SCRATCH = re.compile(r"Total Activation Memory: (\d+) bytes")
 OLDEST = {"tensorrt": (10, 0), "tensorrt-rtx": (1, 0)}
 """First versions with strongly typed networks and execute_async_v3 as they are used here."""
 
 
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What a builder said of a plan. layers : its list of them. scratch : bytes, None if unsaid."""
+
+    layers: str = ""
+    scratch: int | None = None
+
+
 class Messages:
-    """The last errors that the library logged, oldest first; everything else is dropped."""
+    """The last errors that the library logged, oldest first, and what it said of a plan.
+
+    Everything else is dropped.
+    """
 
     def __init__(self) -> None:
         self._lines: deque[str] = deque(maxlen=KEPT_MESSAGES)
+        self._notes = Notes()
+
+    def note(self, text: str) -> None:
+        """Keep what is said of a plan: its layers, and the scratch memory that it takes."""
+        if text.startswith(LAYERS):
+            self._notes = replace(self._notes, layers=text)
+            return
+        scratch = SCRATCH.match(text)
+        if scratch is not None:
+            self._notes = replace(self._notes, scratch=int(scratch[1]))
+
+    def take_notes(self) -> Notes:
+        """Give what was noted since the last call."""
+        notes, self._notes = self._notes, Notes()
+        return notes
 
     def add(self, text: str) -> None:
         """Keep one message as one line."""
@@ -46,6 +78,7 @@ class Library:
     api : its Python module.
     version : e.g. ``"10.3.0"``.
     logger : an ILogger of it, that fills `messages`. RTX has one logger for the whole process.
+    turn : of who builds: what a builder logs does not say whose it is.
     """
 
     target: str
@@ -53,6 +86,7 @@ class Library:
     version: str
     logger: Any
     messages: Messages
+    turn: threading.Lock = field(default_factory=threading.Lock)
 
 
 @functools.cache
@@ -109,5 +143,7 @@ def _logger(api: Any, messages: Messages) -> Any:
         def log(self, severity: Any, msg: str) -> None:
             if severity in worth_keeping:
                 messages.add(msg)
+            else:
+                messages.note(msg)
 
     return Collector()

@@ -2,6 +2,9 @@
 
     python -m tests.data.measure_plans [--precision fp32 --precision fp16 --precision int8]
 
+Scratch memory is that of a batch of 32; bytes a cell are those of activations that kernels read and
+write.
+
 Needs the extras ``export``, ``build`` and ``rtx``, and no GPU. Ranges for INT8 are made up, since
 what is asked is whether the plan builds; peak memory is about 3 GB.
 """
@@ -18,7 +21,8 @@ import onnx
 
 from edgeapl.calibration.quantise.fp16 import to_fp16
 from edgeapl.calibration.quantise.qdq import qdq_tensorrt
-from edgeapl.engines.trt.build import Profile, build_plan
+from edgeapl.engines.trt.build import make_plan
+from edgeapl.engines.trt.layers import count_layers
 from edgeapl.engines.trt.library import find_library
 from edgeapl.errors import EdgeAplError
 from edgeapl.export.onnx_file import onnx_bytes
@@ -74,8 +78,14 @@ def main() -> None:
             begun = time.perf_counter()
             try:
                 written = in_precision(model, precision)
-                plan = build_plan(written, name=name, library=library, profile=Profile())
-                text = f"{len(plan) / 2**20:7.1f} MiB plan, {len(written) / 2**20:7.1f} MiB ONNX"
+                made = make_plan(written, name=name, library=library)
+                counted = count_layers(made.layers)
+                text = (
+                    f"{len(made.plan) / 2**20:6.1f} MiB plan, "
+                    f"{(made.scratch or 0) / 2**20:7.1f} MiB scratch, {counted.layers:4} layers, "
+                    f"{counted.leaving_int8:3} leave int8, "
+                    f"{counted.bytes_a_row / 1e6:7.1f} MB a cell"
+                )
             except EdgeAplError as error:
                 failed += 1
                 text = f"FAILED {error}"

@@ -38,7 +38,10 @@ PROBE = "tests.trt_probe"
 EVERY = [*(path.name for path in BINDINGS), RTX] if BINDINGS else ["without bindings", RTX]
 REMOVED = ("IInt8EntropyCalibrator2", "IInt8MinMaxCalibrator", "IInt8LegacyCalibrator")
 REMOVED_FLAGS = {"FP16", "INT8", "BF16", "FP8", "INT4"}
-GONE = r"Calibrator|BuilderFlag|EXPLICIT_BATCH|int8_calib|platform_has_fast|set_dynamic_range"
+GONE = (
+    r"Calibrator|BuilderFlag\.(?!TF32)|EXPLICIT_BATCH|int8_calib|platform_has_fast|"
+    "set_dynamic_range"
+)
 
 
 @pytest.fixture(scope="module", params=EVERY)

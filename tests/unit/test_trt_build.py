@@ -8,12 +8,13 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from onnx import TensorProto, helper
 
 import edgeapl
-from edgeapl.engines.trt.build import Profile, build_plan
+from edgeapl.engines.trt.build import BuildOptions, Profile, _configure, build_plan, make_plan
 from edgeapl.engines.trt.library import Library, find_library
 from edgeapl.errors import EngineError
 from tests.small_bundle import cell_network, head_network, model
@@ -46,7 +47,9 @@ def test_the_embedded_bundle_builds(library: Library, file: str) -> None:
 
 
 def test_a_plan_can_be_built_for_a_gpu_that_is_not_here(library: Library) -> None:
-    plan = build_plan(head_network(), name="head", library=library, capabilities=("8.9",))
+    plan = build_plan(
+        head_network(), name="head", library=library, options=BuildOptions(capabilities=("8.9",))
+    )
     assert plan[:4] == b"vtrt"
 
 
@@ -59,7 +62,9 @@ def test_a_gpu_that_can_not_run_it_is_refused(
 ) -> None:
     head = (EMBEDDED / "head.onnx").read_bytes()
     with pytest.raises(EngineError, match=message):
-        build_plan(head, name="head", library=library, capabilities=(capability,))
+        build_plan(
+            head, name="head", library=library, options=BuildOptions(capabilities=(capability,))
+        )
 
 
 @pytest.mark.parametrize("data", [b"", b"not a network", cell_network()[:-40]])
@@ -146,8 +151,8 @@ def test_ctrl_c_ends_a_build_at_its_next_step() -> None:
 
 def test_too_little_scratch_memory_says_how_to_mend_it(library: Library) -> None:
     cells = (EMBEDDED / "cells.onnx").read_bytes()
-    with pytest.raises(EngineError, match=r"0 MiB .* batch of 32 .* choose a smaller batch"):
-        build_plan(cells, name="cells", library=library, workspace=1)
+    with pytest.raises(EngineError, match=r"0 MiB .* batch of 32 .* --max-batch, .* --workspace"):
+        build_plan(cells, name="cells", library=library, options=BuildOptions(workspace=1))
 
 
 def test_batches_out_of_order_are_refused() -> None:
@@ -169,3 +174,51 @@ def test_two_builds_at_once_do_not_mix(library: Library) -> None:
     for thread in threads:
         thread.join()
     assert set(plans) == set(networks)
+
+
+class Configured:
+    """A real config of the library, from which what was set is read."""
+
+    def __init__(self, library: Library, options: BuildOptions) -> None:
+        self.config = library.api.Builder(library.logger).create_builder_config()
+        _configure(library.api, self.config, options)
+
+    def flag(self, api: Any) -> bool:
+        return bool(self.config.get_flag(api.BuilderFlag.TF32))
+
+
+@pytest.mark.parametrize("tf32", [False, True])
+def test_fp32_is_not_multiplied_in_tf32_unless_that_was_asked_for(
+    library: Library, tf32: bool
+) -> None:
+    fresh = library.api.Builder(library.logger).create_builder_config()
+    assert fresh.get_flag(library.api.BuilderFlag.TF32)  # the library's own choice
+    assert Configured(library, BuildOptions(tf32=tf32)).flag(library.api) is tf32
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        (BuildOptions(), []),
+        (BuildOptions(device=0), ["CURRENT"]),
+        (BuildOptions(capabilities=("8.0", "12.0"), device=0), ["SM80", "SM120"]),
+    ],
+)
+def test_a_plan_is_for_the_gpu_that_is_here_or_for_those_that_are_named(
+    library: Library, options: BuildOptions, wanted: list[str]
+) -> None:
+    config = Configured(library, options).config
+    chosen = [config.get_compute_capability(n).name for n in range(config.num_compute_capabilities)]
+    assert chosen == wanted
+
+
+def test_effort_and_scratch_memory_are_as_asked_for(library: Library) -> None:
+    config = Configured(library, BuildOptions(level=5, workspace=3 << 20)).config
+    assert config.builder_optimization_level == 5
+    assert config.get_memory_pool_limit(library.api.MemoryPoolType.WORKSPACE) == 3 << 20
+
+
+def test_tensorrt_rtx_which_measures_nothing_is_given_no_timing_cache(library: Library) -> None:
+    options = BuildOptions(timing_cache=b"")
+    made = make_plan(head_network(), name="head", library=library, options=options)
+    assert made.timing_cache == b""
