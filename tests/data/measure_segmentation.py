@@ -38,6 +38,7 @@ SCALES = {
     "draaslan": 0.128,
     "segpc": 0.043,
     "segmentation_wbc": 0.16,
+    "violet_rbc": 0.055,
 }
 ASSUMED = 0.2
 
@@ -109,6 +110,16 @@ def segmentation_wbc(data: Path) -> Iterator[Item]:
         )
 
 
+def violet_rbc(data: Path) -> Iterator[Item]:
+    for image in sorted((data / "violet_rbc/images").glob("*.jpg")):
+        rows = []
+        for line in (data / "violet_rbc/labels" / f"{image.stem}.txt").read_text().splitlines():
+            kind, x, y, w, h = (float(value) for value in line.split())
+            if kind == 0:
+                rows.append([x - w / 2, y - h / 2, x + w / 2, y + h / 2])
+        yield image, boxes_of(rows) * 575
+
+
 SETS: dict[str, Callable[[Path], Iterator[Item]]] = {
     "bccd": bccd,
     "chula_wbc": chula_wbc,
@@ -116,6 +127,7 @@ SETS: dict[str, Callable[[Path], Iterator[Item]]] = {
     "draaslan": draaslan,
     "segpc": segpc,
     "segmentation_wbc": segmentation_wbc,
+    "violet_rbc": violet_rbc,
 }
 # Surplus cells that a person looked at and found to be nucleated cells that the annotation lacks,
 # nearly all cut by the frame: image and a point in them, px.
@@ -134,7 +146,7 @@ UNANNOTATED = {
     },
     "chula_wbc": {"L-3B_0479.jpg": (29, 348), "M-3B_0480.jpg": (345, 856)},
 }
-PRECISION_KNOWN = {"bccd", "chula_wbc", "draaslan", "segmentation_wbc"}
+PRECISION_KNOWN = {"bccd", "chula_wbc", "draaslan", "segmentation_wbc", "violet_rbc"}
 
 
 @dataclass

@@ -119,6 +119,29 @@ def test_the_threshold_follows_the_red_cells_of_the_field(
     assert found == pytest.approx(threshold, abs=0.01)
 
 
+VIOLET = {
+    "grey-violet, yellow light": ((0.28, 0.29, 0.115), (0.24, 0.62, 0.06)),
+    "purple": ((0.21, 0.31, 0.15), (0.30, 1.0, 0.20)),
+    "dark purple, crowded": ((0.22, 0.36, 0.15), (0.18, 0.60, 0.11)),
+}
+"""Densities R G B of red cells and nuclei in Giemsa stains photographed through an eyepiece."""
+
+
+@pytest.mark.parametrize("stain", VIOLET)
+@pytest.mark.parametrize("um_per_px", [0.055, 0.15])
+def test_violet_red_cells_are_no_nuclei(stain: str, um_per_px: float) -> None:
+    red_cell, nucleus = VIOLET[stain]
+    field = Field(32, 32)
+    for x, y in ((3, 4), (15, 2), (28, 6), (4, 15), (28, 18), (5, 27), (16, 29), (27, 28)):
+        field.disc(x, y, 3.7, red_cell)
+    assert len(find(field, um_per_px)) == 0
+    field.disc(16, 16, 6.5, (0.10, 0.13, 0.04))
+    field.disc(16, 16, 4.5, nucleus)
+    found = find(field, um_per_px)
+    assert len(found) == 1
+    assert np.abs(found.centres[0] * um_per_px - [16, 16]).max() < 1.5
+
+
 def test_platelets_ink_and_scale_bars_are_no_cells() -> None:
     field = Field()
     field.red_cells(away_from=[(32, 24)], gap=20)

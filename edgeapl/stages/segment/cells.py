@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgeapl.stages.segment.nuclei import MOST_LABELS, Bool, Int32, Mask
 from edgeapl.stages.segment.reconstruction import NEIGHBOURS
+from edgeapl.stages.segment.red_cells import BLUEST
 from edgeapl.types import Float32, Int64
 
 Float64 = NDArray[np.float64]
@@ -34,8 +35,6 @@ class CellLimits:
         of an eosinophil or the ends of a band; two lymphocytes are larger.
     few : pieces that cover no more are lobes of one nucleus even in a row: two nuclei cover more.
     filled : share of nucleus and cytoplasm within the convex hull around lobes of one cell.
-    blue : blue over green absorption of a nucleus; 0.0 to 0.34 where looked at, red cells and dirt
-        above 0.5.
     cytoplasm : how far cytoplasm is looked for around the nucleus.
     rim : cytoplasm that is always assumed around a nucleus.
     """
@@ -51,7 +50,6 @@ class CellLimits:
     longest_small: float = 2.4
     few: float = 55.0
     filled: float = 0.75
-    blue: float = 0.43
     cytoplasm: float = 4.0
     rim: float = 0.9
 
@@ -195,19 +193,20 @@ def union_box(group: list[Piece]) -> tuple[int, int, int, int]:
 
 
 def nuclei_of_cells(
-    groups: list[list[Piece]], density: Float32, limits: CellLimits
+    groups: list[list[Piece]], density: Float32, limits: CellLimits, bluest: float = BLUEST
 ) -> list[list[Piece]]:
     """Leave out platelets, pointers and scale bars, by size and colour.
 
     Parameters
     ----------
     density : float32 (3, H, W), optical densities R G B.
+    bluest : of `edgeapl.stages.segment.red_cells.bluest_nucleus`.
     """
     size = density.shape[1:]
     large = [group for group in groups if _is_large_enough(group, size, limits)]
     green, blue = means_over(large, density[1]), means_over(large, density[2])
     # Ink, dirt and scale bars absorb all colours alike; nuclei let blue through.
-    return [large[row] for row in np.flatnonzero(blue < limits.blue * green)]
+    return [large[row] for row in np.flatnonzero(blue < bluest * green)]
 
 
 def _is_large_enough(group: list[Piece], size: tuple[int, ...], limits: CellLimits) -> bool:

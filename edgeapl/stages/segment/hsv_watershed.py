@@ -24,9 +24,11 @@ from edgeapl.stages.segment.nuclei import (
     MOST_LABELS,
     NucleusLimits,
     find_nuclei,
+    leave_out_red_cells,
     nucleus_index,
     nucleus_threshold,
 )
+from edgeapl.stages.segment.red_cells import BLUEST, bluest_nucleus, red_cell_hue
 from edgeapl.types import Detections, Float32, Frame, Int64, UInt16
 
 WORKING_UM_PER_PX = 0.25
@@ -53,19 +55,22 @@ class HsvWatershed:
         with ThreadPoolExecutor(1, "edgeapl-cytoplasm") as beside:
             # On a core that has nothing else to do, as before the first cells of a frame are found.
             stained = beside.submit(cytoplasm_colour, density, WORKING_UM_PER_PX)
+            bluest = bluest_nucleus(red_cell_hue(density))
             index = nucleus_index(density, WORKING_UM_PER_PX, self.nucleus)
-            groups = self._nuclei(index, density)
+            groups = self._nuclei(index, density, bluest)
         cells = add_cytoplasm(groups, stained.result(), WORKING_UM_PER_PX, self.cell)
         boxes = cell_boxes(groups, cells, WORKING_UM_PER_PX, self.cell)
         return _detections(frame, cells, boxes, _confidence(index, groups))
 
-    def _nuclei(self, index: Float32, density: Float32) -> list[list[Piece]]:
+    def _nuclei(self, index: Float32, density: Float32, bluest: float) -> list[list[Piece]]:
         """Give the pieces of each cell's nucleus."""
-        threshold = nucleus_threshold(index, density, self.nucleus)
+        threshold = nucleus_threshold(index, density, self.nucleus, bluest)
+        if bluest < BLUEST:
+            leave_out_red_cells(index, density, WORKING_UM_PER_PX, self.nucleus, bluest)
         labels = find_nuclei(index, threshold, WORKING_UM_PER_PX, self.nucleus)
         pieces = pieces_of(labels, WORKING_UM_PER_PX)
         groups = join_lobes(pieces, labels, density, WORKING_UM_PER_PX, self.cell)
-        return nuclei_of_cells(groups, density, self.cell)[:MOST_LABELS]
+        return nuclei_of_cells(groups, density, self.cell, bluest)[:MOST_LABELS]
 
 
 def _confidence(index: Float32, groups: list[list[Piece]]) -> Float32:

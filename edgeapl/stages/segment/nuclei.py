@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.stages.segment.reconstruction import NEIGHBOURS, reconstructed
+from edgeapl.stages.segment.red_cells import BLUEST
 from edgeapl.types import Float32
 
 Bool = NDArray[np.bool_]
@@ -88,20 +89,38 @@ def nucleus_index(density: Float32, um_per_px: float, limits: NucleusLimits) -> 
     return index
 
 
+def leave_out_red_cells(
+    index: Float32, density: Float32, um_per_px: float, limits: NucleusLimits, bluest: float
+) -> None:
+    """Set the index to 0 at most where the hue is that of red cells, in place.
+
+    Parameters
+    ----------
+    index, density : float32 (H, W) of `nucleus_index`, float32 (3, H, W).
+    bluest : of `edgeapl.stages.segment.red_cells.bluest_nucleus`.
+    """
+    green, blue = (smoothed(plane, limits.blur, um_per_px) for plane in density[1:])
+    np.minimum(index, 0, out=index, where=blue > np.float32(bluest) * green)
+
+
 def smoothed(plane: Float32, sigma: float, um_per_px: float) -> Float32:
     """Give a plane averaged over a Gaussian of this sigma, µm."""
     return np.asarray(cv2.GaussianBlur(plane, (0, 0), sigma / um_per_px), dtype=np.float32)
 
 
-def nucleus_threshold(index: Float32, density: Float32, limits: NucleusLimits) -> float:
+def nucleus_threshold(
+    index: Float32, density: Float32, limits: NucleusLimits, bluest: float = BLUEST
+) -> float:
     """Give the index from which a pixel may be nucleus, set by the red cells of the same field.
 
     Parameters
     ----------
     index, density : float32 (H, W) of `nucleus_index`, float32 (3, H, W).
+    bluest : of `edgeapl.stages.segment.red_cells.bluest_nucleus`.
     """
     _, green, blue = density
-    red_cells = index[(green > VISIBLE) & (blue > RED_CELL_BLUE * green)]
+    ratio = RED_CELL_BLUE if bluest >= BLUEST else bluest
+    red_cells = index[(green > VISIBLE) & (blue > ratio * green)]
     if len(red_cells) < FEWEST_RED * index.size:
         return limits.usual
     # The darkest twentieth are edges of overlapping cells.
