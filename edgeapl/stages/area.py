@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgeapl.stages.cut_cell import is_cut
 from edgeapl.stages.detail import detail_of
 from edgeapl.stages.repeats import Shown, copied_tiles, has_grain
 from edgeapl.stages.tile_focus import unfocused_tiles
 from edgeapl.stages.tile_light import judge_light
 from edgeapl.stages.tiling import Bool, sample_tiles, tile_grid
 from edgeapl.types import Detections, Tiles, TileState, UInt8
-
-CUT_SHARE = 0.5
-"""So much of a cell's width or height may lie on the edge of its image; see
-`tests/data/measure_area.py`."""
 
 HIDDEN_SHARE, HIDDEN_SHARE_OF_IMAGE = 0.1, 0.2
 """A cell is not examined when a larger share of its box lies in tiles that were not; the box of an
@@ -82,22 +79,6 @@ def judge_cell_image(cell: Detections, min_detail: float | None) -> Tiles:
     if is_cut(cell):
         return Tiles(np.full_like(tiles.states, TileState.CUT.value))
     return tiles
-
-
-def is_cut(cell: Detections) -> bool:
-    """Tell whether the edge of its image cuts a cell, one row, in two.
-
-    The image ends there for more than `CUT_SHARE` of the width or height of what is seen of it.
-    """
-    inside = cell.labels > 0
-    if inside.all():
-        return False  # no cell was found in it, so the whole image stands for it
-    across, down = (int(inside.any(axis=axis).sum()) for axis in (0, 1))
-    ends = max(
-        int(max(inside[0].sum(), inside[-1].sum())) / max(1, across),
-        int(max(inside[:, 0].sum(), inside[:, -1].sum())) / max(1, down),
-    )
-    return ends > CUT_SHARE
 
 
 def hidden_cells(detections: Detections, tiles: Tiles, allowed_share: float = HIDDEN_SHARE) -> Bool:

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 
 from edgeapl.sources.decode import read_image
-from edgeapl.stages.area import is_cut, judge_tiles
+from edgeapl.stages.area import judge_tiles
+from edgeapl.stages.cut_cell import is_cut
 from edgeapl.stages.detail import detail_of
 from edgeapl.stages.focus import focus_measure
 from edgeapl.stages.segment import HsvWatershed

@@ -10,7 +10,8 @@ import pytest
 
 from edgeapl.calibration.cells import SlideSeen
 from edgeapl.calibration.fingerprint import fingerprint
-from edgeapl.stages.area import is_cut, judge_cell_image
+from edgeapl.stages.area import judge_cell_image
+from edgeapl.stages.cut_cell import CUT_SHARE, is_cut, share_on_edge
 from edgeapl.stages.detail import detail_of
 from edgeapl.stages.domain import DomainModel, FrameDescriptor, describe_frame
 from edgeapl.stages.findings import Effect
@@ -124,6 +125,60 @@ def test_a_cell_that_its_image_cuts_in_two_is_no_whole_cell(at: tuple[int, int],
     assert is_cut(found(pixels, at=at)) is cut
     states = set(judge_cell_image(found(pixels, at=at), None).shares())
     assert (TileState.CUT in states) is cut
+
+
+CYTOPLASM, NUCLEUS = (150, 140, 190), (100, 60, 140)
+
+
+def joined(*cells: tuple[tuple[int, int], int, list[tuple[int, int]], int]) -> Detections:
+    """Draw cells that are taken for one: centre and radius of each, centres and radius of lobes."""
+    pixels = np.full((160, 160, 3), (235, 228, 232), np.uint8)
+    labels = np.zeros((160, 160), np.uint8)
+    for at, radius, lobes, size in cells:
+        cv2.circle(pixels, at, radius, CYTOPLASM, -1, cv2.LINE_AA)
+        cv2.circle(labels, at, radius + 2, 1, -1)
+        for lobe in lobes:
+            cv2.circle(pixels, lobe, size, NUCLEUS, -1, cv2.LINE_AA)
+    box = np.array([[0, 0, 160, 160]], np.float32)
+    return Detections(as_frame(pixels), box, labels.astype(np.uint16), np.ones(1, np.float32))
+
+
+WHOLE = ((80, 80), 30, [(80, 80)], 20)
+
+
+@pytest.mark.parametrize(
+    "neighbours",
+    [
+        [((20, 96), 30, [(14, 98)], 20)],
+        [((96, 140), 32, [(98, 144)], 22)],
+        [((20, 96), 30, [(14, 98)], 20), ((134, 84), 30, [(142, 78), (138, 98)], 10)],
+    ],
+)
+def test_a_whole_cell_is_not_cut_by_the_edge_that_its_neighbours_reach(
+    neighbours: list[Any],
+) -> None:
+    cell = joined(WHOLE, *neighbours)
+    assert share_on_edge(cell.labels > 0) > CUT_SHARE
+    assert not is_cut(cell)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [((80, 20), 40, [(66, 30), (94, 30), (80, 8)], 13)],  # lobes of one nucleus
+        [((80, 40), 60, [(80, 75), (40, 20), (120, 20)], 18)],  # one of them in the middle
+        [((10, 90), 40, [(10, 90)], 28), ((50, 40), 24, [(50, 40)], 14)],  # the whole one aside
+        [((80, 10), 40, [(80, 10)], 28), ((80, 150), 30, [(80, 150)], 20)],  # none in the middle
+        [
+            ((80, 80), 90, [(80, 80)], 24),
+            ((152, 152), 16, [(150, 150)], 12),
+        ],  # larger than its image
+    ],
+)
+def test_a_cell_that_is_cut_stays_so_whatever_else_is_there(cells: list[Any]) -> None:
+    cell = joined(*cells)
+    assert share_on_edge(cell.labels > 0) > CUT_SHARE
+    assert is_cut(cell)
 
 
 def test_an_image_without_a_cell_is_not_cut() -> None:
