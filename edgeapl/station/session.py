@@ -10,21 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from edgeapl.errors import DeadlineError
-from edgeapl.explaining import explained, make_explainer
-from edgeapl.journal import Journal, verdict_to_json
-from edgeapl.model import origin_of
+from edgeapl.journal import Journal
 from edgeapl.pipeline import Observer, Progress, SlideOptions, examine_slide
 from edgeapl.protocols import FrameSource
-from edgeapl.report.context import report_context
+from edgeapl.recorder import SlideRecorder
 from edgeapl.report.gallery import CellPicture
-from edgeapl.report.writer import SlideWriter
-from edgeapl.scoring import error_to_json, told
 from edgeapl.station.committing import Committer
 from edgeapl.station.hosting import HostedModel
 from edgeapl.station.interruption import Interruption
 from edgeapl.station.left_open import discard, set_aside
 from edgeapl.station.open_slide import OpenSlide, new_sitting
-from edgeapl.types import ExaminedFrame, Frame, Origin, Verdict, raised_flag
+from edgeapl.types import ExaminedFrame, Frame, Verdict, raised_flag
 
 EXPLAINING_S = 60.0
 """The picture that explains a verdict is made after it; it is left out when it takes longer."""
@@ -82,21 +78,22 @@ class Session:
     frames: tuple[int, int] = (0, 0)
     _newest: ExaminedFrame | None = None
     _draw: Callable[[], None] | None = None
-    writer: SlideWriter = field(init=False)
+    recorder: SlideRecorder = field(init=False)
     committer: Committer = field(init=False)
-    origin: Origin = field(init=False)
 
     def __post_init__(self) -> None:
         assert self.options.budget is not None
-        manifest = self.hosted.model.bundle.manifest
-        context = report_context(manifest, crops=self.options.crops)
-        sitting = self.kept.about.sitting if self.kept is not None else new_sitting()
-        self.origin = origin_of(manifest, self.out, drawn=self.drawn, sitting=sitting)
-        self.committer = Committer(
-            lambda verdict: self.journal.commit(self._with_origin(verdict), provisional=True),
-            self.options.budget.seconds,
+        self.recorder = SlideRecorder(
+            self.hosted.model,
+            self.journal,
+            self.out,
+            self.slide,
+            crops=self.options.crops,
+            batch_size=self.options.batch_size,
+            drawn=self.drawn,
+            sitting=self.kept.about.sitting if self.kept is not None else new_sitting(),
         )
-        self.writer = SlideWriter(self.out, self.slide, context)
+        self.committer = Committer(self.recorder.commit_provisional, self.options.budget.seconds)
 
     @property
     def hurries(self) -> bool:
@@ -108,43 +105,37 @@ class Session:
 
         Raises StorageError when the verdict or the report can not be kept; the frames then are.
         """
-        model = self.hosted.model
-        explainer = make_explainer(
-            model,
-            crops=self.options.crops,
-            batch_size=self.options.batch_size or model.batch_size,
-        )
-        tell = told(self.writer, explainer)
 
         def on_frame(examined: ExaminedFrame) -> None:
             self._newest = examined
             # Its pictures take longer than its commit, and are looked at after it.
-            self._draw = lambda: tell(examined)
+            self._draw = lambda: self.recorder.add(examined)
 
         observer = Observer(on_frame, self._on_progress, self._on_tick, self._on_accepted)
+        model = self.hosted.model
         try:
             outcome = examine_slide(model, self.slide, source, self.options, observer, self.stop)
-            verdict = self._with_origin(self._told(outcome.verdict, final=True))
-            row = self.journal.commit(verdict)
-            self.on_committed(verdict, row)
-            record = {
-                **verdict_to_json(verdict),
-                "journal_record": row,
-                "errors": [error_to_json(self.slide, error) for error in outcome.errors],
-            }
-            self.hosted.deadline(time.monotonic_ns() + int(EXPLAINING_S * 1e9))
-            explanation = None if self.hurries else explained(explainer)
-            files = self.writer.finish(record, row, explanation)
+            recorded = self.recorder.finish(
+                self._told(outcome.verdict, final=True),
+                outcome.errors,
+                on_committed=self.on_committed,
+                may_explain=self._may_explain,
+            )
         except BaseException:
-            self.writer.abandon()
+            self.recorder.abandon()
             raise
         finally:
             self.hosted.deadline(None)
         self._let_go()
         codes = [error.exit_code for error in outcome.errors]
+        verdict = recorded.verdict
         if verdict.tally.not_examined > verdict.hidden_cells or self._unread:
             codes.append(DeadlineError.exit_code)
-        return Closed(verdict, record, files.report, max(codes, default=0))
+        return Closed(verdict, recorded.record, recorded.files.report, max(codes, default=0))
+
+    def _may_explain(self) -> bool:
+        self.hosted.deadline(time.monotonic_ns() + int(EXPLAINING_S * 1e9))
+        return not self.hurries
 
     @property
     def waits(self) -> bool:
@@ -160,7 +151,7 @@ class Session:
 
     def hurry(self) -> None:
         """Close the slide at once; no more pictures of frames, which take longer than all else."""
-        self.writer.leave_out_pictures()
+        self.recorder.leave_out_pictures()
         self.stop.set()
 
     @property
@@ -182,10 +173,6 @@ class Session:
             return verdict
         return self.interruption.told(verdict, final=final)
 
-    def _with_origin(self, verdict: Verdict) -> Verdict:
-        """Say in a verdict where it comes from."""
-        return replace(verdict, origin=self.origin)
-
     def _on_accepted(self, frame: Frame) -> None:
         again = self.interruption is not None and frame.index < self.interruption.source.count
         if self.kept is not None and not again:
@@ -202,7 +189,7 @@ class Session:
         if draw is not None:
             draw()
         if progress.finished_ns is not None and self._newest is not None:
-            gallery = self.writer.gallery
+            gallery = self.recorder.gallery
             self.best_cells = tuple(gallery.best_cells())
             self.examined = self._newest
             if not self._newest.rejected:
@@ -226,4 +213,4 @@ class Session:
             return
         if self.kept is not None:
             self.kept.flag(flag)
-        self.on_committed(self._with_origin(committed), self.committer.record)
+        self.on_committed(self.recorder.with_origin(committed), self.committer.record)

@@ -143,9 +143,9 @@ def shown_of(session: Session, budget_s: float) -> Shown:
         frames_used=session.frames[0],
         frames_rejected=session.frames[1],
         cells=session.best_cells,
-        context=session.writer.gallery.context,
+        context=session.recorder.gallery.context,
         waits=session.waits,
-        sitting=session.origin.sitting,
+        sitting=session.recorder.origin.sitting,
         flagged=session.options.flagged is not None,
     )
 

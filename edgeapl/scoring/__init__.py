@@ -1,0 +1,8 @@
+"""Score a folder: one committed verdict per slide, resumable, with a report for each."""
+
+from __future__ import annotations
+
+from edgeapl.scoring.folder import score_folder
+from edgeapl.scoring.request import ScoreListener, ScoreRequest, ScoreResult
+
+__all__ = ["ScoreListener", "ScoreRequest", "ScoreResult", "score_folder"]

@@ -1,0 +1,173 @@
+"""Score a folder: one committed verdict per slide, resumable, with a report for each."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from edgeapl import findings
+from edgeapl.errors import StorageError, UsageError
+from edgeapl.journal import Journal
+from edgeapl.model import Model
+from edgeapl.pipeline import (
+    Observer,
+    SlideJob,
+    SlideOptions,
+    SlideOutcome,
+    Turn,
+    examine_slides,
+)
+from edgeapl.recorder import SlideRecorder
+from edgeapl.report.further import FurtherColumns
+from edgeapl.report.writer import assemble, finished_record
+from edgeapl.scale import SlideScale, measure_ahead
+from edgeapl.scoring.listed import further_columns, listed_to_json
+from edgeapl.scoring.request import SCHEMA, ScoreListener, ScoreRequest, ScoreResult
+from edgeapl.scoring.resuming import content_digest, slide_key, still_holds
+from edgeapl.sources.discover import SlideInput, find_slides, part_files
+from edgeapl.sources.files import FilesSource
+from edgeapl.types import ExaminedFrame
+
+MARKER = "edgeapl-results.json"
+"""Marks a folder as results, so that it is never taken for images."""
+
+
+def score_folder(
+    request: ScoreRequest, model: Model, journal: Journal, listener: ScoreListener
+) -> ScoreResult:
+    """Score every slide that is not finished yet and write the tables of all.
+
+    A slide is finished when its images, the bundle, the networks and the settings are the same
+    as before and its verdict is in the journal. Errors of single images are collected; the other
+    images are still scored. Raises UsageError or InputError when there is nothing to score, and
+    StorageError when results can not be kept.
+    """
+    found = find_slides(
+        request.folder,
+        crops=request.crops,
+        slide_list=request.slide_list,
+        slide_from=request.slide_from,
+    )
+    slides = found.slides
+    _claim(request.out, request.folder)
+    listener.on_slides(slides)
+    listener.on_unlisted(found.unlisted)
+    scoring = _Scoring(request, model, journal, listener, found.unlisted)
+    try:
+        examine_slides(
+            model, scoring.jobs(slides), batch_size=request.batch_size, stop=scoring.stop
+        )
+    finally:
+        scoring.abandon()
+    records = scoring.records
+    assemble(request.out, [str(record["slide"]) for record in records])
+    errors = [error for record in records for error in record["errors"]]
+    code = max((int(error["exit_code"]) for error in errors), default=0)
+    return ScoreResult(tuple(records), tuple(errors), code)
+
+
+class _Scoring:
+    """Makes jobs of slides, and keeps what comes of them."""
+
+    def __init__(
+        self,
+        request: ScoreRequest,
+        model: Model,
+        journal: Journal,
+        listener: ScoreListener,
+        unlisted: Sequence[Path] = (),
+    ) -> None:
+        self.records: list[dict[str, Any]] = []
+        self.stop = threading.Event()
+        self._request = request
+        self._model = model
+        self._journal = journal
+        self._listener = listener
+        self._unlisted = tuple(unlisted)
+        self._further = FurtherColumns()
+        self._begun: dict[str, SlideRecorder] = {}
+
+    def jobs(self, slides: Sequence[SlideInput]) -> Iterator[SlideJob | Turn]:
+        """Give what is to be done for each slide; runs in the thread that reads."""
+        request, manifest = self._request, self._model.bundle.manifest
+        self._further = further_columns(slides)
+        leave_out = manifest.crop.leave_out if request.crops else ()
+        for slide in slides:
+            digests = []
+            for file in slide.files:
+                if self.stop.is_set():
+                    return  # Ctrl-C need not wait for a large slide to be hashed
+                digests.append(content_digest(file))
+            key = slide_key(request, self._model, slide, digests, self._further)
+            record = finished_record(request.out, slide.name)
+            if record is not None and still_holds(record, key, self._journal):
+                yield partial(self._note, record, True)
+                continue
+            kept, left_out = part_files(slide.files, leave_out)
+            scale = SlideScale(slide.um_per_px or request.um_per_px, manifest.um_per_px)
+            measure_ahead(scale, kept)
+            beside = findings.of_unlisted(self._unlisted, {file.parent for file in slide.files})
+            known = (*findings.of_left_out(left_out), *beside)
+            options = SlideOptions(crops=request.crops, findings=known)
+            with FilesSource(kept, slide.name, scale) as source:
+                yield self._job(slide, key, source, options)
+
+    def abandon(self) -> None:
+        """Remove what was written of slides that have no verdict."""
+        for recorder in self._begun.values():
+            recorder.abandon()
+
+    def _job(
+        self, slide: SlideInput, key: str, source: FilesSource, options: SlideOptions
+    ) -> SlideJob:
+        def begin() -> None:
+            self._begun[slide.name] = SlideRecorder(
+                self._model,
+                self._journal,
+                self._request.out,
+                slide.name,
+                crops=self._request.crops,
+                batch_size=self._request.batch_size,
+                further=self._further,
+            )
+
+        def on_frame(examined: ExaminedFrame) -> None:
+            self._begun[slide.name].add(examined)
+            self._listener.on_frame(slide, examined)
+
+        def keep(outcome: SlideOutcome) -> None:
+            said = {**listed_to_json(slide), "slide_key": key}
+            recorder = self._begun[slide.name]
+            recorded = recorder.finish(outcome.verdict, outcome.errors, said=said)
+            del self._begun[slide.name]
+            self._note(recorded.record, False)
+
+        return SlideJob(slide.name, source, options, Observer(on_frame), begin, keep)
+
+    def _note(self, record: dict[str, Any], resumed: bool) -> None:
+        self.records.append(record)
+        self._listener.on_slide(record, resumed)
+
+
+def _claim(out: Path, folder: Path) -> None:
+    """Mark the result folder, and refuse one that belongs to another input."""
+    if out.resolve() == folder.resolve():
+        raise UsageError("results would lie among the images", out, "choose another with --out")
+    marker = out / MARKER
+    mine = {"schema": SCHEMA, "folder": str(folder.resolve())}
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if marker.exists():
+            theirs: Mapping[str, Any] = json.loads(marker.read_text(encoding="utf-8"))
+            if theirs.get("folder") != mine["folder"]:
+                raise UsageError(
+                    "result folder belongs to another input", out, "choose another with --out"
+                )
+            return
+        marker.write_text(json.dumps(mine) + "\n", encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise StorageError("result folder cannot be used", out, str(error)) from error

@@ -1,0 +1,79 @@
+"""What is to be scored, who is told how far it is, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeapl import __version__
+from edgeapl.model import Model
+from edgeapl.sources.discover import SlideInput
+from edgeapl.types import ExaminedFrame
+
+SCHEMA = 1
+"""Version of the JSON documents; raised when a field changes its meaning or goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRequest:
+    """What to score and how.
+
+    folder : images, or sub-folders with images, one per slide.
+    out : where results go; made if missing.
+    crops : every image is one cell.
+    slide_list : CSV with the columns slide and file; None to look for slides.csv.
+    slide_from : pattern that finds the slide in each image's name; None to go by folders.
+    um_per_px : scale of all images, µm per px; None to measure it.
+    batch_size : cells in one run of a network; None for what is best for the model.
+    """
+
+    folder: Path
+    out: Path
+    crops: bool = False
+    slide_list: Path | None = None
+    slide_from: str | None = None
+    um_per_px: float | None = None
+    batch_size: int | None = None
+
+
+@dataclass(slots=True)
+class ScoreListener:
+    """Who is told how far the scoring is.
+
+    No verdict is worked out before its slide is finished: for every frame that would take longer
+    than for the one before.
+    """
+
+    on_slides: Callable[[Sequence[SlideInput]], None] = lambda slides: None
+    on_frame: Callable[[SlideInput, ExaminedFrame], None] = lambda slide, examined: None
+    on_slide: Callable[[dict[str, Any], bool], None] = lambda record, resumed: None
+    on_unlisted: Callable[[Sequence[Path]], None] = lambda files: None
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreResult:
+    """One record per slide, as in `verdicts.jsonl`, and all errors in the order they came."""
+
+    records: tuple[dict[str, Any], ...]
+    errors: tuple[dict[str, str], ...]
+    exit_code: int
+
+    def document(self, model: Model, request: ScoreRequest) -> dict[str, Any]:
+        """Give the one document of `score --json`."""
+        manifest = model.bundle.manifest
+        return {
+            "schema": SCHEMA,
+            "software": f"edgeapl {__version__}",
+            "research_use_only": True,
+            "bundle": {
+                "name": manifest.name,
+                "version": manifest.version,
+                "digest": model.bundle.digest,
+                "trained": manifest.trained,
+            },
+            "out": str(request.out),
+            "slides": list(self.records),
+            "errors": list(self.errors),
+        }
