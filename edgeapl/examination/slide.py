@@ -23,7 +23,7 @@ from edgeapl.stages.classify import Classifier
 from edgeapl.stages.crop import CellImages, Uncut
 from edgeapl.stages.domain import FrameDescriptor
 from edgeapl.stages.findings import Code, Finding
-from edgeapl.stages.judge import decide
+from edgeapl.stages.judge import decide, would_flag
 from edgeapl.stages.order import (
     Order,
     Stratum,
@@ -286,7 +286,7 @@ class SlideExamination:
             # Here somebody has seen the flag; a folder is judged once, as a whole.
             sure = self._latch.is_raised or self._is_sure(reduced)
             if missing and decision is Decision.FLAG and not sure:
-                decision, reasons = Decision.REVIEW, (_EXAMINING, *reasons)
+                decision, reasons = Decision.REVIEW, self._unsure(reduced, reasons)
             settled = self._latch.settle(
                 decision, reasons, figures, same_cells=not self._passed_over
             )
@@ -313,6 +313,12 @@ class SlideExamination:
             current=settled.current,
             signer=self._model.bundle.signer,
         )
+
+    def _unsure(self, reduced: Reduced, reasons: Sequence[Reason]) -> tuple[Reason, ...]:
+        """Give the reasons of a REVIEW for a flag that the waiting cells could take away."""
+        rule = self._model.bundle.manifest.rule
+        others = [reason for reason in reasons if reason.code != Code.FLAG]
+        return _EXAMINING, *would_flag(rule, reduced, _EXAMINING.text), *others
 
     def _judged_with_unseen(
         self, tally: Tally, unfinished: Sequence[FrameInWork]

@@ -91,6 +91,9 @@ class Examiner:
                 self._line.append(item)
             elif self._newest is not None:
                 self._newest.job.observer.on_tick()
+            item = None  # a frame that is finished must not live on until the next one is here
+            while self._fill and self._held_bytes() > MOST_HELD_BYTES and self._busy:
+                self._step(flush=True)
             self._hand_on()
         self._finish()
         if item.error is not None:
@@ -169,8 +172,6 @@ class Examiner:
         start_ns = prepared.frame.captured_ns if live else time.monotonic_ns()
         deadline_ns = None if self._budget is None else self._budget.cutoff_ns(start_ns)
         slide.waiting.append(slide.examination.enter(prepared, start_ns, deadline_ns))
-        while self._fill and self._held_bytes() > MOST_HELD_BYTES and self._busy:
-            self._step(flush=True)
 
     def _step(self, *, flush: bool) -> None:
         """Run one batch, unless the time of the oldest frame is up."""
@@ -236,9 +237,11 @@ class Examiner:
             if isinstance(head, _Open):
                 while head.waiting and head.waiting[0].done:
                     work = head.waiting.popleft()
+                    nbytes = work.prepared.frame.pixels.nbytes
                     head.job.observer.on_frame(head.examination.leave(work))
-                    self._producer.room.give_back(work.prepared.frame.pixels.nbytes)
                     self._tell(head, work)
+                    del work  # before another takes its room
+                    self._producer.room.give_back(nbytes)
                 if head.waiting or not head.read:
                     return
                 outcome = SlideOutcome(head.examination.verdict(), head.examination.errors)

@@ -208,6 +208,7 @@ class Producer:
             idle_s = 0.0
             self._wanted.clear()
             memory = self._prepare(job, frame, memory)
+            del frame  # it would be in memory while the next one is decoded
 
     def _prepare(self, job: SlideJob, frame: Frame, memory: FieldMemory) -> FieldMemory:
         """Hand the frame on, or the error of the networks that search it for cells."""

@@ -17,14 +17,16 @@ from typing import Any
 
 from edgeapl.errors import StorageError
 from edgeapl.report.names import safe_name
-from edgeapl.report.storage import replacing, storing
+from edgeapl.report.storage import replacing, storing, sync_folder
 from edgeapl.sources.names import printable
 
 VERDICT = "verdict.json"
 CELLS = "cells.csv"
+FRAMES = "frames.csv"
 REPORT = "report.html"
 
-_NOT_DONE = (".partial", ".old")
+_UNFINISHED = ".partial"
+_NOT_DONE = (_UNFINISHED, ".old")
 
 
 def slide_folder(folder: Path, slide: str, number: int = 1) -> Path:
@@ -48,6 +50,36 @@ def next_folder(folder: Path, slide: str) -> Path:
     if not taken:
         return slide_folder(folder, slide)
     return slide_folder(folder, slide, _numbered(taken[-1].name)[1] + 1)
+
+
+def unfinished_folder(folder: Path, slide: str) -> Path:
+    """Give where the results of one more record of a slide are collected until they are whole."""
+    final = next_folder(folder, slide)
+    return final.with_name(final.name + _UNFINISHED)
+
+
+def unfinished_folders(folder: Path) -> list[Path]:
+    """Give the folders of all results that are being collected, or were left behind."""
+    found = (folder / "slides").glob(f"*{_UNFINISHED}")
+    return sorted(path for path in found if path.is_dir() and not path.is_symlink())
+
+
+def slide_of_unfinished(unfinished: Path, slide: str) -> bool:
+    """Say whether a folder of `unfinished_folders` belongs to a slide."""
+    name, _ = _numbered(unfinished.name.removesuffix(_UNFINISHED))
+    return name == safe_name(slide)
+
+
+def put_in_place(home: Path, folder: Path, slide: str) -> Path:
+    """Rename a complete folder to what no other record has; gives its new place."""
+    final = home.with_name(home.name.removesuffix(_UNFINISHED))
+    with storing(final):
+        sync_folder(home)
+        if os.path.lexists(final):  # another one's, meanwhile
+            final = next_folder(folder, slide)
+        home.rename(final)
+        sync_folder(final.parent)
+    return final
 
 
 def newest_folder(folder: Path, slide: str) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 from collections import deque
@@ -26,14 +25,16 @@ from edgeapl.report.page import render_page
 from edgeapl.report.pictures import draw_overlay, png_bytes
 from edgeapl.report.results import (
     CELLS,
+    FRAMES,
     REPORT,
     VERDICT,
     assemble,
     finished_record,
-    next_folder,
+    put_in_place,
     record_line,
+    unfinished_folder,
 )
-from edgeapl.report.storage import storing, sync_folder, write_new, write_new_synced
+from edgeapl.report.storage import storing, write_new, write_new_synced
 from edgeapl.report.tables import (
     FRAME_COLUMNS,
     TableFile,
@@ -49,7 +50,8 @@ MOST_DRAWING = 2
 """Frames whose pictures are being made; more wait in `SlideWriter.add`, so memory is bounded."""
 
 MOST_DRAWING_BYTES = 128 << 20
-"""Of their pixels; larger frames are drawn one by one."""
+"""Of their pixels. Frames of more than half of it are drawn one by one, and one of more than all of
+it before another is read."""
 
 __all__ = ["SlideFiles", "SlideWriter", "assemble", "finished_record"]
 
@@ -101,8 +103,7 @@ class SlideWriter:
         self._kinds = role_kinds(context)
         self._gallery = Gallery(context)
         self._results = folder
-        self._final = next_folder(folder, slide)
-        self._home = self._final.with_name(self._final.name + ".partial")
+        self._home = unfinished_folder(folder, slide)
         self._overlays: list[str] = []
         self._geojson: list[str] = []
         self._pictures_left_out = threading.Event()
@@ -116,7 +117,7 @@ class SlideWriter:
                 (self._home / "geojson").mkdir()
         columns = cell_columns(tuple(context.roles))
         self._cells = TableFile(self._home / CELLS, (*columns, *further.free_headings(columns)))
-        self._frames = TableFile(self._home / "frames.csv", FRAME_COLUMNS)
+        self._frames = TableFile(self._home / FRAMES, FRAME_COLUMNS)
 
     @property
     def gallery(self) -> Gallery:
@@ -141,9 +142,14 @@ class SlideWriter:
             return
         self._gallery.frames_used += 1
         self._gallery.add_cells(examined, kinds)
-        if not self._context.crops:
-            large = MOST_DRAWING * examined.frame.pixels.nbytes > MOST_DRAWING_BYTES
-            self._settle(most=0 if large else MOST_DRAWING - 1)
+        if self._context.crops:
+            return
+        nbytes = examined.frame.pixels.nbytes
+        large = MOST_DRAWING * nbytes > MOST_DRAWING_BYTES
+        self._settle(most=0 if large else MOST_DRAWING - 1)
+        if nbytes > MOST_DRAWING_BYTES:
+            self._add_pictures(examined, kinds, areas)
+        else:
             self._drawing.append(self._drawer.submit(self._add_pictures, examined, kinds, areas))
 
     def leave_out_pictures(self) -> None:
@@ -197,24 +203,16 @@ class SlideWriter:
         self._frames.finish()
         write_new_synced(self._home / REPORT, page.encode("utf-8"))
         write_new_synced(self._home / VERDICT, record_line(record))
-        self._put_in_place()
+        final = put_in_place(self._home, self._results, self._slide)
         return SlideFiles(
-            folder=self._final,
-            report=self._final / REPORT,
-            verdict=self._final / VERDICT,
-            cells_csv=self._final / CELLS,
-            frames_csv=self._final / "frames.csv",
-            overlays=tuple(self._final / "overlays" / name for name in self._overlays),
-            geojson=tuple(self._final / "geojson" / name for name in self._geojson),
+            folder=final,
+            report=final / REPORT,
+            verdict=final / VERDICT,
+            cells_csv=final / CELLS,
+            frames_csv=final / FRAMES,
+            overlays=tuple(final / "overlays" / name for name in self._overlays),
+            geojson=tuple(final / "geojson" / name for name in self._geojson),
         )
-
-    def _put_in_place(self) -> None:
-        with storing(self._final):
-            sync_folder(self._home)
-            if os.path.lexists(self._final):  # another one's, meanwhile
-                self._final = next_folder(self._results, self._slide)
-            self._home.rename(self._final)
-            sync_folder(self._final.parent)
 
     def abandon(self) -> None:
         """Remove what was written of an unfinished slide; an older result stays."""

@@ -41,7 +41,7 @@ def decide(
     barring = [*_reasons(findings, Effect.BARS_CLEAR), *_gaps(rule, reduced, tally)]
     notes = [*_reasons(findings, Effect.NOTE), *_left_out(rule, reduced, tally)]
     if untrusted:
-        first = _would_flag(rule, reduced, "the model can not be trusted here")
+        first = would_flag(rule, reduced, "the model can not be trusted here")
         return Decision.REVIEW, (*first, *untrusted, *barring, *notes)
     if reduced.probability is None:
         text = "no cell could be scored, so there is no probability"
@@ -102,7 +102,8 @@ def _enough_to_flag(rule: RuleSpec, reduced: Reduced, tally: Tally) -> bool:
     return tally.scored >= rule.min_scored or sure
 
 
-def _would_flag(rule: RuleSpec, reduced: Reduced, but: str) -> list[Reason]:
+def would_flag(rule: RuleSpec, reduced: Reduced, but: str) -> list[Reason]:
+    """Say that the score alone would raise the flag, if it would, and what keeps it from that."""
     if reduced.probability is None or not reduced.probability >= rule.flag_at:
         return []
     return [Reason(Code.WOULD_FLAG, reasons.would_flag(rule, reduced, but))]
@@ -161,7 +162,7 @@ def _doubts(rule: RuleSpec, reduced: Reduced, tally: Tally) -> list[Reason]:
             doubts.append(Reason(Code.TOO_FEW_SUSPICIOUS, text))
     elif not _enough_to_flag(rule, reduced, tally):
         but = f"only {tally.scored} cells were scored, and a flag takes {rule.min_scored}"
-        doubts += _would_flag(rule, reduced, but)
+        doubts += would_flag(rule, reduced, but)
     highest = reduced.interval.high if reduced.interval else reduced.probability
     if not highest < rule.clear_below:
         doubts.append(Reason(Code.UNCERTAIN, reasons.uncertain(rule, reduced)))

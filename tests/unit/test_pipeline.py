@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import threading
+import time
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from edgeapl.closing import ClosesItself
 from edgeapl.engines.ort import OrtEngine
-from edgeapl.errors import CameraError, InputError, SourceStalled
+from edgeapl.errors import CameraError, EndOfSource, InputError, SourceStalled
 from edgeapl.model import Model, open_model
-from edgeapl.pipeline import Observer, Progress, SlideOptions, SlideOutcome, examine_slide, room
+from edgeapl.pipeline import (
+    Observer,
+    Progress,
+    SlideOptions,
+    SlideOutcome,
+    examine_slide,
+    examiner,
+    room,
+)
+from edgeapl.report import pictures, writer
+from edgeapl.report.context import report_context
 from edgeapl.types import CellStatus, Decision, ExaminedFrame, Frame, UInt8
 from tests.failing_engine import FailsOnce
 from tests.small_bundle import cell_network, drawn_field, scripted, small_bundle
@@ -187,3 +201,65 @@ def test_large_frames_go_through_one_by_one(
     assert outcome.verdict.tally.scored >= 7
     assert most == [1]
     assert not under_way
+
+
+class OneAfterAnother(ClosesItself):
+    """Implements FrameSource; counts at each read how many of its frames are still in memory."""
+
+    name = "one after another"
+
+    def __init__(self, *, live: bool) -> None:
+        self.live = live
+        self.left: list[int] = []
+        self._given: list[weakref.ref[UInt8]] = []
+
+    def read(self, timeout_s: float) -> Frame:
+        self.left.append(sum(pixels() is not None for pixels in self._given))
+        index = len(self._given)
+        if index == len(FIELDS):
+            raise EndOfSource
+        pixels = drawn_field(FIELDS[index])
+        self._given.append(weakref.ref(pixels))
+        return Frame(pixels, index, index, 0.2, f"{index}.png", f"{index:064d}")
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_nothing_is_left_of_a_large_frame_when_the_next_one_is_read(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, live: bool, workers: int
+) -> None:
+    """Neither who reads nor who asks nor who draws holds it while the next one is decoded."""
+    size = drawn_field(FIELDS[0]).nbytes
+    monkeypatch.setattr(room, "MOST_BYTES", size)
+    monkeypatch.setattr(writer, "MOST_DRAWING_BYTES", size - 1)
+    draw = pictures.draw_overlay
+
+    def draw_slowly(*given: Any) -> UInt8:
+        time.sleep(0.05)
+        return draw(*given)
+
+    monkeypatch.setattr(writer, "draw_overlay", draw_slowly)
+    context = report_context(model.bundle.manifest, crops=False)
+    files = writer.SlideWriter(tmp_path, "s", context)
+    source = OneAfterAnother(live=live)
+    options = SlideOptions(batch_size=2)
+    examine_slide(replace(model, workers=workers), "s", source, options, Observer(files.add))
+    files.abandon()
+    assert source.left == [0] * (len(FIELDS) + 1)
+
+
+def test_a_review_never_names_what_a_flag_or_a_clear_slide_stands_on(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor in the middle of a frame, whose other cells could take the flag away."""
+    monkeypatch.setattr(examiner, "TICK_S", 0.0)
+    half = drawn_field([(50, 50), (150, 50)], nucleus=(170, 60, 140))
+    half[100:] = drawn_field([(50, 150), (150, 150)])[100:]
+    _, _, states = run(model, [half], batch_size=2, live=True)
+    reviews = [state.verdict for state in states if state.verdict.decision is Decision.REVIEW]
+    codes = [[reason.code for reason in verdict.reasons] for verdict in reviews]
+    assert any("examining" in one and "would_flag" in one for one in codes)
+    assert not any({"flag", "clear"} & set(one) for one in codes)
