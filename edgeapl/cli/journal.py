@@ -1,6 +1,6 @@
 """`edgeapl journal`: list, show and verify what was recorded. Never makes or changes a journal.
 
-What adds to it, a signature alone, has a module of its own.
+What adds to it, a signature or an acknowledgement, has a module of its own.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from edgeapl.cli.acknowledge import acknowledge
 from edgeapl.cli.history import history
 from edgeapl.cli.options import JournalOption, JsonOption, StationOption, chosen_journal
 from edgeapl.cli.output import DECISION_STYLES, RESEARCH_USE_ONLY, one_line, print_json
@@ -30,10 +31,12 @@ VERDICTS = ("verdict", "provisional")
 """Version of the JSON documents; raised when a field changes its meaning or goes."""
 
 app = typer.Typer(
-    help="Look into the record of verdicts, verify it, and sign verdicts.", no_args_is_help=True
+    help="Look into the record of verdicts, verify it, sign verdicts, acknowledge flags.",
+    no_args_is_help=True,
 )
 app.command("history")(history)
 app.command("sign-off")(sign_off)
+app.command("acknowledge")(acknowledge)
 
 
 @app.command("list")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -328,7 +328,7 @@ def _serve(
     most : slides to close, those that were left open included; None for any number.
     served : there is a page, which stays when the source has ended.
     """
-    from edgeapl.errors import UsageError
+    from edgeapl.errors import StorageError, UsageError
     from edgeapl.station.desk import Desk
     from edgeapl.station.notify import Supervisor
 
@@ -341,6 +341,8 @@ def _serve(
         view = desk.wait(revision, LOOK_S)
         revision = view.revision
         display.show(view)
+        with suppress(StorageError):  # who commits verdicts will say so
+            station.alerts.hear()
         if station.alive:
             supervisor.alive(f"camera {view.camera.state.value}, {len(closed)} slides closed")
         for one in closed[told:]:

@@ -7,12 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from edgeapl.errors import UsageError
 from edgeapl.journal import schema
 from edgeapl.journal.chain import ACKNOWLEDGEMENT, NOTICE, PROVISIONAL, VERDICT, Row
-from edgeapl.journal.reading import snapshot
+from edgeapl.journal.reading import find_row, read_rows, snapshot
+from edgeapl.journal.store import Journal
 
 _FLAGS = '"verdict":"FLAG"'
 """Stands so in canonical JSON, and can not stand in any text, whose quotes are escaped there."""
+
+LONGEST_PERSON = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,44 @@ def read_alarms(path: Path) -> tuple[Alarm, ...]:
     )
     with snapshot(path) as connection:
         return alarms_of(schema.select_rows(connection, clause, (_FLAGS,)))
+
+
+def find_alarm(path: Path, key: str) -> Alarm:
+    """Give the alarm of a slide by one of the rows in which it is flagged.
+
+    key : row number, or 8 or more digits of its hash.
+
+    Raises UsageError when the row is no flag of a station, StorageError.
+    """
+    row = find_row(path, key)
+    sitting = row.content.get("sitting")
+    if sitting and row.kind in (PROVISIONAL, VERDICT):
+        found = next((alarm for alarm in read_alarms(path) if alarm.sitting == sitting), None)
+        if found is not None:
+            return found
+    mend = "edgeapl journal acknowledge lists the flags that nobody has acknowledged"
+    raise UsageError("row is no flag of a station", f"{key} in {path}", mend)
+
+
+def acknowledge_flag(journal: Journal, alarm: Alarm, person: str) -> str:
+    """Record who has seen a flag; gives the hash of the row.
+
+    Raises UsageError when it was seen before, or nobody is named.
+    """
+    person = person.strip()[:LONGEST_PERSON]
+    if not person:
+        raise UsageError("initials are missing", "", "say who has seen it")
+    if alarm.acknowledged_by:
+        by = f"{alarm.slide} by {alarm.acknowledged_by}"
+        raise UsageError("flag was acknowledged before", by, "nothing is left to do")
+    said = {"slide": alarm.slide, "record": alarm.record, "person": person}
+    return journal.append_event(ACKNOWLEDGEMENT, said)
+
+
+def acknowledged(path: Path) -> dict[str, str]:
+    """Give who has seen which flag: hash of the row that raised it to initials."""
+    rows = read_rows(path, kinds=(ACKNOWLEDGEMENT,))
+    return {str(row.content.get("record")): _person(row.content) for row in rows if row.consistent}
 
 
 def alarms_of(rows: Iterable[Row]) -> tuple[Alarm, ...]:
@@ -86,4 +128,8 @@ def _alarm(row: Row, content: dict[str, Any]) -> Alarm:
 def _with_event(alarm: Alarm, kind: str, content: dict[str, Any]) -> Alarm:
     if kind == NOTICE:
         return replace(alarm, noticed=True)
-    return replace(alarm, acknowledged_by=str(content.get("person", "")) or "unknown")
+    return replace(alarm, acknowledged_by=_person(content))
+
+
+def _person(content: dict[str, Any]) -> str:
+    return str(content.get("person", "")) or "unknown"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 from edgeapl.errors import StorageError
@@ -12,7 +11,7 @@ from edgeapl.journal import PROVISIONAL, VERDICT, Journal, Row, read_rows, rows_
 from edgeapl.journal.record import verdict_from_json
 from edgeapl.report.claim import held_by_nobody
 from edgeapl.sources.names import printable
-from edgeapl.station.interruption import CUT_SHORT
+from edgeapl.station.interruption import CUT_SHORT, barred
 from edgeapl.station.left_open import reported
 from edgeapl.station.open_slide import left_folders, read_about
 from edgeapl.types import Decision, Reason, Verdict
@@ -20,7 +19,11 @@ from edgeapl.types import Decision, Reason, Verdict
 TEXT = "the station stopped while this slide was open, and no frame of it was kept"
 
 
-def close_abandoned(results: Path, journal: Journal) -> tuple[str, ...]:
+def close_abandoned(
+    results: Path,
+    journal: Journal,
+    late: Callable[[Path], tuple[str, ...]] = lambda folder: (),
+) -> tuple[str, ...]:
     """Commit the final verdict of every such slide; gives what a person should know, in sentences.
 
     Of drawn slides, folders and films no frame is kept: they can be read again, but under the same
@@ -29,12 +32,13 @@ def close_abandoned(results: Path, journal: Journal) -> tuple[str, ...]:
     Parameters
     ----------
     results : the folder that this station holds, see `edgeapl.report.claim.claimed`.
+    late : writes what reports are missing in a folder; see `edgeapl.station.late_reports`.
 
     Slides of other folders are closed while no station holds these. Slides with kept frames are
     left to the station of their folder. Raises StorageError.
     """
     said: list[str] = []
-    for place, sittings in _left(journal).items():
+    for place, sittings in {str(results.resolve()): [], **_left(journal)}.items():
         folder = Path(place)
         with ExitStack() as held:
             mine = folder.resolve() == results.resolve()
@@ -44,6 +48,7 @@ def close_abandoned(results: Path, journal: Journal) -> tuple[str, ...]:
             for sitting in sittings:
                 if sitting not in kept:
                     said += _closed(folder, journal, sitting)
+            said += late(folder)
     return tuple(said)
 
 
@@ -92,7 +97,4 @@ def _final(rows: Sequence[Row]) -> Verdict:
     """Give the verdict that follows from the last one before the end; a FLAG is never lost."""
     flags = [row for row in rows if row.content.get("verdict") == Decision.FLAG.value]
     last = verdict_from_json((flags or list(rows))[-1].content)
-    reason = Reason(CUT_SHORT, TEXT)
-    if last.decision is Decision.FLAG:
-        return replace(last, reasons=(*last.reasons, reason))
-    return replace(last, decision=Decision.REVIEW, reasons=(reason, *last.reasons))
+    return barred(last, [Reason(CUT_SHORT, TEXT)])

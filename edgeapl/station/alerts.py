@@ -10,8 +10,8 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from edgeapl.errors import UsageError
-from edgeapl.journal import ACKNOWLEDGEMENT, Journal, find_row, verdict_to_json
-from edgeapl.journal.alarms import Alarm, read_alarms
+from edgeapl.journal import Journal, find_row, verdict_to_json
+from edgeapl.journal.alarms import Alarm, acknowledge_flag, acknowledged, read_alarms
 from edgeapl.station.noting import notify
 from edgeapl.station.on_flag import FlagCommand
 from edgeapl.types import Decision, Verdict
@@ -19,7 +19,8 @@ from edgeapl.types import Decision, Verdict
 LATE = timedelta(hours=24)
 """The command is still run for a flag so old, when a power cut came between the two."""
 
-LONGEST_PERSON = 40
+HEARS_EVERY_S = 2.0
+"""How often the journal is asked for what was acknowledged elsewhere, while a flag stands."""
 
 
 class Alerts:
@@ -57,6 +58,7 @@ class Alerts:
         self._running: list[threading.Thread] = []
         self._trouble: dict[str, str] = {}
         self.failures = 0
+        self._hear_next = 0.0
         self._run_late()
 
     @property
@@ -98,22 +100,32 @@ class Alerts:
         Raises UsageError when there is no such flag, it was seen before, or nobody is named;
         StorageError when that could not be recorded: the flag then stands.
         """
-        person = person.strip()[:LONGEST_PERSON]
-        if not person:
-            raise UsageError("initials are missing", "", "type them in")
         with self._lock:
             alarm = next((one for one in self._alarms.values() if one.record == record), None)
             if alarm is None:
                 raise UsageError("there is no such flag", record[:16], "load the page again")
-            if alarm.acknowledged_by:
-                by = f"{alarm.slide} by {alarm.acknowledged_by}"
-                raise UsageError("flag was acknowledged before", by, "nothing is left to do")
-            said = {"slide": alarm.slide, "record": record, "person": person}
-            row = self._journal.append_event(ACKNOWLEDGEMENT, said)
-            self._alarms[alarm.sitting] = replace(alarm, acknowledged_by=person)
-            self._trouble.pop(alarm.sitting, None)
+            row = acknowledge_flag(self._journal, alarm, person)
+            self._settle(alarm, person.strip())
         self._on_change()
         return row
+
+    def hear(self) -> None:
+        """Take up what `edgeapl journal acknowledge` has recorded, now and then; StorageError."""
+        now = time.monotonic()
+        if now < self._hear_next or not self.standing:
+            return
+        self._hear_next = now + HEARS_EVERY_S
+        seen = acknowledged(self._journal.path)
+        heard = [alarm for alarm in self.standing if alarm.record in seen]
+        with self._lock:
+            for alarm in heard:
+                self._settle(alarm, seen[alarm.record])
+        if heard:
+            self._on_change()
+
+    def _settle(self, alarm: Alarm, person: str) -> None:
+        self._alarms[alarm.sitting] = replace(alarm, acknowledged_by=person)
+        self._trouble.pop(alarm.sitting, None)
 
     def finish(self, in_a_hurry: Callable[[], bool]) -> None:
         """Wait until the commands have ended, which takes bounded time; in a hurry one second."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from edgeapl.stages.findings import Code
 from edgeapl.station.sources import ResumedSource
 from edgeapl.types import Decision, Reason, Verdict
 from edgeapl.wording.numbers import plural
@@ -12,6 +14,19 @@ CUT_SHORT = "cut_short"
 GONE_ON = "gone_on"
 KEPT_UNREAD = "kept_unread"
 OTHER_JOURNAL = "other_journal"
+
+
+def barred(verdict: Verdict, bars: Sequence[Reason], notes: Sequence[Reason] = ()) -> Verdict:
+    """Bar CLEAR for these reasons, if there are any; a FLAG stays, and says them last.
+
+    What the slide would have been cleared for is no reason of a REVIEW.
+    """
+    if verdict.decision is Decision.FLAG:
+        return replace(verdict, reasons=(*verdict.reasons, *bars, *notes))
+    if not bars:
+        return replace(verdict, reasons=(*verdict.reasons, *notes))
+    doubts = [reason for reason in verdict.reasons if reason.code != Code.CLEAR]
+    return replace(verdict, decision=Decision.REVIEW, reasons=(*bars, *doubts, *notes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +42,7 @@ class Interruption:
     def told(self, verdict: Verdict, *, final: bool = False) -> Verdict:
         """Say it in a verdict. What nobody called complete is never CLEAR; a FLAG stays."""
         bars, notes = self._reasons(final=final)
-        if verdict.decision is Decision.FLAG:
-            return replace(verdict, reasons=(*verdict.reasons, *bars, *notes))
-        decision = Decision.REVIEW if bars else verdict.decision
-        return replace(verdict, decision=decision, reasons=(*bars, *verdict.reasons, *notes))
+        return barred(verdict, bars, notes)
 
     def _reasons(self, *, final: bool) -> tuple[list[Reason], list[Reason]]:
         """Give reasons that bar CLEAR, and those that are only worth saying."""

@@ -24,6 +24,7 @@ from edgeapl.station.abandoned import close_abandoned
 from edgeapl.station.alerts import Alerts
 from edgeapl.station.hosting import HostedModel
 from edgeapl.station.interruption import Interruption
+from edgeapl.station.late_reports import LateReports
 from edgeapl.station.left_open import settle
 from edgeapl.station.on_flag import FlagCommand
 from edgeapl.station.open_slide import OpenSlide
@@ -115,7 +116,8 @@ class Station(ClosesItself):
         self._on_closed = on_closed
         self._scale = StationScale(options.um_per_px, hosted.model.bundle.manifest.um_per_px)
         self._left = settle(options.out, journal)
-        closed = close_abandoned(options.out, journal)
+        late = LateReports(journal, hosted.model.bundle)
+        closed = close_abandoned(options.out, journal, late.write)
         if options.resume is not None:
             self._check_left(options.resume)
         if options.begins_with is not None:

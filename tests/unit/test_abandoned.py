@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,13 +11,23 @@ from pathlib import Path
 
 import pytest
 
+from edgeapl.bundle.load import Bundle
 from edgeapl.journal import VERDICT, Journal, read_rows
+from edgeapl.model import open_model
+from edgeapl.pipeline import Observer, SlideOptions, examine_slide
 from edgeapl.report.claim import claimed
+from edgeapl.report.context import report_context
+from edgeapl.report.results import report_of
+from edgeapl.report.writer import SlideWriter
+from edgeapl.stages.findings import Code
 from edgeapl.station.abandoned import close_abandoned
-from edgeapl.station.interruption import CUT_SHORT
+from edgeapl.station.interruption import CUT_SHORT, Interruption
+from edgeapl.station.late_reports import LateReports
 from edgeapl.station.open_slide import OpenSlide
-from edgeapl.types import Decision, Origin, Verdict
+from edgeapl.station.sources import ResumedSource
+from edgeapl.types import Decision, Origin, Reason, Tally, Verdict
 from tests.faults.journal_worker import make_verdict
+from tests.small_bundle import drawn_field, scripted, small_bundle
 
 HOLD = """
 import pathlib, sys
@@ -97,3 +108,115 @@ def test_a_slide_that_another_station_examines_now_is_left_to_it(
             other.kill()
         assert len(close_abandoned(mine, journal)) == 1
     assert finals(journal) == [("FLAG", True)]
+
+
+REASONS = {FLAG: Code.FLAG, CLEAR: Code.CLEAR, REVIEW: Code.UNCERTAIN}
+
+
+@pytest.mark.parametrize("last", REASONS)
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_slide_that_was_cut_short_says_nothing_of_being_clear(
+    tmp_path: Path, journal: Journal, last: Decision, kept: bool
+) -> None:
+    """Neither when its frames were kept; all else that was said of it stays."""
+    reasons = (Reason(REASONS[last], "as it was"), Reason("a_note", "and this"))
+    before = replace(verdict(tmp_path / "out", last), reasons=reasons)
+    if kept:
+        told = Interruption(ResumedSource((), None, waits=False)).told(before, final=True)
+        codes = [reason.code for reason in told.reasons]
+        decision = told.decision
+    else:
+        journal.commit(before, provisional=True)
+        with claimed(tmp_path / "out"):
+            close_abandoned(tmp_path / "out", journal)
+        (row,) = read_rows(journal.path, kinds=(VERDICT,))
+        codes = [reason["code"] for reason in row.content["reasons"]]
+        decision = Decision(row.content["verdict"])
+    assert decision is (FLAG if last is FLAG else REVIEW)
+    expected = {
+        FLAG: [Code.FLAG, "a_note", CUT_SHORT],
+        CLEAR: [CUT_SHORT, "a_note"],
+        REVIEW: [CUT_SHORT, Code.UNCERTAIN, "a_note"],
+    }
+    assert codes == expected[last]
+
+
+# Its report.
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return small_bundle(tmp_path_factory.mktemp("bundle") / "b")
+
+
+def left(out: Path, slide: str, bundle: Bundle) -> Path:
+    """Write what a station leaves behind that is killed after its first frame."""
+    writer = SlideWriter(out, slide, report_context(bundle.manifest, crops=False))
+    with open_model(bundle.folder) as model:
+        source = scripted([drawn_field([(60, 60), (150, 130)])])
+        examine_slide(model, slide, source, SlideOptions(), Observer(writer.add))
+    writer._settle(most=0)
+    (folder,) = (out / "slides").glob("*.partial")
+    return folder
+
+
+def of_bundle(out: Path, bundle: Bundle, decision: Decision = FLAG) -> Verdict:
+    made = verdict(out, decision)
+    tally = Tally(seen=2, scored=2)
+    return replace(made, bundle_digest=bundle.digest, tally=tally, evidence=(0,), frames=())
+
+
+@pytest.mark.parametrize("torn", ["", "a line", "the table", "the folder"])
+@pytest.mark.parametrize("committed", [False, True], ids=["open", "final"])
+def test_it_gets_its_report_at_the_next_start(
+    tmp_path: Path, journal: Journal, bundle: Bundle, torn: str, committed: bool
+) -> None:
+    """With the tables and overlays that were written, whatever the end left of them."""
+    out = tmp_path / "out"
+    folder = left(out, "slide 1", bundle)
+    whole = (folder / "cells.csv").read_text()
+    if torn == "a line":
+        with (folder / "cells.csv").open("a") as file:
+            file.write("slide 1,script/1.pn")
+        (folder / "report.html").write_text("half a page")
+    elif torn == "the table":
+        (folder / "cells.csv").write_bytes(b'slide,"frame\0\xff\n')
+    elif torn == "the folder":
+        shutil.rmtree(folder)
+        folder.mkdir()
+    row = journal.commit(of_bundle(out, bundle), provisional=not committed)
+    with claimed(out):
+        said = close_abandoned(out, journal, LateReports(journal, bundle).write)
+    (final,) = read_rows(journal.path, kinds=(VERDICT,))
+    report = report_of(out, "slide 1", final.hash)
+    assert report is not None
+    assert str(report) in said[-1]
+    assert (final.hash == row) is committed
+    page = report.read_text()
+    assert "FLAG" in page
+    assert final.hash in page
+    kept = torn in ("", "a line")
+    assert ("do not hold every cell" in page) is not kept
+    assert ((report.parent / "cells.csv").read_text() == whole) is kept
+    assert len(list(report.parent.glob("overlays/*.png"))) == (0 if torn == "the folder" else 1)
+    assert not list((out / "slides").glob("*.partial"))
+    with claimed(out):
+        assert close_abandoned(out, journal, LateReports(journal, bundle).write) == ()
+
+
+def test_what_is_open_or_of_another_bundle_gets_no_report_that_could_be_wrong(
+    tmp_path: Path, journal: Journal, bundle: Bundle
+) -> None:
+    out = tmp_path / "out"
+    still_open = left(out, "slide 2", bundle)
+    with claimed(out):
+        assert close_abandoned(out, journal, LateReports(journal, bundle).write) == ()
+    assert still_open.is_dir()
+    still_open.rename(out / "slides" / "slide_2")  # so that only one is left
+    folder = left(out, "slide 1", bundle)
+    journal.commit(verdict(out, FLAG), provisional=True)
+    with claimed(out):
+        said = close_abandoned(out, journal, LateReports(journal, bundle).write)
+    assert "another bundle examined it" in said[-1]
+    assert not folder.exists()
+    assert (out / "set-aside" / folder.name / "cells.csv").is_file()

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from edgeapl.cli.main import run
 from edgeapl.errors import ConfigError, StorageError, UsageError
 from edgeapl.journal import ACKNOWLEDGEMENT, NOTICE, Journal, read_rows, verify
 from edgeapl.journal.alarms import read_alarms
@@ -308,3 +309,72 @@ def test_one_flag_is_acknowledged_once_by_many_at_a_time(journal: Journal) -> No
         thread.join()
     assert len(refused) == 7
     assert [row.kind for row in read_rows(journal.path)].count(ACKNOWLEDGEMENT) == 1
+
+
+# Where there is no page.
+
+
+def test_a_flag_is_acknowledged_from_the_command_line_and_the_station_hears_of_it(
+    journal: Journal, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = threading.Event()
+    alerts = Alerts(journal, on_change=told.set)
+    first = commit(journal, alerts, verdict("a", "1"))
+    later = commit(journal, alerts, verdict("a", "1"), provisional=False)
+    commit(journal, alerts, verdict("b", "2"))
+    where = ["--journal", str(journal.path)]
+    assert run(["journal", "acknowledge", *where]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert [line.split("\t")[0] for line in listed[1:-1]] == [
+        alarm.record[:12] for alarm in reversed(alerts.standing)
+    ]
+    told.clear()
+    # Any row in which the slide is flagged will do; the acknowledgement names the first.
+    assert run(["journal", "acknowledge", later[:12], "--by", " AB ", *where]) == 0
+    assert "slide a is acknowledged by AB" in capsys.readouterr().out
+    newest = read_rows(journal.path)[-1]
+    assert newest.content == {"slide": "a", "record": first, "person": "AB"}
+    alerts.hear()
+    assert slides(alerts) == slides(Alerts(journal)) == ["b"]
+    assert told.is_set()
+    # Not asked again at once, and not at all when nothing stands.
+    assert run(["journal", "acknowledge", alerts.standing[0].record, "--by", "C", *where]) == 0
+    alerts.hear()
+    assert slides(alerts) == ["b"]
+    monkeypatch.setattr("edgeapl.station.alerts.HEARS_EVERY_S", 0.0)
+    alerts._hear_next = 0.0
+    alerts.hear()
+    assert slides(alerts) == []
+    capsys.readouterr()
+    assert run(["journal", "acknowledge", "--json", *where]) == 0
+    assert json.loads(capsys.readouterr().out)["flags_not_acknowledged"] == []
+    assert not verify(journal.path).problems
+
+
+@pytest.mark.parametrize(
+    ("row", "by", "words"),
+    [
+        ("flag", "", "initials are missing"),
+        ("seen", "AB", "acknowledged before: c by CD"),
+        ("scored", "AB", "row is no flag of a station"),
+        ("review", "AB", "row is no flag of a station"),
+        ("f" * 64, "AB", "journal has no such row"),
+        ("xyz", "AB", "neither a row number nor a hash"),
+    ],
+)
+def test_what_can_not_be_acknowledged_is_refused_and_nothing_is_recorded(
+    journal: Journal, capsys: pytest.CaptureFixture[str], row: str, by: str, words: str
+) -> None:
+    alerts = Alerts(journal)
+    known = {
+        "flag": commit(journal, alerts, verdict("a", "1")),
+        "scored": commit(journal, None, verdict("b", "")),  # a folder's have no examination
+        "review": commit(journal, alerts, verdict("d", "4", Decision.REVIEW)),
+        "seen": commit(journal, alerts, verdict("c", "3")),
+    }
+    alerts.acknowledge(known["seen"], "CD")
+    before = read_rows(journal.path)
+    command = ["journal", "acknowledge", known.get(row, row), "--journal", str(journal.path)]
+    assert run([*command, "--by", by]) == 2
+    assert words in capsys.readouterr().err
+    assert read_rows(journal.path) == before

@@ -1,0 +1,84 @@
+"""`edgeapl journal acknowledge`: say that a flag was seen, where there is no page to say it on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from edgeapl.cli.options import JournalOption, JsonOption, StationOption, chosen_journal
+from edgeapl.cli.output import RESEARCH_USE_ONLY, one_line, print_json
+from edgeapl.cli.verdicts import probability_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgeapl.journal.alarms import Alarm
+
+HEADINGS = ("flag", "since", "slide", "probability of APL")
+
+
+def acknowledge(
+    record: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Argument(
+            metavar="N|HASH",
+            help="A row in which the slide is flagged; without it the flags that nobody has "
+            "acknowledged are listed.",
+        ),
+    ] = None,
+    by: Annotated[str, typer.Option("--by", help="Your initials.")] = "",
+    journal: JournalOption = None,
+    station: StationOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Acknowledge a flag of a station, or list those that nobody has. Research use only.
+
+    A row of the journal says who, and of which slide; the verdict stays as it is. A station that
+    runs takes it up within some seconds.
+    """
+    from edgeapl.config import load_station
+    from edgeapl.journal import Journal
+    from edgeapl.journal.alarms import acknowledge_flag, find_alarm, read_alarms
+
+    path = chosen_journal(journal, load_station(station))
+    head: dict[str, Any] = {"schema": 1, "research_use_only": True, "journal": str(path)}
+    if record is None:
+        standing = [alarm for alarm in read_alarms(path) if not alarm.acknowledged_by]
+        if as_json:
+            print_json(head | {"flags_not_acknowledged": [_as_json(alarm) for alarm in standing]})
+        else:
+            _show(standing)
+        return
+    alarm = find_alarm(path, record)
+    with Journal.open(path) as opened:
+        row = acknowledge_flag(opened, alarm, by)
+    if as_json:
+        print_json(head | {"slide": alarm.slide, "record": alarm.record, "row": row})
+        return
+    typer.echo(one_line(f"the flag of slide {alarm.slide} is acknowledged by {by.strip()}"))
+    typer.echo(f"journal record: {row}")
+    typer.echo(RESEARCH_USE_ONLY)
+
+
+def _show(standing: Sequence[Alarm]) -> None:
+    if standing:
+        typer.echo("\t".join(HEADINGS))
+    for alarm in standing:
+        slide = alarm.slide + (" (demonstration)" if alarm.demonstration else "")
+        figures = {"probability": alarm.probability, "interval": None}
+        fields = (alarm.record[:12], alarm.time, slide, probability_text(figures))
+        typer.echo("\t".join(one_line(field) for field in fields))
+    if not standing:
+        typer.echo("every flag is acknowledged")
+    typer.echo(RESEARCH_USE_ONLY)
+
+
+def _as_json(alarm: Alarm) -> dict[str, Any]:
+    return {
+        "slide": alarm.slide,
+        "journal_record": alarm.record,
+        "time": alarm.time,
+        "probability": alarm.probability,
+        "demonstration": alarm.demonstration,
+    }

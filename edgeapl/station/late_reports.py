@@ -1,0 +1,69 @@
+"""Reports of slides that have their final verdict, but were left without one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeapl.bundle.load import Bundle
+from edgeapl.errors import StorageError
+from edgeapl.journal import VERDICT, Journal, Row, read_rows
+from edgeapl.report.context import report_context
+from edgeapl.report.late import late_report
+from edgeapl.report.results import report_of, slide_of_unfinished, unfinished_folders
+from edgeapl.sources.names import printable
+from edgeapl.station.left_open import set_aside
+
+
+@dataclass(frozen=True, slots=True)
+class LateReports:
+    """Writes them on start, before anything is examined.
+
+    bundle : that this station runs; of another one it can not say what roles and limits are.
+    """
+
+    journal: Journal
+    bundle: Bundle
+
+    def write(self, results: Path) -> tuple[str, ...]:
+        """Write them for a result folder that is held; gives what a person should know.
+
+        A slide that is still open keeps its unfinished folder. One of another bundle has it set
+        aside, with the tables and pictures that are in it. Raises StorageError.
+        """
+        left = unfinished_folders(results)
+        if not left:
+            return ()
+        finals = [
+            row
+            for row in read_rows(self.journal.path, kinds=(VERDICT,))
+            if row.consistent and row.content.get("sitting") and _is_of(row, results)
+        ]
+        said: list[str] = []
+        for folder in left:
+            of_it = [row for row in finals if slide_of_unfinished(folder, _slide(row))]
+            if of_it and report_of(results, _slide(of_it[-1]), of_it[-1].hash) is None:
+                said.append(printable(self._written(results, folder, of_it[-1])))
+        return tuple(said)
+
+    def _written(self, results: Path, folder: Path, row: Row) -> str:
+        slide = _slide(row)
+        if row.content.get("bundle_digest") != self.bundle.digest:
+            place = set_aside(results, folder)
+            return f"slide {slide} has no report: another bundle examined it; its tables: {place}"
+        record = {**row.content, "journal_record": row.hash, "errors": []}
+        context = report_context(self.bundle.manifest, crops=False)
+        try:
+            page = late_report(results, slide, context, record, row.hash)
+        except StorageError as error:
+            return f"slide {slide} has no report: {error}"
+        return f"slide {slide} has its report only now: {page}"
+
+
+def _slide(row: Row) -> str:
+    return str(row.content.get("slide", ""))
+
+
+def _is_of(row: Row, results: Path) -> bool:
+    place = str(row.content.get("results", ""))
+    return bool(place) and Path(place).resolve() == results.resolve()
