@@ -43,6 +43,17 @@ def of_model(manifest: Manifest) -> list[Finding]:
     return findings
 
 
+def of_engines(*, proven_elsewhere: bool) -> tuple[Finding, ...]:
+    """Say that engines were never compared with the bundle where they run."""
+    if not proven_elsewhere:
+        return ()
+    text = (
+        "the engines were proven on the CPU only and run on a GPU, so they can clear no slide: "
+        "run edgeapl engines prove on this machine"
+    )
+    return (Finding("engines_unproven", text, Effect.BARS_CLEAR),)
+
+
 def of_camera(name: str, camera: CameraConfig) -> tuple[Finding, ...]:
     """Say what the station file says of the camera, so that each verdict carries it."""
     known = {

@@ -22,9 +22,18 @@ NUMPY_NAMES = {
 }
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 CUDA_MEND = "install onnxruntime-gpu and its CUDA and cuDNN, or use the CPU"
+CUDA_ARENA = 4 << 30
+"""Bytes of GPU memory that one network may take: onnxruntime's own arena grows until nothing is
+left, and doubles each time."""
+
 # TF32 keeps 10 bits of the mantissa: answers would change unsaid. The default search for the
 # fastest convolution may choose another one at every start.
-CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+CUDA_OPTIONS = {
+    "use_tf32": "0",
+    "cudnn_conv_algo_search": "HEURISTIC",
+    "arena_extend_strategy": "kSameAsRequested",
+    "gpu_mem_limit": str(CUDA_ARENA),
+}
 LOG_FATAL = 4  # errors come as exceptions; the log would only repeat them on stderr
 
 
@@ -38,8 +47,9 @@ class OrtEngine(Declared):
     threads : threads inside one run, 1 or more.
     arena : keep the memory of a run for the next one. Without it networks of pictures run as fast
         and take less: one of 448 px on 16 cells 1.2 GB in place of 1.9 GB.
-    provider : a key of `PROVIDERS`. CUDA is a provider and no target of its own: it takes the
-        same file, so that proof and digest hold, and needs only another wheel of onnxruntime.
+    provider : a key of `PROVIDERS`. CUDA takes the same file, and needs another wheel of
+        onnxruntime; see `CudaEngine`.
+    device : number of the GPU.
 
     Raises EngineError when the bytes are not a network that this runtime can run, or the provider
     is not there: onnxruntime itself would go on with the CPU.
@@ -53,6 +63,7 @@ class OrtEngine(Declared):
         threads: int = 1,
         provider: str = "cpu",
         arena: bool = True,
+        device: int = 0,
     ) -> None:
         options = ort.SessionOptions()
         options.enable_cpu_mem_arena = arena
@@ -61,7 +72,7 @@ class OrtEngine(Declared):
         options.log_severity_level = LOG_FATAL
         # Spinning threads take the core that decoding and segmenting need.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._provider, chosen = _provider(provider)
+        self._provider, chosen = _provider(provider, device)
         try:
             session = ort.InferenceSession(model, options, providers=chosen)
         except Exception as error:  # onnxruntime's own exceptions share no public base class
@@ -91,7 +102,7 @@ class OrtEngine(Declared):
         thread = threading.get_ident()
         self._under_way[thread] = options
         try:
-            values = self._session.run(self._outputs, dict(inputs), options)
+            values = self._answers(self._session, inputs, options)
         except Exception as error:  # as above
             raise EngineError(
                 "network failed while running", self._name, first_line(error)
@@ -99,6 +110,12 @@ class OrtEngine(Declared):
         finally:
             del self._under_way[thread]
         return dict(zip(self._outputs, values, strict=True))
+
+    def _answers(
+        self, session: ort.InferenceSession, inputs: Arrays, options: ort.RunOptions
+    ) -> list[NDArray[np.generic]]:
+        values: list[NDArray[np.generic]] = session.run(self._outputs, dict(inputs), options)
+        return values
 
     def cancel(self, thread: int) -> None:
         """End the run that a thread (`threading.get_ident`) has under way, if it has one.
@@ -121,7 +138,35 @@ def _describe(name: str, node: ort.NodeArg) -> tuple[str, tuple[int | None, ...]
     return NUMPY_NAMES[node.type], shape
 
 
-def _provider(provider: str) -> tuple[str, list[str | tuple[str, dict[str, str]]]]:
+class CudaEngine(OrtEngine):
+    """One ONNX network in onnxruntime's CUDA provider.
+
+    Parameters
+    ----------
+    device : number of the GPU. The others, and what is raised, as of `OrtEngine`.
+
+    Images go to the GPU as the uint8 that they are, and only answers come back.
+    """
+
+    def __init__(self, name: str, model: bytes, *, threads: int = 1, device: int = 0) -> None:
+        super().__init__(name, model, threads=threads, provider="cuda", device=device)
+
+    def _answers(
+        self, session: ort.InferenceSession, inputs: Arrays, options: ort.RunOptions
+    ) -> list[NDArray[np.generic]]:
+        # Bound, so that each answer is copied once, when all are there. Of its own for each run:
+        # several threads may call.
+        binding = session.io_binding()
+        for name, given in inputs.items():
+            binding.bind_cpu_input(name, np.ascontiguousarray(given))
+        for name in self._outputs:
+            binding.bind_output(name)
+        session.run_with_iobinding(binding, options)
+        values: list[NDArray[np.generic]] = binding.copy_outputs_to_cpu()
+        return values
+
+
+def _provider(provider: str, device: int) -> tuple[str, list[str | tuple[str, dict[str, str]]]]:
     if provider not in PROVIDERS:
         raise EngineError("unknown provider", provider, f"choose one of: {', '.join(PROVIDERS)}")
     name = PROVIDERS[provider]
@@ -130,4 +175,4 @@ def _provider(provider: str) -> tuple[str, list[str | tuple[str, dict[str, str]]
     if provider == "cpu":
         return name, [name]
     # Operators without a CUDA kernel, such as shapes, run on the CPU.
-    return name, [(name, CUDA_OPTIONS), PROVIDERS["cpu"]]
+    return name, [(name, {**CUDA_OPTIONS, "device_id": str(device)}), PROVIDERS["cpu"]]

@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, cast
 
 from edgeapl.errors import EngineError
@@ -15,10 +16,14 @@ from edgeapl.protocols import CellChain, Engine, Link
 if TYPE_CHECKING:
     from edgeapl.engines.trt.plan import PlanRecord
 
+CUDA = "onnxruntime-cuda"
+"""onnxruntime's CUDA provider: runs an ONNX file on GPUs that TensorRT-RTX does not serve."""
+
 # target: (module, class, package that brings the runtime)
 BACKENDS = {
     "onnxruntime": ("edgeapl.engines.ort", "OrtEngine", "onnxruntime"),
     "openvino": ("edgeapl.engines.openvino", "OpenVinoEngine", "'edgeapl[openvino]'"),
+    CUDA: ("edgeapl.engines.ort", "CudaEngine", "onnxruntime-gpu"),
 }
 """Targets that run an ONNX file."""
 
@@ -29,6 +34,9 @@ PLANS = {
 """Targets that run a plan: (module, package)."""
 
 TARGETS = (*BACKENDS, *PLANS)
+
+ON_GPU = (CUDA, *PLANS)
+"""Targets that run on a GPU."""
 
 QUEUES = {"openvino": 1}
 """Runs that wait inside the runtime while all its workers are busy: a worker then has its next one
@@ -42,10 +50,14 @@ def waiting_runs(target: str, workers: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a plan comes from. record : written when it was built; machine : id of this one."""
+    """Where a plan comes from.
+
+    record : written when it was built. machine : id of this one. device : number of its GPU.
+    """
 
     record: PlanRecord
     machine: str
+    device: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +79,7 @@ def open_engine(
     own_cores: bool = False,
     origin: Origin | None = None,
     arena: bool = True,
+    device: int = 0,
 ) -> Engine:
     """Make a network ready to run.
 
@@ -81,6 +94,7 @@ def open_engine(
         for who asks one network at a time.
     origin : of a plan; without it a plan is never loaded.
     arena : of onnxruntime: keep the memory of a run for the next one.
+    device : number of the GPU, of targets that run an ONNX file on one; a plan's origin says its.
 
     Raises EngineError when the target is unknown, its runtime is not installed, or the network
     is refused.
@@ -99,11 +113,11 @@ def open_engine(
         backend = importlib.import_module(module)
     except ImportError as error:
         raise EngineError("runtime is missing", target, f"pip install {package}") from error
-    more = (
-        {"arena": arena}
-        if target == "onnxruntime"
-        else {"workers": workers, "own_cores": own_cores}
-    )
+    settings: dict[str, dict[str, object]] = {
+        "onnxruntime": {"arena": arena},
+        CUDA: {"device": device},
+    }
+    more = settings.get(target, {"workers": workers, "own_cores": own_cores})
     return cast(Engine, getattr(backend, kind)(name, model, threads=threads, **more))
 
 
@@ -134,12 +148,12 @@ def open_chain(
 def available_targets() -> tuple[Availability, ...]:
     """Say for every target what this machine can do; no runtime is imported for it."""
     found = []
+    no_gpu = "" if _nvidia_driver() else "no NVIDIA driver on this machine"
     for target, (_, _, package) in BACKENDS.items():
-        why = _missing(target, package)
+        why = _no_provider(package) or no_gpu if target == CUDA else _missing(target, package)
         found.append(Availability(target, why, why))
     for target, (module, package) in PLANS.items():
         library = _missing(module, package)
-        no_gpu = "" if _nvidia_driver() else "no NVIDIA driver on this machine"
         run = library or no_gpu or _missing("pycuda", package)
         # TensorRT measures kernels on the GPU it builds for; TensorRT-RTX does that when it runs.
         build = library or (no_gpu if target == "tensorrt" else "")
@@ -149,6 +163,15 @@ def available_targets() -> tuple[Availability, ...]:
 
 def _missing(module: str, package: str) -> str:
     return "" if importlib.util.find_spec(module) else f"not installed: pip install {package}"
+
+
+def _no_provider(package: str) -> str:
+    """Say that onnxruntime has no CUDA provider: another package of the same module brings it."""
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return f"not installed: pip install {package} in place of onnxruntime"
+    return _missing("onnxruntime", package)
 
 
 def _nvidia_driver() -> bool:

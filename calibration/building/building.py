@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 from edgeapl.bundle.load import Bundle, open_bundle
-from edgeapl.calibration.building.candidates import (
-    Candidate,
-    Say,
-    make_candidate,
-    reference_opener,
-)
-from edgeapl.calibration.building.proof_slides import ProofSlides, proof_slides
+from edgeapl.calibration.building.candidates import Candidate, make_candidate
+from edgeapl.calibration.building.proof_slides import ProofSlides, slides_for
 from edgeapl.calibration.building.race import run_race
-from edgeapl.calibration.building.request import BuildRequest
+from edgeapl.calibration.building.request import BuildRequest, Say
 from edgeapl.calibration.building.stopwatch import Stopwatch
 from edgeapl.calibration.building.storing import store, work_folder
-from edgeapl.engines.registry import BACKENDS, PLANS, available_targets
+from edgeapl.engines.registry import BACKENDS, CUDA, ON_GPU, PLANS, available_targets
 from edgeapl.engines.store.folder import EngineFolder
-from edgeapl.engines.store.here import runtime_version
+from edgeapl.engines.store.here import device_here, runtime_version
 from edgeapl.engines.store.record import Precision
-from edgeapl.errors import EngineError, ProofError
-from edgeapl.model.assembled import segmenter_of
-from edgeapl.protocols import Engine
+from edgeapl.errors import EngineError, ProofError, UsageError
 
 __all__ = ["BuildRequest", "build_engine"]
 
@@ -41,12 +33,12 @@ def build_engine(request: BuildRequest, tell: Say) -> EngineFolder:
     bundle = open_bundle(request.bundle)
     say = Stopwatch(tell)
     with work_folder(request) as work:
-        slides = _slides(bundle, request, work, say)
+        slides = slides_for(bundle, request, work, say)
         candidates, not_made = _made(bundle, slides, request, work, say)
         passed = [one for one in candidates if not one.proof.problems or not _counts(bundle)]
         if not passed:
             raise _refusal(candidates)
-        race = run_race(bundle, passed, slides.slides[0][1], say)
+        race = run_race(bundle, passed, slides.slides[0][1], say, request.device)
         problems = {**not_made, **{one.name: one.proof.problems for one in candidates}}
         absent = _absent() if request.target == "auto" else {}
         return store(bundle, request, race, slides, problems, absent, work, say)
@@ -71,25 +63,6 @@ def _made(
     return candidates, not_made
 
 
-def _slides(bundle: Bundle, request: BuildRequest, work: Path, say: Stopwatch) -> ProofSlides:
-    """Cut the cells to prove on; a detector's networks are open together, each frame needs both."""
-    say("slides to prove on")
-    opener = reference_opener(bundle)
-    with ExitStack() as opened:
-        engines: dict[str, Engine] = {}
-        for name in bundle.manifest.detector_networks:
-            engines[name] = opener(name)
-            opened.callback(engines[name].close)
-        return proof_slides(
-            bundle,
-            segmenter_of(bundle.manifest, engines),
-            request.frames,
-            work,
-            cell_images=request.cell_images,
-            um_per_px=request.um_per_px,
-        )
-
-
 def _absent() -> dict[str, str]:
     """Say why runtimes for processors are not among the candidates."""
     there = {one.target: one.run for one in available_targets()}
@@ -106,17 +79,55 @@ def _counts(bundle: Bundle) -> bool:
 
 def _wanted(bundle: Bundle, request: BuildRequest) -> list[tuple[str, Precision]]:
     """Give what shall be built: one, or all that can be run on this machine."""
-    precisions: list[Precision] = [request.precision] if request.precision else ["fp32"]
-    if request.precision is None and bundle.manifest.calibration is not None:
-        precisions.append("int8")
     if request.target != "auto":
         runtime_version(request.target)
-        return [(request.target, precision) for precision in precisions]
-    targets = [one.target for one in available_targets() if not one.build and not one.run]
-    wanted = [(target, precision) for target in targets for precision in precisions]
-    if any(target in PLANS for target in targets) and request.precision is None:
-        wanted += [(target, "fp16") for target in targets if target in PLANS]
-    return wanted
+        targets = [request.target]
+    else:
+        targets = [one.target for one in available_targets() if not one.build and not one.run]
+    _check(request, targets)
+    if request.precision is not None:
+        return [(target, request.precision) for target in targets]
+    calibrated = bundle.manifest.calibration is not None
+    return [(target, one) for target in targets for one in _precisions(target, calibrated)]
+
+
+def _precisions(target: str, calibrated: bool) -> list[Precision]:
+    """Give what is tried for a target. A processor has no use for FP16.
+
+    TF32 is never tried unasked: it is what FP32 is not.
+    """
+    found: list[Precision] = ["fp32"]
+    if target in ON_GPU:
+        found.append("fp16")
+    if calibrated and target != CUDA:  # which computes eight-bit files in floats
+        found.append("int8")
+    return found
+
+
+def _check(request: BuildRequest, targets: Sequence[str]) -> None:
+    """Refuse what no target can do; raises UsageError."""
+    on_gpu = [target for target in targets if target in ON_GPU]
+    if request.precision == "tf32" and len(on_gpu) < len(targets):
+        where = ", ".join(target for target in targets if target not in ON_GPU)
+        raise UsageError("TF32 is a precision of GPUs", where, f"give --target {ON_GPU[-1]}")
+    asked = {
+        "--max-batch": request.max_batch,
+        "--workspace": request.workspace_mib,
+        "--compute-capability": ", ".join(request.capabilities),
+        "--optimization-level": request.optimization_level,
+    }
+    given = [name for name, value in asked.items() if value not in (None, "")]
+    if given and not any(target in PLANS for target in targets):
+        raise UsageError(
+            "setting is for TensorRT alone", ", ".join(given), f"give --target {ON_GPU[-1]}"
+        )
+    if request.device and not on_gpu:
+        raise UsageError("setting is for GPUs alone", "--device", f"give --target {ON_GPU[-1]}")
+    for target in on_gpu:
+        if request.device and not device_here(target, request.device).name:
+            raise UsageError(
+                "no such GPU", f"--device {request.device}", "edgeapl doctor lists them"
+            )
 
 
 def _refusal(candidates: Sequence[Candidate]) -> ProofError:

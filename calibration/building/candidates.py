@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgeapl.bundle.load import Bundle
-from edgeapl.calibration.building.files import MadeNetwork, make_network, quantiser, ranges_of
+from edgeapl.bundle.specs import LimitsSpec
+from edgeapl.calibration.building.files import (
+    MadeNetwork,
+    make_network,
+    quantiser,
+    ranges_of,
+    reference_opener,
+)
+from edgeapl.calibration.building.on_device import USUAL, opened_on_device, prove_on_device
+from edgeapl.calibration.building.plans import build_plans
 from edgeapl.calibration.building.proof_slides import ProofSlides
-from edgeapl.calibration.building.request import BuildRequest
+from edgeapl.calibration.building.request import BuildRequest, Say
+from edgeapl.calibration.building.sidecar import blank_record
 from edgeapl.calibration.judging.damage import rank_layers, repair
 from edgeapl.calibration.judging.engine_proof import EngineProof, prove_engine
 from edgeapl.cores import cpu_cores
-from edgeapl.engines.in_turn import InTurn, Opener
-from edgeapl.engines.registry import BACKENDS, open_engine
+from edgeapl.engines.in_turn import InTurn
+from edgeapl.engines.registry import BACKENDS, PLANS, open_engine
+from edgeapl.engines.store.folder import EngineFolder, write_engines
+from edgeapl.engines.store.here import runs_here
 from edgeapl.engines.store.record import Precision
 from edgeapl.protocols import Arrays, Engine
 from edgeapl.stages.routing import steps
@@ -23,15 +35,15 @@ from edgeapl.stages.routing import steps
 RANKED_CELLS = 16
 """Cells that rank the layers: each group of layers costs one session and one run over them."""
 
-Say = Callable[[str], None]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
     """Engines that could be built.
 
-    networks : as files. proof : of them, run in `proof_runtime`. repaired : what was tried to keep
-    the flip rate.
+    networks : as files. proof : of them, run in `ran_in`. repaired : what was tried to keep the
+    flip rate.
+    plans : of a target that runs plans, built and proven on this machine's GPU; None of others, and
+        where there is no GPU.
     """
 
     target: str
@@ -39,15 +51,23 @@ class Candidate:
     networks: Mapping[str, MadeNetwork]
     proof: EngineProof
     repaired: tuple[dict[str, Any], ...]
+    plans: EngineFolder | None = None
 
     @property
     def name(self) -> str:
         """What people call it."""
         return f"{self.precision} {self.target}"
 
+    @property
+    def ran_in(self) -> str:
+        """Where the proof was made: the target itself, or what stands in for it."""
+        return self.target if self.plans is not None else proof_runtime(self.target)
+
 
 def proof_runtime(target: str) -> str:
     """Give what a target's files are proven in: what serves them; onnxruntime's CPU for a plan.
+
+    A plan itself is proven where it runs, wherever there is a GPU: see `Candidate.plans`.
 
     The same eight bits are not the same answers in each runtime: OpenVINO computes an LSTM, or a
     convolution of a constant, otherwise than onnxruntime.
@@ -75,15 +95,54 @@ def make_candidate(
         name: make_network(bundle, name, target, precision, frozenset(), work)
         for name in bundle.manifest.networks
     }
-    say(f"{precision} for {target}: prove")
-    proof = _prove(bundle, target, networks, slides, request)
+    on_device = target in PLANS and runs_here(target)
     limit = request.max_flip_rate
-    if limit is None or precision != "int8" or not proof.problems:
-        return Candidate(target, precision, networks, proof, ())
-    say(f"{precision} for {target}: rank layers by their damage")
-    networks, repaired = _repaired(bundle, target, networks, slides, request, limit, work)
-    proof = _prove(bundle, target, networks, slides, request)
+    repairs = limit is not None and precision == "int8"
+    repaired: tuple[dict[str, Any], ...] = ()
+    proof = None
+    if repairs or not on_device:
+        # Layers to spare are looked for on the CPU: every try would be a build of all plans.
+        where = "prove on the CPU" if on_device else "prove"
+        say(f"{precision} for {target}: {where}")
+        proof = _prove(bundle, target, networks, slides, request)
+        if repairs and limit is not None and proof.problems:
+            say(f"{precision} for {target}: rank layers by their damage")
+            networks, repaired = _repaired(bundle, target, networks, slides, request, limit, work)
+            proof = _prove(bundle, target, networks, slides, request)
+    if on_device:
+        plans, proof = _on_device(bundle, target, precision, networks, slides, request, work, say)
+        return Candidate(target, precision, networks, proof, repaired, plans)
+    assert proof is not None
     return Candidate(target, precision, networks, proof, repaired)
+
+
+def _on_device(
+    bundle: Bundle,
+    target: str,
+    precision: Precision,
+    networks: Mapping[str, MadeNetwork],
+    slides: ProofSlides,
+    request: BuildRequest,
+    work: Path,
+    say: Say,
+) -> tuple[EngineFolder, EngineProof]:
+    """Build plans, open them as the station does, and prove what was built where it runs."""
+    folder = work / f"{precision}-{target}"
+    built = build_plans(bundle, networks, target, precision, request, folder / "files", say)
+    record = blank_record(bundle, target, precision, built, request, USUAL)
+    plans = write_engines(folder / "engines", record, built.files)
+    say(f"{precision} for {target}: open, warm and self-test")
+    with opened_on_device(bundle, plans) as model:
+        say(f"{precision} for {target}: prove")
+        return plans, prove_on_device(bundle, model, slides, limits_of(bundle, request))
+
+
+def limits_of(bundle: Bundle, request: BuildRequest) -> LimitsSpec:
+    """Give what engines must keep: the bundle's limits, with the flip rate that was asked for."""
+    limits = bundle.manifest.limits
+    if request.max_flip_rate is None:
+        return limits
+    return limits.model_copy(update={"max_flip_rate": request.max_flip_rate})
 
 
 def _prove(
@@ -93,30 +152,25 @@ def _prove(
     slides: ProofSlides,
     request: BuildRequest,
 ) -> EngineProof:
-    limits = bundle.manifest.limits
-    if request.max_flip_rate is not None:
-        limits = limits.model_copy(update={"max_flip_rate": request.max_flip_rate})
+    limits = limits_of(bundle, request)
     names = tuple(bundle.manifest.networks)
 
     def open_made(name: str) -> Engine:
         model = networks[name].provable()
-        return open_engine(proof_runtime(target), name, model, threads=cpu_cores(), arena=False)
+        return open_engine(
+            proof_runtime(target),
+            name,
+            model,
+            threads=cpu_cores(),
+            arena=False,
+            device=request.device,
+        )
 
     # Of each network these two alone are in memory.
     with InTurn(names, reference_opener(bundle)) as reference, InTurn(names, open_made) as made:
         return prove_engine(
             bundle.manifest, reference, made, slides.slides, limits, frames=slides.frames
         )
-
-
-def reference_opener(bundle: Bundle) -> Opener:
-    """Give what opens the bundle's networks to prove against; runs leave no memory behind."""
-
-    def open_one(name: str) -> Engine:
-        model = bundle.read(bundle.manifest.networks[name].file)
-        return open_engine("onnxruntime", name, model, threads=cpu_cores(), arena=False)
-
-    return open_one
 
 
 def _repaired(

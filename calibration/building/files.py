@@ -19,6 +19,7 @@ from edgeapl.calibration.quantise.qdq import (
 from edgeapl.calibration.quantise.quick import AMX_PRODUCTS, quick_in_onnxruntime
 from edgeapl.calibration.quantise.rounding import rounded_everywhere
 from edgeapl.calibration.ranges import Range, read_ranges
+from edgeapl.cores import cpu_cores
 from edgeapl.engines.in_turn import Opener
 from edgeapl.engines.registry import PLANS, open_engine
 from edgeapl.engines.store.machine import cpu
@@ -63,8 +64,13 @@ class MadeNetwork:
         return rounded_everywhere(self.read()) if self.rounds else self.read()
 
 
-def made_opener(networks: Mapping[str, MadeNetwork], target: str, settings: Settings) -> Opener:
-    """Give what opens the files for a target that runs ONNX files, as the station does."""
+def made_opener(
+    networks: Mapping[str, MadeNetwork], target: str, settings: Settings, device: int = 0
+) -> Opener:
+    """Give what opens the files for a target that runs ONNX files, as the station does.
+
+    device : number of the GPU, of targets that run on one.
+    """
 
     def open_one(name: str) -> Engine:
         return open_engine(
@@ -73,7 +79,18 @@ def made_opener(networks: Mapping[str, MadeNetwork], target: str, settings: Sett
             networks[name].read(),
             threads=settings.threads,
             workers=settings.workers or 1,
+            device=device,
         )
+
+    return open_one
+
+
+def reference_opener(bundle: Bundle) -> Opener:
+    """Give what opens the bundle's networks to prove against; runs leave no memory behind."""
+
+    def open_one(name: str) -> Engine:
+        model = bundle.read(bundle.manifest.networks[name].file)
+        return open_engine("onnxruntime", name, model, threads=cpu_cores(), arena=False)
 
     return open_one
 
@@ -122,6 +139,8 @@ def make_network(
     """
     file = bundle.manifest.networks[name].file
     same = bundle.folder / file, bundle.manifest.files[file]
+    if precision == "tf32":
+        return MadeNetwork(*same, "tf32", ())
     if precision == "fp32":
         return MadeNetwork(*same, "fp32", ())
     ranges = ranges_of(bundle) if precision == "int8" or bundle.manifest.calibration else {}

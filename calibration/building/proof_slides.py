@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +12,13 @@ import numpy as np
 
 from edgeapl.bundle.digest import sha256, sha256_file
 from edgeapl.bundle.load import Bundle
+from edgeapl.calibration.building.files import reference_opener
+from edgeapl.calibration.building.request import BuildRequest, Say
 from edgeapl.calibration.judging.engine_proof import Slide
 from edgeapl.calibration.spool import Spool
 from edgeapl.errors import EdgeAplError, EndOfSource, InputError
-from edgeapl.protocols import Segmenter
+from edgeapl.model.assembled import segmenter_of
+from edgeapl.protocols import Engine, Segmenter
 from edgeapl.scale import SlideScale
 from edgeapl.sources.discover import find_slides
 from edgeapl.sources.files import FilesSource
@@ -41,6 +45,25 @@ class ProofSlides:
     slides: tuple[Slide, ...]
     frames: tuple[Frame, ...]
     words: str
+
+
+def slides_for(bundle: Bundle, request: BuildRequest, work: Path, say: Say) -> ProofSlides:
+    """Cut the cells to prove on; a detector's networks are open together, each frame needs both."""
+    say("slides to prove on")
+    opener = reference_opener(bundle)
+    with ExitStack() as opened:
+        engines: dict[str, Engine] = {}
+        for name in bundle.manifest.detector_networks:
+            engines[name] = opener(name)
+            opened.callback(engines[name].close)
+        return proof_slides(
+            bundle,
+            segmenter_of(bundle.manifest, engines),
+            request.frames,
+            work,
+            cell_images=request.cell_images,
+            um_per_px=request.um_per_px,
+        )
 
 
 def proof_slides(

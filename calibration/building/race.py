@@ -6,9 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edgeapl.bundle.load import Bundle
-from edgeapl.calibration.building.candidates import Candidate, Say, proof_runtime
+from edgeapl.calibration.building.candidates import Candidate
 from edgeapl.calibration.building.files import made_opener
+from edgeapl.calibration.building.on_device import USUAL, opened_on_device, time_on_device
+from edgeapl.calibration.building.request import Say
 from edgeapl.calibration.building.timing import (
+    AS_GOOD,
+    CELLS,
     Measured,
     Timed,
     best_settings,
@@ -16,8 +20,8 @@ from edgeapl.calibration.building.timing import (
 )
 from edgeapl.cores import cpu_cores
 from edgeapl.engines.in_turn import Opener
-from edgeapl.engines.registry import BACKENDS, open_engine
-from edgeapl.engines.store.record import Settings
+from edgeapl.engines.registry import ON_GPU, PLANS, open_engine
+from edgeapl.engines.store.record import Precision, Settings
 from edgeapl.errors import EngineError
 from edgeapl.model.opening import own_batch_size
 from edgeapl.protocols import Engine
@@ -26,17 +30,19 @@ from edgeapl.types import UInt8
 BUNDLE = "bundle"
 """Stands for the bundle's own networks among the candidates."""
 
-PLAN = Settings(threads=1, batch_size=16)
-"""Of engines for a GPU, which are not timed."""
+PREFERRED: tuple[Precision, ...] = ("fp16", "fp32", "tf32", "int8")
+"""Of plans that can not be timed here. The convolutions of TensorRT-RTX take eight bits and give
+floats, which another kernel has to quantise again: INT8 moves more data there than FP16 does, and
+is picked only where it wins by the clock (docs/gpu.md)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Race:
     """What was measured.
 
-    best : the fastest. measured : candidate to the best settings. seconds : candidate, and
-    `BUNDLE`, to seconds for 16 cells in these settings. not_run : candidate to why it was not
-    timed.
+    best : the fastest; of those that can not be timed here, the one of the preferred precision.
+    measured : candidate to the best settings. seconds : candidate that was timed, and `BUNDLE`, to
+    seconds for 16 cells in these settings. not_run : candidate to why it was not timed.
     """
 
     best: Candidate
@@ -49,71 +55,101 @@ class Race:
 
         problems : candidate to what its proof found; one that ran nevertheless was only slower.
         """
-        best = self.seconds[self.best.name]
-        failed = {
-            name: "; ".join(found)
-            for name, found in problems.items()
-            if found and name != self.best.name
-        }
+        name = self.best.name
+        failed = {one: "; ".join(found) for one, found in problems.items() if found and one != name}
+        if name not in self.seconds:
+            text = f"not timed, as its runtime can not run here: {name} is preferred"
+            others = {one: text for one in self.measured if one != name}
+            return {**failed, **others, **self.not_run}
+        best = self.seconds[name]
         slower = {
-            name: f"takes {self.seconds[name] / best:.2f} times as long as {self.best.name}"
-            for name in self.measured
-            if name != self.best.name
+            one: f"takes {self.seconds[one] / best:.2f} times as long as {name}"
+            for one in self.measured
+            if one != name and one in self.seconds
         }
         return {**failed, **slower, **self.not_run}
 
 
-def run_race(bundle: Bundle, candidates: Sequence[Candidate], crops: UInt8, say: Say) -> Race:
-    """Find the best settings of each candidate, then let them take turns.
+def run_race(
+    bundle: Bundle, candidates: Sequence[Candidate], crops: UInt8, say: Say, device: int = 0
+) -> Race:
+    """Find the best settings of each candidate, then let those on the processor take turns.
 
     Parameters
     ----------
     candidates : one or more; one that can not be run loses, and it is said why.
-    crops : uint8 (N, size, size, 3) RGB.
+    crops : uint8 (N, size, size, 3) RGB. device : number of the GPU.
 
-    Raises EngineError when none can be run. A plan that can not run here is timed as its own graph
-    in onnxruntime, which tells nothing about the GPU: it is only ever built when it was asked for.
+    Raises EngineError when none can be run. Plans are timed on the GPU, through the chain that
+    serves, and one after another: only one set of them need fit its memory, and what else runs on
+    the processor hardly slows them. Where there is no GPU they are not timed at all.
     """
     measured: dict[str, Measured] = {}
     not_run: dict[str, str] = {}
     for one in candidates:
-        say(f"{one.name}: measure workers, threads and batch")
+        what = "batch" if one.target in PLANS else "workers, threads and batch"
+        say(f"{one.name}: measure {what}")
         try:
-            measured[one.name] = _settings(bundle, one, crops)
+            measured[one.name] = _settings(bundle, one, crops, device)
         except EngineError as error:
             if len(not_run) == len(candidates) - 1:
                 raise
             not_run[one.name] = f"can not be run: {error}"
     running = [one for one in candidates if one.name in measured]
     say("time candidates in turns")
-    seconds = _time(bundle, running, measured, crops)
-    best = min(running, key=lambda one: (seconds[one.name], one.name))
-    return Race(best, measured, seconds, not_run)
+    seconds = _time(bundle, running, measured, crops, device)
+    return Race(_best(running, seconds), measured, seconds, not_run)
 
 
-def _settings(bundle: Bundle, one: Candidate, crops: UInt8) -> Measured:
-    if one.target not in BACKENDS:
-        return Measured(PLAN, {})
+def _best(running: Sequence[Candidate], seconds: Mapping[str, float]) -> Candidate:
+    timed = [one for one in running if one.name in seconds]
+    if not timed:
+        return min(running, key=lambda one: (PREFERRED.index(one.precision), one.name))
+    best = min(timed, key=lambda one: (seconds[one.name], one.name))
+    if best.target in PLANS and best.precision == "int8":
+        # A few runs tell no less than this apart, and fewer bits are worth nothing by themselves.
+        limit = AS_GOOD * seconds[best.name]
+        even = [one for one in timed if one.target == best.target and seconds[one.name] <= limit]
+        return min(even, key=lambda one: (PREFERRED.index(one.precision), seconds[one.name]))
+    return best
+
+
+def _settings(bundle: Bundle, one: Candidate, crops: UInt8, device: int) -> Measured:
+    if one.plans is not None:
+        with opened_on_device(bundle, one.plans) as model:
+            return time_on_device(bundle, model, crops)
+    if one.target in PLANS:
+        return Measured(USUAL, {})
 
     def opener(settings: Settings) -> Opener:
-        return made_opener(one.networks, one.target, settings)
+        return made_opener(one.networks, one.target, settings, device)
 
-    return best_settings(bundle.manifest, opener, crops, cpu_cores())
+    # A GPU is asked by one thread: more would wait for each other there.
+    cores = 1 if one.target in ON_GPU else cpu_cores()
+    return best_settings(bundle.manifest, opener, crops, cores)
 
 
 def _time(
-    bundle: Bundle, candidates: Sequence[Candidate], measured: Mapping[str, Measured], crops: UInt8
+    bundle: Bundle,
+    candidates: Sequence[Candidate],
+    measured: Mapping[str, Measured],
+    crops: UInt8,
+    device: int,
 ) -> dict[str, float]:
-    """Give seconds for 16 cells per candidate, and for the bundle's own networks."""
+    """Give seconds for 16 cells per candidate that was timed, and for the bundle's own networks."""
     batch_size = own_batch_size(bundle.manifest.crop.size_px)
     own = Settings(threads=1, batch_size=batch_size, workers=cpu_cores())
     openers: dict[str, Opener] = {BUNDLE: _bundle_opener(bundle, own)}
     runs = {BUNDLE: Timed(BUNDLE, own.batch_size, own.workers or 1)}
+    on_device: dict[str, float] = {}
     for one in candidates:
         settings = measured[one.name].settings
-        openers[one.name] = made_opener(one.networks, proof_runtime(one.target), settings)
-        runs[one.name] = Timed(one.name, settings.batch_size, settings.workers or 1)
-    return time_in_turns(bundle.manifest, openers, runs, crops)
+        if one.plans is not None:
+            on_device[one.name] = CELLS * measured[one.name].seconds[settings.text]
+        elif one.target not in PLANS:
+            openers[one.name] = made_opener(one.networks, one.target, settings, device)
+            runs[one.name] = Timed(one.name, settings.batch_size, settings.workers or 1)
+    return {**time_in_turns(bundle.manifest, openers, runs, crops), **on_device}
 
 
 def _bundle_opener(bundle: Bundle, settings: Settings) -> Opener:

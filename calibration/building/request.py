@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgeapl.engines.store.record import Precision
+
+Say = Callable[[str], None]
+"""Told each stage of a build, and its progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +19,14 @@ class BuildRequest:
     precision : None to choose among all that can be built. target : ``auto`` to choose among those
     that run here. out : None for the cache. frames, cell_images, um_per_px : what to prove on.
     max_flip_rate : keep layers in a higher precision until no more cells flip; None to fail.
+
+    Of targets that run on a GPU alone:
+    device : number of the GPU, where there are several.
+    max_batch : cells in the largest run that a plan takes; None for the usual one.
+    workspace_mib : MiB of scratch memory that a layer of a plan may use; None for the usual.
+    capabilities : of GPUs to build for, such as ``"8.9"``; empty: the one here. TensorRT-RTX alone.
+    optimization_level : 0 to 5, how long TensorRT searches; None for its own choice.
+    timing_cache : use, and keep, what earlier builds of TensorRT measured.
     """
 
     bundle: Path
@@ -25,3 +37,9 @@ class BuildRequest:
     cell_images: bool = False
     um_per_px: float | None = None
     max_flip_rate: float | None = None
+    device: int = 0
+    max_batch: int | None = None
+    workspace_mib: int | None = None
+    capabilities: tuple[str, ...] = ()
+    optimization_level: int | None = None
+    timing_cache: bool = True

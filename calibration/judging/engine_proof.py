@@ -18,9 +18,10 @@ from edgeapl.calibration.judging.cells import (
 from edgeapl.calibration.judging.comparing import Apart, OutputDifference, PairedEngine
 from edgeapl.calibration.judging.detected import Detected, compare_detected
 from edgeapl.calibration.judging.in_step import SlideOnItsWay, networks_in_order
+from edgeapl.calibration.judging.through_chain import SlideThroughChain
 from edgeapl.errors import InputError
 from edgeapl.model.assembled import segmenter_of
-from edgeapl.protocols import Engine
+from edgeapl.protocols import CellChain, Engine
 from edgeapl.stages.classified import Classified
 from edgeapl.stages.whole_slide import SlideAnswer, answer_slide
 from edgeapl.types import Frame, UInt8
@@ -79,6 +80,7 @@ def prove_engine(
     *,
     frames: Sequence[Frame] = (),
     batch_size: int = 16,
+    chain: CellChain | None = None,
 ) -> EngineProof:
     """Run slides through the FP32 networks and through built engines.
 
@@ -91,6 +93,8 @@ def prove_engine(
     limits : beyond which there is a problem.
     frames : for the networks of a detector, which crops do not reach.
     batch_size : cells in one run.
+    chain : of the candidate's networks, linked for `with_classes(manifest)`. Cells then go their
+        own way through it, as where it serves; what single networks give is asked of the engines.
 
     Raises InputError when there is no cell to compare, EngineError when an engine fails to run.
     """
@@ -102,7 +106,12 @@ def prove_engine(
     asked = with_classes(manifest)
     wants = [SlideOnItsWay(asked, paired, crops, batch_size) for _, crops in slides]
     # The candidate runs twice: on what the reference is shown, and by its own routing.
-    haves = [SlideOnItsWay(asked, candidate, crops, batch_size) for _, crops in slides]
+    haves: list[SlideOnItsWay | SlideThroughChain] = [
+        SlideOnItsWay(asked, candidate, crops, batch_size)
+        if chain is None
+        else SlideThroughChain(asked, candidate, chain, crops, batch_size)
+        for _, crops in slides
+    ]
     names = networks_in_order(asked)
     head_is_last = names[-1:] == (manifest.reducer.head,)
     for name in names[:-1] if head_is_last else names:

@@ -355,6 +355,7 @@ class SlideExamination:
         manifest = self._model.bundle.manifest
         findings = (
             *findings_of.of_model(manifest),
+            *findings_of.of_engines(proven_elsewhere=self._model.proven_elsewhere),
             *self._known,
             *findings_of.of_rejected(self._rejected, live=self._live),
             *findings_of.of_errors(self._errors),

@@ -30,6 +30,7 @@ class Model(ClosesItself):
         the same time.
     waiting : runs that may wait inside the runtime besides; see
         `edgeapl.engines.registry.waiting_runs`.
+    proven_elsewhere : the engines run on a GPU and were proven on a processor alone.
     """
 
     bundle: Bundle
@@ -42,6 +43,7 @@ class Model(ClosesItself):
     workers: int = 1
     waiting: int = 0
     chain: CellChain | None = None
+    proven_elsewhere: bool = False
 
     @property
     def head(self) -> Engine | None:

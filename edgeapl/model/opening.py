@@ -156,7 +156,13 @@ def open_model(
         batch_size = engines.record.settings.batch_size
     used = target if engines is None else engines.record.target
     waiting = 0 if opener is not None else waiting_runs(used, workers)
-    return replace(model, batch_size=batch_size, workers=workers, waiting=waiting)
+    return replace(
+        model,
+        batch_size=batch_size,
+        workers=workers,
+        waiting=waiting,
+        proven_elsewhere=engines is not None and not engines.record.proven_where_it_runs,
+    )
 
 
 def own_batch_size(side: int) -> int:
@@ -214,6 +220,7 @@ def _open(
         workers=workers,
         own_cores=own_cores,
         origin=engines.origin(name),
+        device=engines.record.built_for.number,
     )
 
 
@@ -245,7 +252,8 @@ def _check(engines: EngineFolder, bundle: Bundle, trust: Trust | None) -> None:
     if set(engines.record.networks) != set(bundle.manifest.networks):
         mend = "build it again with edgeapl build-engine"
         raise EngineError("engines are of other networks", engines.folder, mend)
-    check_fits(engines, bundle.digest, runtime_version(target), device_here(target))
+    device = device_here(target, engines.record.built_for.number)
+    check_fits(engines, bundle.digest, runtime_version(target), device)
 
 
 def _words(engines: EngineFolder) -> str:

@@ -21,7 +21,8 @@ from edgeapl.protocols import CellChain, Engine, Link
 class NetworkFile:
     """One network.
 
-    name, target, threads, workers, origin : as for `edgeapl.engines.registry.open_engine`.
+    name, target, threads, workers, origin, device : as for
+        `edgeapl.engines.registry.open_engine`.
     path : of its file, absolute. sha256 : hex, of its bytes as they were checked before.
     """
 
@@ -32,6 +33,7 @@ class NetworkFile:
     threads: int = 1
     origin: Origin | None = None
     workers: int = 1
+    device: int = 0
 
     def open(self) -> Engine:
         """Read it, check it and make it ready; raises EngineError."""
@@ -42,6 +44,7 @@ class NetworkFile:
             threads=self.threads,
             workers=self.workers,
             origin=self.origin,
+            device=self.device,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -98,7 +101,7 @@ def _path_and_origin(fields: Mapping[str, Any]) -> dict[str, Any]:
     if origin is not None:
         record = origin["record"]
         plan = PlanRecord(record["sha256"], record["size"], Place(**record["place"]))
-        origin = Origin(plan, origin["machine"])
+        origin = Origin(plan, origin["machine"], origin["device"])
     return {"path": Path(fields["path"]), "origin": origin}
 
 
@@ -163,6 +166,7 @@ def network_files(
             record.networks[name].sha256,
             record.settings.threads,
             engines.origin(name),
+            device=record.built_for.number,
         )
         for name in bundle.manifest.networks
     )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
+from edgeapl.bundle.digest import sha256
 from edgeapl.engines.store.folder import EngineFolder, open_engines
 from edgeapl.engines.store.record import RECORD, key_start
 from edgeapl.errors import EngineError, StorageError, UsageError
@@ -16,6 +18,29 @@ def cache_folder() -> Path:
     given = os.environ.get("XDG_CACHE_HOME")
     base = Path(given) if given else Path.home() / ".cache"
     return base / "edgeapl" / "engines"
+
+
+def read_timing(target: str, version: str, device: str) -> bytes:
+    """Give what earlier builds measured with this library on this GPU; b"" when nothing is kept."""
+    try:
+        return _timing_file(target, version, device).read_bytes()
+    except OSError:
+        return b""
+
+
+def write_timing(target: str, version: str, device: str, measured: bytes) -> None:
+    """Keep it for the next build. A disk that is full costs time then, and nothing now."""
+    path = _timing_file(target, version, device)
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_suffix(f".{os.getpid()}")
+        new.write_bytes(measured)
+        new.replace(path)
+
+
+def _timing_file(target: str, version: str, device: str) -> Path:
+    which = sha256("\n".join([target, version, device]).encode())[:16]
+    return cache_folder().parent / "timing" / f"{target}-{which}.cache"
 
 
 def kept_engines(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edgeapl.bundle.digest import sha256, sha256_file
 from edgeapl.bundle.signature import ENGINE_SIGNATURE, read_signature
-from edgeapl.engines.registry import Origin
+from edgeapl.engines.registry import PLANS, Origin
 from edgeapl.engines.store.machine import Device, machine_id
 from edgeapl.engines.store.record import RECORD, SEAL, EngineRecord, read_record
 from edgeapl.engines.trt.plan import Place, PlanRecord
@@ -56,7 +56,7 @@ class EngineFolder:
         if not built.file.endswith(".plan"):
             return None
         place = Place(there.library, there.version, there.device, there.capability, there.machine)
-        return Origin(PlanRecord(built.sha256, built.size, place), machine_id())
+        return Origin(PlanRecord(built.sha256, built.size, place), machine_id(), there.number)
 
 
 def write_engines(
@@ -141,13 +141,21 @@ def check_fits(engines: EngineFolder, bundle: str, version: str, device: Device)
     bundle : digest of the bundle. version : of the runtime that is installed here.
     """
     record, there = engines.record, engines.record.built_for
-    differences = (
+    differences = [
         ("engines are of another bundle", record.bundle[:16], bundle[:16]),
         ("engines were not built on this machine", there.machine[:16], machine_id()[:16]),
         ("engines are for another version of the runtime", there.version, version),
-        ("engines are for another device", there.device, device.name),
-        ("engines are for another capability", there.capability, device.capability),
-    )
+    ]
+    if there.device or record.target not in PLANS:
+        differences += [
+            ("engines are for another device", there.device, device.name),
+            ("engines are for another capability", there.capability, device.capability),
+        ]
+    elif not device.name:
+        raise EngineError("engines need a GPU", engines.folder, "none can be used here")
+    elif there.capabilities and device.capability not in there.capabilities:
+        wanted = ", ".join(there.capabilities)
+        differences.append(("engines are for other GPUs", wanted, device.capability))
     for what, then, now in differences:
         if then != now:
             text = f"built for {then or 'none'}, here {now or 'none'}: {REBUILD}"

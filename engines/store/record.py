@@ -9,13 +9,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgeapl.bundle.digest import sha256
 from edgeapl.bundle.specs import Digest, FileName, Name
+from edgeapl.engines.registry import ON_GPU
 from edgeapl.errors import EngineError
 
 RECORD = "engine.json"
 SEAL = "engine.sha256"
 
-Precision = Literal["fp32", "fp16", "int8"]
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+Precision = Literal["fp32", "tf32", "fp16", "int8"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "fp16", "int8")
+"""TF32 is FP32 of which a GPU multiplies 10 bits; a processor has no such thing."""
 
 
 class _Part(BaseModel):
@@ -36,7 +38,8 @@ class BuiltFor(_Part):
     """What engines were built for; another machine, library or device may not use them.
 
     library, version : of the runtime. device, capability : see `Device`; of a plan that was built
-    without a GPU both are empty, and no machine may load it.
+    without a GPU both are empty, and whether it fits the one here is for the library to say.
+    capabilities : of GPUs that were named to build for. number : of the GPU among several.
     """
 
     library: str
@@ -44,6 +47,19 @@ class BuiltFor(_Part):
     device: str
     capability: str
     machine: Digest
+    capabilities: tuple[str, ...] = ()
+    number: Annotated[int, Field(ge=0)] = 0
+
+
+class PlanNotes(_Part):
+    """What the builder of a plan said of it.
+
+    layers : (name, kind, types, bytes of activations that it reads and writes for a cell) of each.
+    scratch : bytes that a run of the largest batch takes; None where it did not say.
+    """
+
+    layers: tuple[tuple[str, str, str, int], ...] = ()
+    scratch: int | None = None
 
 
 class Settings(_Part):
@@ -73,6 +89,7 @@ class EngineRecord(_Part):
 
     cutter : the plan that cuts cells on the GPU, beside those of the networks; None without one.
     proof, timing : what was measured when it was built, for people.
+    plans : network to what its builder said; empty of targets that run an ONNX file.
     """
 
     schema_version: Literal[1] = Field(alias="schema")
@@ -89,6 +106,16 @@ class EngineRecord(_Part):
     settings: Settings
     proof: dict[str, Any]
     timing: dict[str, Any]
+    plans: dict[Name, PlanNotes] = {}
+
+    @property
+    def proven_where_it_runs(self) -> bool:
+        """Whether the proof was made in the runtime, and on the device, that serves.
+
+        A processor is there whenever an engine for it is built. Records that do not say where they
+        were proven are of earlier versions, which proved plans on the processor.
+        """
+        return self.target not in ON_GPU or self.proof.get("run_in") == self.target
 
     @property
     def files(self) -> dict[str, BuiltNetwork]:

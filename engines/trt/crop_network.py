@@ -41,14 +41,20 @@ def widest(spec: CropSpec, um_per_px: float) -> int:
     ----------
     um_per_px : the bundle's own scale.
     """
-    return max(LEAST_REACH, int(np.ceil(ROOM * spec.window_um / um_per_px / 32)) * 32)
+    # A cut as large as what it becomes must fit as well: cells that were cut before are proven so.
+    side = max(ROOM * spec.window_um / um_per_px, spec.resized_px or spec.size_px)
+    return max(LEAST_REACH, int(np.ceil(side / 32)) * 32)
 
 
-def crop_ranges(spec: CropSpec, um_per_px: float) -> Ranges:
-    """Give smallest, typical and largest first dimension of every input, for `build_plan`."""
+def crop_ranges(spec: CropSpec, um_per_px: float, most_cells: int = MOST_CELLS) -> Ranges:
+    """Give smallest, typical and largest first dimension of every input, for `build_plan`.
+
+    most_cells : in one run: the largest batch of the other plans.
+    """
     reach = widest(spec, um_per_px)
     window = min(reach, max(1, round(spec.window_um / um_per_px)))
-    pixels, cells = (1, TYPICAL_PIXELS, MOST_PIXELS), (1, 16, MOST_CELLS)
+    pixels = (1, TYPICAL_PIXELS, MOST_PIXELS)
+    cells = (1, min(16, most_cells), most_cells)
     ranges = {"frame": pixels, "places": cells, "steps": (1, window, reach)}
     return {**ranges, "labels": pixels, "numbers": cells} if spec.mask else ranges
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgeapl.errors import EngineError
 
@@ -58,3 +58,7 @@ class BuildOptions:
     level: int | None = None
     timing_cache: bytes | None = None
     device: int | None = None
+
+    def with_fp32(self) -> BuildOptions:
+        """Give the same, with products in full FP32 and no timing cache."""
+        return replace(self, tf32=False, timing_cache=None)

@@ -19,7 +19,8 @@ class Place:
     """Where a plan was built, or is to run.
 
     library, version : of TensorRT, e.g. ``"tensorrt-rtx"``, ``"1.7.1.116"``.
-    device : the GPU's name; compute_capability : e.g. ``"8.9"``.
+    device : the GPU's name; compute_capability : e.g. ``"8.9"``. Both are empty of a plan that was
+    built without a GPU: the library then says whether it fits the one here.
     machine : stable id of the machine.
     """
 
@@ -69,7 +70,8 @@ def check_plan(
             here.compute_capability,
         ),
     )
-    for what, then, now in differences:
+    anywhere = not there.device and not there.compute_capability
+    for what, then, now in differences[: 3 if anywhere else None]:
         if then != now or not then:
             raise EngineError(what, name, f"built {then or '?'}, here {now or '?'}: {rebuild}")
     if len(plan) != built.size:

@@ -14,8 +14,9 @@ from edgeapl.bundle.load import Bundle
 from edgeapl.calibration.building import building, files
 from edgeapl.calibration.building.building import BuildRequest, build_engine
 from edgeapl.calibration.building.candidates import Candidate, make_candidate, proof_runtime
+from edgeapl.calibration.building.on_device import USUAL
 from edgeapl.calibration.building.proof_slides import ProofSlides
-from edgeapl.calibration.building.race import BUNDLE, PLAN, Race
+from edgeapl.calibration.building.race import BUNDLE, Race
 from edgeapl.calibration.building.timing import Measured
 from edgeapl.engines.registry import BACKENDS, TARGETS
 from edgeapl.errors import EngineError, ProofError
@@ -51,7 +52,7 @@ def unraced(_: Bundle, candidates: Sequence[Candidate], *__: Any) -> Race:
     """Let the first win."""
     first = candidates[0]
     seconds = dict.fromkeys((BUNDLE, first.name), 1.0)
-    return Race(first, {first.name: Measured(PLAN, {})}, seconds, {})
+    return Race(first, {first.name: Measured(USUAL, {})}, seconds, {})
 
 
 def failing(run: Run) -> Run:
@@ -71,7 +72,7 @@ def test_an_openvino_that_answers_otherwise_than_onnxruntime_is_refused(
     kind = openvino.OpenVinoEngine
     monkeypatch.setattr(kind, "run", wrong(kind.run))
     # Neither what is proven on nor which is the fastest is what this asks.
-    monkeypatch.setattr(building, "_slides", lambda *_: SLIDES)
+    monkeypatch.setattr(building, "slides_for", lambda *_: SLIDES)
     monkeypatch.setattr(building, "run_race", unraced)
     request = BuildRequest(bundle, "fp32", target="openvino", out=tmp_path / "e")
     with pytest.raises((ProofError, EngineError), match=r"do not answer|failed while"):

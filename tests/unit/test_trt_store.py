@@ -12,7 +12,7 @@ pytest.importorskip("onnx")
 from edgeapl.bundle.load import open_bundle
 from edgeapl.bundle.specs import CropSpec, SegmenterSpec
 from edgeapl.calibration.building.building import BuildRequest, build_engine
-from edgeapl.calibration.building.storing import cuts_on_device
+from edgeapl.calibration.building.plans import cuts_on_device
 from edgeapl.cli.main import run
 from edgeapl.engines.registry import Origin, open_chain
 from edgeapl.engines.store.folder import EngineFolder, open_engines

@@ -1,0 +1,115 @@
+"""Show cells that were cut before to a chain, which cuts them itself: as tiles of a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeapl.bundle.manifest import Manifest
+from edgeapl.bundle.specs import CropSpec
+from edgeapl.protocols import CellChain, Engine
+from edgeapl.stages.classified import Classified
+from edgeapl.stages.classify_on_device import DeviceClassifier
+from edgeapl.stages.crop import Uncut
+from edgeapl.types import CellScores, Detections, Frame, Int64, UInt8
+
+MOST_TILES = 32
+"""Cells on one frame: as many as a plan takes at once."""
+
+
+class SlideThroughChain:
+    """All cells of one slide through a chain; answers as `SlideOnItsWay` gives them.
+
+    Parameters
+    ----------
+    manifest : names roles and networks; the chain's links must give all that it asks.
+    engines : for cells that the chain does not take. chain : of the same networks.
+    crops : uint8 (N, size, size, 3) RGB. The cells' numbers are their rows.
+    batch_size : cells in one run.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        engines: Mapping[str, Engine],
+        chain: CellChain,
+        crops: UInt8,
+        batch_size: int,
+    ) -> None:
+        self._manifest = manifest
+        self._chain = chain
+        self._crops = crops
+        self._classifier = DeviceClassifier(manifest, engines, chain, batch_size)
+
+    def run_network(self, network: str) -> None:
+        """Do nothing: a chain asks all networks at once, in `answers`."""
+
+    def answers(self) -> Classified:
+        """Give all answers. Raises EngineError when a network or the chain failed."""
+        parts = []
+        for ids, uncut in tiled(self._crops, self._manifest.crop, self._chain.most_pixels):
+            self._classifier.enter(ids, uncut)
+            parts.append(self._classifier.run(flush=False))
+        parts.append(self._classifier.run(flush=True))
+        self._classifier.close()
+        for part in parts:
+            if part.errors:
+                raise part.errors[0]
+        return _joined(parts)
+
+
+def tiled(crops: UInt8, spec: CropSpec, most_pixels: int) -> Iterator[tuple[Int64, Uncut]]:
+    """Lay cells side by side on frames, of which cutting gives each back as it was.
+
+    Parameters
+    ----------
+    crops : uint8 (N, size_px, size_px, 3) RGB. spec : how they are cut.
+    most_pixels : of one frame.
+
+    Gives the rows, int64, and the cells on their frame.
+    """
+    side = spec.resized_px or spec.size_px
+    count = max(1, min(MOST_TILES, most_pixels // side**2))
+    for first in range(0, len(crops), count):
+        rows = np.arange(first, min(first + count, len(crops)), dtype=np.int64)
+        yield rows, _frame_of(crops[first : first + len(rows)], spec, side)
+
+
+def _frame_of(crops: UInt8, spec: CropSpec, side: int) -> Uncut:
+    """Put cells into one row of tiles; at their own size nothing of them is averaged."""
+    edge = (side - spec.size_px) // 2
+    pixels = np.zeros((side, side * len(crops), 3), np.uint8)
+    labels = np.zeros(pixels.shape[:2], np.uint16)
+    squares = np.empty((len(crops), 4), np.int32)
+    for number, crop in enumerate(crops):
+        left = side * number
+        inside = slice(left + edge, left + edge + spec.size_px)
+        pixels[edge : edge + spec.size_px, inside] = crop
+        labels[:, left : left + side] = number + 1  # what a mask made black is black already
+        squares[number] = left, 0, side, side
+    boxes = np.array([(x, y, x + w, y + h) for x, y, w, h in squares.tolist()], np.float32)
+    frame = Frame(pixels, 0, 0, 1.0, "tiles", "0" * 64)
+    detections = Detections(frame, boxes, labels, np.ones(len(crops), np.float32))
+    return Uncut(detections, spec, np.arange(len(crops), dtype=np.int64), squares)
+
+
+def _joined(parts: Sequence[Classified]) -> Classified:
+    """Put answers together, in the order of the cells' numbers."""
+    scores = [part.scores for part in parts]
+    ids = np.concatenate([one.ids for one in scores])
+    order = np.argsort(ids)
+
+    def column(values: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        return np.concatenate(values)[order]
+
+    full = [one for one in scores if len(one.ids)] or scores[:1]
+    return Classified(
+        CellScores(
+            ids=ids[order],
+            roles={name: column([one.roles[name] for one in full]) for name in full[0].roles},
+            features=column([one.features for one in full]),
+        ),
+        np.sort(np.concatenate([part.failed for part in parts])),
+    )

@@ -1,0 +1,397 @@
+"""Plans are opened, proven and timed where they run, through the chain that serves."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgeapl.bundle.digest import sha256
+from edgeapl.bundle.load import open_bundle
+from edgeapl.bundle.specs import CropSpec
+from edgeapl.calibration.building import (
+    building,
+    candidates,
+    on_device,
+    plans,
+    proving,
+    sidecar,
+    storing,
+)
+from edgeapl.calibration.building import race as races
+from edgeapl.calibration.building.building import BuildRequest, build_engine
+from edgeapl.calibration.building.candidates import Candidate
+from edgeapl.calibration.building.on_device import BATCHES
+from edgeapl.calibration.building.proof_slides import ProofSlides
+from edgeapl.calibration.building.proving import prove_engines
+from edgeapl.calibration.judging.through_chain import tiled
+from edgeapl.engines import registry
+from edgeapl.engines.store import here
+from edgeapl.engines.store.folder import EngineFolder, write_engines
+from edgeapl.engines.trt import chain, engine, library, memory
+from edgeapl.errors import EngineError, ProofError, UsageError
+from edgeapl.model import open_model, opening
+from edgeapl.pipeline import Observer, SlideOptions, examine_slide
+from edgeapl.protocols import Arrays
+from edgeapl.testing import FakeDriver
+from tests.fake_builder import Builds, offer_builder
+from tests.fake_tensorrt import VERSION, FakeExecution, FakeTensorRt
+from tests.small_bundle import SIZE, drawn_field, scripted, small_bundle
+
+COLOURS = np.random.default_rng(6).integers(0, 256, (40, 1, 1, 3), dtype=np.uint8)
+CELLS = np.broadcast_to(COLOURS, (40, SIZE, SIZE, 3)).copy()
+SLIDES = ProofSlides((("drawn", CELLS),), (), "cells of one colour each")
+
+
+@dataclass
+class Workshop:
+    """A machine with a GPU that is not there. bundle : its folder. out : for engines."""
+
+    bundle: Path
+    out: Path
+    fake: FakeTensorRt
+    builds: Builds
+
+    def build(self, target: str = "tensorrt", **more: Any) -> EngineFolder:
+        request = BuildRequest(self.bundle, target=target, out=self.out, **more)
+        return build_engine(request, lambda _: None)
+
+
+@pytest.fixture
+def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    small_bundle(tmp_path / "bundle")
+    # A plan takes eight cells, and frames of ten tiles.
+    fake = FakeTensorRt(FakeDriver(), 8, {"frame": 10 * SIZE**2, "steps": 64})
+    builds = offer_builder(fake)
+    for module in (engine, chain, memory):
+        monkeypatch.setattr(module, "load_driver", lambda: fake.driver)
+    for module in (engine, chain, library):
+        monkeypatch.setattr(module, "find_library", lambda target: fake.library)
+    runtimes = here.runtime_version
+    for module in (building, plans, sidecar, opening, proving):
+        monkeypatch.setattr(
+            module,
+            "runtime_version",
+            lambda target: VERSION if target == "tensorrt" else runtimes(target),
+        )
+    there = {"tensorrt", "pycuda", "onnxruntime"}
+    monkeypatch.setattr(registry, "_missing", lambda name, _: "" if name in there else "missing")
+    monkeypatch.setattr(registry, "_nvidia_driver", lambda: True)
+    # What is proven on is not what these tests ask.
+    for module in (building, proving):
+        monkeypatch.setattr(module, "slides_for", lambda *_: SLIDES)
+    return Workshop(tmp_path / "bundle", tmp_path / "engines", fake, builds)
+
+
+def runs_take(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every run that is timed on the GPU take so long, by its clock."""
+    ticks = itertools.count()
+    monkeypatch.setattr(on_device, "perf_counter", lambda: seconds * next(ticks))
+
+
+def test_auto_picks_the_gpu_where_it_is_faster(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs_take(1e-9, monkeypatch)
+    record = workshop.build("auto").record
+    assert record.target == record.proof["run_in"] == "tensorrt"
+    assert record.precision in ("fp32", "fp16")
+    timed = record.timing["seconds_for_16_cells"]
+    assert set(timed) == {"bundle", "fp32 onnxruntime", "fp32 tensorrt", "fp16 tensorrt"}
+    assert timed["fp16 tensorrt"] == pytest.approx(1e-9)
+    assert record.timing["speed_against_bundle"] > 1
+    assert "takes" in record.timing["not_picked"]["fp32 onnxruntime"]
+    assert record.built_for.device == "Fake GPU"
+
+
+def test_auto_picks_the_processor_where_that_is_faster(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs_take(1000.0, monkeypatch)
+    record = workshop.build("auto").record
+    assert record.target == "onnxruntime"
+    assert "takes" in record.timing["not_picked"]["fp16 tensorrt"]
+    assert set(record.files) == {"cells", "head"}
+
+
+def test_what_was_proven_is_what_is_put_in_place_and_nothing_is_left_on_the_gpu(
+    workshop: Workshop,
+) -> None:
+    folder = workshop.build()
+    # FP32 and FP16: two networks and what cuts cells of each, built once.
+    assert len(workshop.builds.plans) == 6
+    kept = {built.sha256 for built in folder.record.files.values()}
+    assert kept <= {sha256(plan) for plan in workshop.builds.plans}
+    assert set(folder.record.proof["candidates"]) == {"fp32 tensorrt", "fp16 tensorrt"}
+    assert folder.record.plans["cells"].layers == (
+        ("only", "CaskConvolution", "int8 -> half", 2 + 4 * 2),
+    )
+    assert folder.record.settings.batch_size in [size for size in BATCHES if size <= 8]
+    assert not any(workshop.fake.driver.live.values())
+    assert sorted(path.name for path in workshop.bundle.parent.iterdir()) == [
+        "bundle",
+        "cache",
+        "engines",
+    ]
+
+
+def inverted(answers: Any) -> Any:
+    """Turn every probability round, and leave features alone."""
+    return {
+        name: 1 - value if value.dtype == np.float32 and value.ndim < 2 else value
+        for name, value in answers.items()
+    }
+
+
+class WrongOfPlainCells(FakeExecution):
+    """Answers wrongly about cells of one colour, of which the self-test has none."""
+
+    def _run(self, inputs: Arrays) -> Any:
+        answers = super()._run(inputs)
+        cells = inputs.get("cells")
+        plain = cells is not None and not np.ptp(cells, axis=(1, 2)).any()
+        return inverted(answers) if plain else answers
+
+
+def test_a_gpu_that_answers_otherwise_than_the_processor_is_found_by_the_proof(
+    workshop: Workshop,
+) -> None:
+    workshop.fake.execution = WrongOfPlainCells
+    with pytest.raises(ProofError, match="cells flip"):
+        workshop.build(precision="fp16")
+    assert not workshop.out.exists()
+    assert not any(workshop.fake.driver.live.values())
+
+
+def test_so_is_one_that_goes_wrong_in_the_chain_alone(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish, proves = chain.TrtChain.finish, on_device.prove_on_device
+    self_tested: list[bool] = []
+
+    def wrong(self: chain.TrtChain) -> Any:
+        answers = finish(self)
+        return {n: inverted(o) for n, o in answers.items()} if self_tested else answers
+
+    def prove(*arguments: Any) -> Any:
+        self_tested.append(True)
+        return proves(*arguments)
+
+    monkeypatch.setattr(chain.TrtChain, "finish", wrong)
+    monkeypatch.setattr(candidates, "prove_on_device", prove)
+    with pytest.raises(ProofError, match="cells flip"):
+        workshop.build(precision="fp32")
+
+
+def test_a_plan_that_fails_its_self_test_is_not_put_in_place(workshop: Workshop) -> None:
+    workshop.fake.silent = True
+    with pytest.raises(EngineError):
+        workshop.build(precision="fp32")
+    assert not workshop.out.exists()
+
+
+def test_a_gpu_that_fails_leaves_the_processor(workshop: Workshop) -> None:
+    workshop.fake.refuses = "execute_async_v3"
+    record = workshop.build("auto").record
+    assert record.target == "onnxruntime"
+    assert "can not be run" in record.timing["not_picked"]["fp16 tensorrt"]
+
+
+def test_what_is_opened_from_its_place_must_pass_once_more(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Broken between the race and the place: a disk, or a GPU that another program took.
+    store = storing.store
+
+    def broken(*arguments: Any) -> EngineFolder:
+        workshop.fake.refuses = "execute_async_v3"
+        return store(*arguments)
+
+    monkeypatch.setattr(building, "store", broken)
+    with pytest.raises(EngineError):
+        workshop.build(precision="fp32")
+    assert not workshop.out.exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({}, {"workspace": 2 << 30, "level": 3, "flags": set(), "largest": 32}),
+        ({"max_batch": 8, "workspace_mib": 64}, {"workspace": 64 << 20, "largest": 8}),
+        ({"optimization_level": 5}, {"level": 5}),
+        ({"precision": "tf32"}, {"flags": {"tf32"}}),
+    ],
+)
+def test_settings_reach_the_builder(
+    workshop: Workshop, more: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    folder = workshop.build(**{"precision": "fp32", **more})
+    first, cutter = workshop.builds.configs[0], workshop.builds.configs[-1]
+    found = {
+        "workspace": first.workspace,
+        "level": first.builder_optimization_level,
+        "flags": first.flags,
+        "largest": first.profiles[0]["cells"][-1][0],
+    }
+    assert {key: found[key] for key in expected} == expected
+    assert cutter.profiles[0]["places"][-1][0] == found["largest"]
+    assert cutter.flags == set()  # cells are cut alike whatever the networks compute in
+    assert folder.record.networks["cells"].precision == more.get("precision", "fp32")
+    # On the thread that builds the GPU is the one that was chosen.
+    assert len(first.contexts) == 1
+
+
+def test_what_a_build_measured_of_kernels_is_kept_for_the_next(workshop: Workshop) -> None:
+    workshop.build(precision="fp32")
+    assert workshop.builds.configs[0].given == b""
+    workshop.build(precision="fp16")
+    assert workshop.builds.configs[-2].given == b"measured"
+    workshop.build(precision="fp32", timing_cache=False)
+    assert workshop.builds.configs[-2].given is None
+
+
+def test_a_timing_cache_that_is_not_taken_is_made_anew(workshop: Workshop) -> None:
+    workshop.build(precision="fp32")
+    (kept,) = (workshop.bundle.parent / "cache" / "edgeapl" / "timing").iterdir()
+    kept.write_bytes(b"of another library")
+    workshop.build(precision="fp32")
+    assert workshop.builds.configs[-2].given == b""
+    assert kept.read_bytes() == b"measured"
+
+
+def test_too_little_memory_is_said_with_what_helps(workshop: Workshop) -> None:
+    workshop.builds.out_of_memory = True
+    with pytest.raises(EngineError, match=r"64 MiB .* batch of 32 .*--max-batch.*--workspace"):
+        workshop.build(precision="fp32", workspace_mib=64)
+
+
+@pytest.mark.parametrize(
+    ("target", "more", "message"),
+    [
+        ("onnxruntime", {"precision": "tf32"}, "TF32 is a precision of GPUs"),
+        ("onnxruntime", {"max_batch": 4}, "setting is for TensorRT alone: --max-batch"),
+        ("onnxruntime", {"device": 1}, "setting is for GPUs alone: --device"),
+        ("tensorrt", {"device": 3}, "no such GPU: --device 3"),
+    ],
+)
+def test_settings_that_a_target_can_not_follow_are_refused_in_one_line(
+    workshop: Workshop, target: str, more: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        workshop.build(target, **more)
+
+
+def unproven(folder: EngineFolder, **changes: Any) -> EngineFolder:
+    """Give engines as those whose graph was proven on a processor, as all plans once were."""
+    record = folder.record
+    place = record.built_for.model_copy(update=changes)
+    old = record.model_copy(
+        update={"proof": {**record.proof, "run_in": "onnxruntime"}, "built_for": place}
+    )
+    copies = {}
+    for built in record.files.values():
+        copies[built.file] = folder.folder.parent / f"copy-{built.file}"
+        copies[built.file].write_bytes((folder.folder / built.file).read_bytes())
+    return write_engines(folder.folder, old, copies)
+
+
+@pytest.mark.parametrize("changes", [{}, {"device": "", "capability": ""}])
+def test_engines_that_were_proven_on_the_cpu_only_clear_no_slide_until_they_are_proven_here(
+    workshop: Workshop, changes: dict[str, str]
+) -> None:
+    engines = unproven(workshop.build(precision="fp32"), **changes)
+
+    def reasons(engines: EngineFolder) -> set[str]:
+        with open_model(workshop.bundle, engines=engines) as model:
+            source = scripted([drawn_field()])
+            verdict = examine_slide(model, "s", source, SlideOptions(), Observer()).verdict
+        return {reason.code for reason in verdict.reasons}
+
+    assert "engines_unproven" in reasons(engines)
+    proven = prove_engines(engines, BuildRequest(workshop.bundle), lambda _: None)
+    assert proven.record.proof["run_in"] == "tensorrt"
+    assert "on this GPU" in proven.record.proof["words"]
+    assert proven.record.built_for.device == "Fake GPU"
+    assert proven.record.networks == engines.record.networks
+    assert "engines_unproven" not in reasons(proven)
+    assert not any(workshop.fake.driver.live.values())
+
+
+def test_engines_that_fail_where_they_run_stay_what_they_were(workshop: Workshop) -> None:
+    engines = unproven(workshop.build(precision="fp16"))
+    workshop.fake.execution = WrongOfPlainCells
+    with pytest.raises(ProofError, match="cells flip"):
+        prove_engines(engines, BuildRequest(workshop.bundle), lambda _: None)
+    assert {path.name for path in engines.folder.iterdir()} >= {
+        built.file for built in engines.record.files.values()
+    }
+    with open_model(workshop.bundle, engines=engines) as model:
+        assert model.proven_elsewhere
+
+
+def test_engines_of_a_processor_need_no_other_proof(workshop: Workshop) -> None:
+    folder = workshop.build("onnxruntime", precision="fp32")
+    assert folder.record.proven_where_it_runs
+    assert "on this processor" in folder.record.proof["words"]
+    with pytest.raises(EngineError, match="were proven where they run"):
+        prove_engines(folder, BuildRequest(workshop.bundle), lambda _: None)
+
+
+def test_a_plan_for_gpus_that_were_named_is_not_opened_on_another(workshop: Workshop) -> None:
+    bundle = open_bundle(workshop.bundle)
+    fits = unproven(
+        workshop.build(precision="fp32"), device="", capability="", capabilities=("8.7", "8.9")
+    )
+    assert opening.choose_engines(bundle, fits.folder).engines is not None
+    other = unproven(fits, capabilities=("12.0",))
+    with pytest.raises(EngineError, match=r"for other GPUs: .*built for 12.0, here 8.7"):
+        opening.choose_engines(bundle, other.folder)
+
+
+def made(name: str, plans: Any = None) -> Candidate:
+    precision, target = name.split()
+    return Candidate(target, precision, {}, None, (), plans)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "best"),
+    [
+        ({}, "fp16 tensorrt-rtx"),
+        ({"fp16 tensorrt-rtx": 1.0, "int8 tensorrt-rtx": 0.9}, "int8 tensorrt-rtx"),
+        ({"fp16 tensorrt-rtx": 1.0, "int8 tensorrt-rtx": 0.99}, "fp16 tensorrt-rtx"),
+        ({"fp32 tensorrt-rtx": 0.5, "fp16 tensorrt-rtx": 1.0}, "fp32 tensorrt-rtx"),
+        ({"int8 onnxruntime": 0.99, "fp16 tensorrt-rtx": 1.0}, "int8 onnxruntime"),
+    ],
+)
+def test_eight_bits_of_a_gpu_are_picked_only_where_they_win_by_the_clock(
+    seconds: dict[str, float], best: str
+) -> None:
+    names = seconds or dict.fromkeys(
+        f"{precision} tensorrt-rtx" for precision in ("fp32", "fp16", "int8")
+    )
+    assert races._best([made(name) for name in names], seconds).name == best
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        CropSpec(window_um=8.0, size_px=SIZE),
+        CropSpec(window_um=8.0, size_px=SIZE, resized_px=2 * SIZE, mask=True),
+        CropSpec(window_um=8.0, size_px=SIZE, cut="box"),
+    ],
+)
+def test_cells_that_were_cut_before_come_out_of_their_tiles_as_they_were(spec: CropSpec) -> None:
+    rng = np.random.default_rng(3)
+    crops = rng.integers(0, 256, (7, SIZE, SIZE, 3), dtype=np.uint8)
+    found, rows = [], []
+    for ids, uncut in tiled(crops, spec, 5 * (2 * SIZE) ** 2):
+        assert uncut.detections.frame.pixels.size // 3 <= 5 * (2 * SIZE) ** 2
+        found.append(uncut.cut())
+        rows += ids.tolist()
+    np.testing.assert_array_equal(np.concatenate(found), crops)
+    assert rows == list(range(7))
