@@ -56,6 +56,8 @@ CALLS = {
     # Called by the library: a class of ours overrides them.
     "ILogger.__init__": "() -> None",
     "ILogger.log": "(ILogger.Severity, str) -> None",
+    "IProfiler.__init__": "() -> None",
+    "IProfiler.report_layer_time": "(str, float) -> None",
     "IProgressMonitor.__init__": "() -> None",
     "IProgressMonitor.phase_start": "(str, str, int) -> None",
     "IProgressMonitor.step_complete": "(str, int) -> bool",
@@ -75,6 +77,7 @@ PROPERTIES = {
     "ICudaEngine.num_io_tensors": "property",
     "ICudaEngine.device_memory_size_v2": "property",
     "IRuntimeConfig.cuda_graph_strategy": "settable",
+    "IExecutionContext.profiler": "settable",
 }
 
 MEMBERS = {

@@ -26,6 +26,7 @@ from tests.small_bundle import head_network
 SAME = (
     (r"\b\w+\.(?:tensorrt|tensorrt_rtx)\.", ""),
     (r"\btyping\.SupportsInt\b|\bSupportsInt\b", "int"),
+    (r"\btyping\.SupportsFloat\b|\bSupportsFloat\b", "float"),
     (r"\btyping_extensions\.Buffer\b", "buffer"),
     (r"\bList\[", "list["),
 )

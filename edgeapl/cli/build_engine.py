@@ -24,6 +24,7 @@ class PrecisionChoice(str, Enum):
 
     AUTO = "auto"
     FP32 = "fp32"
+    TF32 = "tf32"
     FP16 = "fp16"
     INT8 = "int8"
 
@@ -34,6 +35,7 @@ class TargetChoice(str, Enum):
     AUTO = "auto"
     ONNXRUNTIME = "onnxruntime"
     OPENVINO = "openvino"
+    ONNXRUNTIME_CUDA = "onnxruntime-cuda"
     TENSORRT = "tensorrt"
     TENSORRT_RTX = "tensorrt-rtx"
 
@@ -44,7 +46,11 @@ def build_engine(
         typer.Argument(help="Bundle; without it the embedded demonstration."),
     ] = None,
     precision: Annotated[
-        PrecisionChoice, typer.Option(help="auto: the fastest that passes the proof.")
+        PrecisionChoice,
+        typer.Option(
+            help="auto: the fastest that passes the proof. tf32: FP32 of which a GPU multiplies 10 "
+            "bits; never chosen by itself."
+        ),
     ] = PrecisionChoice.AUTO,
     target: Annotated[
         TargetChoice, typer.Option(help="auto: all that run on this machine are tried.")
@@ -63,6 +69,33 @@ def build_engine(
         Optional[float],  # noqa: UP045
         typer.Option(min=0, max=1, help="Keep layers in a higher precision until this holds."),
     ] = None,
+    device: Annotated[
+        int, typer.Option(min=0, help="Number of the GPU, where there are several.")
+    ] = 0,
+    max_batch: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="TensorRT: cells in the largest run; 32 unless said otherwise."),
+    ] = None,
+    workspace: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            min=1, help="TensorRT: MiB of scratch memory for a layer; 2048 unless said otherwise."
+        ),
+    ] = None,
+    compute_capability: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            help="TensorRT-RTX: GPUs to build for, e.g. 8.9; again for more. Without it the one "
+            "here."
+        ),
+    ] = None,
+    optimization_level: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=0, max=5, help="TensorRT: how long it searches for fast kernels."),
+    ] = None,
+    timing_cache: Annotated[
+        bool, typer.Option(help="TensorRT: use, and keep, what earlier builds measured.")
+    ] = True,
     station: StationOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -88,9 +121,15 @@ def build_engine(
         cell_images=crops,
         um_per_px=um_per_px,
         max_flip_rate=max_flip_rate,
+        device=device,
+        max_batch=max_batch,
+        workspace_mib=workspace,
+        capabilities=tuple(compute_capability or ()),
+        optimization_level=optimization_level,
+        timing_cache=timing_cache,
     )
     try_out(request.bundle, trust_here(station))
-    with _progress(_earlier()) as say:
+    with build_progress(_earlier()) as say:
         engines = build(request, say)
     document = engines.record.model_dump(mode="json", by_alias=True)
     if as_json:
@@ -112,7 +151,7 @@ def _earlier() -> dict[str, float]:
 
 
 @contextmanager
-def _progress(earlier: dict[str, float]) -> Iterator[Callable[[str], None]]:
+def build_progress(earlier: dict[str, float]) -> Iterator[Callable[[str], None]]:
     """Show the stage, how long it has taken and how long it took in an earlier build."""
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -157,13 +196,16 @@ def show_engines(engines: EngineFolder, document: dict[str, Any]) -> None:
         out.print(f"cells are cut on the GPU by {document['cutter']['file']}", markup=False)
     proof, timing = document["proof"], document["timing"]
     out.print(f"proven on {proof['proven_on']}", markup=False)
+    if not engines.record.proven_where_it_runs:
+        text = "proven on the CPU only: clears no slide until edgeapl engines prove ran on its GPU"
+        out.print(text, style="yellow", soft_wrap=True)
     if not proof["limits_apply"]:
         out.print("random weights: the limits do not apply", style="yellow")
     for name, problems in proof["candidates"].items():
         out.print(f"{name}: {'; '.join(problems) or 'passed'}", markup=False)
     speed = timing["speed_against_bundle"]
     if speed is None:
-        out.print("not timed: plans run on a GPU", style="yellow")
+        out.print("not timed: plans run on a GPU, and none can be used here", style="yellow")
     else:
         # Records of earlier versions hold neither settings nor reasons.
         settings = timing.get("settings", {})

@@ -7,10 +7,14 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from edgeapl.cli.options import JsonOption
+from edgeapl.cli.options import JsonOption, ScaleOption, StationOption, trust_here
 from edgeapl.cli.output import RESEARCH_USE_ONLY, print_json
 
 app = typer.Typer(help="The engines that were built.", no_args_is_help=True)
+
+EnginesArgument = Annotated[
+    str, typer.Argument(metavar="ENGINES", help="Folder, or name as edgeapl engines list has it.")
+]
 
 
 @app.command("list")
@@ -76,6 +80,80 @@ def verify(
         typer.echo(f"error: {error}", err=True)
     if damaged:
         raise typer.Exit(EngineError.exit_code)
+
+
+@app.command("prove")
+def prove(
+    engines: EnginesArgument,
+    bundle: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Bundle that they were built from; without it the demonstration."),
+    ] = None,
+    frames: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Slides to prove on; without it drawn ones."),
+    ] = None,
+    crops: Annotated[bool, typer.Option("--crops", help="Every image is one cell.")] = False,
+    um_per_px: ScaleOption = None,
+    station: StationOption = None,
+) -> None:
+    """Compare engines of a GPU with their bundle on the GPU that is here, and write that down.
+
+    Those that were built where no GPU could be used clear no slide before. A signature ends with
+    the record that it was made for. Exit code 1 when they do not answer like the bundle.
+    """
+    from edgeapl.calibration.building.request import BuildRequest
+    from edgeapl.cli.build_engine import EXTRA, build_progress, show_engines
+    from edgeapl.engines.store.folder import open_engines
+    from edgeapl.errors import EngineError
+    from edgeapl.model import EMBEDDED
+    from edgeapl.model.trial import try_out
+
+    try:
+        from edgeapl.calibration.building.proving import prove_engines
+    except ModuleNotFoundError as error:
+        raise EngineError("engines prove needs more packages", error.name or "", EXTRA) from error
+    found, trust = open_engines(_folder(engines)), trust_here(station)
+    trust.check_engines(found.folder, found.signer)
+    request = BuildRequest(
+        bundle or EMBEDDED, frames=frames, cell_images=crops, um_per_px=um_per_px
+    )
+    try_out(request.bundle, trust)
+    with build_progress({}) as say:
+        proven = prove_engines(found, request, say)
+    show_engines(proven, proven.record.model_dump(mode="json", by_alias=True))
+    if found.signer is not None:
+        typer.echo("the signature was of the record before: sign the engines again")
+
+
+@app.command("inspect")
+def inspect(
+    engines: EnginesArgument,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Name every layer, what it takes, gives and moves.")
+    ] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Time every layer of plans on the GPU that is here.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what the layers of engines compute in, and how long each takes. Research use only."""
+    from edgeapl.cli.engine_layers import layers_document, print_layers
+    from edgeapl.engines.store.folder import open_engines
+
+    document = layers_document(open_engines(_folder(engines)), profile=profile)
+    if as_json:
+        print_json(document)
+    else:
+        print_layers(document, every=layers or profile)
+
+
+def _folder(engines: str) -> Path:
+    """Give a folder by its path, or by its name in the cache."""
+    from edgeapl.engines.store.cache import cache_folder
+
+    named = Path(engines)
+    return named if named.is_dir() or named.name != engines else cache_folder() / engines
 
 
 @app.command("remove")

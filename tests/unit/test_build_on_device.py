@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,11 @@ from edgeapl.calibration.building.on_device import BATCHES
 from edgeapl.calibration.building.proof_slides import ProofSlides
 from edgeapl.calibration.building.proving import prove_engines
 from edgeapl.calibration.judging.through_chain import tiled
+from edgeapl.cli.main import run
 from edgeapl.engines import registry
 from edgeapl.engines.store import here
 from edgeapl.engines.store.folder import EngineFolder, write_engines
-from edgeapl.engines.trt import chain, engine, library, memory
+from edgeapl.engines.trt import chain, engine, library, memory, profiling
 from edgeapl.errors import EngineError, ProofError, UsageError
 from edgeapl.model import open_model, opening
 from edgeapl.pipeline import Observer, SlideOptions, examine_slide
@@ -395,3 +397,61 @@ def test_cells_that_were_cut_before_come_out_of_their_tiles_as_they_were(spec: C
         rows += ids.tolist()
     np.testing.assert_array_equal(np.concatenate(found), crops)
     assert rows == list(range(7))
+
+
+class Profiled(FakeExecution):
+    """Tells a profiler, if it has one, of two layers; the first run of each is slow."""
+
+    profiler: Any = None
+
+    def execute_async_v3(self, stream: int) -> bool:
+        if self.profiler is not None:
+            self.profiler.report_layer_time("first", 2.0)
+            self.profiler.report_layer_time("second", 0.5)
+        return super().execute_async_v3(stream)
+
+
+def test_layers_are_listed_and_timed(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(profiling, "load_driver", lambda: workshop.fake.driver)
+    monkeypatch.setattr(profiling, "find_library", lambda target: workshop.fake.library)
+    workshop.fake.execution = Profiled
+    workshop.fake.api.IProfiler = type("IProfiler", (), {})
+    folder = str(workshop.build(precision="fp16").folder)
+    assert run(["engines", "inspect", folder, "--layers"]) == 0
+    shown = capsys.readouterr().out
+    assert "cells: 1 layers: 1 int8 -> half" in shown
+    assert "CaskConvolution" in shown
+    assert "proven in tensorrt on this GPU" in shown
+    assert run(["engines", "inspect", folder, "--profile", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["networks"]["cells"]["milliseconds"] == [
+        {"name": "first", "ms": 2.0},
+        {"name": "second", "ms": 0.5},
+    ]
+    assert not any(workshop.fake.driver.live.values())
+    workshop.fake.refuses = "execute_async_v3"
+    assert run(["engines", "inspect", folder, "--profile"]) == 4
+    assert "could not be profiled: cells: execute_async_v3: refused" in capsys.readouterr().err
+    assert not any(workshop.fake.driver.live.values())
+
+
+def test_engines_of_a_processor_are_listed_and_not_timed(
+    workshop: Workshop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(workshop.build("onnxruntime", precision="fp32").folder)
+    assert run(["engines", "inspect", folder, "--layers"]) == 0
+    assert "cells: 1 layers: 1 fp32" in capsys.readouterr().out
+    assert run(["engines", "inspect", folder, "--profile"]) == 4
+    assert "only plans tell it, and these run in onnxruntime" in capsys.readouterr().err
+
+
+def test_prove_is_a_command(workshop: Workshop, capsys: pytest.CaptureFixture[str]) -> None:
+    engines = unproven(workshop.build(precision="fp32"))
+    command = ["engines", "prove", str(engines.folder), "--bundle", str(workshop.bundle)]
+    assert run(command) == 0
+    assert "proven on cells of one colour each" in capsys.readouterr().out
+    assert run(["engines", "list"]) == 0
+    workshop.fake.refuses = "execute_async_v3"
+    assert run(command) == 4
