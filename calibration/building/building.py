@@ -82,6 +82,10 @@ def _wanted(bundle: Bundle, request: BuildRequest) -> list[tuple[str, Precision]
     if request.target != "auto":
         runtime_version(request.target)
         targets = [request.target]
+        why = {one.target: one.run for one in available_targets()}[request.target]
+        if request.target == CUDA and why:
+            # Nothing is built ahead of time for it, so that there would be nothing to show.
+            raise EngineError("target can not be run here", CUDA, why)
     else:
         targets = [one.target for one in available_targets() if not one.build and not one.run]
     _check(request, targets)

@@ -13,8 +13,12 @@ def rounded_everywhere(model: bytes) -> bytes:
 
     That runtime computes most FP16 operators in FP32 and, where two of them meet, leaves out the
     rounding between: overflow and lost digits would not be seen. A node that it runs in FP16
-    (``Max(x, x)``) behind each of the others makes it round. A GPU that fuses operators rounds less
-    often, never more often.
+    (``Max(x, x)``) behind each of the others makes it round.
+
+    This stands in for a GPU and does not answer for it. One that fuses operators rounds less often
+    between them; one that adds products up in halves, as kernels for FP16 may, loses more within a
+    single operator than this shows, and the order in which it adds is its own. Plans are therefore
+    proven again where they run, and clear no slide before.
     """
     loaded = read_graph(model)
     graph = loaded.graph

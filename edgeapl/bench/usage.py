@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeapl.cores import cpu_cores
+from edgeapl.engines.store.clocks import clocks
 
 PROC = Path("/proc")
 
@@ -104,7 +105,7 @@ class Others:
 
 
 def machine() -> dict[str, object]:
-    """Say what this machine is, and how busy it was when asked."""
+    """Say what this machine is, how busy it was when asked, and how fast a Jetson may run."""
     busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {
         "processor": processor_name(),
@@ -112,6 +113,7 @@ def machine() -> dict[str, object]:
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "load": None if busy is None else round(busy, 2),
+        "clocks": clocks(),
     }
 
 

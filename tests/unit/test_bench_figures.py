@@ -143,6 +143,7 @@ def test_the_machine_is_named() -> None:
     machine = usage.machine()
     assert machine["processor"]
     assert int(str(machine["cores"])) >= 1
+    assert isinstance(machine["clocks"], dict)
 
 
 # Energy

@@ -87,6 +87,18 @@ def test_rounding_everywhere_changes_no_more_than_halves_do() -> None:
     assert 0 < np.abs(given["a"] - wanted["a"]).max() < 0.005
 
 
+def test_sums_that_a_gpu_makes_in_halves_lose_more_than_the_stand_in_shows() -> None:
+    # Why no stand-in answers for a GPU: kernels for FP16 may add up in FP16, one after the other.
+    rng = np.random.default_rng(4)
+    row, column = (rng.normal(0, 1, 512).astype(np.float16) for _ in range(2))
+    exact = float(row.astype(np.float64) @ column.astype(np.float64))
+    once = float(np.float16(exact))  # as the stand-in: rounded when all is added up
+    total = np.float16(0)
+    for product in row * column:
+        total = np.float16(total + product)
+    assert abs(float(total) - exact) > 3 * abs(once - exact)
+
+
 def test_an_epsilon_that_a_half_can_not_hold_keeps_its_node_in_fp32() -> None:
     assert "shift" in to_fp16(conv_network(epsilon=1e-9))[1]
     assert "shift" not in to_fp16(conv_network(epsilon=0.5))[1]

@@ -15,6 +15,7 @@ from edgeapl.calibration.building.building import BuildRequest, build_engine
 from edgeapl.calibration.building.plans import cuts_on_device
 from edgeapl.cli.main import run
 from edgeapl.engines.registry import Origin, open_chain
+from edgeapl.engines.store import here
 from edgeapl.engines.store.folder import EngineFolder, open_engines
 from edgeapl.engines.store.record import CUTTER
 from edgeapl.engines.trt.build import build_plan
@@ -57,6 +58,31 @@ def test_the_record_tells_its_digest_and_size(built: EngineFolder) -> None:
     assert (built.folder / cutter.file).stat().st_size == cutter.size
     assert built.read(CUTTER)[:4] == b"vtrt"
     assert set(built.record.networks) == {"cells", "head"}
+
+
+def test_what_was_built_without_a_gpu_says_that_the_cpu_alone_proved_it(
+    built: EngineFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if here.runs_here("tensorrt-rtx"):
+        pytest.skip("a GPU is here")
+    record = built.record
+    assert record.proof["run_in"] == "onnxruntime"
+    assert not record.proven_where_it_runs
+    # No more is claimed than a stand-in can show.
+    assert record.proof["words"].startswith("proven on the CPU only: a GPU may add halves up")
+    assert "never" not in record.proof["words"]
+    assert record.timing["speed_against_bundle"] is None
+    assert set(record.timing["seconds_for_16_cells"]) == {"bundle"}
+    assert run(["inspect", str(built.folder)]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "clears no slide until edgeapl engines prove ran on its GPU" in shown
+    assert "not timed" in shown
+    scratch = record.plans["cells"].scratch
+    assert scratch is not None
+    assert run(["engines", "inspect", str(built.folder)]) == 0
+    assert "float" in capsys.readouterr().out
+    assert run(["engines", "inspect", str(built.folder), "--profile"]) == 4
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
 def test_inspect_shows_it(built: EngineFolder, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,178 @@
+"""onnxruntime's CUDA provider as a target, over sessions that compute on the processor."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from edgeapl.bundle.load import open_bundle
+from edgeapl.calibration.building import building, plans, sidecar
+from edgeapl.calibration.building.building import BuildRequest, build_engine
+from edgeapl.calibration.building.proof_slides import ProofSlides
+from edgeapl.engines import registry
+from edgeapl.engines.ort import CUDA_ARENA, OrtEngine
+from edgeapl.engines.registry import CUDA, available_targets, open_engine
+from edgeapl.engines.store import here
+from edgeapl.engines.store.cuda import cuda_device
+from edgeapl.engines.store.machine import Device
+from edgeapl.errors import EngineError
+from edgeapl.model import open_model, opening
+from tests.small_bundle import SIZE, cell_network, small_bundle
+
+PROVIDERS = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+CELLS = np.random.default_rng(8).integers(0, 256, (40, SIZE, SIZE, 3), dtype=np.uint8)
+SLIDES = ProofSlides((("drawn", CELLS),), (), "cells of noise")
+
+
+@pytest.fixture
+def sessions(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[Any]]:
+    """A machine with the provider; gives the providers that each session was asked for."""
+    asked: list[Sequence[Any]] = []
+    real = ort.InferenceSession
+
+    class Session(real):  # type: ignore[misc, valid-type]
+        def __init__(self, model: bytes, options: Any, providers: Sequence[Any]) -> None:
+            asked.append(providers)
+            self._named = PROVIDERS if len(providers) > 1 else providers
+            super().__init__(model, options, providers=["CPUExecutionProvider"])
+
+        def get_providers(self) -> Any:
+            return self._named
+
+    monkeypatch.setattr(ort, "get_available_providers", lambda: PROVIDERS)
+    monkeypatch.setattr(ort, "InferenceSession", Session)
+    monkeypatch.setattr(registry, "_no_provider", lambda package: "")
+    monkeypatch.setattr(registry, "_nvidia_driver", lambda: True)
+    monkeypatch.setattr(here, "cuda_device", lambda number: Device("NVIDIA H200", "9.0"))
+    version = here.runtime_version
+    for module in (building, opening, plans, sidecar):
+        monkeypatch.setattr(
+            module, "runtime_version", lambda target: "1.27" if target == CUDA else version(target)
+        )
+    monkeypatch.setattr(building, "slides_for", lambda *_: SLIDES)
+    return asked
+
+
+def test_it_multiplies_in_full_and_takes_no_more_memory_than_it_may(
+    sessions: list[Sequence[Any]],
+) -> None:
+    engine = open_engine(CUDA, "cells", cell_network(), device=1)
+    ((name, options), rest) = sessions[-1]
+    assert (name, rest) == tuple(PROVIDERS)
+    assert options["use_tf32"] == "0"
+    assert options["gpu_mem_limit"] == str(CUDA_ARENA)
+    assert options["arena_extend_strategy"] == "kSameAsRequested"
+    assert options["device_id"] == "1"
+    assert "CUDA" in engine.runtime
+
+
+def test_it_answers_as_onnxruntime_does_and_images_go_in_as_bytes(
+    sessions: list[Sequence[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bound: list[tuple[str, Any]] = []
+    binding = ort.IOBinding.bind_cpu_input
+
+    def noted(self: Any, name: str, values: Any) -> None:
+        bound.append((name, values.dtype))
+        binding(self, name, values)
+
+    monkeypatch.setattr(ort.IOBinding, "bind_cpu_input", noted)
+    engine = open_engine(CUDA, "cells", cell_network())
+    found = engine.run({"cells": CELLS[::2]})  # every second: not contiguous
+    wanted = OrtEngine("cells", cell_network()).run({"cells": CELLS[::2]})
+    for name, values in wanted.items():
+        np.testing.assert_array_equal(found[name], values)
+    assert bound == [("cells", np.uint8)]
+    with pytest.raises(EngineError, match="cells"):
+        engine.run({"cells": CELLS.astype(np.float32)})
+
+
+def test_it_is_built_proven_raced_and_found_again(
+    sessions: list[Sequence[Any]], tmp_path: Path
+) -> None:
+    bundle = small_bundle(tmp_path / "bundle").folder
+    request = BuildRequest(bundle, target=CUDA, out=tmp_path / "engines")
+    engines = build_engine(request, lambda _: None)
+    record = engines.record
+    assert record.target == record.proof["run_in"] == CUDA
+    assert record.proven_where_it_runs
+    assert set(record.proof["candidates"]) == {f"fp32 {CUDA}", f"fp16 {CUDA}"}
+    assert f"{record.precision} {CUDA}" in record.timing["seconds_for_16_cells"]
+    assert (record.built_for.device, record.built_for.capability) == ("NVIDIA H200", "9.0")
+    assert record.settings.workers == 1
+    chosen = opening.choose_engines(open_bundle(bundle), engines.folder)
+    with open_model(bundle, engines=chosen.engines) as model:
+        assert "CUDA" in model.runtime
+        assert not model.proven_elsewhere
+
+
+@pytest.mark.parametrize(
+    ("package", "driver", "message"),
+    [
+        ("not installed: pip install onnxruntime-gpu", True, "pip install onnxruntime-gpu"),
+        ("", False, "no NVIDIA driver"),
+    ],
+)
+def test_where_it_can_not_run_that_is_said_in_one_line(
+    sessions: list[Sequence[Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    package: str,
+    driver: bool,
+    message: str,
+) -> None:
+    monkeypatch.setattr(registry, "_no_provider", lambda _: package)
+    monkeypatch.setattr(registry, "_nvidia_driver", lambda: driver)
+    bundle = small_bundle(tmp_path / "bundle").folder
+    with pytest.raises(EngineError, match=message) as caught:
+        build_engine(BuildRequest(bundle, target=CUDA, out=tmp_path / "e"), lambda _: None)
+    assert "\n" not in str(caught.value)
+    assert {one.target: one.run for one in available_targets()}[CUDA].startswith(
+        package or "no NVIDIA driver"
+    )
+
+
+class Driver(SimpleNamespace):
+    """libcuda with some GPUs; refuses : the call that fails."""
+
+    def __init__(self, count: int = 2, refuses: str = "") -> None:
+        super().__init__()
+        self.count, self.refuses = count, refuses
+
+    def _code(self, call: str) -> int:
+        return 100 if self.refuses == call else 0
+
+    def cuInit(self, flags: int) -> int:
+        return self._code("cuInit")
+
+    def cuDeviceGet(self, device: Any, number: int) -> int:
+        device._obj.value = number
+        return 101 if number >= self.count else 0
+
+    def cuDeviceGetName(self, name: Any, room: int, device: Any) -> int:
+        ctypes.memmove(name, b"NVIDIA H200\0", 12)
+        return self._code("cuDeviceGetName")
+
+    def cuDeviceGetAttribute(self, value: Any, which: int, device: Any) -> int:
+        value._obj.value = {75: 9, 76: 0}[which]
+        return self._code("cuDeviceGetAttribute")
+
+
+@pytest.mark.parametrize(
+    ("library", "number", "found"),
+    [
+        (Driver(), 1, Device("NVIDIA H200", "9.0")),
+        (Driver(), 2, None),
+        (Driver(refuses="cuInit"), 0, None),
+        (Driver(refuses="cuDeviceGetAttribute"), 0, None),
+    ],
+)
+def test_the_driver_itself_tells_the_gpu(library: Any, number: int, found: Device | None) -> None:
+    assert cuda_device(number, library) == found
