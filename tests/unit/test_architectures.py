@@ -76,7 +76,9 @@ PUBLISHED = [
 ]
 
 
-@pytest.mark.parametrize(("build", "count"), [row[1:] for row in PUBLISHED], ids=str)
+@pytest.mark.parametrize(
+    ("build", "count"), [pytest.param(*row[1:], id=row[0]) for row in PUBLISHED]
+)
 def test_a_network_has_as_many_parameters_as_published(
     build: Callable[[], nn.Module], count: int
 ) -> None:
