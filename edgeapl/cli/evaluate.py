@@ -14,7 +14,7 @@ from edgeapl.cli.output import RESEARCH_USE_ONLY, console, one_line, print_json
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgeapl.evaluation.evaluating import Evaluation, Question
+    from edgeapl.evaluation.evaluating import Evaluation
 
 
 def evaluate(
@@ -68,87 +68,43 @@ def evaluate(
     Research use only.
     """
     from edgeapl.errors import UsageError
+    from edgeapl.evaluation.asked import (
+        evaluate_matrix,
+        evaluate_results,
+        evaluation_document,
+        question,
+    )
 
     if (results is None) == (confusion is None):
         raise UsageError("what to evaluate", "RESULTS or --confusion", "give one of them")
     if results is not None:
         if labels is None:
             raise UsageError("labels are missing", "--labels", "give a CSV with slide,label")
-        question = _question(positive, threshold, bundle, station, classes or [])
-        evaluation = _of_results(results, labels, cells, question)
+        asked = question(positive, threshold, bundle, _classes(classes or []), trust_here(station))
+        evaluation = evaluate_results(results, labels, cells, asked)
     else:
         assert confusion is not None
-        evaluation = _of_matrix(confusion, transposed=transposed)
+        evaluation = evaluate_matrix(confusion, transposed=transposed)
     if plots is not None:
         _draw(evaluation, plots)
-    document = {"schema": 1, "research_use_only": True, "confidence": 0.95, **evaluation.document}
+    document = evaluation_document(evaluation)
     if as_json:
         print_json(document)
     else:
         _show(document, digits)
 
 
-def _question(
-    positive: str,
-    threshold: float | None,
-    bundle: Path | None,
-    station: Path | None,
-    pairs: Sequence[str],
-) -> Question:
-    from edgeapl.bundle.load import open_bundle
+def _classes(pairs: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Read ``ROLE=LABEL,LABEL`` pairs."""
     from edgeapl.errors import UsageError
-    from edgeapl.evaluation.evaluating import Question
 
-    roles: dict[str, float] = {}
-    flag_at = 0.5
-    if bundle is not None:
-        opened = open_bundle(bundle)
-        trust_here(station).check(opened)
-        manifest = opened.manifest
-        roles = {role.name: role.threshold for role in manifest.roles}
-        flag_at = manifest.rule.flag_at
     classes = {}
     for pair in pairs:
         role, equals, names = pair.partition("=")
         if not equals:
             raise UsageError("roles are not named rightly", pair, "write --map ROLE=LABEL")
         classes[role] = tuple(name.strip() for name in names.split(","))
-    at = flag_at if threshold is None else threshold
-    return Question(positive, at, roles, classes or None)
-
-
-def _of_results(results: Path, labels: Path, cells: str | None, question: Question) -> Evaluation:
-    from edgeapl.evaluation.evaluating import (
-        Evaluation,
-        evaluate_cells,
-        evaluate_slides,
-        labels_of_slides,
-    )
-    from edgeapl.evaluation.labels import read_cell_labels, read_slide_labels
-    from edgeapl.evaluation.results import read_cells, read_slides
-
-    known = read_slide_labels(labels)
-    verdicts = read_slides(results)
-    slides = evaluate_slides(verdicts, known, question)
-    if cells is None:
-        return slides
-    label_for = None if cells == "folders" else read_cell_labels(Path(cells))
-    scored, unscored = read_cells(results)
-    of_slides = labels_of_slides(known, verdicts)
-    of_cells = evaluate_cells(scored, unscored, label_for, of_slides, question)
-    return Evaluation(
-        {**slides.document, **of_cells.document},
-        (*slides.curves, *of_cells.curves),
-        (*slides.matrices, *of_cells.matrices),
-    )
-
-
-def _of_matrix(path: Path, *, transposed: bool) -> Evaluation:
-    from edgeapl.evaluation.confusion import read_confusion
-    from edgeapl.evaluation.evaluating import Evaluation
-
-    matrix = read_confusion(path, transposed=transposed)
-    return Evaluation({"matrix": matrix.document()}, (), (("matrix", matrix),))
+    return classes
 
 
 def _draw(evaluation: Evaluation, folder: Path) -> None:

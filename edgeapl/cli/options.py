@@ -135,32 +135,17 @@ def _opened(
     engines: str,
     terminal: Console,
 ) -> Iterator[Opened]:
-    from edgeapl.errors import EngineError
-    from edgeapl.model.opening import Chosen, choose_engines, workers_of
-    from edgeapl.model.trial import try_out
+    from edgeapl.model.with_engines import open_with_engines
 
-    folder, trust = chosen_bundle(named, station), station_trust(station)
-    bundle = try_out(folder, trust)
     wanted: Any = engines if engines in ("auto", "none") else Path(engines)
-    chosen = choose_engines(bundle, wanted, trust)
-    try:
-        if chosen.engines is not None:
-            try_out(folder, trust, chosen.engines)
-        opened = opener(
-            folder,
-            threads=station.threads,
-            engines=chosen.engines,
-            workers=station.workers or workers_of(chosen.engines, station.threads),
-            trust=trust,
-        )
-    except EngineError as error:
-        if wanted != "auto" or chosen.engines is None:
-            raise
-        # Engines that fail where the bundle's own networks do not must not stop the station.
-        none = choose_engines(bundle, "none")
-        chosen = Chosen(None, none.text, (*chosen.refused, error))
-        workers = station.workers or workers_of(None, station.threads)
-        opened = opener(folder, threads=station.threads, workers=workers, trust=trust)
+    opened, chosen = open_with_engines(
+        opener,
+        chosen_bundle(named, station),
+        wanted,
+        threads=station.threads,
+        workers=station.workers,
+        trust=station_trust(station),
+    )
     with opened:
         for refused in chosen.refused:
             terminal.print(f"not used: {one_line(str(refused))}", style="yellow", markup=False)

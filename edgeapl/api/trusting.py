@@ -1,0 +1,20 @@
+"""What a station file asks of bundles, for programs that run on a station."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from edgeapl.bundle.trust import Trust, trust_of
+from edgeapl.config import load_station
+
+
+def station_trust(station: str | os.PathLike[str] | None) -> Trust | None:
+    """Give what the named station file asks of bundles and engines; None without one.
+
+    Raises ConfigError when the file is missing or wrong.
+    """
+    if station is None:
+        return None
+    config = load_station(Path(station))
+    return trust_of(config.trusted_keys, config.oldest_versions)
