@@ -13,6 +13,8 @@ from edgeapl.report.writer import SlideWriter
 from edgeapl.types import Reason
 from tests.drawn_slides import context, examined, record
 
+pytestmark = pytest.mark.slow
+
 OWNED = "<img src=x onerror=\"document.title='owned'\">"
 SCRIPT = "<script>document.title='owned'</script>"
 HOSTILE = f"'\"></title></style></svg>{OWNED}{SCRIPT}\n\x1b[31m\udcff"

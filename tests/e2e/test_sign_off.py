@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.station import Station
 
 WATCH = ("watch", "demo://apl?seed=1&frames=4", "--max-frames", "1", "--json", "--out", "out")
@@ -55,6 +57,7 @@ def test_an_identifier_is_not_used_again_without_a_word_and_records_stay_apart(
     assert station.run("journal", "verify").code == 0
 
 
+@pytest.mark.slow
 def test_demonstrations_may_be_played_again_and_are_marked(station: Station) -> None:
     reports = []
     for _ in range(2):

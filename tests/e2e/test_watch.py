@@ -157,6 +157,7 @@ def killed_with_a_flag(station: Station, *watch: str) -> tuple[Path, int]:
     return kept, frames
 
 
+@pytest.mark.slow
 def test_a_slide_goes_on_after_the_station_was_killed_when_a_person_says_so(
     station: Station, tmp_path: Path
 ) -> None:
@@ -174,6 +175,7 @@ def test_a_slide_goes_on_after_the_station_was_killed_when_a_person_says_so(
     assert "was not left open" in again.err
 
 
+@pytest.mark.slow
 def test_a_slide_left_open_takes_no_frame_of_the_next_patient_when_nobody_is_there(
     station: Station, tmp_path: Path
 ) -> None:

@@ -200,6 +200,7 @@ def test_a_network_camera_that_is_switched_off_is_live_again(server: Server) -> 
     said("RTSP on to live", live, LIVE_S)
 
 
+@pytest.mark.slow
 def test_a_gige_camera_that_is_switched_off_is_live_again_whenever_it_comes_back() -> None:
     """Also in the middle of a try to open it: it answers, and sends its pictures elsewhere."""
     live = []

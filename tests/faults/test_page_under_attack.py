@@ -117,8 +117,10 @@ def one_slide(address: tuple[str, int], folder: Path, slide: str) -> None:
     "counts",
     [
         pytest.param({hostile.half_head: 250}, id="250 halves of headers"),
-        pytest.param({hostile.half_head: 1450}, id="1450 halves of headers"),
-        pytest.param({hostile.listener: 500}, id="500 listeners"),
+        pytest.param(
+            {hostile.half_head: 1450}, id="1450 halves of headers", marks=pytest.mark.slow
+        ),
+        pytest.param({hostile.listener: 500}, id="500 listeners", marks=pytest.mark.slow),
         pytest.param(
             {
                 hostile.half_head: 100,
@@ -130,6 +132,7 @@ def one_slide(address: tuple[str, int], folder: Path, slide: str) -> None:
                 hostile.websocket: 50,
             },
             id="all kinds at once",
+            marks=pytest.mark.slow,
         ),
     ],
 )

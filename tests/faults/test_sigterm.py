@@ -7,10 +7,13 @@ import random
 import signal
 from pathlib import Path
 
+import pytest
+
 from tests.faults.running import Place, Running, of_events, orphans
 from tests.faults.sigterm import GONE_S, PATIENCE_S, one
 
 
+@pytest.mark.slow
 def test_a_station_is_gone_after_sigterm_and_its_journal_is_whole(tmp_path: Path) -> None:
     """Its work is measured in processor time: beside other tests it gets its share late."""
     chance = random.Random(4)

@@ -102,6 +102,7 @@ def examine(
     return closed, took
 
 
+@pytest.mark.slow
 def test_a_hundred_slides_with_slow_endless_and_crashing_networks_are_answered_in_time(
     tmp_path: Path, journal: Clocked
 ) -> None:
@@ -231,6 +232,7 @@ def test_a_station_in_a_hurry_closes_the_slide_at_once(
     assert closed.exit_code == DeadlineError.exit_code  # no network has failed
 
 
+@pytest.mark.slow
 def test_a_camera_is_asked_for_a_picture_only_when_it_could_be_examined_soon(
     tmp_path: Path, journal: Clocked
 ) -> None:

@@ -164,6 +164,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache/edgeapl/tried"
 
 
+@pytest.mark.slow
 def test_a_loop_without_an_end_is_refused_in_time(tmp_path: Path, cache: Path) -> None:
     folder = with_network(tmp_path / "b", endless_network())
     with pytest.raises(EngineError, match=r"do not come to an end: .*b: nothing came") as caught:

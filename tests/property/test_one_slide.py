@@ -381,7 +381,7 @@ class OneSlide(RuleBasedStateMachine):
         self.patch.undo()
 
 
-TestOneSlide = OneSlide.TestCase
+TestOneSlide = pytest.mark.slow(OneSlide.TestCase)
 TestOneSlide.settings = settings(
     max_examples=40,
     stateful_step_count=12,

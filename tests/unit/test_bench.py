@@ -332,6 +332,7 @@ def test_engines_that_could_not_be_used_are_said(
         assert opened.refused == ("engines are for another device: x",)
 
 
+@pytest.mark.slow
 def test_without_onnx_the_floor_says_what_it_could_not_measure(
     slide: BenchSlide, candidate: Candidate, monkeypatch: pytest.MonkeyPatch
 ) -> None:

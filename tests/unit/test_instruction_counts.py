@@ -17,6 +17,8 @@ import pytest
 
 from tests import instruction_probe
 
+pytestmark = pytest.mark.slow
+
 HEADER = Path("/usr/include/valgrind/callgrind.h")
 
 LIMITS = {
