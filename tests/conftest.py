@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-
 ROOT = Path(__file__).resolve().parents[1]
 
 ONE_AT_A_TIME = ("tests/faults/", "tests/contract/test_device_sources.py")
-"""Tests that promise times, load the machine on purpose or want the one fake GigE camera: when tests
+"""Tests that promise times, load the machine or want the one fake GigE camera: when tests
 run side by side, these run after each other."""
 
 
