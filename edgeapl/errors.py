@@ -10,6 +10,7 @@
     ├── ModelError                4   a bundle, network or engine was refused
     │   ├── BundleError           4   the bundle is damaged, incomplete or not of this version
     │   └── EngineError           4   the runtime is missing, or a run failed
+    │       └── DeviceError       4   a GPU failed: its process can not go on with it
     ├── StorageError              5   journal or result folder could not be written or verified
     ├── CameraError               6   a live source failed
     │   └── SourceStalled         6   no frame came in time; reading again may work
@@ -86,6 +87,10 @@ class BundleError(ModelError):
 
 class EngineError(ModelError):
     """A runtime is missing, or running a network failed."""
+
+
+class DeviceError(EngineError):
+    """A GPU or its driver failed: nothing in this process may rely on it any more."""
 
 
 class StorageError(EdgeAplError):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgeapl.bundle.digest import sha256
 from edgeapl.engines.checking import Declared, check_inputs, first_line
-from edgeapl.errors import EngineError
+from edgeapl.errors import DeviceError, EngineError
 from edgeapl.protocols import Arrays
 
 NUMPY_NAMES = {
@@ -104,9 +104,10 @@ class OrtEngine(Declared):
         try:
             values = self._answers(self._session, inputs, options)
         except Exception as error:  # as above
-            raise EngineError(
-                "network failed while running", self._name, first_line(error)
-            ) from error
+            # CUDA answers all that this process asks of it after a fault with the same fault.
+            lost = self._provider != PROVIDERS["cpu"] and not options.terminate
+            kind = DeviceError if lost else EngineError
+            raise kind("network failed while running", self._name, first_line(error)) from error
         finally:
             del self._under_way[thread]
         return dict(zip(self._outputs, values, strict=True))

@@ -37,6 +37,14 @@ class Trouble(Enum):
         """Let it happen no more."""
         (flags / self.value).unlink(missing_ok=True)
 
+    def take(self, flags: Path) -> bool:
+        """End it, and say whether it was there; of several who ask one is told so."""
+        try:
+            (flags / self.value).unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
     def there(self, flags: Path) -> bool:
         """Whether it shall happen now."""
         return (flags / self.value).exists()
@@ -48,15 +56,20 @@ class TroubledDriver(FakeDriver):
     flags = Path()
 
     def synchronize_event(self, event: int, state: EventState) -> None:
+        self._trouble()
+        super().synchronize_event(event, state)
+
+    def synchronize(self, stream: int) -> None:
+        self._trouble()
+        super().synchronize(stream)
+
+    def _trouble(self) -> None:
         while Trouble.HANGS.there(self.flags):
             time.sleep(0.01)
-        if Trouble.CRASHES_ONCE.there(self.flags):
-            Trouble.CRASHES_ONCE.end(self.flags)
+        if Trouble.CRASHES_ONCE.take(self.flags):
             signal.raise_signal(signal.SIGSEGV)
-        if Trouble.FAILS_ONCE.there(self.flags):
-            Trouble.FAILS_ONCE.end(self.flags)
+        if Trouble.FAILS_ONCE.take(self.flags):
             raise FakeDriver.Error("launch failed: told to by the test")
-        super().synchronize_event(event, state)
 
 
 def main() -> None:

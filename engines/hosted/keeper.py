@@ -40,6 +40,7 @@ MOST_WAKES = 64 << 10
 class _End(Enum):
     CLOSED = auto()  # the host is closed
     LATE = auto()  # ended by the keeper, as a cancelled run did not end
+    FAILED = auto()  # ends itself, as its device failed in a run that was told so
     DIED = auto()  # by itself
 
 
@@ -76,6 +77,7 @@ class Keeper:
         self.deaths = 0
         self.ended_late = 0
         self.last_death = ""
+        self._fault = EngineError("network process died", self._names)
         # One thread for as long as the host lives: see `ChildProcess`.
         self._thread = threading.Thread(target=self._keep, name="edgeapl-host", daemon=True)
         self._thread.start()
@@ -144,24 +146,30 @@ class Keeper:
             self.ended_late += 1
             self._calls.lost(Lost(again=True, text=""))
             return True
+        if end is _End.FAILED:
+            return self._after_death(self._fault, again=True)
         return self._after_death(trouble or EngineError("network process died", self._names, cause))
 
-    def _after_death(self, trouble: EngineError) -> bool:
+    def _after_death(self, trouble: EngineError, *, again: bool = False) -> bool:
+        """Note a death; True when another child shall be started.
+
+        again : the runs that were under way were not at fault, and may be asked again.
+        """
         self.deaths += 1
         self.last_death = str(trouble)
         if not self.opened.networks:  # the first one: whoever opens the networks is told why not
             self._calls.refuse(trouble)
             return False
-        again = self._budget.restart_after_death(time.monotonic_ns())
-        if not again:
+        restart = self._budget.restart_after_death(time.monotonic_ns())
+        if not restart:
             text = (
                 f"their process died {self._budget.deaths} times within "
                 f"{self._budget.within_s:g} s, last: {trouble}: look for too little memory or a "
                 "damaged driver, then start the station again"
             )
             self._calls.refuse(EngineError("networks stay down", self._names, text))
-        self._calls.lost(Lost(again=False, text=trouble.mend or trouble.what))
-        return again
+        self._calls.lost(Lost(again, text=trouble.mend or trouble.what))
+        return restart
 
     def _attend(self, child: ChildProcess) -> _End:
         """Hear a child until its end; raises EngineError or ValueError when it must be ended."""
@@ -182,6 +190,9 @@ class Keeper:
                 return _End.DIED
             for message in messages:
                 ready = self._take(child, message, ready=ready)
+                if isinstance(message, Trouble) and message.last:
+                    self._fault = message.error()
+                    return _End.FAILED
             if not ready and time.monotonic() > opening_until:
                 text = f"more than {self._opening_s:g} s"
                 raise EngineError("networks took too long to open", self._names, text)

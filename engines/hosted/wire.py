@@ -144,12 +144,16 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """From the child: opening or a run failed with an EngineError."""
+    """From the child: opening or a run failed with an EngineError.
+
+    last : the device failed with this run, and the process ends; no other run was at fault.
+    """
 
     call: int
     what: str
     which: str
     mend: str
+    last: bool = False
 
     def error(self) -> EngineError:
         """Give the error anew."""

@@ -7,6 +7,7 @@ import traceback
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from edgeapl.engines.hosted.wire import (
     Trouble,
     trouble_of,
 )
-from edgeapl.errors import EdgeAplError, EngineError
+from edgeapl.errors import DeviceError, EdgeAplError, EngineError
 from edgeapl.protocols import CellChain, CellsOnFrame, Engine
 from edgeapl.types import Frame
 
@@ -60,7 +61,11 @@ class Worker(ABC):
 
 
 class NetworkWorker(Worker):
-    """Runs networks. engines : by name."""
+    """Runs networks. engines : by name.
+
+    A device that failed is of no more use to this process, nor is what other runs left there. So
+    the failed run is answered with its error, and the process ends: the next one starts anew.
+    """
 
     def __init__(
         self, engines: Mapping[str, Engine], slots: Slots, requests: Requests, tell: Teller
@@ -79,6 +84,9 @@ class NetworkWorker(Worker):
                 raise EngineError("run was cancelled", run.network)
             outputs = engine.run(given.take(run.arrays))
             return Answer(run.call, made.put(outputs))
+        except DeviceError as error:
+            self._tell(replace(trouble_of(run.call, error), last=True))
+            raise
         except EdgeAplError as error:
             return trouble_of(run.call, error)
         finally:

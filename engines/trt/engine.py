@@ -16,8 +16,10 @@ from edgeapl.engines.trt.loading import deserialise, make_context, reason, runti
 from edgeapl.engines.trt.memory import Buffer, GpuMemory, describe_gpu, load_driver
 from edgeapl.engines.trt.plan import Place, PlanRecord, check_plan
 from edgeapl.engines.trt.tensors import Layout, layout_of, parts_of, shape_now
-from edgeapl.errors import EngineError
+from edgeapl.errors import DeviceError, EngineError
 from edgeapl.protocols import Arrays, Moved
+
+CLOSED = "network was closed"
 
 
 def place_here(target: str, machine: str, driver: Any = None, library: Any = None) -> Place:
@@ -58,8 +60,8 @@ def open_plan(
 class TrtEngine:
     """One plan on one GPU. Made by `open_plan` alone, which knows that the plan may be loaded.
 
-    Calls from several threads take turns. After a run that failed on the GPU all further runs
-    are refused: what it left half done could end in the next answer.
+    Calls from several threads take turns. After a run that failed on the GPU, which raises
+    DeviceError, all further runs raise it too: what it left half done could end in the next answer.
     """
 
     def __init__(self, name: str, plan: bytes, digest: str, library: Library, driver: Any) -> None:
@@ -131,15 +133,15 @@ class TrtEngine:
         """
         with self._turn:
             memory = self._memory
-            if self._refusal or memory is None:
-                raise EngineError(self._refusal, self._name, "open it again")
+            self._check_refusal()
+            assert memory is not None
             try:
                 with memory.active():
                     return self._timed(memory, rows, runs)
             except self._driver.Error as error:
                 self._refusal = "network failed before"
                 text = first_line(error)
-                raise EngineError("network failed while running", self._name, text) from error
+                raise DeviceError("network failed while running", self._name, text) from error
 
     def contexts(self, count: int) -> list[Any]:
         """Make more contexts on the same weights, for a chain that lends them scratch memory."""
@@ -155,8 +157,7 @@ class TrtEngine:
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.generic]]:
         """Run once, in parts when the batch is larger than the plan takes."""
         with self._turn:
-            if self._refusal:
-                raise EngineError(self._refusal, self._name, "open it again")
+            self._check_refusal()
             check_inputs(self._name, self.inputs, inputs)
             memory = self._memory
             assert memory is not None
@@ -170,10 +171,15 @@ class TrtEngine:
     def close(self) -> None:
         """Free all that is held on the GPU."""
         with self._turn:
-            self._refusal = "network was closed"
+            self._refusal = CLOSED
             error = self._release()
         if error is not None:
             raise EngineError("GPU memory could not be freed", self._name, first_line(error))
+
+    def _check_refusal(self) -> None:
+        if self._refusal:
+            kind = EngineError if self._refusal == CLOSED else DeviceError
+            raise kind(self._refusal, self._name, "open it again")
 
     def _load(self, plan: bytes, memory: GpuMemory) -> None:
         self._engine = deserialise(self._name, plan, self._library)
@@ -194,7 +200,7 @@ class TrtEngine:
             # The context in their variables must not outlive the memory of the GPU.
             clear_frames(error.__traceback__)
             text = first_line(error) if not isinstance(error, EngineError) else error.mend
-            raise EngineError("network failed while running", self._name, text) from error
+            raise DeviceError("network failed while running", self._name, text) from error
         except BaseException:
             self._refusal = "network was interrupted before"
             raise

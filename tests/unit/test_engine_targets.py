@@ -10,12 +10,13 @@ import onnxruntime as ort
 import pytest
 
 from edgeapl import doctor
+from edgeapl.engines import ort as ort_engine
 from edgeapl.engines import registry
 from edgeapl.engines.ort import OrtEngine
 from edgeapl.engines.registry import TARGETS, available_targets
 from edgeapl.engines.trt import library as trt_library
 from edgeapl.engines.trt.library import find_library
-from edgeapl.errors import EngineError
+from edgeapl.errors import DeviceError, EngineError
 from tests.small_bundle import SIZE, cell_network
 
 
@@ -98,3 +99,18 @@ def test_the_cpu_is_the_default_and_the_runtime_says_so() -> None:
     engine = OrtEngine("cells", cell_network())
     assert engine.runtime.endswith("CPUExecutionProvider")
     assert engine.run({"cells": np.zeros((1, SIZE, SIZE, 3), np.uint8)})
+
+
+@pytest.mark.parametrize(("provider", "kind"), [("cpu", EngineError), ("cuda", DeviceError)])
+def test_a_gpu_that_failed_in_onnxruntime_is_of_no_more_use_to_its_process(
+    provider: str, kind: type[EngineError]
+) -> None:
+    class Failing:
+        def run(self, *_: object) -> None:
+            raise RuntimeError("CUDA failure 700: an illegal memory access was encountered")
+
+    engine = OrtEngine("cells", cell_network())
+    engine._session, engine._provider = Failing(), ort_engine.PROVIDERS[provider]
+    with pytest.raises(EngineError, match="illegal memory access") as caught:
+        engine.run({"cells": np.zeros((1, SIZE, SIZE, 3), np.uint8)})
+    assert type(caught.value) is kind

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from edgeapl.bundle.digest import sha256
 from edgeapl.engines.hosted import process
+from edgeapl.engines.hosted.budget import RestartBudget
 from edgeapl.engines.hosted.calls import Call, Limit
 from edgeapl.engines.hosted.chain import MOST_BATCHES, PLACES, HostedChain
 from edgeapl.engines.hosted.exchange import Exchange
@@ -201,6 +203,52 @@ def test_a_gpu_that_fails_costs_its_batch_and_the_next_process_goes_on(
         assert same(hosted.chain.finish(), plainly([(one, ALL)]))
     assert hosted.host.health.deaths == 1
     assert hosted.chain.moved.frames == 2
+
+
+def test_a_gpu_that_fails_outside_the_chain_costs_one_run_and_the_next_process_goes_on(
+    hosted: Hosted,
+) -> None:
+    engine, one = hosted.host.engines["cells"], field(0)
+    place = hosted.put(one)
+    cells = {"cells": np.zeros((2, SIZE, SIZE, 3), np.uint8)}
+    wanted = engine.run(cells)
+    for deaths in (1, 2, 3):
+        Trouble.FAILS_ONCE.begin(hosted.flags)
+        with pytest.raises(EngineError, match="network failed while running: cells: launch failed"):
+            engine.run(cells)
+        hosted.chain.start([one.on(place)], NAMES)
+        assert same(hosted.chain.finish(), plainly([(one, ALL)]))
+        np.testing.assert_array_equal(engine.run(cells)["features"], wanted["features"])
+        assert hosted.host.health.deaths == deaths
+        assert "launch failed" in hosted.host.health.text
+    assert hosted.chain.moved.frames == 3
+
+
+def test_runs_beside_one_that_broke_the_gpu_are_asked_again(tmp_path: Path, flags: Path) -> None:
+    networks, _ = files(tmp_path / "plans")
+    Trouble.HANGS.begin(flags)
+    Trouble.FAILS_ONCE.begin(flags)
+    with EngineHost(networks, workers=2) as host, ThreadPoolExecutor(2) as pool:
+        cells = {"cells": np.zeros((2, SIZE, SIZE, 3), np.uint8)}
+        asked = [pool.submit(host.engines[name].run, cells) for name in ("cells", "more")]
+        while host.health.running < 2:
+            time.sleep(0.01)
+        Trouble.HANGS.end(flags)
+        errors = [future.exception(timeout=20) for future in asked]
+        assert sum(error is None for error in errors) == 1
+        assert host.health.deaths == 1
+
+
+def test_a_gpu_that_never_works_again_is_given_up_in_words(tmp_path: Path, flags: Path) -> None:
+    networks, _ = files(tmp_path / "plans")
+    with EngineHost(networks, budget=RestartBudget(deaths=2)) as host:
+        cells = {"cells": np.zeros((1, SIZE, SIZE, 3), np.uint8)}
+        for _ in range(2):
+            Trouble.FAILS_ONCE.begin(flags)
+            with pytest.raises(EngineError, match="launch failed"):
+                host.engines["cells"].run(cells)
+        with pytest.raises(EngineError, match=r"stay down: .*launch failed.* start the station"):
+            host.engines["cells"].run(cells)
 
 
 def test_a_process_that_dies_between_batches_costs_nothing(hosted: Hosted) -> None:
