@@ -16,6 +16,8 @@ from pathlib import Path
 from edgeapl import __version__
 from edgeapl.bundle.trust import Trust
 from edgeapl.engines.registry import available_targets
+from edgeapl.engines.store.here import module_version
+from edgeapl.engines.trt.library import MODULES
 from edgeapl.errors import EdgeAplError
 from edgeapl.journal import verify
 from edgeapl.model import open_model
@@ -40,9 +42,10 @@ EXTRA_PACKAGES = {
     "torch": "export",
     "onnx": "export",
     "openvino": "openvino",
-    "tensorrt": "tensorrt",
+    "tensorrt": "tensorrt-cu13",
     "tensorrt_rtx": "rtx",
-    "pycuda": "rtx",
+    "cuda-bindings": "rtx",
+    "pycuda": "pycuda",
     "fastapi": "page",
     "pillow-heif": "formats",
     "nd2": "formats",
@@ -135,6 +138,8 @@ def _formats() -> Check:
 
 
 def _version(package: str) -> str | None:
+    if package in MODULES.values():
+        return module_version(package)
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -6,9 +6,10 @@ import ctypes
 import importlib
 import importlib.util
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from edgeapl.errors import EngineError
 from edgeapl.protocols import CellChain, Engine, Link
@@ -28,7 +29,7 @@ BACKENDS = {
 """Targets that run an ONNX file."""
 
 PLANS = {
-    "tensorrt": ("tensorrt", "'edgeapl[tensorrt]'"),
+    "tensorrt": ("tensorrt", "'edgeapl[tensorrt-cu13]', or [tensorrt-cu12] before driver r580"),
     "tensorrt-rtx": ("tensorrt_rtx", "'edgeapl[rtx]'"),
 }
 """Targets that run a plan: (module, package)."""
@@ -105,7 +106,7 @@ def open_engine(
             raise EngineError("plan has no record", name, text)
         plans = importlib.import_module("edgeapl.engines.trt.engine")
         opened = plans.open_plan(target, name, model, origin.record, machine=origin.machine)
-        return cast(Engine, opened)
+        return cast(Engine, _warm(opened))
     if target not in BACKENDS:
         raise EngineError("unknown target", target, f"choose one of: {', '.join(TARGETS)}")
     module, kind, package = BACKENDS[target]
@@ -142,7 +143,26 @@ def open_chain(
         raise EngineError("engines can not be chained", target, f"only {', '.join(PLANS)} can")
     chains = importlib.import_module("edgeapl.engines.trt.chain")
     opened = chains.open_chain(target, plan, origin.record, links, engines, machine=origin.machine)
-    return cast(CellChain, opened)
+    return cast(CellChain, _warm(opened))
+
+
+class _Warms(Protocol):
+    """What is slow when it meets something for the first time."""
+
+    def warm_up(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def _warm(opened: _Warms) -> _Warms:
+    """Warm it up; it does not stay open when that fails."""
+    try:
+        opened.warm_up()
+    except BaseException:
+        with suppress(EngineError):
+            opened.close()
+        raise
+    return opened
 
 
 def available_targets() -> tuple[Availability, ...]:
@@ -154,7 +174,7 @@ def available_targets() -> tuple[Availability, ...]:
         found.append(Availability(target, why, why))
     for target, (module, package) in PLANS.items():
         library = _missing(module, package)
-        run = library or no_gpu or _missing("pycuda", package)
+        run = library or no_gpu or _no_interface()
         # TensorRT measures kernels on the GPU it builds for; TensorRT-RTX does that when it runs.
         build = library or (no_gpu if target == "tensorrt" else "")
         found.append(Availability(target, build, run))
@@ -162,7 +182,25 @@ def available_targets() -> tuple[Availability, ...]:
 
 
 def _missing(module: str, package: str) -> str:
-    return "" if importlib.util.find_spec(module) else f"not installed: pip install {package}"
+    if importlib.util.find_spec(module):
+        return ""
+    only = "only tensorrt_lean, which runs no plans of ours" if _lean(module) else "not installed"
+    return f"{only}: pip install {package}"
+
+
+def _lean(module: str) -> bool:
+    return module == "tensorrt" and importlib.util.find_spec("tensorrt_lean") is not None
+
+
+def _no_interface() -> str:
+    """Say why nothing asks the driver; see `edgeapl.engines.trt.driver`."""
+    if importlib.util.find_spec("pycuda"):
+        return ""
+    try:
+        found = importlib.util.find_spec("cuda.bindings")
+    except ModuleNotFoundError:  # not even the package that it is in
+        found = None
+    return "" if found else "not installed: pip install cuda-bindings, or pycuda"
 
 
 def _no_provider(package: str) -> str:

@@ -1,18 +1,20 @@
-/* A CUDA driver of host memory, for pycuda to call: one GPU, and streams that do their work only
+/* A CUDA driver of host memory, for pycuda and cuda-bindings to call: one GPU, and streams that do their work only
    when they are waited for, with the bytes that are there by then, and in the order that events
    demand. What needs a context fails on a thread without one. Made by tests/cuda_stubs.py, which adds the functions that are not here. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { OK, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVICE = 101, INVALID_CONTEXT = 201,
-       INVALID_HANDLE = 400, ILLEGAL_ADDRESS = 700, NOT_SUPPORTED = 801 };
+       INVALID_HANDLE = 400, NOT_FOUND = 500, ILLEGAL_ADDRESS = 700, NOT_SUPPORTED = 801 };
 typedef unsigned long long address;
 typedef void (*work)(void);
-struct event { struct stream *stream; int asked, fired; };
+struct event { struct stream *stream; int asked, fired, flags; };
 /* An event is reached by `fires`, and waited for by `awaits`, at its `time`. */
 struct task { void *to; const void *from; int byte; size_t size; work call;
-              struct event *fires, *awaits; int time; struct task *next; };
+              struct event *fires, *awaits; struct stream *there; int time; struct task *next; };
 struct stream { struct task *first, **last; };
 struct block { char *start; size_t size; struct block *next; };
 
@@ -30,6 +32,7 @@ void stub_fail(const char *name, int after, int with) {
 }
 void stub_live(int *five) { memcpy(five, &live, sizeof live); }
 int stub_depth(void) { return depth; }
+enum { DEVICEMAP = 2, BLOCKING_SYNC = 1, DISABLE_TIMING = 2 };
 static struct block *blocks;
 size_t stub_size(char *place) { /* bytes from a place to the end of its block */
     for (struct block *one = blocks; one; one = one->next)
@@ -52,6 +55,16 @@ int cuGetErrorString(int code, const char **text) {
             : code == OUT_OF_MEMORY ? "out of memory" : "the stub says no";
     return OK;
 }
+/* What cuda-bindings look functions up with; pycuda is linked against them. */
+int cuGetProcAddress_v2(const char *name, void **found, int version, unsigned long long flags,
+                        int *status) {
+    char newer[128];
+    (void)version; (void)flags; (void)status;
+    snprintf(newer, sizeof newer, "%s_v2", name);
+    *found = dlsym(RTLD_DEFAULT, newer);
+    if (!*found) *found = dlsym(RTLD_DEFAULT, name);
+    return *found ? OK : NOT_FOUND;
+}
 int cuDeviceGetCount(int *count) { BEGIN; *count = 1; return OK; }
 int cuDeviceGet(int *device, int index) { *device = index; return index ? INVALID_DEVICE : OK; }
 int cuDeviceGetName(char *name, int size, int device) {
@@ -62,6 +75,19 @@ int cuDeviceComputeCapability(int *major, int *minor, int device) {
     *major = 8;
     *minor = 7;
     return device ? INVALID_DEVICE : OK;
+}
+
+enum { MAJOR = 75, MINOR = 76, INTEGRATED = 18 };
+int cuDeviceGetAttribute(int *value, int attribute, int device) {
+    *value = attribute == MAJOR ? 8 : attribute == MINOR ? 7 : 0;
+    if (attribute == INTEGRATED) *value = getenv("EDGEAPL_STUB_INTEGRATED") != NULL;
+    return device ? INVALID_DEVICE : OK;
+}
+enum { MEMORY = 1 << 30 };
+int cuMemGetInfo_v2(size_t *free_bytes, size_t *all) {
+    if (!depth) return INVALID_CONTEXT;
+    *free_bytes = *all = MEMORY;
+    return OK;
 }
 
 int cuDevicePrimaryCtxRetain(void **context, int device) {
@@ -117,7 +143,12 @@ int cuMemAlloc_v2(address *place, size_t size) {
 int cuMemFree_v2(address place) { BEGIN_IN_CONTEXT; return give((void *)place, &live.device); }
 int cuMemHostAlloc(void **place, size_t size, unsigned flags) {
     BEGIN_IN_CONTEXT;
-    return flags ? INVALID_VALUE : take(place, size, &live.host);
+    return flags & ~DEVICEMAP ? INVALID_VALUE : take(place, size, &live.host);
+}
+int cuMemHostGetDevicePointer_v2(address *seen, void *place, unsigned flags) {
+    if (!depth) return INVALID_CONTEXT;
+    *seen = (address)place; /* one memory for both */
+    return flags ? INVALID_VALUE : OK;
 }
 int cuMemFreeHost(void *place) { BEGIN_IN_CONTEXT; return give(place, &live.host); }
 
@@ -134,7 +165,7 @@ static int next(struct stream *stream) {
     stream->first = task->next;
     if (!stream->first) stream->last = &stream->first;
     if (task->awaits) {
-        while (task->awaits->fired < task->time) TRY(next(task->awaits->stream));
+        while (task->awaits->fired < task->time) TRY(next(task->there));
     } else if (task->fires) {
         if (task->fires->fired < task->time) task->fires->fired = task->time;
     } else if (task->call) task->call();
@@ -187,8 +218,9 @@ int cuMemsetD8Async(address to, unsigned char byte, size_t size, struct stream *
 int cuEventCreate(struct event **event, unsigned flags) {
     BEGIN_IN_CONTEXT;
     *event = calloc(1, sizeof **event);
+    (*event)->flags = (int)flags;
     live.event++;
-    return flags ? INVALID_VALUE : OK;
+    return flags & ~(BLOCKING_SYNC | DISABLE_TIMING) ? INVALID_VALUE : OK;
 }
 int cuEventRecord(struct event *event, struct stream *stream) {
     BEGIN_IN_CONTEXT;
@@ -198,16 +230,18 @@ int cuEventRecord(struct event *event, struct stream *stream) {
 int cuStreamWaitEvent(struct stream *stream, struct event *event, unsigned flags) {
     BEGIN_IN_CONTEXT;
     if (flags) return INVALID_VALUE;
-    return later(stream, (struct task){.awaits = event, .time = event->asked});
+    return later(stream, (struct task){.awaits = event, .there = event->stream, .time = event->asked});
 }
 int cuEventSynchronize(struct event *event) {
     BEGIN_IN_CONTEXT;
+    if (!(event->flags & BLOCKING_SYNC)) return INVALID_VALUE; /* would keep a core busy */
     while (event->fired < event->asked) TRY(next(event->stream));
     return OK;
 }
 int cuEventElapsedTime(float *ms, struct event *first, struct event *second) {
     BEGIN_IN_CONTEXT;
     *ms = 1.0f;
+    if ((first->flags | second->flags) & DISABLE_TIMING) return INVALID_HANDLE;
     return first->fired && second->fired ? OK : INVALID_HANDLE;
 }
 /* Not freed: work that waits for it may still be on a stream. */

@@ -1,6 +1,7 @@
-"""The real pycuda on a machine without a GPU, over a driver of host memory (tests/cuda_stub.c).
+"""The real pycuda, and the real cuda-bindings, over a driver of host memory (tests/cuda_stub.c).
 
-pycuda is built against CUDA's headers, which come as wheels too: see `.ci/run`.
+pycuda is built against CUDA's headers, which come as wheels too: see `.ci/run`. cuda-bindings are a
+wheel themselves.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeapl.engines.trt.cuda_bindings import BindingsDriver
 from tests.probing import environment
 from tests.trt_stubs import TOOLS, unmet
 
@@ -26,35 +28,51 @@ NAME = "libcuda.so.1"
 KINDS = ("device", "host", "stream", "event", "context")
 
 
-def pycuda_binary() -> tuple[Path | None, str]:
-    """Find pycuda's compiled module; without one, the second value says why."""
-    found = importlib.util.find_spec("pycuda")
-    if found is None or found.origin is None:
-        return None, "not installed: pycuda"
-    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
-    if missing:
-        return None, f"not installed: {', '.join(missing)}"
-    (binary,) = Path(found.origin).parent.glob("_driver*.so")
-    return binary, ""
+INTERFACES = ("pycuda", "cuda-bindings")
 
 
-def stub_driver(binary: Path, folder: Path) -> dict[str, str]:
+def missing(interface: str) -> str:
+    """Say why an interface can not be tried here; empty when it can."""
+    absent = [tool for tool in TOOLS if shutil.which(tool) is None]
+    if not _there("pycuda" if interface == "pycuda" else "cuda.bindings"):
+        absent.append(interface)
+    return f"not installed: {', '.join(absent)}" if absent else ""
+
+
+def stub_driver(interface: str, folder: Path) -> dict[str, str]:
     """Make the driver; gives the environment of a process that has it and no other."""
     text = SOURCE.read_text("utf-8")
     have = set(re.findall(r"^int (cu\w+)\(", text, re.MULTILINE))
-    rest = sorted(name for name in unmet(binary) if name.startswith("cu") and name not in have)
+    # cuda-bindings look functions up, and can do without those that are not there.
+    linked = _linked() if interface == "pycuda" else []
+    rest = sorted(name for name in linked if name.startswith("cu") and name not in have)
     refusals = "".join(f"int {name}(void) {{ return NOT_SUPPORTED; }}\n" for name in rest)
     source = folder / "libcuda.c"
     source.write_text(text + refusals, "utf-8")
     options = ["-std=gnu11", "-shared", "-fPIC", "-Wall", "-Wextra", f"-Wl,-soname,{NAME}"]
     made = folder / NAME
     subprocess.run(["gcc", *options, "-o", str(made), str(source)], check=True)
-    # Preloaded, so that a real driver beside it is not what pycuda finds.
+    # Preloaded, so that a real driver beside it is not what is found.
     return environment(LD_PRELOAD=str(made), EDGEAPL_STUB_DRIVER=str(made))
 
 
+def _linked() -> list[str]:
+    found = importlib.util.find_spec("pycuda")
+    assert found is not None
+    assert found.origin is not None
+    (binary,) = Path(found.origin).parent.glob("_driver*.so")
+    return unmet(binary)
+
+
+def _there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # not even the package that it would be in
+        return False
+
+
 class StubDriver:
-    """The module ``pycuda.driver``, and what tests may ask of the driver below it."""
+    """What `load_driver` gives, and what tests may ask of the driver below it."""
 
     name = "Stub GPU 0"
     capability = (8, 7)
@@ -67,6 +85,11 @@ class StubDriver:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._driver, name)
+
+    @property
+    def through(self) -> str:
+        """What the driver below is asked through."""
+        return "cuda-bindings" if isinstance(self._driver, BindingsDriver) else "pycuda"
 
     def record(self, call: str) -> None:
         """Take no notes: the driver below does not know names of TensorRT."""

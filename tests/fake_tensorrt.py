@@ -52,6 +52,11 @@ class Strategy(Enum):
     USER_MANAGED = 2
 
 
+def scratch_for(rows: int, largest: int, whole: int) -> int:
+    """Bytes that a plan claims to need for a batch."""
+    return -(-whole * rows // largest)
+
+
 class FakeTensorRt:
     """Makes the API module; what goes wrong is switched on here.
 
@@ -63,6 +68,9 @@ class FakeTensorRt:
     complains : execution logs an error and still says that all went well.
 
     contexts : how each context was made. alive : those that somebody still holds.
+    scratch : bytes that every plan claims to need for its largest batch. capturable : its contexts
+    can be captured as graphs. caches : compiled kernels, one for each runtime cache that was made.
+    shapes : those that plans were run in.
     """
 
     def __init__(
@@ -74,6 +82,10 @@ class FakeTensorRt:
         self.silent = False
         self.refuses = ""
         self.complains = False
+        self.scratch = SCRATCH
+        self.capturable = True
+        self.caches: list[FakeCache] = []
+        self.shapes: set[tuple[str, tuple[int, ...]]] = set()
         self.deserialised = 0
         self.contexts: list[str] = []
         self.execution: type[FakeExecution] = FakeExecution
@@ -89,6 +101,7 @@ class FakeTensorRt:
     def offer_graphs(self) -> None:
         """Have what TensorRT-RTX has."""
         self.api.CudaGraphStrategy = SimpleNamespace(WHOLE_GRAPH_CAPTURE="graphs")
+        self.api.DynamicShapesKernelSpecializationStrategy = SimpleNamespace(EAGER="eager")
 
     @property
     def library(self) -> Library:
@@ -140,7 +153,7 @@ class FakeCudaEngine:
         self._fake = fake
         self._logger = logger
         self.engine = engine
-        self.device_memory_size_v2 = SCRATCH
+        self.device_memory_size_v2 = fake.scratch
         largest = {
             key: np.zeros(self._shape(key, self.largest(key)), kind)
             for key, (kind, _) in engine.inputs.items()
@@ -184,21 +197,54 @@ class FakeCudaEngine:
 
     def create_runtime_config(self) -> FakeConfig:
         assert hasattr(self._fake.api, "CudaGraphStrategy")
-        return FakeConfig()
+        return FakeConfig(self._fake)
 
     def create_execution_context(self, how: Any = None) -> FakeExecution | None:
         if self._fake.refuses == "create_execution_context":
             self._logger.log(Logger.ERROR, "out of memory")
             return None
-        config = how if isinstance(how, FakeConfig) else FakeConfig(strategy=how)
+        config = how if isinstance(how, FakeConfig) else FakeConfig(self._fake, strategy=how)
         lent = config.strategy is Strategy.USER_MANAGED
         made = (("lent", lent), ("graphs", config.cuda_graph_strategy == "graphs"))
         self._fake.contexts.append(", ".join(word for word, true in made if true))
-        return self._fake.execution(self._fake, self._logger, self, lent=lent)
+        run = self._fake.execution(self._fake, self._logger, self, lent=lent, cache=config.cache)
+        run.graphs = config.cuda_graph_strategy == "graphs"
+        return run
+
+
+class FakeCache:
+    """Compiled kernels: the name of each network, and a shape that it was run in."""
+
+    def __init__(self) -> None:
+        self.kernels: set[bytes] = set()
+        self.compiled = 0
+
+    def deserialize(self, blob: bytes) -> bool:
+        self.kernels |= set(bytes(blob).split(b"|"))
+        return True
+
+    def serialize(self) -> bytes:
+        return b"|".join(sorted(self.kernels))
+
+    def compile(self, kernel: str) -> None:
+        self.compiled += kernel.encode() not in self.kernels
+        self.kernels.add(kernel.encode())
 
 
 @dataclass
 class FakeConfig:
+    fake: FakeTensorRt
+    cache: FakeCache | None = None
+    dynamic_shapes_kernel_specialization_strategy: str = ""
+
+    def create_runtime_cache(self) -> FakeCache:
+        self.fake.caches.append(FakeCache())
+        return self.fake.caches[-1]
+
+    def set_runtime_cache(self, cache: FakeCache) -> bool:
+        self.cache = cache
+        return True
+
     strategy: Strategy | None = None
     cuda_graph_strategy: str = ""
 
@@ -207,15 +253,25 @@ class FakeConfig:
 
 
 class FakeExecution:
+    graphs = False
+
     def __init__(
-        self, fake: FakeTensorRt, logger: Any, engine: FakeCudaEngine, *, lent: bool
+        self,
+        fake: FakeTensorRt,
+        logger: Any,
+        engine: FakeCudaEngine,
+        *,
+        lent: bool,
+        cache: FakeCache | None = None,
     ) -> None:
+        self._cache = cache
+        self._needs = engine.device_memory_size_v2
         self._fake = fake
         self._logger = logger
         self._engine = engine
         self._lent = lent
         fake.alive.add(self)
-        self._scratch = None if lent else np.zeros(SCRATCH, np.uint8)
+        self._scratch = None if lent else np.zeros(self._needs, np.uint8)
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, int] = {}
 
@@ -240,13 +296,38 @@ class FakeExecution:
     def set_device_memory(self, address: int, size: int) -> None:
         assert self._lent
         assert address % 256 == 0
-        assert size >= SCRATCH
+        assert size >= self._needs
         self._scratch = self._fake.driver.memory(address)
+
+    def update_device_memory_size_for_shapes(self) -> int:
+        """Lay the memory out for the shapes that are set: it is lent anew."""
+        rows = self._shapes[self._engine.batch][0]
+        self._scratch = None
+        self._needs = scratch_for(
+            rows, self._engine.largest(""), self._engine.device_memory_size_v2
+        )
+        return self._needs
+
+    def is_stream_capturable(self, stream: int) -> bool:
+        assert stream
+        assert self._scratch is not None
+        assert self._addresses
+        return self._fake.capturable
 
     def execute_async_v3(self, stream: int) -> bool:
         self._fake.driver.record("execute_async_v3")
         if self._scratch is None or self._refused("execute_async_v3"):
             return False
+        rows = scratch_for(
+            self._shapes.get(self._engine.batch, (0,))[0],
+            self._engine.largest(""),
+            self._engine.device_memory_size_v2,
+        )
+        assert rows <= self._needs
+        for key, shape in self._shapes.items():
+            self._fake.shapes.add((key, shape))
+            if self._cache is not None:
+                self._cache.compile(f"{key} {shape}")
         if self._fake.complains:
             self._logger.log(Logger.ERROR, "kernel failed")
         # Taken now: who calls may set others for the next run while this one waits.
@@ -262,7 +343,7 @@ class FakeExecution:
             data = self._fake.driver.memory(addresses[key]).view(kind)
             inputs[key] = data[: int(np.prod(shapes[key]))].reshape(shapes[key])
         assert self._scratch is not None
-        self._scratch[:SCRATCH] = 0
+        self._scratch[: self._needs] = 0
         for key, value in self._run(inputs).items():
             raw = np.ascontiguousarray(value).view(np.uint8).reshape(-1)
             self._fake.driver.memory(addresses[key])[: raw.size] = raw

@@ -55,9 +55,9 @@ class TroubledDriver(FakeDriver):
 
     flags = Path()
 
-    def synchronize_event(self, event: int, state: EventState) -> None:
+    def synchronize_event(self, event: int, state: EventState, *, sleeps: bool = True) -> None:
         self._trouble()
-        super().synchronize_event(event, state)
+        super().synchronize_event(event, state, sleeps=sleeps)
 
     def synchronize(self, stream: int) -> None:
         self._trouble()

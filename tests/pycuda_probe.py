@@ -1,4 +1,6 @@
-"""Run plans through the real pycuda and print as JSON what came of it.
+"""Run plans through the real pycuda or cuda-bindings and print as JSON what came of it.
+
+    python -m tests.pycuda_probe pycuda|cuda-bindings
 
 Started by tests/cuda_stubs.py in a process whose CUDA driver is tests/cuda_stub.c. TensorRT is
 the fake of tests/fake_tensorrt.py: only the memory, copies and contexts are what is tried here.
@@ -18,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.engines.ort import OrtEngine
+from edgeapl.engines.trt.driver import describe_gpu, load_driver
 from edgeapl.engines.trt.engine import TrtEngine
-from edgeapl.engines.trt.memory import GpuMemory, describe_gpu, load_driver
+from edgeapl.engines.trt.memory import GpuMemory
 from tests.cuda_stubs import StubDriver
 from tests.fake_tensorrt import FakeTensorRt
 from tests.gpu_chain import (
@@ -72,7 +75,7 @@ RUNNING = (
     "cuMemcpyHtoDAsync_v2",
     "cuMemsetD8Async",
     "cuMemcpyDtoHAsync_v2",
-    "cuStreamSynchronize",
+    "cuEventSynchronize",
 )
 
 
@@ -202,9 +205,9 @@ def failing_chain_openings(driver: StubDriver) -> dict[str, tuple[str, bool]]:
 def timed(driver: StubDriver) -> float:
     memory = GpuMemory(driver)
     with memory.active():
-        first, last = memory.event().raw, memory.event().raw
+        first, last = (memory.event(timed=True).raw for _ in range(2))
         for event in (first, last):
-            event.record(memory.stream)
+            event.record(memory.stream.raw)
         last.synchronize()
         milliseconds = float(first.time_till(last))
         del first, last, event
@@ -212,8 +215,10 @@ def timed(driver: StubDriver) -> float:
     return milliseconds
 
 
-def main() -> None:
+def main(interface: str) -> None:
     """Print all as one JSON value."""
+    if interface != "pycuda":
+        sys.modules["pycuda"] = None  # type: ignore[assignment]
     refused = without_gpu()
     driver = StubDriver(load_driver())
     found = {
@@ -227,10 +232,11 @@ def main() -> None:
         "failing chain openings": failing_chain_openings(driver),
         "milliseconds": timed(driver),
         "autoinit": "pycuda.autoinit" in sys.modules,
+        "interface": driver.through,
     }
     gc.collect()
     print(json.dumps({**found, "left": driver.live, "depth": driver.depth}))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

@@ -43,6 +43,10 @@ CALLS = {
     "IRuntimeConfig.set_execution_context_allocation_strategy": (
         "(ExecutionContextAllocationStrategy) -> None"
     ),
+    "IRuntimeConfig.create_runtime_cache": "() -> IRuntimeCache",
+    "IRuntimeConfig.set_runtime_cache": "(IRuntimeCache) -> bool",
+    "IRuntimeCache.deserialize": "(buffer) -> bool",
+    "IRuntimeCache.serialize": "() -> IHostMemory",
     "ICudaEngine.get_tensor_name": "(int) -> str",
     "ICudaEngine.get_tensor_mode": "(str) -> TensorIOMode",
     "ICudaEngine.get_tensor_dtype": "(str) -> DataType",
@@ -51,6 +55,8 @@ CALLS = {
     "IExecutionContext.set_input_shape": "(str, tuple) -> bool",
     "IExecutionContext.set_tensor_address": "(str, int) -> bool",
     "IExecutionContext.set_device_memory": "(int, int) -> None",
+    "IExecutionContext.update_device_memory_size_for_shapes": "() -> int",
+    "IExecutionContext.is_stream_capturable": "(int) -> bool",
     "IExecutionContext.get_tensor_shape": "(str) -> Dims",
     "IExecutionContext.execute_async_v3": "(int) -> bool",
     # Called by the library: a class of ours overrides them.
@@ -78,6 +84,7 @@ PROPERTIES = {
     "ICudaEngine.device_memory_size_v2": "property",
     "IRuntimeConfig.cuda_graph_strategy": "settable",
     "IExecutionContext.profiler": "settable",
+    "IRuntimeConfig.dynamic_shapes_kernel_specialization_strategy": "settable",
 }
 
 MEMBERS = {
@@ -88,6 +95,7 @@ MEMBERS = {
     "TensorIOMode.INPUT",
     "ExecutionContextAllocationStrategy.USER_MANAGED",
     "CudaGraphStrategy.WHOLE_GRAPH_CAPTURE",
+    "DynamicShapesKernelSpecializationStrategy.EAGER",
     "ILogger.ERROR",
     "ILogger.INTERNAL_ERROR",
     "DataType.name",
@@ -106,6 +114,13 @@ RTX_ONLY = {
     "EngineInvalidityDiagnostics.__members__",
     "CudaGraphStrategy.WHOLE_GRAPH_CAPTURE",
     "IRuntimeConfig.cuda_graph_strategy",
+    "IRuntimeConfig.dynamic_shapes_kernel_specialization_strategy",
+    "DynamicShapesKernelSpecializationStrategy.EAGER",
+    "IRuntimeConfig.create_runtime_cache",
+    "IRuntimeConfig.set_runtime_cache",
+    "IRuntimeCache.deserialize",
+    "IRuntimeCache.serialize",
+    "IExecutionContext.is_stream_capturable",
 }
 """Taken only where hasattr finds it."""
 
@@ -129,6 +144,7 @@ PARAMETERS = {
     "runtime": "Runtime",
     "engine": "ICudaEngine",
     "context": "IExecutionContext",
+    "runtime_config": "IRuntimeConfig",
 }
 """Parameters that are typed Any, and what they are."""
 
@@ -139,6 +155,7 @@ FIELDS = {
     "context": "IExecutionContext",
     "_context": "IExecutionContext",
     "cache": "ITimingCache",
+    "_cache": "IRuntimeCache",
 }
 """Fields that are typed Any, and what they are."""
 
@@ -155,7 +172,13 @@ NOT_TENSORRT = {
     "onnx",
     "graph",
 }
-ELSEWHERE = {"crop_network.py": "onnx", "memory.py": "pycuda", "uint8.py": "onnx"}
+ELSEWHERE = {
+    "crop_network.py": "onnx",
+    "cuda_bindings.py": "cuda-bindings",
+    "driver.py": "pycuda",
+    "memory.py": "pycuda",
+    "uint8.py": "onnx",
+}
 """Modules whose untyped values come from another package."""
 
 RETURNED = {"nvonnxparser::IParserError": "ParserError"}

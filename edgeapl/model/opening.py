@@ -16,7 +16,7 @@ from edgeapl.engines.store.cache import cache_folder, kept_engines
 from edgeapl.engines.store.folder import EngineFolder, check_fits, open_engines
 from edgeapl.engines.store.here import device_here, runtime_version
 from edgeapl.engines.store.record import CUTTER
-from edgeapl.errors import EngineError
+from edgeapl.errors import DeadlineError, EngineError
 from edgeapl.model.assembled import Model, assemble
 from edgeapl.model.golden import self_test
 from edgeapl.model.reach import check_reach
@@ -59,7 +59,7 @@ class Chosen:
 
     engines: EngineFolder | None
     text: str
-    refused: tuple[EngineError, ...] = ()
+    refused: tuple[EngineError | DeadlineError, ...] = ()
 
 
 def choose_engines(

@@ -7,7 +7,7 @@ from typing import Literal, Protocol, TypeVar
 
 from edgeapl.bundle.trust import Trust
 from edgeapl.engines.store.folder import EngineFolder
-from edgeapl.errors import EngineError
+from edgeapl.errors import DeadlineError, EngineError
 from edgeapl.model.opening import Chosen, choose_engines, workers_of
 from edgeapl.model.trial import try_out
 
@@ -46,8 +46,9 @@ def open_with_engines(
     threads : CPU threads inside one run. workers : runs at the same time; None for the fastest.
     trust : what the station asks of bundles and engines; None away from a station.
 
-    Raises BundleError or EngineError. Engines that fail where the bundle's own networks do not must
-    not stop a station: with ``auto`` these are opened, and `Chosen.refused` says why.
+    Raises BundleError, EngineError or DeadlineError. Engines that fail or hang, where the bundle's
+    own networks do not, must not stop a station: with ``auto`` these are opened, and
+    `Chosen.refused` says why.
     """
     bundle = try_out(folder, trust)
     chosen = choose_engines(bundle, wanted, trust)
@@ -65,7 +66,7 @@ def open_with_engines(
         if chosen.engines is not None:
             try_out(folder, trust, chosen.engines)
         return opened(chosen.engines), chosen
-    except EngineError as error:
+    except (EngineError, DeadlineError) as error:
         if wanted != "auto" or chosen.engines is None:
             raise
         none = choose_engines(bundle, "none")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgeapl.doctor import Check, Health
-from edgeapl.station.unit import INSTALLED, missing_from
+from edgeapl.station.unit import INSTALLED, hidden_by, missing_from
 
 METRICS = "http://127.0.0.1:8765/metrics"
 """Where `edgeapl watch --page` serves them when nothing else is said."""
@@ -58,8 +58,11 @@ def _unit(path: Path) -> Iterator[Check]:
     except (OSError, UnicodeDecodeError) as error:
         yield Check("systemd unit", Health.PROBLEM, f"{path} cannot be read: {error}", 2)
         return
-    missing = missing_from(text)
-    if missing:
+    missing, hidden = missing_from(text), hidden_by(text)
+    if hidden:
+        detail = f"{path} hides {', '.join(hidden)}: {write}"
+        yield Check("systemd unit", Health.PROBLEM, detail, 2)
+    elif missing:
         detail = f"{path} lacks {', '.join(missing)}: {write}"
         yield Check("systemd unit", Health.PROBLEM, detail, 2)
     else:

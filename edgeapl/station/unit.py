@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import grp
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 INSTALLED = Path("/etc/systemd/system/edgeapl.service")
@@ -10,15 +12,29 @@ INSTALLED = Path("/etc/systemd/system/edgeapl.service")
 WATCHDOG_S = 20
 """Without a sign of life for so long systemd starts the station anew; it gives one every 7 s."""
 
+START_S = 1800
+"""To start in at most. Networks are opened in three processes, each within
+`edgeapl.engines.hosted.host.OPENING_S`, where a GPU's kernels are compiled the first time; then the
+self-test is passed, and when engines fail all is done once more with the bundle's own networks."""
+
+DEVICES = ("nvmap", "nvgpu/*", "nvgpu/*/*", "nvhost-*", "host1x-fence", "nvsciipc")
+"""A Jetson's GPU in /dev. Some belong to no group of devices that could be named, so each that is
+there when the unit is written has a line of its own."""
+
 _UNIT = """\
 # EdgeAPL station. Research use only. Written by: edgeapl doctor --unit {camera}
 [Unit]
 Description=EdgeAPL station at {camera} (research use only)
-After=network.target
+After=network.target modprobe@nvidia_uvm.service
+# CUDA needs this module, and a service that may get no more rights can not load it.
+Wants=modprobe@nvidia_uvm.service
 
 [Service]
 Type=notify
 NotifyAccess=main
+# It makes their devices; on machines without one there is none to make.
+ExecStartPre=+/bin/sh -c 'nvidia-modprobe -u -c=0 2>/dev/null || true'
+TimeoutStartSec={start_s}
 ExecStart={command} watch {camera} --page --station /etc/edgeapl/edgeapl.toml \
 --journal %S/edgeapl/journal.sqlite3 --out %S/edgeapl/results
 DynamicUser=yes
@@ -26,7 +42,7 @@ StateDirectory=edgeapl
 CacheDirectory=edgeapl
 Environment=HOME=%S/edgeapl XDG_CACHE_HOME=%C
 WorkingDirectory=%S/edgeapl
-SupplementaryGroups=video plugdev
+SupplementaryGroups={groups}
 Restart=always
 RestartSec=2
 WatchdogSec={watchdog_s}
@@ -57,31 +73,82 @@ RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
 DevicePolicy=closed
 DeviceAllow=char-video4linux rw
 DeviceAllow=char-usb_device rw
-DeviceAllow=char-nvidia* rw
-UMask=0077
+# m lets nvidia-modprobe make the devices; the station itself may make none.
+DeviceAllow=char-nvidia* rwm
+DeviceAllow=char-nvhost* rw
+DeviceAllow=char-*.gpu rw
+DeviceAllow=char-drm rw
+{devices}UMask=0077
 
 [Install]
 WantedBy=multi-user.target
 """
 
-_ESSENTIAL = ("Type=", "WatchdogSec=", "Restart=", "NoNewPrivileges=", "ProtectSystem=", "UMask=")
+_ESSENTIAL = (
+    "Type=",
+    "TimeoutStartSec=",
+    "WatchdogSec=",
+    "Restart=",
+    "NoNewPrivileges=",
+    "ProtectSystem=",
+    "UMask=",
+)
 
 
-def unit_text(camera: str, command: Path | None = None) -> str:
+GROUPS = ("video", "plugdev", "render")
+"""Who may open cameras and GPUs; systemd starts no unit that names a group which is not there."""
+
+
+def unit_text(
+    camera: str, command: Path | None = None, *, dev: Path = Path("/dev"), groups: str | None = None
+) -> str:
     """Give the unit for a camera of the station file.
 
+    Parameters
+    ----------
     command : the program; by default the one that runs now.
+    dev : where this machine's devices are. groups : of the users who may open them; by default
+        those of `GROUPS` that there are.
     """
     command = command or Path(sys.argv[0]).resolve()
-    return _UNIT.format(camera=camera, command=command, watchdog_s=WATCHDOG_S)
+    return _UNIT.format(
+        camera=camera,
+        command=command,
+        watchdog_s=WATCHDOG_S,
+        start_s=START_S,
+        groups=" ".join(_known(GROUPS)) if groups is None else groups,
+        devices="".join(f"DeviceAllow={path} rw\n" for path in _devices(dev)),
+    )
+
+
+def _devices(dev: Path) -> list[str]:
+    """Give the devices of a Jetson's GPU as systemd is to name them."""
+    found = {path for pattern in DEVICES for path in dev.glob(pattern) if not path.is_dir()}
+    return sorted(f"/dev/{path.relative_to(dev)}" for path in found)
+
+
+def _known(names: Iterable[str]) -> list[str]:
+    found = []
+    for name in names:
+        try:
+            grp.getgrnam(name)
+        except KeyError:
+            continue
+        found.append(name)
+    return found
 
 
 def missing_from(text: str) -> tuple[str, ...]:
-    """Give the settings that a unit needs for its watchdog and its hardening and does not have."""
+    """Give what a unit needs for its start, watchdog and hardening and does not have."""
     lines = [line.strip() for line in text.splitlines()]
     wanted = [line for line in _UNIT.splitlines() if line.startswith(_ESSENTIAL)]
     return tuple(
-        line.format(watchdog_s=WATCHDOG_S)
+        line.format(watchdog_s=WATCHDOG_S, start_s=START_S)
         for line in wanted
         if not any(have.startswith(line.partition("=")[0] + "=") for have in lines)
     )
+
+
+def hidden_by(text: str, dev: Path = Path("/dev")) -> tuple[str, ...]:
+    """Give the devices of this machine's GPU that a unit does not let the station open."""
+    return tuple(path for path in _devices(dev) if f"DeviceAllow={path} " not in text)

@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ class Work:
 
     call : its name. stream, event : their numbers, in the order in which they were made; -1 where
     there is none. size : bytes. locked : whether the host's side of a copy was page-locked.
+    sleeps : whether who waits for it keeps no core busy.
     """
 
     call: str
@@ -30,6 +32,7 @@ class Work:
     event: int = -1
     size: int = 0
     locked: bool = True
+    sleeps: bool = True
 
 
 class FakeDriver:
@@ -42,12 +45,18 @@ class FakeDriver:
 
     Parameters
     ----------
-    name, capability : of the GPU.
+    name, capability : of the GPU. integrated : it shares the processor's memory.
+    capacity : bytes of memory on the GPU.
     fail_on : name of a call to its number, from 0, that raises `FakeDriver.Error`.
 
     calls : names of all calls so far. log : all that was asked of streams and events.
-    live : what was taken and not given back, by kind.
+    live : what was taken and not given back, by kind. taken, most_taken : bytes on the GPU, now and
+    at most so far.
     """
+
+    event_flags = SimpleNamespace(BLOCKING_SYNC=1, DISABLE_TIMING=2)
+    host_alloc_flags = SimpleNamespace(DEVICEMAP=2)
+    device_attribute = SimpleNamespace(INTEGRATED=18)
 
     class Error(Exception):
         """What pycuda.driver calls Error."""
@@ -57,9 +66,15 @@ class FakeDriver:
         name: str = "Fake GPU",
         capability: tuple[int, int] = (8, 7),
         fail_on: Mapping[str, int] | None = None,
+        *,
+        integrated: bool = False,
+        capacity: int = 8 << 30,
     ) -> None:
         self.name = name
         self.capability = capability
+        self.integrated = integrated
+        self.capacity = capacity
+        self.taken = self.most_taken = 0
         self.fail_on = dict(fail_on or {})
         self.calls: list[str] = []
         self.log: list[Work] = []
@@ -93,24 +108,45 @@ class FakeDriver:
         self._send_ahead()
         return _FakeStream(self, handle)
 
-    def Event(self) -> _FakeEvent:  # noqa: N802 - pycuda's name
+    def Event(self, flags: int = 0) -> _FakeEvent:  # noqa: N802 - pycuda's name
         """Make an event."""
         self.record("Event")
         self._events += 1
-        return _FakeEvent(self, self._events - 1)
+        return _FakeEvent(self, self._events - 1, flags)
 
-    def pagelocked_empty(self, shape: int, dtype: np.dtype[Any]) -> NDArray[np.generic]:
+    def mem_get_info(self) -> tuple[int, int]:
+        """Give the bytes that are free, and all."""
+        self.record("mem_get_info")
+        return self.capacity - self.taken, self.capacity
+
+    def pagelocked_empty(
+        self, shape: int, dtype: np.dtype[Any], *, mem_flags: int = 0
+    ) -> NDArray[np.generic]:
         """Take host memory whose base can be freed."""
         self.record("pagelocked_empty")
         self.live["host"] += 1
-        made = np.asarray(_FakePinned(self, shape, dtype))
+        made = np.asarray(_FakePinned(self, shape, dtype, mapped=bool(mem_flags)))
         self._locked[made.ctypes.data] = made.nbytes
         return made
+
+    def map(self, data: NDArray[np.uint8]) -> int:
+        """Give the address under which the GPU sees memory of the host."""
+        address = self._address(data.size)
+        self._memory[address] = data
+        return address
+
+    def unmap(self, address: int) -> None:
+        """Let the GPU see it no more."""
+        del self._memory[address]
 
     def mem_alloc(self, size: int) -> _FakeAllocation:
         """Take device memory."""
         self.record("mem_alloc")
+        if self.taken + size > self.capacity:
+            raise FakeDriver.Error("mem_alloc failed: out of memory")
         self.live["device"] += 1
+        self.taken += size
+        self.most_taken = max(self.most_taken, self.taken)
         address = self._address(size)
         # What a GPU's memory holds at first is anybody's guess.
         self._memory[address] = np.full(size, 0x5A, np.uint8)
@@ -185,13 +221,16 @@ class FakeDriver:
     def free(self, kind: str, address: int) -> None:
         """Give back what was taken."""
         self.record(f"free_{kind}")
-        del (self._memory if kind == "device" else self._locked)[address]
+        if kind == "device":
+            self.taken -= self._memory.pop(address).size
+        else:
+            del self._locked[address]
         self.live[kind] -= 1
 
     def synchronize(self, stream: int) -> None:
         """Do all that waits on a stream."""
         self.record("synchronize")
-        self.log.append(Work("synchronize", self._numbers[stream]))
+        self.log.append(Work("synchronize", self._numbers[stream], sleeps=False))
         self._streams.drain(stream)
 
     def record_event(self, event: int, state: EventState, stream: int) -> None:
@@ -206,10 +245,10 @@ class FakeDriver:
         self.log.append(Work("wait_for_event", self._numbers[stream], event))
         self._streams.hold(stream, state)
 
-    def synchronize_event(self, event: int, state: EventState) -> None:
+    def synchronize_event(self, event: int, state: EventState, *, sleeps: bool = True) -> None:
         """Do all that must be done before an event."""
         self.record("event_synchronize")
-        self.log.append(Work("event_synchronize", event=event))
+        self.log.append(Work("event_synchronize", event=event, sleeps=sleeps))
         self._streams.reach(state)
 
     def _note(self, call: str, stream: _FakeStream, size: int, *, locked: bool = True) -> None:
@@ -255,8 +294,9 @@ class _FakeStream:
 
 
 class _FakeEvent:
-    def __init__(self, driver: FakeDriver, number: int) -> None:
+    def __init__(self, driver: FakeDriver, number: int, flags: int) -> None:
         self.number = number
+        self.flags = flags
         self.state = EventState()
         self._driver = driver
 
@@ -264,9 +304,12 @@ class _FakeEvent:
         self._driver.record_event(self.number, self.state, stream.handle)
 
     def synchronize(self) -> None:
-        self._driver.synchronize_event(self.number, self.state)
+        sleeps = bool(self.flags & FakeDriver.event_flags.BLOCKING_SYNC)
+        self._driver.synchronize_event(self.number, self.state, sleeps=sleeps)
 
     def time_till(self, later: _FakeEvent) -> float:
+        if (self.flags | later.flags) & FakeDriver.event_flags.DISABLE_TIMING:
+            raise FakeDriver.Error("time_till failed: event was made without time")
         if not (self.state.fired and later.state.fired):
             raise FakeDriver.Error("time_till failed: event was not reached")
         return MILLISECONDS
@@ -285,8 +328,12 @@ class _FakeAllocation:
 
 
 class _FakePinned:
-    def __init__(self, driver: FakeDriver, count: int, dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self, driver: FakeDriver, count: int, dtype: np.dtype[Any], *, mapped: bool
+    ) -> None:
         self._driver = driver
+        self._mapped = mapped
+        self._seen = 0
         self._bytes = np.full(count * dtype.itemsize, 0x5A, np.uint8)
         self.__array_interface__ = {
             "version": 3,
@@ -295,8 +342,16 @@ class _FakePinned:
             "data": (self._bytes.ctypes.data, False),
         }
 
+    def get_device_pointer(self) -> int:
+        if not self._mapped:
+            raise FakeDriver.Error("get_device_pointer failed: memory is not mapped")
+        self._seen = self._seen or self._driver.map(self._bytes)
+        return self._seen
+
     def free(self) -> None:
         self._driver.free("host", self._bytes.ctypes.data)
+        if self._seen:
+            self._driver.unmap(self._seen)
 
 
 class _FakeContext:
@@ -332,6 +387,10 @@ def _devices(driver: FakeDriver) -> type:
 
         def compute_capability(self) -> tuple[int, int]:
             return driver.capability
+
+        def get_attribute(self, which: int) -> int:
+            assert which == FakeDriver.device_attribute.INTEGRATED
+            return int(driver.integrated)
 
         def retain_primary_context(self) -> _FakeContext:
             driver.record("retain_primary_context", needs_context=False)

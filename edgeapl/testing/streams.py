@@ -26,8 +26,11 @@ class _Fire:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Until:
+    """stream : where it was recorded at that time; by now it may be recorded elsewhere."""
+
     event: EventState
     time: int
+    stream: int
 
 
 class Streams:
@@ -60,7 +63,7 @@ class Streams:
 
     def hold(self, stream: int, event: EventState) -> None:
         """Let a stream wait for the event as it was last recorded; at once where it never was."""
-        self._waiting[stream].append(_Until(event, event.asked))
+        self._waiting[stream].append(_Until(event, event.asked, event.stream))
         self._run_ahead()
 
     def drain(self, stream: int) -> None:
@@ -80,7 +83,7 @@ class Streams:
         task = self._waiting[stream].popleft()
         if isinstance(task, _Until):
             while task.event.fired < task.time:
-                self._next(task.event.stream)
+                self._next(task.stream)
         elif isinstance(task, _Fire):
             task.event.fired = max(task.event.fired, task.time)
         else:

@@ -25,8 +25,9 @@ from edgeapl.engines.hosted.wire import Described, Open, Run
 from edgeapl.errors import EngineError
 from edgeapl.protocols import Arrays
 
-OPENING_S = 120.0
-"""Engines of TensorRT-RTX are compiled for the GPU when they are opened."""
+OPENING_S = 300.0
+"""Engines of TensorRT-RTX are compiled for the GPU when they are opened the first time, for all
+sizes that batches are padded to."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
 
 from edgeapl.bundle.digest import sha256
 from edgeapl.engines.store.folder import EngineFolder, open_engines
+from edgeapl.engines.store.machine import cache_base
 from edgeapl.engines.store.record import RECORD, key_start
 from edgeapl.errors import EngineError, StorageError, UsageError
 
 
 def cache_folder() -> Path:
     """Give the folder of the cache: in ``$XDG_CACHE_HOME``, else in ``~/.cache``."""
-    given = os.environ.get("XDG_CACHE_HOME")
-    base = Path(given) if given else Path.home() / ".cache"
-    return base / "edgeapl" / "engines"
+    return cache_base() / "edgeapl" / "engines"
 
 
 def read_timing(target: str, version: str, device: str) -> bytes:

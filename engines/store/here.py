@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import PackageNotFoundError, version
+import importlib.util
+import re
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from pathlib import Path
 
 from edgeapl.engines.registry import CUDA, PLANS, TARGETS, available_targets
 from edgeapl.engines.store.cuda import cuda_device
@@ -14,24 +17,48 @@ PACKAGES = {
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
     "openvino": ("openvino",),
     CUDA: ("onnxruntime-gpu",),
-    "tensorrt": ("tensorrt",),
-    "tensorrt-rtx": ("tensorrt_rtx", "tensorrt-rtx"),
 }
-"""Target to the packages that may bring its runtime."""
+"""Target to the packages that may bring its runtime; a plan's library is asked for as a module."""
 
 NO_DEVICE = Device("", "")
+
+STATED = re.compile(r'^__version__ *= *["\']([^"\']+)["\']', re.MULTILINE)
 
 
 def runtime_version(target: str) -> str:
     """Give the version of a target's runtime; raises EngineError when it is not installed."""
     if target not in TARGETS:
         raise EngineError("unknown target", target, f"choose one of: {', '.join(TARGETS)}")
+    if target in PLANS:
+        module, package = PLANS[target]
+        found = module_version(module)
+        if found is None:
+            raise EngineError("runtime is missing", target, f"pip install {package}")
+        return found
     for package in PACKAGES[target]:
         try:
             return version(package)
         except PackageNotFoundError:
             continue
     raise EngineError("runtime is missing", target, f"pip install {PACKAGES[target][0]}")
+
+
+def module_version(module: str) -> str | None:
+    """Give the version that a module says it has, without importing it; None without the module.
+
+    Half a dozen packages bring the module ``tensorrt`` (``tensorrt``, ``tensorrt-cu12``, JetPack's
+    own), so none is asked for by name. To import it takes seconds and may fail without a GPU.
+    """
+    if not importlib.util.find_spec(module):
+        return None
+    for name in (module, f"{module}_bindings"):
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.origin is not None and spec.origin.endswith(".py"):
+            stated = STATED.search(Path(spec.origin).read_text("utf-8", "replace"))
+            if stated:
+                return stated[1]
+    packages = packages_distributions().get(module, ())
+    return version(packages[0]) if packages else None
 
 
 def device_here(target: str, number: int = 0) -> Device:
@@ -43,7 +70,7 @@ def device_here(target: str, number: int = 0) -> Device:
         return cuda_device(number) or NO_DEVICE
     if target not in PLANS:
         return cpu()
-    memory = importlib.import_module("edgeapl.engines.trt.memory")
+    memory = importlib.import_module("edgeapl.engines.trt.driver")
     try:
         driver = memory.load_driver()
     except EngineError:

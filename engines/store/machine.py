@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import uuid
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ from edgeapl.bundle.digest import sha256
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
 """CPU features that decide how fast, and how exactly, eight-bit networks run."""
 
+IDS = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
+"""Where systemd and D-Bus keep the id that an installation was given."""
+
 
 @dataclass(frozen=True, slots=True)
 class Device:
@@ -21,16 +25,46 @@ class Device:
     capability: str
 
 
+def cache_base() -> Path:
+    """Give the folder of this user's caches: ``$XDG_CACHE_HOME``, else ``~/.cache``."""
+    given = os.environ.get("XDG_CACHE_HOME")
+    return Path(given) if given else Path.home() / ".cache"
+
+
 def machine_id() -> str:
     """Give a stable id of this machine, SHA-256 (hex), from which nothing else can be told."""
-    for file in (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id")):
+    for file in IDS:
         try:
             text = file.read_text(encoding="ascii").strip()
         except OSError:
             continue
         if text:
             return sha256(f"edgeapl {text}".encode())
-    return sha256(f"edgeapl {uuid.getnode()} {platform.node()}".encode())
+    return sha256(f"edgeapl {_own_id()}".encode())
+
+
+def _own_id() -> str:
+    """Give an id of our own where the system has none, as in most containers.
+
+    There the name, and the number of a network card, change with every start. The id is kept where
+    engines are kept, so it lasts as long as they do; each processor has another one.
+    """
+    file = cache_base() / "edgeapl" / "machine-id"
+    processor = f"{platform.machine()} {cpu().name}"
+    try:
+        return f"{file.read_text(encoding='ascii').strip()} {processor}"
+    except (OSError, UnicodeDecodeError):
+        pass
+    made = uuid.uuid4().hex
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("x", encoding="ascii") as new:
+            new.write(f"{made}\n")
+    except FileExistsError:  # another process was quicker
+        return f"{file.read_text(encoding='ascii', errors='replace').strip()} {processor}"
+    except OSError:  # then no engines are kept either
+        return f"{uuid.getnode()} {platform.node()} {processor}"
+    return f"{made} {processor}"
 
 
 def cpu() -> Device:

@@ -7,11 +7,11 @@ The host waits once for a batch, for its last event.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from traceback import clear_frames
 from typing import Any
 
@@ -20,16 +20,21 @@ from numpy.typing import NDArray
 
 from edgeapl.engines.checking import first_line
 from edgeapl.engines.trt.cutting import NAME
+from edgeapl.engines.trt.device import shared_on
+from edgeapl.engines.trt.driver import load_driver
 from edgeapl.engines.trt.engine import TrtEngine, place_here
 from edgeapl.engines.trt.frames import PLACES
 from edgeapl.engines.trt.judging import Shapes
 from edgeapl.engines.trt.library import Library, find_library
-from edgeapl.engines.trt.memory import GpuMemory, load_driver
+from edgeapl.engines.trt.memory import GpuMemory
 from edgeapl.engines.trt.plan import PlanRecord, check_plan
 from edgeapl.engines.trt.stages import BATCHES, Stages
 from edgeapl.errors import EngineError
 from edgeapl.protocols import CellsOnFrame, Link, Moved
 from edgeapl.types import Frame, UInt16
+
+WARM_SIDE = 32
+"""Px of the frame, and of each cell, that a warm-up is done with."""
 
 
 def open_chain(
@@ -85,11 +90,13 @@ class TrtChain:
         self._refusal = ""
         self._under_way: deque[tuple[int, Shapes]] = deque()
         self._started = self._put = 0
+        self._warmed = Moved()
         self._stages: Stages | None = None
         self._memory = GpuMemory(driver)
         try:
             with self._memory.active():
-                self._stages = Stages(plan, links, engines, library, self._memory)
+                kernels = shared_on(driver, library).kernels
+                self._stages = Stages(plan, links, engines, library, kernels, self._memory)
                 self._check_log()
         except (EngineError, driver.Error) as error:
             clear_frames(error.__traceback__)
@@ -101,7 +108,9 @@ class TrtChain:
             self._release()
             raise
         stages = self._stages
-        self._most_cells = min(stages.cutting.most_cells, stages.judging.most_cells)
+        self._networks = tuple(link.network for link in links)
+        self._kernels = kernels
+        self._most_cells = stages.most_cells
         self._most_pixels, self._reach = stages.cutting.most_pixels, stages.cutting.reach
         self._labelled = stages.cutting.labelled
         self._runtime = next(iter(engines.values())).runtime
@@ -124,7 +133,13 @@ class TrtChain:
     @property
     def moved(self) -> Moved:
         """What went over the bus so far."""
-        return replace(self._memory.moved, frames=self._put, batches=self._started)
+        moved, before = self._memory.moved, self._warmed
+        return Moved(
+            moved.up - before.up,
+            moved.down - before.down,
+            self._put - before.frames,
+            self._started - before.batches,
+        )
 
     @property
     def most_pixels(self) -> int:
@@ -140,6 +155,29 @@ class TrtChain:
     def widest_cut(self) -> int:
         """Px that the plan reaches."""
         return self._reach
+
+    def warm_up(self) -> None:
+        """Run all networks in each size that batches are padded to, in every place for one.
+
+        Then nothing is left to be compiled or captured when a deadline counts, but for the frame,
+        whose size is not known before the first. Nothing of it is counted as moved.
+        """
+        assert self._stages is not None
+        side = min(WARM_SIDE, self._reach, math.isqrt(self._most_pixels))
+        frame = Frame(np.zeros((side, side, 3), np.uint8), 0, 0, 1.0, "warm-up", "")
+        place = self.put(frame, np.zeros((side, side), np.uint16))
+        assert place is not None
+        for rows in self._stages.sizes:
+            squares = np.tile(np.array([0, 0, side, side], np.int32), (rows, 1))
+            for _ in range(BATCHES):
+                cells = CellsOnFrame(place, squares, np.ones(rows, np.int32))
+                self.start([cells], self._networks)
+            for _ in range(BATCHES):
+                self.finish()
+        self.drop(place)
+        self._kernels.keep()
+        moved = self._memory.moved
+        self._warmed = Moved(moved.up, moved.down, self._put, self._started)
 
     def put(self, frame: Frame, labels: UInt16) -> int | None:
         """Start to copy a frame to a place of its own; None when all are taken."""

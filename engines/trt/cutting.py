@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from edgeapl.engines.trt.frames import FramePlace, FramePlaces
+from edgeapl.engines.trt.kernels import Kernels
 from edgeapl.engines.trt.library import Library
 from edgeapl.engines.trt.loading import deserialise, make_context, reason
 from edgeapl.engines.trt.memory import GpuMemory, Owned
-from edgeapl.engines.trt.tensors import Layout, layout_of
+from edgeapl.engines.trt.tensors import Layout, layout_of, padded
 from edgeapl.errors import EngineError
 from edgeapl.protocols import CellsOnFrame
 from edgeapl.types import Int32
@@ -33,7 +34,7 @@ class Cutting:
 
     Parameters
     ----------
-    memory : used inside ``with memory.active():`` alone.
+    kernels : of this process. memory : used inside ``with memory.active():`` alone.
     stream : everything here runs on it.
     batches : how many may be under way. parts : frames of one batch, at most.
     """
@@ -42,6 +43,7 @@ class Cutting:
         self,
         plan: bytes,
         library: Library,
+        kernels: Kernels,
         memory: GpuMemory,
         stream: Owned,
         *,
@@ -54,7 +56,8 @@ class Cutting:
         engine: Any = deserialise(NAME, plan, library)
         # Each frame lies elsewhere, so a captured graph would never be met again.
         self._contexts = [
-            make_context(NAME, library, engine, graphs=False, lent=True) for _ in range(batches)
+            make_context(NAME, library, engine, kernels, fixed=False, graphs=False)
+            for _ in range(batches)
         ]
         self._layout = layout_of(NAME, library.api, engine, self._contexts[0])
         size = int(engine.device_memory_size_v2)
@@ -86,25 +89,41 @@ class Cutting:
         """Bytes of one cell."""
         return self._layout.outputs[0].room // self._layout.outputs[0].largest[0]
 
-    def send(self, batch: int, cells: Sequence[CellsOnFrame], stream: Owned) -> None:
-        """Start to copy where the cells of a batch lie, behind the frames on the same stream."""
-        rows = ALIGNED * (len(cells) - 1) + len(cells[-1].labels)
+    def send(
+        self, batch: int, cells: Sequence[CellsOnFrame], sizes: Sequence[int], stream: Owned
+    ) -> None:
+        """Start to copy where the cells of a batch lie, behind the frames on the same stream.
+
+        sizes : each frame's cells are padded to the next of these, with its last cell.
+        """
+        counts = [padded(len(one.labels), sizes) for one in cells]
+        rows = ALIGNED * (len(cells) - 1) + counts[-1]
         places, labels = np.zeros((rows, 4), np.int32), np.zeros(rows, np.int32)
-        for part, one in enumerate(cells):
-            mine = slice(ALIGNED * part, ALIGNED * part + len(one.labels))
-            places[mine], labels[mine] = one.squares, one.labels
+        for part, (one, count) in enumerate(zip(cells, counts, strict=True)):
+            mine = slice(ALIGNED * part, ALIGNED * part + count)
+            more = (0, count - len(one.labels))
+            places[mine] = np.pad(one.squares, (more, (0, 0)), "edge")
+            labels[mine] = np.pad(one.labels, more, "edge")
         self._memory.send(self._places[batch], places, stream)
         if self.labelled:
             self._memory.send(self._labels[batch], labels, stream)
 
-    def run(self, batch: int, cells: Sequence[CellsOnFrame], frames: FramePlaces, to: int) -> None:
-        """Start to cut the cells of a batch, and put them one behind the other."""
+    def run(
+        self,
+        batch: int,
+        cells: Sequence[CellsOnFrame],
+        sizes: Sequence[int],
+        frames: FramePlaces,
+        to: int,
+    ) -> None:
+        """Start to cut the cells of a batch, padded as `send` did, one behind the other."""
         row = 0
         for part, one in enumerate(cells):
             place = frames[one.place]
             # Only the first part begins at an address that TensorRT takes.
             made = self._spare if part else to
-            self._cut(batch, part, place, one.squares, made)
+            count = padded(len(one.labels), sizes)
+            self._cut(batch, part, place, one.squares, count, made)
             if part:
                 size = self.cell_bytes
                 self._memory.move(to + row * size, made, len(one.labels) * size, self._stream)
@@ -114,9 +133,11 @@ class Cutting:
         """Let the contexts go, which must not outlive their memory, whoever still holds this."""
         self._contexts.clear()
 
-    def _cut(self, batch: int, part: int, place: FramePlace, squares: Int32, to: int) -> None:
+    def _cut(
+        self, batch: int, part: int, place: FramePlace, squares: Int32, count: int, to: int
+    ) -> None:
         context: Any = self._contexts[batch]
-        count, first = len(squares), ALIGNED * part
+        first = ALIGNED * part
         reach = min(self.reach, -(-int(squares[:, 2:].max()) // STEP) * STEP)
         assert place.pixels is not None
         given = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from traceback import clear_frames
 from typing import Any
 
@@ -11,15 +11,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.engines.checking import check_inputs, first_line
+from edgeapl.engines.trt.device import shared_on
+from edgeapl.engines.trt.driver import describe_gpu, load_driver
 from edgeapl.engines.trt.library import Library, find_library
-from edgeapl.engines.trt.loading import deserialise, make_context, reason, runtime_text
-from edgeapl.engines.trt.memory import Buffer, GpuMemory, describe_gpu, load_driver
+from edgeapl.engines.trt.loading import (
+    Working,
+    deserialise,
+    make_context,
+    ready_context,
+    reason,
+    runtime_text,
+)
+from edgeapl.engines.trt.memory import Buffer, GpuMemory, Owned
 from edgeapl.engines.trt.plan import Place, PlanRecord, check_plan
-from edgeapl.engines.trt.tensors import Layout, layout_of, parts_of, shape_now
+from edgeapl.engines.trt.scratch import Scratch
+from edgeapl.engines.trt.tensors import (
+    Layout,
+    Tensor,
+    layout_of,
+    padded,
+    parts_of,
+    shape_now,
+    sizes_of,
+)
 from edgeapl.errors import DeviceError, EngineError
 from edgeapl.protocols import Arrays, Moved
 
 CLOSED = "network was closed"
+
+TAKEN = 3 / 4
+"""Of what is free on the GPU, at most, for one network: frames, chains and kernels need room."""
 
 
 def place_here(target: str, machine: str, driver: Any = None, library: Any = None) -> Place:
@@ -72,7 +93,9 @@ class TrtEngine:
         self._turn = threading.Lock()
         self._refusal = ""
         self._engine: Any = None
-        self._context: Any = None
+        self._working: Working | None = None
+        self._shared = shared_on(driver, library)
+        self._needs: int | None = None
         self._memory: GpuMemory | None = None
         self._buffers: dict[str, Buffer] = {}
         try:
@@ -88,7 +111,6 @@ class TrtEngine:
         except BaseException:
             self._release()
             raise
-        self._runtime = runtime_text(library, describe_gpu(driver).name)
 
     @property
     def runtime(self) -> str:
@@ -143,16 +165,32 @@ class TrtEngine:
                 text = first_line(error)
                 raise DeviceError("network failed while running", self._name, text) from error
 
-    def contexts(self, count: int) -> list[Any]:
-        """Make more contexts on the same weights, for a chain that lends them scratch memory."""
-        return [
-            make_context(self._name, self._library, self._engine, lent=True) for _ in range(count)
-        ]
+    def ready(self, stream: Callable[[], Owned], settle: Callable[[Working], None]) -> Working:
+        """Make one more context on the same weights, for a chain; see `ready_context`."""
+        return ready_context(
+            self._name,
+            self._library,
+            self._engine,
+            self._shared,
+            stream,
+            settle,
+            parted=self._parted,
+        )
 
     @property
-    def scratch(self) -> int:
-        """Bytes of memory that such a context needs while it runs."""
-        return int(self._engine.device_memory_size_v2)
+    def scratch(self) -> Scratch:
+        """The memory that it works in, and all other networks of this process."""
+        return self._shared.scratch
+
+    def warm_up(self) -> None:
+        """Run once in each size that batches are padded to, and keep what was compiled for it.
+
+        A plan that meets a shape for the first time takes up to seconds: before any deadline.
+        """
+        smallest, largest = self._layout.batches
+        for rows in self._sizes or sorted({smallest, largest}):
+            self.run({t.name: np.zeros(_shape(t, rows), t.dtype) for t in self._layout.inputs})
+        self._shared.kernels.keep()
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.generic]]:
         """Run once, in parts when the batch is larger than the plan takes."""
@@ -183,13 +221,47 @@ class TrtEngine:
 
     def _load(self, plan: bytes, memory: GpuMemory) -> None:
         self._engine = deserialise(self._name, plan, self._library)
-        self._context = make_context(self._name, self._library, self._engine)
-        self._layout = layout_of(self._name, self._library.api, self._engine, self._context)
+        self._layout, needs = self._fit(memory)
+        self._sizes = sizes_of(self._layout.batches) if self._layout.divisible else ()
+        self._shared.scratch.need(needs)
+        self._needs = needs
         for tensor in (*self._layout.inputs, *self._layout.outputs):
-            buffer = memory.buffer(tensor.room, tensor.dtype)
-            self._buffers[tensor.name] = buffer
-            if not self._context.set_tensor_address(tensor.name, buffer.address):
-                raise EngineError("plan could not be loaded", self._name, self._reason())
+            self._buffers[tensor.name] = memory.buffer(tensor.room, tensor.dtype)
+        self._working = working = self.ready(lambda: memory.stream, self._settle)
+        name = describe_gpu(self._driver).name
+        self._runtime = runtime_text(self._library, name, graphs=working.graphs)
+
+    def _fit(self, memory: GpuMemory) -> tuple[Layout, int]:
+        """Find the largest batch for which there is memory; gives the scratch it needs as well."""
+        name, api, engine = self._name, self._library.api, self._engine
+        context: Any = make_context(
+            name, self._library, engine, self._shared.kernels, fixed=False, graphs=False
+        )
+        whole = layout = layout_of(name, api, engine, context)
+        scratch = int(engine.device_memory_size_v2)
+        sizes = sizes_of(whole.batches)[:-1] if whole.divisible else ()
+        free = memory.unused
+        for rows in (*sizes[::-1], 0):
+            takes = layout.bytes + max(0, scratch - self._shared.scratch.size)
+            if takes <= free * TAKEN:
+                self._parted = layout is not whole
+                return layout, scratch
+            if rows:
+                layout = layout_of(name, api, engine, context, rows)
+                scratch = int(context.update_device_memory_size_for_shapes())
+        text = f"{takes >> 20} MiB in the smallest batch, {free >> 20} MiB are free"
+        mend = "end other programs on the GPU, or build with a smaller batch"
+        raise EngineError("GPU memory is short", name, f"{text}: {mend}")
+
+    def _settle(self, working: Working) -> None:
+        context: Any = working.context
+        fits = all(
+            context.set_input_shape(tensor.name, tensor.largest) for tensor in self._layout.inputs
+        )
+        for name, buffer in self._buffers.items():
+            fits = fits and context.set_tensor_address(name, buffer.address)
+        if not fits:
+            raise EngineError("plan could not be loaded", self._name, self._reason())
 
     def _guarded(self, memory: GpuMemory, inputs: Arrays) -> dict[str, NDArray[np.generic]]:
         try:
@@ -206,17 +278,21 @@ class TrtEngine:
             raise
 
     def _once(self, memory: GpuMemory, inputs: Arrays) -> dict[str, NDArray[np.generic]]:
-        context, name = self._context, self._name
+        working, name = self._working, self._name
+        assert working is not None
+        context: Any = working.context
         self._library.messages.take()
-        for key, values in inputs.items():
-            if not context.set_input_shape(key, tuple(values.shape)):
-                raise EngineError("shape was refused", f"{name}.{key}", self._reason())
-            memory.send(self._buffers[key], values)
-        shapes = {key: shape_now(name, context, key) for key in self.outputs}
-        for key in shapes:
-            memory.clear(self._buffers[key])
-        if not context.execute_async_v3(memory.stream.handle):
-            raise EngineError("execution was refused", name, self._reason())
+        rows = max((len(inputs[t.name]) for t in self._layout.inputs if t.free), default=0)
+        for tensor in self._layout.inputs:
+            self._set_rows(context, tensor, padded(rows, self._sizes))
+            memory.send(self._buffers[tensor.name], inputs[tensor.name])
+        shapes = {}
+        for tensor in self._layout.outputs:
+            shape = shape_now(name, context, tensor.name)
+            # What was padded to the batch has answers too, of no one.
+            shapes[tensor.name] = (rows, *shape[1:]) if self._sizes else shape
+            memory.clear(self._buffers[tensor.name])
+        self._execute(memory, working)
         counts = {key: int(np.prod(shape)) for key, shape in shapes.items()}
         for key, count in counts.items():
             memory.fetch(self._buffers[key], count)
@@ -230,18 +306,28 @@ class TrtEngine:
             for key, shape in shapes.items()
         }
 
+    def _set_rows(self, context: Any, tensor: Tensor, rows: int) -> None:
+        if not context.set_input_shape(tensor.name, _shape(tensor, rows)):
+            raise EngineError("shape was refused", f"{self._name}.{tensor.name}", self._reason())
+
+    def _execute(self, memory: GpuMemory, working: Working) -> None:
+        stream = memory.stream
+        with self._shared.scratch.turn(stream) as lent:
+            working.lend(lent)
+            if not working.context.execute_async_v3(stream.raw.handle):
+                raise EngineError("execution was refused", self._name, self._reason())
+
     def _timed(self, memory: GpuMemory, rows: int, runs: int) -> float:
+        working = self._working
+        assert working is not None
         for tensor in self._layout.inputs:
-            shape = (rows, *tensor.shape[1:]) if tensor.free else tensor.shape
-            if not self._context.set_input_shape(tensor.name, shape):
-                raise EngineError("shape was refused", f"{self._name}.{tensor.name}", str(shape))
-        start, end = memory.event(), memory.event()
+            self._set_rows(working.context, tensor, padded(rows, self._sizes))
+        start, end = memory.event(timed=True), memory.event(timed=True)
         for number in range(runs + 1):
             if number == 1:
-                start.raw.record(memory.stream)
-            if not self._context.execute_async_v3(memory.stream.handle):
-                raise EngineError("execution was refused", self._name, self._reason())
-        end.raw.record(memory.stream)
+                start.raw.record(memory.stream.raw)
+            self._execute(memory, working)
+        end.raw.record(memory.stream.raw)
         end.raw.synchronize()
         return float(start.raw.time_till(end.raw)) / 1e3 / runs
 
@@ -263,7 +349,7 @@ class TrtEngine:
             memory.close()
         except self._driver.Error as error:
             errors.append(error)
-        self._context = self._engine = None
+        self._working = self._engine = None
         return errors[0] if errors else None
 
     def _forget(self, memory: GpuMemory) -> None:
@@ -272,5 +358,13 @@ class TrtEngine:
                 # Its work must be over before the plan goes, the plan before its memory.
                 memory.wait()
             finally:
-                self._context = None
+                self._working = None
                 self._engine = None
+                needs, self._needs = self._needs, None
+                if needs is not None:
+                    self._shared.scratch.spare(needs)
+
+
+def _shape(tensor: Tensor, rows: int) -> tuple[int, ...]:
+    """Give the shape of an input in a batch of so many rows."""
+    return (rows, *tensor.shape[1:]) if tensor.free else tensor.shape

@@ -102,6 +102,7 @@ class FramePlaces:
         if buffer is None or buffer.host.size < values.size:
             if buffer is not None:
                 self._memory.give_back(buffer)
-            buffer = self._memory.buffer(values.size, "uint8")
+            # Cells overlap, and each pixel of a cell is looked at several times.
+            buffer = self._memory.buffer(values.size, "uint8", read_once=False)
         self._memory.send(buffer, values, self._stream)
         return buffer

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgeapl.engines.trt.engine import TrtEngine
 from edgeapl.engines.trt.library import Library
-from edgeapl.engines.trt.loading import reason
+from edgeapl.engines.trt.loading import Working, reason
 from edgeapl.engines.trt.memory import Buffer, GpuMemory, Owned
 from edgeapl.engines.trt.tensors import Tensor, shape_now
 from edgeapl.errors import EngineError
@@ -52,30 +52,33 @@ class Judging:
         for link in links:
             self._check(link, cells)
         self.most_cells = min(engine.layout.batches[1] for engine in self._engines.values())
-        size = max(engine.scratch for engine in self._engines.values())
-        self._scratch = (memory.room(size), size)
+        # One for all networks of the process: they wait for each other on the GPU.
+        self._scratch = next(iter(self._engines.values())).scratch
         self._answers: list[dict[tuple[str, str], Buffer]] = [{} for _ in addresses]
-        self._contexts: list[dict[str, Any]] = [{} for _ in addresses]
-        for link in links:
-            made = self._engines[link.network].contexts(len(addresses))
-            for batch, each in enumerate(made):
-                self._contexts[batch][link.network] = each
-                self._settle(batch, link, addresses[batch])
+        self._contexts: list[dict[str, Working]] = [{} for _ in addresses]
+        for batch, address in enumerate(addresses):
+            for link in links:
+                self._add(batch, link, address)
 
-    def run(self, batch: int, networks: Sequence[str], cells: tuple[int, ...]) -> Shapes:
-        """Start networks on the batch's cells, of that shape; gives the shapes of all answers."""
+    def run(self, batch: int, networks: Sequence[str], cells: tuple[int, ...], rows: int) -> Shapes:
+        """Start networks on the batch's cells, of that shape; gives the shapes of all answers.
+
+        rows : as many are run on; those behind the cells are whatever lies there.
+        """
         shapes: Shapes = {}
-        for name in networks:
-            link = self._links[name]
-            context: Any = self._contexts[batch][name]
-            given = cells if link.after is None else shapes[link.after]
-            if not context.set_input_shape(link.input, given):
-                raise EngineError("shape was refused", f"{name}.{link.input}", self._reason())
-            for key in self._engines[name].outputs:
-                shapes[name, key] = shape_now(name, context, key)
-                self._memory.clear(self._answers[batch][name, key], self._stream)
-            if not context.execute_async_v3(self._stream.raw.handle):
-                raise EngineError("execution was refused", name, self._reason())
+        with self._scratch.turn(self._stream) as lent:
+            for name in networks:
+                link = self._links[name]
+                context: Any = self._contexts[batch][name].context
+                given = cells if link.after is None else shapes[link.after]
+                if not context.set_input_shape(link.input, (rows, *given[1:])):
+                    raise EngineError("shape was refused", f"{name}.{link.input}", self._reason())
+                for key in self._engines[name].outputs:
+                    shapes[name, key] = (cells[0], *shape_now(name, context, key)[1:])
+                    self._memory.clear(self._answers[batch][name, key], self._stream)
+                self._contexts[batch][name].lend(lent)
+                if not context.execute_async_v3(self._stream.raw.handle):
+                    raise EngineError("execution was refused", name, self._reason())
         return shapes
 
     def fetch(self, batch: int, shapes: Shapes, stream: Owned) -> None:
@@ -100,18 +103,26 @@ class Judging:
     def _wanted(self, shapes: Shapes) -> list[tuple[str, str]]:
         return [(name, key) for name, key in shapes if key in self._links[name].outputs]
 
-    def _settle(self, batch: int, link: Link, cells: int) -> None:
-        """Give a context its scratch memory, its input and its answers, where they stay."""
-        context: Any = self._contexts[batch][link.network]
-        context.set_device_memory(*self._scratch)
-        given = cells if link.after is None else self._answers[batch][link.after].address
-        fits = context.set_tensor_address(link.input, given)
-        for tensor in self._engines[link.network].layout.outputs:
+    def _add(self, batch: int, link: Link, cells: int) -> None:
+        """Make a context of a network, its input and its answers where they stay."""
+        engine, answers = self._engines[link.network], self._answers[batch]
+        for tensor in engine.layout.outputs:
             buffer = self._memory.buffer(tensor.room, tensor.dtype)
-            self._answers[batch][link.network, tensor.name] = buffer
-            fits = fits and context.set_tensor_address(tensor.name, buffer.address)
-        if not fits:
-            raise EngineError("plan could not be loaded", link.network, self._reason())
+            answers[link.network, tensor.name] = buffer
+        (taken,) = engine.layout.inputs
+        given = cells if link.after is None else answers[link.after].address
+
+        def settle(working: Working) -> None:
+            context: Any = working.context
+            fits = context.set_input_shape(link.input, taken.largest)
+            fits = fits and context.set_tensor_address(link.input, given)
+            for tensor in engine.layout.outputs:
+                address = answers[link.network, tensor.name].address
+                fits = fits and context.set_tensor_address(tensor.name, address)
+            if not fits:
+                raise EngineError("plan could not be loaded", link.network, self._reason())
+
+        self._contexts[batch][link.network] = engine.ready(lambda: self._stream, settle)
 
     def _check(self, link: Link, cells: Tensor) -> None:
         """Raise EngineError unless a network takes exactly what it would be given."""

@@ -17,7 +17,7 @@ from edgeapl.errors import EngineError
 MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 """Target to Python module."""
 
-EXTRAS = {"tensorrt": "tensorrt", "tensorrt-rtx": "rtx"}
+EXTRAS = {"tensorrt": "tensorrt-cu13", "tensorrt-rtx": "rtx"}
 KEPT_MESSAGES = 8
 LAYERS = "Layers:"
 """First line of the message in which a builder with detailed verbosity lists all layers."""

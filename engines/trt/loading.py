@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+from edgeapl.engines.trt.device import Shared
+from edgeapl.engines.trt.kernels import Kernels
 from edgeapl.engines.trt.library import Library, starting
+from edgeapl.engines.trt.memory import Owned
+from edgeapl.engines.trt.scratch import Lent
 from edgeapl.errors import EngineError
 
 
@@ -25,34 +31,87 @@ def deserialise(name: str, plan: bytes, library: Library) -> Any:
 
 
 def make_context(
-    name: str, library: Library, engine: Any, *, graphs: bool = True, lent: bool = False
+    name: str, library: Library, engine: Any, kernels: Kernels, *, fixed: bool, graphs: bool = True
 ) -> Any:
-    """Make a context that runs a plan, with CUDA graphs where the library offers them.
+    """Make a context that runs a plan in memory that it is lent by `set_device_memory`.
 
     Parameters
     ----------
-    graphs : False where the addresses change from run to run: each would be captured anew.
-    lent : its scratch memory is given by `set_device_memory`, so that contexts which never run
-        at the same time can share it.
+    kernels : those that are compiled here go there.
+    fixed : it only ever meets a few shapes, which a warm-up shows it. Kernels are then compiled for
+        these and no others, and before they are needed.
+    graphs : run as CUDA graphs where the library offers them; only for addresses that stay, for
+        each would be captured anew.
 
     Raises EngineError when the library gives none.
     """
     api = library.api
-    if graphs and offers_graphs(library):
+    strategy = api.ExecutionContextAllocationStrategy.USER_MANAGED
+    if offers_graphs(library):
         config = engine.create_runtime_config()
-        config.cuda_graph_strategy = api.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
-        if lent:
-            strategy = api.ExecutionContextAllocationStrategy.USER_MANAGED
-            config.set_execution_context_allocation_strategy(strategy)
+        config.set_execution_context_allocation_strategy(strategy)
+        if graphs:
+            config.cuda_graph_strategy = api.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        if fixed:
+            eager = api.DynamicShapesKernelSpecializationStrategy.EAGER
+            config.dynamic_shapes_kernel_specialization_strategy = eager
+        kernels.attach(config)
         context = engine.create_execution_context(config)
-    elif lent:
-        strategy = api.ExecutionContextAllocationStrategy.USER_MANAGED
-        context = engine.create_execution_context(strategy)
     else:
-        context = engine.create_execution_context()
+        context = engine.create_execution_context(strategy)
     if context is None:
         raise EngineError("plan could not be loaded", name, reason(library))
     return context
+
+
+@dataclass(slots=True, eq=False)
+class Working:
+    """A context that is ready to run.
+
+    parted : its plan could take more than there is memory for, so its part of the memory must be
+        laid out for each shape. graphs : runs as a CUDA graph. lent : the memory.
+    """
+
+    context: Any
+    parted: bool
+    graphs: bool
+    lent: Lent = (0, 0)
+
+    def lend(self, lent: Lent) -> None:
+        """Give it memory for the shapes that are set."""
+        if self.parted:
+            self.context.update_device_memory_size_for_shapes()
+        if self.parted or lent != self.lent:
+            self.context.set_device_memory(*lent)
+            self.lent = lent
+
+
+def ready_context(
+    name: str,
+    library: Library,
+    engine: Any,
+    shared: Shared,
+    stream: Callable[[], Owned],
+    settle: Callable[[Working], None],
+    *,
+    parted: bool,
+) -> Working:
+    """Make a context with CUDA graphs, or without where it can not be captured on its stream.
+
+    stream : gives it; called where there may be graphs. settle : sets shapes and addresses.
+    """
+    graphs = offers_graphs(library)
+    while True:
+        made = make_context(name, library, engine, shared.kernels, fixed=True, graphs=graphs)
+        working = Working(made, parted, graphs)
+        settle(working)
+        if not graphs:
+            return working
+        with shared.scratch.turn(stream()) as lent:
+            working.lend(lent)
+            if working.context.is_stream_capturable(stream().raw.handle):
+                return working
+        graphs = False
 
 
 def offers_graphs(library: Library) -> bool:
@@ -60,10 +119,9 @@ def offers_graphs(library: Library) -> bool:
     return hasattr(library.api, "CudaGraphStrategy")
 
 
-def runtime_text(library: Library, gpu: str) -> str:
+def runtime_text(library: Library, gpu: str, *, graphs: bool) -> str:
     """Say what runs a plan: library, version, GPU, and whether it has CUDA graphs."""
-    graphs = "with" if offers_graphs(library) else "without"
-    return f"{library.target} {library.version} {gpu} {graphs} CUDA graphs"
+    return f"{library.target} {library.version} {gpu} {'with' if graphs else 'without'} CUDA graphs"
 
 
 def reason(library: Library) -> str:

@@ -1,4 +1,4 @@
-"""Memory, copies and time on the GPU, through pycuda's driver interface.
+"""Memory, copies and time on the GPU, through CUDA's driver interface as pycuda has it.
 
 Never pycuda.autoinit: it makes a context of its own, and leaves it on the thread that imported
 it. Here the device's primary context, which TensorRT uses too, is pushed for each piece of work
@@ -7,9 +7,7 @@ and popped after it, so that any thread may ask.
 
 from __future__ import annotations
 
-import importlib
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,56 +16,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeapl.errors import EngineError
 from edgeapl.protocols import Moved
 
 UNWRITTEN = 0xFF
 """Byte that fills answers before a run: NaN as a float, -1 as an integer, never an old answer."""
 
 
-def load_driver() -> Any:
-    """Import ``pycuda.driver`` and start it; raises EngineError where there is no GPU."""
-    try:
-        with warnings.catch_warnings():
-            # On a machine without a driver pycuda warns, in many lines, and then raises.
-            warnings.simplefilter("ignore")
-            driver: Any = importlib.import_module("pycuda.driver")
-    except (ImportError, OSError) as error:  # OSError: no NVIDIA driver on this machine
-        mend = "pip install 'edgeapl[rtx]' on a machine with an NVIDIA driver"
-        raise EngineError("runtime is missing", f"pycuda ({error})", mend) from error
-    try:
-        driver.init()
-        count = driver.Device.count()
-    except driver.Error as error:
-        raise EngineError("GPU can not be used", "NVIDIA driver", str(error)) from error
-    if count == 0:
-        raise EngineError("GPU can not be used", "none found", "choose --target onnxruntime")
-    return driver
-
-
-@dataclass(frozen=True, slots=True)
-class Gpu:
-    """What a GPU calls itself. driver : version of CUDA that the installed driver offers."""
-
-    name: str
-    compute_capability: str
-    driver: str
-
-
-def describe_gpu(driver: Any, index: int = 0) -> Gpu:
-    """Ask a GPU for its name, compute capability and driver."""
-    device = driver.Device(index)
-    major, minor = device.compute_capability()
-    version = int(driver.get_driver_version())
-    return Gpu(device.name(), f"{major}.{minor}", f"{version // 1000}.{version % 1000 // 10}")
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Buffer:
-    """One tensor on both sides. host : page-locked, flat, largest batch; device : its address."""
+    """One tensor on both sides. host : page-locked, flat, largest batch; device : its address.
+
+    mapped : both sides are one memory, as on a GPU that shares the processor's.
+    """
 
     host: NDArray[np.generic]
     device: Any
+    mapped: bool = False
 
     @property
     def address(self) -> int:
@@ -82,6 +46,13 @@ class Owned:
     raw: Any
 
 
+@dataclass(slots=True, eq=False)
+class Stream(Owned):
+    """A stream. over : event by which the end of all that was started is awaited."""
+
+    over: Owned
+
+
 class GpuMemory:
     """Buffers, streams and events in the primary context of one GPU; frees them in `close`.
 
@@ -90,9 +61,12 @@ class GpuMemory:
 
     def __init__(self, driver: Any, index: int = 0) -> None:
         self._driver = driver
-        self._context: Any = driver.Device(index).retain_primary_context()
+        device = driver.Device(index)
+        self._shared = bool(device.get_attribute(driver.device_attribute.INTEGRATED))
+        self._context: Any = device.retain_primary_context()
         self._free: list[Callable[[], object]] = []
-        self._streams: list[Owned] = []
+        self._rooms: dict[int, Callable[[], object]] = {}
+        self._streams: list[Stream] = []
         self._events: list[Owned] = []
         self._up = self._down = 0
 
@@ -106,9 +80,9 @@ class GpuMemory:
             self._driver.Context.pop()
 
     @property
-    def stream(self) -> Any:
+    def stream(self) -> Stream:
         """The first stream; it is made when it is first asked for."""
-        return (self._streams[0] if self._streams else self.new_stream()).raw
+        return self._streams[0] if self._streams else self.new_stream()
 
     @property
     def moved(self) -> Moved:
@@ -120,14 +94,31 @@ class GpuMemory:
         """Whether all was freed."""
         return self._context is None
 
-    def new_stream(self) -> Owned:
+    @property
+    def unused(self) -> int:
+        """Bytes on the GPU that nobody has taken."""
+        free, _ = self._driver.mem_get_info()
+        return int(free)
+
+    def new_stream(self) -> Stream:
         """Make one more stream."""
-        self._streams.append(Owned(self._driver.Stream()))
+        raw = self._driver.Stream()
+        self._streams.append(Stream(raw, self.event()))
         return self._streams[-1]
 
-    def buffer(self, count: int, dtype: str) -> Buffer:
-        """Take room for `count` numbers on both sides."""
-        host = self._driver.pagelocked_empty(count, np.dtype(dtype))
+    def buffer(self, count: int, dtype: str, *, read_once: bool = True) -> Buffer:
+        """Take room for `count` numbers on both sides.
+
+        read_once : by the GPU, and not cached there: then a GPU that shares the processor's memory
+            reads what the processor wrote, and nothing is copied.
+        """
+        kind = np.dtype(dtype)
+        if self._shared and read_once:
+            flags = self._driver.host_alloc_flags.DEVICEMAP
+            host = self._driver.pagelocked_empty(count, kind, mem_flags=flags)
+            self._free.append(host.base.free)
+            return Buffer(host, host.base.get_device_pointer(), mapped=True)
+        host = self._driver.pagelocked_empty(count, kind)
         self._free.append(host.base.free)
         device = self._driver.mem_alloc(max(host.nbytes, 1))
         self._free.append(device.free)
@@ -137,39 +128,59 @@ class GpuMemory:
         """Take `size` bytes on the GPU alone; gives their address."""
         device = self._driver.mem_alloc(max(size, 1))
         self._free.append(device.free)
+        self._rooms[int(device)] = device.free
         return int(device)
+
+    def leave_room(self, address: int) -> None:
+        """Free what `room` took before the rest. Nothing that was started may still use it."""
+        self._give(self._rooms.pop(address))
 
     def give_back(self, buffer: Buffer) -> None:
         """Free one buffer before the rest. Nothing that was started may still use it."""
-        for free in (buffer.host.base.free, buffer.device.free):  # type: ignore[union-attr]
-            self._free.remove(free)
-            free()
+        self._give(buffer.host.base.free)  # type: ignore[union-attr]
+        if not buffer.mapped:
+            self._give(buffer.device.free)
 
-    def event(self) -> Owned:
-        """Make an event that can tell time."""
-        self._events.append(Owned(self._driver.Event()))
+    def _give(self, free: Callable[[], object]) -> None:
+        self._free.remove(free)
+        free()
+
+    def event(self, *, timed: bool = False) -> Owned:
+        """Make an event; whoever waits for it sleeps, and keeps no core busy.
+
+        timed : it can tell time, which costs some.
+        """
+        flags = self._driver.event_flags
+        kind = flags.BLOCKING_SYNC | (0 if timed else flags.DISABLE_TIMING)
+        self._events.append(Owned(self._driver.Event(kind)))
         return self._events[-1]
 
     def send(
         self, buffer: Buffer, values: NDArray[np.generic], stream: Owned | None = None
     ) -> None:
-        """Start copying to the GPU; the page-locked side must rest until that is done."""
+        """Start copying to the GPU; the page-locked side must rest until that is done.
+
+        Where nothing is copied it must rest until all that reads it is done.
+        """
         part = buffer.host[: values.size]
         part[:] = values.reshape(-1)
-        self._driver.memcpy_htod_async(buffer.address, part, self._raw(stream))
-        self._up += part.nbytes
+        if not buffer.mapped:
+            self._driver.memcpy_htod_async(buffer.address, part, self._raw(stream))
+            self._up += part.nbytes
 
     def clear(self, buffer: Buffer, stream: Owned | None = None) -> None:
         """Make both sides say that nothing was written yet."""
         buffer.host.view(np.uint8)[:] = UNWRITTEN
-        size = buffer.host.nbytes
-        self._driver.memset_d8_async(buffer.address, UNWRITTEN, size, self._raw(stream))
+        if not buffer.mapped:
+            size = buffer.host.nbytes
+            self._driver.memset_d8_async(buffer.address, UNWRITTEN, size, self._raw(stream))
 
     def fetch(self, buffer: Buffer, count: int, stream: Owned | None = None) -> None:
         """Start copying the first `count` numbers back; they are there when that is done."""
-        part = buffer.host[:count]
-        self._driver.memcpy_dtoh_async(part, buffer.address, self._raw(stream))
-        self._down += part.nbytes
+        if not buffer.mapped:
+            part = buffer.host[:count]
+            self._driver.memcpy_dtoh_async(part, buffer.address, self._raw(stream))
+            self._down += part.nbytes
 
     def move(self, to: int, source: int, size: int, stream: Owned) -> None:
         """Start copying within the GPU, from address to address."""
@@ -180,14 +191,15 @@ class GpuMemory:
         first: Exception | None = None
         for stream in self._streams:
             try:
-                stream.raw.synchronize()
+                stream.over.raw.record(stream.raw)
+                stream.over.raw.synchronize()
             except self._driver.Error as error:
                 first = first or error
         if first is not None:
             raise first
 
     def _raw(self, stream: Owned | None) -> Any:
-        return self.stream if stream is None else stream.raw
+        return self.stream.raw if stream is None else stream.raw
 
     def close(self) -> None:
         """Free everything, also after errors; a second call does nothing.

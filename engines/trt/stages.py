@@ -15,8 +15,10 @@ from edgeapl.engines.trt.cutting import Cutting
 from edgeapl.engines.trt.engine import TrtEngine
 from edgeapl.engines.trt.frames import PLACES, FramePlaces
 from edgeapl.engines.trt.judging import Judging, Shapes
+from edgeapl.engines.trt.kernels import Kernels
 from edgeapl.engines.trt.library import Library
 from edgeapl.engines.trt.memory import GpuMemory, Owned
+from edgeapl.engines.trt.tensors import padded, sizes_of
 from edgeapl.protocols import CellsOnFrame, Link
 from edgeapl.types import Frame, UInt16
 
@@ -41,6 +43,7 @@ class Stages:
     Parameters
     ----------
     plan : cuts cells. links : the networks, in order. engines : network to its plan.
+    kernels : of this process.
     """
 
     def __init__(
@@ -49,12 +52,15 @@ class Stages:
         links: Sequence[Link],
         engines: Mapping[str, TrtEngine],
         library: Library,
+        kernels: Kernels,
         memory: GpuMemory,
     ) -> None:
         self._upload, self._cut, self._judge, self._download = (
             memory.new_stream() for _ in range(4)
         )
-        self.cutting = Cutting(plan, library, memory, self._cut, batches=BATCHES, parts=PLACES)
+        self.cutting = Cutting(
+            plan, library, kernels, memory, self._cut, batches=BATCHES, parts=PLACES
+        )
         (cells,) = self.cutting.layout.outputs
         self._cell = cells.largest[1:]
         self._batches = [
@@ -63,6 +69,8 @@ class Stages:
         ]
         addresses = [batch.cells for batch in self._batches]
         self.judging = Judging(links, engines, cells, addresses, library, memory, self._judge)
+        self.most_cells = min(self.cutting.most_cells, self.judging.most_cells)
+        self.sizes = sizes_of((1, self.most_cells))
         self._frames = FramePlaces(memory, self._upload, labelled=self.cutting.labelled)
 
     def put(self, frame: Frame, labels: UInt16) -> int | None:
@@ -80,16 +88,17 @@ class Stages:
         """Put all stages of a batch, by its number, on their streams; gives its answers' shapes."""
         place = number % BATCHES
         batch = self._batches[place]
-        self.cutting.send(place, cells, self._upload)
+        self.cutting.send(place, cells, self.sizes, self._upload)
         batch.sent.raw.record(self._upload.raw)
         self._cut.raw.wait_for_event(batch.sent.raw)
-        self.cutting.run(place, cells, self._frames, batch.cells)
+        self.cutting.run(place, cells, self.sizes, self._frames, batch.cells)
         batch.cut.raw.record(self._cut.raw)
         for one in cells:
             self._frames.used(one.place, number, batch.cut)
         self._judge.raw.wait_for_event(batch.cut.raw)
         count = sum(len(one.labels) for one in cells)
-        shapes = self.judging.run(place, networks, (count, *self._cell))
+        rows = padded(count, self.sizes)
+        shapes = self.judging.run(place, networks, (count, *self._cell), rows)
         batch.judged.raw.record(self._judge.raw)
         self._download.raw.wait_for_event(batch.judged.raw)
         self.judging.fetch(place, shapes, self._download)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,9 @@ DTYPES = {
     "BOOL": "bool",
 }
 """TensorRT's DataType to numpy."""
+
+HALVED = 4
+"""Sizes of batches, each half of the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,12 @@ class Layout:
     batches: tuple[int, int]
 
     @property
+    def bytes(self) -> int:
+        """Of all tensors in the largest batch."""
+        tensors = (*self.inputs, *self.outputs)
+        return sum(tensor.room * np.dtype(tensor.dtype).itemsize for tensor in tensors)
+
+    @property
     def divisible(self) -> bool:
         """Whether a large batch may be run in parts: every answer must be one row per row.
 
@@ -63,8 +72,29 @@ class Layout:
         return all(tensor.free for tensor in (*self.inputs, *self.outputs))
 
 
-def layout_of(name: str, api: Any, engine: Any, context: Any) -> Layout:
-    """Ask a plan for its tensors; leaves the context at the shapes of the largest batch."""
+def sizes_of(batches: tuple[int, int]) -> tuple[int, ...]:
+    """Give the few sizes that batches are padded to, smallest first; none where none is free.
+
+    Each shape that a plan has not met before costs it time, and room for a graph.
+
+    Parameters
+    ----------
+    batches : smallest and largest.
+    """
+    smallest, largest = batches
+    return tuple(sorted({max(smallest, largest >> halved) for halved in range(HALVED)} - {0}))
+
+
+def padded(rows: int, sizes: Sequence[int]) -> int:
+    """Give the size that a batch is padded to; its own where there are none."""
+    return next((size for size in sizes if size >= rows), rows)
+
+
+def layout_of(name: str, api: Any, engine: Any, context: Any, most: int | None = None) -> Layout:
+    """Ask a plan for its tensors; leaves the context at the shapes of the largest batch.
+
+    most : rows of the largest batch, if that is less than the plan takes.
+    """
     reading = api.TensorIOMode.INPUT
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
     inputs, outputs, smallest, largest = [], [], 0, 0
@@ -72,6 +102,8 @@ def layout_of(name: str, api: Any, engine: Any, context: Any) -> Layout:
         if engine.get_tensor_mode(key) != reading:
             continue
         low, _, high = (tuple(shape) for shape in engine.get_tensor_profile_shape(key, 0))
+        if most is not None and engine.get_tensor_shape(key)[0] == -1:
+            high = (min(most, high[0]), *high[1:])
         if not context.set_input_shape(key, high):
             raise EngineError("plan refuses its own shapes", f"{name}.{key}", str(high))
         tensor = Tensor(key, _dtype(name, engine, key), tuple(engine.get_tensor_shape(key)), high)

@@ -18,7 +18,7 @@ import numpy as np
 
 from edgeapl.calibration.quantise.fp16 import to_fp16
 from edgeapl.engines.trt.crop_network import widest
-from edgeapl.engines.trt.memory import describe_gpu, load_driver
+from edgeapl.engines.trt.driver import describe_gpu, load_driver
 from edgeapl.model import Model, open_model
 from edgeapl.protocols import Engine
 from edgeapl.stages.classify import Classifier

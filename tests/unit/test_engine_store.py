@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import platform
 import shutil
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 
 from edgeapl.bundle.digest import sha256
 from edgeapl.bundle.load import open_bundle
+from edgeapl.engines.store import machine
 from edgeapl.engines.store.cache import kept_engines, remove_engines
 from edgeapl.engines.store.folder import (
     EngineFolder,
@@ -251,3 +254,31 @@ def test_engines_that_fail_their_check_are_not_put_in_place(engines: Path, tmp_p
         write_engines(engines, changed, {"cells.onnx": tmp_path / "made.onnx"}, fail)
     assert open_engines(engines).record.precision == "fp32"
     assert not list(tmp_path.glob(".engines-*"))
+
+
+def test_a_container_without_an_id_keeps_one_as_long_as_its_engines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "IDS", (tmp_path / "none",))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    first = machine_id()
+    # As at the next start: another name, another network card.
+    monkeypatch.setattr(platform, "node", lambda: "other")
+    monkeypatch.setattr(uuid, "getnode", lambda: 7)
+    assert machine_id() == first
+    # Its cache on another processor, or another cache: another machine.
+    monkeypatch.setattr(machine, "cpu", lambda: Device("another", ""))
+    assert machine_id() != first
+    monkeypatch.undo()
+    monkeypatch.setattr(machine, "IDS", (tmp_path / "none",))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
+    assert machine_id() != first
+
+
+def test_a_container_that_can_keep_nothing_still_has_an_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "IDS", ())
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert len(machine_id()) == 64

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
@@ -14,6 +16,7 @@ from edgeapl.engines import ort as ort_engine
 from edgeapl.engines import registry
 from edgeapl.engines.ort import OrtEngine
 from edgeapl.engines.registry import TARGETS, available_targets
+from edgeapl.engines.store import here
 from edgeapl.engines.trt import library as trt_library
 from edgeapl.engines.trt.library import find_library
 from edgeapl.errors import DeviceError, EngineError
@@ -38,7 +41,10 @@ def test_asking_what_is_there_imports_no_runtime() -> None:
     [
         ({"tensorrt_rtx", "pycuda"}, True, "tensorrt-rtx", "", ""),
         ({"tensorrt_rtx", "pycuda"}, False, "tensorrt-rtx", "", "no NVIDIA driver"),
-        ({"tensorrt_rtx"}, True, "tensorrt-rtx", "", "not installed"),
+        ({"tensorrt_rtx"}, True, "tensorrt-rtx", "", "pip install cuda-bindings, or pycuda"),
+        ({"tensorrt_rtx", "cuda.bindings"}, True, "tensorrt-rtx", "", ""),
+        ({"tensorrt_lean", "pycuda"}, True, "tensorrt", "only tensorrt_lean", "only tensorrt_lean"),
+        (set(), True, "tensorrt", "edgeapl[tensorrt-cu13]", "[tensorrt-cu12]"),
         ({"tensorrt", "pycuda"}, False, "tensorrt", "no NVIDIA driver", "no NVIDIA driver"),
         ({"tensorrt", "pycuda"}, True, "tensorrt", "", ""),
         (set(), True, "openvino", "edgeapl[openvino]", "edgeapl[openvino]"),
@@ -114,3 +120,40 @@ def test_a_gpu_that_failed_in_onnxruntime_is_of_no_more_use_to_its_process(
     with pytest.raises(EngineError, match="illegal memory access") as caught:
         engine.run({"cells": np.zeros((1, SIZE, SIZE, 3), np.uint8)})
     assert type(caught.value) is kind
+
+
+OF_BINDINGS = "from tensorrt_bindings import __version__\n"
+
+PACKAGES = {
+    "tensorrt-cu12": {"tensorrt_bindings": '__version__ = "10.3.0"\n', "tensorrt": OF_BINDINGS},
+    "tensorrt-cu13": {"tensorrt_bindings": "__version__ = '11.4.0.106'\n", "tensorrt": OF_BINDINGS},
+    "of JetPack": {"tensorrt": 'import ctypes\n\n__version__ = "10.3.0"\n'},
+}
+"""Name of a package to the modules that it brings; no package is called ``tensorrt``."""
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_library_is_asked_for_as_a_module_whatever_its_package_is_called(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module, text in PACKAGES[package].items():
+        (tmp_path / module).mkdir()
+        # Never imported: that would load libraries that only a GPU has a use for.
+        fails = f"{text}raise ImportError('libnvinfer.so is not here')\n"
+        (tmp_path / module / "__init__.py").write_text(fails)
+    monkeypatch.syspath_prepend(tmp_path)
+    wanted = "11.4.0.106" if package == "tensorrt-cu13" else "10.3.0"
+    assert here.runtime_version("tensorrt") == wanted
+    (check,) = [check for check in doctor._packages() if check.name == "tensorrt"]
+    assert check.detail == wanted
+
+
+@pytest.mark.skipif(find_spec("tensorrt") is not None, reason="TensorRT is here")
+def test_a_library_that_is_not_there_names_the_extras_for_both_versions_of_cuda() -> None:
+    with pytest.raises(EngineError, match=r"tensorrt: pip install .*-cu13.*-cu12"):
+        here.runtime_version("tensorrt")
+
+
+def test_the_version_that_is_read_is_the_one_that_the_library_gives_itself() -> None:
+    rtx = pytest.importorskip("tensorrt_rtx")
+    assert here.runtime_version("tensorrt-rtx") == rtx.__version__

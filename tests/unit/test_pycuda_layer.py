@@ -1,4 +1,4 @@
-"""Memory, copies and contexts through the real pycuda, over a CUDA driver made of host memory."""
+"""Memory, copies and contexts through pycuda and cuda-bindings, over a driver of host memory."""
 
 from __future__ import annotations
 
@@ -6,22 +6,24 @@ from typing import Any
 
 import pytest
 
-from tests.cuda_stubs import pycuda_binary, stub_driver
+from tests.cuda_stubs import INTERFACES, missing, stub_driver
 from tests.probing import probe
 from tests.pycuda_probe import CHAIN_OPENING, CHAINED, OPENING, RUNNING
 
 FAULTS = {700: "an illegal memory access was encountered", 2: "out of memory"}
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Any:
+@pytest.fixture(scope="module", params=INTERFACES)
+def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What the probe found."""
-    binary, absent = pycuda_binary()
-    if binary is None:
+    absent = missing(request.param)
+    if absent:
         pytest.skip(absent)
-    driver = stub_driver(binary, tmp_path_factory.mktemp("driver"))
+    driver = stub_driver(request.param, tmp_path_factory.mktemp("driver"))
     # pycuda writes to stderr what it could not clean up.
-    return probe("tests.pycuda_probe", driver, silent=True)
+    found = probe("tests.pycuda_probe", driver, request.param, silent=True)
+    assert found["interface"] == request.param
+    return found
 
 
 def test_the_gpu_is_described_as_the_driver_says(found: Any) -> None:
@@ -45,8 +47,9 @@ def test_an_answer_that_was_never_written_is_nan(found: Any) -> None:
     assert found["answers"]["never written is NaN"]
 
 
-def test_a_plan_holds_five_buffers_one_stream_and_one_context(found: Any) -> None:
-    held = {"device": 5, "host": 5, "stream": 1, "context": 1}
+def test_a_plan_holds_five_buffers_one_stream_and_shares_what_it_works_in(found: Any) -> None:
+    # Of the memory that networks share there is one, with a context and an event of its own.
+    held = {"device": 5 + 1, "host": 5, "stream": 1, "event": 1 + 1, "context": 1 + 1}
     assert found["answers"]["while open"] == held
     assert found["answers"]["depth between"] == 0
 
@@ -71,8 +74,8 @@ def test_a_chain_answers_as_its_networks_alone_do(found: Any) -> None:
 
 def test_a_chain_moves_frames_and_answers_alone(found: Any) -> None:
     frame, labels, extent = 120 * 150 * 3, 120 * 150 * 2, 8
-    # Squares and numbers of two parts, the second 64 rows after the first.
-    cells = (64 + 3) * (16 + 4)
+    # Squares and numbers of two parts, the second 64 rows after the first, padded to four.
+    cells = (64 + 4) * (16 + 4)
     answers = 5 * (4 + 12 + 4 + 4)
     steps = 64 * 4
     wanted = {
@@ -85,9 +88,10 @@ def test_a_chain_moves_frames_and_answers_alone(found: Any) -> None:
 
 
 def test_a_chain_has_four_streams_and_is_gone_without_a_trace(found: Any) -> None:
-    # Besides the contexts of three plans; events of three frames, and four of each batch.
+    # Besides the contexts of three plans and of what they share; events of three frames, four of
+    # each batch, one of each stream, and one for what is shared.
     held = {key: found["chain"]["while open"][key] for key in ("stream", "event", "context")}
-    assert held == {"stream": 4, "event": 3 + 2 * 4, "context": 4}
+    assert held == {"stream": 4, "event": 3 + 2 * 4 + 4 + 1, "context": 4 + 1}
     assert found["chain"]["afterwards"] == {}
     assert found["chain"]["depth between"] == 0
 

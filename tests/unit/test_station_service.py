@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import shutil
 import socket
 import subprocess
@@ -14,9 +15,11 @@ from pathlib import Path
 import pytest
 
 from edgeapl.doctor import Health
+from edgeapl.engines.hosted.host import OPENING_S
+from edgeapl.station import checks
 from edgeapl.station.checks import station_checks
 from edgeapl.station.notify import Supervisor
-from edgeapl.station.unit import missing_from, unit_text
+from edgeapl.station.unit import hidden_by, missing_from, unit_text
 
 NOWHERE = "http://127.0.0.1:1/metrics"
 
@@ -57,7 +60,71 @@ def test_the_unit_is_what_systemd_takes(tmp_path: Path) -> None:
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize("line", ["WatchdogSec=20", "Type=notify", "ProtectSystem=strict"])
+def unit_on(dev: Path) -> str:
+    return unit_text("camera0", Path("/bin/true"), dev=dev, groups="video")
+
+
+def test_a_unit_lets_the_station_open_the_gpu_of_a_jetson(tmp_path: Path) -> None:
+    dev = tmp_path / "dev"
+    for name in ("nvmap", "nvhost-ctrl", "nvhost-as-gpu", "nvgpu/igpu0/ctrl", "null", "sda"):
+        (dev / name).parent.mkdir(parents=True, exist_ok=True)
+        (dev / name).touch()
+    text = unit_on(dev)
+    opened = [line.split("=")[1] for line in text.splitlines() if line.startswith("DeviceAllow=/")]
+    names = ("nvgpu/igpu0/ctrl", "nvhost-as-gpu", "nvhost-ctrl", "nvmap")
+    assert opened == [f"/dev/{name} rw" for name in names]
+    assert hidden_by(text, dev) == ()
+    assert hidden_by(unit_on(tmp_path), dev) == tuple(f"/dev/{name}" for name in names)
+    assert hidden_by(text, tmp_path / "none") == ()
+
+
+def test_the_doctor_finds_a_unit_that_hides_the_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unit = tmp_path / "edgeapl.service"
+    unit.write_text(unit_on(tmp_path))
+    monkeypatch.setattr(checks, "hidden_by", lambda text: ("/dev/nvmap",))
+    _, check = station_checks(NOWHERE, unit)
+    assert check.health is Health.PROBLEM
+    assert "hides /dev/nvmap" in check.detail
+
+
+def settings(text: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        key, equals, value = line.partition("=")
+        if equals and not line.startswith("#"):
+            found.setdefault(key, []).append(value)
+    return found
+
+
+def test_a_unit_waits_for_a_gpu_and_for_all_that_is_opened_on_it(tmp_path: Path) -> None:
+    found = settings(unit_on(tmp_path))
+    (starts,) = found["TimeoutStartSec"]
+    # Three processes of networks, and the bundle's own when engines took as long and then failed.
+    assert int(starts) > 2 * 3 * OPENING_S - OPENING_S
+    # The module is there before systemd looks which devices the service may open.
+    assert found["Wants"] == ["modprobe@nvidia_uvm.service"]
+    assert "modprobe@nvidia_uvm.service" in found["After"][0]
+    (before,) = found["ExecStartPre"]
+    assert before.startswith("+")
+    assert "nvidia-modprobe -u -c=0" in before
+    assert "char-nvidia* rwm" in found["DeviceAllow"]
+
+
+def test_a_unit_names_no_group_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    def only_video(name: str) -> None:
+        if name != "video":
+            raise KeyError(name)
+
+    monkeypatch.setattr(grp, "getgrnam", only_video)
+    assert settings(unit_text("camera0"))["SupplementaryGroups"] == ["video"]
+
+
+LINES = ["WatchdogSec=20", "Type=notify", "ProtectSystem=strict", "TimeoutStartSec=1800"]
+
+
+@pytest.mark.parametrize("line", LINES)
 def test_a_unit_without_watchdog_or_hardening_is_found(tmp_path: Path, line: str) -> None:
     text = unit_text("camera0", Path("/bin/true"))
     assert missing_from(text) == ()

@@ -108,5 +108,5 @@ def test_what_measures_on_a_gpu_without_tensorrt_runs(tmp_path: Path) -> None:
         timed = measured(model, found, frames=2)
         assert difference_from_here(model, tmp_path / "bundle", found) < 0.01
     assert timed.difference < 0.01
-    assert timed.moved.up == 200 * 200 * 3 + 8 + 16 * 11
+    assert timed.moved.up == 200 * 200 * 3 + 8 + 16 * 12
     assert not any(fake.driver.live.values())

@@ -100,7 +100,7 @@ def test_a_frame_goes_up_once_and_no_cell_does() -> None:
         made.chain.start([one.on(place, rows)], NAMES)
         made.chain.finish()
     sizes = [work.size for work in copies(made, "memcpy_htod_async")]
-    squares = [16 * 3, 16 * 4]
+    squares = [16 * 4, 16 * 4]  # three are padded to four
     assert sizes == [one.frame.pixels.nbytes, 8, *squares]
 
 
@@ -117,7 +117,8 @@ def test_masked_cells_need_the_label_image_as_well_and_nothing_else() -> None:
     made.driver.log.clear()
     one_batch(made, one)
     sizes = [work.size for work in copies(made, "memcpy_htod_async")]
-    assert sizes == [one.frame.pixels.nbytes, one.labels.nbytes, 8, 16 * 5, 4 * 5]
+    # Five are padded to eight.
+    assert sizes == [one.frame.pixels.nbytes, one.labels.nbytes, 8, 16 * 8, 4 * 8]
 
 
 def test_every_copy_is_from_or_to_page_locked_memory() -> None:
@@ -135,8 +136,8 @@ def test_each_stage_has_a_stream_and_begins_with_the_event_of_the_one_before() -
     del made.driver.log[:3]  # the frame, its extent and the event after them
     made.chain.start([field(0).on(place)], NAMES)
     log = [(work.call, work.stream, work.event) for work in made.driver.log]
-    sent, cut, judged, done = (event for call, _, event in log if call == "event_record")
-    assert len({sent, cut, judged, done}) == 4
+    sent, cut, rested, judged, done = (event for call, _, event in log if call == "event_record")
+    assert len({sent, cut, rested, judged, done}) == 5
     assert log == [
         ("memcpy_htod_async", number["upload"], -1),
         ("event_record", number["upload"], sent),
@@ -144,12 +145,15 @@ def test_each_stage_has_a_stream_and_begins_with_the_event_of_the_one_before() -
         ("enqueue", number["cut"], -1),
         ("event_record", number["cut"], cut),
         ("wait_for_event", number["judge"], cut),
+        # The memory that networks work in is theirs from here on, and others' again at the end.
+        ("wait_for_event", number["judge"], rested),
         *[("memset_d8_async", number["judge"], -1)] * 4,
         ("enqueue", number["judge"], -1),
         ("memset_d8_async", number["judge"], -1),
         ("enqueue", number["judge"], -1),
         *[("memset_d8_async", number["judge"], -1)] * 4,
         ("enqueue", number["judge"], -1),
+        ("event_record", number["judge"], rested),
         ("event_record", number["judge"], judged),
         ("wait_for_event", number["download"], judged),
         *[("memcpy_dtoh_async", number["download"], -1)] * 4,
@@ -203,12 +207,12 @@ def right_in(
 
 @pytest.mark.parametrize("lost", range(3))
 def test_each_event_between_streams_is_needed(lost: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The three waits of every batch come in this order: cut, judge, download.
+    # The waits of every batch come in this order: cut, judge, for scratch memory, download.
     def spoil(driver: FakeDriver) -> None:
         count, wait = iter(range(10_000)), driver.wait_for_event
 
         def skip(stream: int, event: int, state: object) -> None:
-            if next(count) % 3 != lost:
+            if next(count) % 4 != (0, 1, 3)[lost]:
                 wait(stream, event, state)  # type: ignore[arg-type]
 
         monkeypatch.setattr(driver, "wait_for_event", skip)
@@ -480,7 +484,7 @@ def test_an_error_that_the_library_only_logs_is_an_error() -> None:
 def test_an_interrupted_chain_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
     made = chained()
 
-    def interrupt(event: int, state: object) -> None:
+    def interrupt(event: int, state: object, *, sleeps: bool) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(made.driver, "synchronize_event", interrupt)
@@ -581,8 +585,8 @@ def test_scratch_memory_is_shared_and_no_cell_has_a_host_side() -> None:
     answers = sum(len(engine.outputs) for engine in made.engines.values())
     # Answers of two batches; squares, labels of two; extents of three frames; the steps.
     assert held["host"] == 2 * answers + 2 * 2 + PLACES + 1
-    # Besides: cells of two batches, a spare, and scratch memory of the cut and of all networks.
-    assert held["device"] == held["host"] + 2 + 1 + 2
+    # Besides: cells of two batches, a spare, and what the cut works in.
+    assert held["device"] == held["host"] + 2 + 1 + 1
 
 
 def test_networks_are_captured_as_graphs_where_the_library_offers_that() -> None:
@@ -590,9 +594,10 @@ def test_networks_are_captured_as_graphs_where_the_library_offers_that() -> None
     fake.offer_graphs()
     made = Chained(fake, engines_on(fake), chain_on(fake, engines_on(fake)))
     assert made.chain.runtime == "tensorrt 10.3.0 Fake GPU with CUDA graphs, cells cut there"
-    # Of each network a context of its own, and two of the chain; cells lie elsewhere each time.
+    # Of each network one to ask how large it is, one of its own, and two of the chain; cells lie
+    # elsewhere each time.
     chain = [*["lent"] * BATCHES, *["lent, graphs"] * BATCHES * len(NETWORKS)]
-    assert fake.contexts == [*["graphs"] * 2 * len(NETWORKS), *chain]
+    assert fake.contexts == [*["lent", "lent, graphs"] * 2 * len(NETWORKS), *chain]
     assert same(one_batch(made, field(0)), plainly([(field(0), ALL)]))
 
 

@@ -38,13 +38,18 @@ def test_a_run_copies_executes_copies_back_and_waits() -> None:
     engine, fake = opened()
     fake.driver.calls.clear()
     engine.run(cells(3))
-    work = [call for call in fake.driver.calls if call not in ("Stream", "memset_d8_async")]
+    work = [
+        call for call in fake.driver.calls if call not in ("Stream", "Event", "memset_d8_async")
+    ]
     assert work == [
         "push",
         "memcpy_htod_async",
+        "wait_for_event",
         "execute_async_v3",
+        "event_record",
         *["memcpy_dtoh_async"] * 4,
-        "synchronize",
+        "event_record",
+        "event_synchronize",
         "pop",
     ]
 
@@ -102,9 +107,9 @@ def test_a_context_goes_before_its_memory_though_the_error_is_still_held(call: s
 
 
 def test_a_failed_wait_gives_no_answer_and_all_is_freed() -> None:
-    engine, fake = opened(synchronize=1)
+    engine, fake = opened(event_synchronize=1)
     first = engine.run(cells(2))
-    with pytest.raises(EngineError, match="synchronize failed"):
+    with pytest.raises(EngineError, match="event_synchronize failed"):
         engine.run(cells(2, seed=1))
     np.testing.assert_array_equal(engine_answer(cells(2))["features"], first["features"])
     engine.close()
@@ -136,15 +141,15 @@ def test_a_library_that_refuses_while_loading_leaves_nothing_behind(call: str) -
     assert not fake.driver.contexts
 
 
-@pytest.mark.parametrize("call", ["free_device", "free_host", "synchronize", "detach"])
+@pytest.mark.parametrize("call", ["free_device", "free_host", "event_synchronize", "detach"])
 def test_closing_goes_on_after_an_error_and_tells_it(call: str) -> None:
     engine, fake = opened(**{call: 0})
-    if call == "synchronize":
+    if call == "event_synchronize":
         fake.driver.fail_on = {call: 1}
     engine.run(cells(1))
     with pytest.raises(EngineError, match=f"could not be freed: cells: {call} failed"):
         engine.close()
-    left = 0 if call == "synchronize" else 1
+    left = 0 if call == "event_synchronize" else 1
     assert sum(fake.driver.live.values()) == left
     engine.close()
 
@@ -183,8 +188,8 @@ def test_bare_time_is_that_of_kernels_between_two_events() -> None:
     fake.driver.log.clear()
     assert engine.bare_seconds(3, 4) == pytest.approx(0.00025)
     calls = [work.call for work in fake.driver.log]
-    runs = ["enqueue"] * 4
-    assert calls == ["enqueue", "event_record", *runs, "event_record", "event_synchronize"]
+    run = ["wait_for_event", "enqueue", "event_record"]
+    assert calls == [*run, "event_record", *run * 4, "event_record", "event_synchronize"]
     assert engine.run(cells(2))["features"].shape == (2, 3)
     with pytest.raises(EngineError, match="refused"):
         engine.bare_seconds(9, 1)

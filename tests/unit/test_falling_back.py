@@ -1,0 +1,120 @@
+"""A station whose engines fail or hang when they are opened starts with the bundle's networks."""
+
+from __future__ import annotations
+
+import io
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from edgeapl.cli import options
+from edgeapl.config import StationConfig
+from edgeapl.engines.hosted import process
+from edgeapl.engines.hosted.host import EngineHost
+from edgeapl.engines.store.cache import cache_folder
+from edgeapl.errors import ConfigError, DeadlineError, EdgeAplError, EngineError
+from edgeapl.model import opening
+from edgeapl.station import hosting
+from edgeapl.testing import FakeDriver
+from tests import gpu_child
+from tests.fake_tensorrt import FakeTensorRt
+from tests.gpu_chain import OTHERS
+from tests.gpu_child import Trouble
+from tests.small_bundle import small_bundle
+from tests.unit.test_model_on_device import write_plans
+
+
+@dataclass
+class Opener:
+    """Fails with engines, and works without."""
+
+    error: EdgeAplError
+    own: Any = field(default_factory=nullcontext)
+    opened: list[Any] = field(default_factory=list)
+
+    def __call__(self, folder: Path, **how: Any) -> Any:
+        self.opened.append(how.get("engines"))
+        if how.get("engines") is not None:
+            raise self.error
+        return self.own
+
+
+@pytest.fixture
+def chosen(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Engines that are there; what they are does not matter here."""
+    settings = SimpleNamespace(threads=1, workers=1)
+    engines: Any = SimpleNamespace(record=SimpleNamespace(settings=settings, target="tensorrt"))
+
+    def choose(bundle: object, wanted: object, trust: object = None) -> opening.Chosen:
+        return opening.Chosen(None, "own") if wanted == "none" else opening.Chosen(engines, "gpu")
+
+    monkeypatch.setattr(opening, "choose_engines", choose)
+    return engines
+
+
+FAILURES = [
+    EngineError("GPU memory is short", "cells"),
+    DeadlineError("network took too long", "cells", "more than 120 s"),
+]
+
+
+@pytest.mark.parametrize("error", FAILURES, ids=["fails", "hangs"])
+@pytest.mark.parametrize("wanted", ["auto", "folder"])
+def test_engines_that_were_not_asked_for_by_name_are_left_alone_when_they_can_not_be_opened(
+    chosen: Any, error: EdgeAplError, wanted: str, tmp_path: Path
+) -> None:
+    small_bundle(tmp_path / "bundle")
+    opener, said = Opener(error), io.StringIO()
+    station = options._opened(
+        opener, tmp_path / "bundle", StationConfig(), wanted, Console(file=said, width=200)
+    )
+    if wanted != "auto":
+        with pytest.raises(type(error)), station:
+            pass
+        return
+    with station as opened:
+        assert opened is opener.own
+    assert opener.opened == [chosen, None]
+    assert f"not used: {error}" in said.getvalue()
+
+
+def test_other_troubles_are_not_hidden(chosen: Any, tmp_path: Path) -> None:
+    small_bundle(tmp_path / "bundle")
+    opener = Opener(ConfigError("wrong"))
+    with (
+        pytest.raises(ConfigError),
+        options._opened(opener, tmp_path / "bundle", StationConfig(), "auto", Console()),
+    ):
+        pass
+
+
+def test_a_station_starts_though_its_gpu_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(process, "CHILD", gpu_child.__name__)
+    flags = tmp_path / "flags"
+    flags.mkdir()
+    monkeypatch.setenv(gpu_child.FLAGS, str(flags))
+    monkeypatch.setattr(hosting, "EngineHost", impatient)
+    fake = FakeTensorRt(FakeDriver(), largest=8, others=OTHERS)
+    small_bundle(tmp_path / "bundle")
+    written = write_plans(tmp_path, cache_folder() / "engines", fake)
+    written.folder.rename(cache_folder() / written.record.key)
+    monkeypatch.setattr(opening, "check_fits", lambda *_: None)
+    monkeypatch.setattr(opening, "runtime_version", lambda _: fake.place.version)
+    Trouble.HANGS.begin(flags)
+    said = io.StringIO()
+    terminal = Console(file=said, width=300)
+    with options.hosted_model(tmp_path / "bundle", StationConfig(), "auto", terminal) as hosted:
+        assert hosted.model.runtime.startswith("onnxruntime")
+    assert "not used: networks took too long to open" in said.getvalue()
+
+
+def impatient(*networks: Any, **how: Any) -> EngineHost:
+    return EngineHost(*networks, **how, opening_s=10.0)
