@@ -26,6 +26,9 @@ from edgeapl.model.opening import open_model
 LIMIT_S = 90.0
 """For all networks to open and to answer the golden cells and slides."""
 
+PLANS_LIMIT_S = 600.0
+"""The same for plans, whose kernels may have to be compiled for the GPU first."""
+
 
 def try_out(
     folder: Path,
@@ -34,7 +37,7 @@ def try_out(
     *,
     resign: bool = False,
     remember: bool = True,
-    limit_s: float = LIMIT_S,
+    limit_s: float | None = None,
 ) -> Bundle:
     """Open a bundle elsewhere, unless this was done before, and give it.
 
@@ -44,7 +47,7 @@ def try_out(
     trust : what the station asks of it: what is not trusted is not run.
     engines : run these in place of the bundle's own networks.
     resign : of `open_bundle`. remember : write down that it passed.
-    limit_s : how long it may take.
+    limit_s : how long it may take; None for as long as its kind may need.
 
     Raises what `open_model` raises, and EngineError when a network does not come to an end or ends
     the process.
@@ -63,6 +66,8 @@ def try_out(
     plans = engines is not None and engines.record.target in PLANS
     # A driver of a GPU reserves more memory than it uses.
     about = called or folder
+    if limit_s is None:
+        limit_s = PLANS_LIMIT_S if plans else LIMIT_S
     call_apart(open_once, folder, called, resign, folder=about, limit_s=limit_s, bounded=not plans)
     if remember:
         with suppress(OSError):  # it is tried again next time
