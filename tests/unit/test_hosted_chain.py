@@ -226,9 +226,9 @@ def test_a_gpu_that_fails_outside_the_chain_costs_one_run_and_the_next_process_g
 
 def test_runs_beside_one_that_broke_the_gpu_are_asked_again(tmp_path: Path, flags: Path) -> None:
     networks, _ = files(tmp_path / "plans")
-    Trouble.HANGS.begin(flags)
-    Trouble.FAILS_ONCE.begin(flags)
     with EngineHost(networks, workers=2) as host, ThreadPoolExecutor(2) as pool:
+        Trouble.HANGS.begin(flags)
+        Trouble.FAILS_ONCE.begin(flags)
         cells = {"cells": np.zeros((2, SIZE, SIZE, 3), np.uint8)}
         asked = [pool.submit(host.engines[name].run, cells) for name in ("cells", "more")]
         while host.health.running < 2:
