@@ -7,10 +7,11 @@ from statistics import median
 from typing import Any
 
 from edgeapl.engines.checking import first_line
+from edgeapl.engines.trt.driver import load_driver
 from edgeapl.engines.trt.engine import place_here
 from edgeapl.engines.trt.library import Library, find_library
 from edgeapl.engines.trt.loading import deserialise, reason
-from edgeapl.engines.trt.memory import GpuMemory, load_driver
+from edgeapl.engines.trt.memory import GpuMemory
 from edgeapl.engines.trt.plan import PlanRecord, check_plan
 from edgeapl.engines.trt.tensors import Tensor, layout_of
 from edgeapl.errors import EngineError
@@ -72,11 +73,11 @@ def _profiled(
     for tensor in layout.inputs:
         fits = fits and context.set_input_shape(tensor.name, _shape(tensor, rows))
     # One that does not count: what a plan meets for the first time is slow.
-    fits = fits and context.execute_async_v3(memory.stream.handle)
+    fits = fits and context.execute_async_v3(memory.stream.raw.handle)
     memory.wait()
     context.profiler = _profiler(library.api, times)
     for _ in range(RUNS):
-        fits = fits and context.execute_async_v3(memory.stream.handle)
+        fits = fits and context.execute_async_v3(memory.stream.raw.handle)
         memory.wait()
     logged = library.messages.take()
     if logged or not fits:

@@ -20,7 +20,7 @@ from edgeapl.engines.hosted import process
 from edgeapl.engines.hosted.host import EngineHost
 from edgeapl.engines.store.cache import cache_folder
 from edgeapl.errors import ConfigError, DeadlineError, EdgeAplError, EngineError
-from edgeapl.model import opening, trial
+from edgeapl.model import opening, with_engines
 from edgeapl.station import hosting
 from edgeapl.testing import FakeDriver
 from tests import gpu_child
@@ -55,8 +55,8 @@ def chosen(monkeypatch: pytest.MonkeyPatch) -> Any:
     def choose(bundle: object, wanted: object, trust: object = None) -> opening.Chosen:
         return opening.Chosen(None, "own") if wanted == "none" else opening.Chosen(engines, "gpu")
 
-    monkeypatch.setattr(opening, "choose_engines", choose)
-    monkeypatch.setattr(trial, "try_out", passed)
+    monkeypatch.setattr(with_engines, "choose_engines", choose)
+    monkeypatch.setattr(with_engines, "try_out", passed)
     return engines
 
 
@@ -111,7 +111,7 @@ def test_a_station_starts_though_its_gpu_hangs(
     written.folder.rename(cache_folder() / written.record.key)
     monkeypatch.setattr(opening, "check_fits", lambda *_: None)
     monkeypatch.setattr(opening, "runtime_version", lambda _: fake.place.version)
-    monkeypatch.setattr(trial, "try_out", passed)
+    monkeypatch.setattr(with_engines, "try_out", passed)
     Trouble.HANGS.begin(flags)
     said = io.StringIO()
     terminal = Console(file=said, width=300)
