@@ -96,7 +96,7 @@ class _Builder:
         self._build = importlib.import_module("edgeapl.engines.trt.build")
         options = importlib.import_module("edgeapl.engines.trt.options")
         libraries = importlib.import_module("edgeapl.engines.trt.library")
-        memory = importlib.import_module("edgeapl.engines.trt.memory")
+        memory = importlib.import_module("edgeapl.engines.trt.driver")
         self._library: Any = libraries.find_library(target)
         self._say = say
         here = runs_here(target)

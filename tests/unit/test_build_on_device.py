@@ -34,7 +34,7 @@ from edgeapl.cli.main import run
 from edgeapl.engines import registry
 from edgeapl.engines.store import here
 from edgeapl.engines.store.folder import EngineFolder, write_engines
-from edgeapl.engines.trt import chain, engine, library, memory, profiling
+from edgeapl.engines.trt import chain, driver, engine, library, profiling
 from edgeapl.errors import EngineError, ProofError, UsageError
 from edgeapl.model import open_model, opening
 from edgeapl.pipeline import Observer, SlideOptions, examine_slide
@@ -70,7 +70,7 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
     # A plan takes eight cells, and frames of ten tiles.
     fake = FakeTensorRt(FakeDriver(), 8, {"frame": 10 * SIZE**2, "steps": 64})
     builds = offer_builder(fake)
-    for module in (engine, chain, memory):
+    for module in (engine, chain, driver):
         monkeypatch.setattr(module, "load_driver", lambda: fake.driver)
     for module in (engine, chain, library):
         monkeypatch.setattr(module, "find_library", lambda target: fake.library)
