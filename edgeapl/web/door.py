@@ -102,7 +102,7 @@ class Door:
 
     def enter(self, line: Line, address: str) -> Guest | None:
         """Let a connection in, at another's cost if need be; None when it may not stay."""
-        address = _network(address)
+        address = network_of(address)
         if self._by_address.get(address, 0) >= self.limits.per_address:
             makes_room = self._make_room(address)
         elif len(self._guests) >= self.limits.total:
@@ -188,6 +188,6 @@ class Door:
             del waiting[guest.address]
 
 
-def _network(address: str) -> str:
+def network_of(address: str) -> str:
     """Give what one client holds alone: an IPv4 address, or the first half of one of IPv6."""
     return ":".join(address.split(":")[:4]) if ":" in address else address

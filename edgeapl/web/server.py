@@ -20,6 +20,7 @@ from edgeapl.web.descriptors import descriptors_for_page
 from edgeapl.web.door import Door, Limits
 from edgeapl.web.events import Feed
 from edgeapl.web.guard import PageAccess
+from edgeapl.web.pace import Pace, Paced
 
 START_S = 10.0
 MOST_PORT = 65535
@@ -67,7 +68,7 @@ class PageServer:
         limits = Limits()
         door = Door(limits.within(descriptors_for_page(limits.total + BACKLOG) - BACKLOG))
         config = uvicorn.Config(
-            app,
+            Paced(app, Pace()),
             http=connections_through(door),
             backlog=BACKLOG,
             log_config=None,

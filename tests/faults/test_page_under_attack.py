@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import http.client
-import os
-import re
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -20,53 +14,13 @@ pytest.importorskip("fastapi", reason="needs the extra: page")
 pytest.importorskip("uvicorn", reason="needs the extra: page")
 
 from edgeapl.journal import read_rows
+from edgeapl.web.pace import Rates
 from tests.faults import hostile_clients as hostile
-
-DESCRIPTORS = 1024
-"""What a service gets by default."""
+from tests.faults.flood import flooding
+from tests.faults.page_station import serving
 
 PATIENCE_S = 40.0
 ANSWER_S = 5.0
-
-
-@contextmanager
-def serving(folder: Path) -> Iterator[tuple[str, int]]:
-    """Let a real station look at drawn slides; gives where its page is."""
-    process = subprocess.Popen(
-        [
-            *("sh", "-c", f'ulimit -n {DESCRIPTORS}; exec "$@"', "sh"),
-            *(sys.executable, "-m", "edgeapl", "watch", "demo://apl?seed=1&width=640&height=480"),
-            *("--page", "--port", "0", "--slide", "first", "--budget", "5"),
-            *("--um-per-px", "0.15", "--out", str(folder / "out")),
-            *("--journal", str(folder / "journal.sqlite3")),
-        ],
-        cwd=folder,
-        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "XDG_STATE_HOME": str(folder)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    heard = list[str]()
-    assert process.stderr is not None
-    for line in process.stderr:
-        heard.append(line)
-        if found := re.match(r"page: (\S+)", line):
-            break
-    else:
-        raise AssertionError("".join(heard))
-    # Read on, so that it never waits for us; and what it says is told when something fails.
-    reading = threading.Thread(target=lambda: heard.extend(process.stderr or ()), daemon=True)
-    reading.start()
-    where = urlsplit(found[1])
-    try:
-        yield str(where.hostname), int(where.port or 0)
-        assert process.poll() is None, "".join(heard)
-    finally:
-        process.kill()
-        process.wait()
-        reading.join()
-        process.stderr.close()
-        print("".join(heard[-20:]))
 
 
 def verdicts(folder: Path) -> list[str]:
@@ -137,8 +91,22 @@ def one_slide(address: tuple[str, int], folder: Path, slide: str) -> None:
     ],
 )
 def test_verdicts_and_the_page_go_on(tmp_path: Path, counts: dict[hostile.Kind, int]) -> None:
-    with serving(tmp_path) as address:
+    with serving(tmp_path) as (address, _):
         until(lambda: ask(address, "GET", "/")[0] == 200, "the page never came up")
         with hostile.attacking(address, counts):
             for number in range(2):
                 one_slide(address, tmp_path, f"under-attack-{number}")
+
+
+def test_a_flood_of_complete_requests_is_answered_no_faster_than_allowed(tmp_path: Path) -> None:
+    """What it takes from the frames is bounded, and a browser at the same address goes on."""
+    with serving(tmp_path) as (address, _):
+        until(lambda: ask(address, "GET", "/")[0] == 200, "the page never came up")
+        start = time.monotonic()
+        with flooding(address, 8, keep=True) as answers:
+            one_slide(address, tmp_path, "flooded")
+            while time.monotonic() - start < 6:
+                time.sleep(0.1)
+        took_s = time.monotonic() - start
+    rates = Rates()
+    assert 100 < sum(answers) <= rates.burst + rates.per_address * took_s
