@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 
 from edgeapl.stages.segment.illumination import optical_density
-from edgeapl.stages.segment.red_cells import BLUEST, bluest_nucleus, red_cell_hue
+from edgeapl.stages.segment.red_cells import BLUEST, RedCells, bluest_nucleus, red_cells_of
 from tests.unit.drawn_field import Field
 
 RED, VIOLET, GREY = (0.03, 0.20, 0.14), (0.21, 0.31, 0.15), (0.28, 0.29, 0.10)
 
 
 def hue_of(field: Field) -> float | None:
-    return red_cell_hue(optical_density(field.draw(0.12)))
+    found = red_cells_of(optical_density(field.draw(0.12)))
+    return None if found is None else found.hue
 
 
 def crowded(colour: tuple[float, float, float]) -> Field:
@@ -58,9 +59,9 @@ def test_a_tissue_of_nuclei_in_yellow_light_is_no_field_of_red_cells() -> None:
 @pytest.mark.parametrize("value", [0, 255])
 @pytest.mark.parametrize("shape", [(480, 640), (1, 1), (3, 500)])
 def test_an_even_image_has_no_hue(value: int, shape: tuple[int, int]) -> None:
-    assert red_cell_hue(optical_density(np.full((*shape, 3), value, np.uint8))) is None
+    assert red_cells_of(optical_density(np.full((*shape, 3), value, np.uint8))) is None
 
 
 @pytest.mark.parametrize(("hue", "bluest"), [(None, BLUEST), (0.9, BLUEST), (0.4, 0.3)])
 def test_the_bound_lies_below_the_red_cells(hue: float | None, bluest: float) -> None:
-    assert bluest_nucleus(hue) == pytest.approx(bluest)
+    assert bluest_nucleus(None if hue is None else RedCells(hue, 0.2)) == pytest.approx(bluest)

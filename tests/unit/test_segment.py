@@ -10,9 +10,14 @@ import pytest
 from edgeapl.protocols import Segmenter
 from edgeapl.stages.segment import HsvWatershed
 from edgeapl.stages.segment.illumination import background
-from edgeapl.stages.segment.nuclei import NucleusLimits, nucleus_index, nucleus_threshold
+from edgeapl.stages.segment.nuclei import (
+    NucleusLimits,
+    nucleus_index,
+    nucleus_threshold,
+    smooth_density,
+)
 from edgeapl.types import Detections
-from tests.unit.drawn_field import INK, NUCLEUS, PLATELET, Field, Lobe, frame_of
+from tests.unit.drawn_field import INK, NUCLEUS, PLATELET, RED_CELL, Field, Lobe, frame_of
 
 LYMPHOCYTE: list[Lobe] = [(0, 0, 3.9)]
 NEUTROPHIL: list[Lobe] = [(-3.2, 1.2, 2.2), (0.4, -2.8, 2.2), (3.2, 1.6, 2.1)]
@@ -115,8 +120,61 @@ def test_the_threshold_follows_the_red_cells_of_the_field(
     density = np.zeros((3, 60, 60), np.float32)
     density[:, 10:40, 10:40] = np.array(red_cell, np.float32)[:, None, None]
     limits = NucleusLimits()
-    found = nucleus_threshold(nucleus_index(density, 0.25, limits), density, limits)
+    index = nucleus_index(smooth_density(density, 0.25, limits))
+    found = nucleus_threshold(index, density, limits)
     assert found == pytest.approx(threshold, abs=0.01)
+
+
+def covered(found: Detections, row: int, x: float, y: float, radius: float, scale: float) -> float:
+    """Intersection over union of a cell's mask with a disc; x, y, radius in µm."""
+    rows, columns = np.mgrid[: found.frame.height, : found.frame.width]
+    cell = np.hypot(columns * scale - x, rows * scale - y) <= radius
+    mask = found.labels == row + 1
+    return float((mask & cell).sum() / (mask | cell).sum())
+
+
+CYTOPLASMS = {
+    "pale blue": (0.08, 0.09, 0.01),
+    "orange": (0.03, 0.10, 0.14),
+    "yellow light": (0.01, 0.06, 0.12),
+}
+
+
+@pytest.mark.parametrize("cytoplasm", CYTOPLASMS)
+@pytest.mark.parametrize("um_per_px", [0.08, 0.16])
+def test_the_mask_holds_pale_cytoplasm_of_any_colour(cytoplasm: str, um_per_px: float) -> None:
+    field = Field(24, 24)
+    field.disc(12, 12, 6.5, CYTOPLASMS[cytoplasm])
+    for dx, dy, size in ((-2.5, 1.0, 2.2), (1.6, -1.5, 2.2)):
+        field.disc(12 + dx, 12 + dy, size, NUCLEUS)
+    found = find(field, um_per_px)
+    assert len(found) == 1
+    assert covered(found, 0, 12, 12, 6.5, um_per_px) > 0.85
+
+
+def test_red_cells_that_touch_a_cell_are_not_in_its_mask() -> None:
+    field = Field()
+    field.red_cells(away_from=[(32, 24)])
+    for angle in range(0, 360, 72):
+        x, y = 9.2 * np.cos(np.radians(angle)), 9.2 * np.sin(np.radians(angle))
+        field.disc(32 + float(x), 24 + float(y), 3.7, RED_CELL)
+    field.cell(32, 24, [(0, 0, 3.9)])
+    found = find(field)
+    assert len(found) == 1
+    assert covered(found, 0, 32, 24, 6.0, 0.12) > 0.8
+
+
+@pytest.mark.parametrize("gap", [9.4, 10.2, 12.0])
+def test_nucleated_cells_that_touch_have_boxes_of_their_own(gap: float) -> None:
+    field = Field()
+    field.red_cells(away_from=[(32, 24)], gap=18)
+    for x in (32 - gap / 2, 32 + gap / 2):
+        field.cell(x, 24, [(0, 0, 4.4)], radius=5.5)
+    found = find(field)
+    assert len(found) == 2
+    (a0, _, a1, _), (b0, _, b1, _) = found.boxes[np.argsort(found.boxes[:, 0])] * 0.12
+    assert a1 - b0 < 0.6
+    assert (a0, b1) == pytest.approx((32 - gap / 2 - 5.5, 32 + gap / 2 + 5.5), abs=1.2)
 
 
 VIOLET = {

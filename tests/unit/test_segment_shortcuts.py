@@ -128,12 +128,12 @@ def test_labels_are_enlarged_to_the_pixels_that_they_were_found_in(
 
 def test_boxes_hold_all_of_each_cell_and_nothing_else() -> None:
     mask = blobs(1)
-    everywhere = np.ones(mask.shape, dtype=np.bool_)
+    everywhere = np.ones(mask.shape, dtype=np.float32)
     pieces = cells.pieces_of(nuclei.split_touching(mask, 0.25, 0.9), 0.25)
     groups = [pieces[at : at + 2] for at in range(0, len(pieces), 2)]
     limits = cells.CellLimits()
-    grown = cytoplasm.add_cytoplasm(groups, everywhere, 0.25, limits)
-    boxes = cytoplasm.cell_boxes(groups, grown, 0.25, limits)
+    body = cytoplasm.Body(everywhere, everywhere)
+    grown, boxes = cytoplasm.add_cytoplasm(groups, body, 0.25, limits)
     for row, box in enumerate(boxes):
         y, x = np.nonzero(grown == row + 1)
         assert box.tolist() == [x.min(), y.min(), x.max() + 1, y.max() + 1]

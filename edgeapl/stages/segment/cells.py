@@ -50,8 +50,8 @@ class CellLimits:
     longest_small: float = 2.4
     few: float = 55.0
     filled: float = 0.75
-    cytoplasm: float = 4.0
-    rim: float = 0.9
+    cytoplasm: float = 4.5
+    rim: float = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.stages.segment.illumination import optical_density
+from edgeapl.stages.segment.red_cells import BLUEST, bluest_nucleus, red_cells_of
 from edgeapl.types import Float32
 
 Float64 = NDArray[np.float64]
@@ -130,19 +131,25 @@ def agreement(pixels: NDArray[np.uint8]) -> tuple[Float64, Float64]:
     largest = min(LARGEST_RADIUS_PX, LARGEST_SHARE * min(height, width))
     count = int(np.log(max(largest / SMALLEST_RADIUS_PX, 0.1)) / np.log(RADIUS_STEP)) + 1
     radii = SMALLEST_RADIUS_PX * RADIUS_STEP ** np.arange(max(count, 0), dtype=np.float64)
-    heights = [_agreement_at(density, radius / shrink) for radius in radii]
+    bluest = bluest_nucleus(red_cells_of(density))
+    heights = [_agreement_at(density, radius / shrink, bluest) for radius in radii]
     return radii, np.array(heights, dtype=np.float64)
 
 
-def _agreement_at(density: Float32, radius: float) -> float:
-    """Sum of squared vote density per vote, for one radius in px of `density`."""
+def _agreement_at(density: Float32, radius: float, bluest: float) -> float:
+    """Sum of squared vote density per vote, for one radius in px of `density`.
+
+    bluest : of `edgeapl.stages.segment.red_cells.bluest_nucleus`.
+    """
     planes = _window(density, radius / VOTING_RADIUS_PX)
     red, green, blue = (cv2.GaussianBlur(plane, (0, 0), 1.0) for plane in planes)
     stain = 0.5 * np.maximum(green, 0) + np.maximum(blue, 0)  # red cells absorb blue most
     across, down = cv2.Sobel(stain, cv2.CV_32F, 1, 0), cv2.Sobel(stain, cv2.CV_32F, 0, 1)
     steepness = cv2.magnitude(across, down)
-    nucleus = (np.minimum(red, green) - 0.5 * np.maximum(blue, 0) > NUCLEUS).astype(np.uint8)
-    near_nucleus = cv2.dilate(nucleus, np.ones((7, 7), np.uint8)) > 0
+    nucleus = np.minimum(red, green) - 0.5 * np.maximum(blue, 0) > NUCLEUS
+    if bluest < BLUEST:
+        nucleus &= blue < bluest * green
+    near_nucleus = cv2.dilate(nucleus.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
     threshold = float(np.quantile(steepness, 1 - OUTLINE_SHARE))
     voters = (steepness > threshold) & ~near_nucleus
     rows, columns = np.nonzero(voters)

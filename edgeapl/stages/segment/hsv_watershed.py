@@ -18,7 +18,7 @@ from edgeapl.stages.segment.cells import (
     nuclei_of_cells,
     pieces_of,
 )
-from edgeapl.stages.segment.cytoplasm import add_cytoplasm, cell_boxes, cytoplasm_colour
+from edgeapl.stages.segment.cytoplasm import add_cytoplasm, cell_body
 from edgeapl.stages.segment.illumination import optical_density
 from edgeapl.stages.segment.nuclei import (
     MOST_LABELS,
@@ -27,8 +27,9 @@ from edgeapl.stages.segment.nuclei import (
     leave_out_red_cells,
     nucleus_index,
     nucleus_threshold,
+    smooth_density,
 )
-from edgeapl.stages.segment.red_cells import BLUEST, bluest_nucleus, red_cell_hue
+from edgeapl.stages.segment.red_cells import BLUEST, bluest_nucleus, red_cells_of
 from edgeapl.types import Detections, Float32, Frame, Int64, UInt16
 
 WORKING_UM_PER_PX = 0.25
@@ -54,19 +55,21 @@ class HsvWatershed:
         density = optical_density(small)
         with ThreadPoolExecutor(1, "edgeapl-cytoplasm") as beside:
             # On a core that has nothing else to do, as before the first cells of a frame are found.
-            stained = beside.submit(cytoplasm_colour, density, WORKING_UM_PER_PX)
-            bluest = bluest_nucleus(red_cell_hue(density))
-            index = nucleus_index(density, WORKING_UM_PER_PX, self.nucleus)
-            groups = self._nuclei(index, density, bluest)
-        cells = add_cytoplasm(groups, stained.result(), WORKING_UM_PER_PX, self.cell)
-        boxes = cell_boxes(groups, cells, WORKING_UM_PER_PX, self.cell)
+            red_cells = red_cells_of(density)
+            smooth = smooth_density(density, WORKING_UM_PER_PX, self.nucleus)
+            body = beside.submit(cell_body, smooth, red_cells)
+            index = nucleus_index(smooth)
+            groups = self._nuclei(index, density, smooth, bluest_nucleus(red_cells))
+        cells, boxes = add_cytoplasm(groups, body.result(), WORKING_UM_PER_PX, self.cell)
         return _detections(frame, cells, boxes, _confidence(index, groups))
 
-    def _nuclei(self, index: Float32, density: Float32, bluest: float) -> list[list[Piece]]:
+    def _nuclei(
+        self, index: Float32, density: Float32, smooth: Float32, bluest: float
+    ) -> list[list[Piece]]:
         """Give the pieces of each cell's nucleus."""
         threshold = nucleus_threshold(index, density, self.nucleus, bluest)
         if bluest < BLUEST:
-            leave_out_red_cells(index, density, WORKING_UM_PER_PX, self.nucleus, bluest)
+            leave_out_red_cells(index, smooth, bluest)
         labels = find_nuclei(index, threshold, WORKING_UM_PER_PX, self.nucleus)
         pieces = pieces_of(labels, WORKING_UM_PER_PX)
         groups = join_lobes(pieces, labels, density, WORKING_UM_PER_PX, self.cell)

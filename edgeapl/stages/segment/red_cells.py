@@ -7,6 +7,8 @@ itself runs from 0.3 (violet cells, Giemsa) to above 1, so no fixed limit separa
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +20,7 @@ Float64 = NDArray[np.float64]
 SIDE_PX = 320
 """Longer side of the image whose hues are counted."""
 
-STAINED = 0.08
+STAINED = 0.06
 """Green optical density from which a hue can be told from noise."""
 
 RATIOS = (0.28, 1.5)
@@ -35,6 +37,9 @@ STEP = 0.02
 
 SPREAD = 0.05
 """Sigma of one red-cell hue, noise and out-of-focus rims included."""
+
+ALIKE = 5
+"""Bins to both sides that belong to one hue: twice its sigma."""
 
 FEWEST = 0.02
 """Share of the field that red cells must cover before they tell anything."""
@@ -54,8 +59,19 @@ BLUEST = 0.43
 0.5."""
 
 
-def red_cell_hue(density: Float32) -> float | None:
-    """Give the blue over green absorption of the red cells, None where a field shows none.
+@dataclass(frozen=True, slots=True)
+class RedCells:
+    """The colour of the red cells of a field.
+
+    hue : blue over green absorption. density : green optical density, the median.
+    """
+
+    hue: float
+    density: float
+
+
+def red_cells_of(density: Float32) -> RedCells | None:
+    """Tell the colour of the red cells of a field; None where it shows none.
 
     Parameters
     ----------
@@ -65,24 +81,30 @@ def red_cell_hue(density: Float32) -> float | None:
     shrink = min(1.0, SIDE_PX / max(height, width))
     size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
     red, green, blue = (cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in density)
-    stained = green > STAINED
-    hues = np.where(stained, blue / np.maximum(green, STAINED), -1)
+    hues = np.where(green > STAINED, blue / np.maximum(green, STAINED), -1)
     edge = np.concatenate([hues[0], hues[-1], hues[:, 0], hues[:, -1]])
-    counts, bins = np.histogram(hues[stained], np.arange(0, RATIOS[1], STEP))
-    middles = (bins[:-1] + bins[1:]) / 2
-    smooth = _smoothed(counts.astype(np.float64))
+    counts, at_edge = _counted(hues), _counted(edge)
     found = []
-    for at in _peaks(smooth):
-        near = np.abs(hues - middles[at]) <= 2 * SPREAD
-        covers = np.count_nonzero(near) / near.size
-        touches = np.count_nonzero(np.abs(edge - middles[at]) <= 2 * SPREAD) / edge.size
-        if middles[at] < RATIOS[0] or covers < FEWEST or touches < EDGE:
+    for peak in _peaks(_smoothed(counts)):
+        hue = (peak + 0.5) * STEP
+        alike = slice(max(0, peak - ALIKE), peak + ALIKE + 1)
+        covers = float(counts[alike].sum()) / hues.size
+        if hue < RATIOS[0] or covers < FEWEST or at_edge[alike].sum() < EDGE * edge.size:
             continue
+        near = np.abs(hues - np.float32(hue)) <= (ALIKE + 0.5) * STEP
         redness = float((red[near] / green[near]).mean())
-        if middles[at] > DOUBTFUL or not NUCLEAR_RED[0] < redness < NUCLEAR_RED[1]:
-            found.append((float(middles[at]), float(covers)))
-    most = max((covers for _, covers in found), default=0.0)
-    return max((hue for hue, covers in found if covers >= PEAK * most), default=None)
+        if hue > DOUBTFUL or not NUCLEAR_RED[0] < redness < NUCLEAR_RED[1]:
+            found.append((covers, RedCells(hue, float(np.median(green[near])))))
+    most = max((covers for covers, _ in found), default=0.0)
+    bluest = [cells for covers, cells in found if covers >= PEAK * most]
+    return max(bluest, key=lambda cells: cells.hue, default=None)
+
+
+def _counted(hues: Float32) -> Float64:
+    """Count hues in bins of STEP from 0 to the highest."""
+    bins = round(RATIOS[1] / STEP)
+    counts, _ = np.histogram(hues, bins, (0, bins * STEP))
+    return counts.astype(np.float64)
 
 
 def _smoothed(counts: Float64) -> Float64:
@@ -97,11 +119,11 @@ def _peaks(heights: Float64) -> list[int]:
     return (np.flatnonzero((at > below) & (at >= above)) + 1).tolist()
 
 
-def bluest_nucleus(hue: float | None) -> float:
+def bluest_nucleus(red_cells: RedCells | None) -> float:
     """Give the blue over green absorption above which nothing is a nucleus.
 
     Parameters
     ----------
-    hue : of `red_cell_hue`.
+    red_cells : of the same field.
     """
-    return BLUEST if hue is None else min(BLUEST, BOUND * hue)
+    return BLUEST if red_cells is None else min(BLUEST, BOUND * red_cells.hue)

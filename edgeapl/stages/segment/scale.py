@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgeapl.stages.segment.circles import common_circle
 from edgeapl.stages.segment.illumination import optical_density
-from edgeapl.stages.segment.nuclei import NucleusLimits, nucleus_index
+from edgeapl.stages.segment.nuclei import NucleusLimits, nucleus_index, smooth_density
 
 OUTLINE_UM = 7.0
 """Diameter at which the outline of a red cell on a dried, stained smear is steepest: 7.2 to 7.5 µm
@@ -92,7 +92,7 @@ def nucleus_diameter(pixels: NDArray[np.uint8]) -> float | None:
     size = (max(1, round(pixels.shape[1] * shrink)), max(1, round(pixels.shape[0] * shrink)))
     small = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
     # Without a scale, the blur can not be given in µm; one pixel it is.
-    index = nucleus_index(optical_density(small), 1.0, NucleusLimits(blur=1.0))
+    index = nucleus_index(smooth_density(optical_density(small), 1.0, NucleusLimits(blur=1.0)))
     darkest = float(np.quantile(index, 0.995))
     mask = (index > max(0.4 * darkest, 0.15)).astype(np.uint8)
     diameters = _diameters(mask)
