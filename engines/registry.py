@@ -105,7 +105,9 @@ def open_engine(
             text = "only a plan that this machine built is loaded: edgeapl build-engine"
             raise EngineError("plan has no record", name, text)
         plans = importlib.import_module("edgeapl.engines.trt.engine")
-        opened = plans.open_plan(target, name, model, origin.record, machine=origin.machine)
+        opened = plans.open_plan(
+            target, name, model, origin.record, machine=origin.machine, device=origin.device
+        )
         return cast(Engine, _warm(opened))
     if target not in BACKENDS:
         raise EngineError("unknown target", target, f"choose one of: {', '.join(TARGETS)}")
@@ -142,7 +144,15 @@ def open_chain(
     if target not in PLANS or origin is None:
         raise EngineError("engines can not be chained", target, f"only {', '.join(PLANS)} can")
     chains = importlib.import_module("edgeapl.engines.trt.chain")
-    opened = chains.open_chain(target, plan, origin.record, links, engines, machine=origin.machine)
+    opened = chains.open_chain(
+        target,
+        plan,
+        origin.record,
+        links,
+        engines,
+        machine=origin.machine,
+        device=origin.device,
+    )
     return cast(CellChain, _warm(opened))
 
 

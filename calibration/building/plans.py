@@ -96,11 +96,11 @@ class _Builder:
         self._build = importlib.import_module("edgeapl.engines.trt.build")
         options = importlib.import_module("edgeapl.engines.trt.options")
         libraries = importlib.import_module("edgeapl.engines.trt.library")
-        memory = importlib.import_module("edgeapl.engines.trt.driver")
+        drivers = importlib.import_module("edgeapl.engines.trt.driver")
         self._library: Any = libraries.find_library(target)
         self._say = say
         here = runs_here(target)
-        self._driver: Any = memory.load_driver() if here else None
+        self._driver: Any = drivers.load_driver() if here else None
         self._timing = (target, runtime_version(target), device_here(target, request.device).name)
         self._most = request.max_batch or options.Profile().largest
         self._options: Any = options.BuildOptions(

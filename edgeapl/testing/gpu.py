@@ -51,7 +51,7 @@ class FakeDriver:
 
     calls : names of all calls so far. log : all that was asked of streams and events.
     live : what was taken and not given back, by kind. taken, most_taken : bytes on the GPU, now and
-    at most so far.
+    at most so far. gpus : how many there are, all alike. used : numbers of those that were.
     """
 
     event_flags = SimpleNamespace(BLOCKING_SYNC=1, DISABLE_TIMING=2)
@@ -88,6 +88,8 @@ class FakeDriver:
         self._numbers: dict[int, int] = {}
         self._events = 0
         self._ahead: frozenset[int] = frozenset()
+        self.gpus = 1
+        self.used: set[int] = set()
         self.Device = _devices(self)
         self.Context = _FakeContext(self)
 
@@ -375,12 +377,13 @@ class _FakeContext:
 def _devices(driver: FakeDriver) -> type:
     class Device:
         def __init__(self, index: int) -> None:
-            if index != 0:
+            if not 0 <= index < driver.gpus:
                 raise FakeDriver.Error("invalid device ordinal")
+            self._index = index
 
         @staticmethod
         def count() -> int:
-            return 1
+            return driver.gpus
 
         def name(self) -> str:
             return driver.name
@@ -394,6 +397,7 @@ def _devices(driver: FakeDriver) -> type:
 
         def retain_primary_context(self) -> _FakeContext:
             driver.record("retain_primary_context", needs_context=False)
+            driver.used.add(self._index)
             driver.live["context"] += 1
             return _FakeContext(driver)
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from edgeapl.engines.checking import first_line
 from edgeapl.engines.trt.cutting import NAME
 from edgeapl.engines.trt.device import shared_on
-from edgeapl.engines.trt.driver import load_driver
+from edgeapl.engines.trt.driver import load_driver, on_gpu
 from edgeapl.engines.trt.engine import TrtEngine, place_here
 from edgeapl.engines.trt.frames import PLACES
 from edgeapl.engines.trt.judging import Shapes
@@ -45,6 +45,7 @@ def open_chain(
     engines: Mapping[str, TrtEngine],
     *,
     machine: str,
+    device: int = 0,
     driver: Any = None,
     library: Library | None = None,
 ) -> TrtChain:
@@ -55,12 +56,12 @@ def open_chain(
     target : ``tensorrt`` or ``tensorrt-rtx``. plan, built : of `edgeapl.engines.trt.crop_network`.
     links : the networks, each after the one that it takes its input from.
     engines : network to its plan, which stays open longer than the chain.
-    machine : id of this machine. driver, library : stand-ins for tests.
+    machine : id of this machine. device : number of the GPU. driver, library : stand-ins for tests.
 
     Raises EngineError when the plan may not be loaded, or a network can not be chained.
     """
     library = library or find_library(target)
-    driver = driver or load_driver()
+    driver = on_gpu(driver or load_driver(), device)
     check_plan(NAME, plan, built, place_here(target, machine, driver, library))
     return TrtChain(plan, built.sha256, links, engines, library, driver)
 

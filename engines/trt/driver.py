@@ -49,6 +49,34 @@ def _bindings() -> Any:
     return importlib.import_module("edgeapl.engines.trt.cuda_bindings").open_driver()
 
 
+def on_gpu(driver: Any, number: int) -> Any:
+    """Give the driver of one GPU among several: to who uses it, that is the first.
+
+    The same object at every call, as what plans share on a GPU is found by it.
+    """
+    return driver if number == 0 else _numbered(driver, number)
+
+
+@functools.cache
+def _numbered(driver: Any, number: int) -> _Numbered:
+    return _Numbered(driver, number)
+
+
+class _Numbered:
+    """A driver whose first GPU is one of those behind it."""
+
+    def __init__(self, driver: Any, number: int) -> None:
+        self._driver = driver
+        self._number = number
+
+    def Device(self, index: int) -> Any:  # noqa: N802 - pycuda's name
+        """Give a GPU, counted from this one."""
+        return self._driver.Device(self._number + index)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._driver, name)
+
+
 @dataclass(frozen=True, slots=True)
 class Gpu:
     """What a GPU calls itself. driver : version of CUDA that the installed driver offers."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgeapl.engines.checking import check_inputs, first_line
 from edgeapl.engines.trt.device import shared_on
-from edgeapl.engines.trt.driver import describe_gpu, load_driver
+from edgeapl.engines.trt.driver import describe_gpu, load_driver, on_gpu
 from edgeapl.engines.trt.library import Library, find_library
 from edgeapl.engines.trt.loading import (
     Working,
@@ -57,6 +57,7 @@ def open_plan(
     built: PlanRecord,
     *,
     machine: str,
+    device: int = 0,
     driver: Any = None,
     library: Library | None = None,
 ) -> TrtEngine:
@@ -67,13 +68,13 @@ def open_plan(
     target : ``tensorrt`` or ``tensorrt-rtx``.
     name : what messages call it.
     built : what was written down when it was built.
-    machine : id of this machine.
+    machine : id of this machine. device : number of the GPU.
     driver, library : stand-ins for tests.
 
     Raises EngineError when it may not be loaded, or the library refuses it.
     """
     library = library or find_library(target)
-    driver = driver or load_driver()
+    driver = on_gpu(driver or load_driver(), device)
     check_plan(name, plan, built, place_here(target, machine, driver, library))
     return TrtEngine(name, plan, built.sha256, library, driver)
 

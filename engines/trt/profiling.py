@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from edgeapl.engines.checking import first_line
-from edgeapl.engines.trt.driver import load_driver
+from edgeapl.engines.trt.driver import load_driver, on_gpu
 from edgeapl.engines.trt.engine import place_here
 from edgeapl.engines.trt.library import Library, find_library
 from edgeapl.engines.trt.loading import deserialise, reason
@@ -43,9 +43,9 @@ def profile_plan(
     may not be loaded, or does not run.
     """
     library = library or find_library(target)
-    driver = driver or load_driver()
+    driver = on_gpu(driver or load_driver(), device)
     check_plan(name, plan, built, place_here(target, machine, driver, library))
-    memory = GpuMemory(driver, device)
+    memory = GpuMemory(driver)
     try:
         with memory.active():
             return _profiled(name, plan, library, memory)

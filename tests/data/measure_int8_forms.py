@@ -131,7 +131,8 @@ def main() -> None:
             continue
         found = count_layers(made.layers)
         kinds = ", ".join(f"{count} {types}" for types, count in found.convolutions.items())
-        moved = found.bytes_a_row / 1e6
+        fixed = options.profile.smallest == options.profile.largest
+        moved = found.bytes_a_row / (options.profile.largest if fixed else 1) / 1e6
         print(f"| {name} | {found.layers} | {kinds} | {found.leaving_int8} | {moved:.0f} |")
 
 

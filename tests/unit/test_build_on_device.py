@@ -32,6 +32,7 @@ from edgeapl.calibration.building.proving import prove_engines
 from edgeapl.calibration.judging.through_chain import tiled
 from edgeapl.cli.main import run
 from edgeapl.engines import registry
+from edgeapl.engines.hosted.networks import network_files, network_from_json
 from edgeapl.engines.store import here
 from edgeapl.engines.store.folder import EngineFolder, write_engines
 from edgeapl.engines.trt import chain, driver, engine, library, profiling
@@ -83,6 +84,7 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
         )
     there = {"tensorrt", "pycuda", "onnxruntime"}
     monkeypatch.setattr(registry, "_missing", lambda name, _: "" if name in there else "missing")
+    monkeypatch.setattr(registry, "_no_interface", lambda: "")
     monkeypatch.setattr(registry, "_nvidia_driver", lambda: True)
     # What is proven on is not what these tests ask.
     for module in (building, proving):
@@ -286,6 +288,27 @@ def test_settings_that_a_target_can_not_follow_are_refused_in_one_line(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         workshop.build(target, **more)
+
+
+def test_of_several_gpus_the_chosen_one_builds_proves_and_serves(workshop: Workshop) -> None:
+    gpu = workshop.fake.driver
+    gpu.gpus = 3
+    folder = workshop.build(precision="fp32", device=2)
+    assert folder.record.built_for.number == 2
+    # On the thread that builds it is the current one.
+    assert all(len(config.contexts) == 1 for config in workshop.builds.configs)
+    assert gpu.used == {2}
+    with open_model(workshop.bundle, engines=folder) as model:
+        assert model.chain is not None
+    bundle = open_bundle(workshop.bundle)
+    for file in network_files(bundle, engines=folder):
+        assert network_from_json(json.loads(json.dumps(file.to_json()))) == file
+        assert file.origin is not None
+        assert (file.device, file.origin.device) == (2, 2)
+    assert gpu.used == {2}
+    gpu.gpus = 1
+    with pytest.raises(EngineError, match="another device"):
+        opening.choose_engines(bundle, folder.folder)
 
 
 def unproven(folder: EngineFolder, **changes: Any) -> EngineFolder:
