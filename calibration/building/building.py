@@ -31,10 +31,11 @@ def build_engine(request: BuildRequest, tell: Say) -> EngineFolder:
     Raises ProofError when none passes, EngineError when one can not be built.
     """
     bundle = open_bundle(request.bundle)
+    wanted = _wanted(bundle, request)
     say = Stopwatch(tell)
     with work_folder(request) as work:
         slides = slides_for(bundle, request, work, say)
-        candidates, not_made = _made(bundle, slides, request, work, say)
+        candidates, not_made = _made(bundle, wanted, slides, request, work, say)
         passed = [one for one in candidates if not one.proof.problems or not _counts(bundle)]
         if not passed:
             raise _refusal(candidates)
@@ -45,12 +46,16 @@ def build_engine(request: BuildRequest, tell: Say) -> EngineFolder:
 
 
 def _made(
-    bundle: Bundle, slides: ProofSlides, request: BuildRequest, work: Path, say: Stopwatch
+    bundle: Bundle,
+    wanted: Sequence[tuple[str, Precision]],
+    slides: ProofSlides,
+    request: BuildRequest,
+    work: Path,
+    say: Stopwatch,
 ) -> tuple[list[Candidate], dict[str, tuple[str, ...]]]:
     """Make all candidates; give those that could not be made with why, unless none could."""
     candidates: list[Candidate] = []
     not_made: dict[str, tuple[str, ...]] = {}
-    wanted = _wanted(bundle, request)
     for target, precision in wanted:
         try:
             one = make_candidate(bundle, target, precision, slides, request, work, say)

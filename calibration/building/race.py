@@ -87,8 +87,10 @@ def run_race(
     measured: dict[str, Measured] = {}
     not_run: dict[str, str] = {}
     for one in candidates:
-        what = "batch" if one.target in PLANS else "workers, threads and batch"
-        say(f"{one.name}: measure {what}")
+        if one.plans is not None:
+            say(f"{one.name}: measure batch")
+        elif one.target not in PLANS:
+            say(f"{one.name}: measure workers, threads and batch")
         try:
             measured[one.name] = _settings(bundle, one, crops, device)
         except EngineError as error:

@@ -212,9 +212,9 @@ def show_engines(engines: EngineFolder, document: dict[str, Any]) -> None:
         for name, seconds in timing["seconds_for_16_cells"].items():
             how = f" ({settings[name]})" if name in settings else ""
             out.print(f"{name}: {1000 * seconds:.1f} ms for 16 cells{how}", markup=False)
-        for name, why in timing.get("not_picked", {}).items():
-            out.print(f"not picked: {name}: {why}", markup=False, soft_wrap=True)
         out.print(f"{speed:.2f} times as fast as the bundle's own networks")
+    for name, why in timing.get("not_picked", {}).items():
+        out.print(f"not picked: {name}: {why}", markup=False, soft_wrap=True)
     out.print(f"runs with {engines.record.settings.text}")
     out.print(f"engines {engines.folder}", soft_wrap=True, markup=False)
     out.print(RESEARCH_USE_ONLY)

@@ -283,9 +283,14 @@ def test_too_little_memory_is_said_with_what_helps(workshop: Workshop) -> None:
         ("tensorrt", {"device": 3}, "no such GPU: --device 3"),
     ],
 )
-def test_settings_that_a_target_can_not_follow_are_refused_in_one_line(
-    workshop: Workshop, target: str, more: dict[str, Any], message: str
+def test_settings_that_a_target_can_not_follow_are_refused_before_anything_is_done(
+    workshop: Workshop,
+    monkeypatch: pytest.MonkeyPatch,
+    target: str,
+    more: dict[str, Any],
+    message: str,
 ) -> None:
+    monkeypatch.setattr(building, "slides_for", None)
     with pytest.raises(UsageError, match=message):
         workshop.build(target, **more)
 

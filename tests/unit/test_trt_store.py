@@ -38,7 +38,8 @@ RECIPES = {
 def built(tmp_path_factory: pytest.TempPathFactory) -> EngineFolder:
     folder = tmp_path_factory.mktemp("plans")
     bundle = small_bundle(folder / "bundle")
-    request = BuildRequest(bundle.folder, "fp32", "tensorrt-rtx", folder / "engines")
+    # FP32 and FP16 are tried; neither can be timed.
+    request = BuildRequest(bundle.folder, None, "tensorrt-rtx", folder / "engines")
     return build_engine(request, lambda stage: None)
 
 
@@ -73,10 +74,13 @@ def test_what_was_built_without_a_gpu_says_that_the_cpu_alone_proved_it(
     assert "never" not in record.proof["words"]
     assert record.timing["speed_against_bundle"] is None
     assert set(record.timing["seconds_for_16_cells"]) == {"bundle"}
+    assert record.precision == "fp16"
+    assert "fp16 tensorrt-rtx is preferred" in record.timing["not_picked"]["fp32 tensorrt-rtx"]
     assert run(["inspect", str(built.folder)]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "clears no slide until edgeapl engines prove ran on its GPU" in shown
     assert "not timed" in shown
+    assert "not picked: fp32 tensorrt-rtx" in shown
     scratch = record.plans["cells"].scratch
     assert scratch is not None
     assert run(["engines", "inspect", str(built.folder)]) == 0
