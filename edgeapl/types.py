@@ -60,6 +60,10 @@ class TileState(int, Enum):
     OUTSIDE = 7  # not part of the field, so it counts neither way
     CUT = 8  # of an image of one cell: the cell is not whole
     VEILED = 9  # all that is to be seen is far paler than in the rest of the frame
+    TORN = 10  # put together of pieces, or of coarse pixels
+    SMOOTHED = 11  # without the grain that the rest of the frame has
+    SHIFTED = 12  # the colours do not lie on each other
+    DOUBLED = 13  # two pictures, one upon the other
 
     @property
     def text(self) -> str:
@@ -78,6 +82,10 @@ _TILE_WORDS = (
     "outside the field",
     "of cells cut by the edge of their image",
     "pale, as behind a veil (glare, oil or condensation)",
+    "torn, or of coarse blocks",
+    "smoothed, without fine detail",
+    "with colours that do not lie on each other",
+    "seen double",
 )
 
 

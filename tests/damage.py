@@ -129,6 +129,77 @@ def lost_blocks(pixels: UInt8) -> UInt8:
     return out
 
 
+def coarse(side: int) -> Change:
+    """Leave one pixel of every block."""
+
+    def changed(pixels: UInt8) -> UInt8:
+        height, width = pixels.shape[:2]
+        some = pixels[::side, ::side].repeat(side, axis=0).repeat(side, axis=1)
+        return np.ascontiguousarray(some[:height, :width])
+
+    return changed
+
+
+def median_filtered(side: int) -> Change:
+    return lambda pixels: np.asarray(cv2.medianBlur(np.ascontiguousarray(pixels), side), np.uint8)
+
+
+def motion(length: int) -> Change:
+    line = np.full((1, length), 1 / length, np.float32)
+    return lambda pixels: np.asarray(cv2.filter2D(pixels, -1, line), np.uint8)
+
+
+def doubled(down: int, across: int, share: float = 0.5) -> Change:
+    """Lay the picture upon itself, moved, with this share of the light."""
+
+    def changed(pixels: UInt8) -> UInt8:
+        moved = np.roll(pixels, (down, across), axis=(0, 1))
+        return (pixels * (1 - share) + moved * share).astype(np.uint8)
+
+    return changed
+
+
+def mirrored(axis: int) -> Change:
+    """Show the second half again, mirrored, in place of the first."""
+
+    def changed(pixels: UInt8) -> UInt8:
+        out, half = pixels.copy(), pixels.shape[axis] // 2
+        first = (slice(None),) * axis + (slice(half),)
+        out[first] = np.flip(pixels, axis)[first]
+        return out
+
+    return changed
+
+
+def shifted(colour: int, down: int, across: int) -> Change:
+    """Move one colour against the others."""
+
+    def changed(pixels: UInt8) -> UInt8:
+        out = pixels.copy()
+        out[..., colour] = np.roll(pixels[..., colour], (down, across), axis=(0, 1))
+        return out
+
+    return changed
+
+
+def shuffled(side: int) -> Change:
+    """Exchange blocks."""
+
+    def changed(pixels: UInt8) -> UInt8:
+        out, (height, width) = pixels.copy(), pixels.shape[:2]
+        places = [
+            (slice(y, y + side), slice(x, x + side))
+            for y in range(0, height - side + 1, side)
+            for x in range(0, width - side + 1, side)
+        ]
+        order = np.random.default_rng(4).permutation(len(places))
+        for place, other in zip(places, order, strict=True):
+            out[place] = pixels[places[other]]
+        return out
+
+    return changed
+
+
 def jpeg(quality: int, change: Change) -> Change:
     """Change, then pack and unpack."""
 
@@ -167,4 +238,20 @@ DAMAGED: dict[str, Change] = {
     "beside itself": moved_copy(0, 500),
     "end zeroed": end_zeroed,
     "lost blocks": lost_blocks,
+    "coarse": left(0.5, coarse(16)),
+    "coarse, packed again": jpeg(90, left(0.5, coarse(8))),
+    "median": left(0.5, median_filtered(15)),
+    "slightly defocused": left(0.2, defocused(8)),
+    "moved": left(0.2, motion(21)),
+    "doubled": left(0.5, doubled(10, 25)),
+    "doubled, packed again": jpeg(90, left(0.5, doubled(10, 25))),
+    "weakly doubled": left(0.5, doubled(-18, 20, 0.3)),
+    "mirrored": mirrored(1),
+    "mirrored, packed again": jpeg(90, mirrored(0)),
+    "upper half again, packed again": jpeg(90, moved_copy(480, 0)),
+    "colours shifted": left(0.5, shifted(0, 0, 25)),
+    "colours shifted everywhere": shifted(0, 20, 15),
+    "blue shifted": left(0.5, shifted(2, 25, 0)),
+    "blocks shuffled": left(0.5, shuffled(64)),
+    "blocks shuffled, packed again": jpeg(90, left(0.5, shuffled(48))),
 }

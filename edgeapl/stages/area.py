@@ -10,11 +10,20 @@ import numpy as np
 
 from edgeapl.stages.cut_cell import is_cut
 from edgeapl.stages.detail import detail_of
+from edgeapl.stages.echoes import doubled_tiles
+from edgeapl.stages.grain import smoothed_tiles
+from edgeapl.stages.registration import shifted_tiles
 from edgeapl.stages.repeats import Shown, copied_tiles, has_grain
+from edgeapl.stages.seams import torn_tiles
 from edgeapl.stages.tile_focus import unfocused_tiles
 from edgeapl.stages.tile_light import judge_light
+from edgeapl.stages.tile_lines import Lines, lines_of
 from edgeapl.stages.tiling import Bool, sample_tiles, tile_grid
+from edgeapl.stages.twins import twin_tiles
 from edgeapl.types import Detections, Tiles, TileState, UInt8
+
+SMALLEST_FIELD_PX = 128
+"""Of a smaller field too little is seen to tell how it was put together."""
 
 HIDDEN_SHARE, HIDDEN_SHARE_OF_IMAGE = 0.1, 0.2
 """A cell is not examined when a larger share of its box lies in tiles that were not; the box of an
@@ -34,17 +43,22 @@ def judge_tiles(
     Parameters
     ----------
     pixels : uint8 (H, W, 3) RGB. um_per_px : its scale.
-    min_focus : least focus measure of a whole frame, 1/µm; 0 leaves the focus unjudged.
+    min_focus : least focus measure of a whole frame, 1/µm; 0 for an image of one cell, which shows
+        too little to judge its focus, and how it was put together.
     outside : bool (R, C) as `edgeapl.stages.tiling.tile_grid` gives them: tiles that are no part
         of the field, and count neither way.
     shown : of this frame, where those before it are known.
     """
     grid = tile_grid(*pixels.shape[:2])
     light = judge_light(sample_tiles(pixels, grid) if shown is None else shown.sampled)
-    repeated = copied_tiles(pixels, grid)
+    lines = lines_of(pixels, grid)
+    repeated = copied_tiles(lines)
     if shown is not None:
         repeated |= shown.before & (light.structured | has_grain(shown.sampled))
-    faults = {
+    is_field = min_focus > 0 and min(pixels.shape[:2]) >= SMALLEST_FIELD_PX
+    if is_field:
+        repeated |= twin_tiles(lines)
+    lost = {
         TileState.VEILED: light.veiled,
         TileState.NOISE: light.noise,
         TileState.COLOURLESS: light.colourless,
@@ -53,15 +67,29 @@ def judge_tiles(
         TileState.DARK: light.dark,
     }
     if outside is not None:
-        faults[TileState.OUTSIDE] = outside
-    lost = np.any(list(faults.values()), axis=0)
-    states = np.zeros(grid, np.uint8)
+        lost[TileState.OUTSIDE] = outside
+    judged = light.structured & ~np.any(list(lost.values()), axis=0)
     if min_focus > 0:
-        soft = unfocused_tiles(pixels, um_per_px, min_focus, light.structured & ~lost, light.level)
-        states[soft] = TileState.UNFOCUSED.value
-    for state, tiles in faults.items():
+        soft = unfocused_tiles(pixels, um_per_px, min_focus, judged, light.level)
+        altered = _altered(pixels, lines, judged) if is_field else {}
+        lost = {**altered, TileState.UNFOCUSED: soft, **lost}
+    states = np.zeros(grid, np.uint8)
+    for state, tiles in lost.items():
         states[tiles] = state.value
     return Tiles(states)
+
+
+def _altered(pixels: UInt8, lines: Lines, judged: Bool) -> dict[TileState, Bool]:
+    """Tell tiles of a field that were put together or altered after they were taken.
+
+    judged : bool (R, C), tiles with something to see that have light and colours.
+    """
+    return {
+        TileState.DOUBLED: doubled_tiles(pixels, lines.grid),
+        TileState.SMOOTHED: smoothed_tiles(lines, judged),
+        TileState.SHIFTED: shifted_tiles(lines, judged),
+        TileState.TORN: torn_tiles(lines),
+    }
 
 
 def judge_cell_image(cell: Detections, min_detail: float | None) -> Tiles:

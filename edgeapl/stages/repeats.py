@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeapl.stages.tiling import SMALLEST_TILE_PX, Bool, Sampled, places
+from edgeapl.stages.tile_lines import Lines
+from edgeapl.stages.tiling import SMALLEST_TILE_PX, Bool, Sampled
 from edgeapl.types import UInt8
 
 UInt64 = NDArray[np.uint64]
-
-LINE_SAMPLES = 8
-"""Pixels of each line of a tile that are compared."""
 
 COPIED_SHARE = 0.8
 """A tile is a copy when so many of its lines are found again at one and the same distance. In 561
@@ -38,16 +37,13 @@ class Shown:
     before: Bool
 
 
-def copied_tiles(pixels: UInt8, grid: tuple[int, int]) -> Bool:
+def copied_tiles(lines: Lines) -> Bool:
     """Tell tiles that stand elsewhere in the frame, too, moved up, down or aside, bool (R, C).
 
-    pixels : uint8 (H, W, 3) RGB. Nobody knows which of the two is the picture, so both are told.
+    Nobody knows which of the two is the picture, so both are told.
     """
-    rows, columns = grid
-    down = np.take(pixels, places(pixels.shape[1], columns, LINE_SAMPLES), axis=1)
-    across = np.take(pixels, places(pixels.shape[0], rows, LINE_SAMPLES), axis=0)
-    across = np.ascontiguousarray(across.swapaxes(0, 1))
-    return _copied(down, columns, rows) | _copied(across, rows, columns).T
+    across, down = (_copied(*some) for some in lines.both())
+    return across | down.T
 
 
 def tile_prints(sampled: Sampled) -> UInt64:
@@ -66,50 +62,37 @@ def has_grain(sampled: Sampled) -> Bool:
     return np.asarray(alike < GRAIN, dtype=bool)
 
 
-def _copied(lines: UInt8, parts: int, tiles: int) -> Bool:
-    """Tell which tiles along the lines are copies, bool (tiles, parts).
+def _copied(lines: UInt8, beside: int, along: int) -> Bool:
+    """Tell which tiles along the lines are copies, bool (beside, along).
 
-    lines : uint8 (L, parts * S, 3), S pixels of each line of a tile.
+    lines : uint8 (beside * L, N, 3). What the L lines of a tile show at one place is compared.
     """
-    count, samples = len(lines), lines.shape[1] // parts
-    found = np.zeros((tiles, parts), dtype=bool)
-    pixels = lines.reshape(count, parts, samples, 3)
-    prints = _prints(pixels)
-    ordered = np.sort(prints, axis=0)
-    if not (ordered[1:] == ordered[:-1]).any():
+    count = lines.shape[1]
+    found = np.zeros((beside, along), dtype=bool)
+    coloured = cv2.cvtColor(lines, cv2.COLOR_RGB2RGBA)
+    packed = coloured.view(np.uint32)[..., 0].reshape(beside, -1, count)
+    prints = np.einsum("bln,l->bn", packed.astype(np.uint64), _weights(packed.shape[1]))
+    ordered = np.sort(prints, axis=1)
+    if not (ordered[:, 1:] == ordered[:, :-1]).any():
         return found
-    order = np.argsort(prints, axis=0, kind="stable")
-    ordered = np.take_along_axis(prints, order, 0)
-    steps = np.diff(order, axis=0)
-    alike = (ordered[1:] == ordered[:-1]) & (steps >= LEAST_STEP)
-    where, part = np.nonzero(alike)
-    some = pixels[order[where, part], part]
-    varied = (some != some[:, :1]).any(axis=(1, 2))
-    where, part = where[varied], part[varied]
+    order = np.argsort(prints, axis=1, kind="stable")
+    ordered = np.take_along_axis(prints, order, 1)
+    steps = np.diff(order, axis=1)
+    part, where = np.nonzero((ordered[:, 1:] == ordered[:, :-1]) & (steps >= LEAST_STEP))
+    some = packed[part, :, order[part, where]]
+    varied = (some != some[:, :1]).any(axis=1)
+    part, where = part[varied], where[varied]
     if not len(where):
         return found
-    step = steps[where, part]
-    length = np.bincount(np.arange(count) * tiles // count, minlength=tiles)
-    for line in (order[where, part], order[where + 1, part]):
-        keys = ((line * tiles // count) * parts + part) * count + step
+    step = steps[part, where]
+    length = np.bincount(np.arange(count) * along // count, minlength=along)
+    for place in (order[part, where], order[part, where + 1]):
+        keys = ((place * along // count) * beside + part) * count + step
         kinds, hits = np.unique(keys, return_counts=True)
-        tile, place = np.divmod(kinds // count, parts)
+        tile, row = np.divmod(kinds // count, beside)
         enough = hits >= COPIED_SHARE * length[tile]
-        found[tile[enough], place[enough]] = True
+        found[row[enough], tile[enough]] = True
     return found
-
-
-def _prints(pixels: UInt8) -> UInt64:
-    """Give a number for the pixels of every line of a tile, uint8 (L, P, S, 3): uint64 (L, P)."""
-    lines, parts, samples, _ = pixels.shape
-    packed = pixels.reshape(lines, parts, 3 * samples)
-    if 3 * samples % 8:
-        packed = np.pad(packed, ((0, 0), (0, 0), (0, -3 * samples % 8)))
-    words = packed.view(np.uint64)
-    prints = words[..., 0] * _weights(1)[0]
-    for number, weight in enumerate(_weights(words.shape[2])[1:], 1):
-        prints = (prints ^ (prints >> np.uint64(29))) * weight + words[..., number]
-    return np.asarray(prints, np.uint64)
 
 
 def _weights(count: int) -> UInt64:

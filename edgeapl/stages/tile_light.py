@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeapl.stages.tiling import Bool, Sampled
+from edgeapl.stages.tiling import Bool, Sampled, large_parts
 from edgeapl.types import Int32, UInt8
 
 DIM = 0.45
@@ -59,7 +59,7 @@ LEAST_CONTRAST, CONTRAST_SHARE = 12, 0.35
 """Something is to be seen in a tile whose green spreads so far, in grey values and as a share of
 the spread of the whole frame."""
 
-VEILED_CONTRAST, VEILED_SPREAD, VEILED_NOISE, VEILED_PART = 0.45, 0.06, 4.0, 0.15
+VEILED_CONTRAST, VEILED_SPREAD, VEILED_NOISE, VEILED_PART = 0.45, 0.06, 4.5, 0.15
 """A part is veiled where no tile nor any beside it has so much of the contrast that tiles with
 something to see have, and yet what they show spreads by so much of the frame's and by so many times
 their noise; and where it is so large a share of the frame. Empty ground has noise alone."""
@@ -111,7 +111,7 @@ def judge_light(sampled: Sampled) -> TileLight:
         frozen=frozen,
         colourless=(lacking | (without & ~dark)) & ~frozen,
         noise=structured & _is_noise(sampled, spread),
-        veiled=_veiled(sampled, ordered[1], spread, structured),
+        veiled=_veiled(sampled, ordered[1], structured),
         structured=structured,
         level=_quantile(bright, 0.5),
     )
@@ -218,10 +218,23 @@ def _is_noise(sampled: Sampled, spread: NDArray[np.int64]) -> Bool:
     return np.asarray(change > NOISE_SHARE * spread, dtype=bool)
 
 
-def _veiled(sampled: Sampled, green: UInt8, spread: NDArray[np.int64], structured: Bool) -> Bool:
+def _unshaded_spread(green: UInt8) -> NDArray[np.float64]:
+    """Spread of every tile without the light and shade that runs across it, float64 (R, C)."""
+    values = green - green.mean(axis=(2, 3), keepdims=True)
+    for axis in (2, 3):
+        shape = [1] * 4
+        shape[axis] = values.shape[axis]
+        way = np.linspace(-1, 1, values.shape[axis]).reshape(shape)
+        slope = (values * way).mean(axis=(2, 3), keepdims=True) / max(
+            float((way * way).mean()), 1e-6
+        )
+        values = values - slope * way
+    low, high = np.quantile(values.reshape(*values.shape[:2], -1), [0.05, 0.95], axis=2)
+    return np.asarray(high - low)
+
+
+def _veiled(sampled: Sampled, green: UInt8, structured: Bool) -> Bool:
     """Tell tiles of a large part in which all that is to be seen is pale, as behind a veil."""
-    whole = _spread_of_all(sampled.colours[1])
-    change = np.abs(sampled.colours[1].astype(np.int16) - sampled.beside).mean(axis=(2, 3))
     # All but the rarest pixels: the rim of one cell is as steep as any.
     reach = _quantile(green, 0.99).astype(np.float32) - _quantile(green, 0.01)
     if not structured.any():
@@ -231,11 +244,13 @@ def _veiled(sampled: Sampled, green: UInt8, spread: NDArray[np.int64], structure
     around = np.ones((3, 3), np.uint8)
     ground = float(np.quantile(_quantile(green, 0.9), 0.9))
     pale = cv2.dilate(reach, around) < min(VEILED_CONTRAST * usual, VEILED_DEPTH * ground)
-    seen = spread - np.maximum(VEILED_NOISE * change, VEILED_SPREAD * whole)
+    if not pale.any():
+        return pale
+    whole = _spread_of_all(sampled.colours[1])
+    change = np.abs(sampled.colours[1].astype(np.int16) - sampled.beside).mean(axis=(2, 3))
+    seen = _unshaded_spread(sampled.colours[1])
+    seen -= np.maximum(VEILED_NOISE * change, VEILED_SPREAD * whole)
     veiled = pale & (cv2.blur(seen.astype(np.float32), (3, 3)) > 0)
     veiled = cv2.dilate(veiled.astype(np.uint8), around) > 0
     veiled &= ~structured | pale
-    _, part, stats, _ = cv2.connectedComponentsWithStats(veiled.astype(np.uint8), connectivity=4)
-    large = stats[:, cv2.CC_STAT_AREA] >= VEILED_PART * veiled.size
-    large[0] = False
-    return np.asarray(large[part], dtype=bool)
+    return large_parts(veiled, VEILED_PART)

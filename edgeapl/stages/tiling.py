@@ -63,6 +63,26 @@ def over_neighbours(plane: Float32) -> Float32:
     return np.asarray(summed, np.float32)
 
 
+def large_parts(tiles: Bool, least_share: float, *, corners: bool = False) -> Bool:
+    """Leave tiles that touch as many others as make up this share of the frame, bool (R, C).
+
+    corners : whether tiles touch at a corner, too.
+    """
+    found = tiles.astype(np.uint8)
+    _, part, stats, _ = cv2.connectedComponentsWithStats(found, connectivity=8 if corners else 4)
+    large = stats[:, cv2.CC_STAT_AREA] >= least_share * tiles.size
+    large[0] = False
+    return np.asarray(large[part], dtype=bool)
+
+
+def with_ground(found: Bool, judged: Bool) -> Bool:
+    """Add tiles that could not be judged to those found, where most around them were."""
+    if not found.any():
+        return found
+    around, found_around = (over_neighbours(one.astype(np.float32)) for one in (judged, found))
+    return np.asarray(found | (~judged & (found_around > around / 2)), dtype=bool)
+
+
 def places(length: int, tiles: int, samples: int = SAMPLES) -> NDArray[np.int64]:
     """Give the places of the sampled rows or columns, as many in each tile."""
     count = tiles * min(samples, max(1, length // tiles))

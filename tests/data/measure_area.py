@@ -1,13 +1,13 @@
 """Share of good real images that are not examined whole, and of damaged ones that are.
 
-``python tests/data/measure_area.py DATA`` prints two tables in Markdown: fields of view, and images
-of single cells. DATA is the folder with the public sets.
+``python tests/data/measure_area.py DATA`` prints tables in Markdown: fields of view that lost a
+part, fields that were altered, and images of single cells. DATA is the folder with the public sets.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -52,26 +52,48 @@ def images(folder: Path, step: int = 1) -> Iterator[UInt8]:
         yield read_image(path).pixels
 
 
+LOST = ("black third", "dim", "blurred", "lost blocks", "without red", "veiled")
+ALTERED = (
+    "coarse",
+    "coarse, packed again",
+    "median",
+    "slightly defocused",
+    "moved",
+    "doubled",
+    "doubled, packed again",
+    "mirrored",
+    "mirrored, packed again",
+    "upper half again, packed again",
+    "colours shifted",
+    "blue shifted",
+    "blocks shuffled",
+    "blocks shuffled, packed again",
+)
+
+
 def measure_fields(data: Path) -> None:
-    names = ["black third", "dim", "blurred", "lost blocks", "without red", "veiled"]
-    columns = ["set", "fields that pass the gate", f"below {LEAST}", "least share"]
-    table([*columns, *(f"{name}: below {LEAST}" for name in names)])
+    table(["set", "fields that pass the gate", f"below {LEAST}", "least share", *LOST])
+    altered = []
     for folder, um_per_px in FIELDS.items():
         fields = [x for x in images(data / folder) if focus_measure(x, um_per_px) >= MIN_FOCUS]
         clean = [judge_tiles(x, um_per_px, MIN_FOCUS).examined_share for x in fields]
         some = fields[:: max(1, len(fields) // 12)]
-        found = [
-            np.mean(
-                [
-                    judge_tiles(DAMAGED[n](x), um_per_px, MIN_FOCUS).examined_share < LEAST
-                    for x in some
-                ]
-            )
-            for n in names
-        ]
         low = sum(share < LEAST for share in clean)
-        row = [folder.split("/")[0], len(fields), low, f"{min(clean):.2f}"]
-        table([*row, *(f"{share:.2f}" for share in found)])
+        name = folder.split("/")[0]
+        table([name, len(fields), low, f"{min(clean):.2f}", *noticed(some, um_per_px, LOST)])
+        altered.append([name, *noticed(some, um_per_px, ALTERED)])
+    table(["set", *ALTERED])
+    for row in altered:
+        table(row)
+
+
+def noticed(fields: list[UInt8], um_per_px: float, names: tuple[str, ...]) -> list[str]:
+    """Give the share of fields that are noticed with each damage."""
+    found = []
+    for name in names:
+        lost = (judge_tiles(DAMAGED[name](x), um_per_px, MIN_FOCUS) for x in fields)
+        found.append(f"{np.mean([tiles.examined_share < LEAST for tiles in lost]):.2f}")
+    return found
 
 
 def measure_cells(data: Path) -> None:
@@ -94,7 +116,7 @@ def measure_cells(data: Path) -> None:
         table([*row, *(f"{share:.3f}" for share in blurred)])
 
 
-def table(cells: list[object]) -> None:
+def table(cells: Sequence[object]) -> None:
     print("| " + " | ".join(str(cell) for cell in cells) + " |", flush=True)
 
 

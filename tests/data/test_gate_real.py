@@ -90,15 +90,34 @@ def test_the_light_of_every_crop_is_good(name: str, real_data: Path) -> None:
     assert all(light_reasons(one) == () for one in images(real_data / name, 150, EXTENSIONS))
 
 
-def test_of_good_fields_hardly_any_loses_more_than_a_rule_allows(fields: Fields) -> None:
+def test_no_good_field_loses_more_than_a_rule_allows(fields: Fields) -> None:
     pixels, um_per_px = fields
     shares = [judge_tiles(one, um_per_px, 1.4).examined_share for one in pixels]
-    # One field of chula_wbc is pale and blurred in half of it.
-    assert np.mean([share < 0.95 for share in shares]) <= 0.05
+    assert min(shares) >= 0.95
 
 
-@pytest.mark.parametrize("name", ["black third", "dim", "blurred", "shaded", "without red"])
+LOST = (
+    "black third",
+    "dim",
+    "blurred",
+    "shaded",
+    "without red",
+    "coarse",
+    "coarse, packed again",
+    "median",
+    "slightly defocused",
+    "doubled",
+    "doubled, packed again",
+    "mirrored",
+    "mirrored, packed again",
+    "colours shifted",
+    "blocks shuffled",
+    "blocks shuffled, packed again",
+)
+
+
+@pytest.mark.parametrize("name", LOST)
 def test_of_real_fields_a_lost_part_is_noticed(fields: Fields, name: str) -> None:
     pixels, um_per_px = fields
-    lost = [judge_tiles(DAMAGED[name](one), um_per_px, 1.4).examined_share for one in pixels[:6]]
+    lost = [judge_tiles(DAMAGED[name](one), um_per_px, 1.4).examined_share for one in pixels[:3]]
     assert max(lost) < 0.95

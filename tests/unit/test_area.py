@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -9,6 +10,7 @@ from edgeapl.sources.demo import DemoSource
 from edgeapl.stages.area import hidden_cells, judge_tiles
 from edgeapl.stages.gate import FieldMemory
 from edgeapl.stages.repeats import Shown, copied_tiles, tile_prints
+from edgeapl.stages.tile_lines import lines_of
 from edgeapl.stages.tiling import sample_tiles, tile_grid
 from edgeapl.types import Detections, Frame, Tiles, TileState, UInt8
 from tests.damage import DAMAGED, blurred, filled, left
@@ -42,6 +44,13 @@ def test_a_part_that_nobody_can_see_is_not_examined(drawn: Frame, name: str) -> 
         ("noise", TileState.NOISE),
         ("glare", TileState.OVEREXPOSED),
         ("veiled", TileState.VEILED),
+        ("coarse", TileState.TORN),
+        ("blocks shuffled", TileState.TORN),
+        ("median", TileState.SMOOTHED),
+        ("doubled", TileState.DOUBLED),
+        ("doubled, packed again", TileState.DOUBLED),
+        ("colours shifted", TileState.SHIFTED),
+        ("blue shifted", TileState.SHIFTED),
     ],
 )
 def test_it_is_said_what_is_wrong_and_where(drawn: Frame, name: str, state: TileState) -> None:
@@ -73,11 +82,27 @@ def test_red_cells_beside_one_dark_nucleus_are_not_pale() -> None:
     assert not (states == TileState.VEILED.value).any()
 
 
+def test_empty_ground_in_uneven_light_is_not_pale() -> None:
+    """As behind a drop of stain: light and colour run across it, and there is nothing but noise."""
+    pixels = field(7, 480, 640).astype(np.float32)
+    ground = np.full((240, 640, 3), (236, 230, 234), np.float32)
+    ground += np.random.default_rng(1).normal(0, 1.5, ground.shape)
+    pixels[:240] = ground
+    light = np.hypot(*np.mgrid[-1:1:480j, -1:1:640j])[..., None]
+    lit = np.asarray(blurred(0.8)(pixels.astype(np.uint8)) * (0.6 + 0.3 * light))
+    states = judge_tiles(np.clip(lit, 0, 255).astype(np.uint8), 0.15, MIN_FOCUS).states
+    assert not (states == TileState.VEILED.value).any()
+
+
 def test_empty_ground_is_examined_even_without_noise() -> None:
     ground = np.array([236, 230, 234], np.uint8)
     sparse = np.tile(ground, (960, 1280, 1))
     cells = field(4, 400, 600)
     sparse[300:700, 400:1000] = np.where(cells[..., 1:2] < 222, cells, ground)
+    part = np.zeros((960, 1280), np.float32)
+    part[310:690, 410:990] = 1
+    shown = np.asarray(cv2.GaussianBlur(part, (0, 0), 3))[..., None]  # a straight cut is no picture
+    sparse = np.asarray(sparse * shown + ground * (1 - shown) + 0.5, np.uint8)
     assert examined(sparse) == 1
     assert examined(left(0.4, filled(128))(sparse)) < LEAST
 
@@ -101,7 +126,7 @@ def test_what_an_earlier_frame_showed_in_the_same_place_is_no_picture() -> None:
 
 def test_lines_that_were_doubled_or_enlarged_are_no_copies(drawn: Frame) -> None:
     doubled = np.repeat(np.repeat(drawn.pixels[::2, ::2], 2, 0), 2, 1)
-    assert not copied_tiles(doubled, tile_grid(*doubled.shape[:2])).any()
+    assert not copied_tiles(lines_of(doubled, tile_grid(*doubled.shape[:2]))).any()
 
 
 def test_tiles_outside_the_field_count_neither_way(drawn: Frame) -> None:
