@@ -12,6 +12,7 @@ from edgeapl.capture.messages import Ended, Message, Opened, Picture, Trouble, t
 from edgeapl.capture.process import Capture, CaptureProcess
 from edgeapl.closing import ClosesItself
 from edgeapl.errors import CameraError, EdgeAplError, EndOfSource, InputError, SourceStalled
+from edgeapl.logs import note, warn
 from edgeapl.protocols import Clock
 from edgeapl.sources.frames import ScaleFor, SystemClock
 from edgeapl.types import Frame, ScaleOrigin, UInt8
@@ -302,8 +303,10 @@ class SupervisedSource(ClosesItself):
 
     def _update(self, **changes: object) -> None:
         with self._news:
+            before = self._health
             self._health = replace(self._health, **changes)  # type: ignore[arg-type]
             self._news.notify_all()
+        _record(self.name, before, self._health)
 
     def _rate(self) -> float:
         if len(self._times) < 2:
@@ -315,3 +318,14 @@ class SupervisedSource(ClosesItself):
 
     def _now_s(self) -> float:
         return self._clock.monotonic_ns() / 1e9
+
+
+def _record(camera: str, before: CameraHealth, now: CameraHealth) -> None:
+    """Note what changed about a camera; pictures alone are not worth a line."""
+    if now.restarts != before.restarts:
+        text = f"{camera}: its driver is started again, restart {now.restarts}"
+        note("camera", "camera_restarted", text, camera=camera, restarts=now.restarts)
+    if (now.state, now.text) != (before.state, before.text):
+        say = note if now.state in (CameraState.LIVE, CameraState.ENDED) and not now.text else warn
+        text = f"{camera}: {now.state.value}" + (f": {now.text}" if now.text else "")
+        say("camera", f"camera_{now.state.value}", text, camera=camera, received=now.received)

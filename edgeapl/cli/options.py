@@ -69,6 +69,14 @@ OnFlagOption = Annotated[
     ),
 ]
 
+LogOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--log", help="File for a log of what happens, or - for standard error."),
+]
+LogJsonOption = Annotated[
+    bool, typer.Option("--log-json", help="Write the log as one JSON object a line.")
+]
+
 FLAGGED = 10
 """Exit code for --fail-on-flag: apart from all error codes."""
 

@@ -5,12 +5,24 @@ from __future__ import annotations
 import io
 import json
 import sys
-import unicodedata
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from edgeapl.wording.names import in_one_line as one_line
+
 if TYPE_CHECKING:
     from rich.console import Console
+
+__all__ = [
+    "DECISION_STYLES",
+    "INTERRUPTED",
+    "RESEARCH_USE_ONLY",
+    "answer_console",
+    "console",
+    "one_line",
+    "print_json",
+    "take_any_text",
+]
 
 INTERRUPTED = 130
 """Exit code after a signal: 128 + SIGINT, as shells count."""
@@ -18,18 +30,6 @@ INTERRUPTED = 130
 RESEARCH_USE_ONLY = "Research use only. Not for diagnosis."
 
 DECISION_STYLES = {"FLAG": "bold white on red", "CLEAR": "bold green", "REVIEW": "bold yellow"}
-
-
-def one_line(text: str) -> str:
-    """Make a text safe for one line of a terminal: control and direction marks become escapes."""
-    return "".join(
-        char if not unicodedata.category(char).startswith("C") or char == " " else _escape(char)
-        for char in text
-    )
-
-
-def _escape(char: str) -> str:
-    return char.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 def console() -> Console:

@@ -15,6 +15,8 @@ from edgeapl.cli.options import (
     FailOnFlagOption,
     JournalOption,
     JsonOption,
+    LogJsonOption,
+    LogOption,
     OnFlagOption,
     OutOption,
     ScaleOption,
@@ -59,6 +61,8 @@ def score(
     as_json: JsonOption = False,
     fail_on_flag: FailOnFlagOption = False,
     on_flag: OnFlagOption = None,
+    log: LogOption = None,
+    log_json: LogJsonOption = False,
 ) -> None:
     """Score every slide in a folder and write verdicts, tables, pictures and a report for each.
 
@@ -66,6 +70,7 @@ def score(
     """
     from edgeapl.config import load_station
     from edgeapl.journal import Journal
+    from edgeapl.logs import logging_to
     from edgeapl.scoring import ScoreRequest, score_folder
     from edgeapl.station.noting import FolderNotices
 
@@ -82,6 +87,7 @@ def score(
     command = flag_command(on_flag)
     terminal = console()
     with (
+        logging_to(log, as_json=log_json),
         opened_model(bundle, config, engines, terminal) as model,
         Journal.open(chosen_journal(journal, config)) as record,
     ):
@@ -168,7 +174,10 @@ class _Bar:
         )
 
     def _on_slide(self, record: dict[str, Any], resumed: bool) -> None:
+        from edgeapl.station import diary
+
         self._notices.on_slide(record, resumed)
+        diary.scored(record, resumed=resumed)
         self._before += self._images[record["slide"]]
         self._frames = self._cells = 0
         self._progress.update(self._task, completed=self._before)

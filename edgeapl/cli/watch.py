@@ -27,6 +27,8 @@ from edgeapl.cli.options import (
     FailOnFlagOption,
     JournalOption,
     JsonOption,
+    LogJsonOption,
+    LogOption,
     OnFlagOption,
     OutOption,
     ScaleOption,
@@ -121,6 +123,8 @@ def watch(
     station: StationOption = None,
     as_json: JsonOption = False,
     fail_on_flag: FailOnFlagOption = False,
+    log: LogOption = None,
+    log_json: LogJsonOption = False,
 ) -> None:
     """Watch slides and end each with its verdict. Research use only.
 
@@ -136,6 +140,8 @@ def watch(
     """
     from edgeapl.config import load_station
     from edgeapl.errors import UsageError
+    from edgeapl.logs import logging_to
+    from edgeapl.station import diary
     from edgeapl.station.station import StationOptions
     from edgeapl.wording.names import canonical_name
 
@@ -156,18 +162,19 @@ def watch(
         stop_error=None if exhaustive or config.exhaustive else config.stop_error,
         on_flag=flag_command(config.on_flag if on_flag is None else on_flag),
     )
-    done = run_watch(
-        source,
-        slide,
-        options,
-        config=config,
-        bundle=bundle,
-        engines=engines,
-        journal=chosen_journal(journal, config),
-        served=(host, port, secret) if page else None,
-        as_json=as_json,
-        again=again,
-    )
+    with logging_to(log, as_json=log_json, secrets=[secret]), diary.station_day():
+        done = run_watch(
+            source,
+            slide,
+            options,
+            config=config,
+            bundle=bundle,
+            engines=engines,
+            journal=chosen_journal(journal, config),
+            served=(host, port, secret) if page else None,
+            as_json=as_json,
+            again=again,
+        )
     raise typer.Exit(done.exit_code(fail_on_flag=fail_on_flag))
 
 

@@ -8,6 +8,7 @@ from typing import Literal, Protocol, TypeVar
 from edgeapl.bundle.trust import Trust
 from edgeapl.engines.store.folder import EngineFolder
 from edgeapl.errors import DeadlineError, EngineError
+from edgeapl.logs import note, warn
 from edgeapl.model.opening import Chosen, choose_engines, workers_of
 from edgeapl.model.trial import try_out
 
@@ -65,9 +66,16 @@ def open_with_engines(
     try:
         if chosen.engines is not None:
             try_out(folder, trust, chosen.engines)
-        return opened(chosen.engines), chosen
+        ready = opened(chosen.engines)
     except (EngineError, DeadlineError) as error:
         if wanted != "auto" or chosen.engines is None:
             raise
         none = choose_engines(bundle, "none")
-        return opened(None), Chosen(None, none.text, (*chosen.refused, error))
+        chosen = Chosen(None, none.text, (*chosen.refused, error))
+        ready = opened(None)
+    for refused in chosen.refused:
+        warn("engines", "engines_refused", f"not used: {refused.what}")
+    manifest = bundle.manifest
+    text = f"bundle {manifest.name} {manifest.version} ({bundle.digest[:12]}), {chosen.text}"
+    note("engines", "engines_chosen", text, bundle=bundle.digest)
+    return ready, chosen

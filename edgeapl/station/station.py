@@ -19,7 +19,7 @@ from edgeapl.protocols import FrameSource
 from edgeapl.report.versions import amended_report
 from edgeapl.sources.frames import ScaleFor
 from edgeapl.stages.findings import Finding
-from edgeapl.station import showing
+from edgeapl.station import diary, showing
 from edgeapl.station.abandoned import close_abandoned
 from edgeapl.station.alerts import Alerts
 from edgeapl.station.hosting import HostedModel
@@ -350,14 +350,17 @@ class Station(ClosesItself):
                 elif self._wanted is not None or self._closing.is_set():
                     session.end()
             self.changed()
+            diary.opened(slide, taking.value)
             closed = session.run(source)
         except EdgeAplError as error:
+            diary.not_closed(slide, error)
             self._trouble["slide"] = f"slide {slide} was not closed: {error}"
             self._not_closed.append(error)
             self._end_session(None)
             return
         finally:
             self._scale.close_slide()
+        diary.closed(closed.verdict, closed.record["journal_record"])
         self._end_session(closed)
         if session.amended:
             self.renew_report(closed.record["journal_record"])

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
+from edgeapl.logs import warn
 from edgeapl.web import entrance
 from edgeapl.web.access import PageAccess
 
@@ -27,6 +28,9 @@ MOST_BODY = 8192
 """Bytes; the longest form of the page has four short fields."""
 BODY_S = 10.0
 """Seconds a request may take to send its body."""
+
+SAID_EVERY_S = 10.0
+"""How often refusals of one kind get a line in the log."""
 
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -60,6 +64,7 @@ class Guard:
     def __init__(self, app: App, access: PageAccess) -> None:
         self._app = app
         self._access = access
+        self._quiet_until: dict[int, float] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check one request, hand it on with its whole body, add the headers."""
@@ -73,6 +78,7 @@ class Guard:
         request = _Request(scope)
         refusal = refused(request, self._access)
         if refusal is not None:
+            self._record(refusal.status, refusal.text)
             await _answer(send, refusal.status, refusal.text)
             return
         if self._access.token is not None and request.path not in entrance.PUBLIC:
@@ -83,16 +89,25 @@ class Guard:
                 await _answer_in_html(send, answer)
                 return
             if not shown and not request.is_login:
+                self._record(401, "token is missing or wrong")
                 await _ask_for_token(request, send)
                 return
         body = await _whole_body(request, receive)
         if isinstance(body, Refusal):
+            self._record(body.status, body.text)
             await _answer(send, body.status, body.text)
         elif self._access.token is not None and request.is_login:
             answer = entrance.typed(body, self._access, request.cookie_name)
             await _answer_in_html(send, answer)
         else:
             await self._app(scope, _replayed(body, receive), _with_headers(send))
+
+    def _record(self, status: int, text: str) -> None:
+        """Note a refusal, each kind once in a while: who attacks must not fill the log."""
+        now = time.monotonic()
+        if now >= self._quiet_until.get(status, 0.0):
+            self._quiet_until[status] = now + SAID_EVERY_S
+            warn("page", "request_refused", f"request refused ({status}): {text}", status=status)
 
 
 class _Request:

@@ -25,6 +25,14 @@ def canonical_name(name: str) -> str:
     return unicodedata.normalize("NFC", _BYTES.sub(_decoded, name))
 
 
+def in_one_line(text: str) -> str:
+    """Make a text safe for one line of a terminal: control and direction marks become escapes."""
+    return "".join(
+        char if not unicodedata.category(char).startswith("C") or char == " " else _escape(char)
+        for char in text
+    )
+
+
 def undecoded(text: str) -> bool:
     """Whether a text has bytes that are not UTF-8, as Python holds them in file names."""
     return _BYTES.search(text) is not None
@@ -53,3 +61,7 @@ def look(name: str) -> str:
     plain = unicodedata.normalize("NFKC", _BYTES.sub(_decoded, name)).translate(_ALIKE)
     kept = "".join(char for char in plain if unicodedata.category(char) not in ("Cf", "Cc"))
     return " ".join(kept.split())
+
+
+def _escape(char: str) -> str:
+    return char.encode("unicode_escape", "surrogatepass").decode("ascii")

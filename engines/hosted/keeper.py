@@ -22,6 +22,7 @@ from edgeapl.engines.hosted.wire import (
     Trouble,
 )
 from edgeapl.errors import EngineError
+from edgeapl.logs import warn
 
 GRACE_S = 0.3
 """How long a cancelled run may take to end. A deep network ends within 44 ms, as a cancel takes
@@ -144,6 +145,8 @@ class Keeper:
             return False
         if end is _End.LATE:
             self.ended_late += 1
+            text = "network process did not stop at its deadline; it was ended and is started again"
+            warn("engines", "network_process_ended", text, ended_late=self.ended_late)
             self._calls.lost(Lost(again=True, text=""))
             return True
         if end is _End.FAILED:
@@ -157,6 +160,7 @@ class Keeper:
         """
         self.deaths += 1
         self.last_death = str(trouble)
+        warn("engines", "network_process_died", str(trouble), deaths=self.deaths)
         if not self.opened.networks:  # the first one: whoever opens the networks is told why not
             self._calls.refuse(trouble)
             return False

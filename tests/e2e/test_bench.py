@@ -55,6 +55,7 @@ def test_every_scenario_gives_one_document(
     assert list(document["answers"]) == [images.name]
 
 
+@pytest.mark.slow
 def test_the_floor_says_how_near_pipeline_and_networks_are(
     station: Station, bundle: Path, images: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -61,6 +61,7 @@ def test_engines_are_built_proven_used_listed_and_removed(station: Station) -> N
     assert not engine.exists()
 
 
+@pytest.mark.slow
 def test_int8_needs_measured_ranges(station: Station) -> None:
     done = run(station, "build-engine", "--precision", "int8", "--target", "onnxruntime")
     assert done.returncode == 4
@@ -69,6 +70,7 @@ def test_int8_needs_measured_ranges(station: Station) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.slow
 def test_a_build_that_is_stopped_leaves_nothing_behind(station: Station) -> None:
     building = subprocess.Popen(
         [sys.executable, "-m", "edgeapl", "build-engine", "--target", "onnxruntime", "--out", "e"],

@@ -181,6 +181,7 @@ def contradictions(text: str, rule: RuleSpec, reduced: Reduced, tally: Tally) ->
 
 @given(slide=slides())
 @settings(deadline=None, max_examples=300)
+@pytest.mark.slow
 def test_no_reason_contradicts_a_number_or_a_limit(
     slide: tuple[RuleSpec, Reduced, Tally, bool],
 ) -> None:

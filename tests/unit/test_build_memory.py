@@ -217,6 +217,7 @@ def test_the_grid_of_threads_and_batches_has_one_engine_open(
     assert count.opened == dict.fromkeys(CELL_NETWORKS, 2)
 
 
+@pytest.mark.slow
 def test_a_whole_build_never_has_more_than_a_pair_open(
     routed: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,6 +270,7 @@ def test_cells_to_prove_on_are_on_disk_and_only_two_images_are_kept(
         assert np.array_equal(cells, wanted)
 
 
+@pytest.mark.slow
 def test_a_build_that_fails_leaves_none_of_its_files(routed: Bundle, tmp_path: Path) -> None:
     request = BuildRequest(routed.folder, "int8", "onnxruntime", tmp_path / "engines")
     with pytest.raises(EngineError, match="run edgeapl calibrate first"):

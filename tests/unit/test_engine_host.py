@@ -246,6 +246,7 @@ def test_the_child_goes_with_the_station_even_from_an_endless_run(tmp_path: Path
     wait_until(lambda: not is_alive(pid))
 
 
+@pytest.mark.slow
 def test_nothing_is_left_open_after_a_host(tmp_path: Path) -> None:
     files = written(tmp_path, loop=loop_network())
     with EngineHost(files):

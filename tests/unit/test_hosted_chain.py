@@ -53,6 +53,8 @@ from tests.gpu_child import Trouble
 from tests.small_bundle import SIZE, small_bundle
 from tests.unit.test_model_on_device import FIELDS, Station, frames, write_plans
 
+pytestmark = pytest.mark.slow
+
 ALL = slice(None)
 SOON_S = 0.2
 

@@ -314,6 +314,7 @@ def test_further_frames_of_a_flagged_slide_are_sampled(model: Model) -> None:
         assert sample <= one.status.count(CellStatus.SCORED) < sample + 8
 
 
+@pytest.mark.slow
 def test_a_slide_without_a_flag_is_examined_in_full(model: Model) -> None:
     early, _, _ = examine(model, HEALTHY, stop_error=0.001)
     whole, _, _ = examine(model, HEALTHY)

@@ -307,6 +307,7 @@ def test_bench_uses_the_workers_of_the_engines_unless_told(
             assert opened.model.workers == wanted
 
 
+@pytest.mark.slow
 def test_the_fastest_target_wins_and_all_others_say_why_not(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -367,6 +368,7 @@ def test_a_runtime_that_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch
     assert building._absent() == {"openvino": "not here"}
 
 
+@pytest.mark.slow
 def test_when_none_can_be_run_the_last_says_why(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -261,6 +261,7 @@ def test_a_missing_library_is_a_refusal(
 # Engines.
 
 
+@pytest.mark.slow
 def test_engines_need_a_signature_of_their_own(
     signed: Bundle, built: EngineFolder, trust: Trust, key: keys.PrivateKey, tmp_path: Path
 ) -> None:
