@@ -17,7 +17,7 @@ from edgeapl.calibration.quantise.qdq import (
     quantised_layers,
 )
 from edgeapl.calibration.quantise.quick import AMX_PRODUCTS, quick_in_onnxruntime
-from edgeapl.calibration.quantise.rounding import rounded_everywhere
+from edgeapl.calibration.quantise.rounding import multiplied_in_tf32, rounded_everywhere
 from edgeapl.calibration.ranges import Range, read_ranges
 from edgeapl.cores import cpu_cores
 from edgeapl.engines.in_turn import Opener
@@ -59,8 +59,11 @@ class MadeNetwork:
         """Give the file to prove on a CPU.
 
         onnxruntime's CPU leaves out the rounding between nodes in FP16 that a GPU does; where the
-        target is a GPU, the proof gets a file that rounds everywhere.
+        target is a GPU, the proof gets a file that rounds everywhere, and of TF32 one whose layers
+        multiply so many bits alone.
         """
+        if self.precision == "tf32":
+            return multiplied_in_tf32(self.read())
         return rounded_everywhere(self.read()) if self.rounds else self.read()
 
 

@@ -26,10 +26,12 @@ from edgeapl.calibration.building import (
 from edgeapl.calibration.building import race as races
 from edgeapl.calibration.building.building import BuildRequest, build_engine
 from edgeapl.calibration.building.candidates import Candidate
+from edgeapl.calibration.building.files import make_network
 from edgeapl.calibration.building.on_device import BATCHES
 from edgeapl.calibration.building.proof_slides import ProofSlides
 from edgeapl.calibration.building.proving import prove_engines
 from edgeapl.calibration.judging.through_chain import tiled
+from edgeapl.calibration.quantise.rounding import multiplied_in_tf32
 from edgeapl.cli.main import run
 from edgeapl.engines import registry
 from edgeapl.engines.hosted.networks import network_files, network_from_json
@@ -257,6 +259,14 @@ def test_what_a_build_measured_of_kernels_is_kept_for_the_next(workshop: Worksho
     assert workshop.builds.configs[-2].given == b"measured"
     workshop.build(precision="fp32", timing_cache=False)
     assert workshop.builds.configs[-2].given is None
+
+
+def test_tf32_is_proven_without_a_gpu_as_a_gpu_multiplies(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    bundle = open_bundle(workshop.bundle)
+    network = make_network(bundle, "cells", "tensorrt-rtx", "tf32", frozenset(), tmp_path)
+    assert network.provable() == multiplied_in_tf32(network.read()) != network.read()
 
 
 def test_a_timing_cache_that_is_not_taken_is_made_anew(workshop: Workshop) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeapl.calibration.quantise.fp16 import LARGEST, to_fp16
 from edgeapl.calibration.quantise.graph import element_types
 from edgeapl.calibration.quantise.qdq import qdq_tensorrt, quantised_layers
-from edgeapl.calibration.quantise.rounding import rounded_everywhere
+from edgeapl.calibration.quantise.rounding import multiplied_in_tf32, rounded_everywhere
 from edgeapl.errors import EngineError
 from edgeapl.model import EMBEDDED
 from tests.quantising import CLASSES, FIRST, SECOND, THIRD, conv_network, images, measured, run
@@ -85,6 +86,29 @@ def test_rounding_everywhere_changes_no_more_than_halves_do() -> None:
     half, _ = to_fp16(NETWORK)
     wanted, given = run(NETWORK, images()), run(rounded_everywhere(half), images())
     assert 0 < np.abs(given["a"] - wanted["a"]).max() < 0.005
+
+
+def test_products_in_tf32_have_ten_bits_and_sums_all() -> None:
+    rng = np.random.default_rng(7)
+    weights = rng.normal(0, 1, (40, 3)).astype(np.float32)
+    product = model(
+        [helper.make_node("MatMul", ["x", "w"], ["y"], name="product")],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 40])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])],
+        {"w": weights},
+    )
+    given = rng.normal(0, 1, (5, 40)).astype(np.float32)
+    found = run(multiplied_in_tf32(product), {"x": given})["y"]
+    exact, rounded = (
+        one.astype(np.float64) @ other.astype(np.float64)
+        for one, other in ((given, weights), (ten_bits(given), ten_bits(weights)))
+    )
+    np.testing.assert_allclose(found, rounded, atol=1e-5)
+    assert np.abs(found - exact).max() > 1e-4
+
+
+def ten_bits(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return ((values.view(np.uint32) + 0x1000) & 0xFFFFE000).astype(np.uint32).view(np.float32)
 
 
 def test_sums_that_a_gpu_makes_in_halves_lose_more_than_the_stand_in_shows() -> None:
