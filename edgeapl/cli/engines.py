@@ -39,6 +39,7 @@ def list_engines(as_json: JsonOption = False) -> None:
                 "target": record.target,
                 "device": record.built_for.device,
                 "built_at": record.built_at,
+                "proven_where_it_runs": record.proven_where_it_runs,
             }
         )
     if as_json:
@@ -46,7 +47,10 @@ def list_engines(as_json: JsonOption = False) -> None:
         return
     out = Console(highlight=False)
     for row in rows:
-        out.print("  ".join(str(value) for value in row.values()), soft_wrap=True, markup=False)
+        shown = [str(value) for key, value in row.items() if key != "proven_where_it_runs"]
+        if not row.get("proven_where_it_runs", True):
+            shown.append("proven on the CPU only")
+        out.print("  ".join(shown), soft_wrap=True, markup=False)
     if not rows:
         out.print(f"no engines in {cache_folder()}: edgeapl build-engine", markup=False)
 

@@ -127,6 +127,9 @@ class EngineRecord(_Part):
         """Name of the folder: what the engines are, not when or how fast."""
         there = self.built_for
         parts = [self.bundle, self.precision, self.target, there.version, there.device]
+        # Only where they are named, so that all other engines keep their names.
+        parts += [f"for {capability}" for capability in there.capabilities]
+        parts += [f"on GPU {there.number}"] if there.number else []
         identity = sha256("\n".join([*parts, there.capability, there.machine]).encode())
         return f"{key_start(self.bundle)}{self.target}-{self.precision}-{identity[:12]}"
 

@@ -485,11 +485,19 @@ def test_engines_of_a_processor_are_listed_and_not_timed(
     assert "only plans tell it, and these run in onnxruntime" in capsys.readouterr().err
 
 
-def test_prove_is_a_command(workshop: Workshop, capsys: pytest.CaptureFixture[str]) -> None:
-    engines = unproven(workshop.build(precision="fp32"))
-    command = ["engines", "prove", str(engines.folder), "--bundle", str(workshop.bundle)]
+def test_prove_is_a_command_and_the_list_says_what_needs_it(
+    workshop: Workshop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request = BuildRequest(workshop.bundle, "fp32", "tensorrt")
+    engines = unproven(build_engine(request, lambda _: None))
+    key = engines.folder.name
+    assert run(["engines", "list"]) == 0
+    assert "proven on the CPU only" in capsys.readouterr().out
+    # By its name in the cache.
+    command = ["engines", "prove", key, "--bundle", str(workshop.bundle)]
     assert run(command) == 0
     assert "proven on cells of one colour each" in capsys.readouterr().out
     assert run(["engines", "list"]) == 0
+    assert "CPU only" not in capsys.readouterr().out
     workshop.fake.refuses = "execute_async_v3"
     assert run(command) == 4

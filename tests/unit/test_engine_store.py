@@ -45,6 +45,8 @@ def record(data: bytes, **changes: object) -> EngineRecord:
         "device": DEVICE.name,
         "capability": DEVICE.capability,
         "machine": machine_id(),
+        "capabilities": (),
+        "number": 0,
     }
     own = {name: changes.pop(name) for name in list(changes) if name in built_for}
     given = {
@@ -195,7 +197,15 @@ def test_what_is_there_is_replaced_only_when_it_is_engines(engines: Path, tmp_pa
 def test_the_key_is_of_what_engines_are_not_of_when_or_how_fast() -> None:
     one = record(b"x")
     assert one.key == record(b"x", built_at="later", timing={"a": 1}, proof={"b": 2}).key
-    for change in ({"precision": "int8"}, {"device": "y"}, {"version": "2"}, {"bundle": "e" * 64}):
+    changes: list[dict[str, object]] = [
+        {"precision": "int8"},
+        {"device": "y"},
+        {"version": "2"},
+        {"bundle": "e" * 64},
+        {"capabilities": ("8.9",)},
+        {"number": 1},
+    ]
+    for change in changes:
         assert record(b"x", **change).key != one.key
 
 
