@@ -79,6 +79,12 @@ class TorchExecution(FakeExecution):
                 _on_gpu(self._addresses[key], shape, kind).copy_(value)
         return True
 
+    def set_device_memory(self, address: int, size: int) -> None:
+        assert isinstance(self._fake, TorchTensorRt)
+        if self._fake.device == "cpu":
+            super().set_device_memory(address, size)
+        assert address % 256 == 0  # torch takes memory of its own
+
     def _run(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
         with torch.inference_mode():
             given = {key: torch.from_numpy(value.copy()) for key, value in inputs.items()}

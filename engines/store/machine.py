@@ -56,12 +56,16 @@ def _own_id() -> str:
     except (OSError, UnicodeDecodeError):
         pass
     made = uuid.uuid4().hex
+    new = file.with_name(f".machine-id-{made}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("x", encoding="ascii") as new:
-            new.write(f"{made}\n")
-    except FileExistsError:  # another process was quicker
-        return f"{file.read_text(encoding='ascii', errors='replace').strip()} {processor}"
+        new.write_text(f"{made}\n", encoding="ascii")
+        try:
+            os.link(new, file)  # whole, or not at all; of two processes one is the first
+        except FileExistsError:
+            made = file.read_text(encoding="ascii", errors="replace").strip()
+        finally:
+            new.unlink()
     except OSError:  # then no engines are kept either
         return f"{uuid.getnode()} {platform.node()} {processor}"
     return f"{made} {processor}"

@@ -1,0 +1,1 @@
+"""What only a GPU can show, as one command that needs nobody: ``python -m tests.gpu.check``."""

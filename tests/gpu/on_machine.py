@@ -1,0 +1,71 @@
+"""What is here, and NVIDIA's own watch over a short pass."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from edgeapl.engines.registry import available_targets
+from edgeapl.engines.store.clocks import clocks
+from edgeapl.engines.store.here import module_version
+from edgeapl.engines.trt.cuda_bindings import BindingsDriver
+from edgeapl.engines.trt.driver import describe_gpu
+from edgeapl.engines.trt.memory import GpuMemory
+from tests.gpu.record import UnmetError
+from tests.gpu.site import Site
+
+PACKAGES = ("pycuda", "cuda-bindings", "torch", "onnxruntime", "onnxruntime-gpu", "numpy", "onnx")
+WATCHED = "memory.copies"
+SANITIZER_S = 120
+
+
+def machine(site: Site) -> dict[str, Any]:
+    """Name the GPU, the driver, and every version that matters."""
+    gpu = describe_gpu(site.driver)
+    memory = GpuMemory(site.driver)
+    with memory.active():
+        free = memory.unused
+    memory.close()
+    versions: dict[str, str | None] = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    for module in ("tensorrt", "tensorrt_rtx"):
+        versions[module] = module_version(module)
+    below = getattr(site.driver, "_driver", site.driver)
+    return {
+        "gpu": gpu.name,
+        "compute_capability": gpu.compute_capability,
+        "driver": gpu.driver,
+        "asked_through": "cuda-bindings" if isinstance(below, BindingsDriver) else "pycuda",
+        "memory_free": free,
+        "versions": versions,
+        "targets": {one.target: one.run or "runs" for one in available_targets()},
+        "clocks": clocks(),
+    }
+
+
+def sanitizer(site: Site) -> dict[str, Any]:
+    """Let compute-sanitizer watch a short pass: no access of memory may be wrong."""
+    program = shutil.which("compute-sanitizer")
+    if program is None:
+        raise UnmetError("compute-sanitizer is not here")
+    if site.dry:
+        raise UnmetError("there is no GPU to watch")
+    ours = [sys.executable, "-m", "tests.gpu.check", "--only", WATCHED, "--short"]
+    done = subprocess.run(
+        [program, "--error-exitcode", "9", *ours],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SANITIZER_S,
+    )
+    if done.returncode:
+        raise UnmetError(f"exit code {done.returncode}: {done.stdout[-600:]}")
+    return {"watched": WATCHED, "said": done.stdout.strip().splitlines()[-1:]}

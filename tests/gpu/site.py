@@ -1,0 +1,160 @@
+"""What a check is made on: a driver, what computes networks on it, bundles and images."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+from edgeapl.bundle.specs import CropSpec
+from edgeapl.calibration.quantise.fp16 import to_fp16
+from edgeapl.engines.registry import PLANS, available_targets
+from edgeapl.engines.trt.build import Profile, build_plan
+from edgeapl.engines.trt.chain import TrtChain, open_chain
+from edgeapl.engines.trt.crop_network import crop_network, crop_ranges, widest
+from edgeapl.engines.trt.driver import load_driver
+from edgeapl.engines.trt.engine import TrtEngine, open_plan, place_here
+from edgeapl.engines.trt.library import find_library
+from edgeapl.engines.trt.plan import record_of
+from edgeapl.model import Model, open_model
+from edgeapl.protocols import Engine, Link
+from edgeapl.stages.classify_on_device import links_of
+from edgeapl.testing import FakeDriver
+from tests.fake_tensorrt import FakeTensorRt
+from tests.gpu.record import UnmetError
+from tests.gpu_chain import chain_on
+
+MACHINE = "gpu check"
+BATCH = 16
+FRAME = (1920, 2560)
+"""Height and width of the published system's frame."""
+
+DRY_FRAME = (300, 400)
+
+
+class Runtime(Protocol):
+    """Computes networks on a GPU."""
+
+    @property
+    def name(self) -> str:
+        """What records call it."""
+
+    def open(self, onnx: bytes, name: str, batch: int) -> TrtEngine:
+        """Make a network ready to run."""
+
+    def chain(
+        self, engines: Mapping[str, TrtEngine], links: Sequence[Link], spec: CropSpec, scale: float
+    ) -> TrtChain:
+        """Chain them; scale : µm per px of the frames."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plans:
+    """A real TensorRT. name : its target."""
+
+    name: str
+
+    def open(self, onnx: bytes, name: str, batch: int) -> TrtEngine:
+        """Build, and open what was built."""
+        library = find_library(self.name)
+        plan = build_plan(onnx, name=name, library=library, profile=Profile(1, batch, batch))
+        record = record_of(plan, place_here(self.name, MACHINE))
+        return open_plan(self.name, name, plan, record, machine=MACHINE)
+
+    def chain(
+        self, engines: Mapping[str, TrtEngine], links: Sequence[Link], spec: CropSpec, scale: float
+    ) -> TrtChain:
+        """Build what cuts cells as well."""
+        ranges = crop_ranges(spec, scale, BATCH)
+        library = find_library(self.name)
+        plan = build_plan(crop_network(spec), name="crop", library=library, ranges=ranges)
+        record = record_of(plan, place_here(self.name, MACHINE))
+        return open_chain(self.name, plan, record, links, engines, machine=MACHINE)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stand:
+    """Our own part on a real GPU with torch in TensorRT's place, or all of it on a fake one.
+
+    name : ``torch`` or ``fake``. pixels : of the largest frame.
+    """
+
+    name: str
+    driver: Any
+    pixels: int = FRAME[0] * FRAME[1]
+
+    def open(self, onnx: bytes, name: str, batch: int) -> TrtEngine:
+        """Open it at once: its plan is the ONNX file."""
+        return self._library(batch, 1).open(onnx, name)
+
+    def chain(
+        self, engines: Mapping[str, TrtEngine], links: Sequence[Link], spec: CropSpec, scale: float
+    ) -> TrtChain:
+        """Chain them."""
+        return chain_on(self._library(BATCH, widest(spec, scale)), engines, links, spec)
+
+    def _library(self, batch: int, wide: int) -> FakeTensorRt:
+        others = {"frame": self.pixels, "labels": self.pixels, "steps": wide}
+        if self.name == "fake":
+            return FakeTensorRt(self.driver, batch, others)
+        from tests.torch_runtime import TorchTensorRt  # noqa: PLC0415 - torch is seldom there
+
+        return TorchTensorRt(self.driver, "cuda", largest=batch, others=others)
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """Where a check is made.
+
+    dry : on a GPU that is not there, and so with few rounds. bundles : besides the demonstration.
+    frames : folder of real slides; None where they are not there. short : few rounds as well.
+    """
+
+    dry: bool
+    bundles: tuple[Path, ...] = ()
+    frames: Path | None = None
+    short: bool = False
+
+    @functools.cached_property
+    def driver(self) -> Any:
+        """CUDA's driver."""
+        if self.dry:
+            return FakeDriver(capacity=64 << 30)
+        from tests.data.measure_torch_gpu import RealDriver  # noqa: PLC0415 - needs torch
+
+        return RealDriver() if find_spec("torch") else load_driver()
+
+    def rounds(self, real: int, dry: int) -> int:
+        """Give how often something is done."""
+        return dry if self.dry or self.short else real
+
+    def runtimes(self) -> list[Runtime]:
+        """Give all that compute networks here, TensorRT first; raises UnmetError without any."""
+        if self.dry:
+            return [Stand("fake", self.driver, DRY_FRAME[0] * DRY_FRAME[1])]
+        there = {one.target for one in available_targets() if not one.build and not one.run}
+        found: list[Runtime] = [Plans(target) for target in PLANS if target in there]
+        if find_spec("torch"):
+            found.append(Stand("torch", self.driver))
+        if not found:
+            why = "; ".join(f"{one.target}: {one.run}" for one in available_targets() if one.run)
+            raise UnmetError(f"nothing computes networks on this GPU: {why}; no torch either")
+        return found
+
+
+def model_on(runtime: Runtime, folder: Path, precision: str) -> Model:
+    """Open a bundle whose networks of cells run there, chained."""
+    model = open_model(folder)
+    manifest = model.bundle.manifest
+    links = links_of(manifest)
+    engines: dict[str, TrtEngine] = {}
+    for link in links:
+        onnx = model.bundle.read(manifest.networks[link.network].file)
+        written = to_fp16(onnx, frozenset())[0] if precision == "fp16" else onnx
+        engines[link.network] = runtime.open(written, link.network, BATCH)
+    chain = runtime.chain(engines, links, manifest.crop, manifest.um_per_px)
+    every: dict[str, Engine] = {**model.engines, **engines}
+    return replace(model, engines=every, chain=chain, batch_size=BATCH)

@@ -1,0 +1,219 @@
+"""The check for a real GPU, made on the fake one: every record is there, and failures are seen."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgeapl.engines.trt.chain import TrtChain
+from edgeapl.engines.trt.memory import GpuMemory
+from edgeapl.testing import FakeDriver
+from tests.gpu import check, on_chain, wheels
+from tests.gpu.record import Record, read
+from tests.gpu.site import Site
+
+ONLY_THERE = {"time.against_trtexec", "sanitizer"}
+"""What nothing on this machine can show: it must be called a failure, and say why."""
+
+FIGURES = {
+    "machine": {"gpu", "compute_capability", "driver", "versions", "targets", "clocks"},
+    "memory.copies": {"rounds", "bytes"},
+    "memory.out_of_memory": {"free", "said"},
+    "memory.leaks": {"rounds", "free_before", "free_after"},
+    "chain.answers": {"fake"},
+    "parity.fp32": {"apl-demo cells fake"},
+    "parity.fp16": {"apl-demo cells fake"},
+    "parity.int8": {"apl-demo cells fake"},
+    "time.first_run": {"fake"},
+    "time.stages": {"fake"},
+    "time.frame": {"fake"},
+    "time.against_torch": {"fake"},
+}
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """All records of a dry run, by name."""
+    pytest.importorskip("onnx")
+    out = tmp_path_factory.mktemp("check") / "records.json"
+    ended = check.main(["--json", str(out), "--dry-run"])
+    document = json.loads(out.read_text(encoding="utf-8"))
+    assert ended == 1, "what can not be shown here is a failure"
+    assert document["schema"] == 1
+    assert document["dry_run"]
+    assert document["research_use_only"]
+    assert document["passed"] is False
+    return {record["name"]: record for record in document["records"]}
+
+
+def test_every_check_leaves_a_record(records: Any) -> None:
+    assert set(records) == set(check.CHECKS) == {*FIGURES, *ONLY_THERE}
+
+
+@pytest.mark.parametrize("name", check.CHECKS)
+def test_what_a_fake_gpu_can_show_passes_and_the_rest_fails_with_its_reason(
+    records: Any, name: str
+) -> None:
+    record = records[name]
+    assert record["seconds"] >= 0
+    missing = name in ONLY_THERE or (name == "time.against_torch" and not find_spec("torch"))
+    if missing:
+        assert not record["passed"]
+        assert "not" in record["why"] or "no GPU" in record["why"]
+        return
+    assert record["passed"], record["why"]
+    assert set(record["figures"]) >= FIGURES[name]
+
+
+def failing(name: str, monkeypatch: pytest.MonkeyPatch, site: Site | None = None) -> str:
+    record = check.made(name, site or Site(dry=True))
+    assert not record.passed
+    return record.why
+
+
+def test_a_wrong_answer_of_the_chain_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    finish, count = TrtChain.finish, iter(range(10_000))
+
+    def once_wrong(self: TrtChain) -> dict[str, dict[str, Any]]:
+        answers = finish(self)
+        if next(count) == 7:
+            answers["more"]["myeloblast"] = np.asarray(answers["more"]["myeloblast"], "f4") + 0.01
+        return answers
+
+    monkeypatch.setattr(TrtChain, "finish", once_wrong)
+    assert "an answer differs by 0.01" in failing("chain.answers", monkeypatch)
+
+
+def test_an_answer_that_is_no_number_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    finish = TrtChain.finish
+
+    def nothing(self: TrtChain) -> dict[str, dict[str, Any]]:
+        answers = finish(self)
+        answers["cells"]["features"] = np.full_like(answers["cells"]["features"], np.nan)
+        return answers
+
+    monkeypatch.setattr(TrtChain, "finish", nothing)
+    assert "differs by inf" in failing("chain.answers", monkeypatch)
+
+
+def test_a_copy_that_comes_back_otherwise_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    move = FakeDriver.memcpy_dtod_async
+
+    def half(self: FakeDriver, to: int, source: int, size: int, stream: Any) -> None:
+        move(self, to, source, size // 2, stream)
+
+    monkeypatch.setattr(FakeDriver, "memcpy_dtod_async", half)
+    assert "came back otherwise" in failing("memory.copies", monkeypatch)
+
+
+def test_memory_that_is_not_given_back_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = FakeDriver.free
+
+    def keep(self: FakeDriver, kind: str, address: int) -> None:
+        if kind != "device":
+            free(self, kind, address)
+
+    monkeypatch.setattr(FakeDriver, "free", keep)
+    assert "not given back in 5 rounds" in failing("memory.leaks", monkeypatch)
+
+
+def test_a_driver_that_gives_more_than_it_has_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(GpuMemory, "unused", 0)
+    assert "gave 1 GiB more" in failing("memory.out_of_memory", monkeypatch)
+
+
+def test_without_real_crops_parity_on_a_real_gpu_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert "give --frames" in failing("parity.fp32", monkeypatch, Site(dry=False))
+
+
+def test_a_gpu_on_which_nothing_computes_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.gpu.site.find_spec", lambda _: None)
+    monkeypatch.setattr("tests.gpu.site.available_targets", lambda: ())
+    assert "nothing computes networks" in failing("chain.answers", monkeypatch, Site(dry=False))
+
+
+def test_a_check_that_crashes_hangs_or_has_no_time_left_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert check.made_apart("machine", [], 0.0).why == "not run: no time was left"
+    assert check.made_apart("machine", ["--dry-run"], 0.01).why == "more than 0 s"
+    crashed = check.made_apart("machine", ["--minutes", "no"], 60.0)
+    assert "its process ended with 2" in crashed.why
+    passed = check.made_apart("machine", ["--dry-run"], 60.0)
+    assert passed.passed
+    assert passed.figures["gpu"] == "Fake GPU"
+    with pytest.raises(ValueError, match="no record"):
+        read('{"name": "machine"}')
+
+
+def test_on_a_machine_without_a_gpu_all_fails_and_every_record_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def apart(name: str, arguments: list[str], left_s: float) -> Any:
+        assert arguments == ["--frames", "x", "--minutes", "1"]
+        assert 0 < left_s <= 60
+        return Record(name, False, 0.0, why="GPU can not be used")
+
+    monkeypatch.setattr(check, "made_apart", apart)
+    out = tmp_path / "out.json"
+    assert check.main(["--json", str(out), "--frames", "x", "--minutes", "1"]) == 1
+    written = json.loads(out.read_text())
+    assert [record["name"] for record in written["records"]] == list(check.CHECKS)
+    assert not written["dry_run"]
+
+
+def test_the_chain_is_asked_for_as_many_batches_as_the_promise_names() -> None:
+    assert Site(dry=False).rounds(400, 12) == 400
+    assert Site(dry=True).rounds(400, 12) == 12
+    assert on_chain.FIELDS > 3
+
+
+def packed(folder: Path) -> Path:
+    (folder / "wheels").mkdir()
+    for name, size in (("large.whl", 2_500_000), ("small.whl", 1000), ("empty.whl", 0)):
+        content = np.random.default_rng(size).integers(0, 256, size, dtype=np.uint8)
+        (folder / "wheels" / name).write_bytes(content.tobytes())
+    made = wheels.pack(folder / "wheels", folder / "parts", 1)
+    assert len(made) == 3
+    for part in made:
+        assert sum(path.stat().st_size for path in part.iterdir()) <= 1 << 20
+    return folder / "parts"
+
+
+def test_wheels_come_out_of_their_parts_as_they_went_in(tmp_path: Path) -> None:
+    parts = packed(tmp_path)
+    assert wheels.main(["unpack", str(parts), str(tmp_path / "there")]) == 0
+    for path in (tmp_path / "wheels").iterdir():
+        assert (tmp_path / "there" / path.name).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("harm", ["lost", "changed", "none"])
+def test_parts_that_do_not_make_the_wheels_are_named(
+    tmp_path: Path, harm: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = packed(tmp_path)
+    piece = next(iter(sorted(parts.glob("part-01/large.whl.*"))))
+    if harm == "lost":
+        piece.unlink()
+    elif harm == "changed":
+        data = piece.read_bytes()
+        piece.write_bytes(bytes([data[0] ^ 1, *data[1:]]))
+    else:
+        shutil.rmtree(parts)
+    assert wheels.main(["unpack", str(parts), str(tmp_path / "there")]) == 1
+    said = capsys.readouterr().err
+    wanted = {"lost": "large.whl: ", "changed": "is not what was packed", "none": "no parts"}
+    assert wanted[harm] in said
+
+
+def test_an_empty_folder_is_not_packed(tmp_path: Path) -> None:
+    with pytest.raises(wheels.PartsError, match="no wheels"):
+        wheels.pack(tmp_path, tmp_path / "parts", 1)
