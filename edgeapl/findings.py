@@ -203,13 +203,15 @@ def of_scale(scales: Mapping[tuple[ScaleOrigin, float], int]) -> list[Finding]:
     findings = []
     if ScaleOrigin.MEASURED in by_origin:
         value = by_origin[ScaleOrigin.MEASURED].most_common(1)[0][0]
-        text = f"scale not stated; measured from the image itself: {value:.3f} µm per pixel"
+        interval = _interval(value, ScaleOrigin.MEASURED)
+        text = f"scale not stated; measured from the red cells: {value:.3f} µm per pixel{interval}"
         findings.append(Finding("scale_measured", text, Effect.NOTE))
     if ScaleOrigin.ESTIMATED in by_origin:
         value = by_origin[ScaleOrigin.ESTIMATED].most_common(1)[0][0]
         text = (
-            f"scale not stated and no red cell to measure; {value:.3f} µm per pixel was estimated "
-            "from the nuclei, which may be a third wrong: give --um-per-px"
+            "scale not stated and too few whole red cells to measure; from these or the nuclei it "
+            f"was estimated: {value:.3f} µm per pixel"
+            f"{_interval(value, ScaleOrigin.ESTIMATED)}: give --um-per-px"
         )
         findings.append(Finding("scale_estimated", text, Effect.BARS_CLEAR))
     if ScaleOrigin.ASSUMED in by_origin:
@@ -220,6 +222,11 @@ def of_scale(scales: Mapping[tuple[ScaleOrigin, float], int]) -> list[Finding]:
         )
         findings.append(Finding("scale_assumed", text, Effect.BARS_CLEAR))
     return findings
+
+
+def _interval(um_per_px: float, origin: ScaleOrigin) -> str:
+    low, high = um_per_px / origin.within, um_per_px * origin.within
+    return f" ({low:.3f} to {high:.3f})"
 
 
 def _frames(names: Sequence[str]) -> str:

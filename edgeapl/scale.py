@@ -26,7 +26,7 @@ class SlideScale:
 
     The first fields are measured one by one; every answer is the median so far, and after
     `MEASUREMENTS` of them it is held. Fields that can not be measured leave it as it is, and
-    red cells are believed before nuclei.
+    many red cells are believed before few, and these before nuclei.
 
     Parameters
     ----------
@@ -48,8 +48,8 @@ class SlideScale:
             self.measure(pixels)
         for evidence in sorted(Evidence, reverse=True):
             if self._measured[evidence]:
-                nuclei = evidence is Evidence.NUCLEI
-                origin = ScaleOrigin.ESTIMATED if nuclei else ScaleOrigin.MEASURED
+                whole = evidence is Evidence.RED_CELLS
+                origin = ScaleOrigin.MEASURED if whole else ScaleOrigin.ESTIMATED
                 return median(self._measured[evidence]), origin
         return self._assumed, ScaleOrigin.ASSUMED
 

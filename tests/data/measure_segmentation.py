@@ -38,7 +38,7 @@ SCALES = {
     "draaslan": 0.128,
     "segpc": 0.043,
     "segmentation_wbc": 0.16,
-    "violet_rbc": 0.055,
+    "violet_rbc": 0.058,
 }
 ASSUMED = 0.2
 

@@ -73,5 +73,15 @@ def _vignette(height: int, width: int) -> Float32:
     )
 
 
+def close_field() -> UInt8:
+    """A nucleated cell, and around it red cells that the edge cuts, most of them to a half."""
+    field = Field(19, 19)
+    for x, y in ((1, 2), (9, 0), (18, 1), (0, 10), (19, 9), (1, 18), (10, 19), (18, 18)):
+        field.disc(x, y, 3.6, (0.21, 0.31, 0.15))
+    field.disc(9.5, 9.5, 5.2, CYTOPLASM)
+    field.disc(9.5, 9.5, 4.2, NUCLEUS)
+    return field.draw(0.055)
+
+
 def frame_of(pixels: UInt8, um_per_px: float) -> Frame:
     return Frame(pixels, 0, 0, um_per_px, "drawn", "0" * 64)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgeapl.stages.segment import Evidence, measure_scale
-from tests.unit.drawn_field import Field
+from tests.unit.drawn_field import Field, close_field
 
 
 def crowd() -> Field:
@@ -73,6 +73,14 @@ def test_nuclei_alone_give_an_estimate_that_says_how_poor_it_is() -> None:
     assert found.evidence is Evidence.NUCLEI
     assert found.um_per_px == pytest.approx(0.12, rel=0.35)
     assert found.error > 0.3
+
+
+def test_red_cells_that_the_edge_cuts_tell_the_scale_of_a_close_field() -> None:
+    found = measure_scale(close_field())
+    assert found is not None
+    assert found.evidence is Evidence.FEW_RED_CELLS
+    assert found.um_per_px == pytest.approx(0.055, rel=0.25)
+    assert np.exp(-1.96 * found.error) < found.um_per_px / 0.055 < np.exp(1.96 * found.error)
 
 
 def test_one_cell_that_fills_the_image_is_no_red_cell() -> None:

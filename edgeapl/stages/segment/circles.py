@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.stages.segment.illumination import optical_density
-from edgeapl.stages.segment.red_cells import BLUEST, bluest_nucleus, red_cells_of
+from edgeapl.stages.segment.red_cells import BLUEST, RedCells, bluest_nucleus, red_cells_of
 from edgeapl.types import Float32
 
 Float64 = NDArray[np.float64]
@@ -34,6 +34,15 @@ LARGEST_RADIUS_PX = 110.0
 LARGEST_SHARE = 0.155
 """Largest radius over the shorter side: with fewer than three cells across, the one circle to be
 seen may be the white cell that the image was cut out for."""
+
+CLOSE_SHARE = 0.3
+"""The same where only what has the hue of red cells votes."""
+
+CLOSE_RADIUS_PX = 220.0
+"""The same in px: a red cell at 0.016 µm/px."""
+
+RED_SHARE = 0.5
+"""Share of the red cells' density from which a pixel is one of theirs."""
 
 RADIUS_STEP = 2 ** (1 / 6)
 """Neighbouring radii differ by 12 %, about the variation of red cells on one slide."""
@@ -78,18 +87,20 @@ class CommonCircle:
     width: float
 
 
-def common_circle(pixels: NDArray[np.uint8]) -> CommonCircle | None:
+def common_circle(pixels: NDArray[np.uint8], *, close: bool = False) -> CommonCircle | None:
     """Measure the most common radius of round, stained, nucleus-free outlines.
 
     Parameters
     ----------
     pixels : uint8 (H, W, 3) RGB.
+    close : look for cells so large that the field holds few, most of them cut by its edge; only
+        what has the hue of red cells counts.
 
     Returns
     -------
     None when no radius stands out, or only the smallest or largest that can be examined.
     """
-    radii, heights = agreement(pixels)
+    radii, heights = agreement(pixels, close=close)
     if len(radii) < 3:
         return None
     # The ends are no peaks: what lies beyond them is not known.
@@ -120,7 +131,7 @@ def _contrasts(heights: Float64) -> Float64:
     return np.asarray(heights / np.sqrt(smaller * larger), dtype=np.float64)
 
 
-def agreement(pixels: NDArray[np.uint8]) -> tuple[Float64, Float64]:
+def agreement(pixels: NDArray[np.uint8], *, close: bool = False) -> tuple[Float64, Float64]:
     """Give the radii that were examined, px, and how far the outlines agree at each, both (R,)."""
     height, width = pixels.shape[:2]
     shrink = max(1.0, max(height, width) / LARGEST_SIDE_PX)
@@ -128,19 +139,22 @@ def agreement(pixels: NDArray[np.uint8]) -> tuple[Float64, Float64]:
         size = (round(width / shrink), round(height / shrink))
         pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
     density = np.asarray(np.clip(optical_density(pixels), -0.1, 1), dtype=np.float32)
-    largest = min(LARGEST_RADIUS_PX, LARGEST_SHARE * min(height, width))
+    red_cells = red_cells_of(density)
+    if close and red_cells is None:
+        return np.zeros(0), np.zeros(0)
+    share, most = (CLOSE_SHARE, CLOSE_RADIUS_PX) if close else (LARGEST_SHARE, LARGEST_RADIUS_PX)
+    largest = min(most, share * min(height, width))
     count = int(np.log(max(largest / SMALLEST_RADIUS_PX, 0.1)) / np.log(RADIUS_STEP)) + 1
     radii = SMALLEST_RADIUS_PX * RADIUS_STEP ** np.arange(max(count, 0), dtype=np.float64)
-    bluest = bluest_nucleus(red_cells_of(density))
-    heights = [_agreement_at(density, radius / shrink, bluest) for radius in radii]
+    heights = [_agreement_at(density, radius / shrink, red_cells, close) for radius in radii]
     return radii, np.array(heights, dtype=np.float64)
 
 
-def _agreement_at(density: Float32, radius: float, bluest: float) -> float:
-    """Sum of squared vote density per vote, for one radius in px of `density`.
-
-    bluest : of `edgeapl.stages.segment.red_cells.bluest_nucleus`.
-    """
+def _agreement_at(
+    density: Float32, radius: float, red_cells: RedCells | None, close: bool
+) -> float:
+    """Sum of squared vote density per vote, for one radius in px of `density`."""
+    bluest = bluest_nucleus(red_cells)
     planes = _window(density, radius / VOTING_RADIUS_PX)
     red, green, blue = (cv2.GaussianBlur(plane, (0, 0), 1.0) for plane in planes)
     stain = 0.5 * np.maximum(green, 0) + np.maximum(blue, 0)  # red cells absorb blue most
@@ -152,6 +166,9 @@ def _agreement_at(density: Float32, radius: float, bluest: float) -> float:
     near_nucleus = cv2.dilate(nucleus.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
     threshold = float(np.quantile(steepness, 1 - OUTLINE_SHARE))
     voters = (steepness > threshold) & ~near_nucleus
+    if close and red_cells is not None:
+        red = (stain > 0.5 * RED_SHARE * red_cells.density) & (blue > bluest * green)
+        voters &= cv2.dilate(red.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     rows, columns = np.nonzero(voters)
     if len(rows) < FEWEST_VOTES:
         return 0.0

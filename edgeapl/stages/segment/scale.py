@@ -24,6 +24,13 @@ CONTRAST = 1.3
 CALIBRATION_ERROR = 0.08
 """Natural-log standard deviation of the mean red-cell diameter between people and smears."""
 
+FEW_ERROR = 0.25
+"""What comes to that where few red cells are seen, most of them cut by the edge."""
+
+WIDEST = 0.22
+"""Width of the peak above which red cells differ too much, or are too blurred, for a measurement:
+0.07 to 0.21 in fields that were measured well."""
+
 NUCLEUS_UM = 8.0
 """Mean diameter of a nucleus: lymphocyte 7, granulocytes and monocytes 8 to 10, blasts 10 to 12
 µm (Bain 2015). Only serves where no red cell can be measured."""
@@ -45,10 +52,14 @@ PLAUSIBLE_UM_PER_PX = (0.03, 0.4)
 
 
 class Evidence(IntEnum):
-    """What a scale was measured on; the higher, the better."""
+    """What a scale was measured on; the higher, the better.
+
+    FEW_RED_CELLS : most of them cut by the edge, or so unlike that their size is uncertain.
+    """
 
     NUCLEI = 0
-    RED_CELLS = 1
+    FEW_RED_CELLS = 1
+    RED_CELLS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +83,28 @@ def measure_scale(pixels: NDArray[np.uint8]) -> ScaleEstimate | None:
     ----------
     pixels : uint8 (H, W, 3) RGB.
     """
-    circle = common_circle(pixels)
-    if circle is not None and circle.contrast >= CONTRAST:
-        # The peak is as wide as the blur of the votes even if all cells are alike: half counts.
-        error = float(np.hypot(CALIBRATION_ERROR, circle.width / 2))
-        estimate = ScaleEstimate(OUTLINE_UM / 2 / circle.radius, error, Evidence.RED_CELLS)
-    else:
-        diameter = nucleus_diameter(pixels)
-        if diameter is None:
-            return None
-        estimate = ScaleEstimate(NUCLEUS_UM / diameter, NUCLEUS_ERROR, Evidence.NUCLEI)
+    estimate = _of_red_cells(pixels) or _of_red_cells(pixels, close=True) or _of_nuclei(pixels)
     low, high = PLAUSIBLE_UM_PER_PX
-    return estimate if low <= estimate.um_per_px <= high else None
+    return estimate if estimate and low <= estimate.um_per_px <= high else None
+
+
+def _of_red_cells(pixels: NDArray[np.uint8], *, close: bool = False) -> ScaleEstimate | None:
+    """Close : the field holds so few that most are cut by its edge."""
+    circle = common_circle(pixels, close=close)
+    if circle is None or circle.contrast < CONTRAST:
+        return None
+    few = close or circle.width > WIDEST
+    # The peak is as wide as the blur of the votes even if all cells are alike: half counts.
+    error = float(np.linalg.norm([CALIBRATION_ERROR, circle.width / 2, FEW_ERROR * few]))
+    evidence = Evidence.FEW_RED_CELLS if few else Evidence.RED_CELLS
+    return ScaleEstimate(OUTLINE_UM / 2 / circle.radius, error, evidence)
+
+
+def _of_nuclei(pixels: NDArray[np.uint8]) -> ScaleEstimate | None:
+    diameter = nucleus_diameter(pixels)
+    if diameter is None:
+        return None
+    return ScaleEstimate(NUCLEUS_UM / diameter, NUCLEUS_ERROR, Evidence.NUCLEI)
 
 
 def nucleus_diameter(pixels: NDArray[np.uint8]) -> float | None:
