@@ -24,10 +24,10 @@ from edgeapl.calibration.networks import Tell, measure_networks
 from edgeapl.calibration.ranges import PERCENTILE, Method
 from edgeapl.calibration.taking import evenly
 from edgeapl.calibration.the_set import check_gathered, choose, one_slide
+from edgeapl.calibration.versions import target_of
 from edgeapl.calibration.writing import write_calibrated
 from edgeapl.engines.in_turn import InTurn
-from edgeapl.errors import InputError, UsageError
-from edgeapl.model import EMBEDDED
+from edgeapl.errors import InputError
 from edgeapl.model.assembled import assemble
 from edgeapl.model.golden import self_test
 from edgeapl.sources.decode import read_source
@@ -70,11 +70,13 @@ class Calibrated:
     """The new bundle, and its `calibration-set.json` as plain values.
 
     signer : who signed the version before; the new one is unsigned.
+    lost_certificate : the version before had proof that it may clear; the new one judges otherwise.
     """
 
     bundle: Bundle
     report: dict[str, Any]
     signer: Signer | None = None
+    lost_certificate: bool = False
 
 
 def calibrate(request: CalibrateRequest, tell: Tell) -> Calibrated:
@@ -84,7 +86,7 @@ def calibrate(request: CalibrateRequest, tell: Tell) -> Calibrated:
     is unfit, BundleError or EngineError when the bundle is, StorageError when there is no room.
     """
     bundle = open_bundle(request.bundle)
-    target = _target(request)
+    target = target_of(request.bundle, request.out)
     slides, excluded, left_out = _slides(request)
     with tempfile.TemporaryDirectory(prefix="edgeapl-calibrate-") as folder:
         work = Path(folder)
@@ -126,18 +128,8 @@ def calibrate(request: CalibrateRequest, tell: Tell) -> Calibrated:
     )
     tell("write the bundle", 0.0)
     written = write_calibrated(bundle, facts, target)
-    return Calibrated(written, document.set_document(facts), bundle.signer)
-
-
-def _target(request: CalibrateRequest) -> Path:
-    target = request.out or request.bundle
-    if target.resolve() == EMBEDDED.resolve():
-        raise UsageError(
-            "the embedded bundle is part of the program", target, "name a new folder with --out"
-        )
-    if target.exists() and not (target / "bundle.toml").is_file():
-        raise UsageError("folder is not a bundle", target, "name a new folder with --out")
-    return target
+    lost = bundle.manifest.certificate is not None
+    return Calibrated(written, document.set_document(facts), bundle.signer, lost)
 
 
 def _slides(request: CalibrateRequest) -> tuple[tuple[SlideInput, ...], Excluded, list[str]]:

@@ -47,11 +47,13 @@ class CalibrationSet:
 
     crops : every image was one cell. used : SHA-256 (hex) of the images that ranges come from.
     held_back : SHA-256 (hex) of images on which engines may be proven, to the slide's name.
+    looked_at : SHA-256 (hex) of all images that ranges, gate and look of slides come from.
     """
 
     crops: bool
     used: frozenset[str]
     held_back: Mapping[str, str]
+    looked_at: frozenset[str] = frozenset()
 
 
 def read_set(data: bytes) -> CalibrationSet:
@@ -64,6 +66,11 @@ def read_set(data: bytes) -> CalibrationSet:
             crops=document["kind"] == "cells",
             used=frozenset(str(item["image"]) for item in document["items"]),
             held_back={str(image["image"]): str(image["slide"]) for image in document["held_back"]},
+            looked_at=frozenset(
+                str(image["image"])
+                for key in ("items", "detector_frames", "held_back", "looked_at")
+                for image in document.get(key, ())  # sets of older versions lack the last
+            ),
         )
     except (ValueError, KeyError, TypeError) as error:
         mend = f"{error}; run edgeapl calibrate again"
@@ -86,6 +93,10 @@ def set_document(facts: Facts) -> dict[str, Any]:
             {"image": field.digest, "slide": field.slide} for field in facts.fields
         ],
         "held_back": _held_back(facts),
+        # All that ranges, limits of the gate and the look of slides come from.
+        "looked_at": [
+            {"image": field.digest, "slide": field.slide} for field in facts.gathered.fields
+        ],
         "near_duplicates": facts.chosen.near_duplicates,
         "excluded_slides": sorted(facts.excluded),
         "stability": {

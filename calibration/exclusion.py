@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeapl.bundle.digest import sha256_file
-from edgeapl.errors import ConfigError, InputError, UsageError
-from edgeapl.sources.decode import digest_of_part, read_images
+from edgeapl.errors import ConfigError, UsageError
+from edgeapl.sources.digests import image_digests
 from edgeapl.sources.discover import SlideInput, has_image_name
 from edgeapl.sources.named_file import WINDOWS_MEND, NamedFiles, is_windows_path
 from edgeapl.sources.names import printable
@@ -83,7 +82,7 @@ def read_exclusions(path: Path, frames: Path) -> Excluded:
                 what = f"{printable(file)!r} is not there, nor is a slide named"
                 raise _READER.wrong(path, line, what, NOT_THERE)
             for place in found:
-                digests.update(_digest(place))
+                digests.update(image_digests(place))
     if not slides and not digests:
         raise _wrong(path, "names no test slide")
     return Excluded(frozenset(slides), frozenset(digests))
@@ -134,27 +133,4 @@ def _digests_below(parent: Path, name: str) -> Iterator[str]:
     if folder is not None and folder.parent == parent and name != ".." and folder.is_dir():
         for path in sorted(folder.rglob("*")):
             if has_image_name(path.name):
-                yield from _digest(path)
-
-
-def _digest(path: Path) -> Iterator[str]:
-    """Give the digest of a file that is there, and those of its pictures if it has several."""
-    try:
-        if path.is_file():
-            digest = sha256_file(path)
-            yield digest
-            yield from (digest_of_part(digest, f"#{number}") for number in range(_several(path)))
-    except OSError as error:
-        reason = error.strerror or "unknown reason"
-        raise ConfigError(
-            f"test image cannot be read ({reason})", printable(path), "check its rights"
-        ) from error
-
-
-def _several(path: Path) -> int:
-    """Give how many pictures a file holds if it holds more than one, else 0."""
-    try:
-        count = len(read_images(path))
-    except InputError:
-        return 0  # what can not be read is measured by nobody
-    return count if count > 1 else 0
+                yield from image_digests(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from pathlib import Path
 
@@ -10,21 +9,14 @@ from edgeapl.bundle.load import Bundle, open_bundle
 from edgeapl.bundle.write import write_bundle
 from edgeapl.calibration import document, fingerprint, ranges
 from edgeapl.calibration.replacing import put_in_place
-
-
-def next_version(version: str) -> str:
-    """Give the version of the calibrated bundle: the networks are the same, so it is a local one.
-
-    ``1.0`` becomes ``1.0+cal1``, that ``1.0+cal2``.
-    """
-    found = re.fullmatch(r"(.*)\+cal(\d+)", version)
-    return f"{found[1]}+cal{int(found[2]) + 1}" if found else f"{version}+cal1"
+from edgeapl.calibration.versions import next_version
 
 
 def write_calibrated(bundle: Bundle, facts: document.Facts, target: Path) -> Bundle:
     """Write ranges, set and fingerprint beside the bundle's own files.
 
     Networks and golden answers are copied as they are. Without a new fingerprint the old one stays.
+    A certificate does not: it holds for the look and the limits that it was earned with.
 
     Parameters
     ----------
@@ -33,11 +25,13 @@ def write_calibrated(bundle: Bundle, facts: document.Facts, target: Path) -> Bun
     """
     manifest = bundle.manifest
     settings = manifest.model_dump(
-        mode="json", exclude={"schema_version", "files"}, exclude_none=True
+        mode="json", exclude={"schema_version", "files", "certificate"}, exclude_none=True
     )
     settings["version"] = next_version(manifest.version)
     settings["calibration"] = {"ranges": ranges.FILE, "images": document.FILE}
     files: dict[str, bytes | Path] = {name: bundle.folder / name for name in manifest.files}
+    if manifest.certificate is not None:
+        del files[manifest.certificate.evidence], files[manifest.certificate.look]
     files[ranges.FILE] = ranges.ranges_json(facts.measured)
     files[document.FILE] = document.set_json(facts)
     if facts.fingerprint.data is not None:

@@ -54,6 +54,11 @@ def of_engines(*, proven_elsewhere: bool) -> tuple[Finding, ...]:
     return (Finding("engines_unproven", text, Effect.BARS_CLEAR),)
 
 
+def of_standing(ended: str) -> tuple[Finding, ...]:
+    """Say that the model's proof has ended at this station; nothing while it holds."""
+    return (Finding(Code.CERTIFICATE_ENDED, ended, Effect.BARS_CLEAR),) if ended else ()
+
+
 def of_camera(name: str, camera: CameraConfig) -> tuple[Finding, ...]:
     """Say what the station file says of the camera, so that each verdict carries it."""
     known = {

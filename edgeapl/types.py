@@ -516,6 +516,38 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class Certificate:
+    """What proves that a bundle may clear slides; see `edgeapl.bundle.certificate`.
+
+    digest : SHA-256 (hex) of the evidence. positive : label of the slides that must not be cleared.
+    clear_below, alpha, confidence, bound : 0 to 1. patients : positive ones. cleared : of them.
+    drawn : the evidence was drawn, so nothing is proven about real slides.
+    """
+
+    digest: str
+    positive: str
+    clear_below: float
+    alpha: float
+    confidence: float
+    patients: int
+    cleared: int
+    bound: float
+    drawn: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a slide looks like, in numbers.
+
+    groups : of `edgeapl.stages.domain.describe_frame`, medians over the slide, without features.
+    distances : group to its distance from the slides that the model was made for, and the limit.
+    """
+
+    groups: Mapping[str, tuple[float, ...]]
+    distances: Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """The answer for one slide, with what is needed to explain and reproduce it.
 
@@ -548,6 +580,9 @@ class Verdict:
     current : what the cells give now, for a flag that these would not give; None for all others.
     signer : who signed the bundle; None when nobody did.
     origin : which bundle by its name, which examination, and where its results lie.
+    certificate : what proves that the bundle may clear; None without one.
+    look : of the slide; None where nothing was scored, the bundle does not know which slides it was
+        made for, or the record is of an older version.
     """
 
     slide: str
@@ -572,6 +607,8 @@ class Verdict:
     current: Figures | None = None
     signer: Signer | None = None
     origin: Origin = Origin()
+    certificate: Certificate | None = None
+    look: Look | None = None
     research_use_only: bool = field(default=True, init=False)
 
     def __post_init__(self) -> None:

@@ -20,6 +20,7 @@ from edgeapl.bundle.write import write_bundle
 from edgeapl.engines.in_turn import InTurn
 from edgeapl.engines.registry import open_engine
 from edgeapl.errors import ProofError, UsageError
+from edgeapl.export import trained_on
 from edgeapl.export.card import model_card
 from edgeapl.export.colours import colour_doubts
 from edgeapl.export.confusion import Confusion, confusion
@@ -54,6 +55,8 @@ class ExportRequest:
     explain : put the outputs in that explanation pictures need.
     trust_archive : allow ``.pt2`` files, which can run code when they are loaded.
     images : what the proof is made on.
+    trained_on : folder of the images that the weights were trained on, or a list of their digests;
+        None where nobody says.
     """
 
     weights: Mapping[str, Path] = field(default_factory=dict)
@@ -61,6 +64,7 @@ class ExportRequest:
     explain: bool = False
     trust_archive: bool = False
     images: ProofImages = field(default_factory=ProofImages)
+    trained_on: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,9 @@ def export(recipe: Recipe, request: ExportRequest, out: Path, say: Say) -> Expor
         settings = manifest_settings(recipe, trained=weights.trained, explain=request.explain)
         files["MODEL_CARD.md"] = model_card(recipe, trained=weights.trained).encode()
         files.update(recipe.own_files)
+        if request.trained_on is not None:
+            settings["training"] = {"images": trained_on.FILE}
+            files[trained_on.FILE] = trained_on.training_set(request.trained_on)
         say("golden answers")
         bundle = _sealed(work / "bundle", settings, files)
         proof, cells, tables = _prove(recipe, request, weights, bundle, say)

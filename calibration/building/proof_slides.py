@@ -40,11 +40,16 @@ READ_TIMEOUT_S = 30.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ProofSlides:
-    """What to prove on. words : what they are, for the record. frames : a few, for detectors."""
+    """What to prove on.
+
+    words : what they are, for the record. frames : a few, for detectors. images : SHA-256 (hex) of
+    all of them.
+    """
 
     slides: tuple[Slide, ...]
     frames: tuple[Frame, ...]
     words: str
+    images: tuple[str, ...] = ()
 
 
 def slides_for(bundle: Bundle, request: BuildRequest, work: Path, say: Say) -> ProofSlides:
@@ -117,6 +122,7 @@ class _Cutter:
     def __init__(self, bundle: Bundle, segmenter: Segmenter, work: Path, cell_images: bool) -> None:
         self.slides: list[Slide] = []
         self.frames: list[Frame] = []
+        self.images: list[str] = []
         self._spec = bundle.manifest.crop
         self._segmenter = segmenter
         self._work = work
@@ -128,6 +134,7 @@ class _Cutter:
         spool, images = Spool(path), 0
         for frame in frames:
             images += 1
+            self.images.append(frame.digest)
             spool.append(self._cut(frame))
             if images == 1 and len(self.frames) < FRAMES:
                 self.frames.append(frame)
@@ -151,7 +158,8 @@ def _checked(cutter: _Cutter, words: str) -> ProofSlides:
     if cells < FEWEST_CELLS:
         mend = f"{cells} cells, {FEWEST_CELLS} are needed: give other images with --frames"
         raise InputError("too few cells to prove engines on", words, mend)
-    return ProofSlides(full, tuple(cutter.frames), f"{cells} cells of {words}")
+    images = tuple(sorted(cutter.images))
+    return ProofSlides(full, tuple(cutter.frames), f"{cells} cells of {words}", images)
 
 
 def _used_images(bundle: Bundle) -> frozenset[str]:

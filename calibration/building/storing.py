@@ -50,6 +50,7 @@ def store(
         update={
             "settings": race.measured[best.name].settings,
             "proof": _proof(bundle, best, slides, problems),
+            "layers_chosen_on": slides.images if best.repaired else (),
             "timing": {
                 **_timing(race),
                 "not_picked": {

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from edgeapl.bundle.certificate import CertificateSpec, subject_of
 from edgeapl.bundle.soundness import check_rule
 from edgeapl.bundle.specs import (
     CalibrationSpec,
@@ -27,6 +28,7 @@ from edgeapl.bundle.specs import (
     RuleSpec,
     SegmenterSpec,
     Spec,
+    TrainingSpec,
 )
 
 SCHEMA = 1
@@ -40,6 +42,8 @@ class Manifest(Spec):
         if it is one, so that its only verdict is REVIEW.
     trained : False for weights that were never trained; then the only verdict is REVIEW.
     features : output float32 (N, D) that pooling reducers take.
+    training : what the networks were trained on; None where nobody said.
+    certificate : what proves that the bundle may clear; without one it never does.
     """
 
     schema_version: Literal[1]
@@ -60,6 +64,8 @@ class Manifest(Spec):
     golden: GoldenSpec
     domain: DomainSpec | None = None
     calibration: CalibrationSpec | None = None
+    training: TrainingSpec | None = None
+    certificate: CertificateSpec | None = None
     limits: LimitsSpec = LimitsSpec()
     features: OutputOf | None = None
     explanation: ExplanationSpec | None = None
@@ -78,6 +84,8 @@ class Manifest(Spec):
         wanted += [self.domain.file] if self.domain else []
         if self.calibration:
             wanted += [self.calibration.ranges, self.calibration.images]
+        wanted += [self.training.images] if self.training else []
+        wanted += [self.certificate.evidence, self.certificate.look] if self.certificate else []
         for file in wanted:
             if file not in self.files:
                 raise ValueError(f"file {file!r} is used but not listed under [files]")
@@ -140,6 +148,22 @@ class Manifest(Spec):
         # Bundles that tell subtypes apart, or were never trained, give REVIEW whatever the rule.
         if self.answers == "apl" and self.trained:
             check_rule(self.rule, self.reducer, self.roles)
+        return self
+
+    @property
+    def subject(self) -> str:
+        """Digest of all that verdicts depend on."""
+        return subject_of(self.model_dump(mode="json", exclude_defaults=True), self.files)
+
+    @model_validator(mode="after")
+    def _certificate_fits(self) -> Manifest:
+        certificate = self.certificate
+        if certificate is None:
+            return self
+        if certificate.subject != self.subject:
+            raise ValueError("certificate: it was given for other networks or another rule")
+        if certificate.clear_below > self.rule.clear_below:
+            raise ValueError("certificate: it clears more than the rule does")
         return self
 
     @model_validator(mode="after")

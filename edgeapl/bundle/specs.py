@@ -218,6 +218,15 @@ class CalibrationSpec(Spec):
     images: FileName
 
 
+class TrainingSpec(Spec):
+    """What the networks were trained on.
+
+    images : JSON file with the digest of every image, so that none of them is taken as evidence.
+    """
+
+    images: FileName
+
+
 class LimitsSpec(Spec):
     """How far an engine may lie from the FP32 bundle before it is refused.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from edgeapl.cli.options import JsonOption, ScaleOption, StationOption, trust_here
-from edgeapl.cli.output import RESEARCH_USE_ONLY, console, print_json
+from edgeapl.cli.output import RESEARCH_USE_ONLY, console, one_line, print_json
 
 if TYPE_CHECKING:
     from edgeapl.engines.store.folder import EngineFolder
@@ -65,6 +65,13 @@ def build_engine(
     ] = None,
     crops: Annotated[bool, typer.Option("--crops", help="Every image is one cell.")] = False,
     um_per_px: ScaleOption = None,
+    evidence: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            help="Slides of the bundle's certificate: engines in fewer bits may clear only if they "
+            "judge all of them as the bundle does."
+        ),
+    ] = None,
     max_flip_rate: Annotated[
         Optional[float],  # noqa: UP045
         typer.Option(min=0, max=1, help="Keep layers in a higher precision until this holds."),
@@ -131,11 +138,46 @@ def build_engine(
     try_out(request.bundle, trust_here(station))
     with build_progress(_earlier()) as say:
         engines = build(request, say)
+    if evidence is not None:
+        engines = _inherit(request.bundle, engines, evidence, crops=crops, um_per_px=um_per_px)
+    _say_what_may_clear(request.bundle, engines)
     document = engines.record.model_dump(mode="json", by_alias=True)
     if as_json:
         print_json({**document, "folder": str(engines.folder)})
     else:
         show_engines(engines, document)
+
+
+def _inherit(
+    bundle: Path, engines: EngineFolder, evidence: Path, *, crops: bool, um_per_px: float | None
+) -> EngineFolder:
+    """Try engines on the slides of the bundle's certificate."""
+    from edgeapl.certification.evidence import HowToExamine
+    from edgeapl.certification.inheriting import inherit
+
+    with build_progress({}) as say:
+        done = inherit(
+            bundle,
+            engines,
+            evidence,
+            HowToExamine(crops, um_per_px),
+            lambda number, of: say(f"judge the slides of the certificate: {number} of {of}"),
+        )
+    if done.otherwise:
+        names = ", ".join(one_line(name) for name in done.otherwise[:5])
+        text = f"{len(done.otherwise)} slides of the certificate are judged otherwise: {names}"
+        console().print(text, style="yellow", markup=False, soft_wrap=True)
+    return done.engines
+
+
+def _say_what_may_clear(bundle: Path, engines: EngineFolder) -> None:
+    from edgeapl.bundle.load import open_bundle
+    from edgeapl.certification.inheriting import needs_trial
+
+    if needs_trial(open_bundle(bundle), engines):
+        text = "these engines clear no slide: the bundle's certificate is not theirs; give its "
+        text += "slides with --evidence"
+        console().print(text, style="yellow", soft_wrap=True)
 
 
 def _earlier() -> dict[str, float]:

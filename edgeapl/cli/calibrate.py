@@ -64,6 +64,29 @@ def calibrate(
     percentile: Annotated[
         float, typer.Option(min=90, max=100, help="Share of values that a range keeps, percent.")
     ] = 99.99,
+    labels: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            help="CSV with slide,label or patient,label or all three: instead of ranges, prove on "
+            "these slides what the bundle may clear."
+        ),
+    ] = None,
+    alpha: Annotated[
+        float,
+        typer.Option(min=0.001, max=0.5, help="With --labels: most of them that may be cleared."),
+    ] = 0.05,
+    positive: Annotated[
+        str, typer.Option(help="With --labels: label of the slides that must not be cleared.")
+    ] = "APL",
+    leave_out_seen: Annotated[
+        bool,
+        typer.Option(
+            "--leave-out-seen", help="With --labels: leave slides out that were seen before."
+        ),
+    ] = False,
+    drawn: Annotated[
+        bool, typer.Option("--drawn", help="With --labels: the slides are drawn; it will be said.")
+    ] = False,
     out: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(help="New bundle. Without it, the bundle is replaced by its next version."),
@@ -74,8 +97,25 @@ def calibrate(
     """Choose a calibration set, measure every tensor's range, and describe the slides.
 
     The bundle's next version holds the ranges (for INT8), the digests of all images used, and what
-    lets the station notice slides unlike them. Research use only.
+    lets the station notice slides unlike them. With --labels it holds the proof of what it may
+    clear instead. Research use only.
     """
+    if labels is not None:
+        _certify(
+            bundle,
+            frames,
+            labels,
+            crops=crops,
+            um_per_px=um_per_px,
+            alpha=alpha,
+            positive=positive,
+            leave_out_seen=leave_out_seen,
+            drawn=drawn,
+            out=out,
+            station=station,
+            as_json=as_json,
+        )
+        return
     from edgeapl.errors import EngineError
     from edgeapl.model.trial import try_out
 
@@ -106,6 +146,44 @@ def calibrate(
         print_json({**done.report, "bundle": _bundle(done)})
     else:
         _show(done)
+
+
+def _certify(
+    bundle: Path,
+    frames: Path,
+    labels: Path,
+    *,
+    crops: bool,
+    um_per_px: float | None,
+    alpha: float,
+    positive: str,
+    leave_out_seen: bool,
+    drawn: bool,
+    out: Path | None,
+    station: Path | None,
+    as_json: bool,
+) -> None:
+    from edgeapl.certification.certifying import CertifyRequest
+    from edgeapl.certification.evidence import HowToExamine
+    from edgeapl.certification.limits import Risk
+    from edgeapl.cli.certify import certify_and_show
+    from edgeapl.model.trial import try_out
+
+    request = CertifyRequest(
+        bundle=bundle,
+        frames=frames,
+        labels=labels,
+        how=HowToExamine(crops, um_per_px),
+        risk=Risk(alpha),
+        positive=positive,
+        leave_out_seen=leave_out_seen,
+        drawn=drawn,
+        out=out,
+    )
+    terminal = console()
+    try_out(bundle, trust_here(station))
+    with _progress(terminal) as tell:
+        certify_and_show(request, tell, as_json=as_json)
 
 
 @contextmanager
@@ -149,19 +227,20 @@ def _bundle(done: Calibrated) -> dict[str, Any]:
 def _show(done: Calibrated) -> None:
     from rich.console import Console
 
+    from edgeapl.cli.certify import show_new_version, show_unsigned
+
     out = Console(highlight=False)
     _show_slides(out, done.report)
     _show_stability(out, done.report)
     for name, why in done.report["kept_in_fp32"].items():
         out.print(f"{name} stays in FP32: {why}", markup=False)
     _show_fingerprint(out, done)
-    out.print(f"bundle {done.bundle.folder}", soft_wrap=True, markup=False)
-    out.print(f"version {done.bundle.manifest.version}", markup=False)
-    out.print(f"digest {done.bundle.digest}", soft_wrap=True)
-    if done.signer is not None:
-        text = f"unsigned: the signature of {done.signer.name} is for the version before: "
-        text += "sign this one with edgeapl sign"
-        out.print(text, style="yellow", markup=False, soft_wrap=True)
+    show_new_version(out, done.bundle.folder, done.bundle.manifest.version, done.bundle.digest)
+    show_unsigned(out, done.signer)
+    if done.lost_certificate:
+        text = "this version judges otherwise than the one before, so its proof that it may clear "
+        text += "does not hold any more: run edgeapl calibrate with --labels"
+        out.print(text, style="yellow", soft_wrap=True)
     out.print(RESEARCH_USE_ONLY)
 
 

@@ -47,6 +47,13 @@ def export(
     ] = None,
     crops: Annotated[bool, typer.Option("--crops", help="Every image is one cell.")] = False,
     um_per_px: ScaleOption = None,
+    trained_on: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            help="Images that the weights were trained on, or a JSON list of their SHA-256: later "
+            "steps refuse them as evidence."
+        ),
+    ] = None,
     random_weights: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(
@@ -92,6 +99,7 @@ def export(
         explain=explain,
         trust_archive=trust_archive,
         images=ProofImages(images, crops, um_per_px),
+        trained_on=trained_on,
     )
     found = find_recipe(recipe, segmenter)
     with _progress() as say:

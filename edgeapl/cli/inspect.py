@@ -100,6 +100,7 @@ def _signed(signer: Signer | None) -> dict[str, Any]:
 
 def _describe(model: Model) -> dict[str, Any]:
     from edgeapl.bundle.export_report import export_warnings
+    from edgeapl.wording.certificate import certificate_in_short
 
     manifest = model.bundle.manifest
     return {
@@ -109,6 +110,7 @@ def _describe(model: Model) -> dict[str, Any]:
         "engine_digest": model.engine_digest,
         "runtime": model.runtime,
         "self_test": "passed",
+        "may_clear": certificate_in_short(model.clearing.certificate),
         "export_warnings": list(export_warnings(model.bundle)),
         "manifest": manifest.model_dump(mode="json"),
         "networks": {
@@ -141,6 +143,7 @@ def _show(document: dict[str, Any]) -> None:
         "digest": document["bundle_digest"],
         "signed by": one_line(signed_by(document)),
         "self-test": f"{document['self_test']} in {document['runtime']}",
+        "may clear": document["may_clear"],
         "scale": f"{manifest['um_per_px']} µm per pixel",
         "segmenter": manifest["segmenter"]["kind"],
         "crop": f"{manifest['crop']['window_um']} µm as {manifest['crop']['size_px']} px",

@@ -78,6 +78,7 @@ def show(
     from rich.markup import escape
 
     from edgeapl.journal import find_row, verdict_from_json, verdict_to_json
+    from edgeapl.wording.certificate import certificate_of_record
 
     path = _path(journal, station)
     row = find_row(path, key)
@@ -101,6 +102,7 @@ def show(
         facts |= {
             "bundle": f"{bundle_text(content)} {content['bundle_digest']}",
             "signed by": signed_by(content),
+            "may clear": certificate_of_record(row.content),
             "networks": content["engine_digest"],
             "runtime": content["runtime"],
         }

@@ -22,6 +22,7 @@ from edgeapl.cli import (
     inspect,
     journal,
     keys,
+    monitor,
     score,
     sign,
     watch,
@@ -57,6 +58,7 @@ def build_app() -> typer.Typer:
     app.command("export-labels")(export_labels.export_labels)
     app.command("calibrate")(calibrate.calibrate)
     app.command("build-engine")(build_engine.build_engine)
+    app.command("monitor")(monitor.monitor)
     app.command("bench")(bench.bench)
     app.command("inspect")(inspect.inspect)
     app.command("sign")(sign.sign)

@@ -44,6 +44,9 @@ def announce_bundle(terminal: Console, model: Model, *, embedded: bool) -> None:
     if embedded:
         text += ": the embedded demonstration, trained on drawn images only"
     terminal.print(f"{text}. {RESEARCH_USE_ONLY}", style="yellow", markup=False)
+    if model.clearing.certificate is None or model.clearing.without:
+        text = model.clearing.without or "this model has no proof that it may clear"
+        terminal.print(f"no slide is cleared: {text}", style="yellow", markup=False, soft_wrap=True)
 
 
 def probability_text(record: dict[str, Any]) -> str:

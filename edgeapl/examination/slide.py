@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgeapl import findings as findings_of
 from edgeapl.errors import EdgeAplError
@@ -21,7 +22,7 @@ from edgeapl.model import Model
 from edgeapl.stages.classified import Classified
 from edgeapl.stages.classify import Classifier
 from edgeapl.stages.crop import CellImages, Uncut
-from edgeapl.stages.domain import FrameDescriptor
+from edgeapl.stages.domain import FrameDescriptor, cells_of, describe_slide
 from edgeapl.stages.findings import Code, Finding
 from edgeapl.stages.judge import decide, would_flag
 from edgeapl.stages.order import (
@@ -39,6 +40,7 @@ from edgeapl.types import (
     Decision,
     ExaminedFrame,
     Figures,
+    Look,
     RaisedFlag,
     Reason,
     Remark,
@@ -47,6 +49,8 @@ from edgeapl.types import (
     UInt8,
     Verdict,
 )
+
+Float64 = NDArray[np.float64]
 
 _EXAMINING = Reason("examining", "the newest frame is still being examined")
 
@@ -96,6 +100,7 @@ class SlideExamination:
         self._next_id = 0
         self._used: list[tuple[str, str]] = []
         self._descriptors: list[FrameDescriptor] = []
+        self._described: tuple[int, dict[str, Float64]] = (0, {})
         self._rejected: list[tuple[str, tuple[Reason, ...]]] = []
         self._scales: Counter[tuple[ScaleOrigin, float]] = Counter()
         self._shapes: Counter[tuple[int, int]] = Counter()
@@ -103,7 +108,8 @@ class SlideExamination:
         self._errors: list[EdgeAplError] = []
         self._passed_over = False  # a frame, which moves the numbers of the cells behind it
         self._timings: Timings = Counter()
-        self._latch = FlagLatch(flagged, model.bundle.digest, limits_of(model.bundle.manifest.rule))
+        self._limits = model.clearing.narrowed(limits_of(model.bundle.manifest.rule))
+        self._latch = FlagLatch(flagged, model.bundle.digest, self._limits)
         self._strata: list[Stratum] = []
         self._strata_of_all: list[Stratum] = []
         self._in_order = in_order
@@ -279,9 +285,7 @@ class SlideExamination:
             if of_all[1] is Decision.FLAG:
                 reduced, decision, reasons = of_all
         figures = _figures(reduced)
-        settled = Settled(
-            decision, reasons, figures, limits=limits_of(self._model.bundle.manifest.rule)
-        )
+        settled = Settled(decision, reasons, figures, limits=self._limits)
         if self._live or self._in_order:
             # Here somebody has seen the flag; a folder is judged once, as a whole.
             sure = self._latch.is_raised or self._is_sure(reduced)
@@ -312,6 +316,8 @@ class SlideExamination:
             flagged_by=settled.flagged_by,
             current=settled.current,
             signer=self._model.bundle.signer,
+            certificate=self._model.clearing.certificate,
+            look=self._look(),
         )
 
     def _unsure(self, reduced: Reduced, reasons: Sequence[Reason]) -> tuple[Reason, ...]:
@@ -319,6 +325,26 @@ class SlideExamination:
         rule = self._model.bundle.manifest.rule
         others = [reason for reason in reasons if reason.code != Code.FLAG]
         return _EXAMINING, *would_flag(rule, reduced, _EXAMINING.text), *others
+
+    def _look(self) -> Look | None:
+        """Say what the slide looks like, as far as that is a number."""
+        if self._model.domain is None or not self._descriptors:
+            return None
+        slide = self._slide_in_numbers(self._descriptors)
+        groups = {name: values for name, values in slide.items() if name != "features"}
+        distances = self._model.domain.distances(slide)
+        return Look(
+            {n: tuple(v.tolist()) for n, v in groups.items() if np.isfinite(v).all()},
+            {n: pair for n, pair in distances.items() if np.isfinite(pair).all()},
+        )
+
+    def _slide_in_numbers(self, descriptors: Sequence[FrameDescriptor]) -> dict[str, Float64]:
+        """Describe the slide; once, until there is another frame."""
+        if descriptors is not self._descriptors:
+            return describe_slide(descriptors) if descriptors else {}
+        if self._described[0] != len(descriptors):
+            self._described = (len(descriptors), describe_slide(descriptors))
+        return self._described[1]
 
     def _judged_with_unseen(
         self, tally: Tally, unfinished: Sequence[FrameInWork]
@@ -353,6 +379,8 @@ class SlideExamination:
         works : frames that have not left.
         """
         manifest = self._model.bundle.manifest
+        clearing, domain = self._model.clearing, self._model.domain
+        slide = self._slide_in_numbers(descriptors) if domain else {}
         findings = (
             *findings_of.of_model(manifest),
             *findings_of.of_engines(proven_elsewhere=self._model.proven_elsewhere),
@@ -363,7 +391,8 @@ class SlideExamination:
             *findings_of.of_scale(self._scales),
             *findings_of.of_remarks(self._remarks),
             *(findings_of.of_shapes(self._shapes) if self._live else ()),
-            *(self._model.domain.judge(descriptors) if self._model.domain else ()),
+            *(domain.judge_slide(cells_of(descriptors), slide) if domain else ()),
+            *clearing.of_look(cells_of(descriptors), slide),
             *findings_of.of_stopping(tally, self._stop.error if self._stop else None),
             *(two_populations(descriptors) if self._parts is not None else ()),
         )
@@ -375,7 +404,12 @@ class SlideExamination:
         if decision is Decision.CLEAR and self._parts is not None:
             # What would be cleared as a whole must hold in its parts.
             parts = self._parts.judge(self._model.head, [work.scores for work in works])
-            decision, reasons = decide(manifest.rule, reduced, tally, (*findings, *parts))
+            findings = (*findings, *parts)
+            decision, reasons = decide(manifest.rule, reduced, tally, findings)
+        if decision is Decision.CLEAR:
+            # Last of all, so that what else keeps the slide from being clear is said instead.
+            proof = clearing.judge(reduced)
+            decision, reasons = decide(manifest.rule, reduced, tally, (*findings, *proof))
         return reduced, decision, reasons
 
     def _is_sure(self, reduced: Reduced) -> bool:

@@ -38,6 +38,7 @@ from edgeapl.journal.records import (
     records_of_slide,
 )
 from edgeapl.journal.signing import Opinion, SignOff, append_sign_off, sign_off_of
+from edgeapl.journal.standing import Standing
 from edgeapl.journal.store import Journal
 from edgeapl.journal.verification import VerifyReport, verify
 
@@ -54,6 +55,7 @@ __all__ = [
     "Record",
     "Row",
     "SignOff",
+    "Standing",
     "VerifyReport",
     "append_sign_off",
     "default_journal_path",

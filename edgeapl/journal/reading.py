@@ -59,6 +59,14 @@ def read_rows(path: Path, last: int | None = None, kinds: Sequence[str] = ()) ->
         return tuple(rows)[::-1]
 
 
+def read_rows_after(path: Path, sequence: int, kinds: Sequence[str]) -> tuple[Row, ...]:
+    """Give the rows of some kinds behind the one with this number, oldest first."""
+    places = ", ".join("?" for _ in kinds)
+    clause = f"WHERE sequence > ? AND kind IN ({places}) ORDER BY sequence"
+    with snapshot(path) as connection:
+        return tuple(schema.select_rows(connection, clause, (sequence, *kinds)))
+
+
 def rows_with(path: Path, kind: str, name: str, value: str) -> tuple[Row, ...]:
     """Give the rows of a kind whose field has this text, oldest first; edited ones are left out.
 

@@ -7,6 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgeapl.errors import StorageError
+from edgeapl.journal.beside import (
+    certificate_from_json,
+    certificate_to_json,
+    look_from_json,
+    look_to_json,
+)
 from edgeapl.journal.origin import origin_from_json, origin_to_json
 from edgeapl.types import (
     NOT_NOTED,
@@ -72,6 +78,8 @@ def verdict_to_json(verdict: Verdict) -> dict[str, Any]:
         "signed_by": UNSIGNED if verdict.signer is None else verdict.signer.name,
         "signing_key": None if verdict.signer is None else verdict.signer.key,
         **origin_to_json(verdict.origin),
+        "certificate": certificate_to_json(verdict.certificate),
+        "look": look_to_json(verdict.look),
     }
 
 
@@ -145,6 +153,8 @@ def verdict_from_json(data: Mapping[str, Any]) -> Verdict:
             current=None if current is None else _figures(current),
             signer=signer_of(data),
             origin=origin_from_json(data),
+            certificate=certificate_from_json(data.get("certificate")),
+            look=look_from_json(data.get("look")),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         detail = f"{type(error).__name__}: {error}"

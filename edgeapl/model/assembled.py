@@ -11,11 +11,13 @@ from edgeapl.bundle.load import Bundle
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.closing import ClosesItself
 from edgeapl.protocols import CellChain, Engine, Segmenter
+from edgeapl.stages.clearing import Clearing
 from edgeapl.stages.detect import FasterRcnnSegmenter
 from edgeapl.stages.domain import DomainModel
 from edgeapl.stages.reduce import Reducer
 from edgeapl.stages.segment import HsvWatershed
 from edgeapl.stages.whole_image import WholeField
+from edgeapl.types import Certificate
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,6 +25,7 @@ class Model(ClosesItself):
     """Everything that is needed to examine slides with one bundle.
 
     engines : network name to engine.
+    clearing : what may be cleared.
     chain : cuts cells and asks their networks on the device that these run on; None elsewhere.
     engine_digest : SHA-256 (hex) over the names and digests of all networks as they run, and of
         what cuts the cells.
@@ -38,6 +41,7 @@ class Model(ClosesItself):
     segmenter: Segmenter
     reducer: Reducer
     domain: DomainModel | None
+    clearing: Clearing
     engine_digest: str
     batch_size: int = 16
     workers: int = 1
@@ -84,9 +88,29 @@ def assemble(
         segmenter=segmenter_of(manifest, engines),
         reducer=Reducer(manifest.roles, manifest.reducer),
         domain=domain,
+        clearing=clearing_of(bundle),
         engine_digest=sha256_of_parts(parts),
         chain=chain,
     )
+
+
+def clearing_of(bundle: Bundle) -> Clearing:
+    """Give what a bundle may clear."""
+    spec = bundle.manifest.certificate
+    if spec is None:
+        return Clearing()
+    certificate = Certificate(
+        digest=bundle.manifest.files[spec.evidence],
+        positive=spec.positive,
+        clear_below=spec.clear_below,
+        alpha=spec.alpha,
+        confidence=spec.confidence,
+        patients=spec.patients,
+        cleared=spec.cleared,
+        bound=spec.bound,
+        drawn=spec.drawn,
+    )
+    return Clearing(certificate, DomainModel.load(io.BytesIO(bundle.read(spec.look))))
 
 
 def segmenter_of(manifest: Manifest, engines: Mapping[str, Engine]) -> Segmenter:

@@ -22,6 +22,7 @@ from edgeapl.model.golden import self_test
 from edgeapl.model.reach import check_reach
 from edgeapl.protocols import CellChain, Engine, Link
 from edgeapl.stages.classify_on_device import links_of
+from edgeapl.stages.clearing import Clearing
 
 FROM_BUNDLE = "FP32 networks of the bundle in onnxruntime"
 
@@ -150,6 +151,7 @@ def open_model(
             reduced = engines is not None and engines.record.precision != "fp32"
             self_test(model, FEWER_BITS_TOLERANCE if reduced else 0.0)
         opened.pop_all()
+    model = replace(model, clearing=_clearing(model.clearing, engines))
     if engines is None:
         batch_size = own_batch_size(bundle.manifest.crop.size_px)
     else:
@@ -163,6 +165,19 @@ def open_model(
         waiting=waiting,
         proven_elsewhere=engines is not None and not engines.record.proven_where_it_runs,
     )
+
+
+def _clearing(clearing: Clearing, engines: EngineFolder | None) -> Clearing:
+    """Take the certificate from engines in fewer bits that were not tried on its slides."""
+    if clearing.certificate is None or engines is None:
+        return clearing
+    if engines.record.inherits(clearing.certificate.digest):
+        return clearing
+    text = (
+        "these engines compute in fewer bits than what was proven, and were not tried on the same "
+        "slides: build them with --evidence"
+    )
+    return replace(clearing, without=text)
 
 
 def own_batch_size(side: int) -> int:

@@ -41,23 +41,40 @@ def seal_bundle(
 def reseal(folder: Path) -> Bundle:
     """Store the golden answers anew, after a deliberate change of the segmenter.
 
-    Raises BundleError when the bundle is damaged: its files must still be what they were.
+    A certificate stays only where no answer has changed. Raises BundleError when the bundle is
+    damaged: its files must still be what they were.
     """
-    return add_files(folder, {}, {})
+    before = open_bundle(folder)
+    proof, expected = before.manifest.certificate, before.manifest.golden.expected
+    kept = (
+        {} if proof is None else {name: before.read(name) for name in (proof.evidence, proof.look)}
+    )
+    made = add_files(folder, {}, {})
+    if proof is None or made.manifest.files[expected] != before.manifest.files[expected]:
+        return made
+    settings = before.manifest.model_dump(
+        mode="json", exclude={"schema_version", "files"}, exclude_none=True
+    )
+    return write_bundle(
+        folder, settings, {**{n: made.read(n) for n in made.manifest.files}, **kept}
+    )
 
 
 def add_files(
     folder: Path, settings: Mapping[str, Any], files: Mapping[str, bytes | Path]
 ) -> Bundle:
-    """Write a bundle again with more settings and files, and with its golden answers anew."""
+    """Write a bundle again with more settings and files, and with its golden answers anew.
+
+    A certificate is left out: what it was given for answers otherwise now.
+    """
     bundle = open_bundle(folder)
     manifest = bundle.manifest
     golden = manifest.golden
-    old = manifest.model_dump(mode="json", exclude={"schema_version", "files"}, exclude_none=True)
-    kept = {
-        name: bundle.read(name)
-        for name in manifest.files
-        if name not in (golden.frame, golden.expected)
-    }
+    proof = manifest.certificate
+    left_out = [golden.frame, golden.expected, *((proof.evidence, proof.look) if proof else ())]
+    old = manifest.model_dump(
+        mode="json", exclude={"schema_version", "files", "certificate"}, exclude_none=True
+    )
+    kept = {name: bundle.read(name) for name in manifest.files if name not in left_out}
     png = bundle.read(golden.frame)
     return seal_bundle(folder, {**old, **settings}, {**kept, **files}, png)

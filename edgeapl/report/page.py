@@ -26,6 +26,7 @@ from edgeapl.report.pictures import CELL_WINDOW_UM, RESEARCH_USE_ONLY
 from edgeapl.sources.names import printable
 from edgeapl.stages.intervals import wilson
 from edgeapl.types import CellStatus
+from edgeapl.wording.certificate import certificate_of_record
 from edgeapl.wording.numbers import NO_BREAK, exact_percent, percent, plural
 from edgeapl.wording.verdicts import field_in_words, tally_in_words
 
@@ -122,6 +123,7 @@ def render_page(
         confidence=exact_percent(context.confidence, NO_BREAK),
         window_um=f"{CELL_WINDOW_UM:g}",
         research_use_only=RESEARCH_USE_ONLY,
+        may_clear=certificate_of_record(record),
         unaccounted=_unaccounted(record["tally"], gallery),
     )
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from edgeapl import findings
 from edgeapl.errors import StorageError, UsageError
-from edgeapl.journal import Journal
+from edgeapl.journal import Journal, Standing
 from edgeapl.model import Model
 from edgeapl.pipeline import (
     Observer,
@@ -89,6 +89,7 @@ class _Scoring:
         self._listener = listener
         self._unlisted = tuple(unlisted)
         self._further = FurtherColumns()
+        self._standing = Standing(journal.path, model.clearing.certificate)
         self._begun: dict[str, SlideRecorder] = {}
 
     def jobs(self, slides: Sequence[SlideInput]) -> Iterator[SlideJob | Turn]:
@@ -111,7 +112,8 @@ class _Scoring:
             scale = SlideScale(slide.um_per_px or request.um_per_px, manifest.um_per_px)
             measure_ahead(scale, kept)
             beside = findings.of_unlisted(self._unlisted, {file.parent for file in slide.files})
-            known = (*findings.of_left_out(left_out), *beside)
+            ended = findings.of_standing(self._standing.ended())
+            known = (*findings.of_left_out(left_out), *beside, *ended)
             options = SlideOptions(crops=request.crops, findings=known)
             with FilesSource(kept, slide.name, scale) as source:
                 yield self._job(slide, key, source, options)

@@ -170,6 +170,11 @@ def _sizes(detections: Detections) -> Int64:
     return np.asarray(counts, dtype=np.int64).ravel()[1:]
 
 
+def cells_of(frames: Sequence[FrameDescriptor]) -> int:
+    """Count the cells that frames were described by."""
+    return sum(frame.cells for frame in frames)
+
+
 def describe_slide(frames: Sequence[FrameDescriptor]) -> dict[str, Float64]:
     """Median over the frames of a slide, each frame counted once per scored cell."""
     names = frames[0].values
@@ -274,12 +279,14 @@ class DomainModel:
 
     def judge(self, frames: Sequence[FrameDescriptor]) -> tuple[Finding, ...]:
         """Say which groups are outside; a slide with too few cells can not be told."""
-        cells = sum(frame.cells for frame in frames)
+        return self.judge_slide(cells_of(frames), describe_slide(frames) if frames else {})
+
+    def judge_slide(self, cells: int, slide: dict[str, Float64]) -> tuple[Finding, ...]:
+        """Do the same with a slide that was described. cells : it was described by."""
         if cells < FEWEST_CELLS:
             text = f"{cells} cells are too few to tell whether the images suit the model"
             return (Finding("domain_unknown", text, Effect.UNTRUSTED),)
         findings = []
-        slide = describe_slide(frames)
         if "detail" in slide and "detail" not in self._groups:
             text = (
                 "this bundle does not know how sharp images of single cells are, so it can clear "

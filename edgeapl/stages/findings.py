@@ -47,6 +47,12 @@ class Code:
     SUSPICIOUS_PART: Final = "suspicious_part"  # so would a frame, or some together
     PARTS_UNKNOWN: Final = "parts_unknown"  # these could not be judged
     TWO_POPULATIONS: Final = "two_populations"  # of stain, size or sharpness
+    NO_CERTIFICATE: Final = "no_certificate"  # nothing proves that this model may clear
+    CERTIFICATE: Final = "certificate"  # what does
+    CERTIFICATE_LOOK: Final = "certificate_look"  # unlike the slides that do
+    CERTIFICATE_ENGINES: Final = "certificate_engines"  # not these engines on these slides
+    CERTIFICATE_ENDED: Final = "certificate_ended"  # at this station
+    ABOVE_CERTIFICATE: Final = "above_certificate"  # the rule would clear, the proof does not reach
     DOMAIN_UNKNOWN: Final = "domain_unknown"
     DETAIL_UNKNOWN: Final = "domain_detail_unknown"
     DOMAIN_STAIN: Final = "domain_stain"

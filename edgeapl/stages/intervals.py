@@ -49,3 +49,41 @@ def wilson_with_lost(positive: int, lost: int, seen: int, confidence: float) -> 
     """
     low = wilson(positive, seen, confidence).low
     return Interval(low, wilson(positive + lost, seen, confidence).high)
+
+
+def exact_upper(positive: int, total: int, confidence: float) -> float:
+    """Give the exact upper bound of a share, one-sided (Clopper and Pearson 1934), 0 to 1.
+
+    Parameters
+    ----------
+    positive, total : 0 <= positive <= total; with total 0 nothing is known: 1.
+    confidence : level, 0 to 1 exclusive.
+    """
+    if positive >= total:
+        return 1.0
+    low, high = positive / total, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        if at_most(positive, total, middle) > 1 - confidence:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def exact(positive: int, total: int, confidence: float) -> Interval:
+    """Give the exact interval of a share, two-sided (Clopper and Pearson 1934)."""
+    one_sided = (1 + confidence) / 2
+    low = 1 - exact_upper(total - positive, total, one_sided)
+    return Interval(low, exact_upper(positive, total, one_sided))
+
+
+def at_most(most: int, total: int, share: float) -> float:
+    """Give P(Binomial(total, share) <= most), 0 to 1. share : 0 to 1 exclusive."""
+    return math.fsum(binomial(count, total, share) for count in range(most + 1))
+
+
+def binomial(count: int, total: int, share: float) -> float:
+    """Give P(Binomial(total, share) = count), 0 to 1. share : 0 to 1 exclusive."""
+    ways = math.lgamma(total + 1) - math.lgamma(count + 1) - math.lgamma(total - count + 1)
+    return math.exp(ways + count * math.log(share) + (total - count) * math.log1p(-share))

@@ -19,6 +19,7 @@ from edgeapl.station.history import history_of
 from edgeapl.station.station import LONGEST_NAME, Station
 from edgeapl.station.view import WAITING, CellView, HistoryItem, StationView
 from edgeapl.types import Decision, Frame, signer_text
+from edgeapl.wording.certificate import certificate_in_short
 
 FOCUS_EVERY_S = 0.5
 
@@ -111,7 +112,14 @@ class Desk:
             trouble=station.trouble,
             alarms=station.alerts.standing,
             signed_by=signer_text(model.bundle.signer),
+            may_clear=self._may_clear(),
         )
+
+    def _may_clear(self) -> str:
+        """Say what proves that the bundle may clear, or why it clears nothing here."""
+        clearing = self._station.hosted.model.clearing
+        ended = self._station.standing.last
+        return ended or clearing.without or certificate_in_short(clearing.certificate)
 
     def wait(self, revision: int, timeout_s: float) -> StationView:
         """Give the station as soon as its revision is above this one, or after the timeout."""

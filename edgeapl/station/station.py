@@ -12,7 +12,8 @@ from pathlib import Path
 
 from edgeapl.closing import ClosesItself
 from edgeapl.errors import EdgeAplError, IdentifierUsed, StorageError, UsageError
-from edgeapl.journal import VERDICT, Journal, rows_with
+from edgeapl.findings import of_standing
+from edgeapl.journal import VERDICT, Journal, Standing, rows_with
 from edgeapl.model import origin_of
 from edgeapl.pipeline import SlideOptions
 from edgeapl.protocols import FrameSource
@@ -112,6 +113,7 @@ class Station(ClosesItself):
         self.hosted = hosted
         self.journal = journal
         self.options = options
+        self.standing = Standing(journal.path, hosted.model.clearing.certificate)
         self._open_source = open_source
         self._on_closed = on_closed
         self._scale = StationScale(options.um_per_px, hosted.model.bundle.manifest.um_per_px)
@@ -408,7 +410,7 @@ class Station(ClosesItself):
             journal=self.journal,
             options=SlideOptions(
                 batch_size=options.batch_size,
-                findings=options.findings,
+                findings=(*options.findings, *of_standing(self.standing.ended())),
                 max_frames=options.max_frames if limited else None,
                 stop_when_idle=options.idle_s,
                 budget=budget.hurried_by(self._hurry),

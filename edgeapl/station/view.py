@@ -21,6 +21,7 @@ from edgeapl.types import (
     RoleCount,
     Tally,
 )
+from edgeapl.wording.certificate import CLEARS_NOTHING
 
 WAITING = "waiting for the first frame"
 """What stands in place of a decision until there is one."""
@@ -155,6 +156,7 @@ class StationView:
     trouble : sentences about what is wrong at the station itself (disk, networks); shown in red.
     alarms : flags that nobody has acknowledged, newest first.
     signed_by : who signed the bundle, or ``unsigned``.
+    may_clear : what proves that the bundle may clear, or why it clears nothing.
     """
 
     revision: int
@@ -166,6 +168,7 @@ class StationView:
     labels: tuple[str, ...]
     trouble: tuple[str, ...]
     signed_by: str = UNSIGNED
+    may_clear: str = CLEARS_NOTHING
     alarms: tuple[Alarm, ...] = ()
 
 

@@ -88,6 +88,10 @@ class EngineRecord(_Part):
     """All of `engine.json`.
 
     cutter : the plan that cuts cells on the GPU, beside those of the networks; None without one.
+    certificate : digest of the evidence on which these engines gave the bundle's verdicts; None
+        where they did not, or were not tried. Engines in FP32 need none.
+    layers_chosen_on : SHA-256 (hex) of the images on which layers were chosen that stay in a higher
+        precision, so that nobody takes them as evidence for these engines.
     proof, timing : what was measured when it was built, for people.
     plans : network to what its builder said; empty of targets that run an ONNX file.
     """
@@ -103,6 +107,8 @@ class EngineRecord(_Part):
     built_at: str
     networks: dict[Name, BuiltNetwork]
     cutter: BuiltNetwork | None = None
+    certificate: Digest | None = None
+    layers_chosen_on: tuple[Digest, ...] = ()
     settings: Settings
     proof: dict[str, Any]
     timing: dict[str, Any]
@@ -116,6 +122,10 @@ class EngineRecord(_Part):
         were proven are of earlier versions, which proved plans on the processor.
         """
         return self.target not in ON_GPU or self.proof.get("run_in") == self.target
+
+    def inherits(self, certificate: str) -> bool:
+        """Whether the bundle's certificate holds for these engines. certificate : its digest."""
+        return self.precision == "fp32" or self.certificate == certificate
 
     @property
     def files(self) -> dict[str, BuiltNetwork]:

@@ -24,9 +24,15 @@ def main() -> None:
     evaluate.add_argument("--bundle", type=Path, default=EMBEDDED)
     again = commands.add_parser("reseal", help="store the golden answers of a changed segmenter")
     again.add_argument("--bundle", type=Path, default=EMBEDDED)
+    draw = commands.add_parser("draw", help="labelled slides for edgeapl calibrate --labels")
+    draw.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     if options.command == "reseal":
         reseal(options.bundle)
+    elif options.command == "draw":
+        from edgeapl.export.train_demo.certificate import draw_labelled
+
+        draw_labelled(options.out, _say)
     elif options.command == "make":
         from edgeapl.export.train_demo.making import make as run
 

@@ -57,9 +57,20 @@ def make_pool(slides: range, frames: int, cache: Path) -> Pool:
     return pool
 
 
+def drawn_scale(number: int) -> float:
+    """Give the scale that a slide is drawn at, µm per px."""
+    return float(np.random.default_rng([number, 77]).uniform(0.08, 0.22))
+
+
+def stated_scale(number: int, index: int = 0) -> float:
+    """Give it as measured, µm per px: a little wrong; the networks must bear that."""
+    wrong = np.random.default_rng([number, index, 78]).uniform(0.92, 1.08)
+    return drawn_scale(number) * float(wrong)
+
+
 def drawn_frame(number: int, index: int) -> tuple[SyntheticFrame, Frame]:
     """Draw one frame of a slide, as drawn and as the station would get it."""
-    um_per_px = float(np.random.default_rng([number, 77]).uniform(0.08, 0.22))
+    um_per_px = drawn_scale(number)
     recipe = slide_recipe(
         KINDS[number % 3],
         FIRST_SEED + number,
@@ -68,9 +79,8 @@ def drawn_frame(number: int, index: int) -> tuple[SyntheticFrame, Frame]:
         height=round(FIELD_UM[1] / um_per_px),
     )
     drawn = draw_frame(recipe, index)
-    # A measured scale is a little wrong; the networks must bear that.
-    wrong = float(np.random.default_rng([number, index, 78]).uniform(0.92, 1.08))
-    return drawn, Frame(drawn.pixels, index, 0, um_per_px * wrong, "drawn", "0" * 64)
+    scale = stated_scale(number, index)
+    return drawn, Frame(drawn.pixels, index, 0, scale, "drawn", "0" * 64)
 
 
 def _frame_cells(number: int, index: int) -> tuple[UInt8, NDArray[np.float32]]:

@@ -13,7 +13,7 @@ from edgeapl.calibration.exclusion import Excluded, read_exclusions, refuse_name
 from edgeapl.calibration.replacing import put_in_place
 from edgeapl.calibration.spool import Spool
 from edgeapl.calibration.the_set import check_gathered, choose, slides_to_hold_back
-from edgeapl.calibration.writing import next_version
+from edgeapl.calibration.versions import next_version
 from edgeapl.errors import ConfigError, InputError, StorageError, UsageError
 from edgeapl.sources.decode import read_images
 from edgeapl.sources.discover import SlideInput

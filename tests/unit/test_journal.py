@@ -79,6 +79,7 @@ def test_the_record_has_the_fields_that_other_tools_rely_on() -> None:
         *("schema", "research_use_only", "slide", "verdict", "probability", "interval", "tally"),
         *("reasons", "counts", "evidence", "frames", "timings", "examined_share", "hidden_cells"),
         *("bundle_digest", "engine_digest", "runtime", "signed_by", "signing_key", "limits"),
+        *("certificate", "look"),
     }
     assert record["tally"] == {
         "seen": 4,

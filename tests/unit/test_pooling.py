@@ -26,6 +26,7 @@ from edgeapl.stages.populations import FALSE_ALARMS, apart, two_populations
 from edgeapl.stages.reduce import Reducer
 from edgeapl.stages.sub_bags import SubBags
 from edgeapl.types import CellScores, UInt8
+from tests.certified import proven
 from tests.small_bundle import cell_network, drawn_field, head_network, png, settings
 
 # Whole slides, from the images to the verdict. The head looks at the mean red of the cells.
@@ -70,11 +71,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
     folder = tmp_path_factory.mktemp("pools") / "bundle"
     seal_bundle(folder, made, files, png(drawn_field()))
     with open_model(folder) as opened:
-        yield opened
+        yield proven(opened)
 
 
 SLIDES: dict[str, tuple[list[list[tuple[int, int, int]]], str, set[str]]] = {
-    "all alike": ([[PLAIN] * 4] * 13, "CLEAR", {"clear"}),
+    "all alike": ([[PLAIN] * 4] * 13, "CLEAR", {"clear", "certificate"}),
     "one suspicious cell in each frame": (
         [[REDDISH, PLAIN, PLAIN, PLAIN]] * 13,
         "REVIEW",

@@ -376,8 +376,11 @@ def test_pixels_of_rejected_frames_are_not_kept(model: Model, live: bool) -> Non
 class AnyStain:
     """Stands where a DomainModel does; every slide is like the model's own."""
 
-    def judge(self, descriptors: Any) -> tuple[()]:
+    def judge_slide(self, cells: int, slide: Any) -> tuple[()]:
         return ()
+
+    def distances(self, slide: Any) -> dict[str, tuple[float, float]]:
+        return {}
 
 
 def test_the_edges_of_a_frame_are_looked_for_once(

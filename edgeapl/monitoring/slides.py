@@ -1,0 +1,92 @@
+"""What a journal says of each closed slide that is worth following over weeks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from edgeapl.journal import Record, verdict_from_json
+from edgeapl.types import Certificate, Look
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """One closed slide. sequence : number of its row. suspicious : most positive role's share."""
+
+    sequence: int
+    time: datetime
+    decision: str
+    bundle: str
+    digest: str
+    probability: float | None
+    look: Look | None
+    certificate: Certificate | None
+    record: Record
+
+
+def watched(records: Iterable[Record], *, demonstrations: bool = False) -> list[Watched]:
+    """Give the closed slides of a journal, oldest first: patients', or demonstrations alone.
+
+    Raises StorageError when a record is not a verdict.
+    """
+    slides = []
+    for record in records:
+        if record.demonstration is not demonstrations:
+            continue
+        verdict = verdict_from_json(record.content)
+        name = f"{verdict.origin.bundle} {verdict.origin.version}".strip()
+        slides.append(
+            Watched(
+                sequence=record.row.sequence,
+                time=moment_of(record.row.time),
+                decision=verdict.decision.value,
+                bundle=name or verdict.bundle_digest[:12],
+                digest=verdict.bundle_digest,
+                probability=verdict.probability,
+                look=verdict.look,
+                certificate=verdict.certificate,
+                record=record,
+            )
+        )
+    return slides
+
+
+def moment_of(time: str) -> datetime:
+    """Read the time of a row, UTC."""
+    return datetime.fromisoformat(time.replace("Z", "+00:00"))
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A number of a slide. group, place : where it stands in its look. text : its name."""
+
+    text: str
+    unit: str
+    group: str
+    place: int
+
+    def of(self, look: Look) -> float | None:
+        """Give it in the unit; None where the slide has none."""
+        values = look.groups.get(self.group, ())
+        if self.place >= len(values):
+            return None
+        value = values[self.place]
+        if self.group == "size":
+            return math.exp(value)
+        return math.exp(-value) if self.group == "focus" else value
+
+
+MEASURES = (
+    Measure("stain, red light", "optical density", "stain", 0),
+    Measure("stain, green light", "optical density", "stain", 1),
+    Measure("stain, red less blue", "optical density", "stain", 3),
+    Measure("size of cells", "µm²", "size", 0),
+    Measure("sharpness", "focus measure", "focus", 0),
+)
+
+
+def newest_bundle(slides: Sequence[Watched]) -> list[Watched]:
+    """Give the slides that the newest bundle judged: others have another reference."""
+    return [slide for slide in slides if slide.digest == slides[-1].digest] if slides else []
