@@ -26,7 +26,6 @@ from edgeapl.capture.messages import (
 )
 from edgeapl.capture.slots import SLOTS, Slots
 from edgeapl.errors import CameraError, EdgeAplError, EndOfSource, InputError, SourceStalled
-from edgeapl.orphans import end_with_parent
 from edgeapl.protocols import FrameSource
 from edgeapl.sources.address import open_device
 from edgeapl.types import Frame, ScaleOrigin, UInt8
@@ -155,7 +154,6 @@ def _no_scale(pixels: UInt8) -> tuple[float, ScaleOrigin]:
 def _die_with_the_station() -> None:
     # Ctrl-C goes to the whole group; the station ends this process when it is done with it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
 
 
 if __name__ == "__main__":

@@ -25,7 +25,10 @@ class Limits:
     silent_s : without a picture for this long it is lost; with the 0.1 s between two looks it is
         shown within 4 s, as the station promises.
     opening_s : for the first picture after the start; a microscope's configuration takes long.
-    reopening_s : the same once it has been open before.
+    reopening_s : the same once it has been open before, unless that took longer: then twice as long
+        as it took, but no longer than `opening_s`.
+    impatient : after so many processes in a row without a picture every second one gets
+        `opening_s`: on a machine that has become slow each would be ended before its first picture.
     frozen_s : the very same picture for this long; sensors have noise, so a live one never does.
     oldest_s : a picture taken longer ago than this is not given: it shows another field by now.
     crashes, crashes_within_s, brake_s : after so many crashes of a capture process that had given
@@ -37,6 +40,7 @@ class Limits:
     silent_s: float = 3.0
     opening_s: float = 20.0
     reopening_s: float = 5.0
+    impatient: int = 6
     frozen_s: float = 5.0
     oldest_s: float = 2.0
     crashes: int = 10
@@ -58,6 +62,11 @@ class RestartBudget:
     _failed: int = 0
     _crashes: deque[float] = field(default_factory=deque)
     _losses: deque[float] = field(default_factory=deque)
+
+    @property
+    def failed(self) -> int:
+        """Processes in a row that gave no picture."""
+        return self._failed
 
     def wait_s(self, now_s: float, *, gave_pictures: bool, crashed: bool) -> float:
         """Give the wait after a process that ended now.

@@ -18,7 +18,11 @@ from edgeapl.types import UInt8
 
 _PIECE = 1 << 16
 
-_START = "import sys; sys.path[0] = sys.argv.pop(1); from edgeapl.capture.child import main; main()"
+_START = (
+    "import sys; sys.path[0] = sys.argv.pop(1); "
+    "from edgeapl.orphans import end_with_parent; end_with_parent(); "
+    "from edgeapl.capture.child import main; main()"
+)
 """Like ``-m edgeapl.capture.child``, which would import a json.py of the working folder."""
 
 

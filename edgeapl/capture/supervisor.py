@@ -74,6 +74,7 @@ class SupervisedSource(ClosesItself):
         self._next_index = 0
         self._same: tuple[str, int, int] = ("", 0, 0)  # digest, first seen ns, how often
         self._times: deque[int] = deque(maxlen=_RATE_PICTURES)
+        self._slowest_opening_s = 0.0
         self._thread = threading.Thread(target=self._run, name="edgeapl-camera", daemon=True)
         self._thread.start()
 
@@ -187,7 +188,10 @@ class SupervisedSource(ClosesItself):
                         return False
                     tries_again = isinstance(message, Trouble) and message.again
                     if isinstance(message, Picture) or tries_again:  # each try has its own time
-                        last_ns = self._clock.monotonic_ns()
+                        now_ns = self._clock.monotonic_ns()
+                        if self._health.received == seen + 1 and not tries_again:
+                            self._note_opening((now_ns - last_ns) / 1e9)
+                        last_ns = now_ns
                 silent_s = (self._clock.monotonic_ns() - last_ns) / 1e9
                 how = capture.ended()
                 if how is not None:
@@ -210,7 +214,13 @@ class SupervisedSource(ClosesItself):
     def _limit_s(self, seen_before: int) -> float:
         if self._health.received > seen_before:
             return self._limits.silent_s
-        return self._limits.reopening_s if self._health.received else self._limits.opening_s
+        limits, failed = self._limits, self._budget.failed
+        if not self._health.received or (failed >= limits.impatient and failed % 2):
+            return limits.opening_s
+        return min(limits.opening_s, max(limits.reopening_s, 2 * self._slowest_opening_s))
+
+    def _note_opening(self, took_s: float) -> None:
+        self._slowest_opening_s = max(self._slowest_opening_s, took_s)
 
     def _handle(self, message: Message) -> bool:
         """Take a message; False when this life of the process is over."""

@@ -20,7 +20,6 @@ from typing import Any
 import edgeapl
 from edgeapl import errors
 from edgeapl.errors import EdgeAplError, EngineError
-from edgeapl.orphans import end_with_parent
 
 REFUSED = 4
 """Exit code of the process when the function raised an error of ours."""
@@ -31,7 +30,11 @@ SHARE = 0.9
 
 BOUNDED = "bounded"
 
-_START = "import sys; sys.path[0] = sys.argv.pop(1); from edgeapl.model.apart import main; main()"
+_START = (
+    "import sys; sys.path[0] = sys.argv.pop(1); "
+    "from edgeapl.orphans import end_with_parent; end_with_parent(); "
+    "from edgeapl.model.apart import main; main()"
+)
 
 
 def call_apart(
@@ -80,7 +83,6 @@ def main() -> None:
     """Call what stands on the standard input; ends the process."""
     answer = os.dup(1)
     os.dup2(2, 1)  # what a runtime prints is no answer
-    end_with_parent()
     if sys.argv.pop(1) == BOUNDED:
         _limit_memory()
     # It comes from the process that started this one.

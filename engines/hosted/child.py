@@ -1,4 +1,4 @@
-"""The process of the networks: ``python -m edgeapl.engines.hosted.child``, started by the host.
+"""The process of the networks, started by the host.
 
 It opens the networks, runs them as it is told and answers. It never decides anything: when it
 hangs or crashes, the host ends it and starts another.
@@ -25,7 +25,6 @@ from edgeapl.engines.hosted.wire import (
 )
 from edgeapl.engines.hosted.workers import ChainWorker, NetworkWorker, Worker
 from edgeapl.errors import EdgeAplError
-from edgeapl.orphans import end_with_parent
 from edgeapl.protocols import CellChain, Engine
 
 
@@ -84,11 +83,6 @@ def _depend_on_the_station() -> None:
         signal.signal(number, signal.SIG_IGN)
     # Writing a core of a gigabyte would hold up the next start.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    end_with_parent()
     with suppress(OSError):
         # When memory runs out this process shall go, not the one with the slide.
         Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
-
-
-if __name__ == "__main__":
-    main()

@@ -19,6 +19,11 @@ from edgeapl.errors import EngineError
 
 CHILD = "edgeapl.engines.hosted.child"
 
+_START = (
+    "from edgeapl.orphans import end_with_parent; end_with_parent(); "
+    "from importlib import import_module; import sys; import_module(sys.argv.pop(1)).main()"
+)
+
 MOST_LINE_BYTES = 16 << 10
 """A pipe holds 64 KiB. The host sends one request and a few cancels before it ends a child that
 does not read them, so a write never waits."""
@@ -56,7 +61,7 @@ class ChildProcess:
         passed = (asked, answers, *memory)
         try:
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter, our own module
-                [sys.executable, "-m", CHILD, *map(str, passed)],
+                [sys.executable, "-c", _START, CHILD, *map(str, passed)],
                 stdin=subprocess.DEVNULL,
                 stdout=self._errors,
                 stderr=self._errors,

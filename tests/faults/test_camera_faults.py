@@ -141,6 +141,15 @@ def test_a_microscope_driver_that_crashes_is_replaced() -> None:
     said("DemoCamera, crash to live", live, LIVE_S)
 
 
+@pytest.mark.slow
+def test_a_microscope_driver_that_hangs_is_replaced() -> None:
+    pytest.importorskip("pymmcore_plus", reason="needs the extra: cameras")
+    pytest.importorskip("mm_test_adapters", reason="pip install mm-test-adapters")
+    lost, live = stop_again_and_again("mm://demo", pid_of)
+    said("DemoCamera, hang to lost", lost, LOST_S)
+    said("DemoCamera, lost to live", live, LIVE_S)
+
+
 class Server:
     """An RTSP camera on a port of its own."""
 

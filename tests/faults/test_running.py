@@ -14,7 +14,7 @@ import pytest
 from edgeapl.journal import Journal
 from edgeapl.types import Decision
 from tests.faults.journal_worker import make_verdict
-from tests.faults.running import Place, Running, of_events, of_journal, orphans
+from tests.faults.running import Place, Running, began, of_events, of_journal, orphans
 
 WHOLE = {"seen": 3, "scored": 2, "not_examined": 1, "failed": 0, "not_needed": 0}
 
@@ -59,11 +59,21 @@ def test_what_a_station_may_not_say_is_found(
 def test_a_child_that_outlives_its_station_is_found(place: Place) -> None:
     run = said(place)
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    run.family.add(child.pid)
+    run.family[child.pid] = began(child.pid)
     assert orphans(run, 0.1) == [child.pid]
     run.put_down()
     child.wait()
     assert orphans(run, 5.0) == []
+
+
+def test_another_process_that_got_a_childs_number_is_neither_blamed_nor_ended(place: Place) -> None:
+    run = said(place)
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as other:
+        run.family[other.pid] = "1"
+        assert orphans(run, 0.1) == []
+        run.put_down()
+        assert other.poll() is None
+        other.kill()
 
 
 def test_a_second_final_verdict_and_a_flag_taken_back_are_found(place: Place) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -144,6 +145,27 @@ def test_a_silent_camera_is_lost_its_process_ended_and_the_next_one_is_live() ->
         assert first.killed
         assert source.read(1).index > 0  # numbers go on
         assert source.health().restarts == 1
+
+
+def test_a_camera_that_takes_long_to_open_gets_as_long_when_it_is_opened_again() -> None:
+    """Else its process would be ended each time before its first picture, for ever."""
+    limits = replace(LIMITS, opening_s=2.0)
+    slow = [Script([OPEN, *[pause] * 7, later(0), later(1)]) for _ in range(2)]
+    with watched(*slow, limits=limits) as source:
+        source.read(2)
+        wait_for(source, CameraState.LOST)
+        wait_for(source, CameraState.LIVE)
+        assert source.health().restarts == 1
+
+
+def test_a_camera_on_a_machine_that_has_become_slow_is_waited_for_in_the_end() -> None:
+    limits = replace(LIMITS, opening_s=2.0, impatient=2)
+    slow = [Script([OPEN, *[pause] * 9, later(0), later(1)]) for _ in range(6)]
+    with watched(Script([OPEN, later(0)]), *slow, limits=limits) as source:
+        source.read(2)
+        wait_for(source, CameraState.LOST)
+        wait_for(source, CameraState.LIVE, within_s=10.0)
+        assert source.health().restarts >= 3
 
 
 def test_a_process_that_only_says_it_is_well_counts_as_silent() -> None:
