@@ -47,8 +47,13 @@ class Answer:
     counts_note: str
 
 
-def answer_of(record: Mapping[str, Any], context: ReportContext) -> Answer:
-    """Give the answer of a verdict as plain JSON values."""
+def answer_of(
+    record: Mapping[str, Any], context: ReportContext, *, pictured: bool = True
+) -> Answer:
+    """Give the answer of a verdict as plain JSON values.
+
+    pictured : the report has pictures of the cells that weigh most.
+    """
     decision, tally = record["verdict"], record["tally"]
     codes = {str(reason["code"]) for reason in record["reasons"]}
     limits = Limits(context.flag_at, context.clear_below)
@@ -56,7 +61,7 @@ def answer_of(record: Mapping[str, Any], context: ReportContext) -> Answer:
         limits = Limits(**record["limits"])
     current = record.get("current")
     counts, note = _counts(record, context)
-    shows_cells = decision == "FLAG" and bool(record["evidence"])
+    shows_cells = pictured and decision == "FLAG" and bool(record["evidence"])
     return Answer(
         headline=sentence(headline(decision, codes)),
         advice=ADVICE[decision] + (f" {CELLS_BELOW}" if shows_cells else ""),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -136,21 +136,30 @@ class Gallery:
         self, examined: ExaminedFrame, kinds: Sequence[CellKind], overlay: UInt8, name: str
     ) -> None:
         """Look at a used frame that has been drawn."""
-        suspicious = sum(kind.suspicious for kind in kinds)
-        strongest = float(np.nanmax(examined.suspicion, initial=0.0))
-        rank = (suspicious, strongest, -examined.frame.index)
+        self.add_drawn(
+            FramePicture(
+                number=examined.frame.index,
+                source=examined.frame.source,
+                cells=len(kinds),
+                suspicious=sum(kind.suspicious for kind in kinds),
+                overlay=name,
+                jpeg=b"",
+                lost=lost_parts(examined.tiles),
+            ),
+            float(np.nanmax(examined.suspicion, initial=0.0)),
+            overlay,
+        )
+
+    def add_drawn(self, picture: FramePicture, strongest: float, overlay: UInt8) -> None:
+        """Keep a frame with its overlay, uint8 (H, W, 3) RGB, if it is among the best.
+
+        picture : its JPEG is made here. strongest : highest suspicion of its cells.
+        """
+        rank = (picture.suspicious, strongest, -picture.number)
         if len(self._frames) >= MOST_FRAMES and rank < self._frames[0][:3]:
             return
-        picture = FramePicture(
-            number=examined.frame.index,
-            source=examined.frame.source,
-            cells=len(kinds),
-            suspicious=suspicious,
-            overlay=name,
-            jpeg=jpeg_bytes(shrunk(overlay, PAGE_FRAME_PX), quality=80),
-            lost=lost_parts(examined.tiles),
-        )
-        heapq.heappush(self._frames, (*rank, picture))
+        jpeg = jpeg_bytes(shrunk(overlay, PAGE_FRAME_PX), quality=80)
+        heapq.heappush(self._frames, (*rank, replace(picture, jpeg=jpeg)))
         if len(self._frames) > MOST_FRAMES:
             heapq.heappop(self._frames)
 

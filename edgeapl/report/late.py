@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
+
 from edgeapl.report.context import ReportContext
-from edgeapl.report.gallery import Gallery
+from edgeapl.report.gallery import FramePicture, Gallery
 from edgeapl.report.page import render_page
 from edgeapl.report.results import (
     CELLS,
@@ -20,8 +24,8 @@ from edgeapl.report.results import (
     record_line,
     unfinished_folder,
 )
-from edgeapl.report.storage import replacing, storing, write_new_synced
-from edgeapl.report.tables import FRAME_COLUMNS, cell_columns
+from edgeapl.report.storage import storing, write_new_synced
+from edgeapl.report.tables import FRAME_COLUMNS, cell_columns, replace_table
 from edgeapl.report.writer import utc_now
 from edgeapl.types import CellStatus
 
@@ -38,8 +42,9 @@ def late_report(
 ) -> Path:
     """Write the page and the verdict of a slide that was left open, and put its folder in place.
 
-    The tables, overlays and outlines of the frames that were finished stay; pictures of single
-    cells are gone. Gives the page. Raises StorageError.
+    The tables keep the frames that the verdict counts; all overlays and outlines stay. Pictures of
+    single cells are gone, and so is what could not be examined of each frame. Gives the page.
+    Raises StorageError.
 
     Parameters
     ----------
@@ -51,46 +56,72 @@ def late_report(
         home.mkdir(parents=True, exist_ok=True)
         for name in (REPORT, VERDICT):
             (home / name).unlink(missing_ok=True)
-        cells = _whole(home / CELLS, cell_columns(tuple(context.roles)))
-        frames = _whole(home / FRAMES, FRAME_COLUMNS)
-        overlays = len(list((home / "overlays").glob("*.png")))
-    page = render_page(
-        record, journal_record, context, _counted(context, cells, frames, overlays), now()
-    )
+        cells, frames = _judged(_rows(home / CELLS), _rows(home / FRAMES), record)
+        for name, columns, rows in (
+            (CELLS, cell_columns(tuple(context.roles)), cells),
+            (FRAMES, FRAME_COLUMNS, frames),
+        ):
+            table = [[row.get(column, "") for column in columns] for row in rows]
+            replace_table(home / name, columns, table)
+        gallery = _counted(context, cells, frames)
+        _add_overlays(gallery, home / "overlays", cells, frames)
+    page = render_page(record, journal_record, context, gallery, now())
     write_new_synced(home / REPORT, page.encode("utf-8"))
     write_new_synced(home / VERDICT, record_line(record))
     return put_in_place(home, results, slide) / REPORT
 
 
-def _whole(path: Path, columns: Sequence[str]) -> Rows:
-    """Give the rows of a table; a last line that was cut off, or all of a damaged one, is left out.
-
-    Other columns than these, as of another version, make it a damaged one.
-    """
+def _rows(path: Path) -> Rows:
+    """Give the rows of a table, without a last line that was cut off; none of a damaged one."""
     text = path.read_bytes() if path.is_file() else b""
     whole = text[: text.rfind(b"\n") + 1]
     try:
         reader = csv.DictReader(whole.decode("utf-8-sig").splitlines(keepends=True), strict=True)
-        if tuple(reader.fieldnames or ()) == tuple(columns):
-            rows = list(reader)
-            if whole != text:
-                with replacing(path) as file:
-                    file.write(whole)
-            return rows
+        return [{name: value or "" for name, value in row.items() if name} for row in reader]
     except (csv.Error, UnicodeDecodeError):
-        pass  # as if it were not there: what counts stands in the journal
-    with replacing(path) as file:
-        file.write((",".join(columns) + "\n").encode())
-    return []
+        return []  # as if it were not there: what counts stands in the journal
 
 
-def _counted(context: ReportContext, cells: Rows, frames: Rows, overlays: int) -> Gallery:
+def _judged(cells: Rows, frames: Rows, record: Mapping[str, Any]) -> tuple[Rows, Rows]:
+    """Leave out the frames that came after the verdict: it was the last that was committed."""
+    by_frame = Counter(row.get("frame_number", "") for row in cells)
+    room = int(record["tally"]["seen"])
+    kept: Rows = []
+    for frame in frames:
+        room -= by_frame[frame.get("frame_number", "")]
+        if room < 0:
+            break
+        kept.append(frame)
+    numbers = {frame["frame_number"] for frame in kept if "frame_number" in frame}
+    return [row for row in cells if row.get("frame_number") in numbers], kept
+
+
+def _counted(context: ReportContext, cells: Rows, frames: Rows) -> Gallery:
     """Count what the tables hold; the page says where that is less than the verdict."""
     gallery = Gallery(context)
-    gallery.frames_used = sum(row["used"] == "yes" for row in frames)
+    gallery.frames_used = sum(row.get("used") == "yes" for row in frames)
     gallery.frames_rejected = len(frames) - gallery.frames_used
-    gallery.frames_not_drawn = max(0, gallery.frames_used - overlays)
-    gallery.suspicious = sum(row["class"] in context.suspicious_roles for row in cells)
-    states = [row["status"] for row in cells]
+    gallery.suspicious = sum(row.get("class") in context.suspicious_roles for row in cells)
+    states = [row.get("status", "") for row in cells]
     gallery.cells = {status: states.count(status.value) for status in CellStatus}
     return gallery
+
+
+def _add_overlays(gallery: Gallery, folder: Path, cells: Rows, frames: Rows) -> None:
+    """Show the frames whose overlay was written whole."""
+    suspicious = Counter(
+        row["frame_number"] for row in cells if row.get("class") in gallery.context.suspicious_roles
+    )
+    by_number = {row["frame_number"]: row for row in frames if row.get("used") == "yes"}
+    gallery.frames_not_drawn = gallery.frames_used
+    for path in sorted(folder.glob("*.png")):
+        number = path.name.partition("-")[0].lstrip("0") or "0"
+        row = by_number.get(number)
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+        overlay = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+        if row is None or overlay is None:
+            continue
+        gallery.frames_not_drawn -= 1
+        found, count = int(row.get("cells") or 0), suspicious[number]
+        picture = FramePicture(int(number), row.get("frame", ""), found, count, path.name, b"")
+        gallery.add_drawn(picture, 0.0, np.asarray(overlay[:, :, ::-1], dtype=np.uint8))

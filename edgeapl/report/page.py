@@ -100,13 +100,14 @@ def render_page(
         file_name=lambda source: printable(PurePath(source).name or str(source)),
         overlay=lambda name: "overlays/" + quote(name),
     )
-    answer = answer_of(record, context)
+    shown = choose(record, gallery, _picture_bytes(explanation))
+    answer = answer_of(record, context, pictured=bool(shown.evidence))
     template = environment.from_string((folder / "slide.html.j2").read_text(encoding="utf-8"))
     return template.render(
         record=record,
         context=context,
         gallery=gallery,
-        shown=choose(record, gallery, _picture_bytes(explanation)),
+        shown=shown,
         explanation=explanation,
         kinds=role_kinds(context),
         journal_record=journal_record,

@@ -14,7 +14,7 @@ import numpy as np
 from edgeapl.report.kinds import CellKind
 from edgeapl.report.names import table_text
 from edgeapl.report.outline import pixel_counts
-from edgeapl.report.storage import storing, sync
+from edgeapl.report.storage import replacing, storing, sync
 from edgeapl.types import CellStatus, Detections, ExaminedFrame
 
 BEFORE_ROLES = (
@@ -133,6 +133,19 @@ def frame_row(slide: str, examined: ExaminedFrame) -> list[object]:
     ]
 
 
+def replace_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Write a whole table as `TableFile` does; it takes the place of one that is there, or not."""
+    text = _csv([columns, *rows])
+    with replacing(path) as file:
+        file.write(text.encode("utf-8" if text.isascii() else "utf-8-sig"))
+
+
+def _csv(rows: Sequence[Sequence[object]]) -> str:
+    made = io.StringIO(newline="")
+    csv.writer(made, lineterminator="\n").writerows(rows)
+    return made.getvalue()
+
+
 class TableFile:
     """A CSV file, UTF-8, that grows row by row. Raises StorageError when it can not.
 
@@ -151,9 +164,7 @@ class TableFile:
         self._write("a", rows)
 
     def _write(self, mode: str, rows: Sequence[Sequence[object]]) -> None:
-        made = io.StringIO(newline="")
-        csv.writer(made, lineterminator="\n").writerows(rows)
-        text = made.getvalue()
+        text = _csv(rows)
         with storing(self._path):
             needs_mark = not (self._marked or text.isascii())
             if needs_mark and mode == "a":

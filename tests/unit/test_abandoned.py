@@ -204,6 +204,28 @@ def test_it_gets_its_report_at_the_next_start(
         assert close_abandoned(out, journal, LateReports(journal, bundle).write) == ()
 
 
+def test_its_tables_hold_no_frame_that_came_after_the_verdict(
+    tmp_path: Path, journal: Journal, bundle: Bundle
+) -> None:
+    """A frame is drawn and written down before its verdict is committed anew, at times."""
+    out = tmp_path / "out"
+    folder = left(out, "slide 1", bundle)
+    for name in ("cells.csv", "frames.csv"):
+        first, *rows = (folder / name).read_text().splitlines(keepends=True)
+        more = [row.replace("script/0.png,0", "script/1.png,1") for row in rows]
+        assert more != rows
+        (folder / name).write_text("".join([first, *rows, *more]))
+    journal.commit(of_bundle(out, bundle), provisional=True)
+    with claimed(out):
+        close_abandoned(out, journal, LateReports(journal, bundle).write)
+    home = folder.with_name(folder.name.removesuffix(".partial"))
+    assert "do not hold every cell" not in (home / "report.html").read_text()
+    for name, count in (("cells.csv", 2), ("frames.csv", 1)):
+        rows = (home / name).read_text().splitlines()[1:]
+        assert len(rows) == count
+        assert all("script/0.png" in row for row in rows)
+
+
 def test_what_is_open_or_of_another_bundle_gets_no_report_that_could_be_wrong(
     tmp_path: Path, journal: Journal, bundle: Bundle
 ) -> None:
