@@ -191,7 +191,7 @@ def _classify(
         first += len(item.rows)
         detections = item.prepared.detections
         described = describe_frame(
-            item.frame, detections, scores.features[own], single_cell=how.crops
+            item.prepared.judged, detections, scores.features[own], single_cell=how.crops
         )
         seen.frames.append(described)
         gathered.fields.append(

@@ -10,6 +10,7 @@ from edgeapl.bundle.manifest import Manifest
 from edgeapl.config import CameraConfig
 from edgeapl.errors import DeadlineError, EdgeAplError, EngineError
 from edgeapl.sources.names import printable
+from edgeapl.stages.find_disc import SHRUNK
 from edgeapl.stages.findings import Code, Effect, Finding
 from edgeapl.types import Reason, Remark, ScaleOrigin, Tally, TileState
 from edgeapl.wording.numbers import exact_percent, percent
@@ -160,6 +161,35 @@ def of_short_frames(short: Sequence[tuple[str, float]], least: float) -> list[Fi
         "clear a slide"
     )
     return [Finding(Code.AREA_FRAMES, text, Effect.BARS_CLEAR)]
+
+
+def of_discs(discs: Sequence[tuple[float, float] | None]) -> list[Finding]:
+    """Say how much of the frames is the dark surround of an eyepiece.
+
+    discs : of each frame the share of the picture outside, 0 to 1, and the radius, px; None where
+    the field fills the frame. All frames of a slide come from one source, so when they differ what
+    looks like a surround may be lost light.
+    """
+    round_ones = [disc for disc in discs if disc is not None]
+    if not round_ones:
+        return []
+    shares, radii = zip(*round_ones, strict=True)
+    low, high = percent(min(shares)), percent(max(shares))
+    much = low if low == high else f"{low} to {high}"
+    text = (
+        f"{len(shares)} frame(s) show a round field, as through an eyepiece: {much} of the picture "
+        "is its dark surround and counts neither way"
+    )
+    found = [Finding(Code.ROUND_FIELD, text, Effect.NOTE)]
+    whole = len(discs) - len(shares)
+    if whole or min(radii) < SHRUNK * max(radii):
+        others = f"{whole} a whole one" if whole else "the rounds differ in size"
+        text = (
+            f"{len(shares)} frame(s) show a round field and {others}: part of the light may have "
+            "been lost; score what was taken in different ways as different slides"
+        )
+        found.append(Finding(Code.FIELDS_DIFFER, text, Effect.BARS_CLEAR))
+    return found
 
 
 def of_errors(errors: Sequence[EdgeAplError]) -> list[Finding]:

@@ -9,6 +9,7 @@ from statistics import median
 
 from edgeapl.errors import InputError
 from edgeapl.sources.decode import read_images
+from edgeapl.stages.find_disc import find_disc
 from edgeapl.stages.segment import Evidence, measure_scale
 from edgeapl.types import ScaleOrigin, UInt8
 
@@ -63,7 +64,8 @@ class SlideScale:
         """Take one image into account, e.g. some of a folder before its first is examined."""
         if self._stated is None:
             self._tries += 1
-            estimate = measure_scale(pixels)
+            disc = find_disc(pixels)
+            estimate = measure_scale(pixels if disc is None else pixels[disc.core])
             if estimate is not None:
                 self._measured[estimate.evidence].append(estimate.um_per_px)
 

@@ -28,6 +28,7 @@ class Coverage:
         self._shares: list[float] = []
         self._short: list[tuple[str, float]] = []
         self._single_cells = False
+        self._discs: list[tuple[float, float] | None] = []
 
     @property
     def frame_shares(self) -> tuple[float, ...]:
@@ -43,7 +44,8 @@ class Coverage:
 
     def add(self, prepared: PreparedFrame) -> None:
         """Count a frame that was used."""
-        frame, tiles = prepared.frame, prepared.tiles
+        frame, tiles, disc = prepared.frame, prepared.tiles, prepared.disc
+        self._discs.append(None if disc is None else (disc.outside_share, disc.radius))
         area = frame.width * frame.height * frame.um_per_px**2
         self._um2 += area
         for state, share in _lost(tiles).items():
@@ -61,6 +63,7 @@ class Coverage:
             return []
         parts = {state: um2 / self._um2 for state, um2 in self._lost.items()}
         found = findings_of.of_area(share, parts, self._least, single_cells=self._single_cells)
+        found += findings_of.of_discs(self._discs)
         if self._live or self._single_cells:
             return found
         return [*found, *findings_of.of_short_frames(self._short, self._least)]

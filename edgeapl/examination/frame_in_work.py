@@ -106,7 +106,8 @@ class FrameInWork:
     def held_bytes(self) -> int:
         """What the frame takes while it waits; not the cells that are cut out of it."""
         prepared = self.prepared
-        return int(prepared.frame.pixels.nbytes + prepared.detections.labels.nbytes)
+        evened = 0 if prepared.evened is None else prepared.evened.pixels.nbytes
+        return int(prepared.frame.pixels.nbytes + evened + prepared.detections.labels.nbytes)
 
     @property
     def hidden(self) -> set[int]:
@@ -172,7 +173,7 @@ class FrameInWork:
         if self.descriptor is None:
             prepared = self.prepared
             self.descriptor = describe_frame(
-                prepared.frame,
+                prepared.judged,
                 prepared.detections,
                 features,
                 prepared.sharpness,

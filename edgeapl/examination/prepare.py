@@ -20,8 +20,11 @@ from edgeapl.stages.area import (
     judge_tiles,
 )
 from edgeapl.stages.crop import CellImages, Uncut, cut_cells, leave_uncut
+from edgeapl.stages.find_disc import disc_of
 from edgeapl.stages.focus import Edges
 from edgeapl.stages.gate import FieldMemory, examine, examine_crop
+from edgeapl.stages.lit_disc import LitDisc
+from edgeapl.stages.lit_view import evened_frame, within_disc
 from edgeapl.stages.repeats import Shown, tile_prints
 from edgeapl.stages.tiling import sample_tiles, tile_grid
 from edgeapl.stages.whole_image import whole_crop
@@ -63,6 +66,8 @@ class PreparedFrame:
     tiles : which parts of the frame could be judged; None for a rejected frame.
     hidden : rows of the cells that lie elsewhere, int64 (K,).
     single_cell : the frame is an image of one cell.
+    disc : of a frame through an eyepiece. evened : the same frame as its cells are shown to the
+        networks, `edgeapl.stages.lit_view.evened_frame`. None where the field fills the frame.
     """
 
     detections: Detections
@@ -73,11 +78,18 @@ class PreparedFrame:
     tiles: Tiles | None = None
     hidden: Int64 = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     single_cell: bool = False
+    disc: LitDisc | None = None
+    evened: Frame | None = None
 
     @property
     def frame(self) -> Frame:
         """The frame itself."""
         return self.detections.frame
+
+    @property
+    def judged(self) -> Frame:
+        """The frame as the networks see its cells."""
+        return self.frame if self.evened is None else self.evened
 
     def images(self, rows: Int64) -> UInt8:
         """Give some cells, int64 (K,), as images, uint8 (K, size, size, 3) RGB."""
@@ -97,6 +109,8 @@ class GatedFrame:
     timings: Timings
     sharpness: float | None = None
     shown: Shown | None = None
+    disc: LitDisc | None = None
+    evened: Frame | None = None
 
 
 def prepare_frame(
@@ -119,53 +133,71 @@ def gate_frame(
     """Gate one frame; those of a slide one after another, each with the memory of those before."""
     timings: Timings = Counter()
     with timed(timings, "gate"):
-        sharpness, shown = None, None
         if crops:
             rejected, memory = examine_crop(frame, memory)
-        else:
-            rejected, memory, sharpness = _gated(frame, model.bundle.manifest.gate, memory)
-            if not rejected:
-                shown, memory = _shown(frame, memory)
-    return GatedFrame(frame, rejected, timings, sharpness, shown), memory
+            return GatedFrame(frame, rejected, timings), memory
+        disc = disc_of(frame.pixels, memory.light)
+        gate = model.bundle.manifest.gate
+        rejected, memory, sharpness = _gated(frame, gate, memory, disc)
+        if rejected:
+            return GatedFrame(frame, rejected, timings, sharpness), memory
+        evened = None if disc is None else evened_frame(frame, disc)
+        shown, memory = _shown(frame if evened is None else evened, memory)
+    return GatedFrame(frame, rejected, timings, sharpness, shown, disc, evened), memory
 
 
 def search_frame(model: Model, gated: GatedFrame, *, crops: bool) -> PreparedFrame:
     """Segment one frame; several may be searched at the same time."""
-    frame, timings = gated.frame, gated.timings
+    frame, timings, disc = gated.frame, gated.timings, gated.disc
+    judged = frame if gated.evened is None else gated.evened
     if gated.rejected:
         size = model.bundle.manifest.crop.size_px
         empty = np.empty((0, size, size, 3), dtype=np.uint8)
         return PreparedFrame(no_detections(frame), empty, gated.rejected, timings)
     with timed(timings, "segment"):
         segment = model.segmenter.segment
-        detections = whole_crop(frame, model.segmenter) if crops else segment(frame)
+        found = whole_crop(frame, model.segmenter) if crops else segment(judged)
+        detections = found
+        if disc is not None:
+            detections, found = within_disc(found, frame, disc)
     gate = model.bundle.manifest.gate
     with timed(timings, "gate"):
         if crops:
             tiles = judge_cell_image(detections, gate.min_detail)
         else:
             focus = gate.min_focus
-            tiles = judge_tiles(frame.pixels, frame.um_per_px, focus, shown=gated.shown)
+            outside = None
+            if disc is not None:
+                outside = disc.outside(tile_grid(frame.height, frame.width))
+            tiles = judge_tiles(judged.pixels, frame.um_per_px, focus, outside, shown=gated.shown)
     spec = model.bundle.manifest.crop
     with timed(timings, "crop"):
         # A frame's cells are cut by who shows them to a network: none is cut in vain, and none
         # takes memory while it waits.
-        cut = (
-            cut_cells(detections, spec, cell_image=True) if crops else leave_uncut(detections, spec)
-        )
+        cut = cut_cells(detections, spec, cell_image=True) if crops else leave_uncut(found, spec)
     allowed = HIDDEN_SHARE_OF_IMAGE if crops else HIDDEN_SHARE
     hidden = np.flatnonzero(hidden_cells(detections, tiles, allowed))
     return PreparedFrame(
-        detections, cut, (), timings, gated.sharpness, tiles, hidden, single_cell=crops
+        detections,
+        cut,
+        (),
+        timings,
+        gated.sharpness,
+        tiles,
+        hidden,
+        single_cell=crops,
+        disc=disc,
+        evened=gated.evened,
     )
 
 
 def _gated(
-    frame: Frame, spec: GateSpec, memory: FieldMemory
+    frame: Frame, spec: GateSpec, memory: FieldMemory, disc: LitDisc | None
 ) -> tuple[tuple[Reason, ...], FieldMemory, float | None]:
     """Give what the gate says, and the frame's sharpness if it passed."""
-    edges = Edges(frame.pixels, frame.um_per_px)
-    rejected, memory = examine(frame, spec, memory, edges)
+    seen = frame.pixels if disc is None else frame.pixels[disc.core]
+    edges = Edges(seen, frame.um_per_px)
+    rejected, memory = examine(frame, spec, memory, edges, disc)
     return rejected, memory, None if rejected else edges.sharpness
 
 

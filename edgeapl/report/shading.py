@@ -19,10 +19,13 @@ VEIL = 0.35
 
 def shade(picture: UInt8, tiles: Tiles | None) -> None:
     """Hatch what was not examined, and draw a line around it, in a picture of the frame."""
-    if tiles is None or not tiles.states.any():
+    if tiles is None:
         return
     size = (picture.shape[1], picture.shape[0])
-    lost = (tiles.states != TileState.EXAMINED.value).astype(np.uint8)
+    seen = np.isin(tiles.states, (TileState.EXAMINED.value, TileState.OUTSIDE.value))
+    if seen.all():
+        return
+    lost = (~seen).astype(np.uint8)
     inside = np.asarray(cv2.resize(lost, size, interpolation=cv2.INTER_NEAREST), np.uint8)
     y, x = np.ogrid[: size[1], : size[0]]
     lines = (inside > 0) & ((x + y) % HATCH_PX < 2)

@@ -50,7 +50,7 @@ def judge_tiles(
     shown : of this frame, where those before it are known.
     """
     grid = tile_grid(*pixels.shape[:2])
-    light = judge_light(sample_tiles(pixels, grid) if shown is None else shown.sampled)
+    light = judge_light(sample_tiles(pixels, grid) if shown is None else shown.sampled, outside)
     lines = lines_of(pixels, grid)
     repeated = copied_tiles(lines)
     if shown is not None:
@@ -110,8 +110,12 @@ def judge_cell_image(cell: Detections, min_detail: float | None) -> Tiles:
 
 
 def hidden_cells(detections: Detections, tiles: Tiles, allowed_share: float = HIDDEN_SHARE) -> Bool:
-    """Tell which cells lie in tiles that were not examined, bool (N,)."""
-    lost = np.pad((tiles.states != TileState.EXAMINED.value).astype(np.float64), ((1, 0), (1, 0)))
+    """Tell which cells lie in tiles that were not examined, bool (N,).
+
+    What is seen of a cell at the rim of the field was: the tiles outside are not lost.
+    """
+    seen = np.isin(tiles.states, (TileState.EXAMINED.value, TileState.OUTSIDE.value))
+    lost = np.pad((~seen).astype(np.float64), ((1, 0), (1, 0)))
     if not len(detections) or not lost.any():
         return np.zeros(len(detections), dtype=bool)
     # Sums over all tiles above and to the left; between corners of tiles they are bilinear.

@@ -39,6 +39,8 @@ class Code:
     AREA: Final = "area_not_examined"  # too little of the field could be examined
     AREA_FRAMES: Final = "frame_area_not_examined"  # too little of single frames
     AREA_PART: Final = "area_partly_examined"  # a little was lost, within what the rule allows
+    ROUND_FIELD: Final = "round_field"  # through an eyepiece: the dark surround does not count
+    FIELDS_DIFFER: Final = "fields_differ"  # round in some frames, whole in others
     HIDDEN_FLAG: Final = "flag_in_hidden_part"  # cells that could not be judged speak for the flag
     NO_SCORE: Final = "no_score"
     HEAD_FAILED: Final = "head_failed"

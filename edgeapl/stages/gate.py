@@ -12,7 +12,9 @@ import cv2
 import numpy as np
 
 from edgeapl.bundle.specs import GateSpec
+from edgeapl.stages.find_disc import LitField
 from edgeapl.stages.focus import Edges
+from edgeapl.stages.lit_disc import LitDisc
 from edgeapl.stages.motion import evenness_of
 from edgeapl.stages.repeats import UInt64
 from edgeapl.stages.tiling import Bool
@@ -53,6 +55,9 @@ _DESCRIPTOR_PX = 32
 _BACKGROUND_SIGMA = 4.0
 """Smooth light and shade that all fields of a smear share are taken out, in descriptor px."""
 
+_STAIN = (2, 90)
+"""Percentiles of green between which cells and ground lie."""
+
 _MOST_FIELDS = 4096
 """Fields remembered, 4 KB each; the oldest are forgotten. A smear has a few hundred."""
 
@@ -68,11 +73,13 @@ class FieldMemory:
         In blocks, so that the next field costs no copy of all others.
     prints : of their tiles, uint64 (up to 64, R, C) each, as `edgeapl.stages.repeats.tile_prints`
         gives them.
+    light : where the light of their source falls; None before the first.
     """
 
     digests: frozenset[str] = frozenset()
     descriptors: tuple[Float32, ...] = ()
     prints: tuple[UInt64, ...] = ()
+    light: LitField | None = None
 
     def holds(self, digest: str, descriptor: Float32 | None = None) -> bool:
         """Whether this image, or one of the same field, was seen before."""
@@ -91,6 +98,13 @@ class FieldMemory:
             else:
                 blocks = (*blocks[-(_MOST_FIELDS // _BLOCK_FIELDS - 1) :], descriptor[None])
         return replace(self, digests=self.digests | {digest}, descriptors=blocks)
+
+    def with_light(self, disc: LitDisc | None, shape: tuple[int, int]) -> FieldMemory:
+        """Give a memory that also knows where the light falls, or that the field fills frames."""
+        before = self.light
+        if before is not None and before.shape == shape and not before.grows(disc):
+            return self
+        return replace(self, light=LitField(disc, shape))
 
     def showed(self, prints: UInt64) -> Bool:
         """Tell which tiles were shown in the same place before, bool (R, C)."""
@@ -111,7 +125,11 @@ class FieldMemory:
 
 
 def examine(
-    frame: Frame, spec: GateSpec, memory: FieldMemory, edges: Edges | None = None
+    frame: Frame,
+    spec: GateSpec,
+    memory: FieldMemory,
+    edges: Edges | None = None,
+    disc: LitDisc | None = None,
 ) -> tuple[tuple[Reason, ...], FieldMemory]:
     """Say why a field of view can not be used; no reason means that it passes.
 
@@ -120,23 +138,26 @@ def examine(
     frame : the field.
     spec : the limits that the bundle sets.
     memory : the fields of the slide that passed before.
-    edges : of the frame, for who needs them afterwards.
+    edges : of the frame, or of the core of its disc, for who needs them afterwards.
+    disc : of the frame, as `edgeapl.stages.find_disc.disc_of` gives it: only its core is looked at.
 
     Gives the reasons and the memory for the next frame, which holds this one only if it passed.
     """
-    reasons = light_reasons(frame.pixels)
+    pixels = frame.pixels if disc is None else frame.pixels[disc.core]
+    reasons = light_reasons(pixels)
     if reasons:
         return reasons, memory
-    edges = edges or Edges(frame.pixels, frame.um_per_px)
+    edges = edges or Edges(pixels, frame.um_per_px)
     # Written so that a measure that is not a number does not pass.
     if not edges.sharpness >= spec.min_focus:
         return (_UNFOCUSED,), memory
     if not evenness_of(edges) >= MOVED_BELOW:
         return (_MOVED,), memory
-    descriptor = describe_field(frame.pixels)
+    descriptor = describe_field(pixels)
     if memory.holds(frame.digest, descriptor):
         return (_DUPLICATE,), memory
-    return (), memory.with_field(frame.digest, descriptor)
+    known = memory.with_field(frame.digest, descriptor)
+    return (), known.with_light(disc, (frame.height, frame.width))
 
 
 def examine_crop(frame: Frame, memory: FieldMemory) -> tuple[tuple[Reason, ...], FieldMemory]:
@@ -171,6 +192,9 @@ def light_reasons(pixels: UInt8) -> tuple[Reason, ...]:
 def describe_field(pixels: UInt8) -> Float32:
     """Give a small picture of a field, float32 (1024,) of length 1, that tells it from others."""
     green = np.ascontiguousarray(_sample(pixels)[..., 1])
+    # Scale bars and dates are brighter or darker than all else, and the same on every field.
+    low, high = (_percentile(green, percent) for percent in _STAIN)
+    green = np.clip(green, low, high)
     size = (_DESCRIPTOR_PX, _DESCRIPTOR_PX)
     small = np.asarray(cv2.resize(green, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
     small = small - cv2.GaussianBlur(small, (0, 0), _BACKGROUND_SIGMA)

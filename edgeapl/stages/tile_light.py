@@ -89,8 +89,8 @@ class TileLight:
     level: UInt8
 
 
-def judge_light(sampled: Sampled) -> TileLight:
-    """Judge the light of every tile."""
+def judge_light(sampled: Sampled, outside: Bool | None = None) -> TileLight:
+    """Judge the light of every tile. outside : bool (R, C), tiles that are no part of the field."""
     red, green, blue = sampled.colours
     brightest = np.maximum(np.maximum(red, green), blue)
     darkest = np.minimum(np.minimum(red, green), blue)
@@ -111,7 +111,7 @@ def judge_light(sampled: Sampled) -> TileLight:
         frozen=frozen,
         colourless=(lacking | (without & ~dark)) & ~frozen,
         noise=structured & _is_noise(sampled, spread),
-        veiled=_veiled(sampled, ordered[1], structured),
+        veiled=_veiled(sampled, ordered[1], structured, outside),
         structured=structured,
         level=_quantile(bright, 0.5),
     )
@@ -233,7 +233,7 @@ def _unshaded_spread(green: UInt8) -> NDArray[np.float64]:
     return np.asarray(high - low)
 
 
-def _veiled(sampled: Sampled, green: UInt8, structured: Bool) -> Bool:
+def _veiled(sampled: Sampled, green: UInt8, structured: Bool, outside: Bool | None) -> Bool:
     """Tell tiles of a large part in which all that is to be seen is pale, as behind a veil."""
     # All but the rarest pixels: the rim of one cell is as steep as any.
     reach = _quantile(green, 0.99).astype(np.float32) - _quantile(green, 0.01)
@@ -253,4 +253,6 @@ def _veiled(sampled: Sampled, green: UInt8, structured: Bool) -> Bool:
     veiled = pale & (cv2.blur(seen.astype(np.float32), (3, 3)) > 0)
     veiled = cv2.dilate(veiled.astype(np.uint8), around) > 0
     veiled &= ~structured | pale
-    return large_parts(veiled, VEILED_PART)
+    if outside is None:
+        return large_parts(veiled, VEILED_PART)
+    return large_parts(veiled & ~outside, VEILED_PART * float((~outside).mean()))

@@ -13,6 +13,7 @@ from edgeapl.capture.supervisor import SupervisedSource
 from edgeapl.errors import UsageError
 from edgeapl.journal import AMENDMENT, SignOff, append_sign_off, find_record
 from edgeapl.report.versions import located_report
+from edgeapl.stages.find_disc import find_disc
 from edgeapl.stages.focus import focus_measure
 from edgeapl.station import showing
 from edgeapl.station.history import history_of
@@ -213,7 +214,11 @@ class Desk:
 
     def _measured_focus(self, frame: Frame) -> float:
         least = self._station.hosted.model.bundle.manifest.gate.min_focus
-        return focus_measure(frame.pixels, frame.um_per_px) / least if least > 0 else 1.0
+        if least <= 0:
+            return 1.0
+        disc = find_disc(frame.pixels)
+        pixels = frame.pixels if disc is None else frame.pixels[disc.core]
+        return focus_measure(pixels, frame.um_per_px) / least
 
     def _label_names(self) -> tuple[str, ...]:
         roles = tuple(role.name for role in self._station.hosted.model.bundle.manifest.roles)
