@@ -18,7 +18,7 @@ from edgeapl.stages.gate import FieldMemory
 from edgeapl.stages.lit_view import evened
 from edgeapl.testing import ScriptedSource
 from edgeapl.types import Decision, ExaminedFrame, Frame, ScaleOrigin, TileState, UInt8
-from tests.damage import DAMAGED, dimmed, filled, left
+from tests.damage import DAMAGED, Change, dimmed, filled, left
 from tests.eyepieces import EYEPIECES, Eyepiece
 from tests.pictures import field, frame
 
@@ -87,7 +87,7 @@ def covered(pixels: UInt8) -> UInt8:
     return out
 
 
-NO_DISC = {
+NO_DISC: dict[str, Change] = {
     **DAMAGED,
     "corners cut off": aslant,
     "covered": covered,
@@ -178,7 +178,7 @@ def share(model: Model, frames: Sequence[UInt8], last: Callable[[UInt8], UInt8])
 
 SHUTTER = Eyepiece(x=0.46, radius=0.4)
 
-DARKENED = {
+DARKENED: dict[str, Change] = {
     "half of the disc is black": left(0.5, filled(0)),
     "half of the disc is dim": left(0.5, dimmed(0.2)),
     "the disc is smaller than before": SHUTTER,
