@@ -159,7 +159,7 @@ class CudaEngine(OrtEngine):
         # several threads may call.
         binding = session.io_binding()
         for name, given in inputs.items():
-            binding.bind_cpu_input(name, np.ascontiguousarray(given))
+            binding.bind_cpu_input(name, given)
         for name in self._outputs:
             binding.bind_output(name)
         session.run_with_iobinding(binding, options)

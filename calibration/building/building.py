@@ -14,11 +14,13 @@ from edgeapl.calibration.building.stopwatch import Stopwatch
 from edgeapl.calibration.building.storing import store, work_folder
 from edgeapl.engines.registry import BACKENDS, CUDA, ON_GPU, PLANS, available_targets
 from edgeapl.engines.store.folder import EngineFolder
-from edgeapl.engines.store.here import device_here, runtime_version
+from edgeapl.engines.store.here import device_here, runs_here, runtime_version
 from edgeapl.engines.store.record import Precision
 from edgeapl.errors import EngineError, ProofError, UsageError
 
 __all__ = ["BuildRequest", "build_engine"]
+
+NO_GPU = "no such GPU on this machine"
 
 
 def build_engine(request: BuildRequest, tell: Say) -> EngineFolder:
@@ -87,12 +89,16 @@ def _wanted(bundle: Bundle, request: BuildRequest) -> list[tuple[str, Precision]
     if request.target != "auto":
         runtime_version(request.target)
         targets = [request.target]
-        why = {one.target: one.run for one in available_targets()}[request.target]
-        if request.target == CUDA and why:
+        if request.target == CUDA and not runs_here(CUDA, request.device):
             # Nothing is built ahead of time for it, so that there would be nothing to show.
-            raise EngineError("target can not be run here", CUDA, why)
+            why = {one.target: one.run for one in available_targets()}[CUDA]
+            raise EngineError("target can not be run here", CUDA, why or NO_GPU)
     else:
-        targets = [one.target for one in available_targets() if not one.build and not one.run]
+        targets = [
+            one.target
+            for one in available_targets()
+            if not one.build and not one.run and runs_here(one.target, request.device)
+        ]
     _check(request, targets)
     if request.precision is not None:
         return [(target, request.precision) for target in targets]

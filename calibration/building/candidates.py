@@ -95,7 +95,7 @@ def make_candidate(
         name: make_network(bundle, name, target, precision, frozenset(), work)
         for name in bundle.manifest.networks
     }
-    on_device = target in PLANS and runs_here(target)
+    on_device = target in PLANS and runs_here(target, request.device)
     limit = request.max_flip_rate
     repairs = limit is not None and precision == "int8"
     repaired: tuple[dict[str, Any], ...] = ()

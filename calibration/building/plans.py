@@ -99,7 +99,7 @@ class _Builder:
         drivers = importlib.import_module("edgeapl.engines.trt.driver")
         self._library: Any = libraries.find_library(target)
         self._say = say
-        here = runs_here(target)
+        here = runs_here(target, request.device)
         self._driver: Any = drivers.load_driver() if here else None
         self._timing = (target, runtime_version(target), device_here(target, request.device).name)
         self._most = request.max_batch or options.Profile().largest

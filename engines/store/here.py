@@ -8,7 +8,7 @@ import re
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 
-from edgeapl.engines.registry import CUDA, PLANS, TARGETS, available_targets
+from edgeapl.engines.registry import CUDA, ON_GPU, PLANS, TARGETS, available_targets
 from edgeapl.engines.store.cuda import cuda_device
 from edgeapl.engines.store.machine import Device, cpu
 from edgeapl.errors import EngineError
@@ -81,6 +81,10 @@ def device_here(target: str, number: int = 0) -> Device:
     return Device(gpu.name, gpu.compute_capability)
 
 
-def runs_here(target: str) -> bool:
-    """Whether engines of a target can be run on this machine now."""
-    return any(one.target == target and not one.run for one in available_targets())
+def runs_here(target: str, number: int = 0) -> bool:
+    """Whether engines of a target can be run on this machine now.
+
+    number : of the GPU. Its driver may be installed where there is none.
+    """
+    able = any(one.target == target and not one.run for one in available_targets())
+    return able and (target not in ON_GPU or bool(device_here(target, number).name))

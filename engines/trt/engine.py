@@ -251,7 +251,7 @@ class TrtEngine:
                 layout = layout_of(name, api, engine, context, rows)
                 scratch = int(context.update_device_memory_size_for_shapes())
         text = f"{takes >> 20} MiB in the smallest batch, {free >> 20} MiB are free"
-        mend = "end other programs on the GPU, or build with a smaller batch"
+        mend = "end other programs on the GPU, or build with a smaller --max-batch"
         raise EngineError("GPU memory is short", name, f"{text}: {mend}")
 
     def _settle(self, working: Working) -> None:

@@ -201,6 +201,21 @@ def test_a_plan_that_fails_its_self_test_is_not_put_in_place(workshop: Workshop)
     assert not workshop.out.exists()
 
 
+def test_a_driver_without_a_gpu_is_none(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_found() -> Any:
+        raise EngineError("GPU can not be used", "none found", "choose --target onnxruntime")
+
+    monkeypatch.setattr(driver, "load_driver", none_found)
+    record = workshop.build("auto").record
+    assert record.target == "onnxruntime"
+    assert set(record.proof["candidates"]) == {"fp32 onnxruntime"}
+    # Built ahead of time, as by TensorRT-RTX, for whoever has the GPU.
+    ahead = workshop.build("tensorrt", precision="fp16").record
+    assert (ahead.built_for.device, ahead.proof["run_in"]) == ("", "onnxruntime")
+
+
 def test_a_gpu_that_fails_leaves_the_processor(workshop: Workshop) -> None:
     workshop.fake.refuses = "execute_async_v3"
     record = workshop.build("auto").record

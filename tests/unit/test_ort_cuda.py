@@ -114,10 +114,11 @@ def test_it_is_built_proven_raced_and_found_again(
 
 
 @pytest.mark.parametrize(
-    ("package", "driver", "message"),
+    ("package", "driver", "gpu", "message"),
     [
-        ("not installed: pip install onnxruntime-gpu", True, "pip install onnxruntime-gpu"),
-        ("", False, "no NVIDIA driver"),
+        ("not installed: pip install onnxruntime-gpu", True, True, "pip install onnxruntime-gpu"),
+        ("", False, True, "no NVIDIA driver"),
+        ("", True, False, "no such GPU on this machine"),
     ],
 )
 def test_where_it_can_not_run_that_is_said_in_one_line(
@@ -126,17 +127,19 @@ def test_where_it_can_not_run_that_is_said_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
     package: str,
     driver: bool,
+    gpu: bool,
     message: str,
 ) -> None:
     monkeypatch.setattr(registry, "_no_provider", lambda _: package)
     monkeypatch.setattr(registry, "_nvidia_driver", lambda: driver)
+    if not gpu:
+        monkeypatch.setattr(here, "cuda_device", lambda number: None)
     bundle = small_bundle(tmp_path / "bundle").folder
     with pytest.raises(EngineError, match=message) as caught:
         build_engine(BuildRequest(bundle, target=CUDA, out=tmp_path / "e"), lambda _: None)
     assert "\n" not in str(caught.value)
-    assert {one.target: one.run for one in available_targets()}[CUDA].startswith(
-        package or "no NVIDIA driver"
-    )
+    run = {one.target: one.run for one in available_targets()}[CUDA]
+    assert bool(run) is not (driver and not package)
 
 
 class Driver(SimpleNamespace):
