@@ -23,11 +23,12 @@ FLAGS = "EDGEAPL_TEST_GPU_FLAGS"
 
 
 class Trouble(Enum):
-    """Happens while a file of its name is there, when the host of a GPU waits for it."""
+    """Happens while a file of its name is there, most when the host of a GPU waits for it."""
 
     HANGS = "hangs"
     FAILS_ONCE = "fails once"
     CRASHES_ONCE = "crashes once"
+    SHORT = "has less memory at the next start"
 
     def begin(self, flags: Path) -> None:
         """Let it happen."""
@@ -73,9 +74,11 @@ class TroubledDriver(FakeDriver):
 
 
 def main() -> None:
-    driver = TroubledDriver()
+    driver = TroubledDriver(capacity=64 << 20)
     driver.flags = Path(os.environ[FLAGS])
     fake = FakeTensorRt(driver, LARGEST, OTHERS)
+    if Trouble.SHORT.there(driver.flags):
+        fake.scratch = driver.capacity * 4 // 5
     for module in (engine, chain):
         module.find_library = lambda target: fake.library  # type: ignore[attr-defined]
         module.load_driver = lambda: fake.driver  # type: ignore[attr-defined]

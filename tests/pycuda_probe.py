@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import gc
 import json
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -169,6 +170,15 @@ def chain(driver: StubDriver) -> dict[str, Any]:
     return {**found, "afterwards": driver.live}
 
 
+def shared(driver: StubDriver) -> dict[str, Any]:
+    """Run the chain on a GPU that shares the processor's memory."""
+    os.environ["EDGEAPL_STUB_INTEGRATED"] = "yes"
+    try:
+        return chain(driver)
+    finally:
+        del os.environ["EDGEAPL_STUB_INTEGRATED"]
+
+
 def failing_chains(driver: StubDriver) -> dict[str, list[str]]:
     found = {}
     for call in CHAINED:
@@ -229,6 +239,7 @@ def main(interface: str) -> None:
         "failing openings": failing_openings(driver),
         "chain": chain(driver),
         "failing chains": failing_chains(driver),
+        "chain in shared memory": shared(driver),
         "failing chain openings": failing_chain_openings(driver),
         "milliseconds": timed(driver),
         "autoinit": "pycuda.autoinit" in sys.modules,

@@ -202,6 +202,16 @@ class Keeper:
                 raise EngineError("networks took too long to open", self._names, text)
         return _End.CLOSED
 
+    def _changed(self, message: Opened) -> EngineError:
+        """Say what is otherwise than when the networks were opened first."""
+        before, now = self.opened.chain, message.chain
+        if before is not None and now is not None and now.most_cells < before.most_cells:
+            text = f"{now.most_cells} cells at once, {before.most_cells} at the start"
+            mend = f"{text}: end other programs on the GPU, then start the station again"
+            return EngineError("GPU memory is short", self._names, mend)
+        text = "stop the station and look what was changed"
+        return EngineError("networks are not what they were", self._names, text)
+
     def _slept_off(self) -> None:
         """Empty the pipe of `wake`: what it was woken for is looked at next."""
         with suppress(BlockingIOError):
@@ -215,8 +225,7 @@ class Keeper:
             raise message.error()
         elif not ready and isinstance(message, Opened):
             if self.opened.networks and message != self.opened:
-                text = "stop the station and look what was changed"
-                raise EngineError("networks are not what they were", self._names, text)
+                raise self._changed(message)
             self.opened = message
             self._calls.ready(child)
         else:

@@ -29,6 +29,7 @@ from tests.gpu.site import Site
 CHECKS: dict[str, Callable[[Site], dict[str, Any]]] = {
     "machine": on_machine.machine,
     "memory.copies": on_memory.copies,
+    "memory.other_interface": on_memory.other_interface,
     "memory.out_of_memory": on_memory.out_of_memory,
     "memory.leaks": on_memory.leaks,
     "chain.answers": on_chain.answers,

@@ -17,10 +17,19 @@ LEFT_BYTES = 32 << 20
 
 def copies(site: Site) -> dict[str, Any]:
     """Send, move and fetch random bytes 200 times, each time in memory of its own."""
+    return _copies(site, site.driver)
+
+
+def other_interface(site: Site) -> dict[str, Any]:
+    """Do the same through the other way to ask the driver: pycuda or cuda-bindings."""
+    return _copies(site, site.other_driver())
+
+
+def _copies(site: Site, driver: Any) -> dict[str, Any]:
     rng, moved = np.random.default_rng(0), 0
     rounds = site.rounds(200, 5)
     for number in range(rounds):
-        memory = GpuMemory(site.driver)
+        memory = GpuMemory(driver)
         with memory.active():
             values = rng.integers(0, 256, int(rng.integers(1, MOST_BYTES)), dtype=np.uint8)
             source, target = (memory.buffer(values.size, "uint8") for _ in range(2))

@@ -15,6 +15,7 @@ from edgeapl.engines.registry import PLANS, available_targets
 from edgeapl.engines.trt.build import Profile, build_plan
 from edgeapl.engines.trt.chain import TrtChain, open_chain
 from edgeapl.engines.trt.crop_network import crop_network, crop_ranges, widest
+from edgeapl.engines.trt.cuda_bindings import BindingsDriver, open_driver
 from edgeapl.engines.trt.driver import load_driver
 from edgeapl.engines.trt.engine import TrtEngine, open_plan, place_here
 from edgeapl.engines.trt.library import find_library
@@ -126,6 +127,22 @@ class Site:
         from tests.data.measure_torch_gpu import RealDriver  # noqa: PLC0415 - needs torch
 
         return RealDriver() if find_spec("torch") else load_driver()
+
+    def other_driver(self) -> Any:
+        """Give the driver through the interface that `driver` does not use."""
+        if self.dry:
+            return FakeDriver()
+        below = getattr(self.driver, "_driver", self.driver)
+        if isinstance(below, BindingsDriver):
+            raise UnmetError("pycuda is not installed, so only cuda-bindings were tried")
+        try:
+            other = open_driver()
+        except (ImportError, OSError) as error:
+            raise UnmetError(
+                f"cuda-bindings are not here, only pycuda was tried: {error}"
+            ) from error
+        other.init()
+        return other
 
     def rounds(self, real: int, dry: int) -> int:
         """Give how often something is done."""

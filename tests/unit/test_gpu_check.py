@@ -24,6 +24,7 @@ ONLY_THERE = {"time.against_trtexec", "sanitizer"}
 FIGURES = {
     "machine": {"gpu", "compute_capability", "driver", "versions", "targets", "clocks"},
     "memory.copies": {"rounds", "bytes"},
+    "memory.other_interface": {"rounds", "bytes"},
     "memory.out_of_memory": {"free", "said"},
     "memory.leaks": {"rounds", "free_before", "free_after"},
     "chain.answers": {"fake"},

@@ -253,6 +253,21 @@ def test_a_gpu_that_never_works_again_is_given_up_in_words(tmp_path: Path, flags
             host.engines["cells"].run(cells)
 
 
+def test_a_gpu_with_less_memory_at_a_later_start_is_named_in_words(
+    tmp_path: Path, flags: Path
+) -> None:
+    networks, chained = files(tmp_path / "plans")
+    with EngineHost(networks, chain=chained, budget=RestartBudget(deaths=2)) as host:
+        cells = {"cells": np.zeros((1, SIZE, SIZE, 3), np.uint8)}
+        Trouble.SHORT.begin(flags)
+        Trouble.FAILS_ONCE.begin(flags)
+        with pytest.raises(EngineError, match="launch failed"):
+            host.engines["cells"].run(cells)
+        short = r"GPU memory is short: .* 4 cells at once, 8 at the start: end other programs"
+        with pytest.raises(EngineError, match=short):
+            host.engines["cells"].run(cells)
+
+
 def test_a_process_that_dies_between_batches_costs_nothing(hosted: Hosted) -> None:
     one = field(0)
     place = hosted.put(one)

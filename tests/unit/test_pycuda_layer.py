@@ -87,6 +87,14 @@ def test_a_chain_moves_frames_and_answers_alone(found: Any) -> None:
     assert found["chain"]["moved"] == wanted
 
 
+def test_where_memory_is_shared_a_chain_copies_frames_alone(found: Any) -> None:
+    there = found["chain in shared memory"]
+    assert there["same"] == [True] * 6
+    frame, labels = 120 * 150 * 3, 120 * 150 * 2
+    assert (there["moved"]["up"], there["moved"]["down"]) == (6 * (frame + labels), 0)
+    assert there["afterwards"] == {}
+
+
 def test_a_chain_has_four_streams_and_is_gone_without_a_trace(found: Any) -> None:
     # Besides the contexts of three plans and of what they share; events of three frames, four of
     # each batch, one of each stream, and one for what is shared.
