@@ -27,6 +27,7 @@ from edgeapl.cli import (
     sign,
     watch,
 )
+from edgeapl.cli.help import polished
 from edgeapl.cli.output import INTERRUPTED, one_line, take_any_text
 from edgeapl.errors import EdgeAplError
 
@@ -47,6 +48,7 @@ def build_app() -> typer.Typer:
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
     app.command("demo")(demo.demo)
@@ -93,13 +95,14 @@ def main() -> None:
 def run(arguments: list[str] | None = None) -> int:
     """Run with the given arguments (default: the process's) and give the exit code."""
     try:
-        code = build_app()(arguments, standalone_mode=False)
+        command = polished(typer.main.get_command(build_app()))
+        code = command(arguments, prog_name="edgeapl", standalone_mode=False)
     except EdgeAplError as error:
         return _fail(str(error), error.exit_code)
     except typer.TyperException as error:
         if not error.format_message().strip():
             return 2  # called without a command: the help was printed instead
-        return _fail(f"usage: {error.format_message()} Try 'edgeapl --help'", 2)
+        return _fail(f"usage: {error.format_message()} Try '{_help_of(error)}'", 2)
     except (KeyboardInterrupt, typer.Abort):
         return _fail(
             "stopped: what was finished is kept; run the same command to go on", INTERRUPTED
@@ -109,6 +112,12 @@ def run(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 5
     return int(code or 0)
+
+
+def _help_of(error: typer.TyperException) -> str:
+    """Give the command whose help says how it is used: that of the subcommand that was called."""
+    context = getattr(error, "ctx", None)
+    return f"{'edgeapl' if context is None else context.command_path} --help"
 
 
 def _fail(text: str, code: int) -> int:

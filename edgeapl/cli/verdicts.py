@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from edgeapl.cli.output import (
 from edgeapl.wording.names import told_apart
 from edgeapl.wording.numbers import percents, plural
 from edgeapl.wording.verdicts import (
+    by_urgency,
     field_in_words,
     flag_in_words,
     headline,
@@ -22,6 +24,7 @@ from edgeapl.wording.verdicts import (
     probability_in_words,
     reasons_in_a_row,
     reasons_of,
+    slides_in_words,
     tally_in_a_row,
 )
 
@@ -49,7 +52,7 @@ def announce_bundle(terminal: Console, model: Model, *, embedded: bool) -> None:
         terminal.print(f"no slide is cleared: {text}", style="yellow", markup=False, soft_wrap=True)
 
 
-def probability_text(record: dict[str, Any]) -> str:
+def probability_text(record: Mapping[str, Any]) -> str:
     """Give the probability and its interval."""
     probability = record["probability"]
     if probability is None:
@@ -65,16 +68,18 @@ def signed_by(record: dict[str, Any]) -> str:
 
 
 def slides_table(document: dict[str, Any], out: Path) -> None:
-    """Print one row per slide and where the reports lie."""
+    """Print one row per slide, flags first, a tally, and where the reports lie."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from edgeapl.report.results import INDEX
 
     table = Table(box=None, pad_edge=False)
     for heading in ("slide", "verdict", "probability of APL", "cells", "why"):
         table.add_column(heading, overflow="fold")
     shown = told_apart(record["slide"] for record in document["slides"])
-    for record in document["slides"]:
+    for record in by_urgency(document["slides"]):
         decision = record["verdict"]
         table.add_row(
             Text(one_line(shown[record["slide"]])),
@@ -85,7 +90,8 @@ def slides_table(document: dict[str, Any], out: Path) -> None:
         )
     terminal = Console(highlight=False)
     terminal.print(table)
-    terminal.print(f"reports: {out / 'slides'}", markup=False, soft_wrap=True)
+    terminal.print(slides_in_words(document["slides"]))
+    terminal.print(f"reports: {out / INDEX}", markup=False, soft_wrap=True)
     terminal.print(RESEARCH_USE_ONLY, style="dim")
 
 

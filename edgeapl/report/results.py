@@ -24,6 +24,7 @@ VERDICT = "verdict.json"
 CELLS = "cells.csv"
 FRAMES = "frames.csv"
 REPORT = "report.html"
+INDEX = "index.html"
 
 _UNFINISHED = ".partial"
 _NOT_DONE = (_UNFINISHED, ".old")

@@ -23,6 +23,7 @@ from edgeapl.pipeline import (
 )
 from edgeapl.recorder import SlideRecorder
 from edgeapl.report.further import FurtherColumns
+from edgeapl.report.index import write_index
 from edgeapl.report.writer import assemble, finished_record
 from edgeapl.scale import SlideScale, measure_ahead
 from edgeapl.scoring.listed import further_columns, listed_to_json
@@ -65,6 +66,7 @@ def score_folder(
         scoring.abandon()
     records = scoring.records
     assemble(request.out, [str(record["slide"]) for record in records])
+    write_index(request.out, records)
     errors = [error for record in records for error in record["errors"]]
     code = max((int(error["exit_code"]) for error in errors), default=0)
     return ScoreResult(tuple(records), tuple(errors), code)

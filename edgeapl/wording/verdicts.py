@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from math import floor
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ HEADLINES = {
     "CLEAR": "APL not suspected among the cells examined",
     "REVIEW": "a person must look",
 }
+URGENCY = ("FLAG", "REVIEW", "CLEAR")
 LOOK_FIRST = "a person must look, and at this slide first"
 ADVICE = {
     "FLAG": "Acute promyelocytic leukaemia is an emergency: have a haematologist look at this "
@@ -64,6 +66,26 @@ def reasons_in_a_row(record: Mapping[str, Any]) -> str:
     more = len(texts) - SHOWN_IN_A_ROW
     shown = "; ".join(texts[:SHOWN_IN_A_ROW])
     return f"{shown}; and {plural(more, 'more reason')}" if more > 0 else shown
+
+
+def by_urgency(records: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Put the slides first that somebody must look at first; else the order is kept.
+
+    Flags, then reviews that would have been flags, other reviews, and what is clear.
+    """
+
+    def urgency(record: Mapping[str, Any]) -> tuple[int, bool]:
+        codes = {reason["code"] for reason in record["reasons"]}
+        return URGENCY.index(str(record["verdict"])), "would_flag" not in codes
+
+    return sorted(records, key=urgency)
+
+
+def slides_in_words(records: Sequence[Mapping[str, Any]]) -> str:
+    """Give ``3 slides: 1 FLAG, 2 CLEAR``."""
+    counts = Counter(str(record["verdict"]) for record in records)
+    parts = [f"{counts[verdict]} {verdict}" for verdict in URGENCY if counts[verdict]]
+    return plural(len(records), "slide") + (f": {', '.join(parts)}" if parts else "")
 
 
 def probability_in_words(
