@@ -46,6 +46,27 @@ def evaluate(
         Optional[list[str]],  # noqa: UP045
         typer.Option("--map", help="ROLE=LABEL[,LABEL]: which cells a role should find."),
     ] = None,
+    boxes: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            help="COCO JSON with boxes that people drew: average precision and recall of the cells "
+            "found; needs pycocotools."
+        ),
+    ] = None,
+    counts: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            help="People's differential counts: CSV with slide, then one column per class."
+        ),
+    ] = None,
+    folds: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="CSV with slide,fold or patient,fold: figures by fold, and their mean."),
+    ] = None,
+    against: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Result folder of another model on the same slides, to compare with."),
+    ] = None,
     confusion: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(help="Instead of results: a CSV, rows are the truth, columns predicted."),
@@ -74,6 +95,7 @@ def evaluate(
         evaluation_document,
         question,
     )
+    from edgeapl.evaluation.further import Further, further_document
 
     if (results is None) == (confusion is None):
         raise UsageError("what to evaluate", "RESULTS or --confusion", "give one of them")
@@ -82,6 +104,8 @@ def evaluate(
             raise UsageError("labels are missing", "--labels", "give a CSV with slide,label")
         asked = question(positive, threshold, bundle, _classes(classes or []), trust_here(station))
         evaluation = evaluate_results(results, labels, cells, asked)
+        further = further_document(results, labels, asked, Further(boxes, counts, folds, against))
+        evaluation.document.update(further)
     else:
         assert confusion is not None
         evaluation = evaluate_matrix(confusion, transposed=transposed)
@@ -122,6 +146,7 @@ def _draw(evaluation: Evaluation, folder: Path) -> None:
 def _show(document: Mapping[str, Any], digits: int) -> None:
     from rich.console import Console
 
+    from edgeapl.cli.evaluate_tables import FURTHER
     from edgeapl.wording.names import told_apart
 
     out = Console(highlight=False)
@@ -143,6 +168,9 @@ def _show(document: Mapping[str, Any], digits: int) -> None:
             out.print(f"{len(some)} {what}: {listed}", style="yellow", markup=False)
     if "cells" in document:
         _show_cells(out, document["cells"], digits)
+    for name, show in FURTHER.items():
+        if name in document:
+            show(out, document[name], digits)
     out.print(RESEARCH_USE_ONLY)
 
 
@@ -169,6 +197,8 @@ def _show_level(out: Console, level: str, figures: Mapping[str, Any], digits: in
         if key in figures:
             table.add_row(name, _value(figures[key], digits))
     table.add_row("accuracy at the threshold", _value(figures["at_threshold"]["accuracy"], digits))
+    if "calibration" in figures:
+        table.add_row("Brier score", _value(figures["calibration"]["brier"], digits))
     for label, verdicts in figures["verdicts"].items():
         said = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
         table.add_row(f"verdicts on {label}", said)

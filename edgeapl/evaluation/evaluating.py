@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgeapl.errors import InputError
+from edgeapl.evaluation.calibration_curve import calibration_document
 from edgeapl.evaluation.confusion import ConfusionMatrix, share
 from edgeapl.evaluation.labels import SlideLabel, label_of_file
 from edgeapl.evaluation.ranking import Float64, Truth, ranking_document
@@ -165,6 +166,7 @@ def _level(
     matrix = ConfusionMatrix.of(
         [names[t] for t in truth.tolist()], [names[c] for c in called.tolist()]
     )
+    names_of = [name for name, _, _, _ in scored]
     document = {
         "n": len(rows),
         "labels": dict(sorted(Counter(label for _, label, _, _ in rows).items())),
@@ -175,7 +177,8 @@ def _level(
         "sensitivity": share(int((truth & called).sum()), int(truth.sum())),
         "specificity": share(int((~truth & ~called).sum()), int((~truth).sum())),
         "at_threshold": matrix.document(),
-        **(ranking_document(truth, scores, [name for name, _, _, _ in scored]) if scored else {}),
+        **(ranking_document(truth, scores, names_of) if scored else {}),
+        **({"calibration": calibration_document(truth, scores, names_of)} if scored else {}),
     }
     parted = bool(truth.any()) and not bool(truth.all())
     return document, Curve(f"{positive} by slide", truth, scores) if parted else None, matrix

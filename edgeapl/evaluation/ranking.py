@@ -21,7 +21,7 @@ SAMPLES = 2000
 
 def roc_auc(truth: Truth, scores: Float64) -> float:
     """Give the area under the ROC curve: the share of pairs in the right order, ties half."""
-    ranks = _midranks(scores)
+    ranks = midranks(scores)
     positives = int(truth.sum())
     negatives = len(truth) - positives
     above = ranks[truth].sum() - positives * (positives + 1) / 2
@@ -34,18 +34,28 @@ def delong(truth: Truth, scores: Float64) -> tuple[float, float] | None:
     On the logit scale, so that it stays within 0 and 1. None when the scores part the classes
     without an error, or are all wrong: then the variance is 0 and says nothing.
     """
-    positives, negatives = scores[truth], scores[~truth]
-    both = _midranks(np.concatenate([positives, negatives]))
     area = roc_auc(truth, scores)
-    if min(len(positives), len(negatives)) < 2 or area in (0.0, 1.0):
+    of_positives, of_negatives = placements(truth, scores)
+    if min(len(of_positives), len(of_negatives)) < 2 or area in (0.0, 1.0):
         return None
-    of_positives = (both[: len(positives)] - _midranks(positives)) / len(negatives)
-    of_negatives = 1 - (both[len(positives) :] - _midranks(negatives)) / len(positives)
-    variance = of_positives.var(ddof=1) / len(positives) + of_negatives.var(ddof=1) / len(negatives)
+    variance = of_positives.var(ddof=1) / len(of_positives)
+    variance += of_negatives.var(ddof=1) / len(of_negatives)
     z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
     middle = math.log(area / (1 - area))
     spread = z * math.sqrt(variance) / (area * (1 - area))
     return 1 / (1 + math.exp(spread - middle)), 1 / (1 + math.exp(-spread - middle))
+
+
+def placements(truth: Truth, scores: Float64) -> tuple[Float64, Float64]:
+    """Give for each positive the share of negatives below it, for each negative of positives above.
+
+    Ties count half; the mean of either is the area under the ROC curve.
+    """
+    positives, negatives = scores[truth], scores[~truth]
+    both = midranks(np.concatenate([positives, negatives]))
+    of_positives = (both[: len(positives)] - midranks(positives)) / len(negatives)
+    of_negatives = 1 - (both[len(positives) :] - midranks(negatives)) / len(positives)
+    return np.asarray(of_positives), np.asarray(of_negatives)
 
 
 def average_precision(truth: Truth, scores: Float64) -> float:
@@ -141,7 +151,7 @@ def _nothing(reason: str) -> dict[str, Any]:
     return {"value": None, "low": None, "high": None, "method": None, "reason": reason}
 
 
-def _midranks(values: Float64) -> Float64:
+def midranks(values: Float64) -> Float64:
     """Rank from 1 on; equal values share the mean of their ranks."""
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,14 @@ class SlideResult:
     """The verdict on one slide.
 
     probability : None where there is none. patient : as the slide list said; empty without.
+    counts : role to its positive cells and those scored.
     """
 
     slide: str
     verdict: str
     probability: float | None
     patient: str = ""
+    counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +43,18 @@ class CellResult:
 def read_slides(folder: Path) -> list[SlideResult]:
     """Read all verdicts of a result folder. Raises InputError when it holds none."""
     slides = []
-    for path in _files(folder, "verdicts.jsonl", "verdict.json"):
+    for path in files_of(folder, "verdicts.jsonl", "verdict.json"):
         try:
             for line in path.read_text(encoding="utf-8").splitlines():
                 record: dict[str, Any] = json.loads(line)
                 verdict, patient = record["verdict"], str(record.get("patient", ""))
-                slides.append(SlideResult(record["slide"], verdict, record["probability"], patient))
+                counts = {
+                    str(one["role"]): (int(one["positive"]), int(one["scored"]))
+                    for one in record.get("counts", ())
+                }
+                slides.append(
+                    SlideResult(record["slide"], verdict, record["probability"], patient, counts)
+                )
         except (OSError, ValueError, KeyError) as error:
             raise InputError("verdicts cannot be read", path, HOW) from error
     return slides
@@ -56,7 +64,7 @@ def read_cells(folder: Path) -> tuple[list[CellResult], int]:
     """Read the scored cells of a result folder, and count those without a score."""
     cells = []
     unscored = 0
-    for path in _files(folder, "cells.csv", "cells.csv"):
+    for path in files_of(folder, "cells.csv", "cells.csv"):
         try:
             with path.open(encoding="utf-8-sig", newline="") as file:
                 table = csv.DictReader(file)
@@ -72,7 +80,7 @@ def read_cells(folder: Path) -> tuple[list[CellResult], int]:
     return cells, unscored
 
 
-def _files(folder: Path, together: str, single: str) -> list[Path]:
+def files_of(folder: Path, together: str, single: str) -> list[Path]:
     """Find the table of all slides, as `score` writes it, or those of single slides (`watch`).
 
     Of a slide with several records the newest counts.
