@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from edgeapl.bundle.load import Bundle, open_bundle
+from edgeapl.bundle.specs import LimitsSpec
 from edgeapl.calibration.building.on_device import (
     opened_on_device,
     prove_on_device,
@@ -51,7 +52,7 @@ def prove_engines(engines: EngineFolder, request: BuildRequest, say: Say) -> Eng
         say("open, warm and self-test")
         with opened_on_device(bundle, engines) as model:
             say("prove")
-            limits = bundle.manifest.limits
+            limits = _limits(bundle, record)
             proof = prove_on_device(bundle, model, slides, limits)
             if proof.problems and bundle.manifest.trained:
                 text = "; ".join(proof.problems[:3])
@@ -80,6 +81,12 @@ def prove_engines(engines: EngineFolder, request: BuildRequest, say: Say) -> Eng
             }
         )
         return write_engines(engines.folder, proven, files)
+
+
+def _limits(bundle: Bundle, record: EngineRecord) -> LimitsSpec:
+    """Give the limits that the engines were built to keep; --max-flip-rate may have changed one."""
+    asked = record.proof.get("limits")
+    return bundle.manifest.limits if asked is None else LimitsSpec.model_validate(asked)
 
 
 def _proof(

@@ -359,7 +359,8 @@ def unproven(folder: EngineFolder, **changes: Any) -> EngineFolder:
 def test_engines_that_were_proven_on_the_cpu_only_clear_no_slide_until_they_are_proven_here(
     workshop: Workshop, changes: dict[str, str]
 ) -> None:
-    engines = unproven(workshop.build(precision="fp32"), **changes)
+    built = workshop.build(precision="fp32", max_flip_rate=0.5)
+    engines = unproven(built, **changes)
 
     def reasons(engines: EngineFolder) -> set[str]:
         with open_model(workshop.bundle, engines=engines) as model:
@@ -371,6 +372,7 @@ def test_engines_that_were_proven_on_the_cpu_only_clear_no_slide_until_they_are_
     proven = prove_engines(engines, BuildRequest(workshop.bundle), lambda _: None)
     assert proven.record.proof["run_in"] == "tensorrt"
     assert "on this GPU" in proven.record.proof["words"]
+    assert proven.record.proof["limits"]["max_flip_rate"] == 0.5  # as they were built
     assert proven.record.built_for.device == "Fake GPU"
     assert proven.record.networks == engines.record.networks
     assert "engines_unproven" not in reasons(proven)

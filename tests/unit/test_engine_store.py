@@ -209,6 +209,22 @@ def test_the_key_is_of_what_engines_are_not_of_when_or_how_fast() -> None:
         assert record(b"x", **change).key != one.key
 
 
+@pytest.mark.parametrize(
+    ("target", "proof", "there"),
+    [
+        ("onnxruntime", {}, True),  # as records of earlier versions say it
+        ("openvino", {"run_in": "openvino"}, True),
+        ("tensorrt", {}, False),
+        ("tensorrt-rtx", {"run_in": "onnxruntime"}, False),
+        ("tensorrt-rtx", {"run_in": "tensorrt-rtx"}, True),
+    ],
+)
+def test_what_runs_on_a_processor_was_proven_there_and_a_plan_where_its_record_says(
+    target: str, proof: dict[str, str], there: bool
+) -> None:
+    assert record(b"x", target=target, proof=proof).proven_where_it_runs is there
+
+
 def test_this_machine_has_a_stable_id_and_a_cpu() -> None:
     assert machine_id() == machine_id()
     assert len(machine_id()) == 64
