@@ -91,14 +91,15 @@ def nucleus_index(smooth: Float32) -> Float32:
 
     Parameters
     ----------
-    smooth : float32 (3, H, W), of `smooth_density`.
+    smooth : float32 (3, H, W), of `smooth_density`; the index takes the place of its red.
 
     Returns
     -------
     float32 (H, W), optical density units.
     """
-    red, green, blue = smooth
-    index: Float32 = np.minimum(red, green)
+    index, green, blue = smooth
+    # Fresh memory of this size costs more than the sums.
+    np.minimum(index, green, out=index)
     part = np.multiply(green, np.float32(GREEN_SHARE))
     index += part
     index -= np.maximum(blue, 0, out=part)

@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeapl.types import Float32
+from edgeapl.types import Float32, Int32
 
 Float64 = NDArray[np.float64]
 
-SIDE_PX = 320
+SIDE_PX = 256
 """Longer side of the image whose hues are counted."""
 
 STAINED = 0.06
@@ -34,6 +34,8 @@ NUCLEAR_RED = (0.2, 0.58)
 
 STEP = 0.02
 """Width of the bins in which hues are counted."""
+
+BINS = round(RATIOS[1] / STEP)
 
 SPREAD = 0.05
 """Sigma of one red-cell hue, noise and out-of-focus rims included."""
@@ -81,30 +83,38 @@ def red_cells_of(density: Float32) -> RedCells | None:
     shrink = min(1.0, SIDE_PX / max(height, width))
     size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
     red, green, blue = (cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in density)
-    hues = np.where(green > STAINED, blue / np.maximum(green, STAINED), -1)
-    edge = np.concatenate([hues[0], hues[-1], hues[:, 0], hues[:, -1]])
-    counts, at_edge = _counted(hues), _counted(edge)
+    bins = _bins(green, blue)
+    edge = np.concatenate([bins[0], bins[-1], bins[:, 0], bins[:, -1]])
+    counts, at_edge = _counted(bins.ravel()), _counted(edge)
     found = []
     for peak in _peaks(_smoothed(counts)):
         hue = (peak + 0.5) * STEP
         alike = slice(max(0, peak - ALIKE), peak + ALIKE + 1)
-        covers = float(counts[alike].sum()) / hues.size
+        covers = float(counts[alike].sum()) / bins.size
         if hue < RATIOS[0] or covers < FEWEST or at_edge[alike].sum() < EDGE * edge.size:
             continue
-        near = np.abs(hues - np.float32(hue)) <= (ALIKE + 0.5) * STEP
-        redness = float((red[near] / green[near]).mean())
+        near = np.flatnonzero(np.abs(bins - peak) <= ALIKE)
+        greens = green.ravel()[near]
+        redness = float((red.ravel()[near] / greens).mean())
         if hue > DOUBTFUL or not NUCLEAR_RED[0] < redness < NUCLEAR_RED[1]:
-            found.append((covers, RedCells(hue, float(np.median(green[near])))))
+            found.append((covers, RedCells(hue, float(np.median(greens)))))
     most = max((covers for covers, _ in found), default=0.0)
     bluest = [cells for covers, cells in found if covers >= PEAK * most]
     return max(bluest, key=lambda cells: cells.hue, default=None)
 
 
-def _counted(hues: Float32) -> Float64:
-    """Count hues in bins of STEP from 0 to the highest."""
-    bins = round(RATIOS[1] / STEP)
-    counts, _ = np.histogram(hues, bins, (0, bins * STEP))
-    return counts.astype(np.float64)
+def _bins(green: Float32, blue: Float32) -> Int32:
+    """Give every pixel's hue in steps of STEP, int32 (h, w); far below 0 where none is seen."""
+    hues = blue / np.maximum(green, np.float32(STAINED))
+    bins = np.floor(hues * np.float32(1 / STEP)).astype(np.int32)
+    bins[green <= STAINED] = -BINS
+    return bins
+
+
+def _counted(bins: Int32) -> Float64:
+    """Count hues from 0 to the highest."""
+    seen = bins[(bins >= 0) & (bins < BINS)]
+    return np.bincount(seen, minlength=BINS).astype(np.float64)
 
 
 def _smoothed(counts: Float64) -> Float64:

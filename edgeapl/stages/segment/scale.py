@@ -27,7 +27,7 @@ CALIBRATION_ERROR = 0.08
 FEW_ERROR = 0.25
 """What comes to that where few red cells are seen, most of them cut by the edge."""
 
-WIDEST = 0.22
+WIDEST = 0.24
 """Width of the peak above which red cells differ too much, or are too blurred, for a measurement:
 0.07 to 0.21 in fields that were measured well."""
 
