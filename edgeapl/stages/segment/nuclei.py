@@ -97,9 +97,9 @@ def nucleus_index(smooth: Float32) -> Float32:
     -------
     float32 (H, W), optical density units.
     """
-    index, green, blue = smooth
+    red, green, blue = smooth
     # Fresh memory of this size costs more than the sums.
-    np.minimum(index, green, out=index)
+    index: Float32 = np.minimum(red, green, out=red)
     part = np.multiply(green, np.float32(GREEN_SHARE))
     index += part
     index -= np.maximum(blue, 0, out=part)
