@@ -51,6 +51,7 @@ EXTRA_PACKAGES = {
     "nd2": "formats",
     "czifile": "formats",
     "liffile": "formats",
+    "openslide-python": "slides",
     "av": "cameras",
     "pymmcore-plus": "cameras",
 }

@@ -14,6 +14,7 @@ from edgeapl.model import Model, origin_of
 from edgeapl.report.context import report_context
 from edgeapl.report.further import FurtherColumns
 from edgeapl.report.gallery import Gallery
+from edgeapl.report.geojson import Placing
 from edgeapl.report.writer import SlideFiles, SlideWriter
 from edgeapl.sources.names import printable
 from edgeapl.types import ExaminedFrame, Origin, Verdict
@@ -84,6 +85,14 @@ class SlideRecorder:
         self._writer.add(examined)
         if self._explainer is not None and not examined.rejected:
             self._explainer.add(examined)
+
+    def attach(self, name: str, content: bytes) -> None:
+        """Put one more file beside the report. Raises StorageError."""
+        self._writer.attach(name, content)
+
+    def join_geojson(self, name: str, place_of: Callable[[int], Placing]) -> None:
+        """Write the cells of all frames into one file, in a scan's coordinates."""
+        self._writer.join_geojson(name, place_of)
 
     def leave_out_pictures(self) -> None:
         """Draw no more frames, as there is no time. From any thread."""

@@ -114,6 +114,10 @@ def _say_errors(terminal: Console, result: ScoreResult) -> None:
         typer.echo(f"error: {text}", err=True)
 
 
+EVERY_S = 30.0
+"""Between two lines about one scan, where no bar is shown."""
+
+
 class _Bar:
     """Progress on stderr: a bar on a terminal, one line per slide elsewhere."""
 
@@ -127,6 +131,7 @@ class _Bar:
         )
 
         self._terminal = terminal
+        self._scan, self._scan_from, self._scan_told = "", 0.0, 0.0
         self._notices = notices
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -148,7 +153,28 @@ class _Bar:
     def listener(self) -> ScoreListener:
         from edgeapl.scoring import ScoreListener
 
-        return ScoreListener(self._on_slides, self._on_frame, self._on_slide, self._on_unlisted)
+        return ScoreListener(
+            on_slides=self._on_slides,
+            on_frame=self._on_frame,
+            on_slide=self._on_slide,
+            on_unlisted=self._on_unlisted,
+            on_tile=self._on_tile,
+        )
+
+    def _on_tile(self, slide: SlideInput, done: int, of: int) -> None:
+        """Say how far a scan is; what is decided earlier ends earlier."""
+        from time import monotonic
+
+        now = monotonic()
+        if slide.name != self._scan:
+            self._scan, self._scan_from, self._scan_told = slide.name, now, now
+        left = (now - self._scan_from) / max(1, done - 1) * (of - done)
+        text = f"{one_line(slide.name)}: tile {done} of {of}, {self._cells} cells"
+        text += f", at most {left / 60:.0f} min left" if done > 1 else ""
+        self._progress.update(self._task, note=text)
+        if not self._terminal.is_terminal and now - self._scan_told >= EVERY_S:
+            self._scan_told = now
+            self._terminal.print(text, markup=False)
 
     def _on_unlisted(self, files: Sequence[Path]) -> None:
         if files:
@@ -169,7 +195,7 @@ class _Bar:
         self._cells += len(examined.detections)
         self._progress.update(
             self._task,
-            completed=self._before + self._frames,
+            completed=self._before + min(self._frames, self._images[slide.name]),
             note=f"{one_line(slide.name)}: {self._cells} cells",
         )
 

@@ -52,6 +52,9 @@ from edgeapl.types import (
 
 Float64 = NDArray[np.float64]
 
+MOST_PASSED_OVER = 0.2
+"""Share of chosen frames that may be of no use: of a scan, a few are out of focus or hold dirt."""
+
 _EXAMINING = Reason("examining", "the newest frame is still being examined")
 
 
@@ -71,6 +74,8 @@ class SlideExamination:
     flagged : the flag that was raised before the slide was taken up again; None without one.
     stop_error : with it, cells in order are left out once the flag is decided without them; see
         `edgeapl.stages.sequential`. None to look at all.
+    sampled : the frames were chosen among many: one that the gate rejects is passed over, unless
+        there are more than `MOST_PASSED_OVER` of them.
     """
 
     def __init__(
@@ -85,7 +90,9 @@ class SlideExamination:
         in_order: bool = False,
         flagged: RaisedFlag | None = None,
         stop_error: float | None = None,
+        sampled: bool = False,
     ) -> None:
+        self._sampled = sampled
         self._model = model
         self._slide = slide
         self._live = live
@@ -96,7 +103,8 @@ class SlideExamination:
         self._tally = Tally()
         self._unseen = model.reducer.empty()
         self._hidden: set[int] = set()
-        self._coverage = Coverage(model.bundle.manifest.rule.min_examined_share, live=live)
+        least = model.bundle.manifest.rule.min_examined_share
+        self._coverage = Coverage(least, live=live or sampled)
         self._next_id = 0
         self._used: list[tuple[str, str]] = []
         self._descriptors: list[FrameDescriptor] = []
@@ -385,7 +393,7 @@ class SlideExamination:
             *findings_of.of_model(manifest),
             *findings_of.of_engines(proven_elsewhere=self._model.proven_elsewhere),
             *self._known,
-            *findings_of.of_rejected(self._rejected, live=self._live),
+            *findings_of.of_rejected(self._rejected, live=self._passes_over),
             *findings_of.of_errors(self._errors),
             *self._coverage.findings(),
             *findings_of.of_scale(self._scales),
@@ -411,6 +419,12 @@ class SlideExamination:
             proof = clearing.judge(reduced)
             decision, reasons = decide(manifest.rule, reduced, tally, (*findings, *proof))
         return reduced, decision, reasons
+
+    @property
+    def _passes_over(self) -> bool:
+        """Whether frames that the gate rejects are nothing to be asked about."""
+        few = len(self._rejected) <= MOST_PASSED_OVER * self.frames
+        return self._live or (self._sampled and few)
 
     def _is_sure(self, reduced: Reduced) -> bool:
         """Whether no answer of the waiting cells could take the flag away.

@@ -123,6 +123,7 @@ class Examiner:
             in_order=job.options.budget is not None,
             flagged=job.options.flagged,
             stop_error=job.options.stop_error,
+            sampled=job.options.sampled,
         )
         self._newest = _Open(job, examination)
         self._line.append(self._newest)

@@ -73,6 +73,8 @@ class SlideOptions:
     flagged : the flag that was raised before the slide was taken up again; None without one.
     stop_error : with a budget, cells are left out once the flag is decided without them; the
         chance, per slide, that all of them would not have given it. None to look at all.
+    sampled : the frames were chosen among many that would do as well, so one that can not be used
+        is passed over, as at a camera; too many of them bar CLEAR.
     """
 
     crops: bool = False
@@ -83,6 +85,7 @@ class SlideOptions:
     budget: Budget | None = None
     flagged: RaisedFlag | None = None
     stop_error: float | None = None
+    sampled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

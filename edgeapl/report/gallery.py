@@ -72,11 +72,14 @@ class RejectedFrame:
 class Gallery:
     """Keeps what is most worth seeing and counts the rest.
 
+    overview : JPEG of a whole slide's scan, with what was looked at; None for frames.
+
     Cells are kept by suspicion, frames by their number of suspicious cells, both then by order.
     Cells without a score and rejected frames are kept from the first on, up to a limit.
     """
 
     context: ReportContext
+    overview: bytes | None = None
     unscored: list[CellPicture] = field(default_factory=list)
     rejected: list[RejectedFrame] = field(default_factory=list)
     frames_used: int = 0

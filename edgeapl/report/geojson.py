@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
 
 from edgeapl.report.kinds import CellKind
 from edgeapl.report.outline import Ring
@@ -50,6 +51,48 @@ def feature_collection(
     ]
     collection = {"type": "FeatureCollection", "features": features}
     return json.dumps(collection, allow_nan=False, ensure_ascii=True).encode("ascii")
+
+
+class Placing(Protocol):
+    """Where a frame lies on a scan: px of the scan, and how many of them are one of the frame's."""
+
+    @property
+    def x(self) -> int:
+        """Of its left side."""
+
+    @property
+    def y(self) -> int:
+        """Of its upper side."""
+
+    @property
+    def shrink(self) -> float:
+        """Px of the scan in one of the frame's."""
+
+
+def joined_features(folder: Path, place_of: Callable[[int], Placing]) -> Iterator[bytes]:
+    """Give one GeoJSON file of those of all frames in a folder, piece by piece.
+
+    place_of : where a frame lies, by its index, which its file's name begins with.
+    """
+    yield b'{"type": "FeatureCollection", "features": ['
+    first = True
+    for file in sorted(folder.glob("cells-*.geojson")):
+        place = place_of(int(file.name.split("-")[1]))
+        for feature in json.loads(file.read_bytes())["features"]:
+            geometry = feature["geometry"]
+            geometry["coordinates"] = _moved(geometry["coordinates"], place)
+            text = json.dumps(feature, allow_nan=False, ensure_ascii=True)
+            yield (text if first else ", " + text).encode("ascii")
+            first = False
+    yield b"]}"
+
+
+def _moved(coordinates: Any, place: Placing) -> Any:
+    """Bring points of a frame, in lists of lists, to the scan."""
+    if isinstance(coordinates[0], list):
+        return [_moved(part, place) for part in coordinates]
+    x, y = coordinates
+    return [round(place.x + x * place.shrink, 2), round(place.y + y * place.shrink, 2)]
 
 
 def _measurements(examined: ExaminedFrame, row: int, area: float) -> dict[str, float]:

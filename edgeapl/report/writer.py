@@ -17,7 +17,7 @@ from edgeapl.report.context import ReportContext
 from edgeapl.report.explanation import Explanation
 from edgeapl.report.further import FurtherColumns
 from edgeapl.report.gallery import Gallery
-from edgeapl.report.geojson import feature_collection
+from edgeapl.report.geojson import Placing, feature_collection, joined_features
 from edgeapl.report.kinds import CellKind, cell_kinds, role_kinds
 from edgeapl.report.names import safe_name
 from edgeapl.report.outline import outlines
@@ -151,6 +151,21 @@ class SlideWriter:
             self._add_pictures(examined, kinds, areas)
         else:
             self._drawing.append(self._drawer.submit(self._add_pictures, examined, kinds, areas))
+
+    def attach(self, name: str, content: bytes) -> None:
+        """Put one more file beside the others. Raises StorageError."""
+        write_new(self._home / name, content)
+
+    def join_geojson(self, name: str, place_of: Callable[[int], Placing]) -> None:
+        """Write the cells of all frames into one file, in the coordinates of the whole scan.
+
+        place_of : where a frame lies, by its index. Raises StorageError.
+        """
+        self._settle(most=0)
+        joined = joined_features(self._home / "geojson", place_of)
+        with storing(self._home / name), (self._home / name).open("xb") as file:
+            for part in joined:
+                file.write(part)
 
     def leave_out_pictures(self) -> None:
         """Draw no more frames, as there is no time; the page says how many. From any thread."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeapl import findings
-from edgeapl.errors import StorageError, UsageError
+from edgeapl.errors import InputError, StorageError, UsageError
 from edgeapl.journal import Journal, Standing
 from edgeapl.model import Model
 from edgeapl.pipeline import (
@@ -21,6 +21,7 @@ from edgeapl.pipeline import (
     Turn,
     examine_slides,
 )
+from edgeapl.protocols import FrameSource
 from edgeapl.recorder import SlideRecorder
 from edgeapl.report.further import FurtherColumns
 from edgeapl.report.index import write_index
@@ -29,9 +30,11 @@ from edgeapl.scale import SlideScale, measure_ahead
 from edgeapl.scoring.listed import further_columns, listed_to_json
 from edgeapl.scoring.request import SCHEMA, ScoreListener, ScoreRequest, ScoreResult
 from edgeapl.scoring.resuming import content_digest, slide_key, still_holds
+from edgeapl.scoring.scan import FailedSource, Scan, open_scan, split_scans
 from edgeapl.sources.discover import SlideInput, find_slides, part_files
 from edgeapl.sources.files import FilesSource
 from edgeapl.types import ExaminedFrame
+from edgeapl.whole_slide import is_whole_slide
 
 MARKER = "edgeapl-results.json"
 """Marks a folder as results, so that it is never taken for images."""
@@ -54,6 +57,8 @@ def score_folder(
         slide_from=request.slide_from,
     )
     slides = found.slides
+    if request.slide_list is None and request.slide_from is None and not request.crops:
+        slides = split_scans(slides)
     _claim(request.out, request.folder)
     listener.on_slides(slides)
     listener.on_unlisted(found.unlisted)
@@ -110,15 +115,35 @@ class _Scoring:
             if record is not None and still_holds(record, key, self._journal):
                 yield partial(self._note, record, True)
                 continue
+            beside = findings.of_unlisted(self._unlisted, {file.parent for file in slide.files})
+            ended = findings.of_standing(self._standing.ended())
+            if len(slide.files) == 1 and not request.crops and is_whole_slide(slide.files[0]):
+                options = SlideOptions(findings=(*beside, *ended), sampled=True)
+                yield from self._scan(slide, key, digests[0], options)
+                continue
             kept, left_out = part_files(slide.files, leave_out)
             scale = SlideScale(slide.um_per_px or request.um_per_px, manifest.um_per_px)
             measure_ahead(scale, kept)
-            beside = findings.of_unlisted(self._unlisted, {file.parent for file in slide.files})
-            ended = findings.of_standing(self._standing.ended())
             known = (*findings.of_left_out(left_out), *beside, *ended)
             options = SlideOptions(crops=request.crops, findings=known)
             with FilesSource(kept, slide.name, scale) as source:
                 yield self._job(slide, key, source, options)
+
+    def _scan(
+        self, slide: SlideInput, key: str, digest: str, options: SlideOptions
+    ) -> Iterator[SlideJob]:
+        """Give the job of a whole-slide scan; while it is read the scan is open."""
+        try:
+            scan = open_scan(slide, digest, self._request, self._model)
+        except InputError as error:
+            with FailedSource(slide.name, error) as nothing:
+                yield self._job(slide, key, nothing, options)
+            return
+        with scan.source:
+            tell = partial(self._listener.on_tile, slide)
+            job = self._job(slide, key, scan.source, options, scan)
+            job.observer.on_progress = partial(scan.look, tell)
+            yield job
 
     def abandon(self) -> None:
         """Remove what was written of slides that have no verdict."""
@@ -126,7 +151,12 @@ class _Scoring:
             recorder.abandon()
 
     def _job(
-        self, slide: SlideInput, key: str, source: FilesSource, options: SlideOptions
+        self,
+        slide: SlideInput,
+        key: str,
+        source: FrameSource,
+        options: SlideOptions,
+        scan: Scan | None = None,
     ) -> SlideJob:
         def begin() -> None:
             self._begun[slide.name] = SlideRecorder(
@@ -141,11 +171,15 @@ class _Scoring:
 
         def on_frame(examined: ExaminedFrame) -> None:
             self._begun[slide.name].add(examined)
+            if scan is not None:
+                scan.add(examined)
             self._listener.on_frame(slide, examined)
 
         def keep(outcome: SlideOutcome) -> None:
             said = {**listed_to_json(slide), "slide_key": key}
             recorder = self._begun[slide.name]
+            if scan is not None:
+                said["scan"] = scan.write(recorder)
             recorded = recorder.finish(outcome.verdict, outcome.errors, said=said)
             del self._begun[slide.name]
             self._note(recorded.record, False)

@@ -49,6 +49,7 @@ class ScoreListener:
     on_slides: Callable[[Sequence[SlideInput]], None] = lambda slides: None
     on_frame: Callable[[SlideInput, ExaminedFrame], None] = lambda slide, examined: None
     on_slide: Callable[[dict[str, Any], bool], None] = lambda record, resumed: None
+    on_tile: Callable[[SlideInput, int, int], None] = lambda slide, done, of: None
     on_unlisted: Callable[[Sequence[Path]], None] = lambda files: None
 
 

@@ -1,0 +1,144 @@
+"""Score a whole-slide scan: its monolayer tile by tile, until the rule is decided."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeapl.closing import ClosesItself
+from edgeapl.errors import EndOfSource, InputError
+from edgeapl.model import Model
+from edgeapl.pipeline import Progress
+from edgeapl.recorder import SlideRecorder
+from edgeapl.report.pictures import PAGE_FRAME_PX, jpeg_bytes, png_bytes, shrunk
+from edgeapl.scale import SlideScale
+from edgeapl.scoring.request import ScoreRequest
+from edgeapl.sources.discover import SlideInput
+from edgeapl.types import Decision, ExaminedFrame, Frame
+from edgeapl.whole_slide import WholeSlideSource, is_whole_slide, open_pyramid
+from edgeapl.whole_slide.picture import TileFate, draw_overview
+from edgeapl.wording.names import canonical_name
+
+OVERVIEW, GEOJSON = "overview.png", "slide.geojson"
+
+FIRST_LOOK = 400
+"""Scored cells at which it is first asked whether the rule is decided; then at twice as many, and
+so on, so that it is asked a few times only: each look is another chance to end on an accident."""
+
+SUSPICIOUS_FROM = 0.5
+"""Suspicion from which a cell is drawn large."""
+
+
+class FailedSource(ClosesItself):
+    """Implements FrameSource over a scan that can not be opened: it gives the error, once."""
+
+    live = False
+
+    def __init__(self, name: str, error: InputError) -> None:
+        self.name = name
+        self._error: InputError | None = error
+
+    def read(self, timeout_s: float) -> Frame:
+        """Raise the error, then EndOfSource."""
+        error, self._error = self._error, None
+        if error is None:
+            raise EndOfSource
+        raise error
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@dataclass(slots=True, eq=False)
+class Scan:
+    """A scan in work: what became of its tiles, and where its cells lie.
+
+    cells : x, y in px of level 0, one row per cell. suspicious : whether each is.
+    """
+
+    source: WholeSlideSource
+    fates: dict[int, TileFate] = field(default_factory=dict)
+    cells: list[tuple[float, float]] = field(default_factory=list)
+    suspicious: list[bool] = field(default_factory=list)
+    next_look: int = FIRST_LOOK
+
+    def add(self, examined: ExaminedFrame) -> None:
+        """Note what became of a tile."""
+        index = examined.frame.index
+        self.fates[index] = TileFate.UNUSABLE if examined.rejected else TileFate.EXAMINED
+        place = self.source.place(index)
+        for x, y in examined.detections.centres.tolist():
+            self.cells.append((place.x + x * place.shrink, place.y + y * place.shrink))
+        self.suspicious += (examined.suspicion >= SUSPICIOUS_FROM).tolist()
+
+    def look(self, tell: Callable[[int, int], None], progress: Progress) -> None:
+        """End the slide when its rule is decided, at a few numbers of cells."""
+        tell(progress.frames, len(self.source.tiles))
+        if progress.verdict.tally.scored < self.next_look:
+            return
+        while self.next_look <= progress.verdict.tally.scored:
+            self.next_look *= 2
+        if progress.verdict.decision is not Decision.REVIEW:
+            self.source.stop()
+
+    def write(self, recorder: SlideRecorder) -> dict[str, Any]:
+        """Write the overview and the cells of the whole scan; gives what the record says."""
+        source = self.source
+        picture = draw_overview(
+            source.overview,
+            source.grid,
+            source.tiles,
+            self.fates,
+            np.array(self.cells, dtype=np.float32).reshape(-1, 2),
+            np.array(self.suspicious, dtype=bool),
+        )
+        recorder.attach(OVERVIEW, png_bytes(picture))
+        recorder.gallery.overview = jpeg_bytes(shrunk(picture, PAGE_FRAME_PX))
+        recorder.join_geojson(GEOJSON, source.place)
+        counts = list(self.fates.values())
+        return {
+            "overview": OVERVIEW,
+            "geojson": GEOJSON,
+            "tiles_with_tissue": source.tissue,
+            "tiles_of_monolayer": len(source.tiles),
+            "tiles_examined": counts.count(TileFate.EXAMINED),
+            "tiles_not_usable": counts.count(TileFate.UNUSABLE),
+        }
+
+
+def open_scan(slide: SlideInput, digest: str, request: ScoreRequest, model: Model) -> Scan:
+    """Open a scan and find its monolayer; raises InputError."""
+    wanted = model.bundle.manifest.um_per_px
+    stated = slide.um_per_px or request.um_per_px
+    pyramid = open_pyramid(slide.files[0])
+    try:
+        source = WholeSlideSource(pyramid, digest, wanted, stated, SlideScale(None, wanted))
+    except BaseException:
+        pyramid.close()
+        raise
+    return Scan(source)
+
+
+def split_scans(slides: Sequence[SlideInput]) -> tuple[SlideInput, ...]:
+    """Make every scan a slide of its own, also where several lie in one folder.
+
+    Images beside them stay together.
+    """
+    return tuple(part for slide in slides for part in _parts(slide))
+
+
+def _parts(slide: SlideInput) -> Iterator[SlideInput]:
+    scans = [file for file in slide.files if is_whole_slide(file)]
+    names = [canonical_name(Path(file.name).stem) for file in scans]
+    if not scans or len(slide.files) == 1 or len(set(names)) < len(names):
+        yield slide
+        return
+    rest = tuple(file for file in slide.files if file not in set(scans))
+    if rest:
+        yield SlideInput(slide.name, rest)
+    for name, file in zip(names, scans, strict=True):
+        yield SlideInput(name, (file,))

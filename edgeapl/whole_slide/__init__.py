@@ -1,0 +1,8 @@
+"""Whole-slide scans: find where on a smear cells can be judged, and read that tile by tile."""
+
+from __future__ import annotations
+
+from edgeapl.whole_slide.pyramid import Pyramid, is_whole_slide, open_pyramid
+from edgeapl.whole_slide.source import Place, WholeSlideSource
+
+__all__ = ["Place", "Pyramid", "WholeSlideSource", "is_whole_slide", "open_pyramid"]
