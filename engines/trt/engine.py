@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from edgeapl.engines.checking import check_inputs, first_line
 from edgeapl.engines.trt.device import shared_on
 from edgeapl.engines.trt.driver import describe_gpu, load_driver, on_gpu
+from edgeapl.engines.trt.fitting import fitted
 from edgeapl.engines.trt.library import Library, find_library
 from edgeapl.engines.trt.loading import (
     Working,
     deserialise,
-    make_context,
     ready_context,
     reason,
     runtime_text,
@@ -28,7 +28,6 @@ from edgeapl.engines.trt.scratch import Scratch
 from edgeapl.engines.trt.tensors import (
     Layout,
     Tensor,
-    layout_of,
     padded,
     parts_of,
     shape_now,
@@ -38,9 +37,6 @@ from edgeapl.errors import DeviceError, EngineError
 from edgeapl.protocols import Arrays, Moved
 
 CLOSED = "network was closed"
-
-TAKEN = 3 / 4
-"""Of what is free on the GPU, at most, for one network: frames, chains and kernels need room."""
 
 
 def place_here(target: str, machine: str, driver: Any = None, library: Any = None) -> Place:
@@ -222,37 +218,16 @@ class TrtEngine:
 
     def _load(self, plan: bytes, memory: GpuMemory) -> None:
         self._engine = deserialise(self._name, plan, self._library)
-        self._layout, needs = self._fit(memory)
-        self._sizes = sizes_of(self._layout.batches) if self._layout.divisible else ()
-        self._shared.scratch.need(needs)
-        self._needs = needs
+        fit = fitted(self._name, self._library, self._engine, self._shared, memory)
+        self._layout, self._parted = fit.layout, fit.parted
+        self._sizes = sizes_of(fit.layout.batches) if fit.layout.divisible else ()
+        self._shared.scratch.need(fit.scratch)
+        self._needs = fit.scratch
         for tensor in (*self._layout.inputs, *self._layout.outputs):
             self._buffers[tensor.name] = memory.buffer(tensor.room, tensor.dtype)
         self._working = working = self.ready(lambda: memory.stream, self._settle)
         name = describe_gpu(self._driver).name
         self._runtime = runtime_text(self._library, name, graphs=working.graphs)
-
-    def _fit(self, memory: GpuMemory) -> tuple[Layout, int]:
-        """Find the largest batch for which there is memory; gives the scratch it needs as well."""
-        name, api, engine = self._name, self._library.api, self._engine
-        context: Any = make_context(
-            name, self._library, engine, self._shared.kernels, fixed=False, graphs=False
-        )
-        whole = layout = layout_of(name, api, engine, context)
-        scratch = int(engine.device_memory_size_v2)
-        sizes = sizes_of(whole.batches)[:-1] if whole.divisible else ()
-        free = memory.unused
-        for rows in (*sizes[::-1], 0):
-            takes = layout.bytes + max(0, scratch - self._shared.scratch.size)
-            if takes <= free * TAKEN:
-                self._parted = layout is not whole
-                return layout, scratch
-            if rows:
-                layout = layout_of(name, api, engine, context, rows)
-                scratch = int(context.update_device_memory_size_for_shapes())
-        text = f"{takes >> 20} MiB in the smallest batch, {free >> 20} MiB are free"
-        mend = "end other programs on the GPU, or build with a smaller --max-batch"
-        raise EngineError("GPU memory is short", name, f"{text}: {mend}")
 
     def _settle(self, working: Working) -> None:
         context: Any = working.context
