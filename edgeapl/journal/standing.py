@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -60,13 +61,19 @@ class Standing:
         self._cleared: dict[str, _Cleared] = {}
         self._unlike: deque[bool] = deque(maxlen=WINDOW)
         self._drifted = ""
+        self._lock = threading.Lock()
         self.last = ""
 
     def ended(self) -> str:
         """Say why the certificate has ended here; empty while it holds, or where there is none.
 
-        Raises StorageError when the journal can not be read.
+        Raises StorageError when the journal can not be read. May be called from any thread.
         """
+        with self._lock:
+            self.last = self._ended()
+            return self.last
+
+    def _ended(self) -> str:
         if self._certificate is None or not self._journal.exists():
             return ""
         self._take(read_rows_after(self._journal, self._read, (VERDICT, AMENDMENT)))
@@ -76,7 +83,6 @@ class Standing:
             why = f"a person overruled the CLEAR of record {min(overruled)}"
         if why:
             why = f"the proof that this model may clear has ended here: {why}: {AGAIN}"
-        self.last = why
         return why
 
     def _take(self, rows: Iterable[Row]) -> None:

@@ -81,6 +81,7 @@ class Desk:
         """Record a person's word on a verdict; see `edgeapl.station.view.StationAccess`."""
         journal = self._station.journal
         row = append_sign_off(journal, find_record(journal.path, record), said)
+        self._station.standing.ended()  # an overruled CLEAR ends what the model may clear
         self._station.renew_report(record)
         self._station.changed()
         return row

@@ -114,6 +114,7 @@ class Station(ClosesItself):
         self.journal = journal
         self.options = options
         self.standing = Standing(journal.path, hosted.model.clearing.certificate)
+        self.standing.ended()  # what earlier days have seen stands on the page from the start
         self._open_source = open_source
         self._on_closed = on_closed
         self._scale = StationScale(options.um_per_px, hosted.model.bundle.manifest.um_per_px)

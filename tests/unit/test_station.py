@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from edgeapl.errors import CameraError, EndOfSource, IdentifierUsed, SourceStalled, UsageError
-from edgeapl.journal import AMENDMENT, Journal, Opinion, SignOff, read_rows
+from edgeapl.journal import AMENDMENT, Journal, Opinion, SignOff, Standing, read_rows
 from edgeapl.pipeline import SlideOptions
 from edgeapl.protocols import FrameSource
 from edgeapl.report.storage import sync
@@ -28,7 +28,16 @@ from edgeapl.station.open_slide import OpenSlide, left_folders
 from edgeapl.station.session import Closed, Session
 from edgeapl.station.station import Station, StationOptions
 from edgeapl.station.view import CameraState, StationAccess, StationView
-from edgeapl.types import ExaminedFrame, Frame, ScaleOrigin, UInt8, Verdict
+from edgeapl.types import (
+    Certificate,
+    Decision,
+    ExaminedFrame,
+    Frame,
+    ScaleOrigin,
+    UInt8,
+    Verdict,
+)
+from tests.faults.journal_worker import make_verdict
 from tests.small_bundle import drawn_field, small_bundle
 
 PLACES = [((50, 50), (150, 150)), ((60, 140), (140, 60)), ((100, 100),), ((60, 60), (60, 140))]
@@ -487,6 +496,17 @@ def test_what_is_said_of_a_cell_while_the_slide_is_open_stands_in_its_report(des
     assert desk.access.history(1)[0].amendments == 1
     assert "not a cell" in closed.report.read_text(encoding="utf-8")
     assert "not a cell" not in closed.report.with_name("report.v1.html").read_text()
+
+
+def test_the_page_says_what_may_be_cleared_and_what_has_ended_it(desk: Bench) -> None:
+    assert desk.access.view().may_clear.startswith("none: this model has no proof")
+    certificate = Certificate("c" * 64, "APL", 0.5, 0.05, 0.95, 59, 0, 0.0495)
+    standing = Standing(desk.journal.path, certificate)
+    desk.station.standing = standing
+    cleared = replace(make_verdict(1), decision=Decision.CLEAR, reasons=(), certificate=certificate)
+    record = desk.journal.commit(cleared)
+    desk.access.sign_off(record, SignOff(Opinion.OVERRULE, "AB", "blasts", "APL"))
+    assert "has ended here: a person overruled the CLEAR" in desk.access.view().may_clear
 
 
 def test_a_person_signs_and_the_verdict_stays(desk: Bench) -> None:
