@@ -4,30 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from importlib import import_module
+from types import ModuleType
 
 import typer
 
 from edgeapl import __version__
-from edgeapl.cli import (
-    bench,
-    build_engine,
-    calibrate,
-    cameras,
-    demo,
-    doctor,
-    engines,
-    evaluate,
-    export,
-    export_labels,
-    inspect,
-    journal,
-    keys,
-    monitor,
-    score,
-    sign,
-    watch,
-)
-from edgeapl.cli.help import polished
+from edgeapl.cli.help import HELP, asked_help, polished
 from edgeapl.cli.output import INTERRUPTED, one_line, take_any_text
 from edgeapl.errors import EdgeAplError
 
@@ -39,8 +23,37 @@ usage or settings; 3 some input was not examined; 4 model refused; 5 storage; 6 
 """
 
 
-def build_app() -> typer.Typer:
-    """Put the commands together."""
+COMMANDS = (
+    "demo",
+    "score",
+    "watch",
+    "cameras",
+    "evaluate",
+    "export",
+    "export-labels",
+    "calibrate",
+    "build-engine",
+    "monitor",
+    "bench",
+    "inspect",
+    "sign",
+    "doctor",
+)
+"""Each is the function of its name in the module of its name."""
+
+GROUPS = ("engines", "journal", "keys")
+"""Each is the `app` in the module of its name."""
+
+
+def build_app(called: str | None = None) -> typer.Typer:
+    """Put the commands together.
+
+    Parameters
+    ----------
+    called : the first word of the command line. Of a command nothing but that one is built; of
+        anything else only what the list of commands shows, without their options. None for all.
+    """
+    named = called in (*COMMANDS, *GROUPS)
     app = typer.Typer(
         name="edgeapl",
         help="Raise an APL flag from smear images with a trained model.",
@@ -48,27 +61,31 @@ def build_app() -> typer.Typer:
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings={"help_option_names": list(HELP)},
     )
     app.callback()(_options)
-    app.command("demo")(demo.demo)
-    app.command("score")(score.score)
-    app.command("watch")(watch.watch)
-    app.command("cameras")(cameras.cameras)
-    app.command("evaluate")(evaluate.evaluate)
-    app.command("export")(export.export)
-    app.command("export-labels")(export_labels.export_labels)
-    app.command("calibrate")(calibrate.calibrate)
-    app.command("build-engine")(build_engine.build_engine)
-    app.command("monitor")(monitor.monitor)
-    app.command("bench")(bench.bench)
-    app.command("inspect")(inspect.inspect)
-    app.command("sign")(sign.sign)
-    app.command("doctor")(doctor.doctor)
-    app.add_typer(engines.app, name="engines")
-    app.add_typer(journal.app, name="journal")
-    app.add_typer(keys.app, name="keys")
+    for name in COMMANDS:
+        if name == called or not named:
+            function = getattr(_module(name), name.replace("-", "_"))
+            app.command(name)(function if called in (None, name) else _listed(function))
+    for name in GROUPS:
+        if name == called or not named:
+            app.add_typer(_module(name).app, name=name)
     return app
+
+
+def _module(name: str) -> ModuleType:
+    return import_module(f"edgeapl.cli.{name.replace('-', '_')}")
+
+
+def _listed(function: Callable[..., object]) -> Callable[[], None]:
+    """Give a command without its options, which take most of the time, for the list of commands."""
+
+    def listed() -> None:
+        raise AssertionError("only listed")
+
+    listed.__doc__ = function.__doc__
+    return listed
 
 
 def _print_version(asked: bool) -> None:
@@ -94,8 +111,13 @@ def main() -> None:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run with the given arguments (default: the process's) and give the exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        command = polished(typer.main.get_command(build_app()))
+        command = polished(typer.main.get_command(build_app(next(iter(words), ""))))
+        text = asked_help(command, words, "edgeapl")
+        if text is not None:
+            typer.echo(text)
+            return 0
         code = command(arguments, prog_name="edgeapl", standalone_mode=False)
     except EdgeAplError as error:
         return _fail(str(error), error.exit_code)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import resource
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import typer
-from rich.text import Text
 
-from edgeapl.cli.help import polished
 from edgeapl.cli.main import build_app, run
 
 
@@ -40,22 +41,49 @@ def test_every_command_has_its_help_behind_h_too_and_it_fits(
     assert max(map(len, long.splitlines())) <= 80
 
 
-def test_every_help_text_is_shown_whole() -> None:
-    """Square brackets are markup for Rich: what looks like a style would be left out."""
-    written = {p.help for p in parameters(typer.main.get_command(build_app())) if p.help}
-    shown = {
-        Text.from_markup(p.help).plain
-        for p in parameters(polished(typer.main.get_command(build_app())))
-        if p.help
-    }
-    assert shown == written
-    assert any("edgeapl[plots]" in text for text in written)
+def test_square_brackets_are_shown_as_they_are_written(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rich would take them for markup and leave them out."""
+    monkeypatch.setenv("COLUMNS", "200")
+    assert run(["evaluate", "-h"]) == 0
+    assert "edgeapl[plots]" in capsys.readouterr().out
 
 
-def parameters(command: Any) -> Iterator[Any]:
-    yield from command.params
-    for below in getattr(command, "commands", {}).values():
-        yield from parameters(below)
+def test_the_list_of_commands_is_that_of_all_of_them(capsys: pytest.CaptureFixture[str]) -> None:
+    """They are listed without being built; what is called is built alone."""
+    assert run(["--help"]) == 0
+    shown = capsys.readouterr().out
+    for path in ALL:
+        if len(path) == 1:
+            assert f"\n  {path[0]} " in shown
+
+
+@pytest.mark.parametrize("path", [[], ["watch"], ["journal", "verify"]], ids=str)
+def test_help_is_the_same_whoever_shows_it(
+    path: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Asked for alone it is shown at once; beside other options Typer shows it."""
+    assert run([*path, "-h"]) == 0
+    at_once = capsys.readouterr().out
+    assert run([*path, "-h", "--help"]) == 0
+    assert capsys.readouterr().out == at_once
+
+
+@pytest.mark.parametrize("path", [[], ["score"], ["watch"]], ids=str)
+def test_help_takes_at_most_twice_the_time_of_importing_what_it_stands_on(path: list[str]) -> None:
+    """Time of the processor, the least of several in turns, so that other programs count little."""
+    ours = [sys.executable, "-m", "edgeapl", *path, "--help"]
+    theirs = [sys.executable, "-c", "import typer, rich"]
+    times = [(processor_time(ours), processor_time(theirs)) for _ in range(5)]
+    assert min(one for one, _ in times) <= 2 * min(other for _, other in times), times
+
+
+def processor_time(command: list[str]) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, capture_output=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 @pytest.mark.parametrize(
