@@ -7,6 +7,11 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 import numpy as np
 import onnxruntime as ort
 import pytest
@@ -157,3 +162,13 @@ def test_a_library_that_is_not_there_names_the_extras_for_both_versions_of_cuda(
 def test_the_version_that_is_read_is_the_one_that_the_library_gives_itself() -> None:
     rtx = pytest.importorskip("tensorrt_rtx")
     assert here.runtime_version("tensorrt-rtx") == rtx.__version__
+
+
+def test_no_extra_that_builds_or_runs_plans_is_compiled_where_it_is_installed() -> None:
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8")
+    extras = tomllib.loads(text)["project"]["optional-dependencies"]
+    assert [name for name, needs in extras.items() if "pycuda" in str(needs)] == ["pycuda"]
+    for name in ("rtx", "tensorrt-cu12", "tensorrt-cu13"):
+        needs = " ".join(extras[name])
+        assert "cuda-bindings" in needs, name
+        assert "edgeapl[build]" in needs, name
