@@ -88,6 +88,7 @@ class Scan:
     def write(self, recorder: SlideRecorder) -> dict[str, Any]:
         """Write the overview and the cells of the whole scan; gives what the record says."""
         source = self.source
+        self.fates.update(dict.fromkeys(source.damaged, TileFate.UNUSABLE))
         picture = draw_overview(
             source.overview,
             source.grid,

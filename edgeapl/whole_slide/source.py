@@ -79,6 +79,7 @@ class WholeSlideSource(ClosesItself):
         self._stopped = False
         self._next = 0
         self._measured: float | None = None
+        self.damaged: list[int] = []
         self._origin = ScaleOrigin.ASSUMED
         um_per_px = self._stated or self._measured or wanted_um_per_px
         self._um_per_px = um_per_px
@@ -123,7 +124,11 @@ class WholeSlideSource(ClosesItself):
         index = self._next
         self._next += 1
         at = self.place(index)
-        pixels = self._pyramid.read(self._level, at.x, at.y, TILE_PX, TILE_PX)
+        try:
+            pixels = self._pyramid.read(self._level, at.x, at.y, TILE_PX, TILE_PX)
+        except InputError:
+            self.damaged.append(index)
+            raise
         if self._stated is not None:
             um_per_px, origin = self._stated * self._shrink, ScaleOrigin.STATED
         else:

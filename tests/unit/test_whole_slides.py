@@ -17,9 +17,12 @@ from edgeapl.errors import EndOfSource, InputError
 from edgeapl.journal import Journal
 from edgeapl.model import EMBEDDED, open_model
 from edgeapl.scoring import ScoreListener, ScoreRequest, ScoreResult, score_folder
+from edgeapl.scoring.scan import split_scans
 from edgeapl.sources.demo import DemoSource
+from edgeapl.sources.discover import find_slides
 from edgeapl.types import Frame, ScaleOrigin, UInt8
 from edgeapl.whole_slide import WholeSlideSource, is_whole_slide, open_pyramid, pyramid
+from tests.pictures import encoded, field
 from tests.scans import of_canvas, patch, smear, torn, write_scan
 
 openslide = pytest.importorskip("openslide")
@@ -128,6 +131,24 @@ def damage(path: Path, x: int, y: int) -> None:
     with path.open("r+b") as raw:
         raw.seek(start)
         raw.write(b"\x00" * size)
+
+
+def test_scans_in_one_folder_are_slides_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pyramid, "LARGEST_IMAGE_PX", 1_000_000)
+    for name in ("a", "b"):
+        write_scan(
+            tmp_path / f"{name}.tif", 1024, 2048, of_canvas(patch(10, 512, 0, jitter=0.9)), UM
+        )
+    (tmp_path / "photo.png").write_bytes(encoded(".png", field(1)))
+    slides = split_scans(find_slides(tmp_path).slides)
+    assert [[file.name for file in slide.files] for slide in slides] == [
+        ["photo.png"],
+        ["a.tif"],
+        ["b.tif"],
+    ]
+    assert len({slide.name for slide in slides}) == 3
 
 
 def test_a_file_that_is_no_scan_is_none(tmp_path: Path) -> None:
