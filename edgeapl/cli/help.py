@@ -1,25 +1,20 @@
-"""Help texts as people expect them: flags without a type, and shown at once.
+"""Help texts as plain lines, shown at once.
 
-Rich draws nicer ones, but loading what it draws them with takes longer than all else, and it takes
-``edgeapl[plots]`` for a style.
+Rich draws nicer ones, but loading what it draws them with takes longer than all else; it takes
+``edgeapl[plots]`` for a style, and writes ``<bool>`` behind a flag.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
 HELP = ("-h", "--help")
 
 
 def polished(command: Any) -> Any:
-    """Mend the help of a command and of all below it, and give it."""
+    """Have the help of a command and of all below it written plainly; gives the command."""
     command.rich_markup_mode = None
-    for parameter in command.params:
-        if getattr(parameter, "is_flag", False) and parameter.metavar is None:
-            parameter.metavar = ""
-    command.get_help_option = partial(_untyped, command.get_help_option)
     for below in getattr(command, "commands", {}).values():
         polished(below)
     return command
@@ -39,11 +34,3 @@ def asked_help(command: Any, words: Sequence[str], name: str) -> str | None:
         command = command.commands[word]
         context = command.context_class(command, info_name=word, parent=context)
     return None
-
-
-def _untyped(made: Callable[[Any], Any], context: Any) -> Any:
-    """Give the option --help, which is made when it is asked for, without a type."""
-    option = made(context)
-    if option is not None:
-        option.metavar = ""
-    return option
