@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -17,10 +18,10 @@ from edgeapl.errors import EndOfSource, InputError
 from edgeapl.journal import Journal
 from edgeapl.model import EMBEDDED, open_model
 from edgeapl.scoring import ScoreListener, ScoreRequest, ScoreResult, score_folder
-from edgeapl.scoring.scan import split_scans
+from edgeapl.scoring.scan import Scan, split_scans
 from edgeapl.sources.demo import DemoSource
 from edgeapl.sources.discover import find_slides
-from edgeapl.types import Frame, ScaleOrigin, UInt8
+from edgeapl.types import Decision, Frame, ScaleOrigin, UInt8
 from edgeapl.whole_slide import WholeSlideSource, is_whole_slide, open_pyramid, pyramid
 from tests.pictures import encoded, field
 from tests.scans import of_canvas, patch, smear, torn, write_scan
@@ -225,6 +226,32 @@ def test_a_scan_is_scored_to_a_verdict_with_all_that_people_look_at(
     again, told = scored(scan, tmp_path / "out", tmp_path / "j.db")
     assert not told
     assert again.records[0]["journal_record"] == record["journal_record"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "decisions", "stopped"),
+    [
+        ((100, 399), ("FLAG", "FLAG"), False),
+        ((100, 410), ("FLAG", "FLAG"), True),
+        ((410,), ("CLEAR",), True),
+        ((410, 700), ("REVIEW", "CLEAR"), False),  # it is not asked again before 800
+        ((410, 900), ("REVIEW", "CLEAR"), True),
+    ],
+)
+def test_a_slide_ends_when_its_rule_is_decided_at_a_look(
+    cells: tuple[int, ...], decisions: tuple[str, ...], stopped: bool
+) -> None:
+    stops: list[bool] = []
+    source: Any = SimpleNamespace(tiles=[(0, 0)] * 90, stop=lambda: stops.append(True))
+    scan, told = Scan(source), list[int]()
+    for number, (scored_cells, decision) in enumerate(zip(cells, decisions, strict=True), 1):
+        verdict = SimpleNamespace(
+            tally=SimpleNamespace(scored=scored_cells), decision=Decision(decision)
+        )
+        progress: Any = SimpleNamespace(frames=number, verdict=verdict)
+        scan.look(lambda done, of: told.append(of - done), progress)
+    assert bool(stops) is stopped
+    assert told[0] == 89
 
 
 def outer(feature: dict[str, Any]) -> list[float]:
