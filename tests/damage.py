@@ -104,6 +104,13 @@ def moved_copy(rows: int, columns: int) -> Change:
     return changed
 
 
+def half_again(pixels: UInt8) -> UInt8:
+    """Show the upper half again in place of the lower."""
+    out, half = pixels.copy(), len(pixels) // 2
+    out[half : 2 * half] = pixels[:half]
+    return out
+
+
 def end_zeroed(pixels: UInt8) -> UInt8:
     out = pixels.copy()
     out[int(0.85 * len(out)) :] = 0
@@ -147,6 +154,20 @@ def median_filtered(side: int) -> Change:
 def motion(length: int) -> Change:
     line = np.full((1, length), 1 / length, np.float32)
     return lambda pixels: np.asarray(cv2.filter2D(pixels, -1, line), np.uint8)
+
+
+def spotted(count: int, radius: float, change: Change) -> Change:
+    """Change round spots alone, of this radius as a share of the shorter side."""
+
+    def changed(pixels: UInt8) -> UInt8:
+        height, width = pixels.shape[:2]
+        random, spots = np.random.default_rng(5), np.zeros((height, width), np.float32)
+        for x, y in random.random((count, 2)) * (width, height):
+            cv2.circle(spots, (int(x), int(y)), int(radius * min(height, width)), 1.0, -1)
+        shown = np.asarray(cv2.GaussianBlur(spots, (0, 0), 4))[..., None]
+        return np.asarray(pixels * (1 - shown) + change(pixels) * shown, np.uint8)
+
+    return changed
 
 
 def doubled(down: int, across: int, share: float = 0.5) -> Change:
@@ -243,12 +264,13 @@ DAMAGED: dict[str, Change] = {
     "median": left(0.5, median_filtered(15)),
     "slightly defocused": left(0.2, defocused(8)),
     "moved": left(0.2, motion(21)),
+    "blurred spots": spotted(30, 0.06, blurred(8)),
     "doubled": left(0.5, doubled(10, 25)),
     "doubled, packed again": jpeg(90, left(0.5, doubled(10, 25))),
     "weakly doubled": left(0.5, doubled(-18, 20, 0.3)),
     "mirrored": mirrored(1),
     "mirrored, packed again": jpeg(90, mirrored(0)),
-    "upper half again, packed again": jpeg(90, moved_copy(480, 0)),
+    "upper half again, packed again": jpeg(90, half_again),
     "colours shifted": left(0.5, shifted(0, 0, 25)),
     "colours shifted everywhere": shifted(0, 20, 15),
     "blue shifted": left(0.5, shifted(2, 25, 0)),

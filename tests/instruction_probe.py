@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from edgeapl.model import open_model
+from edgeapl.stages.area import judge_tiles
 from edgeapl.stages.crop import cut_cells
 from edgeapl.stages.focus import Edges
 from edgeapl.stages.gate import FieldMemory, examine
@@ -68,6 +69,7 @@ def main(marks: ctypes.CDLL) -> None:
             "gate": lambda: examine(
                 frame, manifest.gate, FieldMemory(), Edges(frame.pixels, frame.um_per_px)
             ),
+            "tiles": lambda: judge_tiles(frame.pixels, frame.um_per_px, manifest.gate.min_focus),
             "segment": lambda: model.segmenter.segment(frame),
             "crop": lambda: cut_cells(detections, manifest.crop),
         }

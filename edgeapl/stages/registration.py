@@ -13,8 +13,8 @@ from edgeapl.stages.tile_lines import Lines, sums_by_tile
 from edgeapl.stages.tiling import Bool, large_parts, over_neighbours, with_ground
 from edgeapl.types import Float32, UInt8
 
-REACH_PX, STEP_PX = 4, 4
-"""Slopes are differences of means over so many px; one in so many of them is looked at."""
+REACH_PX = 4
+"""Slopes are differences of means over so many px, side by side."""
 
 AGREE, LEAST_AGREE, USUAL = 0.45, 0.2, 0.9
 """Slopes agree that are correlated by this share of what this quantile of the tiles has; and red
@@ -26,8 +26,6 @@ some stains what blue sees and what green sees differ."""
 
 SHIFTED_PART = 0.05
 """Tiles that touch count from this share of the frame on."""
-
-_SLOPE = np.repeat(np.array([[-1, 0, 1]], np.float32), [REACH_PX, 1, REACH_PX], axis=1) / REACH_PX
 
 
 def shifted_tiles(lines: Lines, structured: Bool) -> Bool:
@@ -50,8 +48,13 @@ def shifted_tiles(lines: Lines, structured: Bool) -> Bool:
 
 def _products(lines: UInt8, beside: int, along: int) -> list[Float32]:
     """Sum squares of red, green and blue slopes, and red and blue ones by green, of every tile."""
-    slopes = cv2.filter2D(lines, cv2.CV_32F, _SLOPE)[:, ::STEP_PX]
-    red, green, blue = (np.ascontiguousarray(slopes[..., one]) for one in range(3))
+    count = lines.shape[1] // REACH_PX
+    means = cv2.resize(
+        lines[:, : count * REACH_PX], (count, len(lines)), interpolation=cv2.INTER_AREA
+    )
+    red, green, blue = (
+        cv2.subtract(one[:, 1:], one[:, :-1], dtype=cv2.CV_32F) for one in cv2.split(means)
+    )
     pairs = ((red, red), (green, green), (blue, blue), (red, green), (blue, green))
     return [sums_by_tile(one * other, beside, along) for one, other in pairs]
 

@@ -23,6 +23,10 @@ FAR_BLURRED, LEAST_BLUR_UM = 2.1, 0.5
 """Edges are too wide that are so much wider than those of the sharpest quarter of the tiles, and
 wider than this at all. Sharp real frames differ within themselves by up to 2.0."""
 
+WHOLE_FROM = 3
+"""From so many px of the frame on for one at the working scale a whole number of them is taken: a
+sixth off the scale at the most, at a quarter of the time."""
+
 WIDEST_PX = 100.0
 """Stands for edges that have no width at all, because there are none."""
 
@@ -67,7 +71,7 @@ def unfocused_tiles(
 
 def _edge_widths(pixels: UInt8, um_per_px: float, judged: Bool) -> tuple[Float32, Float32]:
     """Sigma of the edges of every tile, and of it with its neighbours, in µm, float32 (R, C)."""
-    mosaic, margin = _mosaic(pixels, um_per_px, judged.shape)
+    mosaic, margin, working = _mosaic(pixels, um_per_px, judged.shape)
     fine, coarse = (_squared_slopes(mosaic, sigma) for sigma in (LITTLE_PX, MORE_PX))
     some = np.s_[::5, ::3]
     plain = coarse[some] <= np.quantile(coarse[some], PLAIN)
@@ -79,13 +83,12 @@ def _edge_widths(pixels: UInt8, um_per_px: float, judged: Bool) -> tuple[Float32
     more = _tile_sums(coarse * coarse, judged.shape, margin) - noise_coarse * total
     weight = np.where(judged, 1 / np.sqrt(np.maximum(more, 1e-6)), 0).astype(np.float32)
     pooled = over_neighbours(little * weight), over_neighbours(more * weight)
-    return _sigma_um((little, more), um_per_px), _sigma_um(pooled, um_per_px)
+    return _sigma_um((little, more), working), _sigma_um(pooled, working)
 
 
-def _sigma_um(slopes: tuple[Float32, Float32], um_per_px: float) -> Float32:
+def _sigma_um(slopes: tuple[Float32, Float32], working: float) -> Float32:
     """Sigma of the edges from their squared slopes, less and more blurred, float32 (R, C)."""
     ratio = slopes[0] / np.maximum(slopes[1], 1e-6)
-    working = max(WORKING_UM_PER_PX, um_per_px)
     return (
         np.array(
             [[min(WIDEST_PX, sigma_px(one)) for one in row] for row in ratio.tolist()], np.float32
@@ -94,21 +97,25 @@ def _sigma_um(slopes: tuple[Float32, Float32], um_per_px: float) -> Float32:
     )
 
 
-def _mosaic(pixels: UInt8, um_per_px: float, grid: tuple[int, ...]) -> tuple[UInt8, int]:
-    """Give green at the working scale, and how far its tiles' borders are no picture, px.
+def _mosaic(pixels: UInt8, um_per_px: float, grid: tuple[int, ...]) -> tuple[UInt8, int, float]:
+    """Give green at a working scale, how far its tiles' borders are no picture, px, and the scale.
 
     Tiles are all of one size. Of large ones only the middles are taken, laid side by side.
     """
     rows, columns = grid
     height, width = pixels.shape[:2]
-    shrink = um_per_px / max(WORKING_UM_PER_PX, um_per_px)
+    working = max(WORKING_UM_PER_PX, um_per_px)
+    shrink = um_per_px / working
     tall, wide = height / rows, width / columns
     if min(tall, wide) * shrink <= PATCH_PX + 2 * MARGIN_PX:
         size = (columns * max(2, round(wide * shrink)), rows * max(2, round(tall * shrink)))
         green = cv2.extractChannel(pixels, 1)
-        return np.asarray(cv2.resize(green, size, interpolation=cv2.INTER_AREA), np.uint8), 0
+        small = cv2.resize(green, size, interpolation=cv2.INTER_AREA)
+        return np.asarray(small, np.uint8), 0, working
     side = PATCH_PX + 2 * MARGIN_PX
-    taken = round(side / shrink)
+    taken, whole = round(side / shrink), round(1 / shrink)
+    if whole >= WHOLE_FROM and whole * side <= min(tall, wide):
+        taken, working = whole * side, whole * um_per_px
     mosaic = np.empty((rows * side, columns * side), np.uint8)
     for row in range(rows):
         top = round((row + 0.5) * tall - taken / 2)
@@ -119,7 +126,7 @@ def _mosaic(pixels: UInt8, um_per_px: float, grid: tuple[int, ...]) -> tuple[UIn
             if taken != side:
                 green = cv2.resize(green, (side, side), interpolation=cv2.INTER_AREA)
             mosaic[row * side : (row + 1) * side, column * side : (column + 1) * side] = green
-    return mosaic, MARGIN_PX
+    return mosaic, MARGIN_PX, working
 
 
 def _squared_slopes(plane: UInt8, sigma: float) -> Float32:

@@ -59,6 +59,7 @@ ALTERED = (
     "median",
     "slightly defocused",
     "moved",
+    "blurred spots",
     "doubled",
     "doubled, packed again",
     "mirrored",
