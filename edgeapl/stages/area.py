@@ -6,6 +6,7 @@ so that a slide is never cleared by what nobody could see.
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from edgeapl.stages.cut_cell import is_cut
@@ -57,7 +58,7 @@ def judge_tiles(
         repeated |= shown.before & (light.structured | has_grain(shown.sampled))
     is_field = min_focus > 0 and min(pixels.shape[:2]) >= SMALLEST_FIELD_PX
     if is_field:
-        repeated |= twin_tiles(lines)
+        repeated |= twin_tiles(lines, outside)
     lost = {
         TileState.VEILED: light.veiled,
         TileState.NOISE: light.noise,
@@ -71,7 +72,7 @@ def judge_tiles(
     judged = light.structured & ~np.any(list(lost.values()), axis=0)
     if min_focus > 0:
         soft = unfocused_tiles(pixels, um_per_px, min_focus, judged, light.level)
-        altered = _altered(pixels, lines, judged) if is_field else {}
+        altered = _altered(pixels, lines, judged, outside) if is_field else {}
         lost = {**altered, TileState.UNFOCUSED: soft, **lost}
     states = np.zeros(grid, np.uint8)
     for state, tiles in lost.items():
@@ -79,13 +80,18 @@ def judge_tiles(
     return Tiles(states)
 
 
-def _altered(pixels: UInt8, lines: Lines, judged: Bool) -> dict[TileState, Bool]:
+def _altered(
+    pixels: UInt8, lines: Lines, judged: Bool, outside: Bool | None
+) -> dict[TileState, Bool]:
     """Tell tiles of a field that were put together or altered after they were taken.
 
     judged : bool (R, C), tiles with something to see that have light and colours.
+    outside : as in `judge_tiles`. What its rim shows is steeper than any cell.
     """
+    if outside is not None:
+        judged = judged & (cv2.dilate(outside.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0)
     return {
-        TileState.DOUBLED: doubled_tiles(pixels, lines.grid),
+        TileState.DOUBLED: doubled_tiles(pixels, lines.grid, outside),
         TileState.SMOOTHED: smoothed_tiles(lines, judged),
         TileState.SHIFTED: shifted_tiles(lines, judged),
         TileState.TORN: torn_tiles(lines),

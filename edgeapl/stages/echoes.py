@@ -32,8 +32,12 @@ _FLOOR = 5.0
 """Added to the spectrum: what is below is rounding."""
 
 
-def doubled_tiles(pixels: UInt8, grid: tuple[int, int]) -> Bool:
-    """Tell which tiles show everything twice, bool (R, C). pixels : uint8 (H, W, 3) RGB."""
+def doubled_tiles(pixels: UInt8, grid: tuple[int, int], outside: Bool | None = None) -> Bool:
+    """Tell which tiles show everything twice, bool (R, C).
+
+    pixels : uint8 (H, W, 3) RGB.
+    outside : bool (R, C), tiles that are no part of the field; windows at its rim are not asked.
+    """
     found = np.zeros(grid, dtype=bool)
     height, width = pixels.shape[:2]
     shrink = FINE if min(height, width) < FINE_BELOW_PX else COARSE
@@ -43,6 +47,11 @@ def doubled_tiles(pixels: UInt8, grid: tuple[int, int]) -> Bool:
         return found
     tops, lefts = _starts(height, rows, side), _starts(width, columns, side)
     windows = np.stack([_window(pixels, top, left, side) for top in tops for left in lefts])
+    if outside is not None:
+        rim = cv2.dilate(outside.astype(np.uint8), np.ones((5, 5), np.uint8))
+        blocks = rim[: 2 * rows, : 2 * columns].reshape(rows, 2, columns, 2)
+        inside = ~blocks.any(axis=(1, 3)).ravel()
+        windows = windows * inside[:, None, None].astype(np.uint8)
     agreeing = _agreeing(windows)
     if np.count_nonzero(agreeing) < AGREEING:
         return found
@@ -69,6 +78,7 @@ def _agreeing(windows: UInt8) -> Bool:
     cepstra = _cepstra(windows)[:, far]
     at = cepstra.argmax(axis=1)
     strong = cepstra.max(axis=1) > PEAK * cepstra.std(axis=1)
+    strong &= windows.any(axis=(1, 2))
     y, x = y[far][at], x[far][at]
     near = (np.abs(y[:, None] - y) <= ALIKE) & (np.abs(x[:, None] - x) <= ALIKE)
     near &= strong[:, None] & strong

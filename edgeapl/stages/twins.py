@@ -32,14 +32,25 @@ LEAST_SHARE, LEAST_SEEN, LEAST_CONTRAST = 0.3, 0.25, 2.0
 average, and how far their pixels are from the mean at the least, grey values."""
 
 
-def twin_tiles(lines: Lines) -> Bool:
-    """Tell which tiles stand in the frame twice, moved or mirrored along a side, bool (R, C)."""
-    across, down = (_twins(_smaller(some, along), beside) for some, beside, along in lines.both())
-    return across | down.T
+def twin_tiles(lines: Lines, outside: Bool | None = None) -> Bool:
+    """Tell which tiles stand in the frame twice, moved or mirrored along a side, bool (R, C).
+
+    outside : bool (R, C), tiles that are no part of the field. A round field is as long to the left
+        as to the right, so they and those at the rim are not compared.
+    """
+    if outside is None:
+        outside = np.zeros(lines.grid, dtype=bool)
+    seen = cv2.dilate(outside.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0
+    (rows, beside, along), (columns, _, _) = lines.both()
+    across = _twins(_smaller(rows, along, seen), beside)
+    return across | _twins(_smaller(columns, beside, seen.T), along).T
 
 
-def _smaller(lines: UInt8, along: int) -> Float32:
-    """Give lines with `PX` px for every tile along them, float32 (N, PX * along)."""
+def _smaller(lines: UInt8, along: int, seen: Bool) -> Float32:
+    """Give lines with `PX` px for every tile along them, float32 (N, PX * along).
+
+    seen : bool (beside, along), tiles that are compared; the others are 0.
+    """
     green = cv2.extractChannel(lines, 1)
     size = (PX * along, len(green))
     # As many on both sides are left out as it takes to average a whole number of px: much faster.
@@ -48,7 +59,7 @@ def _smaller(lines: UInt8, along: int) -> Float32:
     # One line is averaged, never several: a copy shows the same lines.
     small = np.asarray(cv2.resize(green, size, interpolation=cv2.INTER_AREA), np.float32)
     small -= cv2.GaussianBlur(small, (0, 0), SHADE_PX)
-    return small
+    return small * seen.repeat(len(small) // len(seen), axis=0).repeat(PX, axis=1)
 
 
 def _twins(small: Float32, beside: int) -> Bool:

@@ -137,6 +137,18 @@ def test_tiles_outside_the_field_count_neither_way(drawn: Frame) -> None:
     assert judge_tiles(pixels, drawn.um_per_px, MIN_FOCUS, outside).examined_share == 1
 
 
+def test_a_round_field_is_not_its_own_mirror_image(drawn: Frame) -> None:
+    height, width = drawn.pixels.shape[:2]
+    lit = np.zeros((height, width), np.float32)
+    cv2.circle(lit, (width // 2, height // 2), height // 2, 1.0, -1)
+    shown = np.asarray(cv2.GaussianBlur(lit, (0, 0), 8))[..., None]
+    pixels = np.asarray(drawn.pixels * shown + 8 * (1 - shown), np.uint8)
+    rows, columns = tile_grid(height, width)
+    lit_share = np.asarray(cv2.resize(lit, (columns, rows), interpolation=cv2.INTER_AREA))
+    tiles = judge_tiles(pixels, drawn.um_per_px, MIN_FOCUS, lit_share < 0.5)
+    assert not {TileState.FROZEN, TileState.DOUBLED, TileState.TORN} & set(tiles.shares())
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (3, 200), (16, 16), (7, 5), (64, 9)])
 def test_the_smallest_image_has_tiles(shape: tuple[int, int]) -> None:
     assert 0 <= examined(np.full((*shape, 3), 90, np.uint8)) <= 1

@@ -28,7 +28,9 @@ NEVER = cell_network(bias=np.full(3, -60))
 ALWAYS = cell_network(bias=np.array([60, -60, -60]))
 
 
-def half_hidden(pixels: UInt8, um_per_px: float, min_focus: float, shown: object = None) -> Tiles:
+def half_hidden(
+    pixels: UInt8, um_per_px: float, min_focus: float, outside: object, *, shown: object = None
+) -> Tiles:
     """Say that nobody can see the right half."""
     states = np.zeros((2, 2), np.uint8)
     states[:, 1] = TileState.DARK.value
