@@ -1,8 +1,8 @@
 """Whether the edge of an image of one cell cuts that cell in two.
 
 The segmenter may join the cell with others that it touches, and these may reach the edge of the
-image: they stand there in many a good image. So what it found is parted once more, by nuclei, and
-the cell in the middle speaks for itself.
+image: they stand there in many a good image. So what is stained of it is parted once more, by
+nuclei, and the cell in the middle speaks for itself.
 """
 
 from __future__ import annotations
@@ -59,25 +59,37 @@ def _is_whole_in_middle(cell: Detections, inside: Bool) -> bool:
 
     inside : bool (H, W), what was found.
     """
-    nuclei = _nuclei(cell.frame.pixels, inside)
+    stain = _stain(cell.frame.pixels)
+    stained = inside & _deeper(stain, np.ones_like(inside))
+    nuclei = stained & _deeper(stain, stained)
     cores = _cores(nuclei)
     if int(cores.max()) < 2:
         return False
-    one = inside & (_nearest(cores) == _most_central(cores))
+    one = stained & (_nearest(cores) == _most_central(cores))
     ends = (one[0], one[-1], one[:, 0], one[:, -1])
     if not one.any() or any(end.any() for end in ends) or not _is_at_middle(one):
         return False
-    others = inside & ~one
+    others = stained & ~one
     return _touch_briefly(one, others, NECK) and _touch_briefly(
         one & nuclei, others & nuclei, NUCLEAR_NECK
     )
 
 
-def _nuclei(pixels: UInt8, inside: Bool) -> Bool:
-    """Give the darker of the two kinds of pixels in what was found, bool (H, W)."""
-    green = cv2.medianBlur(cv2.extractChannel(pixels, 1), _GRAIN_PX)
-    limit, _ = cv2.threshold(green[inside][None], 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    return np.asarray(inside & (green <= limit), dtype=bool)
+def _stain(pixels: UInt8) -> UInt8:
+    """Give how much bluer than green each pixel is, uint8 (H, W): as stained cells are.
+
+    Ground and red cells, which an outline may span between two cells, have little of it.
+    """
+    green, blue = (cv2.extractChannel(pixels, channel) for channel in (1, 2))
+    return np.asarray(cv2.medianBlur(cv2.subtract(blue, green), _GRAIN_PX), np.uint8)
+
+
+def _deeper(stain: UInt8, within: Bool) -> Bool:
+    """Give the pixels of the deeper of the two kinds that lie within a part, bool (H, W)."""
+    if not within.any():
+        return within
+    limit, _ = cv2.threshold(stain[within][None], 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    return np.asarray(stain > limit, dtype=bool)
 
 
 def _cores(nuclei: Bool) -> Int32:
