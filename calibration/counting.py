@@ -24,6 +24,8 @@ class Histogram:
     def __init__(self) -> None:
         self.low = np.inf
         self.high = -np.inf
+        # Of the values that are counted.
+        self._lowest, self._highest = np.inf, -np.inf
         self._reach = _FIRST_REACH
         self._counts: NDArray[np.int64] = np.zeros(BINS, dtype=np.int64)
 
@@ -40,6 +42,7 @@ class Histogram:
             return
         while max(-low, high) >= self._reach:
             self._double()
+        self._lowest, self._highest = min(self._lowest, low), max(self._highest, high)
         row = np.ascontiguousarray(values).reshape(1, -1)
         edges = [-self._reach, self._reach]
         # Counts come as float32, exact up to 2^24 of one call; the sum is kept in integers.
@@ -51,6 +54,8 @@ class Histogram:
 
         As onnxruntime's percentile calibrator defines it, to one step.
         """
+        if kept == 100:
+            return self._lowest, self._highest
         below = np.cumsum(self._counts)
         cut = (100 - kept) / 200 * below[-1]
         step = 2 * self._reach / BINS

@@ -428,8 +428,11 @@ def test_the_station_can_end_while_cells_that_were_left_out_still_run(model: Mod
 class Foreign:
     """A domain that no slide is from."""
 
-    def judge(self, frames: object) -> tuple[Finding, ...]:
+    def judge_slide(self, cells: int, slide: object) -> tuple[Finding, ...]:
         return (Finding("domain_stain", "unlike", Effect.UNTRUSTED),)
+
+    def distances(self, slide: object) -> dict[str, tuple[float, float]]:
+        return {}
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from edgeapl.config import StationConfig
 from edgeapl.cores import cpu_cores
 from edgeapl.engines import registry
 from edgeapl.engines.in_turn import Opener
-from edgeapl.engines.registry import Availability, open_engine
+from edgeapl.engines.registry import BACKENDS, CUDA, Availability, open_engine
 from edgeapl.engines.store.folder import EngineFolder, open_engines
 from edgeapl.engines.store.record import RECORD, Settings, read_record
 from edgeapl.errors import EngineError
@@ -314,9 +314,11 @@ def test_the_fastest_target_wins_and_all_others_say_why_not(
     monkeypatch.setattr(
         building,
         "available_targets",
-        lambda: (Availability("onnxruntime", "", ""), Availability("openvino", "", "")),
+        lambda: tuple(
+            Availability(target, "", "" if target != CUDA else "no GPU here") for target in BACKENDS
+        ),
     )
-    monkeypatch.setattr("edgeapl.calibration.building.storing.runtime_version", lambda target: "1")
+    monkeypatch.setattr("edgeapl.calibration.building.sidecar.runtime_version", lambda target: "1")
 
     def opened(target: str, name: str, model: bytes, **more: Any) -> Engine:
         if target == "openvino":
@@ -342,6 +344,7 @@ def test_a_slower_candidate_says_by_how_much(
 
     class One:
         networks: Mapping[str, Any] = {}
+        plans = None
 
         def __init__(self, target: str) -> None:
             self.name, self.target = f"fp32 {target}", target
@@ -363,6 +366,7 @@ def test_a_runtime_that_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch
         lambda: (
             Availability("openvino", "not here", "not here"),
             Availability("onnxruntime", "", ""),
+            Availability("onnxruntime-cuda", "", ""),
         ),
     )
     assert building._absent() == {"openvino": "not here"}

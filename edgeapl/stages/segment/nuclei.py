@@ -38,6 +38,8 @@ SMOOTHING = 1.25
 MOST_LABELS = 65535
 """Labels of more do not fit in 16 bits."""
 
+ROWS_AT_ONCE = 64
+
 FEWEST_RED = 0.01
 """Share of the field that must be red cells before they set the threshold."""
 
@@ -115,7 +117,11 @@ def leave_out_red_cells(index: Float32, smooth: Float32, bluest: float) -> None:
     bluest : of `edgeapl.stages.segment.red_cells.bluest_nucleus`.
     """
     _, green, blue = smooth
-    np.minimum(index, 0, out=index, where=blue > np.float32(bluest) * green)
+    # A few rows at a time, as a product of full size would be one more plane in memory.
+    for top in range(0, len(index), ROWS_AT_ONCE):
+        rows = slice(top, top + ROWS_AT_ONCE)
+        red_cells = blue[rows] > np.float32(bluest) * green[rows]
+        np.minimum(index[rows], 0, out=index[rows], where=red_cells)
 
 
 def nucleus_threshold(
