@@ -27,7 +27,7 @@ class OwnCores:
 
     Otherwise, while another program keeps a core busy, both of two threads may get to the other
     core for a while. When each has its own, the program can slow down only one, and the others
-    take over its work (README, "Speed").
+    take over its work (docs/measured.md, "Speed").
 
     Parameters
     ----------

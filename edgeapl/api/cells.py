@@ -86,8 +86,14 @@ class Cells:
         i : row, from 0; negative counts from the end.
         margin : of the box's longer side, kept around it where the frame goes on; 0 or more.
 
-        Raises IndexError when there is no such row, UsageError for a negative margin, InputError
-        when the frame's pixels can not be had any more.
+        Raises
+        ------
+        IndexError
+            There is no such row.
+        UsageError
+            The margin is negative.
+        InputError
+            The frame's pixels can not be had any more.
         """
         if not -len(self) <= i < len(self):
             raise IndexError(f"cell {i} of {len(self)}")
@@ -107,8 +113,12 @@ class Cells:
         frame : index of the frame, as in `frames` and `sources`.
         ax : to draw on; None for a new one.
 
-        Raises UsageError without matplotlib or for a frame that was not used; InputError when its
-        pixels can not be had any more.
+        Raises
+        ------
+        UsageError
+            Matplotlib is not installed, or the frame was not used.
+        InputError
+            Its pixels can not be had any more.
         """
         pyplot: Any = needed("matplotlib.pyplot", "plot", "pip install 'edgeapl[plots]'")
         patches: Any = needed("matplotlib.patches", "plot", "pip install 'edgeapl[plots]'")

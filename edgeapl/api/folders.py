@@ -67,8 +67,12 @@ def score(
     um_per_px : scale of all images, µm per px; None to measure it.
     on_slide : told the record of every slide, and whether it was finished before.
 
-    Raises UsageError or InputError when there is nothing to score, StorageError when results can
-    not be kept. Images that can not be examined are in `errors`.
+    Raises
+    ------
+    UsageError, InputError
+        There is nothing to score. Images that can not be examined are in `errors`.
+    StorageError
+        Results can not be kept.
     """
     place = Path(folder)
     request = ScoreRequest(

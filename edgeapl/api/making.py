@@ -52,9 +52,16 @@ def export(
     segmenter : find cells another way. trust_archive : load .pt2 files, which can run code.
     say : told each stage.
 
-    Raises EngineError without the extra `export`, ProofError when the network answers otherwise
-    than its checkpoint, CodeError when the recipe's own code fails, and UsageError, ConfigError or
-    InputError for what is given wrongly.
+    Raises
+    ------
+    EngineError
+        The extra `export` is not installed.
+    ProofError
+        The network answers otherwise than its checkpoint.
+    CodeError
+        The recipe's own code fails.
+    UsageError, ConfigError, InputError
+        Something is given wrongly.
     """
     exporting: Any = needed_for("export", "edgeapl.export.exporting", "export")
     proof_images: Any = needed_for("export", "edgeapl.export.proof_images", "export")
@@ -99,7 +106,12 @@ def build_engine(
     station : station file whose ``trusted_keys`` must have signed the bundle; None to ask nobody.
     say : told each stage.
 
-    Raises EngineError without the extra `build`, ProofError when no engine answers like the bundle.
+    Raises
+    ------
+    EngineError
+        The extra `build` is not installed.
+    ProofError
+        No engine answers like the bundle.
     """
     building: Any = needed_for("build_engine", "edgeapl.calibration.building.building", "build")
     request = building.BuildRequest(
@@ -138,7 +150,10 @@ def evaluate(
     cells : ``folders`` (an image's folder is its class) or a CSV with file,label; None for slides.
     classes : role to the labels of the cells it should find; None to go by equal names.
 
-    Raises InputError or ConfigError when a file is missing or wrong.
+    Raises
+    ------
+    InputError, ConfigError
+        A file is missing or wrong.
     """
     asked = question(positive, threshold, None if bundle is None else Path(bundle), classes)
     named = None if cells is None else os.fspath(cells)

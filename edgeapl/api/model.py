@@ -66,8 +66,13 @@ class Model(ClosesItself):
         crops : every image is one cell.
         max_frames : stop after so many frames; a live camera needs it.
 
-        Raises UsageError when this is no slide or several, InputError when nothing is there. An
-        image that can not be used raises nothing: it is in `errors`, and the slide is not CLEAR.
+        Raises
+        ------
+        UsageError
+            This is no slide, or several.
+        InputError
+            Nothing is there. An image that can not be used raises nothing: it is in `errors`, and
+            the slide is not CLEAR.
         """
         manifest = self.manifest
         given = slide_images(
@@ -127,8 +132,14 @@ def open_model(
         many as are the fastest.
     station : station file whose ``trusted_keys`` must have signed the bundle; None to ask nobody.
 
-    Raises BundleError for a damaged bundle or one that is not trusted, ConfigError for the station
-    file, EngineError when a network is refused.
+    Raises
+    ------
+    BundleError
+        The bundle is damaged, or not trusted.
+    ConfigError
+        The station file is wrong.
+    EngineError
+        A network is refused.
     """
     folder = EMBEDDED if bundle is None else Path(bundle)
     if engines in ("auto", "none"):

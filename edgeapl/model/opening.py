@@ -29,7 +29,8 @@ FROM_BUNDLE = "FP32 networks of the bundle in onnxruntime"
 
 RUN_PIXELS = 90_000
 """Pixels in one run of the bundle's own networks on a CPU. With more the layers' values leave the
-cache and fill the memory: see README, Speed, on cells of 299 px one by one and eight in a run."""
+cache and fill the memory: see docs/measured.md, Speed, on cells of 299 px one by one and eight in
+a run."""
 
 RUN_CELLS = 8
 """Cells in one run however small they are: more are no faster, and the first answers come later."""

@@ -1,4 +1,4 @@
-"""What the README tells people to type does what it says."""
+"""What the pages tell people to type does what it says."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def commands() -> list[str]:
-    """The lines of the block that the README says this test executes."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    """The lines of the block that docs/models.md says this test executes."""
+    text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
     found = re.search(
         r"<!-- executed by tests/e2e/test_readme\.py -->\n```sh\n(.*?)```", text, re.S
     )
