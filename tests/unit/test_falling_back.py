@@ -96,6 +96,7 @@ def test_other_troubles_are_not_hidden(chosen: Any, tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.slow
 def test_a_station_starts_though_its_gpu_hangs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -511,6 +511,7 @@ def status_of(address: tuple[str, int], request: bytes, whole: bool) -> str:
         return answer[9:12].decode("ascii") or "none"
 
 
+@pytest.mark.slow
 def test_hostile_requests_never_break_the_page(station: FakeStation, client: Client) -> None:
     station.start_slide("a")
     station.capture()
