@@ -32,6 +32,10 @@ UNLIKE = (
 )
 """Codes of the reasons for a slide that is unlike those that the model was made or tried on."""
 
+DAMAGED = ("area_not_examined", "frame_area_not_examined", "too_few_cells")
+"""Codes of the reasons for a slide of which too little was seen: what is left looks otherwise, and
+tells nothing of the station's stain or optics. Such a slide is not cleared anyway."""
+
 AGAIN = "run edgeapl calibrate with --labels again"
 
 
@@ -104,6 +108,9 @@ class Standing:
         if content.get("verdict") == "CLEAR":
             self._cleared[row.hash] = _Cleared(row.sequence)
         codes = {reason.get("code") for reason in content.get("reasons", ())}
+        assert self._certificate is not None
+        if self._certificate.drawn or codes.intersection(DAMAGED):
+            return
         self._unlike.append(bool(codes.intersection(UNLIKE)))
         unlike = sum(self._unlike)
         if unlike > MOST_UNLIKE and not self._drifted:

@@ -314,6 +314,11 @@ def test_slides_that_drift_end_the_certificate_here(
         said = (replace(reason, code="domain_stain" if odd else "uncertain"),)
         journal.commit(replace(unlike, slide=f"n{number}", reasons=said))
     assert not standing.ended()  # 3 of 20 may be so by chance
+    for number in range(4):  # what is left of a damaged slide looks otherwise
+        codes = ("area_not_examined", "domain_stain", "certificate_look")
+        said = tuple(replace(reason, code=code) for code in codes)
+        journal.commit(replace(unlike, slide=f"d{number}", reasons=said))
+    assert not standing.ended()
     for number in range(4):
         said = (replace(reason, code="certificate_look"),)
         journal.commit(replace(unlike, slide=f"m{number}", reasons=said))
@@ -322,6 +327,20 @@ def test_slides_that_drift_end_the_certificate_here(
         said = (replace(reason, code="uncertain"),)
         journal.commit(replace(unlike, slide=f"o{number}", reasons=said))
     assert "4 of 20 slides" in standing.ended()  # an end is an end
+
+
+def test_real_slides_do_not_end_a_certificate_of_drawn_ones(
+    certified: Bundle, journal: Journal
+) -> None:
+    """All of them are unlike drawn ones, and each is held back for that."""
+    certificate = clearing_of(certified).certificate
+    assert certificate is not None
+    drawn = replace(certificate, drawn=True)
+    unlike = replace(make_verdict(1), certificate=drawn)
+    said = (replace(unlike.reasons[0], code="domain_stain"),)
+    for number in range(20):
+        journal.commit(replace(unlike, slide=f"r{number}", reasons=said))
+    assert not Standing(journal.path, drawn).ended()
 
 
 def test_suspicious_slides_are_flagged_with_and_without_a_certificate(
