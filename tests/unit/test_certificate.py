@@ -316,8 +316,8 @@ def test_slides_that_drift_end_the_certificate_here(
     assert not standing.ended()  # 3 of 20 may be so by chance
     for number in range(4):  # what is left of a damaged slide looks otherwise
         codes = ("area_not_examined", "domain_stain", "certificate_look")
-        said = tuple(replace(reason, code=code) for code in codes)
-        journal.commit(replace(unlike, slide=f"d{number}", reasons=said))
+        seen = tuple(replace(reason, code=code) for code in codes)
+        journal.commit(replace(unlike, slide=f"d{number}", reasons=seen))
     assert not standing.ended()
     for number in range(4):
         said = (replace(reason, code="certificate_look"),)
