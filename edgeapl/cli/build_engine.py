@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from edgeapl.cli.options import JsonOption, ScaleOption, StationOption, trust_here
+from edgeapl.cli.options import (
+    CropsOption,
+    JsonOption,
+    ProofFramesOption,
+    ScaleOption,
+    StationOption,
+    trust_here,
+)
 from edgeapl.cli.output import RESEARCH_USE_ONLY, console, one_line, print_json
 
 if TYPE_CHECKING:
@@ -59,11 +66,8 @@ def build_engine(
         Optional[Path],  # noqa: UP045
         typer.Option(help="Folder for the engines; without it the cache, where they are found."),
     ] = None,
-    frames: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="Slides to prove on; without it drawn ones."),
-    ] = None,
-    crops: Annotated[bool, typer.Option("--crops", help="Every image is one cell.")] = False,
+    frames: ProofFramesOption = None,
+    crops: CropsOption = False,
     um_per_px: ScaleOption = None,
     evidence: Annotated[
         Optional[Path],  # noqa: UP045

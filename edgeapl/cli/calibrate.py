@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from edgeapl.cli.options import JsonOption, ScaleOption, StationOption, trust_here
+from edgeapl.cli.options import CropsOption, JsonOption, ScaleOption, StationOption, trust_here
 from edgeapl.cli.output import RESEARCH_USE_ONLY, console, print_json
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def calibrate(
     frames: Annotated[
         Path, typer.Option(help="Images; sub-folders are slides. Give several slides.")
     ],
-    crops: Annotated[bool, typer.Option("--crops", help="Every image is one cell.")] = False,
+    crops: CropsOption = False,
     exclude: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(

@@ -7,7 +7,14 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from edgeapl.cli.options import JsonOption, ScaleOption, StationOption, trust_here
+from edgeapl.cli.options import (
+    CropsOption,
+    JsonOption,
+    ProofFramesOption,
+    ScaleOption,
+    StationOption,
+    trust_here,
+)
 from edgeapl.cli.output import RESEARCH_USE_ONLY, print_json
 
 app = typer.Typer(help="The engines that were built.", no_args_is_help=True)
@@ -93,11 +100,8 @@ def prove(
         Optional[Path],  # noqa: UP045
         typer.Option(help="Bundle that they were built from; without it the demonstration."),
     ] = None,
-    frames: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="Slides to prove on; without it drawn ones."),
-    ] = None,
-    crops: Annotated[bool, typer.Option("--crops", help="Every image is one cell.")] = False,
+    frames: ProofFramesOption = None,
+    crops: CropsOption = False,
     um_per_px: ScaleOption = None,
     station: StationOption = None,
 ) -> None:

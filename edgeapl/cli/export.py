@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from edgeapl.cli.options import JsonOption, ScaleOption, StationOption, trust_here
+from edgeapl.cli.options import CropsOption, JsonOption, ScaleOption, StationOption, trust_here
 from edgeapl.cli.output import RESEARCH_USE_ONLY, console, print_json
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def export(
         Optional[Path],  # noqa: UP045
         typer.Option(help="Real images to prove the export on; without it, drawn ones."),
     ] = None,
-    crops: Annotated[bool, typer.Option("--crops", help="Every image is one cell.")] = False,
+    crops: CropsOption = False,
     um_per_px: ScaleOption = None,
     trained_on: Annotated[
         Optional[Path],  # noqa: UP045

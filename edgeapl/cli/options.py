@@ -38,6 +38,11 @@ ScaleOption = Annotated[
         min=0.005, max=10, help="µm per pixel. Without it, it is measured from the red cells."
     ),
 ]
+CropsOption = Annotated[bool, typer.Option("--crops", help="Every image is one cell.")]
+ProofFramesOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--frames", help="Slides to prove on; without it drawn ones."),
+]
 OutOption = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option(help="Folder for results; without it edgeapl-results/NAME."),

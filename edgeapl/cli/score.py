@@ -11,6 +11,7 @@ import typer
 from edgeapl.cli.options import (
     FLAGGED,
     BundleOption,
+    CropsOption,
     EnginesOption,
     FailOnFlagOption,
     JournalOption,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 def score(
     folder: Annotated[Path, typer.Argument(help="Images; sub-folders are slides.")],
-    crops: Annotated[bool, typer.Option("--crops", help="Every image is one cell.")] = False,
+    crops: CropsOption = False,
     slides: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(help="CSV with the columns slide,file[,um_per_px,patient]; others are kept."),
