@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.bundle.manifest import Manifest
-from edgeapl.calibration.choosing import picture_hashes, with_length_one
+from edgeapl.calibration.cell_selection import picture_hashes, with_length_one
 from edgeapl.calibration.spool import Spool
 from edgeapl.stages.domain import FrameDescriptor
 from edgeapl.types import CellScores, Float32, UInt8

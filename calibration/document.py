@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgeapl import __version__
+from edgeapl.calibration.calibration_set import ChosenSet
 from edgeapl.calibration.cells import Cell, Field, Gathered, counted
 from edgeapl.calibration.fingerprint import Fingerprint
-from edgeapl.calibration.measuring import NetworkRanges
+from edgeapl.calibration.range_measurement import NetworkRanges
 from edgeapl.calibration.ranges import MeasuredRanges
-from edgeapl.calibration.the_set import ChosenSet
 from edgeapl.errors import BundleError
 
 SCHEMA = 1

@@ -11,7 +11,7 @@ import numpy as np
 from edgeapl.bundle.load import Bundle
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.calibration.spool import Spool
-from edgeapl.engines.in_turn import InTurn, Opener
+from edgeapl.engines.exclusive import InTurn, Opener
 from edgeapl.engines.registry import open_engine
 from edgeapl.errors import EngineError
 from edgeapl.model.assembled import segmenter_of

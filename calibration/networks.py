@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from edgeapl.bundle.load import Bundle
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.calibration.inputs import FEWEST_ROUTED, NetworkInputs
-from edgeapl.calibration.measuring import HowToMeasure, NetworkRanges, measure
+from edgeapl.calibration.range_measurement import HowToMeasure, NetworkRanges, measure
 from edgeapl.calibration.ranges import MeasuredRanges
 from edgeapl.calibration.tensors import Network
 from edgeapl.errors import InputError

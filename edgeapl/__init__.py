@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edgeapl.api.cells import Cells
+    from edgeapl.api.commands import build_engine, evaluate, export
     from edgeapl.api.folders import Scored, score
-    from edgeapl.api.making import build_engine, evaluate, export
     from edgeapl.api.model import Model, open_model
     from edgeapl.api.verdict import Verdict
     from edgeapl.errors import EdgeAplError
@@ -57,9 +57,9 @@ _PLACES = {
     "ScaleOrigin": "edgeapl.types",
     "Scored": "edgeapl.api.folders",
     "Verdict": "edgeapl.api.verdict",
-    "build_engine": "edgeapl.api.making",
-    "evaluate": "edgeapl.api.making",
-    "export": "edgeapl.api.making",
+    "build_engine": "edgeapl.api.commands",
+    "evaluate": "edgeapl.api.commands",
+    "export": "edgeapl.api.commands",
     "open_model": "edgeapl.api.model",
     "score": "edgeapl.api.folders",
 }

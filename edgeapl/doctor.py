@@ -16,13 +16,13 @@ from pathlib import Path
 from edgeapl import __version__
 from edgeapl.bundle.trust import Trust
 from edgeapl.engines.registry import available_targets
-from edgeapl.engines.store.here import module_version
+from edgeapl.engines.store.local_target import module_version
 from edgeapl.engines.trt.library import MODULES
 from edgeapl.errors import EdgeAplError
 from edgeapl.journal import verify
 from edgeapl.model import open_model
 from edgeapl.model.trial import try_out
-from edgeapl.sources.formats import extras
+from edgeapl.sources.formats import optional_imports
 from edgeapl.types import signer_text
 
 BASE_PACKAGES = (
@@ -129,11 +129,11 @@ def _packages() -> Iterator[Check]:
 
 def _formats() -> Check:
     """Say which images can be read."""
-    missing = extras.missing()
-    every = (*extras.ALWAYS, *extras.BY_MODULE.values())
+    missing = optional_imports.missing()
+    every = (*optional_imports.ALWAYS, *optional_imports.BY_MODULE.values())
     read = ", ".join(called for called in every if called not in missing)
     if missing:
-        text = f"{read}; not {', '.join(missing)}: {extras.EXTRA}"
+        text = f"{read}; not {', '.join(missing)}: {optional_imports.EXTRA}"
         return Check("image formats", Health.NOTE, text)
     return Check("image formats", Health.OK, read)
 

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from edgeapl.errors import EdgeAplError
-from edgeapl.explaining import explained, make_explainer
+from edgeapl.explanation import explained, make_explainer
 from edgeapl.journal import Journal, verdict_to_json
 from edgeapl.model import Model, origin_of
 from edgeapl.report.context import report_context
-from edgeapl.report.further import FurtherColumns
 from edgeapl.report.gallery import Gallery
 from edgeapl.report.geojson import Placing
+from edgeapl.report.user_columns import FurtherColumns
 from edgeapl.report.writer import SlideFiles, SlideWriter
-from edgeapl.sources.names import printable
 from edgeapl.types import ExaminedFrame, Origin, Verdict
+from edgeapl.wording.printable import printable
 
 
 @dataclass(frozen=True, slots=True)

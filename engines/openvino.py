@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edgeapl.bundle.digest import sha256
 from edgeapl.cores import cpu_cores
-from edgeapl.engines.checking import Declared, check_inputs, first_line
+from edgeapl.engines.input_checks import Declared, check_inputs, first_line
 from edgeapl.engines.registry import waiting_runs
 from edgeapl.errors import EngineError
 from edgeapl.protocols import Arrays

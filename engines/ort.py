@@ -9,7 +9,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from edgeapl.bundle.digest import sha256
-from edgeapl.engines.checking import Declared, check_inputs, first_line
+from edgeapl.engines.input_checks import Declared, check_inputs, first_line
 from edgeapl.errors import DeviceError, EngineError
 from edgeapl.protocols import Arrays
 

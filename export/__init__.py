@@ -18,7 +18,7 @@ class _CallablePackage(ModuleType):
     """
 
     def __call__(self, *arguments: object, **options: object) -> object:
-        return import_module("edgeapl.api.making").export(*arguments, **options)
+        return import_module("edgeapl.api.commands").export(*arguments, **options)
 
 
 sys.modules[__name__].__class__ = _CallablePackage

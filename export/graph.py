@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from edgeapl.errors import CodeError, EdgeAplError
-from edgeapl.export.checkpoints.kinds import some
+from edgeapl.export.checkpoints.file_formats import some
 from edgeapl.export.checkpoints.state import slots
 from edgeapl.export.outputs import WrongOutputs, picked
 from edgeapl.export.recipes.recipe import Images, NetworkRecipe, Numbers, Output

@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.bundle.manifest import Manifest
-from edgeapl.engines.in_turn import InTurn
+from edgeapl.engines.exclusive import InTurn
 from edgeapl.export.probabilities import check_answers, shares_already, unlike
 from edgeapl.export.proof_images import ProofCells
 from edgeapl.export.recipes.recipe import Images, NetworkRecipe, Recipe
 from edgeapl.export.single_cells import NOT_ALONE, differing
-from edgeapl.findings import of_model
 from edgeapl.model.assembled import segmenter_of
 from edgeapl.protocols import Arrays, Engine
+from edgeapl.slide_findings import of_model
 from edgeapl.stages.whole_slide import SlideAnswer, answer_slide, classify_slide
 from edgeapl.types import UInt8
 

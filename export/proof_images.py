@@ -12,8 +12,8 @@ import numpy as np
 from edgeapl.bundle.digest import sha256
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.errors import EndOfSource, InputError
+from edgeapl.pixel_size import SlideScale
 from edgeapl.protocols import Segmenter
-from edgeapl.scale import SlideScale
 from edgeapl.sources.discover import find_slides
 from edgeapl.sources.files import FilesSource
 from edgeapl.sources.synthetic import draw_frame, slide_recipe

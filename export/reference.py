@@ -14,13 +14,13 @@ from torch.nn.parameter import is_lazy
 
 from edgeapl.bundle.digest import sha256
 from edgeapl.errors import BundleError, ConfigError
-from edgeapl.export.building import built
 from edgeapl.export.checkpoints import Checkpoint, Loaded, read_checkpoint
-from edgeapl.export.checkpoints.kinds import AGAIN, Kind
-from edgeapl.export.checkpoints.loading import state_for
-from edgeapl.export.checkpoints.reading import file_and_key
+from edgeapl.export.checkpoints.file_formats import AGAIN, Kind
+from edgeapl.export.checkpoints.load_check import strict_load
+from edgeapl.export.checkpoints.loader import state_for
+from edgeapl.export.checkpoints.reader import file_and_key
 from edgeapl.export.checkpoints.state import fingerprint, slots
-from edgeapl.export.checkpoints.taken import strict_load
+from edgeapl.export.module_factory import built
 from edgeapl.export.recipes.recipe import NetworkRecipe, Shapes
 
 

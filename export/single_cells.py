@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from edgeapl.errors import CodeError
 from edgeapl.export.graph import Graph
+from edgeapl.export.module_faults import causes
 from edgeapl.export.recipes.recipe import Images, NetworkRecipe
-from edgeapl.export.suspects import causes
 from edgeapl.export.user_code import code_error, forward_place
 
 Rows = NDArray[np.generic]

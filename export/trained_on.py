@@ -9,7 +9,7 @@ from pathlib import Path
 from edgeapl.errors import ConfigError
 from edgeapl.sources.digests import image_digests
 from edgeapl.sources.discover import find_slides
-from edgeapl.sources.names import printable
+from edgeapl.wording.printable import printable
 
 FILE = "training-set.json"
 SCHEMA = 1

@@ -12,9 +12,9 @@ from torch import nn
 from edgeapl.bundle.digest import sha256
 from edgeapl.errors import UsageError
 from edgeapl.export.architectures.initialise import initialise
-from edgeapl.export.building import built
 from edgeapl.export.checkpoints import load_into, read_checkpoint
 from edgeapl.export.graph import Graph
+from edgeapl.export.module_factory import built
 from edgeapl.export.recipes.recipe import NetworkRecipe, Recipe
 from edgeapl.export.reference import First, reference_module
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from edgeapl.bundle.load import Bundle
-from edgeapl.certification.certifying import CertifyRequest, certify
+from edgeapl.certification.certifier import CertifyRequest, certify
 from edgeapl.certification.evidence import HowToExamine
 from edgeapl.certification.limits import Risk
 from edgeapl.model import Model
-from edgeapl.model.sealing import seal_bundle
-from edgeapl.stages.clearing import Clearing
+from edgeapl.model.sealer import seal_bundle
+from edgeapl.stages.clearance import Clearing
 from edgeapl.stages.domain import DomainModel
 from edgeapl.types import Certificate, UInt8
 from tests.small_bundle import cell_network, drawn_field, head_network, png, settings

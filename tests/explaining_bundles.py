@@ -9,7 +9,7 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from edgeapl.bundle.load import Bundle
-from edgeapl.model.sealing import seal_bundle
+from edgeapl.model.sealer import seal_bundle
 from tests.small_bundle import (
     SIZE,
     cell_network,

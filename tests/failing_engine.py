@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeapl.engines.around import AroundEngine
+from edgeapl.engines.wrapper import AroundEngine
 from edgeapl.errors import EngineError
 from edgeapl.protocols import Arrays, Engine
 

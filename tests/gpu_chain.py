@@ -12,7 +12,7 @@ from edgeapl.bundle.specs import CropSpec
 from edgeapl.engines.ort import OrtEngine
 from edgeapl.engines.trt.chain import TrtChain, open_chain
 from edgeapl.engines.trt.crop_network import crop_network
-from edgeapl.engines.trt.cutting import STEP
+from edgeapl.engines.trt.cutter import STEP
 from edgeapl.engines.trt.engine import TrtEngine
 from edgeapl.engines.trt.plan import record_of
 from edgeapl.protocols import CellsOnFrame, Link

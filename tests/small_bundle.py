@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeapl.bundle.load import Bundle
-from edgeapl.model.sealing import seal_bundle
+from edgeapl.model.sealer import seal_bundle
 from edgeapl.testing import ScriptedSource
 from edgeapl.types import Frame, UInt8
 

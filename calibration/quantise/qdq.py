@@ -26,7 +26,7 @@ from edgeapl.calibration.quantise.graph import (
     written,
 )
 from edgeapl.calibration.quantise.layers import after_weights, before_weights, explaining
-from edgeapl.calibration.quantise.sparing import Unquantised, most_of
+from edgeapl.calibration.quantise.precision_fallback import Unquantised, most_of
 from edgeapl.errors import EngineError
 
 Range = tuple[float, float]

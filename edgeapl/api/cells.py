@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeapl.api.extras import needed
+from edgeapl.api.optional_imports import needed
 from edgeapl.api.pixels import PixelStore
 from edgeapl.errors import UsageError
 from edgeapl.report.pictures import RESEARCH_USE_ONLY

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeapl.closing import ClosesItself
+from edgeapl.closable import ClosesItself
 from edgeapl.errors import EndOfSource, InputError, UsageError
+from edgeapl.pixel_size import SlideScale, measure_ahead
 from edgeapl.protocols import FrameSource
-from edgeapl.scale import SlideScale, measure_ahead
 from edgeapl.sources.decode import SMALLEST_SIDE_PX
 from edgeapl.sources.discover import find_slides, part_files, printable
 from edgeapl.sources.files import FilesSource

@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, cast
 
-from edgeapl import findings, model
-from edgeapl.api.collecting import CellCollector
+from edgeapl import model, slide_findings
+from edgeapl.api.collector import CellCollector
 from edgeapl.api.images import Images, slide_images
-from edgeapl.api.trusting import station_trust
+from edgeapl.api.trust_policy import station_trust
 from edgeapl.api.verdict import Verdict
 from edgeapl.bundle.manifest import Manifest
-from edgeapl.closing import ClosesItself
+from edgeapl.closable import ClosesItself
 from edgeapl.errors import EdgeAplError, UsageError
 from edgeapl.model import EMBEDDED, origin_of
 from edgeapl.model.with_engines import open_with_engines
@@ -90,7 +90,7 @@ class Model(ClosesItself):
             raise UsageError("um_per_px is of no use for a source", given.name, mend)
         collector = CellCollector(report_context(manifest, crops=crops))
         options = SlideOptions(
-            crops=crops, findings=findings.of_left_out(given.left_out), max_frames=max_frames
+            crops=crops, findings=slide_findings.of_left_out(given.left_out), max_frames=max_frames
         )
         try:
             outcome = examine_slide(

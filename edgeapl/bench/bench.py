@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgeapl.bench.busy import measure_busy
 from edgeapl.bench.candidate import Setup, open_candidate
+from edgeapl.bench.comparison import Versus, compare
+from edgeapl.bench.contention import measure_busy
 from edgeapl.bench.document import document, versus_document
 from edgeapl.bench.energy import find_meters
-from edgeapl.bench.material import open_material
 from edgeapl.bench.scenarios import Measured, Plan, Scenario, measure, open_runner
-from edgeapl.bench.versus import Versus, compare
+from edgeapl.bench.workload import open_material
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from edgeapl.bench.watching import Ledger, watched
+from edgeapl.bench.instrumented_engine import Ledger, watched
 from edgeapl.bundle.load import open_bundle
 from edgeapl.bundle.trust import Trust
 from edgeapl.engines.registry import open_engine
 from edgeapl.engines.store.folder import EngineFolder
 from edgeapl.model import Model, open_model
-from edgeapl.model.opening import choose_engines, threads_of, workers_of
+from edgeapl.model.opener import choose_engines, threads_of, workers_of
 from edgeapl.protocols import Engine
-from edgeapl.station.hosting import HostedModel, open_hosted
+from edgeapl.station.hosted_model import HostedModel, open_hosted
 
 
 @dataclass(frozen=True, slots=True)

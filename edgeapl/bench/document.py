@@ -8,12 +8,12 @@ from typing import Any
 
 from edgeapl import __version__
 from edgeapl.bench.candidate import Candidate
+from edgeapl.bench.comparison import Versus
 from edgeapl.bench.energy import Meters
-from edgeapl.bench.material import Material
 from edgeapl.bench.scenarios import Measured, Scenario
 from edgeapl.bench.statistics import CONFIDENCE, Ratio, Summary, summarise
 from edgeapl.bench.usage import machine
-from edgeapl.bench.versus import Versus
+from edgeapl.bench.workload import Material
 
 SCHEMA = 1
 """Version of the document; raised when a field changes its meaning or goes."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from edgeapl.bench.bare import (
+from edgeapl.bench.bare_networks import (
     BATCHES,
     Opener,
     Rate,
@@ -21,12 +21,12 @@ from edgeapl.bench.bare import (
     settings_to_try,
 )
 from edgeapl.bench.candidate import Candidate
-from edgeapl.bench.material import BenchSlide, Material
 from edgeapl.bench.peak import Peak, higher, measure_peak
 from edgeapl.bench.rounds import ROUND_S, ROUNDS, frames_of_round
-from edgeapl.bench.running import PipelineRunner, Until
+from edgeapl.bench.runner import PipelineRunner, Until
 from edgeapl.bench.statistics import paired_ratio
 from edgeapl.bench.usage import Others, cpu_seconds
+from edgeapl.bench.workload import BenchSlide, Material
 from edgeapl.cores import cpu_cores
 from edgeapl.engines.registry import PLANS
 from edgeapl.errors import EngineError, UsageError

@@ -9,7 +9,7 @@ from jinja2 import Environment, StrictUndefined
 
 from edgeapl.bench import plots
 from edgeapl.bench.bench import BenchResult
-from edgeapl.bench.running import INSIDE_NOTE
+from edgeapl.bench.runner import INSIDE_NOTE
 from edgeapl.errors import StorageError
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edgeapl.bench.bare import Setting, run_rows, session, settings_to_try
+from edgeapl.bench.bare_networks import Setting, run_rows, session, settings_to_try
 from edgeapl.engines.registry import open_engine
 from edgeapl.protocols import Engine
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import time
 
-from edgeapl.bench.material import BenchSlide
-from edgeapl.bench.running import PipelineRunner, Until
+from edgeapl.bench.runner import PipelineRunner, Until
+from edgeapl.bench.workload import BenchSlide
 
 ROUNDS = 5
 """Each round is one pair."""

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from edgeapl.bench.candidate import Candidate
 from edgeapl.bench.energy import Meters
-from edgeapl.bench.glass import GlassRunner
-from edgeapl.bench.material import Material
-from edgeapl.bench.running import REST, STAGES, Pass, PipelineRunner, Runner, Until
+from edgeapl.bench.glass_to_flag import GlassRunner
+from edgeapl.bench.instrumented_engine import Work
+from edgeapl.bench.runner import REST, STAGES, Pass, PipelineRunner, Runner, Until
 from edgeapl.bench.sources import Now
 from edgeapl.bench.statistics import Summary, summarise
 from edgeapl.bench.usage import Memory, MemoryMeter, Others, cpu_seconds
-from edgeapl.bench.watching import Work
+from edgeapl.bench.workload import Material
 from edgeapl.errors import UsageError
 from edgeapl.journal import Journal
 

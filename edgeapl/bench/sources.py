@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeapl.bench.material import BenchSlide
-from edgeapl.closing import ClosesItself
+from edgeapl.bench.workload import BenchSlide
+from edgeapl.closable import ClosesItself
 from edgeapl.errors import EndOfSource, InputError, SourceStalled
 from edgeapl.sources.decode import decode_image
 from edgeapl.sources.frames import frame_of_image, frame_of_pixels
-from edgeapl.sources.names import printable
-from edgeapl.sources.plain_file import read_plain_file
+from edgeapl.sources.regular_file import read_plain_file
 from edgeapl.types import Frame
+from edgeapl.wording.printable import printable
 
 Now = Callable[[], int]
 """Monotonic clock, ns; tests give their own."""

@@ -1,7 +1,7 @@
 """Rules that can never flag, or that clear what nobody would: refused wherever a manifest is read.
 
 Nobody writes such a rule on purpose; a slip of a digit does. The limits are far from any rule in
-use. What a head can reach at all is tried with the networks: `edgeapl.model.reach`.
+use. What a head can reach at all is tried with the networks: `edgeapl.model.reachability`.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from dataclasses import replace
 from edgeapl.capture.health import CameraHealth, CameraState, Limits, RestartBudget
 from edgeapl.capture.messages import Ended, Message, Opened, Picture, Trouble, trouble_of
 from edgeapl.capture.process import Capture, CaptureProcess
-from edgeapl.closing import ClosesItself
+from edgeapl.closable import ClosesItself
 from edgeapl.errors import CameraError, EdgeAplError, EndOfSource, InputError, SourceStalled
 from edgeapl.logs import note, warn
 from edgeapl.protocols import Clock

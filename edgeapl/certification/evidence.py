@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgeapl.errors import InputError
-from edgeapl.evaluation.evaluating import label_of_slide
+from edgeapl.evaluation.evaluator import label_of_slide
 from edgeapl.evaluation.labels import SlideLabel
 from edgeapl.evaluation.results import SlideResult
 from edgeapl.model import Model
@@ -20,15 +20,15 @@ from edgeapl.pipeline import (
     Turn,
     examine_slides,
 )
-from edgeapl.scale import SlideScale, measure_ahead
+from edgeapl.pixel_size import SlideScale, measure_ahead
 from edgeapl.sources.digests import image_digests
 from edgeapl.sources.discover import SlideInput, part_files
 from edgeapl.sources.files import FilesSource
-from edgeapl.sources.names import printable
-from edgeapl.stages.clearing import Clearing
+from edgeapl.stages.clearance import Clearing
 from edgeapl.stages.domain import FEWEST_CELLS
 from edgeapl.types import Decision, Look, Verdict
 from edgeapl.wording.names import canonical_name, told_apart
+from edgeapl.wording.printable import printable
 
 Step = Callable[[int, int], None]
 

@@ -57,7 +57,7 @@ def _settings(engines: Mapping[str, Any]) -> str:
 def _print_stages(out: Console, document: Mapping[str, Any]) -> None:
     from rich.table import Table
 
-    from edgeapl.bench.running import INSIDE_NOTE
+    from edgeapl.bench.runner import INSIDE_NOTE
 
     table = Table(box=None, pad_edge=False)
     table.add_column("ms")

@@ -119,8 +119,8 @@ def build_engine(
     from edgeapl.model.trial import try_out
 
     try:
-        from edgeapl.calibration.building.building import BuildRequest
-        from edgeapl.calibration.building.building import build_engine as build
+        from edgeapl.calibration.builder.build import BuildRequest
+        from edgeapl.calibration.builder.build import build_engine as build
     except ModuleNotFoundError as error:
         raise EngineError("build-engine needs more packages", error.name or "", EXTRA) from error
     request = BuildRequest(
@@ -157,7 +157,7 @@ def _inherit(
 ) -> EngineFolder:
     """Try engines on the slides of the bundle's certificate."""
     from edgeapl.certification.evidence import HowToExamine
-    from edgeapl.certification.inheriting import inherit
+    from edgeapl.certification.inheritance import inherit
 
     with build_progress({}) as say:
         done = inherit(
@@ -176,7 +176,7 @@ def _inherit(
 
 def _say_what_may_clear(bundle: Path, engines: EngineFolder) -> None:
     from edgeapl.bundle.load import open_bundle
-    from edgeapl.certification.inheriting import needs_trial
+    from edgeapl.certification.inheritance import needs_trial
 
     if needs_trial(open_bundle(bundle), engines):
         text = "these engines clear no slide: the bundle's certificate is not theirs; give its "
@@ -201,7 +201,7 @@ def build_progress(earlier: dict[str, float]) -> Iterator[Callable[[str], None]]
     """Show the stage, how long it has taken and how long it took in an earlier build."""
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    from edgeapl.calibration.building.stopwatch import stage_of
+    from edgeapl.calibration.builder.stopwatch import stage_of
 
     def worded(text: str) -> str:
         before = earlier.get(stage_of(text))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from edgeapl.calibration.calibrating import Calibrated
+    from edgeapl.calibration.calibrator import Calibrated
 
 EXTRA = "pip install 'edgeapl[build]'"
 
@@ -120,8 +120,8 @@ def calibrate(
     from edgeapl.model.trial import try_out
 
     try:
-        from edgeapl.calibration.calibrating import CalibrateRequest
-        from edgeapl.calibration.calibrating import calibrate as calibrate_bundle
+        from edgeapl.calibration.calibrator import CalibrateRequest
+        from edgeapl.calibration.calibrator import calibrate as calibrate_bundle
     except ModuleNotFoundError as error:
         raise EngineError("calibrate needs more packages", error.name or "", EXTRA) from error
     request = CalibrateRequest(
@@ -163,7 +163,7 @@ def _certify(
     station: Path | None,
     as_json: bool,
 ) -> None:
-    from edgeapl.certification.certifying import CertifyRequest
+    from edgeapl.certification.certifier import CertifyRequest
     from edgeapl.certification.evidence import HowToExamine
     from edgeapl.certification.limits import Risk
     from edgeapl.cli.certify import certify_and_show

@@ -14,7 +14,7 @@ def cameras(as_json: JsonOption = False) -> None:
     Looks for cameras of this machine, GigE and USB3 Vision cameras and Micro-Manager's DemoCamera,
     and says what it could not look for. Takes a few seconds; changes nothing.
     """
-    from edgeapl.sources.devices.listing import find_all
+    from edgeapl.sources.devices.inventory import find_all
 
     listing = find_all()
     if as_json:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from edgeapl.cli.output import RESEARCH_USE_ONLY, one_line, print_json
 
 if TYPE_CHECKING:
-    from edgeapl.certification.certifying import Certified, CertifyRequest, Tell
+    from edgeapl.certification.certifier import Certified, CertifyRequest, Tell
     from edgeapl.types import Signer
 
 
 def certify_and_show(request: CertifyRequest, tell: Tell, *, as_json: bool) -> None:
-    """Run `edgeapl.certification.certifying.certify` and print what it gives."""
-    from edgeapl.certification.certifying import certify
+    """Run `edgeapl.certification.certifier.certify` and print what it gives."""
+    from edgeapl.certification.certifier import certify
 
     done = certify(request, tell)
     manifest = done.bundle.manifest

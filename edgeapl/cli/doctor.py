@@ -38,7 +38,7 @@ def doctor(
     from edgeapl.config import load_station
     from edgeapl.doctor import Health, examine_machine
     from edgeapl.station.checks import station_checks
-    from edgeapl.station.unit import unit_text
+    from edgeapl.station.systemd_unit import unit_text
 
     if unit is not None:
         typer.echo(unit_text(unit), nl=False)

@@ -50,7 +50,7 @@ def _of_file(model: bytes) -> list[dict[str, Any]]:
     from edgeapl.errors import EngineError
 
     try:
-        from edgeapl.calibration.building.layer_precision import layer_precisions
+        from edgeapl.calibration.builder.layer_precision import layer_precisions
     except ModuleNotFoundError as error:
         text = "layers can not be read from an ONNX file"
         raise EngineError(text, error.name or "", EXTRA) from error
@@ -61,7 +61,7 @@ def _of_file(model: bytes) -> list[dict[str, Any]]:
 
 
 def _add_times(engines: EngineFolder, document: dict[str, Any]) -> None:
-    from edgeapl.engines.profiling import profile_plans
+    from edgeapl.engines.layer_profile import profile_plans
 
     for name, times in profile_plans(engines).items():
         document["networks"][name]["milliseconds"] = [

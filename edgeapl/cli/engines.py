@@ -110,7 +110,7 @@ def prove(
     Those that were built where no GPU could be used clear no slide before. A signature ends with
     the record that it was made for. Exit code 1 when they do not answer like the bundle.
     """
-    from edgeapl.calibration.building.request import BuildRequest
+    from edgeapl.calibration.builder.request import BuildRequest
     from edgeapl.cli.build_engine import EXTRA, build_progress, show_engines
     from edgeapl.engines.store.folder import open_engines
     from edgeapl.errors import EngineError
@@ -118,7 +118,7 @@ def prove(
     from edgeapl.model.trial import try_out
 
     try:
-        from edgeapl.calibration.building.proving import prove_engines
+        from edgeapl.calibration.builder.device_proof import prove_engines
     except ModuleNotFoundError as error:
         raise EngineError("engines prove needs more packages", error.name or "", EXTRA) from error
     found, trust = open_engines(_folder(engines)), trust_here(station)

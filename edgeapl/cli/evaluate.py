@@ -14,7 +14,7 @@ from edgeapl.cli.output import RESEARCH_USE_ONLY, console, one_line, print_json
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgeapl.evaluation.evaluating import Evaluation
+    from edgeapl.evaluation.evaluator import Evaluation
 
 
 def evaluate(
@@ -89,13 +89,13 @@ def evaluate(
     Research use only.
     """
     from edgeapl.errors import UsageError
-    from edgeapl.evaluation.asked import (
+    from edgeapl.evaluation.additional_analyses import Further, further_document
+    from edgeapl.evaluation.request import (
         evaluate_matrix,
         evaluate_results,
         evaluation_document,
         question,
     )
-    from edgeapl.evaluation.further import Further, further_document
 
     if (results is None) == (confusion is None):
         raise UsageError("what to evaluate", "RESULTS or --confusion", "give one of them")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from edgeapl.export.exporting import Exported
+    from edgeapl.export.exporter import Exported
 
 EXTRA = "pip install 'edgeapl[export]'"
 
@@ -86,9 +86,9 @@ def export(
     if (out is None) == (check is None):
         raise UsageError("where to", "--out or --check", "give one of them")
     try:
-        from edgeapl.export.exporting import ExportRequest
-        from edgeapl.export.exporting import check as check_bundle
-        from edgeapl.export.exporting import export as export_bundle
+        from edgeapl.export.exporter import ExportRequest
+        from edgeapl.export.exporter import check as check_bundle
+        from edgeapl.export.exporter import export as export_bundle
         from edgeapl.export.proof_images import ProofImages
         from edgeapl.export.recipes.registry import find_recipe
     except ModuleNotFoundError as error:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from edgeapl.cli.journal_wording import bundle_text, said_in_short
 from edgeapl.cli.options import JournalOption, JsonOption, StationOption, chosen_journal
 from edgeapl.cli.output import RESEARCH_USE_ONLY, one_line, print_json
-from edgeapl.cli.said import bundle_text, said_in_short
 from edgeapl.cli.verdicts import probability_text
 
 if TYPE_CHECKING:

@@ -70,7 +70,7 @@ def _inspect_engines(folder: Path, trust: Trust, *, as_json: bool) -> None:
     layers: dict[str, dict[str, str]] = {}
     note = ""
     try:
-        from edgeapl.calibration.building.layer_precision import counted, layer_precisions
+        from edgeapl.calibration.builder.layer_precision import counted, layer_precisions
     except ModuleNotFoundError:
         note = f"for the precision of each layer: {EXTRA}"
     else:

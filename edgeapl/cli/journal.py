@@ -14,9 +14,9 @@ import typer
 
 from edgeapl.cli.acknowledge import acknowledge
 from edgeapl.cli.history import history
+from edgeapl.cli.journal_wording import bundle_text, said_in_short
 from edgeapl.cli.options import JournalOption, JsonOption, StationOption, chosen_journal
 from edgeapl.cli.output import DECISION_STYLES, RESEARCH_USE_ONLY, one_line, print_json
-from edgeapl.cli.said import bundle_text, said_in_short
 from edgeapl.cli.sign_off import sign_off
 from edgeapl.cli.verdicts import probability_text, signed_by, verdict_panel
 from edgeapl.errors import StorageError

@@ -11,7 +11,7 @@ from edgeapl.cli.options import JsonOption, StationOption, chosen_journal
 from edgeapl.cli.output import RESEARCH_USE_ONLY, one_line, print_json
 
 if TYPE_CHECKING:
-    from edgeapl.monitoring.monitoring import Monitored
+    from edgeapl.monitoring.monitor import Monitored
 
 PAGE = "edgeapl-monitor.html"
 
@@ -37,9 +37,9 @@ def monitor(
     """
     from edgeapl.cli.options import FLAGGED
     from edgeapl.config import load_station
-    from edgeapl.monitoring.monitoring import monitor as look_at
-    from edgeapl.monitoring.monitoring import monitor_document
-    from edgeapl.monitoring.writing import write_page
+    from edgeapl.monitoring.monitor import monitor as look_at
+    from edgeapl.monitoring.monitor import monitor_document
+    from edgeapl.monitoring.writer import write_page
 
     found = look_at(chosen_journal(journal, load_station(station)), demonstrations=demonstrations)
     write_page(found, out)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from edgeapl.bundle.trust import Trust
     from edgeapl.config import StationConfig
     from edgeapl.model import Model
-    from edgeapl.station.hosting import HostedModel
-    from edgeapl.station.on_flag import FlagCommand
+    from edgeapl.station.flag_command import FlagCommand
+    from edgeapl.station.hosted_model import HostedModel
 
 Opened = TypeVar("Opened", bound="Model | HostedModel")
 
@@ -127,7 +127,7 @@ def hosted_model(
     named: Path | None, station: StationConfig, engines: str, terminal: Console
 ) -> Iterator[HostedModel]:
     """Do the same with the networks in processes of their own."""
-    from edgeapl.station.hosting import open_hosted
+    from edgeapl.station.hosted_model import open_hosted
 
     with _opened(open_hosted, named, station, engines, terminal) as hosted:
         _announce(terminal, hosted.model, named, station)
@@ -168,7 +168,7 @@ def _opened(
 
 def flag_command(text: str | None) -> FlagCommand | None:
     """Give the program to run for flags. Raises ConfigError when it is none."""
-    from edgeapl.station.on_flag import FlagCommand
+    from edgeapl.station.flag_command import FlagCommand
 
     return None if text is None else FlagCommand.parse(text)
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from edgeapl.scoring import ScoreListener, ScoreResult
     from edgeapl.sources.discover import SlideInput
-    from edgeapl.station.noting import FolderNotices
+    from edgeapl.station.alert_record import FolderNotices
     from edgeapl.types import ExaminedFrame
 
 
@@ -73,7 +73,7 @@ def score(
     from edgeapl.journal import Journal
     from edgeapl.logs import logging_to
     from edgeapl.scoring import ScoreRequest, score_folder
-    from edgeapl.station.noting import FolderNotices
+    from edgeapl.station.alert_record import FolderNotices
 
     config = load_station(station)
     request = ScoreRequest(
@@ -201,10 +201,10 @@ class _Bar:
         )
 
     def _on_slide(self, record: dict[str, Any], resumed: bool) -> None:
-        from edgeapl.station import diary
+        from edgeapl.station import slide_log
 
         self._notices.on_slide(record, resumed)
-        diary.scored(record, resumed=resumed)
+        slide_log.scored(record, resumed=resumed)
         self._before += self._images[record["slide"]]
         self._frames = self._cells = 0
         self._progress.update(self._task, completed=self._before)

@@ -29,7 +29,7 @@ def sign(
     """
     from edgeapl.bundle.keys import read_private
     from edgeapl.engines.store.record import RECORD
-    from edgeapl.model.signing import sign_bundle, sign_engines
+    from edgeapl.model.signer import sign_bundle, sign_engines
 
     with cryptography_needed():
         private = read_private(key, partial(passphrase, key))

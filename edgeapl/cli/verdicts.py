@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from edgeapl.model import Model
-    from edgeapl.station.view import CameraView, SlideView
+    from edgeapl.station.access import CameraView, SlideView
     from edgeapl.types import Figures
 
 
@@ -97,7 +97,7 @@ def slides_table(document: dict[str, Any], out: Path) -> None:
 
 def slide_record(slide: SlideView) -> dict[str, Any]:
     """Give an open slide in the words of a record, without what grows with it."""
-    from edgeapl.station.view import WAITING
+    from edgeapl.station.access import WAITING
 
     return {
         "slide": slide.slide,

@@ -12,14 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from edgeapl.cli.live import (
-    YES,
-    Display,
-    Signals,
-    Typed,
-    signals_taken,
-    sigterm_interrupts,
-)
 from edgeapl.cli.options import (
     FLAGGED,
     BundleOption,
@@ -40,6 +32,14 @@ from edgeapl.cli.options import (
 )
 from edgeapl.cli.output import INTERRUPTED, console, one_line
 from edgeapl.cli.page_token import page_token
+from edgeapl.cli.terminal import (
+    YES,
+    Display,
+    Signals,
+    Typed,
+    signals_taken,
+    sigterm_interrupts,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -141,7 +141,7 @@ def watch(
     from edgeapl.config import load_station
     from edgeapl.errors import UsageError
     from edgeapl.logs import logging_to
-    from edgeapl.station import diary
+    from edgeapl.station import slide_log
     from edgeapl.station.station import StationOptions
     from edgeapl.wording.names import canonical_name
 
@@ -162,7 +162,7 @@ def watch(
         stop_error=None if exhaustive or config.exhaustive else config.stop_error,
         on_flag=flag_command(config.on_flag if on_flag is None else on_flag),
     )
-    with logging_to(log, as_json=log_json, secrets=[secret]), diary.station_day():
+    with logging_to(log, as_json=log_json, secrets=[secret]), slide_log.station_day():
         done = run_watch(
             source,
             slide,
@@ -217,9 +217,9 @@ def run_watch(
 ) -> Watched:
     """Open everything, watch, and print what comes of it; shared by `watch` and `demo`."""
     from edgeapl.capture.opening import open_watched
-    from edgeapl.findings import of_camera
     from edgeapl.journal import Journal
-    from edgeapl.report.claim import claimed
+    from edgeapl.report.folder_lock import claimed
+    from edgeapl.slide_findings import of_camera
     from edgeapl.station.station import Station
 
     terminal = console()
@@ -286,7 +286,7 @@ def camera_meant(name: str, config: StationConfig) -> str:
     Raises ConfigError or CameraError after all lines that could be written were printed.
     """
     from edgeapl.errors import ConfigError, EdgeAplError
-    from edgeapl.sources.devices.listing import find_all
+    from edgeapl.sources.devices.inventory import find_all
     from edgeapl.sources.devices.unnamed import is_general, lines_for, only_camera
 
     if config.cameras and is_general(name):
@@ -336,8 +336,8 @@ def _serve(
     served : there is a page, which stays when the source has ended.
     """
     from edgeapl.errors import StorageError, UsageError
-    from edgeapl.station.desk import Desk
     from edgeapl.station.notify import Supervisor
+    from edgeapl.station.service import Desk
 
     desk = Desk(station)
     supervisor = Supervisor()
@@ -408,10 +408,10 @@ def _page(
     station: Station, host: str, port: int, token: str | None, *, terminal: Console
 ) -> Iterator[None]:
     from edgeapl.errors import ConfigError
-    from edgeapl.station.desk import Desk
+    from edgeapl.station.service import Desk
 
     try:
-        from edgeapl.web.guard import PageAccess
+        from edgeapl.web.authorisation import PageAccess
         from edgeapl.web.server import PageServer
     except ModuleNotFoundError as error:
         mend = "pip install 'edgeapl[page]'"

@@ -16,8 +16,8 @@ import numpy as np
 from edgeapl.errors import InputError, UsageError
 from edgeapl.evaluation.labels import label_of_file
 from edgeapl.evaluation.results import HOW, files_of
-from edgeapl.sources.names import printable
 from edgeapl.wording.names import canonical_name
+from edgeapl.wording.printable import printable
 
 MOST_CELLS = 1000
 """Cells of one image that count; COCO's own limit of 100 is for photographs."""

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.errors import InputError
-from edgeapl.sources.names import printable
 from edgeapl.sources.table_file import TableReader
 from edgeapl.stages.intervals import wilson
 from edgeapl.wording.names import canonical_name
+from edgeapl.wording.printable import printable
 
 Counts = NDArray[np.int64]
 CONFIDENCE = 0.95

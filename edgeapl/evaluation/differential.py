@@ -14,10 +14,10 @@ from edgeapl.errors import InputError
 from edgeapl.evaluation.confusion import CONFIDENCE
 from edgeapl.evaluation.ranking import Float64, midranks
 from edgeapl.evaluation.results import SlideResult
-from edgeapl.sources.names import printable
 from edgeapl.sources.table_file import SLIDE_NAMES, TableReader
 from edgeapl.stages.intervals import exact
 from edgeapl.wording.names import canonical_name
+from edgeapl.wording.printable import printable
 
 HOW = "columns: slide, then one per class with the cells that a person counted"
 _READER = TableReader(

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from edgeapl.errors import InputError
-from edgeapl.evaluation.evaluating import Question, evaluate_slides, label_of_slide
+from edgeapl.evaluation.evaluator import Question, evaluate_slides, label_of_slide
 from edgeapl.evaluation.labels import SlideLabel
 from edgeapl.evaluation.results import SlideResult
-from edgeapl.sources.names import printable
 from edgeapl.sources.table_file import PATIENT_NAMES, SLIDE_NAMES, TableReader
 from edgeapl.wording.names import canonical_name
+from edgeapl.wording.printable import printable
 
 FOLD = "fold"
 HOW = "columns: slide,fold or patient,fold"

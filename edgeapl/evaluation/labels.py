@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeapl.errors import InputError
-from edgeapl.sources.names import printable
 from edgeapl.sources.table_file import (
     FILE_NAMES,
     PATIENT_NAMES,
@@ -16,6 +15,7 @@ from edgeapl.sources.table_file import (
     TableReader,
 )
 from edgeapl.wording.names import canonical_name, look, spelled_out
+from edgeapl.wording.printable import printable
 
 LABEL_NAMES = ("label", "diagnosis", "class", "truth")
 HOW = "columns: slide,label or patient,label or slide,patient,label (file,label for cells)"

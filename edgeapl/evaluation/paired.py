@@ -12,7 +12,7 @@ import numpy as np
 
 from edgeapl.errors import InputError
 from edgeapl.evaluation.confusion import CONFIDENCE
-from edgeapl.evaluation.evaluating import label_of_slide
+from edgeapl.evaluation.evaluator import label_of_slide
 from edgeapl.evaluation.labels import SlideLabel
 from edgeapl.evaluation.ranking import Float64, Truth, placements, roc_auc
 from edgeapl.evaluation.results import SlideResult

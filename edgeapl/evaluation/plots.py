@@ -11,14 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from edgeapl.evaluation.confusion import ConfusionMatrix
-from edgeapl.evaluation.evaluating import Curve, Evaluation
+from edgeapl.evaluation.evaluator import Curve, Evaluation
 from edgeapl.evaluation.ranking import (
     average_precision,
     precision_recall_points,
     roc_auc,
     roc_points,
 )
-from edgeapl.report.names import safe_name
+from edgeapl.report.safe_names import safe_name
 
 RESEARCH_USE_ONLY = "Research use only. Not for diagnosis."
 INK = "#0b5394"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from edgeapl.examination.frame_in_work import FrameInWork
-from edgeapl.examination.prepare import (
+from edgeapl.examination.open_frame import FrameInWork
+from edgeapl.examination.preparation import (
     PreparedFrame,
     gate_frame,
     no_detections,

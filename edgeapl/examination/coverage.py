@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from edgeapl import findings as findings_of
-from edgeapl.examination.prepare import PreparedFrame
+from edgeapl import slide_findings as findings_of
+from edgeapl.examination.preparation import PreparedFrame
 from edgeapl.stages.findings import Finding
 from edgeapl.types import Tiles, TileState
 

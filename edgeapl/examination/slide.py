@@ -10,32 +10,32 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeapl import findings as findings_of
+from edgeapl import slide_findings as findings_of
 from edgeapl.errors import EdgeAplError
 from edgeapl.examination.coverage import Coverage
 from edgeapl.examination.early_stop import EarlyStop
-from edgeapl.examination.examined import examined_frame
-from edgeapl.examination.frame_in_work import FrameInWork
-from edgeapl.examination.latch import FlagLatch, Settled
-from edgeapl.examination.prepare import PreparedFrame, Timings, timed
+from edgeapl.examination.finished_frame import examined_frame
+from edgeapl.examination.flag_latch import FlagLatch, Settled
+from edgeapl.examination.open_frame import FrameInWork
+from edgeapl.examination.preparation import PreparedFrame, Timings, timed
 from edgeapl.model import Model
+from edgeapl.stages.cell_order import (
+    Order,
+    Stratum,
+    estimated_shares,
+    examination_order,
+)
 from edgeapl.stages.classified import Classified
 from edgeapl.stages.classify import Classifier
 from edgeapl.stages.crop import CellImages, Uncut
 from edgeapl.stages.domain import FrameDescriptor, cells_of, describe_slide
 from edgeapl.stages.findings import Code, Finding
 from edgeapl.stages.judge import decide, would_flag
-from edgeapl.stages.order import (
-    Order,
-    Stratum,
-    estimated_shares,
-    examination_order,
-)
 from edgeapl.stages.populations import two_populations
 from edgeapl.stages.reasons import limits_of
 from edgeapl.stages.reduce import Reduced, ReducerState
 from edgeapl.stages.sub_bags import SubBags
-from edgeapl.stages.unseen import split
+from edgeapl.stages.unjudged_cells import split
 from edgeapl.types import (
     Decision,
     ExaminedFrame,
@@ -70,7 +70,7 @@ class SlideExamination:
     live : frames come from a camera: a rejected frame is normal while the stage moves, and a
         field seen twice is a technician at rest. In a folder both are findings.
     known : what is known about the slide before it is examined.
-    in_order : look at the cells in the order of `edgeapl.stages.order`, because time may run out.
+    in_order : look at the cells in the order of `edgeapl.stages.cell_order`: time may run out.
     flagged : the flag that was raised before the slide was taken up again; None without one.
     stop_error : with it, cells in order are left out once the flag is decided without them; see
         `edgeapl.stages.sequential`. None to look at all.

@@ -17,6 +17,7 @@ follows the newest one correctly looks like a row whose writer was stopped befor
 
 from __future__ import annotations
 
+from edgeapl.journal.certificate_status import Standing
 from edgeapl.journal.chain import (
     ACKNOWLEDGEMENT,
     AMENDMENT,
@@ -26,9 +27,8 @@ from edgeapl.journal.chain import (
     VERDICT,
     Row,
 )
-from edgeapl.journal.comparing import Problem
-from edgeapl.journal.place import default_journal_path
-from edgeapl.journal.reading import find_row, read_rows, rows_with
+from edgeapl.journal.location import default_journal_path
+from edgeapl.journal.reader import find_row, read_rows, rows_with
 from edgeapl.journal.record import verdict_from_json, verdict_to_json
 from edgeapl.journal.records import (
     Record,
@@ -37,9 +37,9 @@ from edgeapl.journal.records import (
     records_of,
     records_of_slide,
 )
-from edgeapl.journal.signing import Opinion, SignOff, append_sign_off, sign_off_of
-from edgeapl.journal.standing import Standing
+from edgeapl.journal.sign_off import Opinion, SignOff, append_sign_off, sign_off_of
 from edgeapl.journal.store import Journal
+from edgeapl.journal.tamper_diagnosis import Problem
 from edgeapl.journal.verification import VerifyReport, verify
 
 __all__ = [

@@ -10,7 +10,7 @@ from typing import Any
 from edgeapl.errors import UsageError
 from edgeapl.journal import schema
 from edgeapl.journal.chain import ACKNOWLEDGEMENT, NOTICE, PROVISIONAL, VERDICT, Row
-from edgeapl.journal.reading import find_row, read_rows, snapshot
+from edgeapl.journal.reader import find_row, read_rows, snapshot
 from edgeapl.journal.store import Journal
 
 _FLAGS = '"verdict":"FLAG"'

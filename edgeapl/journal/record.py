@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgeapl.errors import StorageError
-from edgeapl.journal.beside import (
+from edgeapl.journal.attachments import (
     certificate_from_json,
     certificate_to_json,
     look_from_json,

@@ -9,7 +9,7 @@ from typing import Any
 
 from edgeapl.errors import UsageError
 from edgeapl.journal.chain import AMENDMENT, VERDICT, Row
-from edgeapl.journal.reading import find_row, read_rows, rows_with
+from edgeapl.journal.reader import find_row, read_rows, rows_with
 
 CELL = "cell"
 SIGN_OFF = "sign_off"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edgeapl.errors import StorageError
 from edgeapl.journal.chain import Row
-from edgeapl.journal.reserve import disk_is_full
+from edgeapl.journal.disk_reserve import disk_is_full
 
 APPLICATION_ID = 0x41504C4A
 """``APLJ``: marks an SQLite file as a journal (sqlite.org/fileformat.html, offset 68)."""

@@ -15,14 +15,14 @@ from edgeapl import __version__
 from edgeapl.errors import StorageError
 from edgeapl.journal import anchor, schema
 from edgeapl.journal.chain import EVENTS, OPENED, PROVISIONAL, VERDICT, Row
-from edgeapl.journal.place import anchor_path, refuse_network_share, reserve_path
-from edgeapl.journal.record import canonical, verdict_to_json
-from edgeapl.journal.reserve import (
+from edgeapl.journal.disk_reserve import (
     RESERVE_BYTES,
     disk_is_full,
     give_up_reserve,
     keep_reserve,
 )
+from edgeapl.journal.location import anchor_path, refuse_network_share, reserve_path
+from edgeapl.journal.record import canonical, verdict_to_json
 from edgeapl.types import Verdict
 
 BUSY_S = 30.0

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from edgeapl.journal import schema
 from edgeapl.journal.anchor import Anchor, anchor_line, could_become, read_anchor
-from edgeapl.journal.comparing import Link, Problem, compare, follow
-from edgeapl.journal.place import anchor_path
-from edgeapl.journal.reading import snapshot
+from edgeapl.journal.location import anchor_path
+from edgeapl.journal.reader import snapshot
+from edgeapl.journal.tamper_diagnosis import Link, Problem, compare, follow
 
 
 @dataclass(frozen=True, slots=True)

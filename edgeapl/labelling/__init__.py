@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from edgeapl.labelling.exporting import ExportedLabels, LabelsRequest, export_labels
+from edgeapl.labelling.exporter import ExportedLabels, LabelsRequest, export_labels
 
 __all__ = ["ExportedLabels", "LabelsRequest", "export_labels"]

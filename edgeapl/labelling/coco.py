@@ -13,7 +13,7 @@ from typing import Any
 from edgeapl import __version__
 from edgeapl.labelling.cell import LabelledCell, LabelledFrame, LabelledSlide, Polygon
 from edgeapl.labelling.image_names import image_names
-from edgeapl.sources.names import printable
+from edgeapl.wording.printable import printable
 
 NAME = "coco.json"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from edgeapl.errors import StorageError
 from edgeapl.journal import Record, read_records, verify
 from edgeapl.labelling.cell import Correction
-from edgeapl.sources.names import printable
+from edgeapl.wording.printable import printable
 
 
 def records_by_hash(journal: Path) -> dict[str, Record]:

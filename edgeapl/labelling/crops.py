@@ -10,8 +10,8 @@ from pathlib import Path, PurePath
 from edgeapl.errors import InputError
 from edgeapl.labelling.cell import Box, LabelledFrame
 from edgeapl.sources.decode import DecodedImage, read_source
-from edgeapl.sources.names import printable
 from edgeapl.types import UInt8
+from edgeapl.wording.printable import printable
 
 MARGIN_UM = 4.0
 """Around a cell: half a red cell, so that all of it and some of its surroundings show."""

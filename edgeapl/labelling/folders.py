@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from edgeapl.errors import InputError
 from edgeapl.labelling.cell import LabelledSlide
 from edgeapl.labelling.crops import MARGIN_UM, Frames, cut
-from edgeapl.labelling.storing import LabelsFolder
-from edgeapl.report.names import safe_name
+from edgeapl.labelling.storage import LabelsFolder
 from edgeapl.report.pictures import png_bytes
+from edgeapl.report.safe_names import safe_name
 
 Tell = Callable[[InputError], None]
 

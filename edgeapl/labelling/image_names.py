@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
 from edgeapl.labelling.cell import LabelledFrame, LabelledSlide
-from edgeapl.sources.names import printable
+from edgeapl.wording.printable import printable
 
 FrameKey = tuple[str, int]
 """Name of the record's folder, and number of the frame."""

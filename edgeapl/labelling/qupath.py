@@ -10,10 +10,10 @@ from typing import Any
 
 from edgeapl.errors import InputError
 from edgeapl.labelling.cell import LabelledCell, LabelledFrame, LabelledSlide
-from edgeapl.labelling.reading import AGAIN, geojson_file
-from edgeapl.labelling.storing import LabelsFolder
-from edgeapl.report.kinds import OTHER, in_words
-from edgeapl.sources.names import printable
+from edgeapl.labelling.reader import AGAIN, geojson_file
+from edgeapl.labelling.storage import LabelsFolder
+from edgeapl.report.cell_classes import OTHER, in_words
+from edgeapl.wording.printable import printable
 
 SCRIPT = "import_cells.groovy"
 INDEX = "images.json"

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 
 from edgeapl.labelling.cell import LabelledCell, LabelledFrame, LabelledSlide
-from edgeapl.report.names import table_text
+from edgeapl.report.safe_names import table_text
 
 NAME = "labels.csv"
 

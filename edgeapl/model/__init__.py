@@ -6,7 +6,7 @@ from pathlib import Path
 
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.model.assembled import Model
-from edgeapl.model.opening import open_model
+from edgeapl.model.opener import open_model
 from edgeapl.types import Origin
 
 __all__ = ["DEMONSTRATION", "EMBEDDED", "Model", "open_model", "origin_of"]

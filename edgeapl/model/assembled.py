@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from edgeapl.bundle.digest import sha256_of_parts
 from edgeapl.bundle.load import Bundle
 from edgeapl.bundle.manifest import Manifest
-from edgeapl.closing import ClosesItself
+from edgeapl.closable import ClosesItself
 from edgeapl.protocols import CellChain, Engine, Segmenter
-from edgeapl.stages.clearing import Clearing
+from edgeapl.stages.clearance import Clearing
 from edgeapl.stages.detect import FasterRcnnSegmenter
 from edgeapl.stages.domain import DomainModel
 from edgeapl.stages.reduce import Reducer

@@ -18,10 +18,10 @@ from edgeapl.bundle.trust import Trust
 from edgeapl.engines.registry import PLANS
 from edgeapl.engines.store.cache import cache_folder
 from edgeapl.engines.store.folder import EngineFolder, open_engines
-from edgeapl.engines.store.here import runtime_version
+from edgeapl.engines.store.local_target import runtime_version
 from edgeapl.model import EMBEDDED
 from edgeapl.model.apart import call_apart
-from edgeapl.model.opening import open_model
+from edgeapl.model.opener import open_model
 
 LIMIT_S = 90.0
 """For all networks to open and to answer the golden cells and slides."""

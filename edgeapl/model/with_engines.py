@@ -9,7 +9,7 @@ from edgeapl.bundle.trust import Trust
 from edgeapl.engines.store.folder import EngineFolder
 from edgeapl.errors import DeadlineError, EngineError
 from edgeapl.logs import note, warn
-from edgeapl.model.opening import Chosen, choose_engines, workers_of
+from edgeapl.model.opener import Chosen, choose_engines, workers_of
 from edgeapl.model.trial import try_out
 
 Opened_co = TypeVar("Opened_co", covariant=True)

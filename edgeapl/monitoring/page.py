@@ -9,8 +9,8 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
 from edgeapl import __version__
-from edgeapl.monitoring.drawing import chart_picture, shares_picture
-from edgeapl.monitoring.monitoring import Drift, Monitored
+from edgeapl.monitoring.charts import chart_picture, shares_picture
+from edgeapl.monitoring.monitor import Drift, Monitored
 from edgeapl.wording.certificate import certificate_in_short
 from edgeapl.wording.numbers import percent, plural
 

@@ -8,9 +8,9 @@ stays flat.
 
 from __future__ import annotations
 
-from edgeapl.pipeline.examining import examine_slide, examine_slides
 from edgeapl.pipeline.jobs import SlideJob, Turn
 from edgeapl.pipeline.options import Budget, Observer, Progress, SlideOptions, SlideOutcome
+from edgeapl.pipeline.slide_pipeline import examine_slide, examine_slides
 
 __all__ = [
     "Budget",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from edgeapl.errors import DeadlineError, EdgeAplError
 from edgeapl.examination import FrameInWork, PreparedFrame, SlideExamination
-from edgeapl.examination.prepare import add_seconds, timed
+from edgeapl.examination.preparation import add_seconds, timed
 from edgeapl.model import Model
 from edgeapl.pipeline.jobs import SlideJob, Turn
 from edgeapl.pipeline.options import Budget, Progress, SlideOutcome

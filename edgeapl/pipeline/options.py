@@ -68,7 +68,7 @@ class SlideOptions:
     findings : what is known about the slide before it is examined.
     max_frames : stop after this many frames; None for all.
     stop_when_idle : end a live slide when no frame came for this many seconds; None for never.
-    budget : cells are looked at in the order of `edgeapl.stages.order` and given up in time; None
+    budget : cells are looked at in the order of `edgeapl.stages.cell_order`, given up in time; None
         to look at all of them however long it takes.
     flagged : the flag that was raised before the slide was taken up again; None without one.
     stop_error : with a budget, cells are left out once the flag is decided without them; the

@@ -23,7 +23,7 @@ from edgeapl.errors import (
 from edgeapl.examination import PreparedFrame, gate_frame, prepare_frame, search_frame
 from edgeapl.model import Model
 from edgeapl.pipeline.jobs import SlideJob, Turn
-from edgeapl.pipeline.room import Room
+from edgeapl.pipeline.memory_budget import Room
 from edgeapl.stages.gate import FieldMemory
 from edgeapl.types import Frame
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from edgeapl.report.cell_classes import CellKind, reaches
 from edgeapl.report.context import ReportContext
-from edgeapl.report.kinds import CellKind, reaches
 from edgeapl.report.pictures import PAGE_FRAME_PX, cell_picture, jpeg_bytes, shrunk
-from edgeapl.report.shading import lost_parts
+from edgeapl.report.unexamined_area import lost_parts
 from edgeapl.types import CellStatus, ExaminedFrame, UInt8
 
 MOST_UNSCORED = 60

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from edgeapl.report.kinds import CellKind
+from edgeapl.report.cell_classes import CellKind
 from edgeapl.report.outline import Ring
-from edgeapl.sources.names import printable
 from edgeapl.types import CellStatus, ExaminedFrame
+from edgeapl.wording.printable import printable
 
 DECIMALS = 4
 """Digits kept of scores and areas."""

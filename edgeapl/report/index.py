@@ -18,9 +18,9 @@ from markupsafe import Markup
 from edgeapl.report.pictures import RESEARCH_USE_ONLY, jpeg_bytes, shrunk
 from edgeapl.report.results import INDEX, REPORT, newest_folder
 from edgeapl.report.storage import replacing
-from edgeapl.sources.names import printable
 from edgeapl.types import UInt8
 from edgeapl.wording.names import told_apart
+from edgeapl.wording.printable import printable
 from edgeapl.wording.verdicts import (
     URGENCY,
     by_urgency,

@@ -16,18 +16,18 @@ from urllib.parse import quote
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from edgeapl.report.answer import answer_of
+from edgeapl.report.cell_classes import in_words, role_kinds
 from edgeapl.report.context import ReportContext
 from edgeapl.report.explanation import Explanation
 from edgeapl.report.gallery import CellPicture, FramePicture, Gallery
-from edgeapl.report.kinds import in_words, role_kinds
-from edgeapl.report.people import people_part
 from edgeapl.report.pictures import CELL_WINDOW_UM, RESEARCH_USE_ONLY
-from edgeapl.sources.names import printable
+from edgeapl.report.sign_off import people_part
+from edgeapl.report.verdict_text import answer_of
 from edgeapl.stages.intervals import wilson
 from edgeapl.types import CellStatus
 from edgeapl.wording.certificate import certificate_of_record
 from edgeapl.wording.numbers import NO_BREAK, exact_percent, percent, plural
+from edgeapl.wording.printable import printable
 from edgeapl.wording.verdicts import field_in_words, tally_in_words
 
 MOST_PICTURE_BYTES = 7_000_000

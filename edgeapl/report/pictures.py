@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 
 from edgeapl.errors import StorageError
-from edgeapl.report.kinds import CellKind
+from edgeapl.report.cell_classes import CellKind
 from edgeapl.report.outline import Ring
-from edgeapl.report.shading import lost_parts, shade
+from edgeapl.report.unexamined_area import lost_parts, shade
 from edgeapl.types import ExaminedFrame, Float32, Frame, UInt8
 
 OVERLAY_PX = 1280

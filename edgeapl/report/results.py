@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from edgeapl.errors import StorageError
-from edgeapl.report.names import safe_name
+from edgeapl.report.safe_names import safe_name
 from edgeapl.report.storage import replacing, storing, sync_folder
-from edgeapl.sources.names import printable
+from edgeapl.wording.printable import printable
 
 VERDICT = "verdict.json"
 CELLS = "cells.csv"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from edgeapl.errors import StorageError
-from edgeapl.sources.names import printable
+from edgeapl.wording.printable import printable
 
 _MENDS = {
     errno.ENOSPC: "the disk is full: free some space and run it again",

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeapl.report.kinds import CellKind
-from edgeapl.report.names import table_text
+from edgeapl.report.cell_classes import CellKind
 from edgeapl.report.outline import pixel_counts
+from edgeapl.report.safe_names import table_text
 from edgeapl.report.storage import replacing, storing, sync
 from edgeapl.types import CellStatus, Detections, ExaminedFrame
 

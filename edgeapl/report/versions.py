@@ -7,10 +7,10 @@ from pathlib import Path
 
 from edgeapl.errors import StorageError
 from edgeapl.journal import Record, find_record
-from edgeapl.report.people import BEGIN, END, people_part
 from edgeapl.report.results import report_of
+from edgeapl.report.sign_off import BEGIN, END, people_part
 from edgeapl.report.storage import replacing, storing, write_new_synced
-from edgeapl.sources.names import printable
+from edgeapl.wording.printable import printable
 
 _PART = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
 _VERSION = re.compile(r"Version [0-9]+ of this report")

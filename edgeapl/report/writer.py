@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from edgeapl.errors import StorageError
+from edgeapl.report.cell_classes import CellKind, cell_kinds, role_kinds
 from edgeapl.report.context import ReportContext
 from edgeapl.report.explanation import Explanation
-from edgeapl.report.further import FurtherColumns
 from edgeapl.report.gallery import Gallery
 from edgeapl.report.geojson import Placing, feature_collection, joined_features
-from edgeapl.report.kinds import CellKind, cell_kinds, role_kinds
-from edgeapl.report.names import safe_name
 from edgeapl.report.outline import outlines
 from edgeapl.report.page import render_page
 from edgeapl.report.pictures import draw_overlay, png_bytes
@@ -34,6 +32,7 @@ from edgeapl.report.results import (
     record_line,
     unfinished_folder,
 )
+from edgeapl.report.safe_names import safe_name
 from edgeapl.report.storage import storing, write_new, write_new_synced
 from edgeapl.report.tables import (
     FRAME_COLUMNS,
@@ -43,8 +42,9 @@ from edgeapl.report.tables import (
     cell_rows,
     frame_row,
 )
-from edgeapl.sources.names import printable
+from edgeapl.report.user_columns import FurtherColumns
 from edgeapl.types import ExaminedFrame
+from edgeapl.wording.printable import printable
 
 MOST_DRAWING = 2
 """Frames whose pictures are being made; more wait in `SlideWriter.add`, so memory is bounded."""

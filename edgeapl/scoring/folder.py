@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edgeapl import findings
+from edgeapl import slide_findings
 from edgeapl.errors import InputError, StorageError, UsageError
 from edgeapl.journal import Journal, Standing
 from edgeapl.model import Model
@@ -21,15 +21,15 @@ from edgeapl.pipeline import (
     Turn,
     examine_slides,
 )
+from edgeapl.pixel_size import SlideScale, measure_ahead
 from edgeapl.protocols import FrameSource
 from edgeapl.recorder import SlideRecorder
-from edgeapl.report.further import FurtherColumns
 from edgeapl.report.index import write_index
+from edgeapl.report.user_columns import FurtherColumns
 from edgeapl.report.writer import assemble, finished_record
-from edgeapl.scale import SlideScale, measure_ahead
-from edgeapl.scoring.listed import further_columns, listed_to_json
+from edgeapl.scoring.list_columns import further_columns, listed_to_json
 from edgeapl.scoring.request import SCHEMA, ScoreListener, ScoreRequest, ScoreResult
-from edgeapl.scoring.resuming import content_digest, slide_key, still_holds
+from edgeapl.scoring.resume import content_digest, slide_key, still_holds
 from edgeapl.scoring.scan import FailedSource, Scan, open_scan, split_scans
 from edgeapl.sources.discover import SlideInput, find_slides, part_files
 from edgeapl.sources.files import FilesSource
@@ -115,8 +115,10 @@ class _Scoring:
             if record is not None and still_holds(record, key, self._journal):
                 yield partial(self._note, record, True)
                 continue
-            beside = findings.of_unlisted(self._unlisted, {file.parent for file in slide.files})
-            ended = findings.of_standing(self._standing.ended())
+            beside = slide_findings.of_unlisted(
+                self._unlisted, {file.parent for file in slide.files}
+            )
+            ended = slide_findings.of_standing(self._standing.ended())
             if len(slide.files) == 1 and not request.crops and is_whole_slide(slide.files[0]):
                 options = SlideOptions(findings=(*beside, *ended), sampled=True)
                 yield from self._scan(slide, key, digests[0], options)
@@ -124,7 +126,7 @@ class _Scoring:
             kept, left_out = part_files(slide.files, leave_out)
             scale = SlideScale(slide.um_per_px or request.um_per_px, manifest.um_per_px)
             measure_ahead(scale, kept)
-            known = (*findings.of_left_out(left_out), *beside, *ended)
+            known = (*slide_findings.of_left_out(left_out), *beside, *ended)
             options = SlideOptions(crops=request.crops, findings=known)
             with FilesSource(kept, slide.name, scale) as source:
                 yield self._job(slide, key, source, options)

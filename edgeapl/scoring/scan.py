@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from edgeapl.closing import ClosesItself
+from edgeapl.closable import ClosesItself
 from edgeapl.errors import EndOfSource, InputError
 from edgeapl.model import Model
 from edgeapl.pipeline import Progress
+from edgeapl.pixel_size import SlideScale
 from edgeapl.recorder import SlideRecorder
 from edgeapl.report.pictures import PAGE_FRAME_PX, jpeg_bytes, png_bytes, shrunk
-from edgeapl.scale import SlideScale
 from edgeapl.scoring.request import ScoreRequest
 from edgeapl.sources.discover import SlideInput
 from edgeapl.types import Decision, ExaminedFrame, Frame

@@ -14,7 +14,7 @@ from edgeapl.sources import video
 from edgeapl.sources.discover import UNPACK, has_image_name
 from edgeapl.sources.frames import ScaleFor
 from edgeapl.sources.known_files import is_archive
-from edgeapl.sources.names import printable
+from edgeapl.wording.printable import printable
 
 UNDERSTOOD = (
     "give a folder, a pattern such as 'dir/*.png', a video file, demo://apl?seed=1, "

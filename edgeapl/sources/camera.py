@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from edgeapl.closing import ClosesItself
+from edgeapl.closable import ClosesItself
 from edgeapl.errors import CameraError, EndOfSource, SourceStalled
 from edgeapl.protocols import Clock
 from edgeapl.sources.decoder_words import caught_words

@@ -15,9 +15,9 @@ from edgeapl.errors import InputError
 from edgeapl.sources.formats import read_stills
 from edgeapl.sources.formats.colour import to_srgb
 from edgeapl.sources.formats.header import ImageHeader, Still, damaged, many
-from edgeapl.sources.names import printable
-from edgeapl.sources.plain_file import read_plain_file
+from edgeapl.sources.regular_file import read_plain_file
 from edgeapl.types import Remark, UInt8
+from edgeapl.wording.printable import printable
 
 SMALLEST_SIDE_PX = 16
 """Less can not show a cell: 16 px at the coarsest scale in use, 0.5 µm per px, are 8 µm."""

@@ -7,7 +7,7 @@ import time
 from urllib.parse import parse_qsl, urlsplit
 
 from edgeapl.bundle.digest import sha256
-from edgeapl.closing import ClosesItself
+from edgeapl.closable import ClosesItself
 from edgeapl.errors import ConfigError, EndOfSource
 from edgeapl.sources.synthetic import draw_frame, slide_recipe
 from edgeapl.sources.synthetic.smear import KINDS

@@ -8,7 +8,7 @@ from pathlib import Path
 from edgeapl.bundle.digest import sha256_file
 from edgeapl.errors import ConfigError, InputError
 from edgeapl.sources.decode import digest_of_part, read_images
-from edgeapl.sources.names import printable
+from edgeapl.wording.printable import printable
 
 
 def image_digests(path: Path) -> Iterator[str]:

@@ -16,9 +16,9 @@ from edgeapl.sources.known_files import (
     looks_like_image,
 )
 from edgeapl.sources.name_pattern import OPTION, group_by_name
-from edgeapl.sources.names import printable
 from edgeapl.sources.slide_list import SlideInput, read_slide_list
 from edgeapl.wording.names import canonical_name, told_apart
+from edgeapl.wording.printable import printable
 
 __all__ = [
     "RESULTS_MARKER",

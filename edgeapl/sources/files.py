@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgeapl.closing import ClosesItself
+from edgeapl.closable import ClosesItself
 from edgeapl.errors import EndOfSource
 from edgeapl.sources.decode import Reading, read_images
 from edgeapl.sources.frames import ScaleFor, frame_of_image

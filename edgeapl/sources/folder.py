@@ -7,14 +7,14 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeapl.closing import ClosesItself
+from edgeapl.closable import ClosesItself
 from edgeapl.errors import CameraError, EndOfSource, InputError, SourceStalled
 from edgeapl.protocols import Clock
 from edgeapl.sources.decode import DecodedImage, Reading, read_images
 from edgeapl.sources.discover import has_image_name
 from edgeapl.sources.frames import ScaleFor, SystemClock, frame_of_image
-from edgeapl.sources.names import printable
 from edgeapl.types import Frame
+from edgeapl.wording.printable import printable
 
 POLL_S = 0.2
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgeapl.errors import UsageError
-from edgeapl.sources.names import printable
 from edgeapl.sources.slide_list import SlideInput
 from edgeapl.wording.names import canonical_name
+from edgeapl.wording.printable import printable
 
 OPTION = "--slide-from"
 SLIDE, PATIENT = "slide", "patient"

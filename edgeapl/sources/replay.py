@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgeapl.closing import ClosesItself
+from edgeapl.closable import ClosesItself
 from edgeapl.errors import EndOfSource, InputError, SourceStalled
 from edgeapl.protocols import Clock
 from edgeapl.sources.decode import read_image
 from edgeapl.sources.devices.options import number, split_options, yes_or_no
 from edgeapl.sources.discover import has_image_name
 from edgeapl.sources.frames import ScaleFor, SystemClock, frame_of_image
-from edgeapl.sources.names import printable
 from edgeapl.types import Frame
+from edgeapl.wording.printable import printable
 
 PREFIX = "replay://"
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeapl.errors import ConfigError, EdgeAplError
-from edgeapl.sources.named_file import WINDOWS_MEND, NamedFiles, is_windows_path
-from edgeapl.sources.names import printable
+from edgeapl.sources.listed_file import WINDOWS_MEND, NamedFiles, is_windows_path
 from edgeapl.sources.table_file import (
     FILE_NAMES,
     PATIENT_NAMES,
@@ -21,6 +20,7 @@ from edgeapl.sources.table_file import (
     decimal,
 )
 from edgeapl.wording.names import canonical_name, undecoded
+from edgeapl.wording.printable import printable
 
 _SCALE = "um_per_px"
 _OWN = {

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeapl.errors import ConfigError, EdgeAplError
-from edgeapl.sources.names import printable
-from edgeapl.sources.plain_file import read_plain_file
+from edgeapl.sources.regular_file import read_plain_file
 from edgeapl.wording.names import canonical_name, undecoded
+from edgeapl.wording.printable import printable
 
 MAX_BYTES = 64 * 2**20
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}

@@ -8,15 +8,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edgeapl.closing import ClosesItself
+from edgeapl.closable import ClosesItself
 from edgeapl.errors import ConfigError, EndOfSource, InputError
 from edgeapl.protocols import Clock
 from edgeapl.sources.decoder_words import caught_words
 from edgeapl.sources.film_structure import look_into
 from edgeapl.sources.frames import ScaleFor, SystemClock, frame_of_pixels
-from edgeapl.sources.names import printable
-from edgeapl.sources.plain_file import check_plain_file
+from edgeapl.sources.regular_file import check_plain_file
 from edgeapl.types import Frame
+from edgeapl.wording.printable import printable
 
 EXTENSIONS = frozenset(
     {".mp4", ".m4v", ".mov", ".qt", ".avi", ".mkv", ".webm", ".ts", ".m2ts", ".mts"}

@@ -11,16 +11,16 @@ import numpy as np
 
 from edgeapl.stages.cut_cell import is_cut
 from edgeapl.stages.detail import detail_of
-from edgeapl.stages.echoes import doubled_tiles
-from edgeapl.stages.grain import smoothed_tiles
+from edgeapl.stages.double_image import doubled_tiles
+from edgeapl.stages.duplicated_regions import twin_tiles
 from edgeapl.stages.registration import shifted_tiles
 from edgeapl.stages.repeats import Shown, copied_tiles, has_grain
-from edgeapl.stages.seams import torn_tiles
+from edgeapl.stages.smoothing import smoothed_tiles
+from edgeapl.stages.tearing import torn_tiles
 from edgeapl.stages.tile_focus import unfocused_tiles
 from edgeapl.stages.tile_light import judge_light
 from edgeapl.stages.tile_lines import Lines, lines_of
 from edgeapl.stages.tiling import Bool, sample_tiles, tile_grid
-from edgeapl.stages.twins import twin_tiles
 from edgeapl.types import Detections, Tiles, TileState, UInt8
 
 SMALLEST_FIELD_PX = 128

@@ -13,10 +13,10 @@ from edgeapl.bundle.specs import ReducerSpec, RoleSpec
 from edgeapl.errors import DeadlineError, EngineError
 from edgeapl.protocols import Engine
 from edgeapl.stages.accumulate import ReducerState, counted, empty, merge, suspicion
+from edgeapl.stages.cell_order import Shares
 from edgeapl.stages.findings import Code, Effect, Finding
 from edgeapl.stages.head import are_probabilities, ask_head, ask_head_rows, check_monotone
 from edgeapl.stages.intervals import wilson, wilson_with_lost
-from edgeapl.stages.order import Shares
 from edgeapl.types import CellScores, Interval, RoleCount, Tally
 
 __all__ = ["Reduced", "Reducer", "ReducerState", "suspicion"]
@@ -152,7 +152,7 @@ class Reducer:
         head : the network that judges the slide; None for a vote.
         tally : what became of every cell.
         confidence : level of the intervals.
-        estimated : of `edgeapl.stages.order`, when not all cells were examined; without it the
+        estimated : of `edgeapl.stages.cell_order`, when not all cells were examined; without it the
             shares among the scored cells stand for all.
 
         Raises ValueError when state and tally are not about the same cells.

@@ -1,7 +1,7 @@
 """When the cells seen so far already decide a flag, so that the others are not needed.
 
-The cells of a frame are looked at in the order of `edgeapl.stages.order`: the largest first, all
-others in random order. How many of these others are positive is bounded after every batch by a
+The cells of a frame are looked at in the order of `edgeapl.stages.cell_order`: the largest first,
+all others in random order. How many of these others are positive is bounded after every batch by a
 confidence sequence for sampling without replacement: the prior-posterior-ratio martingale
 (Waudby-Smith and Ramdas 2020, Confidence sequences for sampling without replacement, NeurIPS 33,
 section 2) with a uniform beta-binomial prior. Its bounds hold at all looks together, however often

@@ -12,9 +12,9 @@ from typing import Any
 from edgeapl.errors import UsageError
 from edgeapl.journal import Journal, find_row, verdict_to_json
 from edgeapl.journal.alarms import Alarm, acknowledge_flag, acknowledged, read_alarms
-from edgeapl.station import diary
-from edgeapl.station.noting import notify
-from edgeapl.station.on_flag import FlagCommand
+from edgeapl.station import slide_log
+from edgeapl.station.alert_record import notify
+from edgeapl.station.flag_command import FlagCommand
 from edgeapl.types import Decision, Verdict
 
 LATE = timedelta(hours=24)
@@ -92,7 +92,7 @@ class Alerts:
                 demonstration=verdict.origin.demonstration,
             )
             self._alarms[sitting] = alarm
-        diary.flagged(verdict, record)
+        slide_log.flagged(verdict, record)
         self._notify(alarm, verdict_to_json(verdict))
         self._on_change()
 

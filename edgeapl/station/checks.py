@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgeapl.doctor import Check, Health
-from edgeapl.station.unit import INSTALLED, hidden_by, missing_from
+from edgeapl.station.systemd_unit import INSTALLED, hidden_by, missing_from
 
 METRICS = "http://127.0.0.1:8765/metrics"
 """Where `edgeapl watch --page` serves them when nothing else is said."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from edgeapl.errors import UsageError
 from edgeapl.journal import Record, read_records, sign_off_of
 from edgeapl.report.versions import located_report
-from edgeapl.station.view import HistoryItem
+from edgeapl.station.access import HistoryItem
 from edgeapl.wording.verdicts import limits_of
 
 ROWS_PER_ITEM = 20

@@ -9,10 +9,10 @@ from edgeapl.bundle.load import Bundle
 from edgeapl.errors import StorageError
 from edgeapl.journal import VERDICT, Journal, Row, read_rows
 from edgeapl.report.context import report_context
-from edgeapl.report.late import late_report
+from edgeapl.report.late_report import late_report
 from edgeapl.report.results import report_of, slide_of_unfinished, unfinished_folders
-from edgeapl.sources.names import printable
-from edgeapl.station.left_open import set_aside
+from edgeapl.station.recovery import set_aside
+from edgeapl.wording.printable import printable
 
 
 @dataclass(frozen=True, slots=True)

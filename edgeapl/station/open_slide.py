@@ -19,8 +19,8 @@ from typing import Any
 
 from edgeapl.errors import InputError, StorageError
 from edgeapl.journal.record import flag_from_json, flag_to_json
-from edgeapl.report.names import safe_name
 from edgeapl.report.pictures import png_bytes
+from edgeapl.report.safe_names import safe_name
 from edgeapl.report.storage import replacing, storing, write_new_synced
 from edgeapl.sources.decode import read_image
 from edgeapl.types import NOT_NOTED, Frame, RaisedFlag, Remark, ScaleOrigin

@@ -15,12 +15,12 @@ from edgeapl.pipeline import Observer, Progress, SlideOptions, examine_slide
 from edgeapl.protocols import FrameSource
 from edgeapl.recorder import SlideRecorder
 from edgeapl.report.gallery import CellPicture
-from edgeapl.station import diary
-from edgeapl.station.committing import Committer
-from edgeapl.station.hosting import HostedModel
+from edgeapl.station import slide_log
+from edgeapl.station.commit_policy import Committer
+from edgeapl.station.hosted_model import HostedModel
 from edgeapl.station.interruption import Interruption
-from edgeapl.station.left_open import discard, set_aside
 from edgeapl.station.open_slide import OpenSlide, new_sitting
+from edgeapl.station.recovery import discard, set_aside
 from edgeapl.types import ExaminedFrame, Frame, Verdict, raised_flag
 
 EXPLAINING_S = 60.0
@@ -109,7 +109,7 @@ class Session:
 
         def on_frame(examined: ExaminedFrame) -> None:
             self._newest = examined
-            diary.gate(self.slide, examined)
+            slide_log.gate(self.slide, examined)
             # Its pictures take longer than its commit, and are looked at after it.
             self._draw = lambda: self.recorder.add(examined)
 
@@ -182,7 +182,7 @@ class Session:
 
     def _on_progress(self, progress: Progress) -> None:
         progress = replace(progress, verdict=self._told(progress.verdict))
-        diary.deadline(self.slide, progress)
+        slide_log.deadline(self.slide, progress)
         if self.committer.progress(progress):
             self._note_flag()
         # Shown only from here on, when what should be committed is; at once, so that the decision

@@ -6,10 +6,10 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from edgeapl.closing import ClosesItself
+from edgeapl.closable import ClosesItself
 from edgeapl.errors import EdgeAplError, EndOfSource, InputError, SourceStalled
+from edgeapl.pixel_size import SlideScale
 from edgeapl.protocols import FrameSource, Interruptible
-from edgeapl.scale import SlideScale
 from edgeapl.types import Frame, ScaleOrigin, UInt8
 
 _READ_S = 0.5

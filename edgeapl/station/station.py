@@ -10,28 +10,28 @@ from datetime import datetime, timezone
 from enum import Enum
 from pathlib import Path
 
-from edgeapl.closing import ClosesItself
+from edgeapl.closable import ClosesItself
 from edgeapl.errors import EdgeAplError, IdentifierUsed, StorageError, UsageError
-from edgeapl.findings import of_standing
 from edgeapl.journal import VERDICT, Journal, Standing, rows_with
 from edgeapl.model import origin_of
 from edgeapl.pipeline import SlideOptions
 from edgeapl.protocols import FrameSource
 from edgeapl.report.versions import amended_report
+from edgeapl.slide_findings import of_standing
 from edgeapl.sources.frames import ScaleFor
 from edgeapl.stages.findings import Finding
-from edgeapl.station import diary, showing
-from edgeapl.station.abandoned import close_abandoned
+from edgeapl.station import slide_log, snapshot
+from edgeapl.station.abandoned_slides import close_abandoned
 from edgeapl.station.alerts import Alerts
-from edgeapl.station.hosting import HostedModel
+from edgeapl.station.flag_command import FlagCommand
+from edgeapl.station.flag_recovery import flag_taken_up
+from edgeapl.station.hosted_model import HostedModel
 from edgeapl.station.interruption import Interruption
 from edgeapl.station.late_reports import LateReports
-from edgeapl.station.left_open import settle
-from edgeapl.station.on_flag import FlagCommand
 from edgeapl.station.open_slide import OpenSlide
+from edgeapl.station.recovery import settle
 from edgeapl.station.session import Closed, Session
 from edgeapl.station.sources import ResumedSource, StationScale, Viewfinder
-from edgeapl.station.taking_up import flag_taken_up
 from edgeapl.wording.names import canonical_name
 
 LONGEST_NAME = 200
@@ -87,7 +87,7 @@ class StationOptions:
 
 
 class Station(ClosesItself):
-    """A model, a camera and a journal at work; `edgeapl.station.desk` shows it to people.
+    """A model, a camera and a journal at work; `edgeapl.station.service` shows it to people.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ class Station(ClosesItself):
         self._revision = 0
         self._wanted: str | None = None
         self._session: Session | None = None
-        self._shown: showing.Shown | None = None
+        self._shown: snapshot.Shown | None = None
         said = (*self._left.said, *closed)
         self._trouble = {f"left {n}": text for n, text in enumerate(said)}
         self._taken_up = False
@@ -198,11 +198,11 @@ class Station(ClosesItself):
 
     # What the desk asks.
 
-    def shown(self) -> showing.Shown | None:
+    def shown(self) -> snapshot.Shown | None:
         """Give what there is to see of the open slide, or of the one that was closed last."""
         with self._lock:
             if self._session is not None:
-                self._shown = showing.shown_of(self._session, self.options.budget_s)
+                self._shown = snapshot.shown_of(self._session, self.options.budget_s)
             return self._shown
 
     @property
@@ -353,17 +353,17 @@ class Station(ClosesItself):
                 elif self._wanted is not None or self._closing.is_set():
                     session.end()
             self.changed()
-            diary.opened(slide, taking.value)
+            slide_log.opened(slide, taking.value)
             closed = session.run(source)
         except EdgeAplError as error:
-            diary.not_closed(slide, error)
+            slide_log.not_closed(slide, error)
             self._trouble["slide"] = f"slide {slide} was not closed: {error}"
             self._not_closed.append(error)
             self._end_session(None)
             return
         finally:
             self._scale.close_slide()
-        diary.closed(closed.verdict, closed.record["journal_record"])
+        slide_log.closed(closed.verdict, closed.record["journal_record"])
         self._end_session(closed)
         if session.amended:
             self.renew_report(closed.record["journal_record"])

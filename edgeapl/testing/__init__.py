@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeapl.closing import ClosesItself
+from edgeapl.closable import ClosesItself
 from edgeapl.errors import EndOfSource, EngineError
 from edgeapl.protocols import Arrays
 from edgeapl.testing.gpu import FakeDriver, Work

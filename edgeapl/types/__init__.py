@@ -9,7 +9,7 @@ from __future__ import annotations
 from edgeapl.types.arrays import Float32, Int32, Int64, UInt8, UInt16
 from edgeapl.types.cells import CellScores, CellStatus, Detections
 from edgeapl.types.counts import Interval, RoleCount, Tally
-from edgeapl.types.examined import ExaminedFrame
+from edgeapl.types.examined_frame import ExaminedFrame
 from edgeapl.types.frame import Frame, Remark, ScaleOrigin
 from edgeapl.types.origin import UNSIGNED, Certificate, Limits, Origin, Signer, signer_text
 from edgeapl.types.tiles import Tiles, TileState

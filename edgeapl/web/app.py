@@ -14,16 +14,16 @@ from starlette.exceptions import HTTPException
 
 from edgeapl.errors import ConfigError, EdgeAplError, IdentifierUsed, InputError, UsageError
 from edgeapl.journal import Opinion, SignOff
-from edgeapl.sources.names import printable
-from edgeapl.station.view import StationAccess
+from edgeapl.station.access import StationAccess
+from edgeapl.web.authorisation import Guard, PageAccess
 from edgeapl.web.events import SILENT_S, Feed
-from edgeapl.web.examined import Examined
 from edgeapl.web.forms import field_of, form_of
-from edgeapl.web.guard import Guard, PageAccess
+from edgeapl.web.frame_picture import Examined
 from edgeapl.web.metrics import CONTENT_TYPE, metrics_text
 from edgeapl.web.pages import Pages, from_handle
 from edgeapl.web.reports import REPORT_POLICY, report_file
 from edgeapl.web.station_calls import StationCalls
+from edgeapl.wording.printable import printable
 
 MOST_STREAMS = 512
 """Browsers that may follow at once."""

@@ -9,14 +9,14 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from edgeapl.web.door import Door, Guest, State
+from edgeapl.web.connection_limit import Door, Guest, State
 
 GONE_MS = 20_000
 """A client that was switched off is noticed after so long; TCP alone takes a quarter of an hour."""
 
 
 class Connection(H11Protocol):
-    """Implements `edgeapl.web.door.Line`. door : lets it in, and may drop it later."""
+    """Implements `edgeapl.web.connection_limit.Line`. door : lets it in, and may drop it later."""
 
     def __init__(self, door: Door, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)

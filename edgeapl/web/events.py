@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from edgeapl.errors import EdgeAplError
-from edgeapl.sources.names import printable
-from edgeapl.station.view import CellView, HistoryItem, SlideView, StationAccess, StationView
+from edgeapl.station.access import CellView, HistoryItem, SlideView, StationAccess, StationView
+from edgeapl.wording.printable import printable
 
 LEAST_PERIOD_S = 0.25
 """The page changes at most this often, seconds; the pictures are fetched apart from it."""

@@ -13,14 +13,14 @@ from markupsafe import Markup
 
 from edgeapl import __version__
 from edgeapl.errors import UsageError
-from edgeapl.report.kinds import in_words
+from edgeapl.report.cell_classes import in_words
 from edgeapl.report.pictures import RESEARCH_USE_ONLY
-from edgeapl.sources.names import printable
-from edgeapl.station.view import WAITING, CameraState, CellView, SlideView
+from edgeapl.station.access import WAITING, CameraState, CellView, SlideView
 from edgeapl.types import CellStatus, Interval
-from edgeapl.web.answer import answer_of, history_probability
 from edgeapl.web.events import Seen
+from edgeapl.web.verdict_text import answer_of, history_probability
 from edgeapl.wording.numbers import NO_BREAK, percent, plural
+from edgeapl.wording.printable import printable
 from edgeapl.wording.verdicts import field_in_words, tally_in_words
 
 CAMERA_WORDS = {

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from edgeapl.errors import InputError, StorageError, UsageError
-from edgeapl.station.view import StationAccess
+from edgeapl.station.access import StationAccess
 
 REPORT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data: 'self'; base-uri 'none'; "

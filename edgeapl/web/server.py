@@ -12,15 +12,15 @@ import time
 import uvicorn
 
 from edgeapl.errors import ConfigError
-from edgeapl.sources.names import printable
-from edgeapl.station.view import StationAccess
+from edgeapl.station.access import StationAccess
 from edgeapl.web.app import create_app
+from edgeapl.web.authorisation import PageAccess
 from edgeapl.web.connection import connections_through, keep_door
+from edgeapl.web.connection_limit import Door, Limits
 from edgeapl.web.descriptors import descriptors_for_page
-from edgeapl.web.door import Door, Limits
 from edgeapl.web.events import Feed
-from edgeapl.web.guard import PageAccess
-from edgeapl.web.pace import Pace, Paced
+from edgeapl.web.rate_limit import Pace, Paced
+from edgeapl.wording.printable import printable
 
 START_S = 10.0
 MOST_PORT = 65535

@@ -17,7 +17,7 @@ from edgeapl.journal import SignOff
 from edgeapl.report.pictures import CELL_PX, jpeg_bytes, shrunk
 from edgeapl.sources.synthetic.smear import SyntheticFrame, draw_frame, slide_recipe
 from edgeapl.stages.intervals import wilson
-from edgeapl.station.view import (
+from edgeapl.station.access import (
     Alarm,
     CameraState,
     CameraView,

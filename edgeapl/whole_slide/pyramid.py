@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from edgeapl.closing import ClosesItself
+from edgeapl.closable import ClosesItself
 from edgeapl.errors import InputError
-from edgeapl.sources.names import printable
 from edgeapl.types import UInt8
+from edgeapl.wording.printable import printable
 
 SUFFIXES = frozenset(
     {".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide"}

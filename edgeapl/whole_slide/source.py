@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeapl.closing import ClosesItself
+from edgeapl.closable import ClosesItself
 from edgeapl.errors import EndOfSource, InputError
 from edgeapl.types import Frame, Remark, ScaleOrigin, UInt8
 from edgeapl.whole_slide.pyramid import Pyramid

@@ -12,8 +12,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeapl.closing import ClosesItself
-from edgeapl.engines.checking import Declared, check_inputs
+from edgeapl.closable import ClosesItself
 from edgeapl.engines.hosted.budget import RestartBudget
 from edgeapl.engines.hosted.calls import Calls, Limit
 from edgeapl.engines.hosted.chain import MOST_BATCHES, HostedChain
@@ -22,6 +21,7 @@ from edgeapl.engines.hosted.keeper import Keeper
 from edgeapl.engines.hosted.networks import ChainFile, NetworkFile
 from edgeapl.engines.hosted.shared import Region, make_memory
 from edgeapl.engines.hosted.wire import Described, Open, Run
+from edgeapl.engines.input_checks import Declared, check_inputs
 from edgeapl.errors import EngineError
 from edgeapl.protocols import Arrays
 

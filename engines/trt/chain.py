@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeapl.engines.checking import first_line
-from edgeapl.engines.trt.cutting import NAME
+from edgeapl.engines.input_checks import first_line
+from edgeapl.engines.trt.cell_networks import Shapes
+from edgeapl.engines.trt.cutter import NAME
 from edgeapl.engines.trt.device import shared_on
 from edgeapl.engines.trt.driver import load_driver, on_gpu
 from edgeapl.engines.trt.engine import TrtEngine, place_here
 from edgeapl.engines.trt.frames import PLACES
-from edgeapl.engines.trt.judging import Shapes
 from edgeapl.engines.trt.library import Library, find_library
 from edgeapl.engines.trt.memory import GpuMemory
 from edgeapl.engines.trt.plan import PlanRecord, check_plan

@@ -10,20 +10,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeapl.engines.checking import check_inputs, first_line
+from edgeapl.engines.input_checks import check_inputs, first_line
+from edgeapl.engines.trt.batch_limit import fitted
 from edgeapl.engines.trt.device import shared_on
 from edgeapl.engines.trt.driver import describe_gpu, load_driver, on_gpu
-from edgeapl.engines.trt.fitting import fitted
 from edgeapl.engines.trt.library import Library, find_library
-from edgeapl.engines.trt.loading import (
+from edgeapl.engines.trt.memory import Buffer, GpuMemory, Owned
+from edgeapl.engines.trt.plan import Place, PlanRecord, check_plan
+from edgeapl.engines.trt.plan_loader import (
     Working,
     deserialise,
     ready_context,
     reason,
     runtime_text,
 )
-from edgeapl.engines.trt.memory import Buffer, GpuMemory, Owned
-from edgeapl.engines.trt.plan import Place, PlanRecord, check_plan
 from edgeapl.engines.trt.scratch import Scratch
 from edgeapl.engines.trt.tensors import (
     Layout,

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeapl.engines.trt.cutting import Cutting
+from edgeapl.engines.trt.cell_networks import Judging, Shapes
+from edgeapl.engines.trt.cutter import Cutting
 from edgeapl.engines.trt.engine import TrtEngine
 from edgeapl.engines.trt.frames import PLACES, FramePlaces
-from edgeapl.engines.trt.judging import Judging, Shapes
 from edgeapl.engines.trt.kernels import Kernels
 from edgeapl.engines.trt.library import Library
 from edgeapl.engines.trt.memory import GpuMemory, Owned

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from edgeapl.export.checkpoints.fit import Choice
-from edgeapl.export.checkpoints.loading import Loaded, load_into
-from edgeapl.export.checkpoints.reading import Checkpoint, read_checkpoint
+from edgeapl.export.checkpoints.loader import Loaded, load_into
+from edgeapl.export.checkpoints.reader import Checkpoint, read_checkpoint
+from edgeapl.export.checkpoints.tensor_match import Choice
 
 __all__ = ["Checkpoint", "Choice", "Loaded", "load_into", "read_checkpoint"]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.errors import BundleError, EngineError
-from edgeapl.export.checkpoints.kinds import AGAIN, DAMAGE
+from edgeapl.export.checkpoints.file_formats import AGAIN, DAMAGE
 
 MOST_OBJECTS = 20_000
 """Groups and arrays; Xception in Keras has some 700. Links may lead in circles."""

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.errors import BundleError
+from edgeapl.export.checkpoints.file_formats import AGAIN, DAMAGE
 from edgeapl.export.checkpoints.hdf5 import CONVERT, hdf5_arrays
-from edgeapl.export.checkpoints.kinds import AGAIN, DAMAGE
 
 MOST_CONFIG = 16 << 20
 """Bytes of a configuration; Xception's has some 80 kB."""

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from edgeapl.errors import BundleError
-from edgeapl.export.checkpoints.kinds import AGAIN, DAMAGE, SAVE
+from edgeapl.export.checkpoints.file_formats import AGAIN, DAMAGE, SAVE
 
 DTYPES = {
     "DoubleStorage": torch.float64,

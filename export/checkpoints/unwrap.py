@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from edgeapl.errors import BundleError
-from edgeapl.export.checkpoints.kinds import SAVE, one_line, some
+from edgeapl.export.checkpoints.file_formats import SAVE, one_line, some
 from edgeapl.export.checkpoints.state import EXTRA
 
 MOST_LEVELS = 4

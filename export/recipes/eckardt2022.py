@@ -24,7 +24,7 @@ from edgeapl.export.architectures.faster_rcnn import (
 from edgeapl.export.architectures.from_keras import xception_tensors
 from edgeapl.export.architectures.heads import RatioEnsemble
 from edgeapl.export.architectures.xception import Xception
-from edgeapl.export.recipes.common import GATE, RESEARCH, rule
+from edgeapl.export.recipes.constants import GATE, RESEARCH, rule
 from edgeapl.export.recipes.recipe import (
     IMAGENET,
     Images,

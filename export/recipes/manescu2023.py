@@ -19,7 +19,7 @@ from torch import nn
 
 from edgeapl.export.architectures.from_keras import vgg19_tensors
 from edgeapl.export.architectures.vgg19 import CLASSES, SIDE, Millie, feature_length
-from edgeapl.export.recipes.common import GATE, RESEARCH, rule
+from edgeapl.export.recipes.constants import GATE, RESEARCH, rule
 from edgeapl.export.recipes.recipe import (
     IMAGENET,
     Images,

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from edgeapl.export.checkpoints.fit import Choice
-from edgeapl.export.checkpoints.kinds import Kind
-from edgeapl.export.checkpoints.reading import KerasReader
+from edgeapl.export.checkpoints.file_formats import Kind
+from edgeapl.export.checkpoints.reader import KerasReader
+from edgeapl.export.checkpoints.tensor_match import Choice
 
 IDENTITY = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -20,7 +20,7 @@ from edgeapl.bundle.specs import (
     SegmenterSpec,
     Spec,
 )
-from edgeapl.export.recipes.common import GATE
+from edgeapl.export.recipes.constants import GATE
 from edgeapl.export.recipes.recipe import Images, Output
 
 Three = tuple[float, float, float]

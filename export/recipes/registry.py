@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgeapl.errors import UsageError
-from edgeapl.export.recipes import eckardt2022, manescu2023, own, spatial_attention, yan2025
+from edgeapl.export.recipes import custom, eckardt2022, manescu2023, spatial_attention, yan2025
 from edgeapl.export.recipes.recipe import Recipe
 
 PUBLISHED = {
@@ -31,5 +31,5 @@ def find_recipe(name: str, segmenter: str | None = None) -> Recipe:
     if path.suffix == ".toml":
         if segmenter is not None:
             raise UsageError("a recipe file names its own segmenter", "--segmenter", "set it there")
-        return own.recipe(path)
+        return custom.recipe(path)
     raise UsageError("no such recipe", name, f"name a TOML file or one of: {', '.join(PUBLISHED)}")

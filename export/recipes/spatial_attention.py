@@ -15,7 +15,7 @@ from __future__ import annotations
 from torch import nn
 
 from edgeapl.export.architectures.spatial_attention import CLASSES, SpatialAttention
-from edgeapl.export.recipes.common import GATE, RESEARCH, rule
+from edgeapl.export.recipes.constants import GATE, RESEARCH, rule
 from edgeapl.export.recipes.recipe import Images, NetworkRecipe, Output, Recipe, Shapes
 
 SIDE = 224

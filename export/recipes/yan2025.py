@@ -18,7 +18,7 @@ from functools import partial
 from torch import nn
 
 from edgeapl.export.architectures.pmg import SIDE, Pmg, PmgWithMap
-from edgeapl.export.recipes.common import GATE, RESEARCH, SUSPICIOUS_SHARE, rule
+from edgeapl.export.recipes.constants import GATE, RESEARCH, SUSPICIOUS_SHARE, rule
 from edgeapl.export.recipes.recipe import Images, NetworkRecipe, Output, Recipe, Shapes
 
 RESIZED = 550

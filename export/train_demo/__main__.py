@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from edgeapl.model import EMBEDDED, open_model
-from edgeapl.model.sealing import reseal
+from edgeapl.model.sealer import reseal
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
 
         draw_labelled(options.out, _say)
     elif options.command == "make":
-        from edgeapl.export.train_demo.making import make as run
+        from edgeapl.export.train_demo.bundle_maker import make as run
 
         run(options.out, options.cache, options.epochs, _say)
     else:

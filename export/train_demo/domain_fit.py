@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from edgeapl.bundle.load import Bundle
 from edgeapl.export.train_demo.pool import drawn_frame
-from edgeapl.export.train_demo.training import Say
+from edgeapl.export.train_demo.trainer import Say
 from edgeapl.model import Model, open_model
-from edgeapl.model.sealing import add_files
+from edgeapl.model.sealer import add_files
 from edgeapl.stages.classify import classify
 from edgeapl.stages.crop import cut_cells
 from edgeapl.stages.domain import DomainModel, describe_frame, describe_slide

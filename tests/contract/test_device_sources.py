@@ -19,7 +19,7 @@ from edgeapl.protocols import FrameSource
 from edgeapl.sources.devices.aravis import AravisSource
 from edgeapl.sources.devices.aravis_library import find_cameras
 from edgeapl.sources.devices.gstreamer import GstreamerSource
-from edgeapl.sources.devices.listing import find_all
+from edgeapl.sources.devices.inventory import find_all
 from edgeapl.sources.devices.micromanager import MicroManagerSource
 from edgeapl.sources.devices.rtsp import RtspSource
 from edgeapl.types import Frame, ScaleOrigin, UInt8

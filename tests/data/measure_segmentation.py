@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeapl.scale import SlideScale
+from edgeapl.pixel_size import SlideScale
 from edgeapl.sources.decode import read_image
 from edgeapl.stages.segment import HsvWatershed
 from edgeapl.types import Detections, Frame, ScaleOrigin, UInt8

@@ -18,11 +18,11 @@ torch = pytest.importorskip("torch", reason="needs the export extra")
 # The exporter of torch warns about its own changes to come.
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.real_data]
 
-from edgeapl.calibration.calibrating import CalibrateRequest, calibrate  # noqa: E402
-from edgeapl.evaluation.evaluating import Question, evaluate_slides  # noqa: E402
+from edgeapl.calibration.calibrator import CalibrateRequest, calibrate  # noqa: E402
+from edgeapl.evaluation.evaluator import Question, evaluate_slides  # noqa: E402
 from edgeapl.evaluation.labels import read_slide_labels  # noqa: E402
 from edgeapl.evaluation.results import read_slides  # noqa: E402
-from edgeapl.export.exporting import Exported, ExportRequest, export  # noqa: E402
+from edgeapl.export.exporter import Exported, ExportRequest, export  # noqa: E402
 from edgeapl.export.proof_images import ProofImages  # noqa: E402
 from edgeapl.export.recipes.registry import find_recipe  # noqa: E402
 from edgeapl.journal import Journal  # noqa: E402

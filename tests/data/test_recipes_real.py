@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason="needs the export extra")
 # The exporter of torch warns about its own changes to come.
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.real_data, pytest.mark.slow]
 
-from edgeapl.export.exporting import ExportRequest, export  # noqa: E402
+from edgeapl.export.exporter import ExportRequest, export  # noqa: E402
 from edgeapl.export.proof_images import ProofImages  # noqa: E402
 from edgeapl.export.recipes.registry import find_recipe  # noqa: E402
 from edgeapl.journal import Journal  # noqa: E402

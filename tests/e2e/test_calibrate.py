@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edgeapl.bundle.load import open_bundle
-from edgeapl.calibration.calibrating import Calibrated, CalibrateRequest, calibrate
+from edgeapl.calibration.calibrator import Calibrated, CalibrateRequest, calibrate
 from edgeapl.calibration.document import read_set
 from edgeapl.calibration.ranges import read_ranges
 from edgeapl.errors import EdgeAplError

@@ -28,9 +28,9 @@ pytest.importorskip("fastapi", reason="needs the extra: page")
 pytest.importorskip("uvicorn", reason="needs the extra: page")
 
 from edgeapl.report.writer import SlideWriter  # noqa: E402
-from edgeapl.station.view import CameraState, HistoryItem  # noqa: E402
+from edgeapl.station.access import CameraState, HistoryItem  # noqa: E402
 from edgeapl.types import Decision  # noqa: E402
-from edgeapl.web.guard import PageAccess  # noqa: E402
+from edgeapl.web.authorisation import PageAccess  # noqa: E402
 from edgeapl.web.server import PageServer  # noqa: E402
 from edgeapl.web.testing import FakeStation  # noqa: E402
 from tests.drawn_slides import context, examined, record  # noqa: E402

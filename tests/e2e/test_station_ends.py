@@ -10,7 +10,7 @@ import pytest
 
 from edgeapl.cli.watch import Watched
 from edgeapl.errors import EngineError, StorageError
-from edgeapl.report.claim import claimed
+from edgeapl.report.folder_lock import claimed
 from edgeapl.report.pictures import png_bytes
 from tests.e2e.station import Station
 from tests.small_bundle import drawn_field

@@ -12,7 +12,7 @@ import pytest
 
 from edgeapl.errors import StorageError
 from edgeapl.journal import Journal, read_rows, verify
-from edgeapl.journal.place import reserve_path
+from edgeapl.journal.location import reserve_path
 from tests.faults.conftest import Worker
 from tests.faults.journal_worker import make_verdict
 

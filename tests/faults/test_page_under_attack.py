@@ -14,7 +14,7 @@ pytest.importorskip("fastapi", reason="needs the extra: page")
 pytest.importorskip("uvicorn", reason="needs the extra: page")
 
 from edgeapl.journal import read_rows
-from edgeapl.web.pace import Rates
+from edgeapl.web.rate_limit import Rates
 from tests.faults import hostile_clients as hostile
 from tests.faults.flood import flooding
 from tests.faults.page_station import serving

@@ -20,7 +20,7 @@ from edgeapl.errors import DeadlineError, EndOfSource
 from edgeapl.journal import Journal, read_rows
 from edgeapl.pipeline import SlideOptions
 from edgeapl.pipeline.options import RESERVE_S
-from edgeapl.station.hosting import Group, HostedModel, open_hosted
+from edgeapl.station.hosted_model import Group, HostedModel, open_hosted
 from edgeapl.station.session import Closed, Session
 from edgeapl.types import Decision, Frame, UInt8, Verdict
 from tests.slow_networks import ENDLESS

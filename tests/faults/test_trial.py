@@ -22,11 +22,11 @@ from edgeapl.cli.options import opened_model
 from edgeapl.config import StationConfig
 from edgeapl.engines.store.cache import cache_folder
 from edgeapl.engines.store.folder import write_engines
-from edgeapl.engines.store.here import runtime_version
+from edgeapl.engines.store.local_target import runtime_version
 from edgeapl.engines.store.machine import cpu, machine_id
 from edgeapl.engines.store.record import EngineRecord
 from edgeapl.errors import EngineError
-from edgeapl.model.opening import FROM_BUNDLE
+from edgeapl.model.opener import FROM_BUNDLE
 from edgeapl.model.trial import try_out
 from tests.slow_networks import ENDLESS
 from tests.small_bundle import (
@@ -253,15 +253,15 @@ def test_an_exported_network_that_crashes_ends_no_export(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("torch")
-    from edgeapl.export import exporting  # noqa: PLC0415 - needs torch
+    from edgeapl.export import exporter  # noqa: PLC0415 - needs torch
 
     folder = tmp_path / "b"
     made = {"cells.onnx": crashing_network(), "head.onnx": head_network(), "MODEL_CARD.md": b"x"}
-    monkeypatch.setattr(exporting, "_golden_png", lambda: png(drawn_field()))
+    monkeypatch.setattr(exporter, "_golden_png", lambda: png(drawn_field()))
     with pytest.raises(EngineError, match="end the process that runs them"):
-        exporting._sealed(folder, settings(), made)
+        exporter._sealed(folder, settings(), made)
     made["cells.onnx"] = cell_network()
-    assert exporting._sealed(folder, settings(), made).manifest.name == "small"
+    assert exporter._sealed(folder, settings(), made).manifest.name == "small"
 
 
 def test_what_passed_is_not_tried_again(

@@ -11,7 +11,7 @@ from typing import Any
 
 from edgeapl.engines.registry import available_targets
 from edgeapl.engines.store.clocks import clocks
-from edgeapl.engines.store.here import module_version
+from edgeapl.engines.store.local_target import module_version
 from edgeapl.engines.trt.cuda_bindings import BindingsDriver
 from edgeapl.engines.trt.driver import describe_gpu
 from edgeapl.engines.trt.memory import GpuMemory

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from edgeapl.bundle.load import Bundle, open_bundle
-from edgeapl.calibration.building.files import ranges_of
-from edgeapl.calibration.building.proof_slides import slides_for
-from edgeapl.calibration.building.request import BuildRequest
+from edgeapl.calibration.builder.files import ranges_of
+from edgeapl.calibration.builder.proof_slides import slides_for
+from edgeapl.calibration.builder.request import BuildRequest
 from edgeapl.calibration.inputs import NetworkInputs
-from edgeapl.calibration.measuring import HowToMeasure, measure
 from edgeapl.calibration.quantise.fp16 import to_fp16
 from edgeapl.calibration.quantise.qdq import qdq_tensorrt
+from edgeapl.calibration.range_measurement import HowToMeasure, measure
 from edgeapl.calibration.ranges import Range
 from edgeapl.calibration.spool import Spool
 from edgeapl.engines.ort import OrtEngine

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeapl.bench.bare import Setting, run_rows
+from edgeapl.bench.bare_networks import Setting, run_rows
 from edgeapl.bench.statistics import paired_ratio
 from edgeapl.bundle.load import Bundle, open_bundle
-from edgeapl.calibration.building.files import has_amx, in_eight_bits, ranges_of
+from edgeapl.calibration.builder.files import has_amx, in_eight_bits, ranges_of
 from edgeapl.calibration.quantise.blocks import in_blocks
+from edgeapl.calibration.quantise.fast_kernels import AMX_PRODUCTS, quick_in_onnxruntime
 from edgeapl.calibration.quantise.qdq import qdq_onnxruntime
-from edgeapl.calibration.quantise.quick import AMX_PRODUCTS, quick_in_onnxruntime
 from edgeapl.cores import cpu_cores
 from edgeapl.engines.registry import open_engine
 from edgeapl.errors import EngineError

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from edgeapl.bench.bare import best_setting, joined, settings_to_try
+from edgeapl.bench.bare_networks import best_setting, joined, settings_to_try
 from edgeapl.bench.candidate import Candidate, Setup, open_candidate
-from edgeapl.bench.material import open_material
-from edgeapl.bench.running import PipelineRunner, Until
+from edgeapl.bench.runner import PipelineRunner, Until
 from edgeapl.bench.statistics import paired_ratio
 from edgeapl.bench.usage import machine
+from edgeapl.bench.workload import open_material
 from edgeapl.cores import cpu_cores
 from edgeapl.journal import Journal
 from edgeapl.model import EMBEDDED

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from edgeapl.bench.bare import Opener, Setting, batches_of, session
+from edgeapl.bench.bare_networks import Opener, Setting, batches_of, session
 from edgeapl.cores import cpu_cores
 from edgeapl.protocols import Arrays
 from edgeapl.types import UInt8

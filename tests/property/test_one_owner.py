@@ -16,19 +16,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgeapl.engines.around import AroundEngine
 from edgeapl.engines.ort import OrtEngine
+from edgeapl.engines.wrapper import AroundEngine
 from edgeapl.errors import DeadlineError, EngineError
 from edgeapl.examination import FrameInWork
-from edgeapl.examination.prepare import PreparedFrame
+from edgeapl.examination.preparation import PreparedFrame
 from edgeapl.model import open_model
 from edgeapl.pipeline import Budget, Observer, SlideOptions, SlideOutcome, examine_slide
 from edgeapl.protocols import Arrays, CellChain, CellsOnFrame, Engine
+from edgeapl.stages.cell_order import Order
 from edgeapl.stages.classified import Classified
 from edgeapl.stages.classify import Classifier
 from edgeapl.stages.classify_on_device import DeviceClassifier
 from edgeapl.stages.crop import leave_uncut
-from edgeapl.stages.order import Order
 from edgeapl.stages.workers import Workers
 from edgeapl.types import Detections, Frame, UInt16
 from tests.small_bundle import drawn_field, scripted, small_bundle

@@ -32,20 +32,20 @@ from hypothesis.stateful import (
 )
 from numpy.typing import NDArray
 
-from edgeapl.engines.around import AroundEngine
+from edgeapl.engines.wrapper import AroundEngine
 from edgeapl.errors import DeadlineError, EngineError, InputError, SourceStalled
 from edgeapl.journal import PROVISIONAL, VERDICT, Journal, Row, read_rows, verdict_from_json
 from edgeapl.model import Model, open_model
 from edgeapl.pipeline import Budget, SlideOptions, producer
 from edgeapl.protocols import Arrays
 from edgeapl.sources.frames import frame_of_pixels
-from edgeapl.station.hosting import HostedModel
+from edgeapl.station.flag_recovery import flag_taken_up
+from edgeapl.station.hosted_model import HostedModel
 from edgeapl.station.interruption import Interruption
-from edgeapl.station.left_open import settle
 from edgeapl.station.open_slide import OpenSlide
+from edgeapl.station.recovery import settle
 from edgeapl.station.session import Closed, Session
 from edgeapl.station.sources import ResumedSource
-from edgeapl.station.taking_up import flag_taken_up
 from edgeapl.types import CellStatus, Decision, Frame, ScaleOrigin, UInt8, Verdict
 from tests.small_bundle import cell_network, drawn_field, small_bundle
 

@@ -15,10 +15,10 @@ from edgeapl.engines.ort import OrtEngine
 from edgeapl.errors import DeadlineError, EdgeAplError, EngineError
 from edgeapl.protocols import Arrays, Engine
 from edgeapl.stages.accumulate import counted
+from edgeapl.stages.cell_order import Stratum, estimated_shares
 from edgeapl.stages.findings import Effect, Finding
 from edgeapl.stages.intervals import wilson
 from edgeapl.stages.judge import decide, latch
-from edgeapl.stages.order import Stratum, estimated_shares
 from edgeapl.stages.reduce import Reducer
 from edgeapl.types import CellScores, Decision, Tally
 from tests.small_bundle import ROLES, head_network

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.bundle.specs import RuleSpec
+from edgeapl.stages.cell_order import FIRST, FIRST_SHARE
 from edgeapl.stages.intervals import wilson
-from edgeapl.stages.order import FIRST, FIRST_SHARE
 from edgeapl.stages.sequential import frame_error, positive_bounds, sample_of
 
 Counts = NDArray[np.int64]

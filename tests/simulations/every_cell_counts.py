@@ -16,7 +16,7 @@ from pathlib import Path
 
 from edgeapl.bundle.load import Bundle
 from edgeapl.engines.store.folder import EngineFolder, open_engines, write_engines
-from edgeapl.model.sealing import add_files
+from edgeapl.model.sealer import add_files
 
 FLAG_AT = 0.01
 

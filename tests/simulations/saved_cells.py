@@ -28,9 +28,9 @@ from edgeapl.examination.early_stop import EarlyStop
 from edgeapl.model import EMBEDDED, Model, open_model
 from edgeapl.pipeline import Observer, SlideOptions, examine_slide
 from edgeapl.pipeline.options import Budget
-from edgeapl.scale import SlideScale
+from edgeapl.pixel_size import SlideScale
+from edgeapl.stages.cell_order import FIRST, FIRST_SHARE, Stratum, estimated_shares
 from edgeapl.stages.intervals import wilson
-from edgeapl.stages.order import FIRST, FIRST_SHARE, Stratum, estimated_shares
 from edgeapl.stages.sequential import Look
 from edgeapl.types import Interval, Verdict
 

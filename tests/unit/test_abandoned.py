@@ -15,12 +15,12 @@ from edgeapl.bundle.load import Bundle
 from edgeapl.journal import VERDICT, Journal, read_rows
 from edgeapl.model import open_model
 from edgeapl.pipeline import Observer, SlideOptions, examine_slide
-from edgeapl.report.claim import claimed
 from edgeapl.report.context import report_context
+from edgeapl.report.folder_lock import claimed
 from edgeapl.report.results import report_of
 from edgeapl.report.writer import SlideWriter
 from edgeapl.stages.findings import Code
-from edgeapl.station.abandoned import close_abandoned
+from edgeapl.station.abandoned_slides import close_abandoned
 from edgeapl.station.interruption import CUT_SHORT, Interruption
 from edgeapl.station.late_reports import LateReports
 from edgeapl.station.open_slide import OpenSlide
@@ -31,7 +31,7 @@ from tests.small_bundle import drawn_field, scripted, small_bundle
 
 HOLD = """
 import pathlib, sys
-from edgeapl.report.claim import claimed
+from edgeapl.report.folder_lock import claimed
 with claimed(pathlib.Path(sys.argv[1])):
     print(flush=True)
     sys.stdin.read()

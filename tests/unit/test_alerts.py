@@ -18,9 +18,9 @@ from edgeapl.cli.main import run
 from edgeapl.errors import ConfigError, StorageError, UsageError
 from edgeapl.journal import ACKNOWLEDGEMENT, NOTICE, Journal, read_rows, verify
 from edgeapl.journal.alarms import read_alarms
+from edgeapl.station.alert_record import FolderNotices
 from edgeapl.station.alerts import Alerts
-from edgeapl.station.noting import FolderNotices
-from edgeapl.station.on_flag import FlagCommand
+from edgeapl.station.flag_command import FlagCommand
 from edgeapl.types import Decision, Origin, Verdict
 from tests.faults.journal_worker import make_verdict
 

@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 
 from edgeapl.bench.candidate import Candidate, Setup, open_candidate
+from edgeapl.bench.comparison import compare
 from edgeapl.bench.document import document
 from edgeapl.bench.energy import Meters
 from edgeapl.bench.floor import measure_floor
-from edgeapl.bench.glass import TimedJournal
-from edgeapl.bench.material import BenchSlide, Material, open_material
-from edgeapl.bench.running import INSIDE, FrameTimes, Pass, Until, grown, rest_of
+from edgeapl.bench.glass_to_flag import TimedJournal
+from edgeapl.bench.instrumented_engine import Ledger, WatchedEngine
+from edgeapl.bench.runner import INSIDE, FrameTimes, Pass, Until, grown, rest_of
 from edgeapl.bench.scenarios import Measured, Plan, Scenario, measure, open_runner
 from edgeapl.bench.sources import BenchCamera, PacedSource, read_all
-from edgeapl.bench.versus import compare
-from edgeapl.bench.watching import Ledger, WatchedEngine
+from edgeapl.bench.workload import BenchSlide, Material, open_material
 from edgeapl.errors import (
     ConfigError,
     EndOfSource,
@@ -32,8 +32,8 @@ from edgeapl.errors import (
     UsageError,
 )
 from edgeapl.journal import Journal, read_rows
-from edgeapl.model.opening import Chosen
-from edgeapl.scale import SlideScale
+from edgeapl.model.opener import Chosen
+from edgeapl.pixel_size import SlideScale
 from edgeapl.testing import FakeClock, FakeEngine
 from edgeapl.types import Decision, Reason, Tally, Verdict
 from tests.small_bundle import drawn_field, png, small_bundle

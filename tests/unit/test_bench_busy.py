@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeapl.bench.busy import BusyPrograms
+from edgeapl.bench.contention import BusyPrograms
 from edgeapl.errors import UsageError
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
@@ -46,7 +46,7 @@ def test_none_is_left_even_after_an_error() -> None:
 
 def test_they_end_with_the_program_that_wants_them() -> None:
     text = (
-        "from edgeapl.bench.busy import BusyPrograms; import os\n"
+        "from edgeapl.bench.contention import BusyPrograms; import os\n"
         "programs = BusyPrograms(1)\n"
         "with programs.running():\n"
         "    print(programs.pids[0], flush=True)\n"

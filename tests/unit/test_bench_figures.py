@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from edgeapl.bench import bare, plots, usage
+from edgeapl.bench import bare_networks, plots, usage
 from edgeapl.bench.energy import RaplMeter, TegraMeter, find_meters, watts_of
 from edgeapl.bench.graph import network_cost, product_model
 from edgeapl.bench.peak import Peak, higher, measure_peak
@@ -301,15 +301,15 @@ def test_all_workers_and_all_rows_are_counted_and_each_session_is_closed() -> No
         return opened[-1]
 
     rows = {"x": np.zeros((10, 3), np.uint8)}
-    settings = bare.settings_to_try(2, (1, 4))
+    settings = bare_networks.settings_to_try(2, (1, 4))
     assert [str(one) for one in settings] == [
         "1x2 batch 1", "1x2 batch 4", "2x1 batch 1", "2x1 batch 4",
     ]  # fmt: skip
-    best, tried = bare.best_setting(opener, rows, settings, at_least_s=0)
+    best, tried = bare_networks.best_setting(opener, rows, settings, at_least_s=0)
     assert best in tried
     assert [rate.setting for rate in tried] == list(settings)
     assert asked[:4] == [(2, 1), (2, 1), (1, 2), (1, 2)]
-    assert len(asked) == 4 + bare.FINALISTS
+    assert len(asked) == 4 + bare_networks.FINALISTS
     # One run that does not count, then one of each worker.
     assert [engine.runs for engine in opened[:4]] == [2, 2, 3, 3]
     assert all(engine.closed for engine in opened)
@@ -319,17 +319,19 @@ def test_all_workers_and_all_rows_are_counted_and_each_session_is_closed() -> No
 def test_a_setting_that_was_lucky_once_is_not_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
     rates = {0.3: (9.0, 8.0, 7.0, 5.0), 1.5: (4.0, 6.0, 5.0, 99.0)}
 
-    def run_rows(engine: object, rows: object, setting: bare.Setting, seconds: float) -> bare.Done:
-        return bare.Done(int(10 * rates[round(seconds, 3)][setting.batch - 1]), 10.0, 1.0)
+    def run_rows(
+        engine: object, rows: object, setting: bare_networks.Setting, seconds: float
+    ) -> bare_networks.Done:
+        return bare_networks.Done(int(10 * rates[round(seconds, 3)][setting.batch - 1]), 10.0, 1.0)
 
-    monkeypatch.setattr(bare, "run_rows", run_rows)
-    settings = [bare.Setting(1, 1, batch) for batch in (1, 2, 3, 4)]
+    monkeypatch.setattr(bare_networks, "run_rows", run_rows)
+    settings = [bare_networks.Setting(1, 1, batch) for batch in (1, 2, 3, 4)]
 
     def opener(threads: int, workers: int) -> FakeEngine:
         return FakeEngine(lambda inputs: {}, {}, ())
 
-    best, tried = bare.best_setting(opener, {"x": np.zeros((4, 3), np.uint8)}, settings)
-    assert best == bare.Rate(settings[1], 6.0)
+    best, tried = bare_networks.best_setting(opener, {"x": np.zeros((4, 3), np.uint8)}, settings)
+    assert best == bare_networks.Rate(settings[1], 6.0)
     assert [one.rows_per_s for one in tried] == [4.0, 6.0, 5.0, 5.0]
 
 
@@ -342,8 +344,8 @@ def test_rows_and_not_runs_are_counted_until_the_last_is_back() -> None:
 
     engine = FakeEngine(answer, {"x": ("uint8", (None, 3))}, ("y",))
     rows = {"x": np.zeros((8, 3), np.uint8)}
-    setting = bare.Setting(1, 1, 4)
-    done = bare.run_rows(engine, rows, setting, 2.0, lambda: clock.monotonic_ns() / 1e9)
+    setting = bare_networks.Setting(1, 1, 4)
+    done = bare_networks.run_rows(engine, rows, setting, 2.0, lambda: clock.monotonic_ns() / 1e9)
     # Three runs of four rows: the third starts before the two seconds are over, ends after them.
     assert done.rows_per_s == pytest.approx(12 / 2.25)
     assert done.cpu_s >= 0
@@ -353,11 +355,13 @@ def test_rows_and_not_runs_are_counted_until_the_last_is_back() -> None:
 def test_a_session_that_fails_is_an_error_and_no_rate() -> None:
     engine = FakeEngine(lambda inputs: {}, {"x": ("uint8", (None, 3))}, (), fail_on=[1])
     with pytest.raises(EngineError):
-        bare.run_rows(engine, {"x": np.zeros((2, 3), np.uint8)}, bare.Setting(1, 1, 1), 0)
+        bare_networks.run_rows(
+            engine, {"x": np.zeros((2, 3), np.uint8)}, bare_networks.Setting(1, 1, 1), 0
+        )
 
 
 def test_one_core_has_one_way() -> None:
-    assert [str(one) for one in bare.settings_to_try(1, (1,))] == ["1x1 batch 1"]
+    assert [str(one) for one in bare_networks.settings_to_try(1, (1,))] == ["1x1 batch 1"]
 
 
 # Plots

@@ -12,15 +12,21 @@ import pytest
 
 from edgeapl.bundle.load import Bundle
 from edgeapl.bundle.specs import LimitsSpec
-from edgeapl.calibration.building.building import BuildRequest, build_engine
-from edgeapl.calibration.building.files import make_network
-from edgeapl.calibration.building.proof_slides import proof_slides
-from edgeapl.calibration.building.timing import BATCHES, CELLS, Timed, best_settings, time_in_turns
-from edgeapl.calibration.judging.document import engine_proof_document
-from edgeapl.calibration.judging.engine_proof import EngineProof, prove_engine
-from edgeapl.calibration.judging.in_step import SlideOnItsWay, networks_in_order
+from edgeapl.calibration.builder.build import BuildRequest, build_engine
+from edgeapl.calibration.builder.files import make_network
+from edgeapl.calibration.builder.paired_timing import (
+    BATCHES,
+    CELLS,
+    Timed,
+    best_settings,
+    time_in_turns,
+)
+from edgeapl.calibration.builder.proof_slides import proof_slides
+from edgeapl.calibration.validation.document import engine_proof_document
+from edgeapl.calibration.validation.engine_proof import EngineProof, prove_engine
+from edgeapl.calibration.validation.network_passes import SlideOnItsWay, networks_in_order
 from edgeapl.engines import ort
-from edgeapl.engines.in_turn import InTurn, Opener
+from edgeapl.engines.exclusive import InTurn, Opener
 from edgeapl.engines.store.record import Settings
 from edgeapl.errors import EngineError
 from edgeapl.protocols import Arrays, Engine

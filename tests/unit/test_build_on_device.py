@@ -14,32 +14,32 @@ import pytest
 from edgeapl.bundle.digest import sha256
 from edgeapl.bundle.load import open_bundle
 from edgeapl.bundle.specs import CropSpec
-from edgeapl.calibration.building import (
-    building,
+from edgeapl.calibration.builder import (
+    build,
     candidates,
+    device_proof,
     on_device,
     plans,
-    proving,
     sidecar,
-    storing,
+    storage,
 )
-from edgeapl.calibration.building import race as races
-from edgeapl.calibration.building.building import BuildRequest, build_engine
-from edgeapl.calibration.building.candidates import Candidate
-from edgeapl.calibration.building.files import make_network
-from edgeapl.calibration.building.on_device import BATCHES
-from edgeapl.calibration.building.proof_slides import ProofSlides
-from edgeapl.calibration.building.proving import prove_engines
-from edgeapl.calibration.judging.through_chain import tiled
+from edgeapl.calibration.builder import tactic_selection as races
+from edgeapl.calibration.builder.build import BuildRequest, build_engine
+from edgeapl.calibration.builder.candidates import Candidate
+from edgeapl.calibration.builder.device_proof import prove_engines
+from edgeapl.calibration.builder.files import make_network
+from edgeapl.calibration.builder.on_device import BATCHES
+from edgeapl.calibration.builder.proof_slides import ProofSlides
 from edgeapl.calibration.quantise.rounding import multiplied_in_tf32
+from edgeapl.calibration.validation.chain_replay import tiled
 from edgeapl.cli.main import run
 from edgeapl.engines import registry
 from edgeapl.engines.hosted.networks import network_files, network_from_json
-from edgeapl.engines.store import here
+from edgeapl.engines.store import local_target
 from edgeapl.engines.store.folder import EngineFolder, write_engines
-from edgeapl.engines.trt import chain, driver, engine, library, profiling
+from edgeapl.engines.trt import chain, driver, engine, layer_profiler, library
 from edgeapl.errors import EngineError, ProofError, UsageError
-from edgeapl.model import open_model, opening
+from edgeapl.model import open_model, opener
 from edgeapl.pipeline import Observer, SlideOptions, examine_slide
 from edgeapl.protocols import Arrays
 from edgeapl.testing import FakeDriver
@@ -77,8 +77,8 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
         monkeypatch.setattr(module, "load_driver", lambda: fake.driver)
     for module in (engine, chain, library):
         monkeypatch.setattr(module, "find_library", lambda target: fake.library)
-    runtimes = here.runtime_version
-    for module in (building, plans, sidecar, opening, proving):
+    runtimes = local_target.runtime_version
+    for module in (build, plans, sidecar, opener, device_proof):
         monkeypatch.setattr(
             module,
             "runtime_version",
@@ -89,7 +89,7 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
     monkeypatch.setattr(registry, "_no_interface", lambda: "")
     monkeypatch.setattr(registry, "_nvidia_driver", lambda: True)
     # What is proven on is not what these tests ask.
-    for module in (building, proving):
+    for module in (build, device_proof):
         monkeypatch.setattr(module, "slides_for", lambda *_: SLIDES)
     return Workshop(tmp_path / "bundle", tmp_path / "engines", fake, builds)
 
@@ -227,13 +227,13 @@ def test_what_is_opened_from_its_place_must_pass_once_more(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Broken between the race and the place: a disk, or a GPU that another program took.
-    store = storing.store
+    store = storage.store
 
     def broken(*arguments: Any) -> EngineFolder:
         workshop.fake.refuses = "execute_async_v3"
         return store(*arguments)
 
-    monkeypatch.setattr(building, "store", broken)
+    monkeypatch.setattr(build, "store", broken)
     with pytest.raises(EngineError):
         workshop.build(precision="fp32")
     assert not workshop.out.exists()
@@ -315,7 +315,7 @@ def test_settings_that_a_target_can_not_follow_are_refused_before_anything_is_do
     more: dict[str, Any],
     message: str,
 ) -> None:
-    monkeypatch.setattr(building, "slides_for", None)
+    monkeypatch.setattr(build, "slides_for", None)
     with pytest.raises(UsageError, match=message):
         workshop.build(target, **more)
 
@@ -338,7 +338,7 @@ def test_of_several_gpus_the_chosen_one_builds_proves_and_serves(workshop: Works
     assert gpu.used == {2}
     gpu.gpus = 1
     with pytest.raises(EngineError, match="another device"):
-        opening.choose_engines(bundle, folder.folder)
+        opener.choose_engines(bundle, folder.folder)
 
 
 def unproven(folder: EngineFolder, **changes: Any) -> EngineFolder:
@@ -404,10 +404,10 @@ def test_a_plan_for_gpus_that_were_named_is_not_opened_on_another(workshop: Work
     fits = unproven(
         workshop.build(precision="fp32"), device="", capability="", capabilities=("8.7", "8.9")
     )
-    assert opening.choose_engines(bundle, fits.folder).engines is not None
+    assert opener.choose_engines(bundle, fits.folder).engines is not None
     other = unproven(fits, capabilities=("12.0",))
     with pytest.raises(EngineError, match=r"for other GPUs: .*built for 12.0, here 8.7"):
-        opening.choose_engines(bundle, other.folder)
+        opener.choose_engines(bundle, other.folder)
 
 
 def made(name: str, plans: Any = None) -> Candidate:
@@ -469,8 +469,8 @@ class Profiled(FakeExecution):
 def test_layers_are_listed_and_timed(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(profiling, "load_driver", lambda: workshop.fake.driver)
-    monkeypatch.setattr(profiling, "find_library", lambda target: workshop.fake.library)
+    monkeypatch.setattr(layer_profiler, "load_driver", lambda: workshop.fake.driver)
+    monkeypatch.setattr(layer_profiler, "find_library", lambda target: workshop.fake.library)
     workshop.fake.execution = Profiled
     workshop.fake.api.IProfiler = type("IProfiler", (), {})
     folder = str(workshop.build(precision="fp16").folder)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edgeapl.calibration.choosing import (
+from edgeapl.calibration.cell_selection import (
     HASH_BITS,
     Kind,
     picture_hashes,
@@ -17,7 +17,7 @@ from edgeapl.calibration.choosing import (
     unlike,
     with_length_one,
 )
-from edgeapl.calibration.taking import evenly, spread_order
+from edgeapl.calibration.sampling import evenly, spread_order
 from edgeapl.types import Float32, UInt8
 from tests.conv_bundle import smear
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgeapl.calibration.cells import SlideSeen
 from edgeapl.calibration.fingerprint import FEWEST_SLIDES, SOUND_SLIDES, Strength, fingerprint
-from edgeapl.scale import SlideScale, measure_ahead
+from edgeapl.pixel_size import SlideScale, measure_ahead
 from edgeapl.sources.decode import read_image
 from edgeapl.sources.discover import find_slides
 from edgeapl.stages.domain import (

@@ -14,7 +14,7 @@ from edgeapl.bundle.manifest import Manifest
 from edgeapl.calibration import inputs as inputs_module
 from edgeapl.calibration.inputs import FEWEST_ROUTED, fp32_opener, network_inputs
 from edgeapl.calibration.spool import Spool
-from edgeapl.engines.in_turn import InTurn
+from edgeapl.engines.exclusive import InTurn
 from edgeapl.errors import EngineError
 from edgeapl.protocols import Engine
 from edgeapl.types import UInt8

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from edgeapl.calibration import measuring
-from edgeapl.calibration.counting import BINS, Histogram
+from edgeapl.calibration import range_measurement
+from edgeapl.calibration.histogram import BINS, Histogram
 from edgeapl.calibration.inputs import NetworkInputs
-from edgeapl.calibration.measuring import HowToMeasure, NetworkRanges, measure
+from edgeapl.calibration.range_measurement import HowToMeasure, NetworkRanges, measure
 from edgeapl.calibration.ranges import Method
 from edgeapl.calibration.spool import Spool
 from edgeapl.calibration.tensors import Network, Tensor, parts
@@ -67,7 +67,7 @@ def test_parts_of_the_network_and_batches_change_nothing(
 ) -> None:
     rows = cells(11)
     whole = run(tmp_path, rows, method)
-    monkeypatch.setattr(measuring, "HELD_BYTES", 1)
+    monkeypatch.setattr(range_measurement, "HELD_BYTES", 1)
     (tmp_path / "again").mkdir()
     apart = run(tmp_path / "again", rows, method)
     for name, limits in whole.tensors.items():
@@ -132,7 +132,7 @@ def test_it_grows_until_the_ranges_are_stable_and_no_further(tmp_path: Path) -> 
     found = run(tmp_path / "b", brighter, grow=True)
     assert found.images == 200
     assert [line.images for line in found.stability] == [16, 32, 64, 128, 200]
-    assert all(line.change > measuring.STABLE for line in found.stability)
+    assert all(line.change > range_measurement.STABLE for line in found.stability)
     (tmp_path / "c").mkdir()
     assert run(tmp_path / "c", same, grow=False).images == 200
 

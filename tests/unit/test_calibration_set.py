@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
+from edgeapl.calibration.calibration_set import check_gathered, choose, slides_to_hold_back
 from edgeapl.calibration.cells import Cell, Gathered, SlideSeen
-from edgeapl.calibration.exclusion import Excluded, read_exclusions, refuse_named
-from edgeapl.calibration.replacing import put_in_place
+from edgeapl.calibration.held_out import Excluded, read_exclusions, refuse_named
+from edgeapl.calibration.replacement import put_in_place
 from edgeapl.calibration.spool import Spool
-from edgeapl.calibration.the_set import check_gathered, choose, slides_to_hold_back
 from edgeapl.calibration.versions import next_version
 from edgeapl.errors import ConfigError, InputError, StorageError, UsageError
 from edgeapl.sources.decode import read_images

@@ -16,15 +16,15 @@ from typer.testing import CliRunner
 
 from edgeapl.cli.cameras import cameras
 from edgeapl.errors import CameraError, ConfigError
-from edgeapl.sources.devices import aravis_library, listing, v4l
+from edgeapl.sources.devices import aravis_library, inventory, v4l
 from edgeapl.sources.devices.aravis import AravisSource
 from edgeapl.sources.devices.aravis_pictures import rgb_of_memory
 from edgeapl.sources.devices.colour import MOSAICS, as_rgb, eight_bits, rgb_of_mosaic
 from edgeapl.sources.devices.gstreamer import GstreamerSource
 from edgeapl.sources.devices.micromanager import MicroManagerSource
-from edgeapl.sources.devices.moments import FrameNumbers, Moments, PresentationTimes
 from edgeapl.sources.devices.options import split_options, whole_number, yes_or_no
 from edgeapl.sources.devices.rtsp import RtspSource, shown_address
+from edgeapl.sources.devices.timestamps import FrameNumbers, Moments, PresentationTimes
 from edgeapl.testing import FakeClock
 from tests.pictures import stated_scale
 
@@ -455,7 +455,7 @@ def program(text: str) -> tuple[str, ...]:
 )
 def test_drivers_that_hang_or_crash_do_not_take_the_listing_along(text: str, why: str) -> None:
     limit_s = 0.5 if "sleep" in text else 20.0
-    found = listing.find_all(limit_s=limit_s, command=program(text))
+    found = inventory.find_all(limit_s=limit_s, command=program(text))
     reasons = {missing.kind: missing.why for missing in found.not_searched}
     assert why in reasons["video"]
     assert why in reasons["aravis"]
@@ -470,7 +470,7 @@ def test_cameras_are_listed_under_the_name_that_stays(
     (machine.dev / "video5").write_bytes(b"")
     found = v4l.list_cameras(machine.dev, machine.sys, lambda _: True)
     monkeypatch.setattr(v4l, "list_cameras", lambda: found)
-    listing.main("video")
+    inventory.main("video")
     rows = json.loads(capsys.readouterr().out)["cameras"]
     assert [row["address"].rsplit("/", 1)[-1] for row in rows] == [
         "usb-Scope_A1-video-index0",
@@ -485,9 +485,9 @@ def test_cameras_are_listed_under_the_name_that_stays(
 
 
 def test_the_command_prints_one_json_document(monkeypatch: pytest.MonkeyPatch) -> None:
-    camera = listing.FoundCamera("aravis", "Scope", "aravis://A", "the camera")
-    missing = listing.NotSearched("video", "its driver crashed")
-    monkeypatch.setattr(listing, "find_all", lambda: listing.Listing((camera,), (missing,)))
+    camera = inventory.FoundCamera("aravis", "Scope", "aravis://A", "the camera")
+    missing = inventory.NotSearched("video", "its driver crashed")
+    monkeypatch.setattr(inventory, "find_all", lambda: inventory.Listing((camera,), (missing,)))
     app = typer.Typer()
     app.command()(cameras)
     done = CliRunner().invoke(app, ["--json"])

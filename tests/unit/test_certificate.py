@@ -14,7 +14,7 @@ import tomli_w
 from edgeapl.bundle.digest import sha256, sha256_file
 from edgeapl.bundle.load import MANIFEST, SEAL, Bundle, open_bundle
 from edgeapl.bundle.write import write_bundle
-from edgeapl.certification.certifying import CertifyRequest, certify
+from edgeapl.certification.certifier import CertifyRequest, certify
 from edgeapl.certification.evidence import Examined, HowToExamine, Labelled, by_patient
 from edgeapl.certification.limits import Risk
 from edgeapl.errors import BundleError, ConfigError, EdgeAplError, InputError, UsageError

@@ -11,7 +11,7 @@ import pytest
 from edgeapl.bundle.digest import sha256
 from edgeapl.bundle.load import Bundle, open_bundle
 from edgeapl.certification.evidence import HowToExamine
-from edgeapl.certification.inheriting import inherit, needs_trial
+from edgeapl.certification.inheritance import inherit, needs_trial
 from edgeapl.engines.store.folder import EngineFolder, open_engines, write_engines
 from edgeapl.engines.store.record import BuiltNetwork
 from edgeapl.errors import InputError, UsageError
@@ -102,7 +102,7 @@ def test_engines_that_judge_slides_otherwise_inherit_nothing(
     built = engines(certified, tmp_path, other)
     with pytest.MonkeyPatch.context() as patch:
         # These engines fail the bundle's self-test, and the trial must notice on its own.
-        patch.setattr("edgeapl.model.opening.self_test", lambda model, tolerance: None)
+        patch.setattr("edgeapl.model.opener.self_test", lambda model, tolerance: None)
         done = inherit(certified.folder, built, evidence, HOW, lambda done, of: None)
     assert done.otherwise
     assert done.engines.record.certificate is None

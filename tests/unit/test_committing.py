@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from edgeapl.pipeline import Progress
-from edgeapl.station.committing import STEADY_FRAMES, Committer
+from edgeapl.station.commit_policy import STEADY_FRAMES, Committer
 from edgeapl.types import Decision, Reason, Tally, Verdict
 
 S = 10**9

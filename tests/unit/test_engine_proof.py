@@ -13,12 +13,12 @@ import pytest
 
 from edgeapl.bundle.load import Bundle
 from edgeapl.bundle.specs import LimitsSpec
-from edgeapl.calibration.judging.damage import LayerDamage, rank_layers, repair
-from edgeapl.calibration.judging.detected import compare_detected
-from edgeapl.calibration.judging.document import engine_proof_document
-from edgeapl.calibration.judging.engine_proof import EngineProof, prove_engine
 from edgeapl.calibration.quantise.layers import Layers
 from edgeapl.calibration.quantise.qdq import qdq_onnxruntime, qdq_tensorrt
+from edgeapl.calibration.validation.damage import LayerDamage, rank_layers, repair
+from edgeapl.calibration.validation.detected import compare_detected
+from edgeapl.calibration.validation.document import engine_proof_document
+from edgeapl.calibration.validation.engine_proof import EngineProof, prove_engine
 from edgeapl.engines.ort import OrtEngine
 from edgeapl.errors import EngineError, InputError
 from edgeapl.protocols import Engine

@@ -21,7 +21,7 @@ from edgeapl.engines import ort as ort_engine
 from edgeapl.engines import registry
 from edgeapl.engines.ort import OrtEngine
 from edgeapl.engines.registry import TARGETS, available_targets
-from edgeapl.engines.store import here
+from edgeapl.engines.store import local_target
 from edgeapl.engines.trt import library as trt_library
 from edgeapl.engines.trt.library import find_library
 from edgeapl.errors import DeviceError, EngineError
@@ -148,7 +148,7 @@ def test_a_library_is_asked_for_as_a_module_whatever_its_package_is_called(
         (tmp_path / module / "__init__.py").write_text(fails)
     monkeypatch.syspath_prepend(tmp_path)
     wanted = "11.4.0.106" if package == "tensorrt-cu13" else "10.3.0"
-    assert here.runtime_version("tensorrt") == wanted
+    assert local_target.runtime_version("tensorrt") == wanted
     (check,) = [check for check in doctor._packages() if check.name == "tensorrt"]
     assert check.detail == wanted
 
@@ -156,12 +156,12 @@ def test_a_library_is_asked_for_as_a_module_whatever_its_package_is_called(
 @pytest.mark.skipif(find_spec("tensorrt") is not None, reason="TensorRT is here")
 def test_a_library_that_is_not_there_names_the_extras_for_both_versions_of_cuda() -> None:
     with pytest.raises(EngineError, match=r"tensorrt: pip install .*-cu13.*-cu12"):
-        here.runtime_version("tensorrt")
+        local_target.runtime_version("tensorrt")
 
 
 def test_the_version_that_is_read_is_the_one_that_the_library_gives_itself() -> None:
     rtx = pytest.importorskip("tensorrt_rtx")
-    assert here.runtime_version("tensorrt-rtx") == rtx.__version__
+    assert local_target.runtime_version("tensorrt-rtx") == rtx.__version__
 
 
 def test_no_extra_that_builds_or_runs_plans_is_compiled_where_it_is_installed() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from edgeapl.errors import InputError
 from edgeapl.evaluation.confusion import ConfusionMatrix, read_confusion, share
-from edgeapl.evaluation.evaluating import Question, evaluate_cells, evaluate_slides
+from edgeapl.evaluation.evaluator import Question, evaluate_cells, evaluate_slides
 from edgeapl.evaluation.labels import SlideLabel, label_of_file, read_slide_labels
 from edgeapl.evaluation.ranking import (
     average_precision,

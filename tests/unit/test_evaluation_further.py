@@ -20,7 +20,7 @@ from edgeapl.evaluation.calibration_curve import (
     calibration_document,
 )
 from edgeapl.evaluation.differential import bland_altman, differential_document, read_counts
-from edgeapl.evaluation.evaluating import Question
+from edgeapl.evaluation.evaluator import Question
 from edgeapl.evaluation.folds import fold_document, read_folds
 from edgeapl.evaluation.labels import SlideLabel
 from edgeapl.evaluation.paired import compared, delong_paired

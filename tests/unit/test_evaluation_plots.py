@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="needs the plots extra")
 
-from edgeapl.evaluation.evaluating import Question, evaluate_slides
+from edgeapl.evaluation.evaluator import Question, evaluate_slides
 from edgeapl.evaluation.plots import RESEARCH_USE_ONLY, draw
 from tests.unit.test_evaluation import LABELS, SLIDES
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from edgeapl.bundle.load import Bundle
-from edgeapl.explaining import explained, make_explainer
-from edgeapl.explaining.contributions import ContributionsExplainer, nothing_yet, with_cells
-from edgeapl.explaining.maps import MapExplainer
-from edgeapl.explaining.occlusion import OcclusionExplainer
+from edgeapl.explanation import explained, make_explainer
+from edgeapl.explanation.contributions import ContributionsExplainer, nothing_yet, with_cells
+from edgeapl.explanation.maps import MapExplainer
+from edgeapl.explanation.occlusion import OcclusionExplainer
 from edgeapl.journal import Journal
 from edgeapl.model import Model, open_model
 from edgeapl.pipeline import Observer, SlideOptions, examine_slide

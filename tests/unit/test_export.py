@@ -19,7 +19,7 @@ from edgeapl.bundle.load import open_bundle  # noqa: E402
 from edgeapl.bundle.manifest import Manifest  # noqa: E402
 from edgeapl.cli.main import run  # noqa: E402
 from edgeapl.errors import BundleError, ConfigError, ProofError, UsageError  # noqa: E402
-from edgeapl.export.exporting import (  # noqa: E402
+from edgeapl.export.exporter import (  # noqa: E402
     Exported,
     ExportRequest,
     check,

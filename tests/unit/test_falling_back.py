@@ -20,8 +20,8 @@ from edgeapl.engines.hosted import process
 from edgeapl.engines.hosted.host import EngineHost
 from edgeapl.engines.store.cache import cache_folder
 from edgeapl.errors import ConfigError, DeadlineError, EdgeAplError, EngineError
-from edgeapl.model import opening, with_engines
-from edgeapl.station import hosting
+from edgeapl.model import opener, with_engines
+from edgeapl.station import hosted_model
 from edgeapl.testing import FakeDriver
 from tests import gpu_child
 from tests.fake_tensorrt import FakeTensorRt
@@ -52,8 +52,8 @@ def chosen(monkeypatch: pytest.MonkeyPatch) -> Any:
     settings = SimpleNamespace(threads=1, workers=1)
     engines: Any = SimpleNamespace(record=SimpleNamespace(settings=settings, target="tensorrt"))
 
-    def choose(bundle: object, wanted: object, trust: object = None) -> opening.Chosen:
-        return opening.Chosen(None, "own") if wanted == "none" else opening.Chosen(engines, "gpu")
+    def choose(bundle: object, wanted: object, trust: object = None) -> opener.Chosen:
+        return opener.Chosen(None, "own") if wanted == "none" else opener.Chosen(engines, "gpu")
 
     monkeypatch.setattr(with_engines, "choose_engines", choose)
     monkeypatch.setattr(with_engines, "try_out", passed)
@@ -105,13 +105,13 @@ def test_a_station_starts_though_its_gpu_hangs(
     flags = tmp_path / "flags"
     flags.mkdir()
     monkeypatch.setenv(gpu_child.FLAGS, str(flags))
-    monkeypatch.setattr(hosting, "EngineHost", impatient)
+    monkeypatch.setattr(hosted_model, "EngineHost", impatient)
     fake = FakeTensorRt(FakeDriver(), largest=8, others=OTHERS)
     small_bundle(tmp_path / "bundle")
     written = write_plans(tmp_path, cache_folder() / "engines", fake)
     written.folder.rename(cache_folder() / written.record.key)
-    monkeypatch.setattr(opening, "check_fits", lambda *_: None)
-    monkeypatch.setattr(opening, "runtime_version", lambda _: fake.place.version)
+    monkeypatch.setattr(opener, "check_fits", lambda *_: None)
+    monkeypatch.setattr(opener, "runtime_version", lambda _: fake.place.version)
     monkeypatch.setattr(with_engines, "try_out", passed)
     Trouble.HANGS.begin(flags)
     said = io.StringIO()

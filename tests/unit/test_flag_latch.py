@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from edgeapl.examination.latch import FlagLatch
+from edgeapl.examination.flag_latch import FlagLatch
 from edgeapl.journal import Journal
+from edgeapl.station.flag_recovery import flag_taken_up
 from edgeapl.station.open_slide import OpenSlide, left_folders, read_about
-from edgeapl.station.taking_up import flag_taken_up
 from edgeapl.types import (
     NOT_NOTED,
     Decision,

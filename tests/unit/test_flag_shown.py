@@ -15,11 +15,11 @@ from rich.console import Console
 from edgeapl.cli.journal import _fields
 from edgeapl.cli.verdicts import slide_record, slides_table, verdict_panel
 from edgeapl.evaluation.results import read_slides
-from edgeapl.examination.latch import FlagLatch
+from edgeapl.examination.flag_latch import FlagLatch
 from edgeapl.journal import Journal, read_rows, verdict_to_json
-from edgeapl.report.answer import answer_of
 from edgeapl.report.gallery import Gallery
 from edgeapl.report.page import render_page
+from edgeapl.report.verdict_text import answer_of
 from edgeapl.station.history import history_of
 from edgeapl.types import (
     NOT_NOTED,
@@ -33,7 +33,7 @@ from edgeapl.types import (
     Tally,
     Verdict,
 )
-from edgeapl.web.answer import history_probability
+from edgeapl.web.verdict_text import history_probability
 from tests.drawn_slides import context
 from tests.unit.test_report_page import Reader
 from tests.unit.test_web_pages import SLIDE, Texts, fragments

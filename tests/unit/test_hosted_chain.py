@@ -32,7 +32,7 @@ from edgeapl.errors import DeadlineError, EngineError
 from edgeapl.model import Model
 from edgeapl.pipeline import Observer, SlideOptions, SlideOutcome, examine_slide
 from edgeapl.protocols import CellChain
-from edgeapl.station.hosting import HostedModel, open_hosted
+from edgeapl.station.hosted_model import HostedModel, open_hosted
 from edgeapl.testing import FakeDriver, ScriptedSource
 from edgeapl.types import CellStatus, Decision, ExaminedFrame
 from tests import gpu_child

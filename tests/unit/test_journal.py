@@ -25,7 +25,7 @@ from edgeapl.journal import (
     verify,
 )
 from edgeapl.journal.chain import row_hash
-from edgeapl.journal.place import NETWORK_FILESYSTEMS, filesystem_of, refuse_network_share
+from edgeapl.journal.location import NETWORK_FILESYSTEMS, filesystem_of, refuse_network_share
 from edgeapl.protocols import Sink
 from edgeapl.types import Decision, Figures, Interval, Reason, Tally, Verdict
 from tests.faults.journal_worker import make_verdict
@@ -360,7 +360,7 @@ def test_a_network_share_is_refused(tmp_path: Path, place: str, kind: str) -> No
 
 
 def test_no_journal_is_made_on_a_network_share(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgeapl.journal.place.filesystem_of", lambda *_: "nfs4")
+    monkeypatch.setattr("edgeapl.journal.location.filesystem_of", lambda *_: "nfs4")
     with pytest.raises(StorageError, match="network share"):
         Journal.open(path)
     assert not path.exists()

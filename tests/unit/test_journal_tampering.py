@@ -14,7 +14,7 @@ from edgeapl.errors import StorageError
 from edgeapl.journal import Journal, read_rows, verify
 from edgeapl.journal.anchor import LINE_BYTES, anchor_line
 from edgeapl.journal.chain import Row
-from edgeapl.journal.place import anchor_path
+from edgeapl.journal.location import anchor_path
 from tests.faults.journal_worker import make_verdict
 
 ROWS = 6

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeapl.calibration.building.layer_precision import counted, layer_precisions
+from edgeapl.calibration.builder.layer_precision import counted, layer_precisions
 from edgeapl.calibration.quantise.fp16 import to_fp16
 from edgeapl.calibration.quantise.qdq import qdq_onnxruntime
 from tests.quantising import FIRST, SECOND, THIRD, conv_network, images, measured

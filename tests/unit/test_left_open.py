@@ -14,7 +14,7 @@ import pytest
 from edgeapl.errors import UsageError
 from edgeapl.journal import PROVISIONAL, VERDICT, Journal, read_rows
 from edgeapl.report.writer import SlideWriter
-from edgeapl.station.hosting import HostedModel, open_hosted
+from edgeapl.station.hosted_model import HostedModel, open_hosted
 from edgeapl.station.interruption import Interruption
 from edgeapl.station.open_slide import ABOUT, OpenSlide, left_folders, read_about, write_about
 from edgeapl.station.sources import ResumedSource
@@ -58,7 +58,7 @@ CUTS: dict[str, tuple[object, str, object]] = {
     "before the final verdict": (Journal, "commit", no_final(Journal.commit)),
     "before the report": (SlideWriter, "finish", cut),
     "before the kept frames go": (None, "edgeapl.station.session.discard", cut),
-    "while the kept frames go": (None, "edgeapl.station.left_open.shutil.rmtree", half_removed),
+    "while the kept frames go": (None, "edgeapl.station.recovery.shutil.rmtree", half_removed),
 }
 
 

@@ -20,7 +20,7 @@ from edgeapl.capture import supervisor
 from edgeapl.capture.health import CameraHealth, CameraState
 from edgeapl.errors import InputError, StorageError
 from edgeapl.logs import STDERR, logging_to, note, warn
-from edgeapl.station import diary
+from edgeapl.station import slide_log
 from edgeapl.types import Decision, Tally, Verdict
 
 SECRET = "0123456789abcdef"
@@ -170,10 +170,10 @@ def verdict(decision: Decision) -> Verdict:
 def test_a_slide_is_named_by_its_identifier_and_files_are_not_named(file: Path) -> None:
     """A file's name may hold a patient's; what an error is about stays out of the log."""
     with logging_to(file, as_json=True):
-        diary.opened("S-1", "new")
-        diary.flagged(verdict(Decision.FLAG), "hash")
-        diary.closed(verdict(Decision.FLAG), "hash")
-        diary.not_closed(
+        slide_log.opened("S-1", "new")
+        slide_log.flagged(verdict(Decision.FLAG), "hash")
+        slide_log.closed(verdict(Decision.FLAG), "hash")
+        slide_log.not_closed(
             "S-2", InputError("image is cut off", "/data/Jane Doe.png", "take it anew")
         )
         record = {
@@ -183,7 +183,7 @@ def test_a_slide_is_named_by_its_identifier_and_files_are_not_named(file: Path) 
             "errors": [{"what": "image is cut off", "which": "/data/Jane Doe.png"}],
             "journal_record": "hash",
         }
-        diary.scored(record, resumed=False)
+        slide_log.scored(record, resumed=False)
     text = file.read_text("utf-8")
     assert "Jane" not in text
     assert [event["slide"] for event in events(file)] == ["S-1", "S-1", "S-1", "S-2", "S-3"]
@@ -196,7 +196,7 @@ def test_a_slide_is_named_by_its_identifier_and_files_are_not_named(file: Path) 
 @pytest.fixture
 def guard() -> Any:
     pytest.importorskip("fastapi", reason="needs the extra: page")
-    from edgeapl.web.guard import Guard, PageAccess  # noqa: PLC0415
+    from edgeapl.web.authorisation import Guard, PageAccess  # noqa: PLC0415
 
     async def app(scope: object, receive: object, send: object) -> None:
         raise AssertionError("let through")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeapl.bench.watching import ON_DEVICE, Ledger, watched
+from edgeapl.bench.instrumented_engine import ON_DEVICE, Ledger, watched
 from edgeapl.bundle.digest import sha256
 from edgeapl.bundle.load import open_bundle
 from edgeapl.engines.registry import open_chain
@@ -22,7 +22,7 @@ from edgeapl.engines.trt.crop_network import crop_network
 from edgeapl.errors import EngineError
 from edgeapl.examination import prepare_frame
 from edgeapl.model import Model, open_model
-from edgeapl.model.opening import Opened
+from edgeapl.model.opener import Opened
 from edgeapl.pipeline import Observer, SlideOptions, SlideOutcome, examine_slide
 from edgeapl.protocols import CellChain, Moved
 from edgeapl.stages.classify_on_device import DeviceClassifier

@@ -16,7 +16,7 @@ from edgeapl.cli.main import run
 from edgeapl.errors import InputError
 from edgeapl.journal import AMENDMENT, Journal, Opinion, SignOff, append_sign_off, find_record
 from edgeapl.monitoring.control import distance_chart, ewma, normal_scores, value_chart
-from edgeapl.monitoring.monitoring import monitor, monitor_document
+from edgeapl.monitoring.monitor import monitor, monitor_document
 from edgeapl.monitoring.page import monitor_page
 from edgeapl.types import Decision, Look, Origin, Verdict
 from tests.faults.journal_worker import make_verdict

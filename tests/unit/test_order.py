@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeapl.stages.order import (
+from edgeapl.stages.cell_order import (
     FIRST,
     Stratum,
     estimated_shares,

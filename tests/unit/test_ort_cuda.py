@@ -13,17 +13,17 @@ import onnxruntime as ort
 import pytest
 
 from edgeapl.bundle.load import open_bundle
-from edgeapl.calibration.building import building, plans, sidecar
-from edgeapl.calibration.building.building import BuildRequest, build_engine
-from edgeapl.calibration.building.proof_slides import ProofSlides
+from edgeapl.calibration.builder import build, plans, sidecar
+from edgeapl.calibration.builder.build import BuildRequest, build_engine
+from edgeapl.calibration.builder.proof_slides import ProofSlides
 from edgeapl.engines import registry
 from edgeapl.engines.ort import CUDA_ARENA, OrtEngine
 from edgeapl.engines.registry import CUDA, available_targets, open_engine
-from edgeapl.engines.store import here
+from edgeapl.engines.store import local_target
 from edgeapl.engines.store.cuda import cuda_device
 from edgeapl.engines.store.machine import Device
 from edgeapl.errors import EngineError
-from edgeapl.model import open_model, opening
+from edgeapl.model import open_model, opener
 from tests.small_bundle import SIZE, cell_network, small_bundle
 
 PROVIDERS = ["CUDAExecutionProvider", "CPUExecutionProvider"]
@@ -50,13 +50,13 @@ def sessions(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[Any]]:
     monkeypatch.setattr(ort, "InferenceSession", Session)
     monkeypatch.setattr(registry, "_no_provider", lambda package: "")
     monkeypatch.setattr(registry, "_nvidia_driver", lambda: True)
-    monkeypatch.setattr(here, "cuda_device", lambda number: Device("NVIDIA H200", "9.0"))
-    version = here.runtime_version
-    for module in (building, opening, plans, sidecar):
+    monkeypatch.setattr(local_target, "cuda_device", lambda number: Device("NVIDIA H200", "9.0"))
+    version = local_target.runtime_version
+    for module in (build, opener, plans, sidecar):
         monkeypatch.setattr(
             module, "runtime_version", lambda target: "1.27" if target == CUDA else version(target)
         )
-    monkeypatch.setattr(building, "slides_for", lambda *_: SLIDES)
+    monkeypatch.setattr(build, "slides_for", lambda *_: SLIDES)
     return asked
 
 
@@ -107,7 +107,7 @@ def test_it_is_built_proven_raced_and_found_again(
     assert f"{record.precision} {CUDA}" in record.timing["seconds_for_16_cells"]
     assert (record.built_for.device, record.built_for.capability) == ("NVIDIA H200", "9.0")
     assert record.settings.workers == 1
-    chosen = opening.choose_engines(open_bundle(bundle), engines.folder)
+    chosen = opener.choose_engines(open_bundle(bundle), engines.folder)
     with open_model(bundle, engines=chosen.engines) as model:
         assert "CUDA" in model.runtime
         assert not model.proven_elsewhere
@@ -133,7 +133,7 @@ def test_where_it_can_not_run_that_is_said_in_one_line(
     monkeypatch.setattr(registry, "_no_provider", lambda _: package)
     monkeypatch.setattr(registry, "_nvidia_driver", lambda: driver)
     if not gpu:
-        monkeypatch.setattr(here, "cuda_device", lambda number: None)
+        monkeypatch.setattr(local_target, "cuda_device", lambda number: None)
     bundle = small_bundle(tmp_path / "bundle").folder
     with pytest.raises(EngineError, match=message) as caught:
         build_engine(BuildRequest(bundle, target=CUDA, out=tmp_path / "e"), lambda _: None)

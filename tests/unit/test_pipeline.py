@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeapl.closing import ClosesItself
+from edgeapl.closable import ClosesItself
 from edgeapl.engines.ort import OrtEngine
 from edgeapl.errors import CameraError, EndOfSource, InputError, SourceStalled
 from edgeapl.model import Model, open_model
@@ -24,7 +24,7 @@ from edgeapl.pipeline import (
     SlideOutcome,
     examine_slide,
     examiner,
-    room,
+    memory_budget,
 )
 from edgeapl.report import pictures, writer
 from edgeapl.report.context import report_context
@@ -182,7 +182,7 @@ def test_large_frames_go_through_one_by_one(
     """However many cells a batch waits for: it would wait for ever for cells of the next frame."""
     fields = [drawn_field(cells) for cells in FIELDS]
     size = fields[0].nbytes
-    monkeypatch.setattr(room, "MOST_BYTES", 2 * size - 1)
+    monkeypatch.setattr(memory_budget, "MOST_BYTES", 2 * size - 1)
     under_way: list[int] = []
     most = [0]
 
@@ -233,7 +233,7 @@ def test_nothing_is_left_of_a_large_frame_when_the_next_one_is_read(
 ) -> None:
     """Neither who reads nor who asks nor who draws holds it while the next one is decoded."""
     size = drawn_field(FIELDS[0]).nbytes
-    monkeypatch.setattr(room, "MOST_BYTES", size)
+    monkeypatch.setattr(memory_budget, "MOST_BYTES", size)
     monkeypatch.setattr(writer, "MOST_DRAWING_BYTES", size - 1)
     draw = pictures.draw_overlay
 

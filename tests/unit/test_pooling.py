@@ -17,7 +17,7 @@ from edgeapl.engines.registry import open_engine
 from edgeapl.errors import EngineError
 from edgeapl.journal import Journal
 from edgeapl.model import Model, open_model
-from edgeapl.model.sealing import seal_bundle
+from edgeapl.model.sealer import seal_bundle
 from edgeapl.protocols import Engine
 from edgeapl.scoring import ScoreListener, ScoreRequest, score_folder
 from edgeapl.stages import sub_bags

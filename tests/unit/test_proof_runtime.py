@@ -11,13 +11,13 @@ import pytest
 from onnx import helper
 
 from edgeapl.bundle.load import Bundle
-from edgeapl.calibration.building import building, files
-from edgeapl.calibration.building.building import BuildRequest, build_engine
-from edgeapl.calibration.building.candidates import Candidate, make_candidate, proof_runtime
-from edgeapl.calibration.building.on_device import USUAL
-from edgeapl.calibration.building.proof_slides import ProofSlides
-from edgeapl.calibration.building.race import BUNDLE, Race
-from edgeapl.calibration.building.timing import Measured
+from edgeapl.calibration.builder import build, files
+from edgeapl.calibration.builder.build import BuildRequest, build_engine
+from edgeapl.calibration.builder.candidates import Candidate, make_candidate, proof_runtime
+from edgeapl.calibration.builder.on_device import USUAL
+from edgeapl.calibration.builder.paired_timing import Measured
+from edgeapl.calibration.builder.proof_slides import ProofSlides
+from edgeapl.calibration.builder.tactic_selection import BUNDLE, Race
 from edgeapl.engines.registry import BACKENDS, TARGETS
 from edgeapl.errors import EngineError, ProofError
 from edgeapl.protocols import Arrays
@@ -72,8 +72,8 @@ def test_an_openvino_that_answers_otherwise_than_onnxruntime_is_refused(
     kind = openvino.OpenVinoEngine
     monkeypatch.setattr(kind, "run", wrong(kind.run))
     # Neither what is proven on nor which is the fastest is what this asks.
-    monkeypatch.setattr(building, "slides_for", lambda *_: SLIDES)
-    monkeypatch.setattr(building, "run_race", unraced)
+    monkeypatch.setattr(build, "slides_for", lambda *_: SLIDES)
+    monkeypatch.setattr(build, "run_race", unraced)
     request = BuildRequest(bundle, "fp32", target="openvino", out=tmp_path / "e")
     with pytest.raises((ProofError, EngineError), match=r"do not answer|failed while"):
         build_engine(request, lambda _: None)

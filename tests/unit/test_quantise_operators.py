@@ -10,10 +10,10 @@ import onnx
 import pytest
 from onnxruntime.quantization import registry
 
-from edgeapl.calibration.building.files import in_eight_bits, kept_layers
+from edgeapl.calibration.builder.files import in_eight_bits, kept_layers
 from edgeapl.calibration.inputs import NetworkInputs
-from edgeapl.calibration.measuring import HowToMeasure, measure
-from edgeapl.calibration.quantise.sparing import Unquantised, most_of
+from edgeapl.calibration.quantise.precision_fallback import Unquantised, most_of
+from edgeapl.calibration.range_measurement import HowToMeasure, measure
 from edgeapl.calibration.spool import Spool
 from edgeapl.engines.registry import open_engine
 from edgeapl.errors import EngineError

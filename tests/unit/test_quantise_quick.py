@@ -12,9 +12,9 @@ import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from edgeapl.calibration.building import files
+from edgeapl.calibration.builder import files
+from edgeapl.calibration.quantise.fast_kernels import AMX_PRODUCTS, quick_in_onnxruntime
 from edgeapl.calibration.quantise.qdq import qdq_onnxruntime, saturates
-from edgeapl.calibration.quantise.quick import AMX_PRODUCTS, quick_in_onnxruntime
 from edgeapl.engines.store.machine import Device, cpu
 from tests.quantising import conv_network, images, measured, run, separable_network
 

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
+from edgeapl.report.cell_classes import cell_kinds, role_kinds
 from edgeapl.report.gallery import MOST_FRAMES, MOST_REJECTED, MOST_UNSCORED, Gallery
-from edgeapl.report.kinds import cell_kinds, role_kinds
 from edgeapl.report.outline import outlines
 from edgeapl.report.pictures import (
     CELL_PX,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeapl.report.names import safe_name, table_text
+from edgeapl.report.safe_names import safe_name, table_text
 
 HOSTILE = [
     "",

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from edgeapl.report.cell_classes import cell_kinds, role_kinds
 from edgeapl.report.gallery import Gallery
-from edgeapl.report.kinds import cell_kinds, role_kinds
 from edgeapl.report.page import MOST_PICTURE_BYTES, choose, render_page
 from edgeapl.types import CellStatus, ExaminedFrame, Reason
 from edgeapl.wording.numbers import percent

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeapl.report.shading import COLOUR, lost_parts, shade
+from edgeapl.report.unexamined_area import COLOUR, lost_parts, shade
 from edgeapl.types import Tiles, TileState
 from edgeapl.wording.verdicts import field_in_words
 

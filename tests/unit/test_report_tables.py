@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 
 from edgeapl.errors import StorageError
-from edgeapl.report.further import FurtherColumns
+from edgeapl.report.cell_classes import cell_kinds, role_kinds
 from edgeapl.report.geojson import feature_collection
-from edgeapl.report.kinds import cell_kinds, role_kinds
 from edgeapl.report.outline import outlines
 from edgeapl.report.tables import (
     FRAME_COLUMNS,
@@ -25,6 +24,7 @@ from edgeapl.report.tables import (
     frame_row,
     role_columns,
 )
+from edgeapl.report.user_columns import FurtherColumns
 from edgeapl.types import ExaminedFrame, Reason
 from tests.drawn_slides import ROLES, UM_PER_PX, context, examined, floats
 

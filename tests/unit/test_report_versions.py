@@ -9,8 +9,8 @@ import pytest
 
 from edgeapl.errors import StorageError
 from edgeapl.journal import AMENDMENT, Journal, Opinion, SignOff, append_sign_off, find_record
-from edgeapl.report.people import BEGIN, people_part
 from edgeapl.report.results import REPORT, VERDICT, record_line, slide_folder
+from edgeapl.report.sign_off import BEGIN, people_part
 from edgeapl.report.versions import add_version, amended_report
 from edgeapl.types import Origin
 from tests.faults.journal_worker import make_verdict

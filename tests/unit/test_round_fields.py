@@ -11,7 +11,7 @@ import pytest
 from edgeapl.examination import PreparedFrame, prepare_frame
 from edgeapl.model import EMBEDDED, Model, open_model
 from edgeapl.pipeline import Observer, SlideOptions, SlideOutcome, examine_slide
-from edgeapl.scale import SlideScale
+from edgeapl.pixel_size import SlideScale
 from edgeapl.sources.demo import DemoSource
 from edgeapl.stages.find_disc import find_disc
 from edgeapl.stages.gate import FieldMemory

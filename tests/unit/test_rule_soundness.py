@@ -17,7 +17,7 @@ from edgeapl.cli.main import run
 from edgeapl.errors import BundleError, EngineError
 from edgeapl.model import EMBEDDED, open_model
 from edgeapl.model.golden_slides import DECISIONS
-from edgeapl.model.sealing import seal_bundle
+from edgeapl.model.sealer import seal_bundle
 from edgeapl.types import Decision
 from tests.small_bundle import (
     cell_network,

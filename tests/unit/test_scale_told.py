@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from edgeapl.bundle.specs import RuleSpec
-from edgeapl.findings import of_scale
 from edgeapl.model import open_model
 from edgeapl.pipeline import Observer, SlideOptions, examine_slide
-from edgeapl.scale import SlideScale
+from edgeapl.pixel_size import SlideScale
+from edgeapl.slide_findings import of_scale
 from edgeapl.sources.frames import frame_of_pixels
 from edgeapl.stages.judge import decide
 from edgeapl.stages.reduce import Reduced

@@ -10,8 +10,8 @@ import pytest
 
 from edgeapl.errors import EngineError
 from edgeapl.model import Model, open_model
-from edgeapl.pipeline import Observer, SlideOptions, SlideOutcome, examining
-from edgeapl.pipeline.examining import examine_slide
+from edgeapl.pipeline import Observer, SlideOptions, SlideOutcome, slide_pipeline
+from edgeapl.pipeline.slide_pipeline import examine_slide
 from edgeapl.protocols import Segmenter
 from edgeapl.types import Detections, ExaminedFrame, Frame
 from tests.small_bundle import drawn_field, scripted, small_bundle
@@ -27,7 +27,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
 
 @pytest.fixture(autouse=True)
 def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(examining, "cpu_cores", lambda: 2)
+    monkeypatch.setattr(slide_pipeline, "cpu_cores", lambda: 2)
 
 
 class Told:

@@ -18,17 +18,17 @@ from hypothesis import strategies as st
 
 from edgeapl.bundle.specs import ReducerSpec, RuleSpec
 from edgeapl.examination.early_stop import EarlyStop
-from edgeapl.examination.frame_in_work import FrameInWork
-from edgeapl.examination.prepare import PreparedFrame
+from edgeapl.examination.open_frame import FrameInWork
+from edgeapl.examination.preparation import PreparedFrame
 from edgeapl.model import EMBEDDED, Model, open_model
 from edgeapl.pipeline import Observer, SlideOptions, SlideOutcome, examine_slide
 from edgeapl.pipeline.options import Budget
 from edgeapl.protocols import Arrays, Engine
 from edgeapl.sources.demo import DemoSource
+from edgeapl.stages.cell_order import FIRST, Order, Stratum, estimated_shares
 from edgeapl.stages.classified import Classified
 from edgeapl.stages.findings import Effect, Finding
 from edgeapl.stages.judge import decide
-from edgeapl.stages.order import FIRST, Order, Stratum, estimated_shares
 from edgeapl.stages.reduce import Reduced, Reducer, ReducerState
 from edgeapl.stages.sequential import (
     SAMPLE,

@@ -18,24 +18,30 @@ from edgeapl.bench.bench import BenchRequest, run_bench
 from edgeapl.bench.candidate import Setup, open_candidate
 from edgeapl.bench.scenarios import Plan, Scenario
 from edgeapl.bundle.load import Bundle
-from edgeapl.calibration.building import building, race, timing
-from edgeapl.calibration.building.building import BuildRequest, build_engine
-from edgeapl.calibration.building.timing import BATCHES, Timed, best_settings, choose, time_in_turns
-from edgeapl.calibration.judging.in_step import SlideOnItsWay, networks_in_order
+from edgeapl.calibration.builder import build, paired_timing, tactic_selection
+from edgeapl.calibration.builder.build import BuildRequest, build_engine
+from edgeapl.calibration.builder.paired_timing import (
+    BATCHES,
+    Timed,
+    best_settings,
+    choose,
+    time_in_turns,
+)
+from edgeapl.calibration.validation.network_passes import SlideOnItsWay, networks_in_order
 from edgeapl.cli.options import opened_model
 from edgeapl.config import StationConfig
 from edgeapl.cores import cpu_cores
 from edgeapl.engines import registry
-from edgeapl.engines.in_turn import Opener
+from edgeapl.engines.exclusive import Opener
 from edgeapl.engines.registry import BACKENDS, CUDA, Availability, open_engine
 from edgeapl.engines.store.folder import EngineFolder, open_engines
 from edgeapl.engines.store.record import RECORD, Settings, read_record
 from edgeapl.errors import EngineError
-from edgeapl.model import opening
-from edgeapl.model.opening import open_model, workers_of
+from edgeapl.model import opener
+from edgeapl.model.opener import open_model, workers_of
 from edgeapl.pipeline.producer import Producer
 from edgeapl.protocols import Arrays, Engine
-from edgeapl.station import hosting
+from edgeapl.station import hosted_model
 from tests.small_bundle import SIZE, cell_network, small_bundle
 
 CROPS = np.zeros((3, SIZE, SIZE, 3), np.uint8)
@@ -89,10 +95,10 @@ def test_slow_rounds_do_not_decide_the_settings(
     def taken(pool: object, calls: Sequence[object], network: str) -> float:
         if len(calls) == 1:
             return 1.0
-        number = next(clock) // round_of % (timing.GRID_ROUNDS + 1)
-        return 1.0 if number == timing.GRID_ROUNDS else 1000.0
+        number = next(clock) // round_of % (paired_timing.GRID_ROUNDS + 1)
+        return 1.0 if number == paired_timing.GRID_ROUNDS else 1000.0
 
-    monkeypatch.setattr(timing, "_together", taken)
+    monkeypatch.setattr(paired_timing, "_together", taken)
     monkeypatch.setattr(SlideOnItsWay, "answers", lambda slide: None)
     measured = best_settings(bundle.manifest, lambda settings: meeting(1), CROPS, 2)
     assert measured.settings.workers == 2
@@ -101,7 +107,9 @@ def test_slow_rounds_do_not_decide_the_settings(
 def test_the_time_of_workers_is_shared_among_them(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(timing, "_together", lambda pool, calls, network: 600.0 * bool(calls))
+    monkeypatch.setattr(
+        paired_timing, "_together", lambda pool, calls, network: 600.0 * bool(calls)
+    )
     monkeypatch.setattr(SlideOnItsWay, "answers", lambda slide: None)
     runs = {"one": Timed("one", 4), "three": Timed("three", 4, workers=3)}
     openers = {"one": meeting(1), "three": meeting(3)}
@@ -125,11 +133,11 @@ def test_workers_times_threads_fill_the_cores_and_never_more(
 ) -> None:
     asked: list[Settings] = []
 
-    def opener(settings: Settings) -> Opener:
+    def open_with(settings: Settings) -> Opener:
         asked.append(settings)
         return meeting(1)
 
-    measured = best_settings(bundle.manifest, opener, CROPS, cores)
+    measured = best_settings(bundle.manifest, open_with, CROPS, cores)
     assert [(one.workers, one.threads) for one in asked] == ways
     assert len(measured.seconds) == len(ways) * len(BATCHES)
 
@@ -191,14 +199,14 @@ def test_workers_are_those_measured_within_the_cores_there_are(
     cores: int,
     wanted: int,
 ) -> None:
-    monkeypatch.setattr(opening, "cpu_cores", lambda: cores)
+    monkeypatch.setattr(opener, "cpu_cores", lambda: cores)
     assert workers_of(with_settings(built, settings=recorded, target=target), 1) == wanted
 
 
 def test_networks_of_a_bundle_get_as_many_workers_as_there_are_cores_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(opening, "cpu_cores", lambda: 6)
+    monkeypatch.setattr(opener, "cpu_cores", lambda: 6)
     assert [workers_of(None, threads) for threads in (1, 2, 6, 8)] == [6, 3, 1, 1]
 
 
@@ -217,7 +225,7 @@ def test_every_engine_is_told_its_workers_and_whether_they_keep_to_cores(
         told.append((workers, own_cores))
         return registry.open_engine(*given, workers=workers, own_cores=own_cores, **more)
 
-    monkeypatch.setattr(opening, "open_engine", noted)
+    monkeypatch.setattr(opener, "open_engine", noted)
     engines = None if from_bundle else built
     with open_model(bundle.folder, engines=engines, workers=3, own_cores=own_cores) as model:
         assert model.workers == 3
@@ -273,8 +281,8 @@ def test_only_networks_that_judge_cells_run_side_by_side_at_the_station(
         def __exit__(self, *given: object) -> None:
             pass
 
-    monkeypatch.setattr(hosting, "EngineHost", Host)
-    hosting.open_hosted(bundle.folder, engines=built, workers=2)
+    monkeypatch.setattr(hosted_model, "EngineHost", Host)
+    hosted_model.open_hosted(bundle.folder, engines=built, workers=2)
     assert opened.pop("head") == 1
     assert set(opened.values()) == {2}
 
@@ -297,10 +305,10 @@ def test_opencv_leaves_the_cores_to_several_workers(
 def test_bench_uses_the_workers_of_the_engines_unless_told(
     bundle: Bundle, built: EngineFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opening, "cpu_cores", lambda: 8)
+    monkeypatch.setattr(opener, "cpu_cores", lambda: 8)
     monkeypatch.setattr(
         "edgeapl.bench.candidate.choose_engines",
-        lambda *given: opening.Chosen(with_settings(built, settings=settings(5, 1, 4)), "own"),
+        lambda *given: opener.Chosen(with_settings(built, settings=settings(5, 1, 4)), "own"),
     )
     for named, wanted in ((None, 5), (2, 2)):
         with open_candidate(Setup(bundle.folder, workers=named)) as opened:
@@ -312,21 +320,21 @@ def test_the_fastest_target_wins_and_all_others_say_why_not(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        building,
+        build,
         "available_targets",
         lambda: tuple(
             Availability(target, "", "" if target != CUDA else "no GPU here") for target in BACKENDS
         ),
     )
-    monkeypatch.setattr("edgeapl.calibration.building.sidecar.runtime_version", lambda target: "1")
+    monkeypatch.setattr("edgeapl.calibration.builder.sidecar.runtime_version", lambda target: "1")
 
     def opened(target: str, name: str, model: bytes, **more: Any) -> Engine:
         if target == "openvino":
             raise EngineError("network was refused by openvino", name, "too new")
         return registry.open_engine(target, name, model, **more)
 
-    for opener in ("files", "candidates"):
-        monkeypatch.setattr(f"edgeapl.calibration.building.{opener}.open_engine", opened)
+    for module in ("files", "candidates"):
+        monkeypatch.setattr(f"edgeapl.calibration.builder.{module}.open_engine", opened)
     request = BuildRequest(bundle.folder, "fp32", "auto", tmp_path / "engines")
     found = build_engine(request, lambda text: None).record.timing
     assert set(found["seconds_for_16_cells"]) == {"bundle", "fp32 onnxruntime"}
@@ -339,8 +347,10 @@ def test_a_slower_candidate_says_by_how_much(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = {"bundle": 3.0, "fp32 onnxruntime": 1.5, "fp32 openvino": 1.0}
-    monkeypatch.setattr(race, "time_in_turns", lambda *given: seconds)
-    monkeypatch.setattr(race, "_settings", lambda *given: timing.Measured(settings(1, 1, 1), {}))
+    monkeypatch.setattr(tactic_selection, "time_in_turns", lambda *given: seconds)
+    monkeypatch.setattr(
+        tactic_selection, "_settings", lambda *given: paired_timing.Measured(settings(1, 1, 1), {})
+    )
 
     class One:
         networks: Mapping[str, Any] = {}
@@ -350,7 +360,7 @@ def test_a_slower_candidate_says_by_how_much(
             self.name, self.target = f"fp32 {target}", target
 
     candidates: Any = [One("onnxruntime"), One("openvino")]
-    result = race.run_race(bundle, candidates, CROPS, lambda text: None)
+    result = tactic_selection.run_race(bundle, candidates, CROPS, lambda text: None)
     assert result.best is candidates[1]
     slower = {"fp32 onnxruntime": "takes 1.50 times as long as fp32 openvino"}
     assert result.not_picked({}) == slower
@@ -361,7 +371,7 @@ def test_a_slower_candidate_says_by_how_much(
 
 def test_a_runtime_that_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        building,
+        build,
         "available_targets",
         lambda: (
             Availability("openvino", "not here", "not here"),
@@ -369,7 +379,7 @@ def test_a_runtime_that_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch
             Availability("onnxruntime-cuda", "", ""),
         ),
     )
-    assert building._absent() == {"openvino": "not here"}
+    assert build._absent() == {"openvino": "not here"}
 
 
 @pytest.mark.slow
@@ -379,7 +389,7 @@ def test_when_none_can_be_run_the_last_says_why(
     def opened(*given: Any, **more: Any) -> Engine:
         raise EngineError("network was refused", "cells", "too new")
 
-    monkeypatch.setattr("edgeapl.calibration.building.files.open_engine", opened)
+    monkeypatch.setattr("edgeapl.calibration.builder.files.open_engine", opened)
     request = BuildRequest(bundle.folder, "fp32", "onnxruntime", tmp_path / "engines")
     with pytest.raises(EngineError, match="too new"):
         build_engine(request, lambda text: None)

@@ -18,7 +18,7 @@ from edgeapl.bundle.load import SEAL, Bundle, open_bundle
 from edgeapl.bundle.signature import ENGINE_SIGNATURE, SIGNATURE, write_signature
 from edgeapl.bundle.trust import Trust, age, trust_of
 from edgeapl.bundle.write import write_bundle
-from edgeapl.calibration.building.building import BuildRequest, build_engine
+from edgeapl.calibration.builder.build import BuildRequest, build_engine
 from edgeapl.cli.main import run
 from edgeapl.cli.options import station_trust
 from edgeapl.config import load_station
@@ -35,8 +35,8 @@ from edgeapl.errors import (
 )
 from edgeapl.journal import verdict_from_json
 from edgeapl.model import open_model
-from edgeapl.model.opening import choose_engines
-from edgeapl.model.signing import sign_bundle, sign_engines
+from edgeapl.model.opener import choose_engines
+from edgeapl.model.signer import sign_bundle, sign_engines
 from edgeapl.types import Signer
 from tests.small_bundle import drawn_field, png, small_bundle
 

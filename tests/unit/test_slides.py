@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeapl.bench.watching import Ledger, watched
+from edgeapl.bench.instrumented_engine import Ledger, watched
 from edgeapl.errors import EdgeAplError, InputError, StorageError
 from edgeapl.journal import Journal, read_rows
 from edgeapl.model import Model, open_model
@@ -27,8 +27,8 @@ from edgeapl.pipeline import (
     Turn,
     examine_slide,
     examine_slides,
-    examining,
     producer,
+    slide_pipeline,
 )
 from edgeapl.protocols import Arrays, Engine
 from edgeapl.scoring import ScoreListener, ScoreRequest, score_folder
@@ -200,7 +200,7 @@ def test_a_slide_that_is_closed_while_a_network_runs_keeps_all_that_was_read(
 ) -> None:
     """The reading thread has no room for what it has read, for longer than it waits at a time."""
     monkeypatch.setattr(producer, "READ_TIMEOUT_S", 0.01)
-    monkeypatch.setattr(examining, "cpu_cores", lambda: 2)  # one in the queue
+    monkeypatch.setattr(slide_pipeline, "cpu_cores", lambda: 2)  # one in the queue
     stop = threading.Event()
     full = threading.Event()
     pixels = [drawn_field(((50 + 20 * number, 100),)) for number in range(6)]

@@ -22,12 +22,12 @@ from edgeapl.protocols import FrameSource
 from edgeapl.report.storage import sync
 from edgeapl.report.writer import SlideWriter
 from edgeapl.sources.frames import ScaleFor, frame_of_pixels
-from edgeapl.station.desk import Desk
-from edgeapl.station.hosting import HostedModel, open_hosted
+from edgeapl.station.access import CameraState, StationAccess, StationView
+from edgeapl.station.hosted_model import HostedModel, open_hosted
 from edgeapl.station.open_slide import OpenSlide, left_folders
+from edgeapl.station.service import Desk
 from edgeapl.station.session import Closed, Session
 from edgeapl.station.station import Station, StationOptions
-from edgeapl.station.view import CameraState, StationAccess, StationView
 from edgeapl.types import (
     Certificate,
     Decision,

@@ -19,7 +19,7 @@ from edgeapl.engines.hosted.host import OPENING_S
 from edgeapl.station import checks
 from edgeapl.station.checks import station_checks
 from edgeapl.station.notify import Supervisor
-from edgeapl.station.unit import hidden_by, missing_from, unit_text
+from edgeapl.station.systemd_unit import hidden_by, missing_from, unit_text
 
 NOWHERE = "http://127.0.0.1:1/metrics"
 

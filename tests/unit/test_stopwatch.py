@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeapl.calibration.building.stopwatch import Stopwatch, stage_of
+from edgeapl.calibration.builder.stopwatch import Stopwatch, stage_of
 
 
 def test_every_stage_has_its_seconds_and_progress_is_no_stage_of_its_own() -> None:

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from edgeapl.calibration.exclusion import read_exclusions
+from edgeapl.calibration.held_out import read_exclusions
 from edgeapl.cli.main import run
 from edgeapl.errors import ConfigError, EdgeAplError, InputError, UsageError
 from edgeapl.evaluation.confusion import read_confusion
-from edgeapl.evaluation.evaluating import Question, evaluate_slides
+from edgeapl.evaluation.evaluator import Question, evaluate_slides
 from edgeapl.evaluation.labels import label_of_file, read_cell_labels, read_slide_labels
 from edgeapl.evaluation.results import SlideResult
-from edgeapl.scale import SlideScale
+from edgeapl.pixel_size import SlideScale
 from edgeapl.sources.address import open_source
 from edgeapl.sources.discover import find_slides
 from edgeapl.sources.slide_list import SlideInput, read_slide_list

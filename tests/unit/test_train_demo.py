@@ -18,14 +18,14 @@ from edgeapl.export.onnx_file import onnx_bytes  # noqa: E402
 from edgeapl.export.train_demo.figures import auc  # noqa: E402
 from edgeapl.export.train_demo.network import CellNetwork  # noqa: E402
 from edgeapl.export.train_demo.pool import ROLE_NAMES, Pool, make_pool  # noqa: E402
-from edgeapl.export.train_demo.training import (  # noqa: E402
+from edgeapl.export.train_demo.trainer import (  # noqa: E402
     augment,
     predict,
     slide_ratios,
     train_cells,
     train_head,
 )
-from edgeapl.model.sealing import reseal  # noqa: E402
+from edgeapl.model.sealer import reseal  # noqa: E402
 from tests.small_bundle import small_bundle  # noqa: E402
 
 

@@ -26,7 +26,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn  # noqa: E
 from edgeapl.engines.registry import open_engine  # noqa: E402
 from edgeapl.errors import BundleError  # noqa: E402
 from edgeapl.export.checkpoints import Choice  # noqa: E402
-from edgeapl.export.exporting import network_bytes  # noqa: E402
+from edgeapl.export.exporter import network_bytes  # noqa: E402
 from edgeapl.export.recipes.recipe import (  # noqa: E402
     NetworkRecipe,
     Numbers,

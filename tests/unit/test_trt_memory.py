@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from edgeapl.engines.ort import OrtEngine
 from edgeapl.engines.trt import device
+from edgeapl.engines.trt.batch_limit import TAKEN
 from edgeapl.engines.trt.engine import TrtEngine
-from edgeapl.engines.trt.fitting import TAKEN
 from edgeapl.engines.trt.memory import GpuMemory
 from edgeapl.engines.trt.scratch import Scratch
 from edgeapl.engines.trt.stages import BATCHES

@@ -11,11 +11,11 @@ pytest.importorskip("tensorrt_rtx")
 pytest.importorskip("onnx")
 from edgeapl.bundle.load import open_bundle
 from edgeapl.bundle.specs import CropSpec, SegmenterSpec
-from edgeapl.calibration.building.building import BuildRequest, build_engine
-from edgeapl.calibration.building.plans import cuts_on_device
+from edgeapl.calibration.builder.build import BuildRequest, build_engine
+from edgeapl.calibration.builder.plans import cuts_on_device
 from edgeapl.cli.main import run
 from edgeapl.engines.registry import Origin, open_chain
-from edgeapl.engines.store import here
+from edgeapl.engines.store import local_target
 from edgeapl.engines.store.folder import EngineFolder, open_engines
 from edgeapl.engines.store.record import CUTTER
 from edgeapl.engines.trt.build import build_plan
@@ -64,7 +64,7 @@ def test_the_record_tells_its_digest_and_size(built: EngineFolder) -> None:
 def test_what_was_built_without_a_gpu_says_that_the_cpu_alone_proved_it(
     built: EngineFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if here.runs_here("tensorrt-rtx"):
+    if local_target.runs_here("tensorrt-rtx"):
         pytest.skip("a GPU is here")
     record = built.record
     assert record.proof["run_in"] == "onnxruntime"

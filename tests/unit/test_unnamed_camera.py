@@ -10,8 +10,8 @@ from edgeapl.cli.main import run
 from edgeapl.cli.watch import camera_meant
 from edgeapl.config import CameraConfig, StationConfig, load_station
 from edgeapl.errors import CameraError, ConfigError
-from edgeapl.sources.devices import listing
-from edgeapl.sources.devices.listing import FoundCamera, Listing
+from edgeapl.sources.devices import inventory
+from edgeapl.sources.devices.inventory import FoundCamera, Listing
 from edgeapl.sources.devices.unnamed import lines_for
 
 SCOPE = FoundCamera("aravis", 'Scope "1"\nCam', "aravis://GV01", "its serial number")
@@ -20,7 +20,7 @@ PROGRAM = FoundCamera("micromanager", "DemoCamera", "mm://demo", "a program")
 
 
 def there(monkeypatch: pytest.MonkeyPatch, *cameras: FoundCamera) -> None:
-    monkeypatch.setattr(listing, "find_all", lambda: Listing(cameras, ()))
+    monkeypatch.setattr(inventory, "find_all", lambda: Listing(cameras, ()))
 
 
 def test_the_only_camera_is_taken_and_named(

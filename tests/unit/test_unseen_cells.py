@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeapl.examination import prepare
+from edgeapl.examination import preparation
 from edgeapl.model import open_model
 from edgeapl.pipeline import Observer, SlideOptions, examine_slide
 from edgeapl.types import (
@@ -39,7 +39,7 @@ def half_hidden(
 
 @pytest.fixture(autouse=True)
 def _half_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepare, "judge_tiles", half_hidden)
+    monkeypatch.setattr(preparation, "judge_tiles", half_hidden)
 
 
 def run(

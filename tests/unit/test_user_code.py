@@ -15,7 +15,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 from edgeapl.cli.main import run  # noqa: E402
 from edgeapl.engines.registry import open_engine  # noqa: E402
-from edgeapl.export.exporting import network_bytes  # noqa: E402
+from edgeapl.export.exporter import network_bytes  # noqa: E402
 from edgeapl.export.recipes.registry import find_recipe  # noqa: E402
 from edgeapl.export.torch_engine import TorchEngine  # noqa: E402
 from edgeapl.export.weights import Weights  # noqa: E402

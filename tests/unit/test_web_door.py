@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeapl.web.door import Door, Guest, Limits, State
+from edgeapl.web.connection_limit import Door, Guest, Limits, State
 
 LIMITS = Limits(total=8, per_address=6, opening=4)
 

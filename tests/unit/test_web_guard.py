@@ -11,7 +11,7 @@ import pytest
 
 from edgeapl.errors import ConfigError
 from edgeapl.web.access import PageAccess
-from edgeapl.web.guard import HEADERS, MOST_BODY, Guard, Message, Receive, Scope, Send
+from edgeapl.web.authorisation import HEADERS, MOST_BODY, Guard, Message, Receive, Scope, Send
 
 TOKEN = "0123456789abcdef; ü"
 OPEN = PageAccess()

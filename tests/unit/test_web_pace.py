@@ -10,8 +10,8 @@ import pytest
 
 pytest.importorskip("fastapi", reason="needs the extra: page")
 
-from edgeapl.web import pace as paced
-from edgeapl.web.pace import FREE_BYTES, Pace, Paced, Rates
+from edgeapl.web import rate_limit as paced
+from edgeapl.web.rate_limit import FREE_BYTES, Pace, Paced, Rates
 
 RATES = Rates(per_address=40, total=100, burst=10, longest_s=3, most=400)
 

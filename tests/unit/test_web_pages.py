@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgeapl.errors import UsageError
-from edgeapl.station.view import (
+from edgeapl.station.access import (
     Alarm,
     CameraState,
     CameraView,

@@ -19,10 +19,10 @@ pytest.importorskip("uvicorn", reason="needs the extra: page")
 pytest.importorskip("prometheus_client", reason="needs the extra: page")
 
 from edgeapl.errors import ConfigError, StorageError
-from edgeapl.station.view import CameraState, CellView
+from edgeapl.station.access import CameraState, CellView
 from edgeapl.types import Decision
+from edgeapl.web.authorisation import PageAccess
 from edgeapl.web.events import Feed, Seen
-from edgeapl.web.guard import PageAccess
 from edgeapl.web.pages import to_handle
 from edgeapl.web.server import PageServer
 from edgeapl.web.testing import FakeStation

@@ -21,16 +21,16 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from edgeapl.bench.watching import Ledger, watched
+from edgeapl.bench.instrumented_engine import Ledger, watched
 from edgeapl.bundle.specs import CropSpec
-from edgeapl.closing import ClosesItself
+from edgeapl.closable import ClosesItself
 from edgeapl.errors import EndOfSource
 from edgeapl.examination import prepare_frame
 from edgeapl.journal import Journal
-from edgeapl.journal.place import anchor_path
+from edgeapl.journal.location import anchor_path
 from edgeapl.model import Model, open_model
 from edgeapl.pipeline import Budget, Observer, Progress, SlideOptions, examine_slide
-from edgeapl.pipeline.examining import MOST_SEARCHERS
+from edgeapl.pipeline.slide_pipeline import MOST_SEARCHERS
 from edgeapl.sources.decode import read_image
 from edgeapl.stages import focus
 from edgeapl.stages.crop import Uncut, cut_cells

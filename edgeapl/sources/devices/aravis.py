@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from edgeapl.closing import ClosesItself
+from edgeapl.closable import ClosesItself
 from edgeapl.errors import CameraError, ConfigError, EndOfSource, SourceStalled
 from edgeapl.protocols import Clock
 from edgeapl.sources.devices.aravis_library import (
@@ -21,11 +21,11 @@ from edgeapl.sources.devices.aravis_library import (
     find_cameras,
 )
 from edgeapl.sources.devices.aravis_pictures import FORMATS, NAMES, rgb_of_memory
-from edgeapl.sources.devices.moments import FrameNumbers, Moments
 from edgeapl.sources.devices.options import one_of, split_options, whole_number, yes_or_no
+from edgeapl.sources.devices.timestamps import FrameNumbers, Moments
 from edgeapl.sources.frames import ScaleFor, SystemClock, frame_of_pixels
-from edgeapl.sources.names import printable
 from edgeapl.types import Frame, UInt8
+from edgeapl.wording.printable import printable
 
 SCHEME = "aravis://"
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgeapl.errors import CameraError
-from edgeapl.sources.names import printable
+from edgeapl.wording.printable import printable
 
 LIBRARY = "libaravis-0.8.so.0"
 PACKAGE = "libaravis-0.8-0"

@@ -8,13 +8,13 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from edgeapl.closing import ClosesItself
+from edgeapl.closable import ClosesItself
 from edgeapl.errors import CameraError, ConfigError, EndOfSource
 from edgeapl.protocols import Clock
 from edgeapl.sources.decoder_words import caught_words
 from edgeapl.sources.frames import ScaleFor, SystemClock, frame_of_pixels
-from edgeapl.sources.names import printable
 from edgeapl.types import Frame, UInt8
+from edgeapl.wording.printable import printable
 
 SCHEME = "gst://"
 

@@ -9,15 +9,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-from edgeapl.closing import ClosesItself
+from edgeapl.closable import ClosesItself
 from edgeapl.errors import CameraError, ConfigError, EndOfSource, SourceStalled
 from edgeapl.protocols import Clock
 from edgeapl.sources.devices.colour import MOSAICS, as_rgb
-from edgeapl.sources.devices.moments import FrameNumbers, Moments
 from edgeapl.sources.devices.options import one_of, split_options, whole_number, yes_or_no
+from edgeapl.sources.devices.timestamps import FrameNumbers, Moments
 from edgeapl.sources.frames import ScaleFor, SystemClock, frame_of_pixels
-from edgeapl.sources.names import printable
 from edgeapl.types import Frame, ScaleOrigin, UInt8
+from edgeapl.wording.printable import printable
 
 SCHEME = "mm://"
 DEMO = "demo"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from urllib.parse import parse_qsl, unquote
 
 from edgeapl.errors import ConfigError
-from edgeapl.sources.names import printable
+from edgeapl.wording.printable import printable
 
 Check = Callable[[str], object]
 """Turns the text of an option into its value, or raises ValueError that says what is wanted."""

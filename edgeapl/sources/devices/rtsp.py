@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from edgeapl.closing import ClosesItself
+from edgeapl.closable import ClosesItself
 from edgeapl.errors import CameraError, ConfigError, EndOfSource, SourceStalled
 from edgeapl.protocols import Clock
-from edgeapl.sources.devices.moments import PresentationTimes
+from edgeapl.sources.devices.timestamps import PresentationTimes
 from edgeapl.sources.frames import ScaleFor, SystemClock, frame_of_pixels
-from edgeapl.sources.names import printable
 from edgeapl.types import Frame
+from edgeapl.wording.printable import printable
 
 SOCKET_S = 3.0
 """Longest silence of the network; after it, where a picture begins in the stream is lost."""

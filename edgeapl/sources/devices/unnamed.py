@@ -6,8 +6,8 @@ import json
 import re
 
 from edgeapl.errors import CameraError, ConfigError
-from edgeapl.sources.devices.listing import FoundCamera, Listing
-from edgeapl.sources.names import printable
+from edgeapl.sources.devices.inventory import FoundCamera, Listing
+from edgeapl.wording.printable import printable
 
 PROGRAM = "micromanager"
 """Kind of the camera that is a program: it is nobody's microscope, so nobody may mean it unsaid."""

@@ -14,7 +14,7 @@ from edgeapl.errors import CameraError
 from edgeapl.protocols import Clock
 from edgeapl.sources.camera import CameraSource, Device
 from edgeapl.sources.frames import ScaleFor
-from edgeapl.sources.names import printable
+from edgeapl.wording.printable import printable
 
 DEV = Path("/dev")
 SYS = Path("/sys")

@@ -12,7 +12,7 @@ from functools import partial
 from edgeapl.sources.formats import bmp, jpeg, jpeg_xl, microscopes, pillow, png, tiff
 from edgeapl.sources.formats.header import ImageHeader, Still
 from edgeapl.sources.formats.opencv import decoded
-from edgeapl.sources.formats.others import not_read
+from edgeapl.sources.formats.unsupported import not_read
 
 _ONE_IMAGE = {
     (png.SIGNATURE,): png.read_header,

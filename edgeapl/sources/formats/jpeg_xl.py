@@ -9,7 +9,6 @@ from functools import partial
 import numpy as np
 
 from edgeapl.sources.formats.colour import ColourError, profile_of_codes
-from edgeapl.sources.formats.extras import ODD
 from edgeapl.sources.formats.header import (
     ImageHeader,
     Still,
@@ -19,6 +18,7 @@ from edgeapl.sources.formats.header import (
     too_deep,
     unsupported,
 )
+from edgeapl.sources.formats.optional_imports import ODD
 from edgeapl.types import Remark, UInt8
 
 _STREAM = b"\xff\x0a"

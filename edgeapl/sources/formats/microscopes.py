@@ -18,7 +18,6 @@ import numpy as np
 
 from edgeapl.errors import InputError
 from edgeapl.sources.formats.depth import to_8_bits
-from edgeapl.sources.formats.extras import ODD, library
 from edgeapl.sources.formats.header import (
     ImageHeader,
     PixelSize,
@@ -28,6 +27,7 @@ from edgeapl.sources.formats.header import (
     pixel_size,
     unsupported,
 )
+from edgeapl.sources.formats.optional_imports import ODD, library
 from edgeapl.sources.formats.safe_xml import parsed
 from edgeapl.types import Remark, UInt8
 

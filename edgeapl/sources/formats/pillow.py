@@ -11,8 +11,8 @@ import numpy as np
 
 from edgeapl.sources.formats.colour import ColourError, profile_of_codes
 from edgeapl.sources.formats.exif import Exif, read_exif
-from edgeapl.sources.formats.extras import ODD, library
 from edgeapl.sources.formats.header import ImageHeader, Still, damaged, grey, many, unsupported
+from edgeapl.sources.formats.optional_imports import ODD, library
 from edgeapl.types import Remark, UInt8
 
 AVIF_BRANDS = (b"avif", b"avis")

@@ -19,7 +19,6 @@ import numpy as np
 
 from edgeapl.errors import InputError
 from edgeapl.sources.formats.depth import to_8_bits
-from edgeapl.sources.formats.extras import ODD
 from edgeapl.sources.formats.header import (
     ImageHeader,
     PixelSize,
@@ -33,6 +32,7 @@ from edgeapl.sources.formats.header import (
     unsupported,
 )
 from edgeapl.sources.formats.ome import OmeError, OmeImage, read_ome
+from edgeapl.sources.formats.optional_imports import ODD
 from edgeapl.sources.formats.tiff_bounds import SIGNATURES, check_bounds
 from edgeapl.sources.formats.tiff_pixels import JPEG, check_shared, read_samples
 from edgeapl.types import Remark, UInt8

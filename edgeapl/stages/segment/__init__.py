@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from edgeapl.stages.segment.hsv_watershed import HsvWatershed
-from edgeapl.stages.segment.scale import Evidence, ScaleEstimate, measure_scale
+from edgeapl.stages.segment.pixel_size import Evidence, ScaleEstimate, measure_scale
 
 __all__ = ["Evidence", "HsvWatershed", "ScaleEstimate", "measure_scale"]

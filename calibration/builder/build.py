@@ -1,0 +1,155 @@
+"""Build engines: files, proof, choice, record; nothing is left behind when it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgeapl.bundle.load import Bundle, open_bundle
+from edgeapl.calibration.builder.candidates import Candidate, make_candidate
+from edgeapl.calibration.builder.proof_slides import ProofSlides, slides_for
+from edgeapl.calibration.builder.request import BuildRequest, Say
+from edgeapl.calibration.builder.stopwatch import Stopwatch
+from edgeapl.calibration.builder.storage import store, work_folder
+from edgeapl.calibration.builder.tactic_selection import run_race
+from edgeapl.engines.registry import BACKENDS, CUDA, ON_GPU, PLANS, available_targets
+from edgeapl.engines.store.folder import EngineFolder
+from edgeapl.engines.store.local_target import device_here, runs_here, runtime_version
+from edgeapl.engines.store.record import Precision
+from edgeapl.errors import EngineError, ProofError, UsageError
+
+__all__ = ["BuildRequest", "build_engine"]
+
+NO_GPU = "no such GPU on this machine"
+
+
+def build_engine(request: BuildRequest, tell: Say) -> EngineFolder:
+    """Build, prove and store engines; of several candidates the fastest that passes.
+
+    Parameters
+    ----------
+    request : what to build. tell : told each stage.
+
+    Raises ProofError when none passes, EngineError when one can not be built.
+    """
+    bundle = open_bundle(request.bundle)
+    wanted = _wanted(bundle, request)
+    say = Stopwatch(tell)
+    with work_folder(request) as work:
+        slides = slides_for(bundle, request, work, say)
+        candidates, not_made = _made(bundle, wanted, slides, request, work, say)
+        passed = [one for one in candidates if not one.proof.problems or not _counts(bundle)]
+        if not passed:
+            raise _refusal(candidates)
+        race = run_race(bundle, passed, slides.slides[0][1], say, request.device)
+        problems = {**not_made, **{one.name: one.proof.problems for one in candidates}}
+        absent = _absent() if request.target == "auto" else {}
+        return store(bundle, request, race, slides, problems, absent, work, say)
+
+
+def _made(
+    bundle: Bundle,
+    wanted: Sequence[tuple[str, Precision]],
+    slides: ProofSlides,
+    request: BuildRequest,
+    work: Path,
+    say: Stopwatch,
+) -> tuple[list[Candidate], dict[str, tuple[str, ...]]]:
+    """Make all candidates; give those that could not be made with why, unless none could."""
+    candidates: list[Candidate] = []
+    not_made: dict[str, tuple[str, ...]] = {}
+    for target, precision in wanted:
+        try:
+            one = make_candidate(bundle, target, precision, slides, request, work, say)
+        except EngineError as error:
+            if len(not_made) == len(wanted) - 1:
+                raise
+            not_made[f"{precision} {target}"] = (f"can not be run: {error}",)
+        else:
+            candidates.append(one)
+    return candidates, not_made
+
+
+def _absent() -> dict[str, str]:
+    """Say why runtimes for processors are not among the candidates."""
+    there = {one.target: one.run for one in available_targets()}
+    return {target: there[target] for target in BACKENDS if there[target]}
+
+
+def _counts(bundle: Bundle) -> bool:
+    """Tell whether the limits hold.
+
+    Cells of an untrained bundle flip at a breath, and it only ever gives REVIEW.
+    """
+    return bundle.manifest.trained
+
+
+def _wanted(bundle: Bundle, request: BuildRequest) -> list[tuple[str, Precision]]:
+    """Give what shall be built: one, or all that can be run on this machine."""
+    if request.target != "auto":
+        runtime_version(request.target)
+        targets = [request.target]
+        if request.target == CUDA and not runs_here(CUDA, request.device):
+            # Nothing is built ahead of time for it, so that there would be nothing to show.
+            why = {one.target: one.run for one in available_targets()}[CUDA]
+            raise EngineError("target can not be run here", CUDA, why or NO_GPU)
+    else:
+        targets = [
+            one.target
+            for one in available_targets()
+            if not one.build and not one.run and runs_here(one.target, request.device)
+        ]
+    _check(request, targets)
+    if request.precision is not None:
+        return [(target, request.precision) for target in targets]
+    calibrated = bundle.manifest.calibration is not None
+    return [(target, one) for target in targets for one in _precisions(target, calibrated)]
+
+
+def _precisions(target: str, calibrated: bool) -> list[Precision]:
+    """Give what is tried for a target. A processor has no use for FP16.
+
+    TF32 is never tried unasked: it is what FP32 is not.
+    """
+    found: list[Precision] = ["fp32"]
+    if target in ON_GPU:
+        found.append("fp16")
+    if calibrated and target != CUDA:  # which computes eight-bit files in floats
+        found.append("int8")
+    return found
+
+
+def _check(request: BuildRequest, targets: Sequence[str]) -> None:
+    """Refuse what no target can do; raises UsageError."""
+    on_gpu = [target for target in targets if target in ON_GPU]
+    if request.precision == "tf32" and len(on_gpu) < len(targets):
+        where = ", ".join(target for target in targets if target not in ON_GPU)
+        raise UsageError("TF32 is a precision of GPUs", where, f"give --target {ON_GPU[-1]}")
+    asked = {
+        "--max-batch": request.max_batch,
+        "--workspace": request.workspace_mib,
+        "--compute-capability": ", ".join(request.capabilities),
+        "--optimization-level": request.optimization_level,
+    }
+    given = [name for name, value in asked.items() if value not in (None, "")]
+    if given and not any(target in PLANS for target in targets):
+        raise UsageError(
+            "setting is for TensorRT alone", ", ".join(given), f"give --target {ON_GPU[-1]}"
+        )
+    if request.device and not on_gpu:
+        raise UsageError("setting is for GPUs alone", "--device", f"give --target {ON_GPU[-1]}")
+    for target in on_gpu:
+        if request.device and not device_here(target, request.device).name:
+            raise UsageError(
+                "no such GPU", f"--device {request.device}", "edgeapl doctor lists them"
+            )
+
+
+def _refusal(candidates: Sequence[Candidate]) -> ProofError:
+    worst = candidates[-1]
+    hurt = "; give --max-flip-rate to keep the layers that hurt in a higher precision"
+    return ProofError(
+        "engines do not answer like the bundle",
+        worst.name,
+        "; ".join(worst.proof.problems[:3]) + (hurt if worst.precision == "int8" else ""),
+    )

@@ -1,0 +1,194 @@
+"""The file of one network for one target and precision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeapl.bundle.digest import sha256
+from edgeapl.bundle.load import Bundle
+from edgeapl.calibration.quantise.blocks import in_blocks
+from edgeapl.calibration.quantise.fast_kernels import AMX_PRODUCTS, quick_in_onnxruntime
+from edgeapl.calibration.quantise.fp16 import to_fp16
+from edgeapl.calibration.quantise.graph import read_graph, weighed_nodes
+from edgeapl.calibration.quantise.qdq import (
+    qdq_onnxruntime,
+    qdq_tensorrt,
+    quantised_layers,
+)
+from edgeapl.calibration.quantise.rounding import multiplied_in_tf32, rounded_everywhere
+from edgeapl.calibration.ranges import Range, read_ranges
+from edgeapl.cores import cpu_cores
+from edgeapl.engines.exclusive import Opener
+from edgeapl.engines.registry import PLANS, open_engine
+from edgeapl.engines.store.machine import cpu
+from edgeapl.engines.store.record import Precision, Settings
+from edgeapl.errors import EngineError, StorageError
+from edgeapl.protocols import Engine
+
+Quantise = Callable[[bytes, Mapping[str, Range], frozenset[str]], bytes]
+ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class MadeNetwork:
+    """An ONNX file as the target takes it, and the layers that stayed in a higher precision.
+
+    path : the file, on disk because all networks of a bundle may take a gigabyte. sha256 : of it.
+    rounds : the target rounds to FP16 after every node.
+    """
+
+    path: Path
+    sha256: str
+    precision: Precision
+    kept: tuple[str, ...]
+    rounds: bool = False
+
+    def read(self) -> bytes:
+        """Give the bytes of the file. Raises EngineError when it was changed since it was made."""
+        try:
+            data = self.path.read_bytes()
+        except OSError as error:
+            raise EngineError("network cannot be read", self.path, str(error.strerror)) from error
+        if sha256(data) != self.sha256:
+            raise EngineError("network was changed while it was used", self.path, "build it again")
+        return data
+
+    def provable(self) -> bytes:
+        """Give the file to prove on a CPU.
+
+        onnxruntime's CPU leaves out the rounding between nodes in FP16 that a GPU does; where the
+        target is a GPU, the proof gets a file that rounds everywhere, and of TF32 one whose layers
+        multiply so many bits alone.
+        """
+        if self.precision == "tf32":
+            return multiplied_in_tf32(self.read())
+        return rounded_everywhere(self.read()) if self.rounds else self.read()
+
+
+def made_opener(
+    networks: Mapping[str, MadeNetwork], target: str, settings: Settings, device: int = 0
+) -> Opener:
+    """Give what opens the files for a target that runs ONNX files, as the station does.
+
+    device : number of the GPU, of targets that run on one.
+    """
+
+    def open_one(name: str) -> Engine:
+        return open_engine(
+            target,
+            name,
+            networks[name].read(),
+            threads=settings.threads,
+            workers=settings.workers or 1,
+            device=device,
+        )
+
+    return open_one
+
+
+def reference_opener(bundle: Bundle) -> Opener:
+    """Give what opens the bundle's networks to prove against; runs leave no memory behind."""
+
+    def open_one(name: str) -> Engine:
+        model = bundle.read(bundle.manifest.networks[name].file)
+        return open_engine("onnxruntime", name, model, threads=cpu_cores(), arena=False)
+
+    return open_one
+
+
+def quantiser(target: str) -> Quantise:
+    """Give the flavour of Q/DQ that a target fuses."""
+    return qdq_tensorrt if target in PLANS else qdq_onnxruntime
+
+
+def ranges_of(bundle: Bundle) -> dict[str, Mapping[str, Range]]:
+    """Give the measured ranges of every network that is quantised.
+
+    Raises EngineError when the bundle was never calibrated.
+    """
+    calibration = bundle.manifest.calibration
+    if calibration is None:
+        raise EngineError(
+            "bundle has no measured ranges, which INT8 needs",
+            bundle.manifest.name,
+            "run edgeapl calibrate first",
+        )
+    measured = read_ranges(bundle.read(calibration.ranges))
+    found = {}
+    for name, network in bundle.manifest.networks.items():
+        ranges = measured.of(name, bundle.manifest.files[network.file])
+        if ranges is not None:
+            found[name] = ranges
+    return found
+
+
+def make_network(
+    bundle: Bundle,
+    name: str,
+    target: str,
+    precision: Precision,
+    keep: frozenset[str],
+    folder: Path,
+) -> MadeNetwork:
+    """Write one network in a precision; one without ranges stays in FP32 when INT8 is asked for.
+
+    Parameters
+    ----------
+    keep : names of nodes that stay in a higher precision.
+    folder : for the file; a file of the same target, precision and name is replaced. A network in
+        FP32 is the bundle's own file.
+    """
+    file = bundle.manifest.networks[name].file
+    same = bundle.folder / file, bundle.manifest.files[file]
+    if precision == "tf32":
+        return MadeNetwork(*same, "tf32", ())
+    if precision == "fp32":
+        return MadeNetwork(*same, "fp32", ())
+    ranges = ranges_of(bundle) if precision == "int8" or bundle.manifest.calibration else {}
+    path = folder / f"{target}-{precision}-{name}.onnx"
+    if precision == "fp16":
+        half, kept = to_fp16(bundle.read(file), keep, ranges.get(name))
+        return MadeNetwork(path, _write(path, half), "fp16", kept, rounds=target in PLANS)
+    if name not in ranges:
+        return MadeNetwork(*same, "fp32", (ALL,))
+    quantised = in_eight_bits(bundle.read(file), target, ranges[name], keep)
+    digest = _write(path, quantised)
+    kept = tuple(sorted(keep | kept_layers(bundle.read(file), quantised)))
+    return MadeNetwork(path, digest, "int8", kept, rounds=target in PLANS)
+
+
+def kept_layers(model: bytes, quantised: bytes) -> frozenset[str]:
+    """Give the layers with weights of a network that are not in eight bits once it is quantised."""
+    layers = {node.name for node in weighed_nodes(read_graph(model).graph)}
+    return frozenset(layers.difference(quantised_layers(quantised)))
+
+
+def in_eight_bits(
+    model: bytes, target: str, ranges: Mapping[str, Range], keep: frozenset[str]
+) -> bytes:
+    """Quantise a network as the target, on this machine, computes it soonest."""
+    quantise = quantiser(target)
+    if target in PLANS:
+        half, _ = to_fp16(quantise(model, ranges, keep), frozenset(), ranges)
+        return half
+    quantised = quantise(in_blocks(model), ranges, keep)
+    if target != "onnxruntime":
+        return quantised
+    return quick_in_onnxruntime(quantised, AMX_PRODUCTS if has_amx() else None)
+
+
+def has_amx() -> bool:
+    """Whether this CPU multiplies tiles of int8."""
+    return "amx_int8" in cpu().capability.split()
+
+
+def _write(path: Path, model: bytes) -> str:
+    """Write a file and give its SHA-256 (hex)."""
+    try:
+        path.write_bytes(model)
+    except OSError as error:
+        mend = f"{error.strerror}: make room there"
+        raise StorageError("network cannot be written", path, mend) from error
+    return sha256(model)

@@ -1,0 +1,159 @@
+"""Write engines and their record into their place, and open the bundle with them once."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from edgeapl.bundle.load import Bundle
+from edgeapl.calibration.builder.candidates import Candidate
+from edgeapl.calibration.builder.on_device import USUAL, opened_on_device
+from edgeapl.calibration.builder.plans import BuiltPlans, build_plans, built_network
+from edgeapl.calibration.builder.proof_slides import ProofSlides
+from edgeapl.calibration.builder.request import BuildRequest
+from edgeapl.calibration.builder.sidecar import blank_record, proof_of
+from edgeapl.calibration.builder.stopwatch import Stopwatch
+from edgeapl.calibration.builder.tactic_selection import BUNDLE, Race
+from edgeapl.engines.exclusive import InTurn, Opener
+from edgeapl.engines.registry import BACKENDS, ON_GPU, PLANS, open_engine
+from edgeapl.engines.store.cache import cache_folder
+from edgeapl.engines.store.clocks import clocks
+from edgeapl.engines.store.folder import EngineFolder, write_engines
+from edgeapl.engines.store.record import BuiltNetwork, EngineRecord
+from edgeapl.model.opener import Opened, open_model
+from edgeapl.protocols import Engine
+
+
+def store(
+    bundle: Bundle,
+    request: BuildRequest,
+    race: Race,
+    slides: ProofSlides,
+    problems: Mapping[str, Sequence[str]],
+    absent: Mapping[str, str],
+    work: Path,
+    say: Stopwatch,
+) -> EngineFolder:
+    """Write the fastest engines and their record, and open the bundle with them once.
+
+    Parameters
+    ----------
+    problems : candidate to what its proof found. absent : target to why it was no candidate.
+    work : of `work_folder`, for files on their way.
+    """
+    best = race.best
+    record, files = _made(bundle, best, request, work, say)
+    record = record.model_copy(
+        update={
+            "settings": race.measured[best.name].settings,
+            "proof": _proof(bundle, best, slides, problems),
+            "layers_chosen_on": slides.images if best.repaired else (),
+            "timing": {
+                **_timing(race),
+                "not_picked": {
+                    **race.not_picked(problems),
+                    **absent,
+                },
+                "stages": say.seconds(),
+                "clocks": clocks() if best.target in ON_GPU else {},
+            },
+        }
+    )
+
+    def check(engines: EngineFolder) -> None:
+        if best.plans is not None:
+            # What was proven is what is put in place: the same bytes, opened once more from there.
+            say("self-test with the engines")
+            with opened_on_device(bundle, engines):
+                return
+        if best.target in BACKENDS:
+            say("self-test with the engines")
+            with InTurn(tuple(bundle.manifest.networks), _opener(engines)) as turns:
+                open_model(bundle.folder, engines=engines, opener=lambda _: Opened(turns))
+
+    return write_engines(request.out or cache_folder() / record.key, record, files, check)
+
+
+def _made(
+    bundle: Bundle, best: Candidate, request: BuildRequest, work: Path, say: Stopwatch
+) -> tuple[EngineRecord, Mapping[str, Path]]:
+    """Give the record and the files of the best; plans that were proven are built by now."""
+    if best.plans is not None:
+        record = best.plans.record
+        folder = best.plans.folder
+        return record, {one.file: folder / one.file for one in record.files.values()}
+    if best.target in PLANS:
+        folder = work / "plans"
+        built = build_plans(
+            bundle, best.networks, best.target, best.precision, request, folder, say
+        )
+    else:
+        built = _copied(best, work)
+    settings = USUAL
+    record = blank_record(bundle, best.target, best.precision, built, request, settings)
+    return record, built.files
+
+
+def _copied(best: Candidate, work: Path) -> BuiltPlans:
+    """Give the ONNX files of the best by the names that they get."""
+    files: dict[str, Path] = {}
+    networks: dict[str, BuiltNetwork] = {}
+    for name, network in best.networks.items():
+        path = work / f"{name}.onnx"
+        path.write_bytes(network.read())
+        files[path.name] = path
+        networks[name] = built_network(path, network.precision, network.kept)
+    return BuiltPlans(files, networks, None, {})
+
+
+def _proof(
+    bundle: Bundle, best: Candidate, slides: ProofSlides, problems: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
+    """Give what was found when the engines were compared with the bundle."""
+    return {
+        "kept_for_the_flip_rate": list(best.repaired),
+        **proof_of(bundle, best.target, best.ran_in, best.proof, slides, problems),
+    }
+
+
+def _timing(race: Race) -> dict[str, Any]:
+    """Give what was measured of all that took turns."""
+    best, seconds = race.best, race.seconds
+    # Plans are timed on the GPU alone: their graph on the CPU would tell nothing about it.
+    speed = seconds[BUNDLE] / seconds[best.name] if best.name in seconds else None
+    return {
+        "seconds_for_16_cells": dict(seconds),
+        "speed_against_bundle": speed,
+        "settings": {name: one.settings.text for name, one in race.measured.items()},
+        "seconds_per_cell": dict(race.measured[best.name].seconds),
+    }
+
+
+@contextmanager
+def work_folder(request: BuildRequest) -> Iterator[Path]:
+    """Give an empty folder beside the place of the engines; in the end nothing of it is left."""
+    base = request.out.parent if request.out else cache_folder()
+    base.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".build-", dir=base) as work:
+        yield Path(work)
+
+
+def _opener(engines: EngineFolder) -> Opener:
+    """Give what opens built engines as `open_model` does, for one at a time."""
+    record = engines.record
+
+    def open_one(name: str) -> Engine:
+        return open_engine(
+            record.target,
+            name,
+            engines.read(name),
+            threads=record.settings.threads,
+            workers=record.settings.workers or 1,
+            origin=engines.origin(name),
+            device=record.built_for.number,
+        )
+
+    return open_one

@@ -1,0 +1,113 @@
+"""The set as a value: which cells were chosen, which slides are held back, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgeapl.calibration.cell_selection import Kind, spread, unlike
+from edgeapl.calibration.cells import Cell, Gathered, SlideSeen
+from edgeapl.errors import InputError, UsageError
+from edgeapl.wording.printable import printable
+
+FEWEST_CELLS = 20
+"""Below this a set says nothing about a model; a slide needs as many to be described."""
+
+MOST_CHOSEN = 256
+"""Cells that a set grows to at most, if no size is asked for."""
+
+HOLD_BACK_FROM = 5
+"""Slides from which on every fifth is held back; of fewer, all are needed for the ranges."""
+
+NAMED = 3
+"""Images named in one sentence; the rest are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenSet:
+    """The choice. Rows are those of what was gathered.
+
+    rows : cells for the ranges, in the order in which they were chosen.
+    held_back : slides of which nothing was chosen, so that engines can be proven on them.
+    near_duplicates : cells dropped because another looks the same.
+    """
+
+    rows: tuple[int, ...]
+    held_back: tuple[str, ...]
+    near_duplicates: int
+
+
+def choose(gathered: Gathered, size: int | None) -> ChosenSet:
+    """Choose the cells for the ranges, and the slides to hold back.
+
+    Parameters
+    ----------
+    gathered : what there is. size : cells to choose; None for as many as may be needed.
+
+    Raises UsageError when more cells are asked for than there are unlike each other.
+    """
+    distinct = unlike(gathered.hashes, gathered.features)
+    held_back = slides_to_hold_back(gathered.cells)
+    rows = [row for row in distinct.tolist() if gathered.cells[row].slide not in held_back]
+    if size is not None and size > len(rows):
+        raise UsageError(
+            f"calibration set has {len(rows)} cells to choose from",
+            f"--size {size}",
+            "give more slides, or a smaller --size",
+        )
+    kinds = [Kind(gathered.cells[row].slide, gathered.cells[row].predicted) for row in rows]
+    order = spread(gathered.features[rows], kinds, size or MOST_CHOSEN)
+    return ChosenSet(
+        rows=tuple(rows[place] for place in order.tolist()),
+        held_back=held_back,
+        near_duplicates=len(gathered.cells) - len(distinct),
+    )
+
+
+def slides_to_hold_back(cells: Sequence[Cell]) -> tuple[str, ...]:
+    """Give every fifth slide, in the order of their share of suspicious cells.
+
+    So what is held back reaches from harmless to suspicious like the slides themselves.
+    """
+    by_slide: dict[str, list[float]] = {}
+    for cell in cells:
+        by_slide.setdefault(cell.slide, []).append(cell.suspicion)
+    order = sorted(by_slide, key=lambda name: (sum(by_slide[name]) / len(by_slide[name]), name))
+    return tuple(sorted(order[2::5])) if len(order) >= HOLD_BACK_FROM else ()
+
+
+def check_gathered(gathered: Gathered, *, leave_out_unusable: bool) -> None:
+    """Raise InputError when the set is unfit: images of no use, too few cells, one slide."""
+    if not leave_out_unusable:
+        _check_images(gathered.slides)
+    with_cells = [slide.name for slide in gathered.slides if slide.cells]
+    if len(gathered.cells) < FEWEST_CELLS:
+        raise InputError(
+            f"calibration set has {len(gathered.cells)} cells",
+            ", ".join(slide.name for slide in gathered.slides[:NAMED]),
+            f"give at least {FEWEST_CELLS}, from several slides",
+        )
+    if len(with_cells) < 2:
+        raise one_slide(with_cells[0])
+
+
+def one_slide(name: str) -> InputError:
+    """Give the error for a set that shows one stain, one patient and one day."""
+    return InputError(
+        "calibration set has cells of one slide only",
+        printable(name),
+        "give several slides, each in a folder of its own",
+    )
+
+
+def _check_images(slides: Sequence[SlideSeen]) -> None:
+    found = [(f"{slide.name}/{file}", why) for slide in slides for file, why in slide.unusable]
+    if found:
+        named = "; ".join(f"{file} ({why})" for file, why in found[:NAMED])
+        more = f"; and {len(found) - NAMED} more" if len(found) > NAMED else ""
+        images = "image" if len(found) == 1 else "images"
+        raise InputError(
+            f"calibration set holds {len(found)} {images} that cannot be used",
+            named + more,
+            "take them out, or add --leave-out-unusable",
+        )

@@ -1,0 +1,212 @@
+"""Look at the slides of a calibration set: their cells, and what the FP32 networks say of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeapl.calibration.cells import Cell, Field, Gathered, SlideSeen, looks, predictions
+from edgeapl.calibration.inputs import classified, unusable
+from edgeapl.calibration.sampling import evenly, spread_order
+from edgeapl.calibration.spool import Spool
+from edgeapl.errors import EndOfSource, InputError
+from edgeapl.examination import PreparedFrame, prepare_frame
+from edgeapl.model import Model
+from edgeapl.pixel_size import SlideScale, measure_ahead
+from edgeapl.sources.discover import SlideInput, part_files
+from edgeapl.sources.files import FilesSource
+from edgeapl.stages.domain import FEWEST_CELLS, describe_frame
+from edgeapl.stages.gate import FieldMemory
+from edgeapl.types import Frame, UInt8
+from edgeapl.wording.printable import printable
+
+MOST_CELLS = 512
+"""Cells looked at in all, if no size is asked for; a network of 299 px takes 50 ms for each on two
+cores, one of 448 px 400 ms."""
+
+OVER = 4
+"""Cells looked at for each one that is to be chosen."""
+
+ENOUGH_FRAMES = 8
+"""Frames looked at on one slide, if they give cells enough: more change its medians little."""
+
+MOST_FRAMES = 64
+"""Frames looked at on a slide with few cells."""
+
+DUPLICATE = "duplicate"
+HELD_BYTES = 192 << 20
+"""Frames that wait for the networks together; each network is opened once for all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class HowToGather:
+    """crops : every image is one cell. um_per_px : scale of all images; None to measure it.
+
+    size : cells that will be chosen; None if that is not known yet. excluded : SHA-256 (hex) of
+    images that must not be used.
+    """
+
+    crops: bool = False
+    um_per_px: float | None = None
+    size: int | None = None
+    excluded: frozenset[str] = frozenset()
+
+    def quota(self, slides: int) -> int:
+        """Give how many cells of one slide are looked at; enough to describe it at least."""
+        most = MOST_CELLS if self.size is None else OVER * self.size
+        return max(FEWEST_CELLS, math.ceil(most / max(1, slides)))
+
+
+def gather(
+    model: Model,
+    slides: Sequence[SlideInput],
+    how: HowToGather,
+    folder: Path,
+    step: Callable[[int, int], None],
+) -> Gathered:
+    """Gate, segment, cut and classify as the station does, on images spread over every slide.
+
+    Parameters
+    ----------
+    model : its FP32 engines; one at a time may be open. slides : where the images are.
+    folder : where crops are kept. step : told how many slides are done, of how many.
+
+    Raises EngineError when a network fails or gives no usable answer.
+    """
+    gathered = Gathered(Spool(folder / "crops.rows"))
+    quota = how.quota(len(slides))
+    for number, slide in enumerate(slides):
+        step(number, len(slides))
+        _look_at(model, slide, how, quota, gathered)
+    return gathered
+
+
+def _look_at(
+    model: Model, slide: SlideInput, how: HowToGather, quota: int, gathered: Gathered
+) -> None:
+    manifest = model.bundle.manifest
+    kept, left_out = part_files(slide.files, manifest.crop.leave_out if how.crops else ())
+    seen = SlideSeen(printable(slide.name), len(slide.files), len(left_out))
+    gathered.slides.append(seen)
+    one_each = how.crops or manifest.segmenter.kind == "field"
+    files = spread_order(evenly(kept, quota if one_each else MOST_FRAMES))
+    scale = SlideScale(slide.um_per_px or how.um_per_px, manifest.um_per_px)
+    measure_ahead(scale, kept)
+    # A slide of one frame gives all its cells, one of many a few of each.
+    most = 1 if one_each else math.ceil(quota / max(1, min(ENOUGH_FRAMES, len(files))))
+    enough = len(files) if one_each else ENOUGH_FRAMES
+    looked: list[_Looked] = []
+    cells = 0
+    for prepared in _frames(model, files, scale, how, seen):
+        looked.append(_thinned(prepared, most))
+        cells += len(looked[-1].rows)
+        if sum(item.held_bytes for item in looked) > HELD_BYTES:
+            _classify(model, seen, looked, how, gathered)
+            looked = []
+        if seen.looked_at >= enough and cells >= quota:
+            break
+    _classify(model, seen, looked, how, gathered)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Looked:
+    """A frame, and the detections of it that are looked at."""
+
+    prepared: PreparedFrame
+    rows: NDArray[np.int64]
+    crops: UInt8
+
+    @property
+    def frame(self) -> Frame:
+        return self.prepared.frame
+
+    @property
+    def held_bytes(self) -> int:
+        return self.frame.pixels.nbytes + self.prepared.detections.labels.nbytes + self.crops.nbytes
+
+
+def _thinned(prepared: PreparedFrame, most: int) -> _Looked:
+    rows = np.array(evenly(range(len(prepared.detections)), most), dtype=np.int64)
+    return _Looked(prepared, rows, prepared.images(rows))
+
+
+def _frames(
+    model: Model, files: Sequence[Path], scale: SlideScale, how: HowToGather, seen: SlideSeen
+) -> Iterator[PreparedFrame]:
+    """Give the frames that pass the gate, and note the others."""
+    memory = FieldMemory()
+    with FilesSource(files, seen.name, scale) as source:
+        while True:
+            try:
+                frame = source.read(0)
+            except EndOfSource:
+                return
+            except InputError as error:
+                seen.unusable.append((Path(error.which).name, error.what))
+                continue
+            if frame.digest in how.excluded:
+                seen.excluded.append(printable(Path(frame.source).name))
+                continue
+            seen.looked_at += 1
+            prepared, memory = prepare_frame(model, frame, memory, crops=how.crops)
+            for reason in prepared.rejected:
+                if reason.code == DUPLICATE:
+                    seen.duplicates += 1
+                else:
+                    seen.unusable.append((printable(Path(frame.source).name), reason.text))
+            if not prepared.rejected:
+                seen.cells += len(prepared.detections)
+                yield prepared
+
+
+def _classify(
+    model: Model,
+    seen: SlideSeen,
+    looked: Sequence[_Looked],
+    how: HowToGather,
+    gathered: Gathered,
+) -> None:
+    """Ask the networks about some frames of a slide, add the cells, and describe the frames."""
+    looked = [item for item in looked if len(item.rows)]
+    if not looked:
+        return
+    manifest = model.bundle.manifest
+    crops = np.concatenate([item.crops for item in looked])
+    result = classified(manifest, model.engines, crops)
+    if len(result.failed):
+        raise unusable(len(result.failed), len(crops))
+    scores = result.scores
+    predicted = predictions(manifest, scores)
+    features = scores.features if scores.features.shape[1] else looks(scores, crops)
+    suspicious = {role.name for role in manifest.roles if role.suspicious}
+    cells = []
+    first = 0
+    for item in looked:
+        own = slice(first, first + len(item.rows))
+        first += len(item.rows)
+        detections = item.prepared.detections
+        described = describe_frame(
+            item.prepared.judged, detections, scores.features[own], single_cell=how.crops
+        )
+        seen.frames.append(described)
+        gathered.fields.append(
+            Field(seen.name, Path(item.frame.source), item.frame.um_per_px, item.frame.digest)
+        )
+        for row, answer in zip(item.rows.tolist(), predicted[own], strict=True):
+            x0, y0, x1, y1 = detections.boxes[row].tolist()
+            cells.append(
+                Cell(
+                    slide=seen.name,
+                    image=item.frame.digest,
+                    file=printable(Path(item.frame.source).name),
+                    box=None if how.crops else (x0, y0, x1, y1),
+                    predicted=answer,
+                    suspicion=float(answer in suspicious),
+                )
+            )
+    gathered.add(cells, crops, features)

@@ -1,0 +1,187 @@
+"""Compare what two sets of engines say about single cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeapl.bundle.manifest import Manifest
+from edgeapl.bundle.specs import RoleSpec
+from edgeapl.calibration.validation.comparison import percentile_99
+from edgeapl.stages.classified import Classified
+from edgeapl.stages.routing import steps
+
+Float64 = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+NOT_SHOWN = -1
+"""Class of a cell that a network was not shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoleDifference:
+    """One role over all cells.
+
+    cells : that either set of engines showed to the role's network. mean, p99, largest : absolute
+    differences of the probability among them. crossed : cells on another side of the threshold.
+    """
+
+    role: str
+    cells: int
+    mean: float
+    p99: float
+    largest: float
+    crossed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Cells of one class, or over one role's threshold.
+
+    cells : as the FP32 networks say. kept : of these, as the candidate says too.
+    """
+
+    name: str
+    cells: int
+    kept: int
+
+    @property
+    def drop(self) -> float:
+        """Share that was lost."""
+        return 1 - self.kept / self.cells if self.cells else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class CellComparison:
+    """All cells of all slides.
+
+    cells : compared. flipped : those that crossed a threshold, changed class, or got no usable
+    answer from the candidate. failed : the last of these.
+    """
+
+    cells: int
+    flipped: int
+    failed: int
+    roles: tuple[RoleDifference, ...]
+    recalls: tuple[Recall, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A role of `with_classes`: output of a network, and what it is called here."""
+
+    network: str
+    output: str
+    name: str
+
+
+def with_classes(manifest: Manifest) -> Manifest:
+    """Give the manifest with every class of every network as a role, so that all are answered."""
+    used = [
+        RoleSpec(name=column.name, network=column.network, output=column.output, threshold=1.0)
+        for column in _columns(manifest)
+    ]
+    return manifest.model_copy(update={"roles": (*manifest.roles, *used)})
+
+
+def _columns(manifest: Manifest) -> list[_Column]:
+    taken = {role.name for role in manifest.roles}
+    columns: list[_Column] = []
+    asked = {step.network for step in steps(manifest)}
+    for network, spec in manifest.networks.items():
+        for place, output in enumerate(spec.classes if network in asked else ()):
+            name = f"class-{len(columns)}-{place}"
+            while name in taken:
+                name += "-"
+            columns.append(_Column(network, output, name))
+    return columns
+
+
+def compare_cells(
+    manifest: Manifest, slides: Sequence[tuple[Classified, Classified]]
+) -> CellComparison:
+    """Compare cells.
+
+    Parameters
+    ----------
+    manifest : of the bundle. slides : per slide the reference's and the candidate's answers to
+        `with_classes(manifest)`; a cell that the reference could not score is left out.
+    """
+    want, have, failed = _aligned(slides)
+    flipped: Bools = failed.copy()
+    roles, recalls = [], []
+    usable = ~failed
+    for role in manifest.roles:
+        before, after = want(role.name), have(role.name)
+        positive, still = before >= role.threshold, (after >= role.threshold) & usable
+        crossed = (positive != still) & usable
+        flipped |= crossed
+        shown = usable & ((before > 0) | (after > 0))
+        apart = np.abs(after - before)[shown]
+        roles.append(
+            RoleDifference(
+                role=role.name,
+                cells=int(shown.sum()),
+                mean=float(apart.mean()) if len(apart) else 0.0,
+                p99=percentile_99(apart),
+                largest=float(apart.max(initial=0.0)),
+                crossed=int(crossed.sum()),
+            )
+        )
+        recalls.append(Recall(role.name, int(positive.sum()), int((positive & still).sum())))
+    for network, spec in manifest.networks.items():
+        mine = [column.name for column in _columns(manifest) if column.network == network]
+        if not mine:
+            continue
+        one, other = _classes([want(name) for name in mine]), _classes([have(n) for n in mine])
+        flipped |= (one != other) & usable
+        for place, output in enumerate(spec.classes):
+            here = one == place
+            kept = here & (other == place) & usable
+            recalls.append(Recall(f"{network}.{output}", int(here.sum()), int(kept.sum())))
+    return CellComparison(
+        len(flipped), int(flipped.sum()), int(failed.sum()), tuple(roles), tuple(recalls)
+    )
+
+
+class _Values:
+    """Role to its values over all slides, 0 where a cell has none."""
+
+    def __init__(self, slides: Sequence[Classified], ids: Sequence[NDArray[np.int64]]) -> None:
+        self._slides = slides
+        self._ids = ids
+
+    def __call__(self, role: str) -> Float64:
+        parts = [np.empty(0)]
+        for slide, wanted in zip(self._slides, self._ids, strict=True):
+            known = np.isin(wanted, slide.scores.ids)
+            values = np.zeros(len(wanted))
+            rows = np.searchsorted(slide.scores.ids, wanted[known])
+            values[known] = slide.scores.roles[role][rows]
+            parts.append(values)
+        return np.concatenate(parts)
+
+
+def _aligned(slides: Sequence[tuple[Classified, Classified]]) -> tuple[_Values, _Values, Bools]:
+    """Give both sides on the cells that the reference scored; and which the candidate did not."""
+    ids = [reference.scores.ids for reference, _ in slides]
+    lost = [
+        ~np.isin(wanted, candidate.scores.ids)
+        for wanted, (_, candidate) in zip(ids, slides, strict=True)
+    ]
+    failed = np.concatenate([np.empty(0, dtype=bool), *lost])
+    return (
+        _Values([one for one, _ in slides], ids),
+        _Values([two for _, two in slides], ids),
+        failed,
+    )
+
+
+def _classes(probabilities: Sequence[Float64]) -> NDArray[np.int64]:
+    table = np.stack(probabilities, axis=1)
+    classes = np.asarray(table.argmax(axis=1), dtype=np.int64)
+    classes[table.sum(axis=1) == 0] = NOT_SHOWN
+    return classes

@@ -1,0 +1,244 @@
+"""Prove that built engines answer like the FP32 networks before they may serve."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeapl.bundle.manifest import Manifest
+from edgeapl.bundle.specs import LimitsSpec
+from edgeapl.calibration.validation.cells import (
+    CellComparison,
+    Recall,
+    compare_cells,
+    with_classes,
+)
+from edgeapl.calibration.validation.chain_replay import SlideThroughChain
+from edgeapl.calibration.validation.comparison import Apart, OutputDifference, PairedEngine
+from edgeapl.calibration.validation.detected import Detected, compare_detected
+from edgeapl.calibration.validation.network_passes import SlideOnItsWay, networks_in_order
+from edgeapl.errors import InputError
+from edgeapl.model.assembled import segmenter_of
+from edgeapl.protocols import CellChain, Engine
+from edgeapl.stages.classified import Classified
+from edgeapl.stages.whole_slide import SlideAnswer, answer_slide
+from edgeapl.types import Frame, UInt8
+
+Slide = tuple[str, UInt8]
+"""Name, and crops uint8 (N, size, size, 3) RGB of its cells."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlideComparison:
+    """What both say about one slide, by its numbers alone.
+
+    That the bundle is untrained or uncalibrated would make every verdict REVIEW, and is left out.
+    """
+
+    name: str
+    reference: SlideAnswer
+    candidate: SlideAnswer
+
+    @property
+    def changed(self) -> bool:
+        """Whether the verdict is another one."""
+        return self.reference.decision != self.candidate.decision
+
+
+@dataclass(frozen=True, slots=True)
+class EngineProof:
+    """All that was compared; `problems` is empty when the engines may serve.
+
+    outputs : every output of every network, both given the same inputs.
+    cells : roles and classes, each set of engines going its own way through the networks.
+    detected : cells found on frames; None without a detector.
+    unproven : networks that no cell and no frame reached.
+    """
+
+    limits: LimitsSpec
+    outputs: tuple[OutputDifference, ...]
+    cells: CellComparison
+    slides: tuple[SlideComparison, ...]
+    detected: Detected | None
+    unproven: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def flip_rate(self) -> float:
+        """Share of cells that crossed a threshold, changed class or got no usable answer."""
+        return self.cells.flipped / self.cells.cells
+
+
+def prove_engine(
+    manifest: Manifest,
+    reference: Mapping[str, Engine],
+    candidate: Mapping[str, Engine],
+    slides: Sequence[Slide],
+    limits: LimitsSpec,
+    *,
+    frames: Sequence[Frame] = (),
+    batch_size: int = 16,
+    chain: CellChain | None = None,
+) -> EngineProof:
+    """Run slides through the FP32 networks and through built engines.
+
+    Parameters
+    ----------
+    manifest : of the bundle. reference, candidate : network name to engine, all networks. They are
+        asked network after network, so that engines of which one is in memory at a time, such as
+        `InTurn`, are opened about once each.
+    slides : held back: not what ranges were measured on.
+    limits : beyond which there is a problem.
+    frames : for the networks of a detector, which crops do not reach.
+    batch_size : cells in one run.
+    chain : of the candidate's networks, linked for `with_classes(manifest)`. Cells then go their
+        own way through it, as where it serves; what single networks give is asked of the engines.
+
+    Raises InputError when there is no cell to compare, EngineError when an engine fails to run.
+    """
+    seen: dict[str, dict[str, Apart]] = {name: {} for name in manifest.networks}
+    paired = {
+        name: PairedEngine(name, reference[name], candidate[name], seen[name])
+        for name in manifest.networks
+    }
+    asked = with_classes(manifest)
+    wants = [SlideOnItsWay(asked, paired, crops, batch_size) for _, crops in slides]
+    # The candidate runs twice: on what the reference is shown, and by its own routing.
+    haves: list[SlideOnItsWay | SlideThroughChain] = [
+        SlideOnItsWay(asked, candidate, crops, batch_size)
+        if chain is None
+        else SlideThroughChain(asked, candidate, chain, crops, batch_size)
+        for _, crops in slides
+    ]
+    names = networks_in_order(asked)
+    head_is_last = names[-1:] == (manifest.reducer.head,)
+    for name in names[:-1] if head_is_last else names:
+        for slide in (*wants, *haves):
+            slide.run_network(name)
+        _show_unreached(manifest, name, paired[name], seen[name], slides, batch_size)
+    answers: list[tuple[Classified, Classified]] = []
+    compared = []
+    # What is left is the head, on cells where it judges them too, and on each slide.
+    for (name, _), on_paired, on_candidate in zip(slides, wants, haves, strict=True):
+        want, have = on_paired.answers(), on_candidate.answers()
+        answers.append((want, have))
+        one = answer_slide(manifest, reference, want)
+        other = answer_slide(manifest, candidate, have)
+        compared.append(SlideComparison(name, one, other))
+        answer_slide(manifest, paired, want)  # so that the head is compared on the same inputs
+    if not sum(len(want.scores) for want, _ in answers):
+        raise InputError("no cell to prove engines on", "", "give other slides with --frames")
+    detected = _detected(manifest, paired, candidate, frames)
+    outputs = tuple(
+        apart.difference(network, output)
+        for network, found in seen.items()
+        for output, apart in found.items()
+    )
+    unproven = tuple(name for name, found in seen.items() if not found)
+    cells = compare_cells(manifest, answers)
+    problems = (
+        *_of_cells(cells, limits),
+        *_of_slides(compared, limits),
+        *_of_outputs(outputs),
+        *_of_detected(detected, limits),
+        *(f"network {name} was shown nothing, so nothing is proven" for name in unproven),
+    )
+    return EngineProof(limits, outputs, cells, tuple(compared), detected, unproven, problems)
+
+
+def _detected(
+    manifest: Manifest,
+    paired: Mapping[str, Engine],
+    candidate: Mapping[str, Engine],
+    frames: Sequence[Frame],
+) -> Detected | None:
+    if manifest.segmenter.detector is None or not frames:
+        return None
+    before, after = segmenter_of(manifest, paired), segmenter_of(manifest, candidate)
+    found = [before.segment(one) for one in frames]
+    again = [after.segment(one) for one in frames]
+    return compare_detected(list(zip(found, again, strict=True)))
+
+
+def _show_unreached(
+    manifest: Manifest,
+    name: str,
+    engine: Engine,
+    seen: Mapping[str, Apart],
+    slides: Sequence[Slide],
+    batch_size: int,
+) -> None:
+    """Show some cells to a network that no cell was routed to: it must run all the same."""
+    spec = manifest.networks[name]
+    if spec.after is None and not seen and slides and len(slides[0][1]):
+        engine.run({spec.input: np.ascontiguousarray(slides[0][1][:batch_size])})
+
+
+def _of_cells(cells: CellComparison, limits: LimitsSpec) -> list[str]:
+    found = []
+    if cells.flipped > limits.max_flip_rate * cells.cells:
+        found.append(
+            f"{cells.flipped} of {cells.cells} cells flip "
+            f"({_percent(cells.flipped / cells.cells)}, allowed {_percent(limits.max_flip_rate)})"
+        )
+    if cells.failed:
+        found.append(f"{cells.failed} of {cells.cells} cells get no usable answer")
+    found += [
+        f"{role.role} differs by {role.p99:.3f} for one cell in a hundred, "
+        f"allowed {limits.max_difference:g}"
+        for role in cells.roles
+        if not role.p99 <= limits.max_difference
+    ]
+    found += [
+        f"{recall.cells - recall.kept} of {recall.cells} cells of {recall.name} are lost, "
+        f"allowed {_percent(limits.max_recall_drop)}"
+        for recall in cells.recalls
+        if _too_many_lost(recall, limits)
+    ]
+    return found
+
+
+def _too_many_lost(recall: Recall, limits: LimitsSpec) -> bool:
+    """One cell tells nothing about a share; for rare classes the flip rate is what counts."""
+    return recall.cells - recall.kept > max(1.0, limits.max_recall_drop * recall.cells)
+
+
+def _of_slides(slides: Sequence[SlideComparison], limits: LimitsSpec) -> list[str]:
+    found = [
+        f"slide {slide.name} gets no probability"
+        for slide in slides
+        if slide.candidate.probability is None and slide.reference.probability is not None
+    ]
+    changed = [slide for slide in slides if slide.changed]
+    if len(changed) <= limits.max_verdict_changes * len(slides):
+        return found
+    first = changed[0]
+    text = (
+        f"the verdict of {len(changed)} of {len(slides)} slides changes, e.g. of {first.name} "
+        f"from {first.reference.decision} to {first.candidate.decision}"
+    )
+    return [*found, text]
+
+
+def _of_outputs(outputs: Sequence[OutputDifference]) -> list[str]:
+    return [
+        f"{one.network}.{one.output} is no number for some inputs"
+        for one in outputs
+        if not np.isfinite(one.largest)
+    ]
+
+
+def _of_detected(detected: Detected | None, limits: LimitsSpec) -> list[str]:
+    if detected is None or detected.share_apart <= limits.max_recall_drop:
+        return []
+    text = (
+        f"{detected.lost} of {detected.reference} cells are not found and {detected.extra} others "
+        f"are, allowed {_percent(limits.max_recall_drop)}"
+    )
+    return [text]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"

@@ -1,0 +1,160 @@
+"""Bundles and engines from a program: `edgeapl.export`, `build_engine` and `evaluate`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from edgeapl.api.optional_imports import needed_for
+from edgeapl.api.trust_policy import station_trust
+from edgeapl.evaluation.request import (
+    evaluate_results,
+    evaluation_document,
+    question,
+)
+from edgeapl.model import EMBEDDED
+from edgeapl.model.trial import try_out
+
+Place = str | os.PathLike[str]
+Say = Callable[[str], None]
+
+
+def quiet(stage: str) -> None:
+    """Say nothing of a stage."""
+
+
+def export(
+    recipe: Place,
+    *,
+    out: Place,
+    weights: Mapping[str, Place] | None = None,
+    images: Place | None = None,
+    crops: bool = False,
+    um_per_px: float | None = None,
+    random_weights: int | None = None,
+    explain: bool = False,
+    segmenter: str | None = None,
+    trust_archive: bool = False,
+    say: Say = quiet,
+) -> Path:
+    """Export a PyTorch model to a bundle and prove it against the checkpoint; gives its folder.
+
+    Parameters
+    ----------
+    recipe : a published one's name, or a recipe file (TOML). out : folder for the bundle.
+    weights : role to checkpoint file, with ``#KEY`` where it holds several.
+    images : real images to prove it on; None for drawn ones. crops : each of them is one cell.
+    um_per_px : their scale, µm per px; None to measure it.
+    random_weights : seed; no checkpoint, for studies of speed only.
+    explain : let the bundle make pictures that explain.
+    segmenter : find cells another way. trust_archive : load .pt2 files, which can run code.
+    say : told each stage.
+
+    Raises
+    ------
+    EngineError
+        The extra `export` is not installed.
+    ProofError
+        The network answers otherwise than its checkpoint.
+    CodeError
+        The recipe's own code fails.
+    UsageError, ConfigError, InputError
+        Something is given wrongly.
+    """
+    exporting: Any = needed_for("export", "edgeapl.export.exporter", "export")
+    proof_images: Any = needed_for("export", "edgeapl.export.proof_images", "export")
+    registry: Any = needed_for("export", "edgeapl.export.recipes.registry", "export")
+    request = exporting.ExportRequest(
+        weights={role: Path(file) for role, file in (weights or {}).items()},
+        seed=random_weights,
+        explain=explain,
+        trust_archive=trust_archive,
+        images=proof_images.ProofImages(None if images is None else Path(images), crops, um_per_px),
+    )
+    done = exporting.export(
+        registry.find_recipe(os.fspath(recipe), segmenter), request, Path(out), say
+    )
+    folder: Path = done.bundle.folder
+    return folder
+
+
+def build_engine(
+    bundle: Place | None = None,
+    *,
+    precision: Literal["auto", "fp32", "fp16", "int8"] = "auto",
+    target: str = "auto",
+    out: Place | None = None,
+    frames: Place | None = None,
+    crops: bool = False,
+    um_per_px: float | None = None,
+    max_flip_rate: float | None = None,
+    station: Place | None = None,
+    say: Say = quiet,
+) -> Path:
+    """Build engines for this machine, prove them against the bundle, time them; gives their folder.
+
+    Parameters
+    ----------
+    bundle : None for the embedded demonstration. precision : ``auto`` for the fastest that passes.
+    target : ``auto`` for all that run here, or onnxruntime, openvino, tensorrt, tensorrt-rtx.
+    out : folder; None for the cache, where they are found again.
+    frames : slides to prove on; None for drawn ones. crops : each image is one cell.
+    um_per_px : their scale, µm per px; None to measure it.
+    max_flip_rate : 0 to 1; layers are kept in a higher precision until this holds.
+    station : station file whose ``trusted_keys`` must have signed the bundle; None to ask nobody.
+    say : told each stage.
+
+    Raises
+    ------
+    EngineError
+        The extra `build` is not installed.
+    ProofError
+        No engine answers like the bundle.
+    """
+    building: Any = needed_for("build_engine", "edgeapl.calibration.builder.build", "build")
+    request = building.BuildRequest(
+        bundle=EMBEDDED if bundle is None else Path(bundle),
+        precision=None if precision == "auto" else precision,
+        target=target,
+        out=None if out is None else Path(out),
+        frames=None if frames is None else Path(frames),
+        cell_images=crops,
+        um_per_px=um_per_px,
+        max_flip_rate=max_flip_rate,
+    )
+    try_out(request.bundle, station_trust(station))
+    folder: Path = building.build_engine(request, say).folder
+    return folder
+
+
+def evaluate(
+    results: Place,
+    labels: Place,
+    *,
+    positive: str = "APL",
+    threshold: float | None = None,
+    bundle: Place | None = None,
+    cells: Place | None = None,
+    classes: Mapping[str, Sequence[str]] | None = None,
+) -> dict[str, Any]:
+    """Compare a result folder with what is known; gives the document of `edgeapl evaluate --json`.
+
+    Parameters
+    ----------
+    results : folder of `score`. labels : CSV with slide,label or patient,label or all three.
+    positive : label of the slides that must be found.
+    threshold : probability from which a slide is called positive, 0 to 1; None for the bundle's.
+    bundle : that thresholds are taken from.
+    cells : ``folders`` (an image's folder is its class) or a CSV with file,label; None for slides.
+    classes : role to the labels of the cells it should find; None to go by equal names.
+
+    Raises
+    ------
+    InputError, ConfigError
+        A file is missing or wrong.
+    """
+    asked = question(positive, threshold, None if bundle is None else Path(bundle), classes)
+    named = None if cells is None else os.fspath(cells)
+    return evaluation_document(evaluate_results(Path(results), Path(labels), named, asked))

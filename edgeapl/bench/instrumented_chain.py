@@ -1,0 +1,84 @@
+"""A chain on a device that counts what it is asked, like the engines of `instrumented_engine`."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeapl.errors import EngineError
+from edgeapl.protocols import CellChain, CellsOnFrame, Moved
+from edgeapl.types import Frame, UInt16
+
+Note = Callable[[int, Moved, float], None]
+"""Told of a batch that is finished: its cells, what went over the bus for it, and the seconds that
+it was waited for."""
+
+
+class WatchedChain:
+    """Implements CellChain by another one, and tells of every batch.
+
+    Parameters
+    ----------
+    note : told of a batch. on_error : called when the device fails.
+    """
+
+    def __init__(self, chain: CellChain, note: Note, on_error: Callable[[], None]) -> None:
+        self._chain = chain
+        self._note = note
+        self._on_error = on_error
+        self._cells: deque[int] = deque()
+        self._moved = chain.moved
+        self.most_batches = chain.most_batches
+        self.most_cells = chain.most_cells
+        self.most_pixels = chain.most_pixels
+        self.widest_cut = chain.widest_cut
+        self.labelled = chain.labelled
+
+    @property
+    def runtime(self) -> str:
+        """What runs it."""
+        return self._chain.runtime
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of what cuts the cells."""
+        return self._chain.digest
+
+    @property
+    def moved(self) -> Moved:
+        """What went over the bus so far."""
+        return self._chain.moved
+
+    def put(self, frame: Frame, labels: UInt16) -> int | None:
+        """Start to copy a frame."""
+        return self._chain.put(frame, labels)
+
+    def start(self, cells: Sequence[CellsOnFrame], networks: Sequence[str]) -> None:
+        """Start a batch."""
+        self._chain.start(cells, networks)
+        self._cells.append(sum(len(one.labels) for one in cells))
+
+    def finish(self) -> dict[str, dict[str, NDArray[np.generic]]]:
+        """Wait for the batch that was started first."""
+        cells, start = self._cells.popleft(), time.perf_counter()
+        try:
+            answers = self._chain.finish()
+        except EngineError:
+            self._on_error()
+            raise
+        before, self._moved = self._moved, self._chain.moved
+        moved = Moved(self._moved.up - before.up, self._moved.down - before.down)
+        self._note(cells, moved, time.perf_counter() - start)
+        return answers
+
+    def drop(self, place: int) -> None:
+        """Give a frame's place free."""
+        self._chain.drop(place)
+
+    def close(self) -> None:
+        """Close the other chain."""
+        self._chain.close()

@@ -1,0 +1,134 @@
+"""Engines that count what they are asked, and keep some of it to ask it again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeapl.bench.instrumented_chain import WatchedChain
+from edgeapl.bench.sources import Now
+from edgeapl.engines.wrapper import AroundEngine
+from edgeapl.errors import EngineError
+from edgeapl.model import Model
+from edgeapl.model.assembled import assemble
+from edgeapl.protocols import Arrays, Engine, Moved
+
+MOST_KEPT_BYTES = 96 << 20
+"""Inputs kept of one network, to be run again without the pipeline: 350 cells at 299 x 299."""
+
+
+ON_DEVICE = "cells on the device"
+"""What stands for all networks of a chain: bytes are those over the bus, frames included, and
+seconds those that a batch was waited for."""
+
+
+@dataclass(slots=True)
+class Work:
+    """What one network was asked: runs, rows (cells or frames) in them, bytes, seconds inside."""
+
+    runs: int = 0
+    rows: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What all networks of a model were asked.
+
+    keep : whether inputs are kept. kept : network to its inputs, one entry per run.
+    on_error : called when a run fails.
+    """
+
+    keep: bool = False
+    work: dict[str, Work] = field(default_factory=dict)
+    kept: dict[str, list[Arrays]] = field(default_factory=dict)
+    on_error: Callable[[], None] = lambda: None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def clear(self) -> None:
+        """Start to count anew; what was kept stays."""
+        with self.lock:
+            self.work.clear()
+
+    def note(self, network: str, inputs: Arrays, outputs: Arrays, seconds: float) -> None:
+        """Count a run that succeeded."""
+        with self.lock:
+            work = self.work.setdefault(network, Work())
+            work.runs += 1
+            work.rows += _rows(inputs)
+            work.bytes_in += _bytes(inputs)
+            work.bytes_out += _bytes(outputs)
+            work.seconds += seconds
+            if self.keep:
+                kept = self.kept.setdefault(network, [])
+                if sum(_bytes(run) for run in kept) + _bytes(inputs) <= MOST_KEPT_BYTES:
+                    # A copy: a hosted network's inputs may lie in memory that is used again.
+                    kept.append({name: np.array(value) for name, value in inputs.items()})
+
+    def note_batch(self, cells: int, moved: Moved, seconds: float) -> None:
+        """Count a batch of cells that went through all networks on a device."""
+        with self.lock:
+            work = self.work.setdefault(ON_DEVICE, Work())
+            work.runs += 1
+            work.rows += cells
+            work.bytes_in += moved.up
+            work.bytes_out += moved.down
+            work.seconds += seconds
+
+
+class WatchedEngine(AroundEngine):
+    """Implements Engine by another one, and writes down every run.
+
+    Whatever else the other engine offers is reached through this one.
+    """
+
+    def __init__(
+        self, name: str, engine: Engine, ledger: Ledger, now: Now = time.perf_counter_ns
+    ) -> None:
+        super().__init__(engine)
+        self._name = name
+        self._ledger = ledger
+        self._now = now
+
+    def run(self, inputs: Arrays) -> dict[str, NDArray[np.generic]]:
+        """Run once; see `edgeapl.protocols.Engine.run`."""
+        start = self._now()
+        try:
+            outputs = super().run(inputs)
+        except EngineError:
+            self._ledger.on_error()
+            raise
+        self._ledger.note(self._name, inputs, outputs, (self._now() - start) / 1e9)
+        return outputs
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._inner, name)
+
+
+def watched(model: Model, ledger: Ledger) -> Model:
+    """Give the model with every network watched, those that find cells included."""
+    engines = {name: WatchedEngine(name, one, ledger) for name, one in model.engines.items()}
+    # The segmenter, too, must ask the watched ones.
+    parts = assemble(model.bundle, engines)
+    chain = model.chain
+    if chain is not None:
+        chain = WatchedChain(chain, ledger.note_batch, ledger.on_error)
+    return replace(model, engines=parts.engines, segmenter=parts.segmenter, chain=chain)
+
+
+def _rows(inputs: Arrays) -> int:
+    return max((value.shape[0] for value in inputs.values() if value.ndim), default=0)
+
+
+def _bytes(arrays: Arrays) -> int:
+    return sum(int(value.nbytes) for value in arrays.values())

@@ -1,0 +1,78 @@
+"""Images that a bundle has seen before: they prove nothing about slides that it has not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeapl.bundle.load import Bundle
+from edgeapl.calibration.document import read_set
+from edgeapl.errors import BundleError, UsageError
+from edgeapl.wording.printable import printable
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class SeenImages:
+    """SHA-256 (hex) of images to what they were used for. training_known : whether that is said."""
+
+    used_for: Mapping[str, str]
+    training_known: bool
+
+
+def seen_images(bundle: Bundle) -> SeenImages:
+    """Give what a bundle's networks were trained on, and its ranges and look measured on.
+
+    Raises BundleError when the bundle's lists are not ours.
+    """
+    used: dict[str, str] = {}
+    manifest = bundle.manifest
+    if manifest.calibration is not None:
+        looked_at = read_set(bundle.read(manifest.calibration.images)).looked_at
+        used.update(dict.fromkeys(looked_at, "calibration"))
+    if manifest.training is not None:
+        used.update(dict.fromkeys(read_training(bundle, manifest.training.images), "training"))
+    return SeenImages(used, manifest.training is not None)
+
+
+def read_training(bundle: Bundle, name: str) -> frozenset[str]:
+    """Read the digests of the images that a bundle was trained on."""
+    try:
+        return frozenset(str(digest) for digest in json.loads(bundle.read(name))["images"])
+    except (ValueError, KeyError, TypeError) as error:
+        mend = f"{error}; export the bundle again"
+        raise BundleError("list of training images not understood", name, mend) from error
+
+
+def refuse_seen(found: Mapping[str, str]) -> None:
+    """Raise UsageError when slides were seen before. found : slide to what it was used for."""
+    if not found:
+        return
+    names = [f"{printable(name)} ({what})" for name, what in sorted(found.items())]
+    raise UsageError(
+        f"{len(found)} labelled slide(s) were seen before and prove nothing",
+        _some(names),
+        "take them out, or add --leave-out-seen",
+    )
+
+
+def refuse_shared(owners: Mapping[str, Sequence[str]], files: Mapping[str, Path]) -> None:
+    """Raise UsageError when two patients share an image: one patient would count twice.
+
+    Parameters
+    ----------
+    owners : digest to the patients who have this image. files : digest to one such file.
+    """
+    for digest, patients in owners.items():
+        if len(set(patients)) > 1:
+            who = " and ".join(printable(name) for name in sorted(set(patients))[:2])
+            which = f"{printable(files[digest])}: {who}"
+            raise UsageError("one image is of two patients", which, "keep it with one of them")
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

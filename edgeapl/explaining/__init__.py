@@ -1,7 +1,0 @@
-"""Explain an answer by a picture, as the bundle says; runs after the verdict is committed."""
-
-from __future__ import annotations
-
-from edgeapl.explaining.explainer import Explainer, explained, make_explainer
-
-__all__ = ["Explainer", "explained", "make_explainer"]

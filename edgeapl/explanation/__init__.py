@@ -1,0 +1,7 @@
+"""Explain an answer by a picture, as the bundle says; runs after the verdict is committed."""
+
+from __future__ import annotations
+
+from edgeapl.explanation.explainer import Explainer, explained, make_explainer
+
+__all__ = ["Explainer", "explained", "make_explainer"]

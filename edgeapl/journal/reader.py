@@ -1,0 +1,141 @@
+"""Reading a journal without ever making or changing one."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import unicodedata
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from edgeapl.errors import StorageError, UsageError
+from edgeapl.journal import schema
+from edgeapl.journal.anchor import MEND
+from edgeapl.journal.chain import Row
+from edgeapl.journal.location import anchor_path
+from edgeapl.journal.record import canonical
+from edgeapl.wording.names import canonical_name
+
+BUSY_S = 10.0
+
+MIN_HASH_DIGITS = 8
+"""Shorter than this a hash is taken for a row number, which has 7 digits at most."""
+
+
+@contextmanager
+def snapshot(path: Path) -> Iterator[sqlite3.Connection]:
+    """Give the database as it stands now, for reading only.
+
+    Raises StorageError when there is none, or it is something else or newer.
+    """
+    path = Path(os.path.realpath(path))
+    if not path.exists():
+        raise _nothing(path)
+    if not path.is_file():
+        raise StorageError("journal is not a plain file", path, "choose another file")
+    with schema.storage_errors(path):
+        connection = _open(path)
+        try:
+            connection.execute("BEGIN")
+            if not schema.recognise(connection, path):
+                raise _nothing(path)
+            yield connection
+        finally:
+            connection.close()
+
+
+def read_rows(path: Path, last: int | None = None, kinds: Sequence[str] = ()) -> tuple[Row, ...]:
+    """Give the rows, oldest first, without the one that opens the journal; or only the last ones.
+
+    kinds : only rows of these; all when it is empty. Rows are given as they stand; see
+    `Row.consistent` and `edgeapl.journal.verify`.
+    """
+    places = ", ".join("?" for _ in kinds)
+    clause = f"WHERE sequence > 0{f' AND kind IN ({places})' if kinds else ''}"
+    values = (*kinds, -1 if last is None else last)  # of a negative limit SQLite makes none
+    with snapshot(path) as connection:
+        rows = schema.select_rows(connection, f"{clause} ORDER BY sequence DESC LIMIT ?", values)
+        return tuple(rows)[::-1]
+
+
+def read_rows_after(path: Path, sequence: int, kinds: Sequence[str]) -> tuple[Row, ...]:
+    """Give the rows of some kinds behind the one with this number, oldest first."""
+    places = ", ".join("?" for _ in kinds)
+    clause = f"WHERE sequence > ? AND kind IN ({places}) ORDER BY sequence"
+    with snapshot(path) as connection:
+        return tuple(schema.select_rows(connection, clause, (sequence, *kinds)))
+
+
+def rows_with(path: Path, kind: str, name: str, value: str) -> tuple[Row, ...]:
+    """Give the rows of a kind whose field has this text, oldest first; edited ones are left out.
+
+    Texts are compared in Unicode NFC; older versions kept names as they came.
+    """
+    wanted = canonical_name(value)
+    forms = dict.fromkeys((value, wanted, unicodedata.normalize("NFD", wanted)))
+    held = [
+        canonical({name: form})[1:-1] for form in forms
+    ]  # as in the payload, which is canonical
+    with snapshot(path) as connection:
+        found = " OR ".join(["instr(payload, ?) > 0"] * len(held))
+        clause = f"WHERE kind = ? AND ({found}) ORDER BY sequence"
+        rows = tuple(schema.select_rows(connection, clause, (kind, *held)))
+    return tuple(row for row in rows if row.consistent and _has(row, name, wanted))
+
+
+def _has(row: Row, name: str, wanted: str) -> bool:
+    text = row.content.get(name)
+    return isinstance(text, str) and canonical_name(text) == wanted
+
+
+def find_row(path: Path, key: str) -> Row:
+    """Give the row with a number, a hash, or the first 8 or more digits of a hash.
+
+    Raises UsageError when there is none or more than one, StorageError when it was edited.
+    """
+    key = key.strip().lower()
+    with snapshot(path) as connection:
+        if key.isascii() and key.isdigit() and len(key) < MIN_HASH_DIGITS:
+            rows = list(schema.select_rows(connection, "WHERE sequence = ?", (int(key),)))
+        elif len(key) >= MIN_HASH_DIGITS and set(key) <= set("0123456789abcdef"):
+            prefix = (len(key), key)
+            rows = list(schema.select_rows(connection, "WHERE substr(hash, 1, ?) = ?", prefix))
+        else:
+            raise UsageError(
+                "neither a row number nor a hash", key, f"give {MIN_HASH_DIGITS} digits or more"
+            )
+    if len(rows) != 1:
+        what = "more than one row has this hash" if rows else "journal has no such row"
+        raise UsageError(what, f"{key} in {path}", "see 'edgeapl journal list'")
+    if not rows[0].consistent:
+        raise StorageError("journal row was edited", f"{path} (row {rows[0].sequence})", MEND)
+    return rows[0]
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    """Open for reading; on a read-only medium SQLite can do so only when no log is left over."""
+    connection = schema.connect(path, "mode=ro", BUSY_S)
+    try:
+        connection.execute("PRAGMA application_id").fetchone()
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError as error:
+        connection.close()
+        if "readonly" in str(error) and path.with_name(path.name + "-journal").exists():
+            raise _nothing(path) from error  # its making was cut short, before the first row
+        log = path.with_name(path.name + "-wal")
+        left_over = log.exists() and log.stat().st_size > 0
+        if "unable to open" not in str(error) or left_over or os.access(path.parent, os.W_OK):
+            raise
+        return schema.connect(path, "mode=ro&immutable=1", BUSY_S)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _nothing(path: Path) -> StorageError:
+    if anchor_path(path).exists():
+        mend = "its anchor is still there: put back a copy"
+        return StorageError("journal has lost all its rows", path, mend)
+    return StorageError("there is no journal", path, "the first verdict makes it")

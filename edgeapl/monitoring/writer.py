@@ -1,0 +1,20 @@
+"""Write the page of a station."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgeapl.errors import StorageError
+from edgeapl.monitoring.monitor import Monitored
+from edgeapl.monitoring.page import monitor_page
+
+
+def write_page(found: Monitored, path: Path) -> None:
+    """Write the page; a page that is there is replaced. Raises StorageError."""
+    text = monitor_page(found)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        reason = error.strerror or "unknown reason"
+        raise StorageError(f"page cannot be written ({reason})", path, "name --out") from error

@@ -1,0 +1,77 @@
+"""What people said of a verdict, as a part of its report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from edgeapl.errors import UsageError
+from edgeapl.journal import Record, Row, sign_off_of
+from edgeapl.report.cell_classes import in_words
+from edgeapl.wording.printable import printable
+
+BEGIN, END = "<!--people-->", "<!--/people-->"
+"""Around the part, so that a later version of the report can have another one in its place."""
+
+
+def people_part(record: Record | None, version: int = 1) -> str:
+    """Give the part as HTML; every text from outside is escaped.
+
+    record : None for a verdict of which nobody has said anything.
+    version : of the report that gets it.
+    """
+    environment = Environment(
+        loader=PackageLoader("edgeapl.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(line=printable, words=in_words)
+    part = environment.get_template("people.html.j2").render(
+        sign_offs=[] if record is None else [_signed(row) for row in record.sign_offs],
+        cells=[] if record is None else [_called(row) for row in record.cells],
+        version=version,
+    )
+    return f"{BEGIN}\n{part}{END}"
+
+
+def _signed(row: Row) -> dict[str, Any]:
+    try:
+        said = sign_off_of(row)
+    except UsageError:  # written by another version: what it says is shown as it stands
+        content = row.content
+        texts = {name: str(content.get(name, "")) for name in ("person", "comment")}
+        return {"opinion": "", "words": str(content.get("sign_off")), **texts, **_place(row)}
+    return {
+        "opinion": said.opinion.value,
+        "words": said.words,
+        "person": said.person,
+        "comment": said.comment,
+        **_place(row),
+    }
+
+
+def _called(row: Row) -> dict[str, Any]:
+    content = row.content
+    scores = content.get("scores")
+    return {
+        "cell": str(content.get("cell")),
+        "label": str(content.get("label", "")),
+        "best": _best(scores if isinstance(scores, Mapping) else {}),
+        "person": str(content.get("person", "")),
+        **_place(row),
+    }
+
+
+def _best(scores: Mapping[str, float]) -> str:
+    if not scores:
+        return "not scored"
+    role, value = max(scores.items(), key=lambda item: item[1])
+    return f"{in_words(role)} {value:.2f}"
+
+
+def _place(row: Row) -> dict[str, Any]:
+    return {"time": row.time[:16].replace("T", " ") + " UTC", "row": row.sequence}

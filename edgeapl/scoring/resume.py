@@ -1,0 +1,64 @@
+"""Is a slide scored already? Told by the digest of all that its results depend on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgeapl import __version__
+from edgeapl.bundle.digest import sha256_file, sha256_of_parts
+from edgeapl.journal import Journal, find_row
+from edgeapl.model import Model
+from edgeapl.report.tables import cell_columns
+from edgeapl.report.user_columns import FurtherColumns
+from edgeapl.scoring.request import SCHEMA, ScoreRequest
+from edgeapl.sources.discover import SlideInput
+
+
+def slide_key(
+    request: ScoreRequest,
+    model: Model,
+    slide: SlideInput,
+    digests: Sequence[str],
+    further: FurtherColumns = FurtherColumns(),  # noqa: B008 - frozen
+) -> str:
+    """Digest of all that a slide's results depend on: images, bundle, networks, settings, columns.
+
+    digests : of the contents of the slide's files, as from `content_digest`. further : what the
+    user's list says of them; results hold it.
+    """
+    parts = [
+        f"edgeapl {__version__} schema {SCHEMA}",
+        model.bundle.digest,
+        model.engine_digest,
+        model.runtime,
+        f"crops {request.crops}",
+        f"scale {slide.um_per_px or request.um_per_px}",
+        f"table {cell_columns([role.name for role in model.bundle.manifest.roles])}",
+    ]
+    for file, digest in zip(slide.files, digests, strict=True):
+        parts += [str(file), digest]
+    for file in slide.files if further.headings else ():
+        parts += [f"list {further.headings} {further.values[str(file)]}"]
+    return sha256_of_parts(parts)
+
+
+def still_holds(record: Mapping[str, Any], key: str, journal: Journal) -> bool:
+    """Whether a finished record is of the same images and settings and as the journal has it."""
+    journal_record = str(record.get("journal_record"))
+    if record.get("slide_key") != key or not journal.has(journal_record):
+        return False
+    committed = json.loads(find_row(journal.path, journal_record).payload)
+    return all(record.get(name) == value for name, value in committed.items())
+
+
+def content_digest(file: Path) -> str:
+    """Digest of a plain file; anything else is named, so that a repaired file is scored again."""
+    if not file.is_file():
+        return "not a plain file"
+    try:
+        return sha256_file(file)
+    except OSError as error:
+        return f"unreadable: {error.strerror}"

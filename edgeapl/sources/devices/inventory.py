@@ -1,0 +1,159 @@
+"""The cameras that are there, each with the address that stays the same.
+
+Drivers hang and crash, so each kind is looked for by a process of its own with a time limit:
+``python -m edgeapl.sources.devices.inventory KIND`` prints what it found as JSON.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from urllib.parse import quote
+
+from edgeapl.errors import CameraError
+from edgeapl.sources.devices import v4l
+from edgeapl.sources.devices.aravis import SCHEME
+from edgeapl.sources.devices.aravis_library import find_cameras
+from edgeapl.wording.printable import printable
+
+LIMIT_S = 10.0
+"""A network interface takes Aravis a second, and few machines have more than five."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundCamera:
+    """One camera.
+
+    kind : ``video``, ``aravis`` or ``micromanager``.
+    name : what a person would call it.
+    address : to give to `edgeapl watch`.
+    stays : what the address stays with when the camera is plugged in again.
+    """
+
+    kind: str
+    name: str
+    address: str
+    stays: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotSearched:
+    """A kind of camera that was not looked for, and why."""
+
+    kind: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What was found, and what could not be looked for."""
+
+    cameras: tuple[FoundCamera, ...]
+    not_searched: tuple[NotSearched, ...]
+
+
+def find_all(limit_s: float = LIMIT_S, command: Sequence[str] | None = None) -> Listing:
+    """Look for cameras of every kind; takes a few seconds and never longer than the limits.
+
+    Parameters
+    ----------
+    limit_s : for each kind that a driver is asked for, seconds.
+    command : looks for the kind named by the argument added to it; tests give their own.
+    """
+    command = command or (sys.executable, "-m", "edgeapl.sources.devices.inventory")
+    cameras: list[FoundCamera] = []
+    missing: list[NotSearched] = []
+    for kind in _SEARCHES:
+        found = _ask(kind, command, limit_s)
+        if isinstance(found, NotSearched):
+            missing.append(found)
+        else:
+            cameras.extend(found)
+    demo = _micromanager_demo()
+    if isinstance(demo, NotSearched):
+        missing.append(demo)
+    else:
+        cameras.append(demo)
+    missing.append(NotSearched("rtsp", "network cameras are not searched: give rtsp://HOST/PATH"))
+    return Listing(tuple(cameras), tuple(missing))
+
+
+def _ask(kind: str, command: Sequence[str], limit_s: float) -> list[FoundCamera] | NotSearched:
+    """Look for one kind in a process that is ended at its limit."""
+    try:
+        done = subprocess.run(  # noqa: S603 - our own interpreter and module
+            [*command, kind], capture_output=True, timeout=limit_s, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return NotSearched(kind, f"its driver did not answer within {limit_s:g} s")
+    if done.returncode < 0:
+        return NotSearched(kind, f"its driver crashed (signal {-done.returncode})")
+    try:
+        answer = json.loads(done.stdout)
+        if "why" in answer:
+            return NotSearched(kind, printable(answer["why"]))
+        return [FoundCamera(**row) for row in answer["cameras"]]
+    except (ValueError, TypeError, KeyError):
+        return NotSearched(kind, f"its driver failed (exit code {done.returncode})")
+
+
+def _video() -> list[FoundCamera]:
+    return [_video_camera(camera) for camera in v4l.list_cameras()]
+
+
+def _video_camera(camera: v4l.VideoCamera) -> FoundCamera:
+    address = camera.stable_name
+    if camera.serial and address == str(camera.by_id):
+        stays = f"the camera with serial number {camera.serial}"
+    elif address == str(camera.by_id):
+        stays = "the make: another camera of this make looks the same"
+    elif address == str(camera.by_path):
+        stays = f"the socket {camera.port or 'it is in'}: another camera there looks the same"
+    else:
+        stays = "nothing: the number follows the order of plugging in"
+    return FoundCamera("video", camera.card or str(camera.path), address, stays)
+
+
+def _aravis() -> list[FoundCamera]:
+    return [
+        FoundCamera(
+            kind="aravis",
+            name=f"{camera.vendor} {camera.model} ({camera.protocol}, {camera.address})",
+            address=SCHEME + quote(camera.id, safe=""),
+            stays=f"the camera with serial number {camera.serial}",
+        )
+        for camera in find_cameras()
+    ]
+
+
+def _micromanager_demo() -> FoundCamera | NotSearched:
+    """Tell of Micro-Manager's DemoCamera; real ones are known to configuration files alone."""
+    if importlib.util.find_spec("pymmcore_plus") is None:
+        why = "pymmcore-plus is not installed: pip install 'edgeapl[cameras]'"
+        return NotSearched("micromanager", why)
+    if importlib.util.find_spec("mm_test_adapters") is None:
+        why = "cameras are named by a configuration: give mm://CONFIG.cfg"
+        return NotSearched("micromanager", why)
+    name = "Micro-Manager's DemoCamera"
+    return FoundCamera("micromanager", name, "mm://demo", "a program: it is always there")
+
+
+_SEARCHES: dict[str, Callable[[], list[FoundCamera]]] = {"video": _video, "aravis": _aravis}
+
+
+def main(kind: str) -> None:
+    """Look for one kind and print what was found, or why it could not be."""
+    answer: dict[str, object]
+    try:
+        answer = {"cameras": [asdict(camera) for camera in _SEARCHES[kind]()]}
+    except CameraError as error:
+        answer = {"why": str(error)}
+    sys.stdout.write(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

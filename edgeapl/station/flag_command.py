@@ -1,0 +1,96 @@
+"""A program that is run when a slide is flagged: it sends a mail, turns on a light, tells a LIS."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from edgeapl.errors import ConfigError
+from edgeapl.wording.printable import printable
+
+LIMIT_S = 30.0
+"""The program is ended when it takes longer."""
+WORDS_KEPT = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a run. text : in plain words, with the last line that the program said."""
+
+    succeeded: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class FlagCommand:
+    """A program and its arguments; no shell sees them, and nothing of a slide becomes one.
+
+    limit_s : seconds it may take.
+    """
+
+    arguments: tuple[str, ...]
+    limit_s: float = LIMIT_S
+
+    @classmethod
+    def parse(cls, text: str) -> FlagCommand:
+        """Take a command as one writes it. Raises ConfigError when there is no such program."""
+        try:
+            arguments = shlex.split(text)
+        except ValueError as error:
+            mend = f"close its quotes ({error})"
+            what = "command for flags is not understood"
+            raise ConfigError(what, printable(text), mend) from error
+        if not arguments:
+            raise ConfigError("command for flags is empty", "", "name a program, or leave it out")
+        found = shutil.which(arguments[0])
+        if found is None:
+            mend = "give the path of a program that may be run"
+            raise ConfigError("command for flags is no program", printable(arguments[0]), mend)
+        return cls((str(Path(found).absolute()), *arguments[1:]))
+
+    @property
+    def name(self) -> str:
+        """The program, without its arguments, which may be secret."""
+        return self.arguments[0]
+
+    def run(self, document: Mapping[str, Any]) -> Outcome:
+        """Run it with a JSON document on its standard input and wait for its end. Never raises."""
+        text = json.dumps(document, allow_nan=False, ensure_ascii=True) + "\n"
+        with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as said:
+            # From a file, so that a program that reads nothing can not hold anybody up.
+            given.write(text.encode("ascii"))
+            given.seek(0)
+            try:
+                process = subprocess.Popen(  # noqa: S603 - the station's owner named it
+                    self.arguments, stdin=given, stdout=said, stderr=said, start_new_session=True
+                )
+            except OSError as error:
+                return Outcome(False, f"could not be started: {error.strerror}")
+            try:
+                code = process.wait(self.limit_s)
+            except subprocess.TimeoutExpired:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                return Outcome(False, f"did not end within {self.limit_s:g} s" + _last_line(said))
+            if code == 0:
+                return Outcome(True, "done")
+            how = f"exit code {code}" if code > 0 else f"ended by signal {-code}"
+            return Outcome(False, how + _last_line(said))
+
+
+def _last_line(said: IO[bytes]) -> str:
+    said.seek(0, os.SEEK_END)
+    said.seek(max(0, said.tell() - 4096))
+    lines = said.read().decode("utf-8", "replace").strip().splitlines()
+    return f", {printable(lines[-1].strip()[:WORDS_KEPT])}" if lines else ""

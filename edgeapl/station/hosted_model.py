@@ -1,0 +1,170 @@
+"""A model whose networks run in child processes, so that the station's promises hold without them.
+
+The networks that find cells, those that judge cells and the head have a process each: when one is
+ended at its deadline, the others still answer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+
+from edgeapl.bundle.load import Bundle
+from edgeapl.bundle.manifest import Manifest
+from edgeapl.bundle.trust import Trust
+from edgeapl.closable import ClosesItself
+from edgeapl.engines.hosted.host import EngineHost
+from edgeapl.engines.hosted.networks import ChainFile, chain_file, network_files
+from edgeapl.engines.store.folder import EngineFolder
+from edgeapl.model import Model, open_model
+from edgeapl.model.opener import Opened, links_here
+from edgeapl.pipeline import Budget
+
+HEAD_S = 1.0
+"""The head is one small layer: it answers in a millisecond, or something is wrong with it."""
+
+HURRIED_HEAD_S = 0.5
+"""For all that is left to ask it when the station must be gone in 3 s."""
+
+RUN_S = 120.0
+"""No run of a batch may take longer, whatever the budget."""
+
+
+class Group(str, Enum):
+    """What a process of networks does."""
+
+    SEGMENT = "segment"
+    CELLS = "cells"
+    HEAD = "head"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HostedModel(ClosesItself):
+    """A model and the processes that its networks run in."""
+
+    model: Model
+    hosts: Mapping[Group, EngineHost]
+
+    def budget(self, seconds: float) -> Budget:
+        """Give the budget that ends runs of these processes."""
+        return Budget(seconds, self._canceller(Group.CELLS), self._canceller(Group.SEGMENT))
+
+    def deadline(self, at_ns: int | None) -> None:
+        """End all runs but the head's at that monotonic time; None lifts it."""
+        for group, host in self.hosts.items():
+            if group is not Group.HEAD:
+                host.deadline(at_ns)
+
+    def hurry(self) -> None:
+        """End all runs for good: the head's soon, the others' now; no process is started again."""
+        now = time.monotonic_ns()
+        for group, host in self.hosts.items():
+            host.finish(now + int(HURRIED_HEAD_S * 1e9) if group is Group.HEAD else now)
+
+    @property
+    def trouble(self) -> tuple[str, ...]:
+        """What is wrong with the processes, in words."""
+        return tuple(
+            f"the networks to {_WORDS[group]} are down: {host.health.text}"
+            for group, host in self.hosts.items()
+            if not host.health.ready and host.health.text
+        )
+
+    @property
+    def restarts(self) -> int:
+        """How often a process died or had to be ended."""
+        return sum(host.health.deaths + host.health.ended_late for host in self.hosts.values())
+
+    def close(self) -> None:
+        """End the processes."""
+        for host in self.hosts.values():
+            host.close()
+
+    def _canceller(self, group: Group) -> Cancel:
+        host = self.hosts.get(group)
+        return Cancel(host)
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Sets the deadline of a host, if there is one."""
+
+    host: EngineHost | None
+
+    def __call__(self, at_ns: int | None) -> None:
+        """End all its runs at that monotonic time; None lifts it."""
+        if self.host is not None:
+            self.host.deadline(at_ns)
+
+
+_WORDS = {
+    Group.SEGMENT: "find cells",
+    Group.CELLS: "judge cells",
+    Group.HEAD: "judge the slide",
+}
+
+
+def open_hosted(
+    folder: Path,
+    *,
+    threads: int = 1,
+    engines: EngineFolder | None = None,
+    workers: int = 1,
+    trust: Trust | None = None,
+) -> HostedModel:
+    """Open a bundle in child processes and prove it; see `edgeapl.model.open_model`.
+
+    Raises BundleError, EngineError, or DeadlineError when a network hangs in the self-test.
+    """
+    with ExitStack() as opened:
+        hosts: dict[Group, EngineHost] = {}
+
+        def open_all(bundle: Bundle) -> Opened:
+            files = network_files(bundle, threads=threads, engines=engines)
+            groups = groups_of(bundle.manifest)
+            chain = _chain(bundle, engines)
+            for group in Group:
+                runs = workers if group is Group.CELLS else 1
+                own = [replace(file, workers=runs) for file in files if groups[file.name] is group]
+                if own:
+                    most_s = HEAD_S if group is Group.HEAD else RUN_S
+                    chained = chain if group is Group.CELLS else None
+                    host = EngineHost(own, chain=chained, workers=runs, most_s=most_s)
+                    hosts[group] = opened.enter_context(host)
+            by_name = (host.engines for host in hosts.values())
+            return Opened(
+                {name: engine for engines in by_name for name, engine in engines.items()},
+                hosts[Group.CELLS].chain if Group.CELLS in hosts else None,
+            )
+
+        model = open_model(
+            folder,
+            threads=threads,
+            engines=engines,
+            opener=open_all,
+            workers=workers,
+            trust=trust,
+        )
+        opened.pop_all()
+    return HostedModel(model, hosts)
+
+
+def _chain(bundle: Bundle, engines: EngineFolder | None) -> ChainFile | None:
+    """Give the chain of the networks that judge cells, if there is one."""
+    links = links_here(bundle, engines)
+    return None if engines is None or not links else chain_file(engines, links)
+
+
+def groups_of(manifest: Manifest) -> Mapping[str, Group]:
+    """Give the group of every network of a bundle."""
+    groups = dict.fromkeys(manifest.networks, Group.CELLS)
+    detector = manifest.segmenter.detector
+    if detector is not None:
+        groups |= dict.fromkeys((detector.detector, detector.box_head), Group.SEGMENT)
+    if manifest.reducer.head is not None:
+        groups[manifest.reducer.head] = Group.HEAD
+    return groups

@@ -1,0 +1,78 @@
+"""The words and figures of a slide as the page shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgeapl.station.access import WAITING, HistoryItem, SlideView
+from edgeapl.types import Reason
+from edgeapl.wording.verdicts import (
+    by_weight,
+    flag_in_words,
+    headline,
+    no_probability,
+    probability_in_parts,
+    probability_in_words,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the page says of the open slide.
+
+    probability : value and, if it has an interval, low and high; empty without one.
+    none : why there is no probability.
+    flag : since when the slide is flagged, and what its cells give now; empty where it is not.
+    """
+
+    headline: str
+    reasons: Sequence[Reason]
+    probability: Sequence[str]
+    none: str
+    flag: str
+
+
+def answer_of(slide: SlideView) -> Answer:
+    """Put a slide's answer into words."""
+    if slide.decision is None:
+        return Answer(WAITING, slide.reasons, (), "none yet", "")
+    decision, codes = slide.decision.value, {reason.code for reason in slide.reasons}
+    shown: Sequence[str] = ()
+    if slide.probability is not None:
+        shown = probability_in_parts(
+            slide.probability, slide.interval.ends if slide.interval else None, _limits(slide)
+        )
+    return Answer(
+        headline=headline(decision, codes),
+        reasons=by_weight(slide.reasons, lambda reason: reason.code),
+        probability=shown,
+        none=f"none: {no_probability(decision, slide.tally.scored, codes)}",
+        flag=_flag(slide),
+    )
+
+
+def history_probability(item: HistoryItem) -> str:
+    """Give the probability of a closed slide, or nothing."""
+    if item.probability is None:
+        return ""
+    return probability_in_words(item.probability, None, item.limits)
+
+
+def _flag(slide: SlideView) -> str:
+    if not (slide.flagged_since or slide.current):
+        return ""
+    now = ""
+    if slide.current is not None and slide.current.probability is not None:
+        ends = slide.current.interval.ends if slide.current.interval else None
+        now = probability_in_words(slide.current.probability, ends, _limits(slide))
+    return flag_in_words(
+        slide.flagged_since,
+        known=slide.probability is not None,
+        kept=slide.current is not None,
+        now=now,
+    )
+
+
+def _limits(slide: SlideView) -> tuple[float, ...]:
+    return () if slide.limits is None else slide.limits.of_probability
