@@ -65,7 +65,7 @@ def choose(gathered: Gathered, size: int | None) -> ChosenSet:
 
 
 def slides_to_hold_back(cells: Sequence[Cell]) -> tuple[str, ...]:
-    """Give every fifth slide, in the order of their share of suspicious cells.
+    """Return every fifth slide, in the order of their share of suspicious cells.
 
     So what is held back reaches from harmless to suspicious like the slides themselves.
     """
@@ -92,7 +92,7 @@ def check_gathered(gathered: Gathered, *, leave_out_unusable: bool) -> None:
 
 
 def one_slide(name: str) -> InputError:
-    """Give the error for a set that shows one stain, one patient and one day."""
+    """Return the error for a set that shows one stain, one patient and one day."""
     return InputError(
         "calibration set has cells of one slide only",
         printable(name),

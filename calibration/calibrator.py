@@ -133,7 +133,7 @@ def calibrate(request: CalibrateRequest, tell: Tell) -> Calibrated:
 
 
 def _slides(request: CalibrateRequest) -> tuple[tuple[SlideInput, ...], Excluded, list[str]]:
-    """Give the slides to look at, what must not be among them, and the names left out."""
+    """Return the slides to look at, what must not be among them, and the names left out."""
     slides = find_slides(request.frames, crops=request.crops).slides
     excluded = Excluded()
     left_out: list[str] = []

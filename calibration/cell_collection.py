@@ -57,7 +57,7 @@ class HowToGather:
     excluded: frozenset[str] = frozenset()
 
     def quota(self, slides: int) -> int:
-        """Give how many cells of one slide are looked at; enough to describe it at least."""
+        """Return how many cells of one slide are looked at; enough to describe it at least."""
         most = MOST_CELLS if self.size is None else OVER * self.size
         return max(FEWEST_CELLS, math.ceil(most / max(1, slides)))
 
@@ -138,7 +138,7 @@ def _thinned(prepared: PreparedFrame, most: int) -> _Looked:
 def _frames(
     model: Model, files: Sequence[Path], scale: SlideScale, how: HowToGather, seen: SlideSeen
 ) -> Iterator[PreparedFrame]:
-    """Give the frames that pass the gate, and note the others."""
+    """Yield the frames that pass the gate, and note the others."""
     memory = FieldMemory()
     with FilesSource(files, seen.name, scale) as source:
         while True:

@@ -37,7 +37,7 @@ class Kind:
 
 
 def picture_hashes(crops: UInt8) -> UInt64:
-    """Give the difference hash of each crop, uint64 (N,).
+    """Return the difference hash of each crop, uint64 (N,).
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def spread(features: Float32, kinds: Sequence[Kind], count: int) -> Int64:
 def _least(
     free: dict[str, dict[str, list[int]]], taken: Counter[str], away: NDArray[np.floating]
 ) -> str:
-    """Give the slide that has given least; of several the one with the farthest cell."""
+    """Return the slide that has given least; of several the one with the farthest cell."""
     fewest = min(taken[slide] for slide in free)
     slides = [slide for slide in free if taken[slide] == fewest]
     return max(

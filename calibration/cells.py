@@ -104,7 +104,7 @@ class Gathered:
 
 
 def predictions(manifest: Manifest, scores: CellScores) -> list[str]:
-    """Give for each cell the likeliest role among those at or above their threshold."""
+    """Return for each cell the likeliest role among those at or above their threshold."""
     names = [role.name for role in manifest.roles]
     columns = np.stack([scores.roles[name] for name in names], axis=1)
     thresholds = np.array([role.threshold for role in manifest.roles], dtype=np.float32)
@@ -114,7 +114,7 @@ def predictions(manifest: Manifest, scores: CellScores) -> list[str]:
 
 
 def looks(scores: CellScores, crops: UInt8) -> Float32:
-    """Give what stands for features where the networks give none: the look of the cell, and roles.
+    """Return a stand-in for features if the networks output none: the cell's look and its roles.
 
     The look is the crop on 8 x 8 places less its mean colour, so that the light does not count.
     """

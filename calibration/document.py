@@ -78,7 +78,7 @@ def read_set(data: bytes) -> CalibrationSet:
 
 
 def set_document(facts: Facts) -> dict[str, Any]:
-    """Give the file as plain JSON values."""
+    """Return the file as plain JSON values."""
     return {
         "schema": SCHEMA,
         "research_use_only": True,
@@ -117,7 +117,7 @@ def set_document(facts: Facts) -> dict[str, Any]:
 
 
 def set_json(facts: Facts) -> bytes:
-    """Give the file; the same facts give the same bytes."""
+    """Return the file; the same facts give the same bytes."""
     document = set_document(facts)
     return (json.dumps(document, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
 
@@ -152,7 +152,7 @@ def _item(cell: Cell) -> dict[str, Any]:
 
 
 def _held_back(facts: Facts) -> list[dict[str, str]]:
-    """Give the images of the slides that were held back, each once, and none that was used."""
+    """Return the images of the slides that were held back, each once, and none that was used."""
     held = set(facts.chosen.held_back)
     used = {cell.image for cell in facts.used}
     images = {

@@ -76,7 +76,7 @@ def fingerprint(slides: Sequence[SlideSeen]) -> Fingerprint:
 
 
 def _min_focus(slides: Sequence[SlideSeen]) -> float | None:
-    """Give the focus measure below which no frame of the set comes but outliers and noise."""
+    """Return the focus measure below which no frame of the set comes but outliers and noise."""
     frames = [frame.values for slide in slides for frame in slide.frames]
     widths = [values["focus"][0] for values in frames if "focus" in values]
     if not widths:
@@ -86,7 +86,7 @@ def _min_focus(slides: Sequence[SlideSeen]) -> float | None:
 
 
 def _min_detail(slides: Sequence[SlideSeen]) -> float | None:
-    """Give the detail below which no image of one cell of the set comes but outliers."""
+    """Return the detail below which no image of one cell of the set comes but outliers."""
     frames = [frame.values for slide in slides for frame in slide.frames]
     details = [detail_from(values["detail"]) for values in frames if "detail" in values]
     if not details:

@@ -57,7 +57,7 @@ def read_exclusions(path: Path, frames: Path) -> Excluded:
 
     Files are looked for beside the list and in the folder of the images, folders named like a
     slide beside the list; what is found is known by its content too, under whatever name.
-    Raises ConfigError when the list can not be read or names nothing, or when a file without a
+    Raises ConfigError when the list cannot be read or names nothing, or when a file without a
     slide's name is in neither place: nothing would keep it out.
     """
     slides: set[str] = set()
@@ -96,7 +96,7 @@ def refuse_named(slides: Sequence[SlideInput], excluded: Excluded) -> None:
 
 
 def overlap(what: str, names: Sequence[str]) -> UsageError:
-    """Give the error for calibration images that are test images; `what` is the singular."""
+    """Return the error for calibration images that are test images; `what` is the singular."""
     shown = ", ".join(printable(name) for name in names[:_SHOWN])
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return UsageError(
@@ -107,7 +107,7 @@ def overlap(what: str, names: Sequence[str]) -> UsageError:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Give the rows of test slides, each with its line."""
+    """Yield the rows of test slides, each with its line."""
     table = _READER.read(path)
     if {*NAMES, FILE}.isdisjoint(table.columns):
         what = f"has no column slide, patient or file (separated by {table.separated_by})"
@@ -124,7 +124,7 @@ def _wrong(path: Path, what: str) -> ConfigError:
 
 
 def _compared(name: str) -> str:
-    """Give a name as it is compared: Unicode NFC, without regard to capitals."""
+    """Return a name as it is compared: Unicode NFC, without regard to capitals."""
     return canonical_name(name.strip()).casefold()
 
 

@@ -50,7 +50,7 @@ class Histogram:
         self._counts += np.asarray(counts, dtype=np.float64).ravel().astype(np.int64)
 
     def percentile(self, kept: float) -> tuple[float, float]:
-        """Give the range that keeps this share of the values, in percent, cut evenly on both sides.
+        """Return the range that keeps this percentage of the values, cut evenly on both sides.
 
         As onnxruntime's percentile calibrator defines it, to one step.
         """

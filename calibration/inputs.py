@@ -47,13 +47,13 @@ class NetworkInputs:
         return len(self.rows)
 
     def batches(self, size: int, start: int = 0, stop: int | None = None) -> Iterator[Arrays]:
-        """Give the rows from `start` to `stop`, at most `size` at once, ready for `Engine.run`."""
+        """Yield the rows from `start` to `stop`, at most `size` at once, ready for `Engine.run`."""
         for rows in self.rows.batches(size, start, stop):
             yield {self.input: rows}
 
 
 def fp32_opener(bundle: Bundle, threads: int = 1) -> Opener:
-    """Give what opens the networks of a bundle as they are."""
+    """Return what opens the networks of a bundle as they are."""
 
     def open_one(name: str) -> Engine:
         model = bundle.read(bundle.manifest.networks[name].file)
@@ -133,7 +133,7 @@ def classified(manifest: Manifest, engines: Mapping[str, Engine], crops: UInt8) 
 
 
 def unusable(failed: int, cells: int) -> EngineError:
-    """Give the error for cells that the FP32 networks themselves can not judge."""
+    """Return the error for cells that the FP32 networks themselves cannot judge."""
     return EngineError(
         "networks gave no usable answer", f"{failed} of {cells} cells", "export the bundle again"
     )

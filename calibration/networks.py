@@ -72,7 +72,7 @@ def _why_kept(
 def _images(
     manifest: Manifest, inputs: Mapping[str, NetworkInputs], networks: Mapping[str, NetworkRanges]
 ) -> int:
-    """Give how many of the chosen cells were used: those of the network that used most.
+    """Return how many of the chosen cells were used: those of the network that used most.
 
     A network that is shown some of the cells may have used any of them.
     """

@@ -113,7 +113,7 @@ def _rows_at_once(groups: tuple[tuple[Tensor, ...], ...]) -> int:
 
 
 def _looks(count: int, *, grow: bool) -> list[int]:
-    """Give the numbers of images after which the ranges are looked at; the last is all."""
+    """Return the numbers of images after which the ranges are looked at; the last is all."""
     looks = [FIRST_LOOK]
     while looks[-1] < count:
         looks.append(2 * looks[-1])

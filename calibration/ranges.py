@@ -48,7 +48,7 @@ class MeasuredRanges:
     kept: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, network: str, digest: str) -> Mapping[str, Range] | None:
-        """Give the ranges of a network; None when it stays in FP32.
+        """Return the ranges of a network; None when it stays in FP32.
 
         Raises BundleError when they were measured on another file.
         """
@@ -107,7 +107,7 @@ def read_ranges(data: bytes) -> MeasuredRanges:
 
 
 def ranges_json(measured: MeasuredRanges) -> bytes:
-    """Give the file; the same ranges give the same bytes.
+    """Return the file; the same ranges give the same bytes.
 
     Raises ValueError when a number in it is not finite.
     """

@@ -16,7 +16,7 @@ def put_in_place(made: Path, target: Path) -> None:
         is removed by the caller, and the old version with it.
     target : its place.
 
-    Raises StorageError when it can not be moved; then the old version is back in its place.
+    Raises StorageError when it cannot be moved; then the old version is back in its place.
     """
     old = made.with_name("old")
     try:

@@ -11,7 +11,7 @@ _T = TypeVar("_T")
 
 
 def evenly(items: Sequence[_T], most: int) -> list[_T]:
-    """Give at most so many of the items, spread over all of them, in their order."""
+    """Return at most so many of the items, spread over all of them, in their order."""
     if not items:
         return []
     places = np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int)
@@ -19,7 +19,7 @@ def evenly(items: Sequence[_T], most: int) -> list[_T]:
 
 
 def spread_order(items: Sequence[_T]) -> list[_T]:
-    """Give the items in an order of which every beginning is spread over all of them."""
+    """Return the items in an order of which every beginning is spread over all of them."""
     bits = max(1, (len(items) - 1).bit_length())
     reverse = (int(f"{number:0{bits}b}"[::-1], 2) for number in range(2**bits))
     return [items[place] for place in reverse if place < len(items)]

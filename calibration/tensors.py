@@ -13,7 +13,7 @@ from edgeapl.errors import BundleError
 WITH_WEIGHTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 UNKNOWN_BYTES = 64 << 20
-"""Assumed for a tensor whose size can not be told before it is run."""
+"""Assumed for a tensor whose size cannot be told before it is run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Network:
         return axes[0].dim_value if axes and axes[0].HasField("dim_value") else None
 
     def tensors(self) -> tuple[Tensor, ...]:
-        """Give all tensors of float32 that depend on the input, and those of unknown type."""
+        """Return all tensors of float32 that depend on the input, and those of unknown type."""
         graph = self._model.graph
         known = self._inferred()
         constant = {node.output[0] for node in graph.node if node.op_type == "Constant"}
@@ -74,7 +74,7 @@ class Network:
         return tuple(found)
 
     def watched(self, tensors: Sequence[Tensor]) -> bytes:
-        """Give the file with these tensors as its only outputs."""
+        """Return the file with these tensors as its only outputs."""
         model = onnx.ModelProto()
         model.CopyFrom(self._model)
         given = {value.name for value in model.graph.input}
@@ -85,7 +85,7 @@ class Network:
         return bytes(model.SerializeToString())
 
     def _inferred(self) -> dict[str, tuple[int, int]]:
-        """Give (element type, bytes for a batch of one) of every tensor that can be told."""
+        """Return (element type, bytes for a batch of one) of every tensor that can be told."""
         model = onnx.ModelProto()
         model.CopyFrom(self._model)
         for value in model.graph.input:

@@ -10,7 +10,7 @@ from edgeapl.model import EMBEDDED
 
 
 def next_version(version: str) -> str:
-    """Give the version of the calibrated bundle: the networks are the same, so it is a local one.
+    """Return the version of the calibrated bundle: the networks are the same, so it is a local one.
 
     ``1.0`` becomes ``1.0+cal1``, that ``1.0+cal2``.
     """
@@ -19,7 +19,7 @@ def next_version(version: str) -> str:
 
 
 def target_of(bundle: Path, out: Path | None) -> Path:
-    """Give the folder of the next version. Raises UsageError when it can not be written there."""
+    """Return the folder of the next version. Raises UsageError when it cannot be written there."""
     target = out or bundle
     if target.resolve() == EMBEDDED.resolve():
         raise UsageError(

@@ -4,13 +4,13 @@
     ├── UsageError                2   the command line asks for something that cannot be
     │   └── IdentifierUsed        2   a slide of this name has a record already
     ├── ConfigError               2   a station file, a slide list or a source address is wrong
-    │   └── CodeError             8   a user's factory or module fails, or can not be exported
+    │   └── CodeError             8   a user's factory or module fails, or cannot be exported
     ├── InputError                3   one image or folder could not be examined
     ├── ProofError                1   an exported network does not answer like its checkpoint
     ├── ModelError                4   a bundle, network or engine was refused
     │   ├── BundleError           4   the bundle is damaged, incomplete or not of this version
     │   └── EngineError           4   the runtime is missing, or a run failed
-    │       └── DeviceError       4   a GPU failed: its process can not go on with it
+    │       └── DeviceError       4   a GPU failed: its process cannot go on with it
     ├── StorageError              5   journal or result folder could not be written or verified
     ├── CameraError               6   a live source failed
     │   └── SourceStalled         6   no frame came in time; reading again may work

@@ -67,7 +67,7 @@ def logging_to(
     as_json : one object a line in place of text.
     secrets : never written, wherever they stand.
 
-    Raises StorageError when the file can not be opened. Later trouble with it is said once on
+    Raises StorageError when the file cannot be opened. Later trouble with it is said once on
     standard error, and ends nothing.
     """
     if place is None:
@@ -147,7 +147,7 @@ class _Entry(QueueHandler):
 
 
 class _File(RotatingFileHandler):
-    """A rotating file that only its owner may read; says once that it can not be written."""
+    """A rotating file that only its owner may read; says once that it cannot be written."""
 
     def __init__(self, path: Path) -> None:
         self._said = False

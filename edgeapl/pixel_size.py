@@ -1,4 +1,4 @@
-"""Settle how many µm one pixel is: stated, else measured from the red cells, else assumed."""
+"""Settle how many µm one pixel is: as stated, else measured from the red cells, else assumed."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from edgeapl.types import ScaleOrigin, UInt8
 ScaleFor = Callable[[UInt8], tuple[float, ScaleOrigin]]
 
 MEASUREMENTS = 5
-"""Fields that are measured before the scale is held: one smear is seen through one objective."""
+"""Fields measured before the scale is fixed: one smear is seen through one objective."""
 
 TRIES = 20
-"""Fields looked at for that, at most; measuring one takes 0.1 to 0.4 s."""
+"""Fields tried at most; measuring one takes 0.1 to 0.4 s."""
 
 
 class SlideScale:
-    """Gives the scale for the frames of one slide, in order.
+    """Returns the scale for the frames of one slide, in order.
 
-    The first fields are measured one by one; every answer is the median so far, and after
-    `MEASUREMENTS` of them it is held. Fields that can not be measured leave it as it is, and
-    many red cells are believed before few, and these before nuclei.
+    The first fields are measured one by one, and every answer is the median so far; after
+    `MEASUREMENTS` of them it is fixed. Fields that cannot be measured do not change it. A
+    measurement from many red cells takes precedence over one from few, and that over one from
+    nuclei.
 
     Parameters
     ----------
-    stated : µm per px if somebody said so, else None.
+    stated : µm per px if stated, else None.
     assumed : µm per px to fall back on, the bundle's own.
     """
 
@@ -42,7 +43,7 @@ class SlideScale:
         self._tries = 0
 
     def __call__(self, pixels: UInt8) -> tuple[float, ScaleOrigin]:
-        """Give µm per px for an image, uint8 (H, W, 3) RGB, and where it comes from."""
+        """Return the scale of an image, uint8 (H, W, 3) RGB, in µm per px, and its origin."""
         if self._stated is not None:
             return self._stated, ScaleOrigin.STATED
         if not self.settled:
@@ -56,12 +57,12 @@ class SlideScale:
 
     @property
     def settled(self) -> bool:
-        """Whether measuring more images would change nothing."""
+        """Whether measuring more images would no longer change the scale."""
         enough = len(self._measured[Evidence.RED_CELLS]) >= MEASUREMENTS or self._tries >= TRIES
         return self._stated is not None or enough
 
     def measure(self, pixels: UInt8) -> None:
-        """Take one image into account, e.g. some of a folder before its first is examined."""
+        """Take one image into account, e.g. some of a folder's before its first is examined."""
         if self._stated is None:
             self._tries += 1
             disc = find_disc(pixels)
@@ -71,7 +72,7 @@ class SlideScale:
 
 
 def measure_ahead(scale: SlideScale, files: Sequence[Path]) -> None:
-    """Measure the scale on images spread over the slide, so that all of it gets one scale."""
+    """Measure the scale on images spread over the slide, so that the whole slide has one scale."""
     step = max(1, math.ceil(len(files) / MEASUREMENTS))
     for file in files[::step]:
         if scale.settled:
@@ -79,4 +80,4 @@ def measure_ahead(scale: SlideScale, files: Sequence[Path]) -> None:
         try:
             scale.measure(read_images(file)[0]().pixels)
         except InputError:
-            continue  # it will be reported when its turn comes
+            continue  # it is reported when its turn comes

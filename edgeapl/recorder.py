@@ -1,4 +1,4 @@
-"""Keeps what comes of one slide: rows in the journal, its record, its report, and why."""
+"""Stores the results of one slide: rows in the journal, its record, report and explanation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RecordedSlide:
 
     verdict : as committed.
     record : as in `verdicts.jsonl` and `verdict.json`; plain JSON values.
-    files : where the results lie.
+    files : paths of the results.
     """
 
     verdict: Verdict
@@ -35,21 +35,21 @@ class RecordedSlide:
 
 
 class SlideRecorder:
-    """The one way from a slide's verdict to the journal, the disk and the report.
+    """The only way from a slide's verdict to the journal, the disk and the report.
 
     Parameters
     ----------
-    model : the bundle, for its name, its rule and its explanation.
-    journal : gets the verdicts.
-    out : the result folder; ``slides/SLIDE`` is made in it.
+    model : the bundle, which gives its name, its rule and its explanation.
+    journal : receives the verdicts.
+    out : the result folder; ``slides/SLIDE`` is created in it.
     slide : identifier of the slide.
     crops : every image is one cell.
-    batch_size : cells in one run of a network when the verdict is explained; None for what is best.
-    drawn : the slide is drawn, no patient's.
-    sitting : names this examination, for slides that can be taken up again; "" for others.
+    batch_size : cells per network run when the verdict is explained; None for the best one.
+    drawn : the slide is drawn, not a patient's.
+    sitting : names this examination, for slides that can be resumed; "" for others.
     further : columns of the user's list, for the table of cells.
 
-    Raises StorageError when the result folder can not be written.
+    Raises StorageError when the result folder cannot be written.
     """
 
     def __init__(
@@ -87,23 +87,23 @@ class SlideRecorder:
             self._explainer.add(examined)
 
     def attach(self, name: str, content: bytes) -> None:
-        """Put one more file beside the report. Raises StorageError."""
+        """Put another file beside the report. Raises StorageError."""
         self._writer.attach(name, content)
 
     def join_geojson(self, name: str, place_of: Callable[[int], Placing]) -> None:
-        """Write the cells of all frames into one file, in a scan's coordinates."""
+        """Write the cells of all frames into one file, in the coordinates of the scan."""
         self._writer.join_geojson(name, place_of)
 
     def leave_out_pictures(self) -> None:
-        """Draw no more frames, as there is no time. From any thread."""
+        """Stop drawing frames because time is short. Safe from any thread."""
         self._writer.leave_out_pictures()
 
     def with_origin(self, verdict: Verdict) -> Verdict:
-        """Say in a verdict where it comes from."""
+        """Return the verdict with its origin filled in."""
         return replace(verdict, origin=self.origin)
 
     def commit_provisional(self, verdict: Verdict) -> str:
-        """Commit the answer as it stands; gives the hash of its row. Raises StorageError."""
+        """Commit the current answer, and return the hash of its row. Raises StorageError."""
         return self._journal.commit(self.with_origin(verdict), provisional=True)
 
     def finish(
@@ -119,12 +119,12 @@ class SlideRecorder:
 
         Parameters
         ----------
-        verdict : the final one. errors : met on the way; they stand in the record.
+        verdict : the final one. errors : that occurred on the way; they go into the record.
         said : more fields of the record.
-        on_committed : told of the verdict and the hash of its row, before anything that takes long.
-        may_explain : asked after the commit, whether there is time to explain.
+        on_committed : called with the verdict and the hash of its row before anything slow happens.
+        may_explain : called after the commit; returns whether there is time to explain.
 
-        Raises StorageError; a verdict that was committed by then stays.
+        Raises StorageError; a verdict committed by then stays.
         """
         verdict = self.with_origin(verdict)
         row = self._journal.commit(verdict)
@@ -144,7 +144,7 @@ class SlideRecorder:
 
 
 def error_to_json(slide: str, error: EdgeAplError) -> dict[str, Any]:
-    """Give an error as it stands in JSON documents."""
+    """Return an error as it appears in JSON documents."""
     return {
         "slide": printable(slide),
         "what": error.what,

@@ -1,4 +1,4 @@
-"""What was noticed about a slide besides its score, in the words of the verdict."""
+"""What was noticed about a slide besides its score, worded for the verdict."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from edgeapl.wording.printable import printable
 from edgeapl.wording.verdicts import examined_percent
 
 DEPTH = "depth"
-"""Code of the remark that says how samples were scaled."""
+"""Code of the remark on how samples were scaled."""
 
 NAMED = 3
-"""Frames named in one sentence; the rest are counted."""
+"""Frames named in one sentence; the others are counted."""
 
 
 def of_model(manifest: Manifest) -> list[Finding]:
-    """Say what the bundle itself can not answer for."""
+    """Return what the bundle itself cannot answer."""
     findings = []
     if not manifest.trained:
         text = "the networks of this bundle were never trained, so no answer can be given"
         findings.append(Finding("untrained", text, Effect.UNTRUSTED))
     if manifest.answers == "subtype":
         text = (
-            "this bundle tells kinds of APL apart and can not tell whether a slide is APL: "
+            "this bundle tells kinds of APL apart and cannot tell whether a slide is APL: "
             "its figures count only where APL is known"
         )
         findings.append(Finding("subtype_only", text, Effect.UNTRUSTED))
@@ -45,7 +45,7 @@ def of_model(manifest: Manifest) -> list[Finding]:
 
 
 def of_engines(*, proven_elsewhere: bool) -> tuple[Finding, ...]:
-    """Say that engines were never compared with the bundle where they run."""
+    """Return whether engines were never compared with the bundle on this machine."""
     if not proven_elsewhere:
         return ()
     text = (
@@ -56,12 +56,12 @@ def of_engines(*, proven_elsewhere: bool) -> tuple[Finding, ...]:
 
 
 def of_standing(ended: str) -> tuple[Finding, ...]:
-    """Say that the model's proof has ended at this station; nothing while it holds."""
+    """Return why the model's certificate has ended at this station; nothing while it holds."""
     return (Finding(Code.CERTIFICATE_ENDED, ended, Effect.BARS_CLEAR),) if ended else ()
 
 
 def of_camera(name: str, camera: CameraConfig) -> tuple[Finding, ...]:
-    """Say what the station file says of the camera, so that each verdict carries it."""
+    """Return what the station file says about the camera, so that each verdict carries it."""
     known = {
         "objective": camera.objective,
         "serial": camera.serial,
@@ -73,7 +73,7 @@ def of_camera(name: str, camera: CameraConfig) -> tuple[Finding, ...]:
 
 
 def of_left_out(files: Sequence[Path]) -> tuple[Finding, ...]:
-    """Say which images of single cells were not examined because the bundle says so."""
+    """Return which images of single cells were skipped because the bundle says so."""
     if not files:
         return ()
     folders = Counter(file.parent.name for file in files)
@@ -83,9 +83,9 @@ def of_left_out(files: Sequence[Path]) -> tuple[Finding, ...]:
 
 
 def of_unlisted(files: Sequence[Path], folders: Collection[Path]) -> tuple[Finding, ...]:
-    """Say which images beside those of a slide its list does not name, so nobody looked at them.
+    """Return which images beside those of a slide are not in its list, so nobody looked at them.
 
-    folders : where the slide's own images lie.
+    folders : that hold the slide's own images.
     """
     beside = [printable(file.name) for file in files if file.parent in folders]
     if not beside:
@@ -95,9 +95,9 @@ def of_unlisted(files: Sequence[Path], folders: Collection[Path]) -> tuple[Findi
 
 
 def of_remarks(remarks: Mapping[Remark, int]) -> list[Finding]:
-    """Say how images were read, where that is worth saying; remark to its number of frames.
+    """Return how images were read, where that matters; `remarks` counts frames per remark.
 
-    Samples that were scaled in different ways show the same cell in different light.
+    Samples scaled in different ways show the same cell in different light.
     """
     scaled = {remark for remark in remarks if remark.code == DEPTH}
     findings = []
@@ -113,8 +113,8 @@ def of_remarks(remarks: Mapping[Remark, int]) -> list[Finding]:
 def of_rejected(rejected: Sequence[tuple[str, tuple[Reason, ...]]], *, live: bool) -> list[Finding]:
     """Group rejected frames, named or numbered, by reason.
 
-    At a camera a rejected frame is normal (the stage moves, the operator rests), so it is a note.
-    In a folder each file was meant to be looked at, so it keeps the slide from being cleared.
+    At a camera a rejected frame is normal (the stage moves, the operator pauses), so it is a note.
+    In a folder every file was meant to be examined, so a rejected one bars CLEAR.
     """
     groups: dict[str, list[str]] = defaultdict(list)
     texts: dict[str, str] = {}
@@ -132,12 +132,12 @@ def of_rejected(rejected: Sequence[tuple[str, tuple[Reason, ...]]], *, live: boo
 def of_area(
     share: float, lost: Mapping[TileState, float], least: float, *, single_cells: bool
 ) -> list[Finding]:
-    """Say which share of the slide's field was examined, and what was wrong with the rest.
+    """Return the share of the slide's field that was examined, and what was wrong with the rest.
 
     Parameters
     ----------
-    share : of the field, 0 to 1. lost : the same of each kind of loss. least : to clear a slide.
-    single_cells : the field is the images of single cells.
+    share : of the field, 0 to 1. lost : the share of each kind of loss. least : needed for CLEAR.
+    single_cells : the field consists of images of single cells.
     """
     if not lost:
         return []
@@ -152,7 +152,7 @@ def of_area(
 
 
 def of_short_frames(short: Sequence[tuple[str, float]], least: float) -> list[Finding]:
-    """Say of which frames, named, less than the rule's share could be examined."""
+    """Return which frames, by name, were examined less than the rule asks for."""
     if not short:
         return []
     names = _frames([f"{name} {examined_percent(share)}" for name, share in short])
@@ -164,10 +164,10 @@ def of_short_frames(short: Sequence[tuple[str, float]], least: float) -> list[Fi
 
 
 def of_discs(discs: Sequence[tuple[float, float] | None]) -> list[Finding]:
-    """Say how much of the frames is the dark surround of an eyepiece.
+    """Return how much of the frames is the dark surround of an eyepiece.
 
-    discs : of each frame the share of the picture outside, 0 to 1, and the radius, px; None where
-    the field fills the frame. All frames of a slide come from one source, so when they differ what
+    discs : for each frame the share of the picture outside, 0 to 1, and the radius, px; None if
+    the field fills the frame. All frames of a slide come from one source, so if they differ, what
     looks like a surround may be lost light.
     """
     round_ones = [disc for disc in discs if disc is not None]
@@ -186,14 +186,14 @@ def of_discs(discs: Sequence[tuple[float, float] | None]) -> list[Finding]:
         others = f"{whole} a whole one" if whole else "the rounds differ in size"
         text = (
             f"{len(shares)} frame(s) show a round field and {others}: part of the light may have "
-            "been lost; score what was taken in different ways as different slides"
+            "been lost; score images taken in different ways as different slides"
         )
         found.append(Finding(Code.FIELDS_DIFFER, text, Effect.BARS_CLEAR))
     return found
 
 
 def of_errors(errors: Sequence[EdgeAplError]) -> list[Finding]:
-    """Say which inputs could not be examined, and whether a network failed."""
+    """Return which inputs could not be examined, and whether a network failed."""
     findings = []
     late = [error for error in errors if isinstance(error, DeadlineError)]
     if late:
@@ -211,7 +211,7 @@ def of_errors(errors: Sequence[EdgeAplError]) -> list[Finding]:
 
 
 def of_stopping(tally: Tally, error: float | None) -> list[Finding]:
-    """Say how sure it is that cells left out on purpose would have changed nothing."""
+    """Return how certain it is that the cells skipped on purpose would have changed nothing."""
     if not tally.not_needed or error is None:
         return []
     text = (
@@ -222,7 +222,7 @@ def of_stopping(tally: Tally, error: float | None) -> list[Finding]:
 
 
 def of_shapes(shapes: Mapping[tuple[int, int], int]) -> list[Finding]:
-    """Say when a camera's picture changed its size: what 1 px is may have changed with it."""
+    """Return whether a camera's picture changed its size, which may have changed its scale."""
     if len(shapes) < 2:
         return []
     sizes = ", ".join(f"{width} x {height} px" for width, height in shapes)
@@ -231,7 +231,7 @@ def of_shapes(shapes: Mapping[tuple[int, int], int]) -> list[Finding]:
 
 
 def of_scale(scales: Mapping[tuple[ScaleOrigin, float], int]) -> list[Finding]:
-    """Say where µm per pixel came from when nobody stated it."""
+    """Return how the scale was found if nobody stated it."""
     by_origin: dict[ScaleOrigin, Counter[float]] = defaultdict(Counter)
     for (origin, um_per_px), frames in scales.items():
         by_origin[origin][um_per_px] += frames

@@ -17,7 +17,7 @@ def profile_plans(engines: EngineFolder) -> dict[str, list[tuple[str, float]]]:
     record = engines.record
     if record.target not in PLANS:
         text = f"only plans tell it, and these run in {record.target}"
-        raise EngineError("layers can not be timed", engines.folder, text)
+        raise EngineError("layers cannot be timed", engines.folder, text)
     profiling = importlib.import_module("edgeapl.engines.trt.layer_profiler")
     found = {}
     for name in record.networks:

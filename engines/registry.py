@@ -139,10 +139,10 @@ def open_chain(
     links : the networks, each after the one that it takes its input from.
     engines : network to engine; they stay open longer than the chain.
 
-    Raises EngineError when the plan may not be loaded, or a network can not be chained.
+    Raises EngineError when the plan may not be loaded, or a network cannot be chained.
     """
     if target not in PLANS or origin is None:
-        raise EngineError("engines can not be chained", target, f"only {', '.join(PLANS)} can")
+        raise EngineError("engines cannot be chained", target, f"only {', '.join(PLANS)} can")
     chains = importlib.import_module("edgeapl.engines.trt.chain")
     opened = chains.open_chain(
         target,

@@ -10,7 +10,7 @@ UNTRAINED = """
 
 
 def model_card(recipe: Recipe, *, trained: bool) -> str:
-    """Give Markdown: what the bundle is, what its networks take and give, and its limits."""
+    """Return Markdown: what the bundle is, what its networks take and give, and its limits."""
     settings = recipe.settings
     rows = "\n".join(_row(network) for network in recipe.networks)
     return f"""# {recipe.name}

@@ -13,7 +13,7 @@ picture's mean is a tenth of white, and deviations of stained cells a twentieth.
 
 
 def colour_doubts(recipe: Recipe) -> tuple[str, ...]:
-    """Give a warning for each kind of image whose numbers do not fit together.
+    """Return a warning for each kind of image whose numbers do not fit together.
 
     They are no mistakes for certain: a network may have been trained that way.
     """

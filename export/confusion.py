@@ -37,7 +37,7 @@ class Confusion:
     swapped: int
 
     def document(self) -> dict[str, Any]:
-        """Give it as plain JSON values."""
+        """Return it as plain JSON values."""
         return {
             "network": self.network,
             "classes": list(self.classes),
@@ -51,7 +51,7 @@ class Confusion:
         }
 
     def doubts(self) -> Iterator[str]:
-        """Give a warning for each folder that is mostly called otherwise, and for colours."""
+        """Yield a warning for each folder that is mostly called otherwise, and for colours."""
         for folder, name, counts in self.rows:
             most = self.classes[int(np.argmax(counts))]
             if most != name and max(counts) >= FEWEST and 2 * max(counts) > sum(counts):
@@ -102,7 +102,7 @@ def confusion(
 
 
 def class_of(folder: str, classes: Sequence[str]) -> str:
-    """Give the class that a folder is named like; empty where that is none, or several."""
+    """Return the class that a folder is named like; empty where that is none, or several."""
     words = _words(folder)
     exact = [name for name in classes if _words(name) == words]
     part = [name for name in classes if set(_words(name)) <= set(words)]
@@ -116,7 +116,7 @@ def _words(name: str) -> tuple[str, ...]:
 
 
 def _called(network: NetworkRecipe, engine: Engine, crops: UInt8) -> NDArray[np.intp]:
-    """Give the number of the class that each cell gets."""
+    """Return the number of the class that each cell gets."""
     found = []
     for start in range(0, len(crops), AT_ONCE):
         answers = engine.run({network.input_name: crops[start : start + AT_ONCE]})

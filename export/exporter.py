@@ -147,9 +147,9 @@ def _weights(recipe: Recipe, request: ExportRequest) -> Weights:
 
 
 def network_bytes(weights: Weights, network: NetworkRecipe, *, explain: bool) -> bytes:
-    """Give a network as an ONNX file.
+    """Return a network as an ONNX file.
 
-    Raises CodeError when its module can not be exported, or does not answer every cell for itself
+    Raises CodeError when its module cannot be exported, or does not answer every cell for itself
     and twice alike.
     """
     graph = weights.graph(network, explain=explain)

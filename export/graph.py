@@ -50,7 +50,7 @@ class Graph(nn.Module):
         return tuple(names)
 
     def forward(self, given: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Give every named output."""
+        """Return every named output."""
         tensors = picked(self.inner(self._prepared(given)), self._outputs)
         answers: list[torch.Tensor] = []
         for tensor, output in zip(tensors, self._outputs, strict=True):
@@ -118,7 +118,7 @@ class Graph(nn.Module):
         return CodeError(NOT_RUN, f"{name}, {where}" if where else name, f"{what}: {mend}")
 
     def example(self, rows: int = 2) -> torch.Tensor:
-        """Give an input of so many cells; a network of one image at a time gets one."""
+        """Return an input of so many cells; a network of one image at a time gets one."""
         if isinstance(self._input, Numbers):
             return torch.zeros((rows, *self._input.shape))
         rows = rows if self._input.many else 1

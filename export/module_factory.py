@@ -19,7 +19,7 @@ def built(network: NetworkRecipe, shapes: Shapes) -> tuple[nn.Module, tuple[str,
 
     Half and double precision are made float32 and devices the processor before weights are loaded,
     so that none of the file's digits is lost; what was compiled or made parallel is unwrapped.
-    Raises ConfigError for modules that can not be exported at all.
+    Raises ConfigError for modules that cannot be exported at all.
     """
     module = _unwrapped(network.build(shapes))
     tensors = [slot.tensor for slot in slots(module).values()]
@@ -51,7 +51,7 @@ def _unwrapped(module: nn.Module) -> nn.Module:
 
 
 def _inner(module: nn.Module) -> nn.Module:
-    """Give what torch.compile or DataParallel wraps."""
+    """Return what torch.compile or DataParallel wraps."""
     while True:
         name = "module" if isinstance(module, nn.DataParallel) else "_orig_mod"
         inner = module._modules.get(name)

@@ -15,7 +15,7 @@ class WrongOutputs(ValueError):  # noqa: N818 - says what the outputs are
 
 
 def picked(value: object, outputs: Sequence[Output | None]) -> list[torch.Tensor | None]:
-    """Give one tensor for each named output, and None for those that are left out.
+    """Return one tensor for each named output, and None for those that are left out.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def _by_name(value: object, output: Output | None) -> object:
 
 
 def _named(value: object) -> dict[str, object] | None:
-    """Give the items of what has names."""
+    """Return the items of what has names."""
     if isinstance(value, Mapping):
         return {str(name): item for name, item in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
@@ -78,7 +78,7 @@ def _has_names(value: object) -> bool:
 
 
 def _leaves(value: object, path: str) -> list[tuple[str, object]]:
-    """Give everything that holds nothing else, with the names that lead to it joined by dots."""
+    """Return everything that holds nothing else, with the names that lead to it joined by dots."""
     inside = _named(value)
     if inside is None and isinstance(value, (tuple, list)):
         inside = {str(number): item for number, item in enumerate(value)}

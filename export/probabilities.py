@@ -47,7 +47,7 @@ def check_made_once(model: bytes, network: NetworkRecipe) -> None:
 
 
 def _sources(name: str, made_by: Mapping[str, onnx.NodeProto], stored: set[str]) -> set[str]:
-    """Give the operators that made the numbers of a tensor."""
+    """Return the operators that made the numbers of a tensor."""
     node = made_by.get(name)
     if node is None:
         return set() if name in stored else {"input"}
@@ -83,7 +83,7 @@ def check_answers(network: NetworkRecipe, manifest: Manifest, answers: Answers) 
 
 
 def unlike(network: NetworkRecipe, answers: Answers, distinct: int) -> Iterator[str]:
-    """Give a warning for every output whose probabilities tell no cells apart.
+    """Yield a warning for every output whose probabilities tell no cells apart.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def unlike(network: NetworkRecipe, answers: Answers, distinct: int) -> Iterator[
 
 
 def shares_already(network: NetworkRecipe, answers: Answers) -> Iterator[str]:
-    """Give a warning for every output, given to softmax or sigmoid, that stays within 0 and 1."""
+    """Yield a warning for every output, given to softmax or sigmoid, that stays within 0 and 1."""
     for output in _made(network):
         values = np.asarray(answers[output.name], dtype=np.float64)
         within = (values >= -ROUNDING).all() and (values <= 1 + ROUNDING).all()
@@ -123,7 +123,7 @@ def _made(network: NetworkRecipe) -> Iterator[Output]:
 
 
 def _asked(network: str, manifest: Manifest) -> Iterator[tuple[str, str]]:
-    """Give every output of a network that must be a probability, and who says so."""
+    """Yield every output of a network that must be a probability, and who says so."""
     for role in manifest.roles:
         if role.network == network:
             yield role.output, f"role {role.name}"

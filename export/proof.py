@@ -146,7 +146,7 @@ def slide_answer(manifest: Manifest, engines: Mapping[str, Engine], crops: UInt8
 
 
 def _rows(network: NetworkRecipe, recorded: list[Rows], crops: UInt8) -> Rows | None:
-    """Give inputs for a network: those it got, or the crops where no cell was routed to it."""
+    """Return inputs for a network: those it got, or the crops where no cell was routed to it."""
     if recorded:
         return np.concatenate(recorded)
     takes_crops = isinstance(network.input, Images) and network.after is None
@@ -256,7 +256,7 @@ def _close(have: float | None, want: float | None, limit: float) -> bool:
 
 
 def proof_document(proof: Proof) -> dict[str, Any]:
-    """Give the proof as plain JSON values; differences that are no number are null."""
+    """Return the proof as plain JSON values; differences that are no number are null."""
     networks: dict[str, Any] = {}
     for difference in proof.differences:
         outputs = networks.setdefault(difference.network, {"outputs": {}})["outputs"]

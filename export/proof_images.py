@@ -60,7 +60,7 @@ class ProofCells:
     folders: tuple[str, ...] = ()
 
     def description(self) -> dict[str, Any]:
-        """Give what the export report says about them."""
+        """Return what the export report says about them."""
         return {
             "kind": "drawn" if self.drawn else "real",
             "cells": len(self.crops),

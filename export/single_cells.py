@@ -57,7 +57,7 @@ def check_single_cells(graph: Graph, network: NetworkRecipe, tolerance: float) -
 
 
 def differing(one: Answers, other: Answers, tolerance: float) -> str:
-    """Give the first output that differs by more than the tolerance; empty where none does.
+    """Return the first output that differs by more than the tolerance; empty where none does.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def differing(one: Answers, other: Answers, tolerance: float) -> str:
 
 
 def _generators() -> bytes:
-    """Give the state of all generators of random numbers that nobody made for himself."""
+    """Return the state of all generators of random numbers that nobody made for himself."""
     legacy = np.random.get_state()  # noqa: NPY002 - what a module may draw from
     return pickle.dumps((torch.get_rng_state().numpy(), random.getstate(), legacy))
 
@@ -87,7 +87,7 @@ def _row(answers: Answers, row: int) -> Answers:
 
 
 def _examples(graph: Graph, network: NetworkRecipe) -> torch.Tensor:
-    """Give two rows of noise, one of zeros, one of the largest values; or one image of noise."""
+    """Return two rows of noise, one of zeros, one of the largest values; or one image of noise."""
     rng = np.random.default_rng(11)
     shape = tuple(graph.example(4).shape)
     if isinstance(network.input, Images):

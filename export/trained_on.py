@@ -16,7 +16,7 @@ SCHEMA = 1
 
 
 def training_set(source: Path) -> bytes:
-    """Give the file of a bundle that lists what it was trained on.
+    """Return the file of a bundle that lists what it was trained on.
 
     Parameters
     ----------

@@ -74,7 +74,7 @@ def code_error(what: str, which: str, error: BaseException, mend: str = "") -> C
 
 
 def place(error: BaseException) -> str:
-    """Give the deepest line of the user's code in what led to an error, e.g. ``model.py line 7``.
+    """Return the deepest line of the user's code in what led to an error, e.g. ``model.py line 7``.
 
     Code in installed packages counts only where no other is found; empty where all is ours.
     """
@@ -96,7 +96,7 @@ def place(error: BaseException) -> str:
 
 
 def forward_place(module: nn.Module) -> str:
-    """Give where a module's ``forward`` stands; empty where that is not the user's code."""
+    """Return where a module's ``forward`` stands; empty where that is not the user's code."""
     code = getattr(getattr(module, "called", type(module).forward), "__code__", None)
     if code is None or _known(code.co_filename):
         return ""
@@ -123,7 +123,7 @@ class Squeezes(TorchFunctionMode):
 
 
 def user_line() -> str:
-    """Give the line of the user's code that is running in a network, e.g. ``model.py line 7``.
+    """Return the line of the user's code that is running in a network, e.g. ``model.py line 7``.
 
     Empty where the network is made of torch's layers alone.
     """
@@ -141,7 +141,7 @@ def _line(frame: traceback.FrameSummary) -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Give an error and what it came from, the first cause last."""
+    """Yield an error and what it came from, the first cause last."""
     seen: set[int] = set()
     here: BaseException | None = error
     while here is not None and id(here) not in seen:
@@ -159,7 +159,7 @@ def _all_words(error: BaseException) -> str:
 
 
 def _words(error: BaseException) -> str:
-    """Give the first line that says something of the first cause."""
+    """Return the first line that says something of the first cause."""
     root = _root(error)
     lines = [line.strip() for line in str(root).splitlines() if line.strip()]
     return (lines[0] if lines else type(root).__name__)[:MOST]

@@ -32,7 +32,7 @@ INTERFACES = ("pycuda", "cuda-bindings")
 
 
 def missing(interface: str) -> str:
-    """Say why an interface can not be tried here; empty when it can."""
+    """Say why an interface cannot be tried here; empty when it can."""
     absent = [tool for tool in TOOLS if shutil.which(tool) is None]
     if not _there("pycuda" if interface == "pycuda" else "cuda.bindings"):
         absent.append(interface)

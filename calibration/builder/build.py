@@ -30,7 +30,7 @@ def build_engine(request: BuildRequest, tell: Say) -> EngineFolder:
     ----------
     request : what to build. tell : told each stage.
 
-    Raises ProofError when none passes, EngineError when one can not be built.
+    Raises ProofError when none passes, EngineError when one cannot be built.
     """
     bundle = open_bundle(request.bundle)
     wanted = _wanted(bundle, request)
@@ -64,7 +64,7 @@ def _made(
         except EngineError as error:
             if len(not_made) == len(wanted) - 1:
                 raise
-            not_made[f"{precision} {target}"] = (f"can not be run: {error}",)
+            not_made[f"{precision} {target}"] = (f"cannot be run: {error}",)
         else:
             candidates.append(one)
     return candidates, not_made
@@ -85,14 +85,14 @@ def _counts(bundle: Bundle) -> bool:
 
 
 def _wanted(bundle: Bundle, request: BuildRequest) -> list[tuple[str, Precision]]:
-    """Give what shall be built: one, or all that can be run on this machine."""
+    """Return what shall be built: one, or all that can be run on this machine."""
     if request.target != "auto":
         runtime_version(request.target)
         targets = [request.target]
         if request.target == CUDA and not runs_here(CUDA, request.device):
             # Nothing is built ahead of time for it, so that there would be nothing to show.
             why = {one.target: one.run for one in available_targets()}[CUDA]
-            raise EngineError("target can not be run here", CUDA, why or NO_GPU)
+            raise EngineError("target cannot be run here", CUDA, why or NO_GPU)
     else:
         targets = [
             one.target
@@ -107,7 +107,7 @@ def _wanted(bundle: Bundle, request: BuildRequest) -> list[tuple[str, Precision]
 
 
 def _precisions(target: str, calibrated: bool) -> list[Precision]:
-    """Give what is tried for a target. A processor has no use for FP16.
+    """Return what is tried for a target. A processor has no use for FP16.
 
     TF32 is never tried unasked: it is what FP32 is not.
     """

@@ -65,7 +65,7 @@ class Candidate:
 
 
 def proof_runtime(target: str) -> str:
-    """Give what a target's files are proven in: what serves them; onnxruntime's CPU for a plan.
+    """Return what a target's files are proven in: what serves them; onnxruntime's CPU for a plan.
 
     A plan itself is proven where it runs, wherever there is a GPU: see `Candidate.plans`.
 
@@ -138,7 +138,7 @@ def _on_device(
 
 
 def limits_of(bundle: Bundle, request: BuildRequest) -> LimitsSpec:
-    """Give what engines must keep: the bundle's limits, with the flip rate that was asked for."""
+    """Return what engines must keep: the bundle's limits, with the flip rate that was asked for."""
     limits = bundle.manifest.limits
     if request.max_flip_rate is None:
         return limits

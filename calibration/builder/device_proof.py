@@ -36,7 +36,7 @@ def prove_engines(engines: EngineFolder, request: BuildRequest, say: Say) -> Eng
     request : the bundle, and what to prove on.
 
     The record is a new one, so that a signature of the old one holds no more. Raises EngineError
-    when they do not fit or can not be run, ProofError when they do not answer like the bundle; they
+    when they do not fit or cannot be run, ProofError when they do not answer like the bundle; they
     then stay what they were.
     """
     bundle, record = open_bundle(request.bundle), engines.record
@@ -84,7 +84,7 @@ def prove_engines(engines: EngineFolder, request: BuildRequest, say: Say) -> Eng
 
 
 def _limits(bundle: Bundle, record: EngineRecord) -> LimitsSpec:
-    """Give the limits that the engines were built to keep; --max-flip-rate may have changed one."""
+    """Return the limits that the engines were built to; --max-flip-rate may have changed one."""
     asked = record.proof.get("limits")
     return bundle.manifest.limits if asked is None else LimitsSpec.model_validate(asked)
 

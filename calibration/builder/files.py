@@ -46,7 +46,7 @@ class MadeNetwork:
     rounds: bool = False
 
     def read(self) -> bytes:
-        """Give the bytes of the file. Raises EngineError when it was changed since it was made."""
+        """Return the file's bytes. Raises EngineError when it was changed since it was made."""
         try:
             data = self.path.read_bytes()
         except OSError as error:
@@ -56,7 +56,7 @@ class MadeNetwork:
         return data
 
     def provable(self) -> bytes:
-        """Give the file to prove on a CPU.
+        """Return the file to prove on a CPU.
 
         onnxruntime's CPU leaves out the rounding between nodes in FP16 that a GPU does; where the
         target is a GPU, the proof gets a file that rounds everywhere, and of TF32 one whose layers
@@ -70,7 +70,7 @@ class MadeNetwork:
 def made_opener(
     networks: Mapping[str, MadeNetwork], target: str, settings: Settings, device: int = 0
 ) -> Opener:
-    """Give what opens the files for a target that runs ONNX files, as the station does.
+    """Return what opens the files for a target that runs ONNX files, as the station does.
 
     device : number of the GPU, of targets that run on one.
     """
@@ -89,7 +89,7 @@ def made_opener(
 
 
 def reference_opener(bundle: Bundle) -> Opener:
-    """Give what opens the bundle's networks to prove against; runs leave no memory behind."""
+    """Return what opens the bundle's networks to prove against; runs leave no memory behind."""
 
     def open_one(name: str) -> Engine:
         model = bundle.read(bundle.manifest.networks[name].file)
@@ -99,12 +99,12 @@ def reference_opener(bundle: Bundle) -> Opener:
 
 
 def quantiser(target: str) -> Quantise:
-    """Give the flavour of Q/DQ that a target fuses."""
+    """Return the flavour of Q/DQ that a target fuses."""
     return qdq_tensorrt if target in PLANS else qdq_onnxruntime
 
 
 def ranges_of(bundle: Bundle) -> dict[str, Mapping[str, Range]]:
-    """Give the measured ranges of every network that is quantised.
+    """Return the measured ranges of every network that is quantised.
 
     Raises EngineError when the bundle was never calibrated.
     """
@@ -160,7 +160,7 @@ def make_network(
 
 
 def kept_layers(model: bytes, quantised: bytes) -> frozenset[str]:
-    """Give the layers with weights of a network that are not in eight bits once it is quantised."""
+    """Return a network's layers with weights that are not in eight bits after quantising."""
     layers = {node.name for node in weighed_nodes(read_graph(model).graph)}
     return frozenset(layers.difference(quantised_layers(quantised)))
 

@@ -10,7 +10,7 @@ from edgeapl.calibration.quantise.graph import read_graph, weighed_nodes
 
 
 def layer_precisions(model: bytes) -> dict[str, str]:
-    """Give layer to ``int8``, ``fp16`` or ``fp32`` for all layers with weights of an ONNX file.
+    """Return layer to ``int8``, ``fp16`` or ``fp32`` for all layers with weights of an ONNX file.
 
     A layer whose weights come from DequantizeLinear computes in eight bits once the runtime has
     fused it.

@@ -32,7 +32,7 @@ BATCHES = (1, 4, 16, 32)
 """Tried where the plans take as many; a station's answers come soonest with the smallest."""
 
 USUAL = Settings(threads=1, batch_size=16)
-"""Of plans that can not be timed here."""
+"""Of plans that cannot be timed here."""
 
 
 @contextmanager

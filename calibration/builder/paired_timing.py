@@ -60,7 +60,7 @@ def time_in_turns(
     rounds: int = ROUNDS,
     of_rounds: Callable[[Sequence[float]], float] = median,
 ) -> dict[str, float]:
-    """Give the seconds in which each of the runs classifies `CELLS` cells.
+    """Return the seconds in which each of the runs classifies `CELLS` cells.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def time_in_turns(
 def _together(
     pool: ThreadPoolExecutor, calls: Sequence[Callable[[str], None]], network: str
 ) -> float:
-    """Give the seconds until all calls are over that were made at the same time."""
+    """Return the seconds until all calls are over that were made at the same time."""
     start = time.perf_counter()
     if len(calls) == 1:
         calls[0](network)

@@ -142,7 +142,7 @@ class _Cutter:
             size = self._spec.size_px
             shape = (len(spool), size, size, 3)
             cells: UInt8 = np.empty((0, *shape[1:]), dtype=np.uint8)
-            if len(spool):  # an empty file can not be mapped
+            if len(spool):  # an empty file cannot be mapped
                 cells = np.memmap(path, np.uint8, "r", shape=shape)
             self.slides.append((name, cells))
 

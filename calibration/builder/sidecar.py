@@ -69,7 +69,7 @@ def proof_of(
     slides: ProofSlides,
     problems: Mapping[str, Sequence[str]],
 ) -> dict[str, Any]:
-    """Give what was found when engines were compared with the bundle.
+    """Return what was found when engines were compared with the bundle.
 
     ran_in : target in which they were run. problems : candidate to what its proof found.
     """
@@ -84,7 +84,7 @@ def proof_of(
 
 
 def proof_words(target: str, ran_in: str) -> str:
-    """Say where engines were proven, for people; a stand-in can not answer for a GPU."""
+    """Say where engines were proven, for people; a stand-in cannot answer for a GPU."""
     if target not in ON_GPU:
         return f"proven in {ran_in} on this processor"
     if ran_in == target:

@@ -30,7 +30,7 @@ class Stopwatch:
         self._say(text)
 
     def seconds(self) -> dict[str, float]:
-        """Give stage to seconds, the one that runs included."""
+        """Return stage to seconds, the one that runs included."""
         if self._stage is not None:
             self._begin(self._stage[0])
         return dict(self._seconds)
@@ -45,5 +45,5 @@ class Stopwatch:
 
 
 def stage_of(text: str) -> str:
-    """Give the stage without its progress: ``build plan of x: kernels 3 of 9`` is one stage."""
+    """Return the stage without its progress: ``build plan of x: kernels 3 of 9`` is one stage."""
     return text.partition(": ")[0] if text.startswith("build plan") else text

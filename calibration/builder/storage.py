@@ -80,7 +80,7 @@ def store(
 def _made(
     bundle: Bundle, best: Candidate, request: BuildRequest, work: Path, say: Stopwatch
 ) -> tuple[EngineRecord, Mapping[str, Path]]:
-    """Give the record and the files of the best; plans that were proven are built by now."""
+    """Return the record and the files of the best; plans that were proven are built by now."""
     if best.plans is not None:
         record = best.plans.record
         folder = best.plans.folder
@@ -98,7 +98,7 @@ def _made(
 
 
 def _copied(best: Candidate, work: Path) -> BuiltPlans:
-    """Give the ONNX files of the best by the names that they get."""
+    """Return the ONNX files of the best by the names that they get."""
     files: dict[str, Path] = {}
     networks: dict[str, BuiltNetwork] = {}
     for name, network in best.networks.items():
@@ -112,7 +112,7 @@ def _copied(best: Candidate, work: Path) -> BuiltPlans:
 def _proof(
     bundle: Bundle, best: Candidate, slides: ProofSlides, problems: Mapping[str, Sequence[str]]
 ) -> dict[str, Any]:
-    """Give what was found when the engines were compared with the bundle."""
+    """Return what was found when the engines were compared with the bundle."""
     return {
         "kept_for_the_flip_rate": list(best.repaired),
         **proof_of(bundle, best.target, best.ran_in, best.proof, slides, problems),
@@ -120,7 +120,7 @@ def _proof(
 
 
 def _timing(race: Race) -> dict[str, Any]:
-    """Give what was measured of all that took turns."""
+    """Return what was measured of all that took turns."""
     best, seconds = race.best, race.seconds
     # Plans are timed on the GPU alone: their graph on the CPU would tell nothing about it.
     speed = seconds[BUNDLE] / seconds[best.name] if best.name in seconds else None
@@ -134,7 +134,7 @@ def _timing(race: Race) -> dict[str, Any]:
 
 @contextmanager
 def work_folder(request: BuildRequest) -> Iterator[Path]:
-    """Give an empty folder beside the place of the engines; in the end nothing of it is left."""
+    """Yield an empty folder beside the place of the engines; in the end nothing of it is left."""
     base = request.out.parent if request.out else cache_folder()
     base.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".build-", dir=base) as work:
@@ -142,7 +142,7 @@ def work_folder(request: BuildRequest) -> Iterator[Path]:
 
 
 def _opener(engines: EngineFolder) -> Opener:
-    """Give what opens built engines as `open_model` does, for one at a time."""
+    """Return what opens built engines as `open_model` does, for one at a time."""
     record = engines.record
 
     def open_one(name: str) -> Engine:

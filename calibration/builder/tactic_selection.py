@@ -31,7 +31,7 @@ BUNDLE = "bundle"
 """Stands for the bundle's own networks among the candidates."""
 
 PREFERRED: tuple[Precision, ...] = ("fp16", "fp32", "tf32", "int8")
-"""Of plans that can not be timed here. The convolutions of TensorRT-RTX take eight bits and give
+"""Of plans that cannot be timed here. The convolutions of TensorRT-RTX take eight bits and give
 floats, which another kernel has to quantise again: INT8 moves more data there than FP16 does, and
 is picked only where it wins by the clock (docs/gpu.md)."""
 
@@ -40,7 +40,7 @@ is picked only where it wins by the clock (docs/gpu.md)."""
 class Race:
     """What was measured.
 
-    best : the fastest; of those that can not be timed here, the one of the preferred precision.
+    best : the fastest; of those that cannot be timed here, the one of the preferred precision.
     measured : candidate to the best settings. seconds : candidate that was timed, and `BUNDLE`, to
     seconds for 16 cells in these settings. not_run : candidate to why it was not timed.
     """
@@ -58,7 +58,7 @@ class Race:
         name = self.best.name
         failed = {one: "; ".join(found) for one, found in problems.items() if found and one != name}
         if name not in self.seconds:
-            text = f"not timed, as its runtime can not run here: {name} is preferred"
+            text = f"not timed, as its runtime cannot run here: {name} is preferred"
             others = {one: text for one in self.measured if one != name}
             return {**failed, **others, **self.not_run}
         best = self.seconds[name]
@@ -77,7 +77,7 @@ def run_race(
 
     Parameters
     ----------
-    candidates : one or more; one that can not be run loses, and it is said why.
+    candidates : one or more; one that cannot be run loses, and it is said why.
     crops : uint8 (N, size, size, 3) RGB. device : number of the GPU.
 
     Raises EngineError when none can be run. Plans are timed on the GPU, through the chain that
@@ -96,7 +96,7 @@ def run_race(
         except EngineError as error:
             if len(not_run) == len(candidates) - 1:
                 raise
-            not_run[one.name] = f"can not be run: {error}"
+            not_run[one.name] = f"cannot be run: {error}"
     running = [one for one in candidates if one.name in measured]
     say("time candidates in turns")
     seconds = _time(bundle, running, measured, crops, device)
@@ -138,7 +138,7 @@ def _time(
     crops: UInt8,
     device: int,
 ) -> dict[str, float]:
-    """Give seconds for 16 cells per candidate that was timed, and for the bundle's own networks."""
+    """Return the seconds per 16 cells of each timed candidate, and of the bundle's own networks."""
     batch_size = own_batch_size(bundle.manifest.crop.size_px)
     own = Settings(threads=1, batch_size=batch_size, workers=cpu_cores())
     openers: dict[str, Opener] = {BUNDLE: _bundle_opener(bundle, own)}
@@ -155,7 +155,7 @@ def _time(
 
 
 def _bundle_opener(bundle: Bundle, settings: Settings) -> Opener:
-    """Give what opens the bundle's own networks as the station does when it has no engines."""
+    """Return what opens the bundle's own networks as the station does when it has no engines."""
 
     def open_one(name: str) -> Engine:
         model = bundle.read(bundle.manifest.networks[name].file)

@@ -31,7 +31,7 @@ JOINING = frozenset({"Add", "Sub", "Mul"})
 
 
 def in_blocks(model: bytes) -> bytes:
-    """Give a network with empty channels added where depthwise layers have broken blocks.
+    """Return a network with empty channels added where depthwise layers have broken blocks.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ class _Channels:
             self.above[self._same(name)] = self._same(names[0])
 
     def _same(self, name: str) -> str:
-        """Give the tensor that stands for all with the same channels."""
+        """Return the tensor that stands for all with the same channels."""
         while self.above.get(name, name) != name:
             name = self.above[name]
         return name

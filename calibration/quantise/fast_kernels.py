@@ -56,7 +56,7 @@ def _rectify_by_table(graph: onnx.GraphProto) -> None:
 
 
 def _spread_constants(model: onnx.ModelProto) -> None:
-    """Give a network that normalises pictures one number for all pixels, or one for each.
+    """Return a network that normalises pictures one number for all pixels, or one for each.
 
     onnxruntime computes with the colours last. With one number for each colour it then takes three
     pixels' worth at a time, where it could take whole vectors.
@@ -84,7 +84,7 @@ def _spread_constants(model: onnx.ModelProto) -> None:
 
 
 def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
-    """Give the shape of every tensor of which all but the first size is known, which becomes 0."""
+    """Return the shape of every tensor whose sizes are known but for the first, which becomes 0."""
     graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     found = {}
     for value in (*graph.input, *graph.value_info, *graph.output):
@@ -95,7 +95,7 @@ def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
 
 
 def _multiply_as_matrices(graph: onnx.GraphProto, fewest: int) -> None:
-    """Give the weights of convolutions with so many products a zero point other than 0."""
+    """Return the weights of convolutions with so many products a zero point other than 0."""
     stored = {weight.name: weight for weight in graph.initializer}
     made_by = {name: node for node in graph.node for name in node.output}
     for node in graph.node:

@@ -70,7 +70,7 @@ def to_fp16(
 
     Gives the file and the names of the nodes that compute in FP32: those asked for, the
     normalisation of images, softmax and sigmoid of the answer, exponents, long sums, Grad-CAM
-    arithmetic, and nodes whose numbers do not fit. Raises EngineError when the network can not
+    arithmetic, and nodes whose numbers do not fit. Raises EngineError when the network cannot
     be converted.
     """
     loaded = read_graph(model)
@@ -133,7 +133,7 @@ def _fit(node: onnx.NodeProto, stored: list[NDArray[np.generic]]) -> bool:
 
 
 def _scaled_exactly(graph: onnx.GraphProto, exact: set[str]) -> frozenset[str]:
-    """Give `exact`, grown so that a layer with weights and its DQ nodes have one precision.
+    """Return `exact`, grown so that a layer with weights and its DQ nodes have one precision.
 
     A cast between them would keep TensorRT from running the layer in eight bits.
     """
@@ -210,7 +210,7 @@ class _Halves:
                 self.now[name] = TensorProto.FLOAT16
 
     def _as(self, name: str, *, half: bool) -> str:
-        """Give the name of a tensor in the precision that is wanted, cast if need be."""
+        """Return the name of a tensor in the precision that is wanted, cast if need be."""
         wanted = TensorProto.FLOAT16 if half else TensorProto.FLOAT
         if self.now.get(name) == wanted:
             return name
@@ -239,7 +239,7 @@ class _Halves:
 
 
 def _fixed_inputs(node: onnx.NodeProto) -> frozenset[int]:
-    """Give the places of inputs that an operator wants as FP32 whatever its precision."""
+    """Return the places of inputs that an operator wants as FP32 whatever its precision."""
     schema = onnx.defs.get_schema(node.op_type, NEWEST_OPSET, node.domain)
     last = len(schema.inputs) - 1
     fixed = set()

@@ -22,7 +22,7 @@ NEWEST_OPSET = 19
 def read_graph(model: bytes) -> onnx.ModelProto:
     """Read a network and give every node a name of its own; names that are there stay.
 
-    Raises EngineError when the bytes are no ONNX file, or hold what can not be converted.
+    Raises EngineError when the bytes are no ONNX file, or hold what cannot be converted.
     """
     try:
         loaded = onnx.load_model_from_string(model)
@@ -47,7 +47,7 @@ def read_graph(model: bytes) -> onnx.ModelProto:
 
 
 def opset_of(model: onnx.ModelProto) -> int:
-    """Give the version of ONNX's own operators that the network uses."""
+    """Return the version of ONNX's own operators that the network uses."""
     return next((int(entry.version) for entry in model.opset_import if entry.domain == ""), 0)
 
 
@@ -122,7 +122,7 @@ def drop_unused(graph: onnx.GraphProto) -> None:
 
 
 def element_types(model: onnx.ModelProto) -> dict[str, int]:
-    """Give the element type of every tensor, initializers among them."""
+    """Return the element type of every tensor, initializers among them."""
     graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     values = (*graph.input, *graph.value_info, *graph.output)
     types = {value.name: int(value.type.tensor_type.elem_type) for value in values}
@@ -130,7 +130,7 @@ def element_types(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def constants(graph: onnx.GraphProto) -> dict[str, NDArray[np.generic]]:
-    """Give all floating-point initializers as arrays."""
+    """Return all floating-point initializers as arrays."""
     return {
         weight.name: numpy_helper.to_array(weight)
         for weight in graph.initializer
@@ -139,13 +139,13 @@ def constants(graph: onnx.GraphProto) -> dict[str, NDArray[np.generic]]:
 
 
 def inputs_of(graph: onnx.GraphProto) -> tuple[str, ...]:
-    """Give the inputs, initializers left out."""
+    """Return the inputs, initializers left out."""
     weights = {weight.name for weight in graph.initializer}
     return tuple(value.name for value in graph.input if value.name not in weights)
 
 
 def downstream(graph: onnx.GraphProto, starts: Iterable[str]) -> set[str]:
-    """Give the names of the nodes that these tensors reach. Nodes are in order, as ONNX asks."""
+    """Return the names of the nodes that these tensors reach. Nodes are in order, as ONNX asks."""
     reached = set(starts)
     nodes = set()
     for node in graph.node:
@@ -156,7 +156,7 @@ def downstream(graph: onnx.GraphProto, starts: Iterable[str]) -> set[str]:
 
 
 def upstream(graph: onnx.GraphProto, ends: Iterable[str]) -> set[str]:
-    """Give the names of the nodes that these tensors are made by, directly or not."""
+    """Return the names of the nodes that these tensors are made by, directly or not."""
     wanted = set(ends)
     nodes = set()
     for node in reversed(graph.node):
@@ -167,7 +167,7 @@ def upstream(graph: onnx.GraphProto, ends: Iterable[str]) -> set[str]:
 
 
 def weighed_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """Give the nodes that multiply by constant weights, as they are or quantised, in order."""
+    """Yield the nodes that multiply by constant weights, as they are or quantised, in order."""
     stored = {weight.name for weight in graph.initializer}
     for node in graph.node:
         if node.op_type == "DequantizeLinear" and node.input[0] in stored:

@@ -54,7 +54,7 @@ def layer_groups(model: bytes, most: int = MOST_GROUPS) -> tuple[Layers, ...]:
 
 
 def before_weights(model: bytes) -> frozenset[str]:
-    """Give the nodes that no layer with weights comes before: the normalisation of images."""
+    """Return the nodes that no layer with weights comes before: the normalisation of images."""
     graph = read_graph(model).graph
     made = [name for node in weighed_nodes(graph) for name in node.output]
     later = downstream(graph, made) | {node.name for node in weighed_nodes(graph)}
@@ -63,7 +63,7 @@ def before_weights(model: bytes) -> frozenset[str]:
 
 
 def after_weights(model: bytes) -> frozenset[str]:
-    """Give the nodes that lead to no layer with weights: pooling, softmax, splitting."""
+    """Return the nodes that lead to no layer with weights: pooling, softmax, splitting."""
     graph = read_graph(model).graph
     taken = [name for node in weighed_nodes(graph) for name in node.input]
     earlier = upstream(graph, taken) | {node.name for node in weighed_nodes(graph)}
@@ -71,7 +71,7 @@ def after_weights(model: bytes) -> frozenset[str]:
 
 
 def explaining(model: bytes) -> frozenset[str]:
-    """Give the nodes behind an ArgMax: they ask why the answer is what it is (Grad-CAM).
+    """Return the nodes behind an ArgMax: they ask why the answer is what it is (Grad-CAM).
 
     They take weights by the number of the class, which eight bits per channel do not allow.
     """
@@ -81,7 +81,7 @@ def explaining(model: bytes) -> frozenset[str]:
 
 
 def only_for(model: bytes, outputs: Iterable[str]) -> frozenset[str]:
-    """Give the nodes that serve these outputs alone, e.g. the arithmetic of a Grad-CAM map."""
+    """Return the nodes that serve these outputs alone, e.g. the arithmetic of a Grad-CAM map."""
     graph = read_graph(model).graph
     names = set(outputs)
     others = [value.name for value in graph.output if value.name not in names]

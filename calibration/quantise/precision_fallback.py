@@ -1,4 +1,4 @@
-"""Layers that the quantiser can not take stay in a higher precision; the others do not suffer."""
+"""Layers that the quantiser cannot take stay in a higher precision; the others do not suffer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Quantised = Callable[[Sequence[str]], bytes]
 
 
 def most_of(nodes: Sequence[str], quantised: Quantised) -> bytes | None:
-    """Quantise all nodes but those that can not be; None when not one can be.
+    """Quantise all nodes but those that cannot be; None when not one can be.
 
     Parameters
     ----------
@@ -35,12 +35,12 @@ def most_of(nodes: Sequence[str], quantised: Quantised) -> bytes | None:
         return quantised(left)
     except Unquantised as error:
         raise EngineError(
-            "network can not be quantised", left[0], f"{error}: build it with --precision fp32"
+            "network cannot be quantised", left[0], f"{error}: build it with --precision fp32"
         ) from error
 
 
 def _refused(nodes: Sequence[str], quantised: Quantised) -> set[str]:
-    """Give the nodes that fail; of half of them, and half of that, as nearly all are fine."""
+    """Return the nodes that fail; of half of them, and half of that, as nearly all are fine."""
     if len(nodes) == 1:
         return set(nodes)
     found: set[str] = set()

@@ -39,7 +39,7 @@ ONNXRUNTIME_TYPES = (
     *("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten"),
 )
 """What onnxruntime has 8-bit kernels for. Softmax and Sigmoid are left out: in 256 steps a
-probability can not be nearer than 0.002 to what it was."""
+probability cannot be nearer than 0.002 to what it was."""
 
 
 def qdq_onnxruntime(
@@ -53,7 +53,7 @@ def qdq_onnxruntime(
     keep : names of nodes that stay in FP32.
 
     Activations are uint8 with a zero point, weights int8 per channel. What stands before the first
-    and after the last layer with weights stays in FP32, and so do layers that the library can not
+    and after the last layer with weights stays in FP32, and so do layers that the library cannot
     quantise. Raises EngineError when a range is missing.
     """
     outside = before_weights(model) | after_weights(model)
@@ -168,7 +168,7 @@ def _as_data(ranges: Mapping[str, Range]) -> TensorsData:
 
 
 def quantised_layers(model: bytes) -> tuple[str, ...]:
-    """Give the names of the layers with weights that compute in eight bits."""
+    """Return the names of the layers with weights that compute in eight bits."""
     graph = read_graph(model).graph
     quantised = {n.output[0] for n in graph.node if n.op_type == "DequantizeLinear"}
     return tuple(node.name for node in weighed_nodes(graph) if node.input[1] in quantised)

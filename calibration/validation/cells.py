@@ -79,7 +79,7 @@ class _Column:
 
 
 def with_classes(manifest: Manifest) -> Manifest:
-    """Give the manifest with every class of every network as a role, so that all are answered."""
+    """Return the manifest with every class of every network as a role, so that all are answered."""
     used = [
         RoleSpec(name=column.name, network=column.network, output=column.output, threshold=1.0)
         for column in _columns(manifest)
@@ -166,7 +166,7 @@ class _Values:
 
 
 def _aligned(slides: Sequence[tuple[Classified, Classified]]) -> tuple[_Values, _Values, Bools]:
-    """Give both sides on the cells that the reference scored; and which the candidate did not."""
+    """Return both sides on the cells that the reference scored; and which the candidate did not."""
     ids = [reference.scores.ids for reference, _ in slides]
     lost = [
         ~np.isin(wanted, candidate.scores.ids)

@@ -47,7 +47,7 @@ class SlideThroughChain:
         """Do nothing: a chain asks all networks at once, in `answers`."""
 
     def answers(self) -> Classified:
-        """Give all answers. Raises EngineError when a network or the chain failed."""
+        """Return all answers. Raises EngineError when a network or the chain failed."""
         parts = []
         for ids, uncut in tiled(self._crops, self._manifest.crop, self._chain.most_pixels):
             self._classifier.enter(ids, uncut)

@@ -66,7 +66,7 @@ class Apart:
 
 
 def percentile_99(values: Float64) -> float:
-    """Give the 99th percentile, rounded up to a value that occurred; 0 of none."""
+    """Return the 99th percentile, rounded up to a value that occurred; 0 of none."""
     return float(np.quantile(values, 0.99, method="higher")) if len(values) else 0.0
 
 

@@ -158,7 +158,7 @@ def _answers(
 
 
 def _relative(given: NDArray[np.float64], wanted: NDArray[np.float64]) -> float:
-    """Give the root mean square change, in units of the output's own spread over all its values."""
+    """Return the root mean square change, in units of the output's own standard deviation."""
     apart = float(np.sqrt(np.mean((given - wanted) ** 2)))
     spread = float(wanted.std())
     if not np.isfinite(apart):

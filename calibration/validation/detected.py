@@ -59,7 +59,7 @@ def _matched(one: Float32, other: Float32) -> int:
 
 
 def _overlaps(one: Float32, other: Float32) -> NDArray[np.float64]:
-    """Give intersection over union of every pair of boxes, (N, M)."""
+    """Return intersection over union of every pair of boxes, (N, M)."""
     first = np.asarray(one, dtype=np.float64)[:, None]
     second = np.asarray(other, dtype=np.float64)[None]
     low = np.maximum(first[..., :2], second[..., :2])

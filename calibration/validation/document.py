@@ -11,7 +11,7 @@ from edgeapl.calibration.validation.engine_proof import EngineProof
 
 
 def engine_proof_document(proof: EngineProof) -> dict[str, Any]:
-    """Give the proof as plain JSON values; differences that are no number are null."""
+    """Return the proof as plain JSON values; differences that are no number are null."""
     outputs: dict[str, Any] = {}
     for one in proof.outputs:
         numbers = {key: _number(getattr(one, key)) for key in ("mean", "p99", "largest", "span")}

@@ -35,7 +35,7 @@ class SlideOnItsWay:
         self._classifier.run_network(network)
 
     def answers(self) -> Classified:
-        """Give all answers, once all networks were run. Raises EngineError when one failed."""
+        """Return all answers, once all networks were run. Raises EngineError when one failed."""
         result = self._classifier.run(flush=True)
         if result.errors:
             raise result.errors[0]
@@ -43,7 +43,7 @@ class SlideOnItsWay:
 
 
 def networks_in_order(manifest: Manifest) -> tuple[str, ...]:
-    """Give the networks that look at cells, each after those it waits for.
+    """Return the networks that look at cells, each after those it waits for.
 
     The slide's head is the last unless another network waits for it: it is needed again at the end.
     """

@@ -24,17 +24,17 @@ Texts = NDArray[np.str_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cells:
-    """All cells that were found on a slide, one row each; len() gives N.
+    """All cells found on a slide, one row each; len() gives N.
 
     ids : int64 (N,), numbers of the cells within the slide, as in reports and `verdict.evidence`.
-    frames : int64 (N,), index of the frame a cell lies in; `sources` has its name.
+    frames : int64 (N,), index of the frame of each cell; `sources` has its name.
     boxes : float32 (N, 4), x0 y0 x1 y1 in px of that frame, half-open.
     areas_um2 : float32 (N,), µm².
     detection_scores : float32 (N,), confidence that it is a nucleated cell, 0 to 1.
     status : str (N,), ``scored``, ``not_examined``, ``failed`` or ``not_needed``.
     classes : str (N,), the role that a cell is shown as, ``other cell``, or empty without scores.
     roles : role name to float32 (N,) probabilities; NaN where a cell was not scored.
-    suspicion : float32 (N,), how strongly a cell speaks for APL, 0 to 1; NaN where not scored.
+    suspicion : float32 (N,), how strongly a cell suggests APL, 0 to 1; NaN where not scored.
     sources : frame index to the file or camera it came from.
     """
 
@@ -55,7 +55,7 @@ class Cells:
         return len(self.ids)
 
     def to_dataframe(self) -> pd.DataFrame:
-        """Give one row per cell; columns as in `cells.csv`. Raises UsageError without pandas."""
+        """Return one row per cell; columns as in `cells.csv`. Raises UsageError without pandas."""
         pandas: Any = needed("pandas", "to_dataframe", "pip install pandas")
         x0, y0, x1, y1 = self.boxes.T
         table = pandas.DataFrame(
@@ -79,12 +79,13 @@ class Cells:
         return table
 
     def crop(self, i: int, margin: float = 0.25) -> UInt8:
-        """Cut cell in row `i` out of its frame: uint8 (h, w, 3) RGB, a copy.
+        """Cut the cell in row `i` out of its frame: uint8 (h, w, 3) RGB, a copy.
 
         Parameters
         ----------
         i : row, from 0; negative counts from the end.
-        margin : of the box's longer side, kept around it where the frame goes on; 0 or more.
+        margin : kept around the box, as a fraction of its longer side, up to the frame's edge; 0 or
+            more.
 
         Raises
         ------
@@ -93,7 +94,7 @@ class Cells:
         UsageError
             The margin is negative.
         InputError
-            The frame's pixels can not be had any more.
+            The frame's pixels are no longer available.
         """
         if not -len(self) <= i < len(self):
             raise IndexError(f"cell {i} of {len(self)}")
@@ -118,7 +119,7 @@ class Cells:
         UsageError
             Matplotlib is not installed, or the frame was not used.
         InputError
-            Its pixels can not be had any more.
+            The frame's pixels are no longer available.
         """
         pyplot: Any = needed("matplotlib.pyplot", "plot", "pip install 'edgeapl[plots]'")
         patches: Any = needed("matplotlib.patches", "plot", "pip install 'edgeapl[plots]'")

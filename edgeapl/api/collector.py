@@ -1,4 +1,4 @@
-"""Puts the cells of a slide together while its frames are finished."""
+"""Collects the cells of a slide while its frames are finished."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Number = TypeVar("Number", bound=np.generic)
 
 
 class CellCollector:
-    """Takes what is known of every finished frame's cells; label images are not kept.
+    """Keeps what is known of every finished frame's cells, but no label images.
 
     Parameters
     ----------
-    context : the model, by whose roles cells are named and coloured.
+    context : the model, whose roles name and colour the cells.
     """
 
     def __init__(self, context: ReportContext) -> None:
@@ -42,7 +42,7 @@ class CellCollector:
         self._classes: list[str] = []
 
     def add(self, examined: ExaminedFrame) -> None:
-        """Take a finished frame; one that was rejected has no cells."""
+        """Add a finished frame; a rejected one has no cells."""
         if examined.rejected:
             return
         frame, found = examined.frame, examined.detections
@@ -61,7 +61,7 @@ class CellCollector:
         self._classes += [kind.table_class for kind in kinds]
 
     def cells(self) -> Cells:
-        """Give all cells so far, in the order in which their frames were finished."""
+        """Return all cells so far, in the order in which their frames were finished."""
         return Cells(
             ids=_joined(self._ids, np.int64),
             frames=_joined(self._frames, np.int64),

@@ -22,7 +22,7 @@ Say = Callable[[str], None]
 
 
 def quiet(stage: str) -> None:
-    """Say nothing of a stage."""
+    """Ignore a stage."""
 
 
 def export(
@@ -39,29 +39,29 @@ def export(
     trust_archive: bool = False,
     say: Say = quiet,
 ) -> Path:
-    """Export a PyTorch model to a bundle and prove it against the checkpoint; gives its folder.
+    """Export a PyTorch model to a bundle, prove it against the checkpoint, and return its folder.
 
     Parameters
     ----------
-    recipe : a published one's name, or a recipe file (TOML). out : folder for the bundle.
-    weights : role to checkpoint file, with ``#KEY`` where it holds several.
-    images : real images to prove it on; None for drawn ones. crops : each of them is one cell.
+    recipe : name of a published one, or a recipe file (TOML). out : folder for the bundle.
+    weights : role to checkpoint file, with ``#KEY`` if it holds several.
+    images : real images to prove it on; None for drawn ones. crops : each image is one cell.
     um_per_px : their scale, µm per px; None to measure it.
-    random_weights : seed; no checkpoint, for studies of speed only.
-    explain : let the bundle make pictures that explain.
-    segmenter : find cells another way. trust_archive : load .pt2 files, which can run code.
-    say : told each stage.
+    random_weights : seed, in place of a checkpoint; for studies of speed only.
+    explain : let the bundle draw pictures that explain its answers.
+    segmenter : another way to find cells. trust_archive : load .pt2 files, which can run code.
+    say : called with each stage.
 
     Raises
     ------
     EngineError
         The extra `export` is not installed.
     ProofError
-        The network answers otherwise than its checkpoint.
+        The network answers differently from its checkpoint.
     CodeError
         The recipe's own code fails.
     UsageError, ConfigError, InputError
-        Something is given wrongly.
+        An argument is wrong.
     """
     exporting: Any = needed_for("export", "edgeapl.export.exporter", "export")
     proof_images: Any = needed_for("export", "edgeapl.export.proof_images", "export")
@@ -93,7 +93,7 @@ def build_engine(
     station: Place | None = None,
     say: Say = quiet,
 ) -> Path:
-    """Build engines for this machine, prove them against the bundle, time them; gives their folder.
+    """Build engines for this machine, prove and time them against the bundle; return their folder.
 
     Parameters
     ----------
@@ -102,9 +102,9 @@ def build_engine(
     out : folder; None for the cache, where they are found again.
     frames : slides to prove on; None for drawn ones. crops : each image is one cell.
     um_per_px : their scale, µm per px; None to measure it.
-    max_flip_rate : 0 to 1; layers are kept in a higher precision until this holds.
-    station : station file whose ``trusted_keys`` must have signed the bundle; None to ask nobody.
-    say : told each stage.
+    max_flip_rate : 0 to 1; layers are kept in a higher precision until it holds.
+    station : station file whose ``trusted_keys`` must have signed the bundle; None for no check.
+    say : called with each stage.
 
     Raises
     ------
@@ -139,16 +139,17 @@ def evaluate(
     cells: Place | None = None,
     classes: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Any]:
-    """Compare a result folder with what is known; gives the document of `edgeapl evaluate --json`.
+    """Compare a result folder with labels; return the document of `edgeapl evaluate --json`.
 
     Parameters
     ----------
     results : folder of `score`. labels : CSV with slide,label or patient,label or all three.
     positive : label of the slides that must be found.
-    threshold : probability from which a slide is called positive, 0 to 1; None for the bundle's.
-    bundle : that thresholds are taken from.
+    threshold : a slide with at least this probability is called positive, 0 to 1; None for the
+        bundle's.
+    bundle : to take thresholds from.
     cells : ``folders`` (an image's folder is its class) or a CSV with file,label; None for slides.
-    classes : role to the labels of the cells it should find; None to go by equal names.
+    classes : role to the labels of the cells it should find; None to match equal names.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Whole folders from a program: `edgeapl.score`, with the words of the command line."""
+"""Scores whole folders: `edgeapl.score`, with the same words as the command line."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Place = str | os.PathLike[str]
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What came of a folder.
+    """The results of a folder.
 
-    document : as `edgeapl score --json` prints it. out : where the results lie.
+    document : as `edgeapl score --json` prints it. out : the result folder.
     exit_code : 0, or that of the worst error of a single image.
     """
 
@@ -51,28 +51,28 @@ def score(
     um_per_px: float | None = None,
     on_slide: Callable[[dict[str, Any], bool], None] | None = None,
 ) -> Scored:
-    """Score every slide of a folder: one committed verdict each, tables, pictures and a report.
+    """Score every slide of a folder: a committed verdict each, tables, pictures and a report.
 
-    Slides that are finished already are not scored twice.
+    Slides that are already finished are not scored again.
 
     Parameters
     ----------
     folder : images; sub-folders are slides.
-    model : of `open_model`, which stays open; or a bundle; None for the demonstration.
+    model : from `open_model`, and stays open; or a bundle; None for the demonstration.
     out : folder for results; None for ``edgeapl-results/NAME``.
     journal : file; None for the one in your state folder.
     crops : every image is one cell.
     slides : CSV with slide,file; None for the folder's own ``slides.csv``, if there is one.
     slide_from : pattern that finds the slide in each file's name.
     um_per_px : scale of all images, µm per px; None to measure it.
-    on_slide : told the record of every slide, and whether it was finished before.
+    on_slide : called with the record of every slide, and whether it was finished before.
 
     Raises
     ------
     UsageError, InputError
-        There is nothing to score. Images that can not be examined are in `errors`.
+        There is nothing to score. Images that cannot be examined are in `errors`.
     StorageError
-        Results can not be kept.
+        Results cannot be written.
     """
     place = Path(folder)
     request = ScoreRequest(

@@ -30,7 +30,7 @@ OTHER = (96, 96, 96)
 
 
 def verdict_html(answer: Verdict, cells: Cells) -> str:
-    """Give a verdict as HTML without scripts; all that comes from outside is escaped."""
+    """Return a verdict as HTML without scripts; all text from outside is escaped."""
     decision = answer.decision.value
     reasons = by_weight(answer.reasons, lambda reason: reason.code)
     head = headline(decision, [reason.code for reason in reasons])
@@ -57,7 +57,7 @@ def verdict_html(answer: Verdict, cells: Cells) -> str:
 
 
 def _picture(cells: Cells) -> str:
-    """Give the frame with the most suspicious cell, and its boxes; empty when it can not be had."""
+    """Return the frame with the most suspicious cell, with boxes, or why there is none."""
     if not cells.sources:
         return ""
     frame = next(iter(cells.sources))

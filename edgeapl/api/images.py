@@ -1,4 +1,4 @@
-"""What a slide may be given as: a folder, files, arrays or a source of frames."""
+"""The forms in which a slide can be passed: a folder, files, arrays or a source of frames."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class ArraysSource(ClosesItself):
     Parameters
     ----------
     arrays : uint8 (H, W, 3) RGB each; read, never changed.
-    name : what a person would call them.
-    scale_for : gives µm per px and its origin for an image.
+    name : shown to people.
+    scale_for : returns µm per px and its origin for an image.
     """
 
     live = False
@@ -46,13 +46,14 @@ class ArraysSource(ClosesItself):
         self._next = 0
 
     def read(self, timeout_s: float) -> Frame:
-        """Give the next array as a frame; raises EndOfSource at the end."""
+        """Return the next array as a frame. Raises EndOfSource at the end."""
         if self._next >= len(self._arrays):
             raise EndOfSource
         index = self._next
         self._next += 1
         return frame_of_pixels(
-            # A view of its own: frames are made read-only, and the caller's array must not be.
+            # A view of its own: frames are made read-only, but the caller's array must stay
+            # writable.
             self._arrays[index].view(),
             index=index,
             captured_ns=time.monotonic_ns(),
@@ -61,15 +62,15 @@ class ArraysSource(ClosesItself):
         )
 
     def close(self) -> None:
-        """Forget the arrays that were not read."""
+        """Drop the arrays that were not read."""
         self._next = len(self._arrays)
 
 
 @dataclass(frozen=True, slots=True)
 class SlideImages:
-    """A slide that is ready to be read. name : of the slide. left_out : files by the bundle's rule.
+    """A slide that is ready to be read. name : of the slide. left_out : files the bundle skips.
 
-    own : the source was made here, and is closed here.
+    own : the source was created here, and is closed here.
     """
 
     name: str
@@ -87,15 +88,15 @@ def slide_images(
     crops: bool = False,
     leave_out: Sequence[str] = (),
 ) -> SlideImages:
-    """Make a source of whatever a slide was given as.
+    """Make a source of whatever was passed as a slide.
 
     Parameters
     ----------
-    images : the slide. slide : its name; None to take that of the folder or file.
-    um_per_px : scale of all images; None to measure it. assumed_um_per_px : where that fails.
+    images : the slide. slide : its name; None for that of the folder or file.
+    um_per_px : scale of all images; None to measure it. assumed_um_per_px : if that fails.
     crops : every image is one cell. leave_out : folders of cell images that are not examined.
 
-    Raises UsageError when it is no slide, or more than one; InputError when nothing is there.
+    Raises UsageError when it is no slide, or several; InputError when nothing is there.
     """
     if um_per_px is not None and not 0.005 <= um_per_px <= 10:
         raise UsageError("um_per_px is out of range", um_per_px, "give 0.005 to 10 µm per pixel")
@@ -127,7 +128,7 @@ def _one_slide(place: Path, *, crops: bool) -> tuple[str, tuple[Path, ...], floa
     slides = find_slides(place, crops=crops).slides
     if len(slides) != 1:
         names = ", ".join(printable(slide.name) for slide in slides[:3])
-        mend = "give the folder of one slide, or use edgeapl.score"
+        mend = "pass the folder of one slide, or use edgeapl.score"
         raise UsageError(f"{len(slides)} slides ({names}, ...)", printable(place), mend)
     (slide,) = slides
     return slide.name, slide.files, slide.um_per_px
@@ -142,9 +143,9 @@ def _of_files(
 
 
 def _checked(item: object, number: int) -> UInt8:
-    """Give an array that is an image. Raises UsageError that names the array and what was got."""
+    """Return `item` as an image. Raises UsageError that names the array and what it is."""
     which = f"image {number}"
-    wanted = "give RGB arrays, uint8 (H, W, 3)"
+    wanted = "pass RGB arrays, uint8 (H, W, 3)"
     if not isinstance(item, np.ndarray):
         raise UsageError(f"neither a file nor an array: {type(item).__name__}", which, wanted)
     if item.dtype != np.uint8:
@@ -153,6 +154,6 @@ def _checked(item: object, number: int) -> UInt8:
         raise UsageError(f"shape {item.shape}, expected (H, W, 3)", which, wanted)
     if min(item.shape[:2]) < SMALLEST_SIDE_PX:
         height, width = item.shape[:2]
-        least = f"give at least {SMALLEST_SIDE_PX} px on each side"
+        least = f"pass at least {SMALLEST_SIDE_PX} px on each side"
         raise InputError(f"image is too small ({width} x {height} px)", which, least)
     return np.ascontiguousarray(item)

@@ -1,4 +1,4 @@
-"""A model that examines slides: what `edgeapl.open_model` gives."""
+"""A model that examines slides: what `edgeapl.open_model` returns."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ EngineChoice = str | os.PathLike[str]
 
 
 class Model(ClosesItself):
-    """A bundle that is open and has passed its self-test; use it in a ``with`` block.
+    """An open bundle that has passed its self-test; use it in a ``with`` block.
 
     Parameters
     ----------
-    opened : the bundle. engines : which engines answer, in words.
+    opened : the bundle. engines : which engines answer, as text.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Model(ClosesItself):
 
     @property
     def manifest(self) -> Manifest:
-        """What the bundle says of itself: roles, rule, intended use."""
+        """The bundle's manifest: roles, rule, intended use."""
         return self.opened.bundle.manifest
 
     def examine(
@@ -69,9 +69,9 @@ class Model(ClosesItself):
         Raises
         ------
         UsageError
-            This is no slide, or several.
+            This is no slide, or several slides.
         InputError
-            Nothing is there. An image that can not be used raises nothing: it is in `errors`, and
+            Nothing is there. An image that cannot be used raises nothing: it is in `errors`, and
             the slide is not CLEAR.
         """
         manifest = self.manifest
@@ -84,10 +84,10 @@ class Model(ClosesItself):
             leave_out=manifest.crop.leave_out,
         )
         if given.source.live and max_frames is None:
-            raise UsageError("a camera never ends", given.name, "give max_frames")
+            raise UsageError("a camera never ends", given.name, "pass max_frames")
         if not given.own and um_per_px is not None:
-            mend = "give the scale to the source"
-            raise UsageError("um_per_px is of no use for a source", given.name, mend)
+            mend = "state the scale in the source"
+            raise UsageError("um_per_px cannot be set for a source", given.name, mend)
         collector = CellCollector(report_context(manifest, crops=crops))
         options = SlideOptions(
             crops=crops, findings=slide_findings.of_left_out(given.left_out), max_frames=max_frames
@@ -121,16 +121,15 @@ def open_model(
     workers: int | None = None,
     station: str | os.PathLike[str] | None = None,
 ) -> Model:
-    """Open a bundle and prove that it gives its golden answers on this machine.
+    """Open a bundle and check its golden answers on this machine.
 
     Parameters
     ----------
     bundle : folder of the bundle; None for the embedded demonstration.
     engines : ``auto`` (the newest built ones that fit, else the bundle's own networks), ``none``,
         or a folder of engines.
-    threads : CPU threads inside one run, 1 or more. workers : runs at the same time; None for as
-        many as are the fastest.
-    station : station file whose ``trusted_keys`` must have signed the bundle; None to ask nobody.
+    threads : CPU threads per run, 1 or more. workers : parallel runs; None for the fastest number.
+    station : station file whose ``trusted_keys`` must have signed the bundle; None for no check.
 
     Raises
     ------

@@ -9,15 +9,15 @@ from edgeapl.sources.decode import read_source
 from edgeapl.types import Frame, UInt8
 
 KEPT_BYTES = 256 << 20
-"""Of pixels that are kept; beyond that, frames of files are read again and others are gone."""
+"""Most bytes of pixels kept; further frames are read again from files, or are lost."""
 
 
 class PixelStore:
-    """Gives the pixels of the frames of one slide.
+    """Keeps or reads the pixels of the frames of one slide.
 
     Parameters
     ----------
-    kept_bytes : of pixels that are held at most; the first frames are held.
+    kept_bytes : most bytes of pixels held; the first frames are held.
     """
 
     def __init__(self, kept_bytes: int = KEPT_BYTES) -> None:
@@ -26,17 +26,17 @@ class PixelStore:
         self._known: dict[int, tuple[str, str]] = {}
 
     def add(self, frame: Frame) -> None:
-        """Note a frame, and hold its pixels if there is room."""
+        """Register a frame, and hold its pixels if there is room."""
         self._known[frame.index] = (frame.source, frame.digest)
         if frame.pixels.nbytes <= self._room:
             self._room -= frame.pixels.nbytes
             self._kept[frame.index] = frame.pixels
 
     def of(self, index: int) -> UInt8:
-        """Give the pixels of a frame, uint8 (H, W, 3) RGB, read-only.
+        """Return the pixels of a frame, uint8 (H, W, 3) RGB, read-only.
 
-        Raises KeyError for a frame that was never seen, InputError when its file has gone or
-        changed since, or it was not kept and never was a file.
+        Raises KeyError for an unknown frame, InputError when its file was removed or changed since,
+        or it was neither kept nor a file.
         """
         source, digest = self._known[index]
         if index in self._kept:

@@ -1,4 +1,4 @@
-"""What a station file asks of bundles, for programs that run on a station."""
+"""What a station file requires of bundles, for programs that run on a station."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edgeapl.config import load_station
 
 
 def station_trust(station: str | os.PathLike[str] | None) -> Trust | None:
-    """Give what the named station file asks of bundles and engines; None without one.
+    """Return what a station file requires of bundles and engines; None without a file.
 
     Raises ConfigError when the file is missing or wrong.
     """

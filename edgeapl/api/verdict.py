@@ -1,4 +1,4 @@
-"""The answer for one slide, as programs and notebooks get it."""
+"""The answer for one slide, as programs and notebooks see it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from edgeapl.wording.verdicts import by_weight, headline
 class Verdict:
     """The answer for one slide, its cells, and what could not be examined.
 
-    answer : all of it, as it would stand in a journal. Nothing was committed.
+    answer : the whole answer, as a journal would store it. Nothing was committed.
     cells : every cell that was found.
-    errors : what went wrong with single images; the slide is not CLEAR then.
+    errors : of single images; a slide with errors is not CLEAR.
     """
 
     answer: SlideAnswer
@@ -45,26 +45,26 @@ class Verdict:
 
     @property
     def probability(self) -> float | None:
-        """Of APL by the model's head, 0 to 1; None when it has none."""
+        """Of APL by the model's head, 0 to 1; None if it gives none."""
         return self.answer.probability
 
     @property
     def interval(self) -> Interval | None:
-        """Confidence interval of the probability; None when there is none."""
+        """Confidence interval of the probability; None if there is none."""
         return self.answer.interval
 
     @property
     def tally(self) -> Tally:
-        """Cells seen, and what became of them."""
+        """Number of cells seen, and what became of them."""
         return self.answer.tally
 
     @property
     def evidence(self) -> tuple[int, ...]:
-        """Numbers (`cells.ids`) of the cells that weigh most for APL, strongest first."""
+        """Numbers (`cells.ids`) of the cells that suggest APL most, strongest first."""
         return self.answer.evidence
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as plain JSON values, with the fields of `verdicts.jsonl`."""
+        """Return the answer as plain JSON values, with the fields of `verdicts.jsonl`."""
         return verdict_to_json(self.answer)
 
     def __str__(self) -> str:

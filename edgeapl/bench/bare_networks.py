@@ -70,7 +70,7 @@ class Rate:
 
 
 def settings_to_try(cores: int, batches: Sequence[int]) -> tuple[Setting, ...]:
-    """Give one worker with all cores, and one worker per core, with every batch size."""
+    """Return one worker with all cores, and one worker per core, with every batch size."""
     ways = dict.fromkeys([(1, cores), (cores, 1)])
     return tuple(Setting(*way, batch) for way in ways for batch in batches)
 
@@ -78,7 +78,7 @@ def settings_to_try(cores: int, batches: Sequence[int]) -> tuple[Setting, ...]:
 def best_setting(
     opener: Opener, rows: Arrays, settings: Sequence[Setting], at_least_s: float = SEARCH_S
 ) -> tuple[Rate, tuple[Rate, ...]]:
-    """Give the fastest of some settings, and the rates of all.
+    """Return the fastest of some settings, and the rates of all.
 
     at_least_s : each is run so long; see `SEARCH_S`.
     """
@@ -152,5 +152,5 @@ def batches_of(rows: Arrays, batch: int) -> tuple[Arrays, ...]:
 
 
 def row_count(rows: Arrays) -> int:
-    """Give the number of rows."""
+    """Return the number of rows."""
     return int(next(iter(rows.values())).shape[0])

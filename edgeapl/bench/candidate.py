@@ -80,7 +80,7 @@ class Candidate:
         )
 
     def precision(self, network: str) -> str:
-        """Give what a network computes in: fp32, fp16 or int8."""
+        """Return what a network computes in: fp32, fp16 or int8."""
         return "fp32" if self.engines is None else self.engines.record.networks[network].precision
 
 

@@ -56,7 +56,7 @@ def _apart(one: Verdict, other: Verdict) -> float | None:
 
 
 def _differences(pairs: list[tuple[Pass, Pass]]) -> tuple[Difference, ...]:
-    """Give every slide with two verdicts once."""
+    """Return every slide with two verdicts once."""
     found = {}
     for a, b in pairs:
         if a.verdict.decision is not b.verdict.decision:

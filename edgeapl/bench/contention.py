@@ -38,7 +38,7 @@ class BusyPrograms(ClosesItself):
     ----------
     count : of the programs.
 
-    Raises UsageError where programs can not be held and let go on, as on Windows.
+    Raises UsageError where programs cannot be held and let go on, as on Windows.
     """
 
     def __init__(self, count: int) -> None:

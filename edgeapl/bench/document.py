@@ -92,7 +92,7 @@ def document(
 
 
 def throughput(measured: Measured) -> dict[str, float | None]:
-    """Give frames and cells per second, journal included."""
+    """Return frames and cells per second, journal included."""
     seconds = measured.seconds
     return {
         "frames": measured.frames,
@@ -127,7 +127,7 @@ def versus_document(versus: Versus, other: Candidate, measured: Measured) -> dic
 
 
 def ratio_document(ratio: Ratio) -> dict[str, Any]:
-    """Give a ratio, its 95 % interval and the number of pairs."""
+    """Return a ratio, its 95 % interval and the number of pairs."""
     return {
         "value": ratio.value,
         "interval": None if ratio.interval is None else list(ratio.interval),
@@ -157,7 +157,7 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
 
 
 def _work(measured: Measured) -> Mapping[str, Any]:
-    """Give what the networks were asked, per frame answered; warming up is not among it."""
+    """Return what the networks were asked, per frame answered; warming up is not among it."""
     frames = max(1, measured.frames)
     return {
         name: {
@@ -172,7 +172,7 @@ def _work(measured: Measured) -> Mapping[str, Any]:
 
 
 def _bytes(measured: Measured) -> dict[str, float]:
-    """Give what a frame weighs and what networks are given and give for it."""
+    """Return what a frame weighs and what networks are given and give for it."""
     frames = [frame for one in measured.passes for frame in one.frames]
     count = max(1, len(frames))
     work = measured.work.values()

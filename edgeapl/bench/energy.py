@@ -29,7 +29,7 @@ class Meter(Protocol):
         """What it measures."""
 
     def joules(self) -> float:
-        """Give the energy since it was made."""
+        """Return the energy since it was made."""
 
     def close(self) -> None:
         """Stop measuring."""
@@ -62,7 +62,7 @@ class RaplMeter:
         self._used = 0
 
     def joules(self) -> float:
-        """Give the energy since it was made."""
+        """Return the energy since it was made."""
         now = self._read()
         self._used += (now - self._last) % (self._range + 1)
         self._last = now
@@ -86,7 +86,7 @@ class NvmlMeter:
         self._first = self._read()
 
     def joules(self) -> float:
-        """Give the energy since it was made."""
+        """Return the energy since it was made."""
         return (self._read() - self._first) / 1e3
 
     def close(self) -> None:
@@ -117,7 +117,7 @@ class TegraMeter:
         self._thread.start()
 
     def joules(self) -> float:
-        """Give the energy since it was made."""
+        """Return the energy since it was made."""
         return self._joules
 
     def close(self) -> None:
@@ -138,13 +138,13 @@ class TegraMeter:
 
 
 def watts_of(line: str) -> float | None:
-    """Give the power of the module in a line of tegrastats; None when it does not say."""
+    """Return the power of the module in a line of tegrastats; None when it does not say."""
     found = _VDD_IN.search(line)
     return None if found is None else int(found[1]) / 1000
 
 
 def find_meters(powercap: Path = POWERCAP) -> Meters:
-    """Find what tells energy here. Meters that can not be read are named with the reason."""
+    """Find what tells energy here. Meters that cannot be read are named with the reason."""
     absent: dict[str, str] = {}
     found: list[Meter] = [*_rapl(powercap, absent), *_nvml(absent)]
     command = shutil.which("tegrastats")

@@ -159,7 +159,7 @@ def _same_shaped(runs: list[Arrays]) -> Arrays:
 
 
 def _batches(candidate: Candidate, name: str, rows: int) -> tuple[int, ...]:
-    """Give the batch sizes to try: a network may allow only one."""
+    """Return the batch sizes to try: a network may allow only one."""
     sizes = [shape[0] for _, shape in candidate.model.engines[name].inputs.values() if shape]
     fixed = [size for size in sizes if size is not None]
     if fixed:
@@ -194,7 +194,7 @@ def _rounds(
 
 
 def _window_s(one: _Network, networks: int) -> float:
-    """Give the time for a network by itself: what its share of the pass takes, within limits."""
+    """Return the time for a network by itself: what its share of the pass takes, within limits."""
     return min(ROUND_S / networks, max(BARE_S, one.per_pass / one.best.rows_per_s))
 
 
@@ -205,7 +205,7 @@ def _opener(candidate: Candidate, name: str) -> Opener:
 def _row(
     candidate: Candidate, one: _Network, rate: float, peak: Peak, graph: ModuleType | None
 ) -> dict[str, Any]:
-    """Give a row of the roofline table."""
+    """Return a row of the roofline table."""
     precision = candidate.precision(one.name)
     flop, elements, why = _cost(candidate, one, graph)
     top = _top(candidate, precision, peak)
@@ -252,7 +252,7 @@ def _top(candidate: Candidate, precision: str, peak: Peak) -> float | None:
 
 
 def _over_peak(networks: tuple[_Network, ...], rows: list[dict[str, Any]]) -> float | None:
-    """Give the time at the peak over the time taken, over all networks; None if one is unknown."""
+    """Return ideal time over time taken, for all networks together; None if one is unknown."""
     ideal = taken = 0.0
     for one, row in zip(networks, rows, strict=True):
         if not row["flop_per_row"] or not row["peak_flop_per_s"]:

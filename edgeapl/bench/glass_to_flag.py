@@ -134,7 +134,7 @@ class GlassRunner:
 
 
 def _since(shots: dict[int, Shot], at_ns: int | None) -> float | None:
-    """Give the seconds since the first picture was asked for."""
+    """Return the seconds since the first picture was asked for."""
     return None if at_ns is None or 0 not in shots else (at_ns - shots[0].issued_ns) / 1e9
 
 

@@ -35,7 +35,7 @@ class Cost:
 def network_cost(name: str, model: bytes, inputs: Mapping[str, Shape]) -> Cost:
     """Count what a network costs at these input shapes.
 
-    Raises EngineError when a shape can not be told beforehand, as in a detector that keeps as many
+    Raises EngineError when a shape cannot be told beforehand, as in a detector that keeps as many
     boxes as it finds.
     """
     made = onnx.load_model_from_string(model)
@@ -61,7 +61,7 @@ def network_cost(name: str, model: bytes, inputs: Mapping[str, Shape]) -> Cost:
 
 
 def _pairs(node: Any, first: Shape, second: Shape, output: Shape) -> int:
-    """Give the multiplications of a node: of every number of the output, how many it sums."""
+    """Return the multiplications of a node: of every number of the output, how many it sums."""
     if node.op_type == "Conv":
         return math.prod(output) * math.prod(second[1:])
     if node.op_type == "ConvTranspose":

@@ -76,7 +76,7 @@ class WatchedChain:
         return answers
 
     def drop(self, place: int) -> None:
-        """Give a frame's place free."""
+        """Return a frame's place free."""
         self._chain.drop(place)
 
     def close(self) -> None:

@@ -116,7 +116,7 @@ class WatchedEngine(AroundEngine):
 
 
 def watched(model: Model, ledger: Ledger) -> Model:
-    """Give the model with every network watched, those that find cells included."""
+    """Return the model with every network watched, those that find cells included."""
     engines = {name: WatchedEngine(name, one, ledger) for name, one in model.engines.items()}
     # The segmenter, too, must ask the watched ones.
     parts = assemble(model.bundle, engines)

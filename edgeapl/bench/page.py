@@ -42,7 +42,7 @@ def write_page(path: Path, result: BenchResult) -> None:
 
 
 def short(value: float | None) -> str:
-    """Give a number with three digits that count; a dash for None."""
+    """Return a number with three digits that count; a dash for None."""
     if value is None:
         return "-"
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -40,12 +40,12 @@ class Peak:
     notes: tuple[str, ...] = ()
 
     def of(self, precision: str) -> float | None:
-        """Give the peak for a precision; none for one that was not measured."""
+        """Return the peak for a precision; none for one that was not measured."""
         return {"fp32": self.fp32, "int8": self.int8}.get(precision)
 
 
 def higher(one: Peak, other: Peak) -> Peak:
-    """Give the higher of two measurements: what else the machine does can only lower a peak."""
+    """Return the higher of two measurements: what else the machine does can only lower a peak."""
     int8 = None if one.int8 is None or other.int8 is None else max(one.int8, other.int8)
     traffic = max(one.bytes_per_s, other.bytes_per_s)
     return replace(one, fp32=max(one.fp32, other.fp32), int8=int8, bytes_per_s=traffic)
@@ -64,7 +64,7 @@ def measure_peak(cores: int, maker: Maker | None) -> Peak:
 
 
 def product_flop_per_s(maker: Maker, ways: Sequence[Setting], *, int8: bool) -> float:
-    """Give the operations per second of the fastest way to multiply through onnxruntime."""
+    """Return the operations per second of the fastest way to multiply through onnxruntime."""
     model = maker(SIZE, int8, REPEAT)
     random = np.random.default_rng(1)
     values = random.integers(0, 256, (SIZE, SIZE)).astype(np.uint8 if int8 else np.float32)
@@ -82,7 +82,7 @@ def _opened(model: bytes, threads: int) -> Engine:
 
 
 def numpy_flop_per_s() -> float:
-    """Give the FP32 operations per second of numpy's matrix product, on the threads it takes."""
+    """Return the FP32 operations per second of numpy's matrix product, on the threads it takes."""
     random = np.random.default_rng(1)
     first, second = (random.normal(size=(SIZE, SIZE)).astype(np.float32) for _ in range(2))
     out = np.empty_like(first)
@@ -91,7 +91,7 @@ def numpy_flop_per_s() -> float:
 
 
 def copied_bytes_per_s(cores: int) -> float:
-    """Give the bytes read and written per second by copies on all cores."""
+    """Return the bytes read and written per second by copies on all cores."""
     source = np.ones(COPY_BYTES // 8, np.float64)
     target = np.zeros_like(source)
     pairs = list(zip(np.array_split(source, cores), np.array_split(target, cores), strict=True))

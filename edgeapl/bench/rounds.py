@@ -20,7 +20,7 @@ networks, and so a hundredth of a round."""
 
 
 def frames_of_round(runner: PipelineRunner, slide: BenchSlide) -> int:
-    """Give the frames that the pipeline is given in a round; one is run to find out."""
+    """Return the frames that the pipeline is given in a round; one is run to find out."""
     start = time.perf_counter()
     runner.run(slide, 1, Until())
     one_s = time.perf_counter() - start

@@ -35,7 +35,7 @@ INSIDE_NOTE = f"{INSIDE} is a part of infer: cells are cut by the threads that r
 
 
 def rest_of(taken_s: float, stages: Mapping[str, float]) -> float:
-    """Give the seconds of a frame that belong to no stage."""
+    """Return the seconds of a frame that belong to no stage."""
     known = sum(seconds for stage, seconds in stages.items() if stage != INSIDE)
     return max(0.0, taken_s - known)
 
@@ -144,7 +144,7 @@ class _Watch:
         self.examined = None  # its pixels are not held any longer
 
     def latencies(self, at_once: int | None) -> tuple[float, ...]:
-        """Give the seconds of the queries that were whole."""
+        """Return the seconds of the queries that were whole."""
         whole = (taken for taken in self.queries.values() if len(taken) == at_once)
         return tuple(max(taken) / 1e9 for taken in whole)
 
@@ -198,5 +198,5 @@ class PipelineRunner:
 
 
 def grown(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
-    """Give what was added to the seconds of every stage."""
+    """Return what was added to the seconds of every stage."""
     return {stage: max(0.0, seconds - before.get(stage, 0.0)) for stage, seconds in after.items()}

@@ -137,7 +137,7 @@ class Measured:
 def open_runner(
     candidate: Candidate, plan: Plan, folder: Path, now: Now = time.monotonic_ns
 ) -> Iterator[Runner]:
-    """Give what runs slides in the plan's scenario; `folder` gets a journal, and results."""
+    """Yield what runs slides in the plan's scenario; `folder` gets a journal, and results."""
     with Journal.open(folder / "journal.sqlite3") as journal:
         if plan.scenario is Scenario.GLASS_TO_FLAG:
             out = folder / "results"

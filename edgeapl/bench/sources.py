@@ -41,7 +41,7 @@ class PacedSource(ClosesItself):
     slide : the files.
     at_once : frames of one query; None gives all without waiting, as a folder does.
 
-    shots : frame index to `Shot`. A file that can not be read raises InputError and counts as
+    shots : frame index to `Shot`. A file that cannot be read raises InputError and counts as
     answered.
     """
 
@@ -62,7 +62,7 @@ class PacedSource(ClosesItself):
         self._issued_ns = 0
 
     def read(self, timeout_s: float) -> Frame:
-        """Give the next frame; raises SourceStalled while earlier ones are unanswered."""
+        """Return the next frame; raises SourceStalled while earlier ones are unanswered."""
         index = self._given
         if index >= len(self._slide.files):
             raise EndOfSource

@@ -57,7 +57,7 @@ class Summary:
         )
 
     def percentile(self, percent: int) -> float:
-        """Give one percentile's value."""
+        """Return one percentile's value."""
         return next(one.value for one in self.percentiles if one.percent == percent)
 
 
@@ -71,7 +71,7 @@ class Ratio:
 
 
 def samples_needed(percent: int, confidence: float = CONFIDENCE) -> int:
-    """Give the samples from which on the largest bounds a percentile from above.
+    """Return the samples from which on the largest bounds a percentile from above.
 
     All of n samples lie below the true percentile p with probability p^n; that must be at most
     1 - confidence (MLPerf LoadGen, early stopping with no sample above).
@@ -107,7 +107,7 @@ def _percentile(ordered: Sequence[float], percent: int) -> Percentile:
 
 
 def bound_rank(count: int, percent: int, confidence: float = CONFIDENCE) -> int | None:
-    """Give the smallest rank, from 1, whose sample bounds a percentile from above; None if none.
+    """Return the smallest rank, from 1, whose sample bounds a percentile from above; None if none.
 
     As many samples lie below the true percentile as heads fall in `count` throws of a coin that
     shows heads in p: the rank is taken so that more heads are rarer than 1 - confidence.
@@ -129,7 +129,7 @@ def bound_rank(count: int, percent: int, confidence: float = CONFIDENCE) -> int 
 
 
 def paired_ratio(above: Sequence[float], below: Sequence[float], seed: int = 0) -> Ratio:
-    """Give the geometric mean of ``above / below``, pair by pair, with its bootstrap interval.
+    """Return the geometric mean of ``above / below``, pair by pair, with its bootstrap interval.
 
     Pairs are measured next to each other, so that a machine which slows down slows both. Raises
     ValueError unless there is at least one pair of numbers above 0.

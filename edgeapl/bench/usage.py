@@ -37,7 +37,7 @@ class MemoryMeter:
         self._reset = _forget_peaks(proc, family(proc))
 
     def peak(self) -> Memory:
-        """Give the peak since then."""
+        """Return the peak since then."""
         now = family(self._proc)
         if not now:
             unit = 1 if sys.platform == "darwin" else 1024
@@ -48,7 +48,7 @@ class MemoryMeter:
 
 
 def cpu_seconds(proc: Path = PROC) -> float:
-    """Give the processor seconds of this process and its children so far."""
+    """Return the processor seconds of this process and its children so far."""
     pids = family(proc)
     if not pids:
         used = resource.getrusage(resource.RUSAGE_SELF)
@@ -57,7 +57,7 @@ def cpu_seconds(proc: Path = PROC) -> float:
 
 
 def family(proc: Path = PROC) -> tuple[int, ...]:
-    """Give this process and all that descend from it; nothing where there is no /proc."""
+    """Return this process and all that descend from it; nothing where there is no /proc."""
     parents = {}
     for entry in proc.iterdir() if proc.is_dir() else ():
         if entry.name.isdigit():
@@ -74,7 +74,7 @@ def family(proc: Path = PROC) -> tuple[int, ...]:
 
 
 def busy_seconds(proc: Path = PROC) -> float | None:
-    """Give the processor seconds of all programs of this machine so far; None where unknown.
+    """Return the processor seconds of all programs of this machine so far; None where unknown.
 
     Of /proc/stat: user, nice, system, irq, softirq and steal, without idle and iowait (proc(5)).
     """
@@ -96,7 +96,7 @@ class Others:
         self._before = busy_seconds(proc)
 
     def cores(self, own_s: float) -> float | None:
-        """Give them, when so many seconds were our own; None where the machine does not tell."""
+        """Return them, when so many seconds were our own; None where the machine does not tell."""
         busy = busy_seconds(self._proc)
         taken_s = (self._now() - self._start_ns) / 1e9
         if busy is None or self._before is None or taken_s <= 0:
@@ -118,7 +118,7 @@ def machine() -> dict[str, object]:
 
 
 def processor_name(cpuinfo: Path = PROC / "cpuinfo") -> str:
-    """Give the processor's name; on a Jetson, which names none, the board's."""
+    """Return the processor's name; on a Jetson, which names none, the board's."""
     try:
         lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
         board = Path("/proc/device-tree/model")

@@ -48,7 +48,7 @@ class Material:
 
 @contextmanager
 def open_material(images: str | None, assumed_um_per_px: float) -> Iterator[Material]:
-    """Give what to examine, for as long as it is entered.
+    """Yield what to examine, for as long as it is entered.
 
     Parameters
     ----------

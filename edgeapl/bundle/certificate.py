@@ -1,4 +1,4 @@
-"""What proves that a bundle may clear slides, as it stands in the bundle's manifest."""
+"""The evidence that a bundle may clear slides, as recorded in the bundle's manifest."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ SAYS_NOTHING = (
     "training",
     "certificate",
 )
-"""Parts of a manifest that no verdict depends on."""
+"""Parts of a manifest that do not affect verdicts."""
 
 
 class CertificateSpec(Spec):
-    """Limits that were set by labelled slides, and the evidence for them.
+    """Limits derived from labelled slides, and the evidence for them.
 
-    subject : digest of all in the bundle that verdicts depend on; see `subject_of`.
-    evidence : JSON file with the slides, their labels, verdicts and the digests of their images.
+    subject : digest of everything in the bundle that affects verdicts; see `subject_of`.
+    evidence : JSON file with the slides, their labels, their verdicts and the digests of their
+        images.
     look : .npz file with the look of these slides, as `edgeapl.stages.domain.DomainModel` keeps it.
     positive : label of the slides that must not be cleared.
-    clear_below : a slide is cleared only when the upper end of its interval lies below.
-    alpha : largest share of positive slides that may be cleared. confidence : of that, 0 to 1.
+    clear_below : a slide is cleared only if the upper end of its interval lies below.
+    alpha : largest share of positive slides that may be cleared. confidence : in that, 0 to 1.
     patients : positive ones; slides of one patient are not independent, so patients are counted.
-    cleared : of them, with a slide below `clear_below`. bound : upper bound of their share.
+    cleared : those with a slide below `clear_below`. bound : upper bound of their share.
     slides : of the positive patients. others, others_cleared : patients with another label.
     drawn : the slides were drawn, so the certificate says nothing about real ones.
     """
@@ -68,12 +69,12 @@ class CertificateSpec(Spec):
 
 
 def subject_of(settings: Mapping[str, Any], files: Mapping[str, str]) -> str:
-    """Give the digest of what verdicts depend on: networks, rule, roles, gate, look.
+    """Return the digest of what verdicts depend on: networks, rule, roles, gate, look.
 
     Parameters
     ----------
-    settings : a manifest's `model_dump(mode="json", exclude_defaults=True)`: what a later version
-        adds with a default changes nothing. files : its files with their digests.
+    settings : a manifest's `model_dump(mode="json", exclude_defaults=True)`, so that fields which
+        later versions add with defaults change nothing. files : its files with their digests.
     """
     decides = {name: value for name, value in settings.items() if name not in SAYS_NOTHING}
     decides.pop("files", None)

@@ -10,12 +10,12 @@ CHUNK_BYTES = 1 << 20
 
 
 def sha256(data: bytes) -> str:
-    """Digest of bytes."""
+    """Return the digest of bytes."""
     return hashlib.sha256(data).hexdigest()
 
 
 def sha256_file(path: Path) -> str:
-    """Digest of a file, read in pieces; raises OSError."""
+    """Return the digest of a file, which is read in pieces. Raises OSError."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):
@@ -24,7 +24,7 @@ def sha256_file(path: Path) -> str:
 
 
 def sha256_of_parts(parts: Iterable[str]) -> str:
-    """Digest of a list of texts; lengths are included, so no two lists share an encoding."""
+    """Return the digest of a list of texts; lengths are included, so encodings are unambiguous."""
     digest = hashlib.sha256()
     for part in parts:
         data = part.encode("utf-8", "surrogateescape")

@@ -1,4 +1,4 @@
-"""What the export that made a bundle said about it."""
+"""What the export that made a bundle reported."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ EXPORT_REPORT = "export-report.json"
 
 
 def export_warnings(bundle: Bundle) -> tuple[str, ...]:
-    """Give the warnings of a bundle's export; none where it has no report.
+    """Return the warnings of a bundle's export; none if it has no report.
 
-    Raises BundleError when the report is not one.
+    Raises BundleError when the report is malformed.
     """
     if EXPORT_REPORT not in bundle.manifest.files:
         return ()

@@ -24,7 +24,7 @@ MAKE = "edgeapl keys new FILE makes one"
 INSTALL = "pip install cryptography"
 
 Passphrase = Callable[[], bytes]
-"""Gives the passphrase of a protected key; asked for only when the key has one."""
+"""Returns the passphrase of a protected key; called only if the key has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +38,19 @@ class PrivateKey:
     _key: Ed25519PrivateKey
 
     def sign(self, message: bytes) -> bytes:
-        """Give the signature, 64 bytes (RFC 8032)."""
+        """Return the signature, 64 bytes (RFC 8032)."""
         return self._key.sign(message)
 
 
 def fingerprint(public: bytes) -> str:
-    """Give what a station file names a key by: SHA-256 of its 32 bytes, as hex."""
+    """Return the fingerprint by which a station file names a key: SHA-256 of its 32 bytes, hex."""
     return sha256(public)
 
 
 def fits(public: bytes, signature: bytes, message: bytes) -> bool:
-    """Tell whether a signature was made with the key, over just this message.
+    """Return whether a signature was made with this key over exactly this message.
 
-    Raises ModuleNotFoundError without `cryptography`: what can not be checked must not pass.
+    Raises ModuleNotFoundError without `cryptography`: what cannot be checked must not pass.
     """
     from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - see above
     from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: PLC0415
@@ -67,7 +67,7 @@ def fits(public: bytes, signature: bytes, message: bytes) -> bool:
 def read_private(path: Path, passphrase: Passphrase) -> PrivateKey:
     """Read a private key from a PEM file (PKCS 8).
 
-    Raises UsageError when it is no ed25519 key, can not be read, or its passphrase is wrong.
+    Raises UsageError when it is not an ed25519 key, cannot be read, or its passphrase is wrong.
     """
     from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
     from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
@@ -89,7 +89,7 @@ def read_private(path: Path, passphrase: Passphrase) -> PrivateKey:
 
 
 def read_public(path: Path) -> bytes:
-    """Read a public key, 32 bytes, from a PEM file; raises ConfigError when there is none."""
+    """Read a public key, 32 bytes, from a PEM file. Raises ConfigError when there is none."""
     from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
     from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: PLC0415
@@ -109,9 +109,9 @@ def read_public(path: Path) -> bytes:
 
 
 def write_pair(path: Path, passphrase: bytes | None) -> bytes:
-    """Make a key; the private half goes to `path`, for its owner alone, the public one beside it.
+    """Create a key; the private half goes to `path`, for its owner alone, the public one beside it.
 
-    Gives the public key, 32 bytes. Raises StorageError when a file is there or can not be written.
+    Returns the public key, 32 bytes. Raises StorageError when a file exists or cannot be written.
     """
     from cryptography.hazmat.primitives import serialization as to  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: PLC0415
@@ -125,14 +125,14 @@ def write_pair(path: Path, passphrase: bytes | None) -> bytes:
     private = key.private_bytes(to.Encoding.PEM, to.PrivateFormat.PKCS8, sealed)
     public = key.public_key().public_bytes(to.Encoding.PEM, to.PublicFormat.SubjectPublicKeyInfo)
     if public_path(path).exists():
-        raise StorageError("a file is there already", public_path(path), "name a new one")
+        raise StorageError("a file is there already", public_path(path), "choose a new name")
     _write_new(path, private, 0o600)
     _write_new(public_path(path), public, 0o644)
     return key.public_key().public_bytes_raw()
 
 
 def public_path(path: Path) -> Path:
-    """Give the file of a key's public half."""
+    """Return the path of a key's public half."""
     return path.with_name(path.name + ".pub")
 
 
@@ -144,12 +144,12 @@ def _read(path: Path) -> bytes:
 
 
 def _write_new(path: Path, data: bytes, mode: int) -> None:
-    """Write a file that was not there: an overwritten key is lost with all it signed."""
+    """Write a file that must not exist: an overwritten key is lost with all it signed."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
     except FileExistsError as error:
-        raise StorageError("a file is there already", path, "name a new one") from error
+        raise StorageError("a file is there already", path, "choose a new name") from error
     except OSError as error:
         raise StorageError("key cannot be written", path, str(error.strerror)) from error

@@ -30,10 +30,10 @@ AGAIN = "copy the bundle again from where it was made"
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """An opened bundle whose files all had the right digest.
+    """An open bundle whose files all matched their digests.
 
     digest : SHA-256 (hex) of `bundle.toml`, which holds the digests of all other files.
-    signer : who signed it, verified; None when nobody did.
+    signer : who signed it, verified; None if nobody did.
     """
 
     folder: Path
@@ -42,7 +42,7 @@ class Bundle:
     signer: Signer | None = None
 
     def read(self, name: str) -> bytes:
-        """Give the bytes of one listed file, checked again, so that a later change is noticed."""
+        """Return the bytes of a listed file, checked again so that a later change is noticed."""
         path = self.folder / name
         try:
             data = path.read_bytes()
@@ -62,11 +62,10 @@ def open_bundle(folder: Path, *, resign: bool = False) -> Bundle:
 
     Parameters
     ----------
-    resign : do not look at its signature, for who is about to replace it.
+    resign : ignore the signature, for a caller about to replace it.
 
-    Raises BundleError when a file is missing, surplus, a link, or differs by a single bit, when
-    there is a signature that does not fit, and when the manifest does not say what this version
-    understands.
+    Raises BundleError when a file is missing, unlisted, a link, or differs by a single bit, when a
+    signature does not fit, and when this version does not understand the manifest.
     """
     if not folder.is_dir():
         raise BundleError("no bundle there", folder, f"name a directory that holds {MANIFEST}")

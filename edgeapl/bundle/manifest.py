@@ -1,4 +1,4 @@
-"""What `bundle.toml` may say: the parts of `edgeapl.bundle.specs`, and how they must fit."""
+"""What `bundle.toml` may contain: the parts in `edgeapl.bundle.specs`, and how they must fit."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ SCHEMA = 1
 
 
 class Manifest(Spec):
-    """All of `bundle.toml`.
+    """The whole of `bundle.toml`.
 
     answers : ``apl``: whether the slide is suspected of APL; ``subtype``: which kind of APL it is,
         if it is one, so that its only verdict is REVIEW.
     trained : False for weights that were never trained; then the only verdict is REVIEW.
     features : output float32 (N, D) that pooling reducers take.
-    training : what the networks were trained on; None where nobody said.
-    certificate : what proves that the bundle may clear; without one it never does.
+    training : what the networks were trained on; None if unknown.
+    certificate : evidence that the bundle may clear; without one it never does.
     """
 
     schema_version: Literal[1]
@@ -73,7 +73,7 @@ class Manifest(Spec):
 
     @property
     def detector_networks(self) -> tuple[str, ...]:
-        """Networks that find cells, not judge them."""
+        """Networks that find cells rather than classify them."""
         detector = self.segmenter.detector
         return () if detector is None else (detector.detector, detector.box_head)
 
@@ -115,7 +115,7 @@ class Manifest(Spec):
         yield from (output.partition(".")[0] for output in outputs if output is not None)
 
     def _path_to(self, name: str) -> None:
-        """Raise when a network waits for itself, by any way round."""
+        """Raise when a network depends on its own answer, directly or indirectly."""
         seen, open_ends = {name}, [name]
         while open_ends:
             for source in sources(self.networks[open_ends.pop()]):
@@ -152,7 +152,7 @@ class Manifest(Spec):
 
     @property
     def subject(self) -> str:
-        """Digest of all that verdicts depend on."""
+        """Digest of everything that verdicts depend on."""
         return subject_of(self.model_dump(mode="json", exclude_defaults=True), self.files)
 
     @model_validator(mode="after")
@@ -177,6 +177,6 @@ class Manifest(Spec):
 
 
 def sources(network: NetworkSpec) -> tuple[str, ...]:
-    """Give the networks whose answers this one waits for."""
+    """Return the networks whose answers this one waits for."""
     given = (network.after, network.when)
     return tuple(output.partition(".")[0] for output in given if output is not None)

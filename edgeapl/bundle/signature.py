@@ -1,8 +1,8 @@
-"""Who vouches for a bundle, or for engines: a signature beside the seal.
+"""Who vouches for a bundle, or for engines: a signature file beside the seal.
 
-The signature covers the digest of the manifest, which holds the digest of every other file, and
-with it what is signed, its name and version, and the signer's name. So it fits this very folder
-only: copied into another it is refused, and so it is after any change that was sealed again.
+The signature covers the digest of the manifest, which holds the digest of every other file, as well
+as what is signed, its name and version, and the signer's name. So it is valid for this very folder
+only: copied into another it is refused, and so is any change that was sealed again.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ Signed = Literal["bundle", "engines"]
 AGAIN = "sign it again with edgeapl sign, or remove this file: then it is unsigned"
 
 _DOMAIN = b"EdgeAPL signature 1\n"
-"""In front of every signed message, so that no signature made for something else can be taken."""
+"""Prefix of every signed message, so that a signature made for anything else is never valid."""
 
 
 class Signature(Spec):
     """A signature file.
 
     signs, digest, name, version : what was signed; the digest is that of the sealed file.
-    signer : name given at signing. signed_at : UTC, ISO 8601; as the signer's clock had it.
+    signer : name given at signing. signed_at : UTC, ISO 8601, by the signer's clock.
     key : the public key, hex of 32 bytes. signature : hex of 64 bytes, over all the rest.
     """
 
@@ -58,20 +58,20 @@ class Signature(Spec):
         return name
 
     def message(self) -> bytes:
-        """Give the bytes that are signed."""
+        """Return the bytes that are signed."""
         content = self.model_dump(mode="json", exclude={"signature"})
         return _DOMAIN + json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
 
 
 def read_signature(path: Path, signs: Signed, digest: str) -> Signer | None:
-    """Give who signed, or None where there is no signature.
+    """Return who signed; None if there is no signature.
 
     Parameters
     ----------
     path : of the signature file. signs, digest : what it must have been made for.
 
-    Raises BundleError, or EngineError for engines, when the signature is not whole, was made for
-    something else, does not fit its key, or can not be checked.
+    Raises BundleError, or EngineError for engines, when the signature is incomplete, was made for
+    something else, does not fit its key, or cannot be checked.
     """
     refusal = BundleError if signs == "bundle" else EngineError
     if not path.is_symlink() and not path.exists():
@@ -98,9 +98,9 @@ def read_signature(path: Path, signs: Signed, digest: str) -> Signer | None:
 def write_signature(
     path: Path, key: PrivateKey, *, signs: Signed, digest: str, name: str, version: str, signer: str
 ) -> Signer:
-    """Sign what has this digest; a signature that was there is replaced.
+    """Sign what has this digest, replacing an earlier signature.
 
-    Raises UsageError for a signer's name that can not be shown, StorageError when it can not be
+    Raises UsageError for a signer's name that cannot be shown, StorageError when it cannot be
     written.
     """
     try:
@@ -118,7 +118,7 @@ def write_signature(
         raise UsageError("signer's name cannot be used", ascii(signer), mend) from error
     signature = unsigned.model_copy(update={"signature": key.sign(unsigned.message()).hex()})
     text = json.dumps(signature.model_dump(mode="json"), indent=1, sort_keys=True) + "\n"
-    # Beside the folder, not in it: a file that is left there would be taken for a forged one.
+    # Beside the folder, not in it: a file left there would be taken for a forged one.
     folder = path.parent.resolve()
     staged = folder.with_name(f".{folder.name}.{sha256(text.encode())[:12]}")
     try:

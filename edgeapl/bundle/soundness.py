@@ -1,7 +1,7 @@
-"""Rules that can never flag, or that clear what nobody would: refused wherever a manifest is read.
+"""Refuses rules that can never flag, or that clear what nobody would, wherever a manifest is read.
 
-Nobody writes such a rule on purpose; a slip of a digit does. The limits are far from any rule in
-use. What a head can reach at all is tried with the networks: `edgeapl.model.reachability`.
+Nobody writes such a rule on purpose, but a slip of a digit does. The limits are far from any rule
+in use. What a head can reach at all is tested with the networks: `edgeapl.model.reachability`.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from collections.abc import Sequence
 from edgeapl.bundle.specs import ReducerSpec, RoleSpec, RuleSpec
 
 HIGHEST_FLAG_AT = 0.99
-"""Probabilities above come from saturated networks only."""
+"""Only saturated networks give probabilities above this."""
 
 HIGHEST_ROLE_THRESHOLD = 0.99
-"""The same for single cells that speak for APL."""
+"""The same for single cells that suggest APL."""
 
 AS_LIKELY_AS_NOT = 0.5
-"""No slide may be cleared that is as likely APL as not, of which half the cells look suspicious, or
-half the cells are lost or half the field."""
+"""No slide may be cleared that is as likely APL as not, or if half its cells look suspicious, or
+half its cells or half its field are lost."""
 
 FEWEST_CELLS = 2
-"""One cell clears no slide."""
+"""One cell never clears a slide."""
 
 
 def check_rule(rule: RuleSpec, reducer: ReducerSpec, roles: Sequence[RoleSpec]) -> None:
-    """Raise ValueError, in words, for a rule that can never flag or clears what it must not."""
+    """Raise ValueError for a rule that can never flag or that clears what it must not."""
     half = AS_LIKELY_AS_NOT
     if rule.flag_at > HIGHEST_FLAG_AT:
         raise ValueError(

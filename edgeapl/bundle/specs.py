@@ -22,15 +22,16 @@ class Spec(BaseModel):
 
 
 class DetectorSpec(Spec):
-    """Faster R-CNN: two networks, and the numbers that the steps between them need.
+    """Faster R-CNN: two networks, and the parameters of the steps between them.
 
     detector : network of backbone, feature pyramid and region proposals; takes uint8
         (1, input_height, input_width, 3) RGB.
-    box_head : network that judges the proposals; takes float32 (N, 256, 7, 7).
-    score_threshold, nms_threshold : detections below the one, or overlapping a better one by more
-        than the other, are dropped; 0.05 and 0.5 in Ren et al. 2015 and its usual implementations.
+    box_head : network that classifies the proposals; takes float32 (N, 256, 7, 7).
+    score_threshold, nms_threshold : detections that score below the first, or overlap a better one
+        by more than the second, are dropped; 0.05 and 0.5 in Ren et al. 2015 and usual
+        implementations.
     max_detections : most cells in one frame.
-    batch_size : proposals in one run of the box head.
+    batch_size : proposals per run of the box head.
     """
 
     detector: Name
@@ -44,10 +45,10 @@ class DetectorSpec(Spec):
 
 
 class SegmenterSpec(Spec):
-    """What finds the cells.
+    """How cells are found.
 
     kind : ``hsv-watershed``: classical; ``faster-rcnn``: networks, described in `detector`;
-        ``field``: the whole field of view is judged as one, no cell is looked for.
+        ``field``: the whole field of view is judged as one, without looking for cells.
     """
 
     kind: Literal["hsv-watershed", "faster-rcnn", "field"] = "hsv-watershed"
@@ -68,12 +69,12 @@ class CropSpec(Spec):
 
     window_um : side of the square around the cell's centre, µm.
     size_px : side of the networks' input, px.
-    resized_px : side that the cut is brought to before its central `size_px` are taken; None
+    resized_px : side that the cut is resized to before its central `size_px` are taken; None
         means size_px itself.
     cut : ``window``: the square of window_um; ``square``: the largest square in the middle of the
         cell's box; ``box``: the box, stretched to a square.
     cell_image_cut : the same for images of one cell, whose box is the whole image.
-    mask : pixels outside the cell are made black.
+    mask : pixels outside the cell are set to black.
     leave_out : folders whose images of single cells the model was not made for.
     """
 
@@ -95,10 +96,11 @@ class CropSpec(Spec):
 class NetworkSpec(Spec):
     """One ONNX file.
 
-    input : its input. A network of cells takes uint8 (N, size, size, 3) RGB and normalises inside.
-    classes : outputs of which every cell gets one, the largest.
+    input : name of its input. A cell network takes uint8 (N, size, size, 3) RGB and normalises
+        inside.
+    classes : outputs that are exclusive classes; each cell gets the largest.
     after : output of another network that this one takes instead of images.
-    when : ``network.class``: only cells of this class are shown to this network.
+    when : ``network.class``: this network is shown only cells of this class.
     """
 
     file: FileName
@@ -111,9 +113,9 @@ class NetworkSpec(Spec):
 class RoleSpec(Spec):
     """One question that a network answers about each cell.
 
-    threshold : a cell counts as positive from this probability on. A cell that the network was not
-        shown, because another network put it elsewhere, has probability 0.
-    suspicious : whether a positive cell speaks for APL.
+    threshold : a cell is positive from this probability on. A cell that the network was not shown,
+        because another network classified it differently, has probability 0.
+    suspicious : whether a positive cell suggests APL.
     """
 
     name: Name
@@ -127,8 +129,8 @@ class ReducerSpec(Spec):
     """How the cells of a slide become one answer.
 
     kind : ``ratio``: shares of positive cells, then the head (Eckardt 2022); ``max``, ``mean`` and
-        ``max-mean``: features pooled over the bag, the last both ways one behind the other, then
-        the head (Manescu 2023); ``vote``: share of suspicious cells, no head.
+        ``max-mean``: features pooled over the bag, the last being both concatenated, then the head
+        (Manescu 2023); ``vote``: share of suspicious cells, no head.
     head : network that takes float32 (1, R) ratios or (1, D) features.
     head_outputs : probabilities, float32 (1,), one per alternative diagnosis; the slide's
         probability is the smallest, so APL must win against every alternative.
@@ -156,17 +158,17 @@ class RuleSpec(Spec):
     """When a slide is flagged, cleared, or left to a person.
 
     flag_at : FLAG from this probability on.
-    clear_below : CLEAR only when the whole interval lies below.
+    clear_below : CLEAR only if the whole interval lies below.
     suspicious_share : FLAG needs at least this share of suspicious cells, CLEAR an upper
         confidence bound below it. None for reducers that pool features.
     confidence : level of the intervals.
-    min_scored : fewer scored cells than this can not clear a slide.
+    min_scored : a slide with fewer scored cells cannot be cleared.
     max_lost_share : a larger share of cells without a score means REVIEW.
-    most_suspicious : where features are pooled, k: the k most suspicious cells, and frames of at
-        least k cells, must stay below `flag_at` on their own before a slide is cleared; see
-        `edgeapl.stages.sub_bags`. 12 is what docs/pooling.md was measured with.
-    min_examined_share : a slide is cleared only when at least this share of its field could be
-        examined, and in a folder of fields of every field.
+    most_suspicious : k, for reducers that pool features: the k most suspicious cells, and frames of
+        at least k cells, must stay below `flag_at` on their own before a slide is cleared; see
+        `edgeapl.stages.sub_bags`. docs/pooling.md was measured with 12.
+    min_examined_share : a slide is cleared only if at least this share of its field could be
+        examined; in a folder of fields, of every field.
     """
 
     flag_at: Share
@@ -190,10 +192,10 @@ class ExplanationSpec(Spec):
 
     kind : ``occlusion``: how the answer changes when a part of the frame is covered (Eckardt
         2022); ``contributions``: cells ranked by their own score, and the features that won the
-        pooling traced to their cells (Manescu 2023); ``map``: a map that the networks give.
-    title : what the picture is called.
-    maps : outputs float32 (N, h, w), for kind ``map``; of those that a cell was shown to, the
-        last counts.
+        pooling traced to their cells (Manescu 2023); ``map``: a map that the networks output.
+    title : title of the picture.
+    maps : outputs float32 (N, h, w), for kind ``map``; the last of those that saw the cell
+        counts.
     """
 
     kind: Literal["occlusion", "contributions", "map"]
@@ -211,7 +213,7 @@ class CalibrationSpec(Spec):
     """What `edgeapl calibrate` measured.
 
     ranges : JSON file with the range of every tensor, per network.
-    images : JSON file with the digest of every image that was used, and its slide.
+    images : JSON file with the digest and the slide of every image that was used.
     """
 
     ranges: FileName
@@ -221,18 +223,18 @@ class CalibrationSpec(Spec):
 class TrainingSpec(Spec):
     """What the networks were trained on.
 
-    images : JSON file with the digest of every image, so that none of them is taken as evidence.
+    images : JSON file with the digest of every image, so that none of them counts as evidence.
     """
 
     images: FileName
 
 
 class LimitsSpec(Spec):
-    """How far an engine may lie from the FP32 bundle before it is refused.
+    """How far an engine may differ from the FP32 bundle before it is refused.
 
     max_flip_rate : share of cells whose class changes, or that cross a role's threshold.
-    max_difference : of any probability of a role, as the 99th percentile over cells.
-    max_recall_drop : of any class, the FP32 bundle's classes being the truth.
+    max_difference : of any role's probability, as the 99th percentile over cells.
+    max_recall_drop : of any class, taking the FP32 bundle's classes as the truth.
     max_verdict_changes : share of slides whose verdict changes.
     """
 
@@ -243,16 +245,16 @@ class LimitsSpec(Spec):
 
 
 class DomainSpec(Spec):
-    """The images that the model was made for, as statistics; the numbers lie in an .npz file."""
+    """Statistics of the images that the model was made for; the numbers are in an .npz file."""
 
     file: FileName
 
 
 class GateSpec(Spec):
-    """Limits a frame must keep; see `edgeapl.stages.gate` for the measures.
+    """Limits that a frame must keep; see `edgeapl.stages.gate` for the measures.
 
     min_focus : smallest focus measure.
-    min_detail : least `edgeapl.stages.detail.detail_of` of an image of one cell; None where the
+    min_detail : least `edgeapl.stages.detail.detail_of` for an image of one cell; None if the
         bundle was not calibrated on such images.
     """
 

@@ -1,4 +1,4 @@
-"""What a station asks of bundles and engines: a key that it trusts, a version not too old."""
+"""What a station requires of bundles and engines: a trusted key, and a version not too old."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ SIGN = "have it signed with edgeapl sign, or ask who looks after this station"
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """What must hold before a model may judge.
+    """What must hold before a model may be used.
 
-    keys : fingerprints of the keys that are trusted; None where no key is asked for.
+    keys : fingerprints of the trusted keys; None if no key is required.
     oldest : bundle's name to the oldest version that may run.
     """
 
@@ -42,8 +42,8 @@ class Trust:
     def check_engines(self, folder: Path, signer: Signer | None) -> None:
         """Raise EngineError unless engines may run here.
 
-        Their record names a bundle, but who can write the folder can write any name there. So
-        engines need a signature of their own; the bundle's own networks are covered by its.
+        Their record names a bundle, but whoever can write to the folder can write any name there.
+        So engines need a signature of their own; the bundle's signature covers its own networks.
         """
         if self.keys is not None:
             refused = _refused(self.keys, signer)
@@ -54,7 +54,7 @@ class Trust:
 
 
 def _refused(keys: frozenset[str], signer: Signer | None) -> str:
-    """Give why a signer is not taken; empty when it is."""
+    """Return why a signer is not accepted; empty if accepted."""
     if signer is None:
         return "there is no signature"
     if signer.key not in keys:
@@ -63,15 +63,15 @@ def _refused(keys: frozenset[str], signer: Signer | None) -> str:
 
 
 def trust_of(trusted_keys: Sequence[str] | None, oldest: Mapping[str, str]) -> Trust:
-    """Read a station file's settings.
+    """Make a `Trust` from the settings of a station file.
 
     Parameters
     ----------
-    trusted_keys : fingerprints (64 hex digits, ``sha256:`` may stand before), or PEM files of
-        public keys; None where no key is asked for.
+    trusted_keys : fingerprints (64 hex digits, optionally after ``sha256:``), or PEM files of
+        public keys; None if no key is required.
     oldest : see `Trust`.
 
-    Raises ConfigError for a list without keys: it must never read as "no key is asked for".
+    Raises ConfigError for a list without keys, which must never mean "no key is required".
     """
     if trusted_keys is None:
         return Trust(None, oldest)
@@ -92,10 +92,10 @@ def _fingerprint(key: str) -> str:
 
 
 def age(version: str) -> tuple[tuple[int, ...], int, tuple[tuple[int, str], ...]]:
-    """Give what versions are ordered by.
+    """Return the sort key of a version.
 
-    Numbers come first; what follows a ``+`` (``1.0+cal2``, a calibration of 1.0) is newer than the
-    bare version, any other suffix (``1.0rc1``) is older.
+    Numbers come first; a suffix after a ``+`` (``1.0+cal2``, a calibration of 1.0) is newer than
+    the bare version, any other suffix (``1.0rc1``) is older.
     """
     numbers, suffix = re.match(r"([0-9]+(?:\.[0-9]+){0,3})(.*)", version, re.DOTALL).groups()  # type: ignore[union-attr]
     release = [int(number) for number in numbers.split(".")]

@@ -1,4 +1,4 @@
-"""Write a bundle; the same input gives the same bytes."""
+"""Writes a bundle; the same input gives the same bytes."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def write_bundle(
     Parameters
     ----------
     folder : must not exist, or be a bundle, which is replaced.
-    settings : all of the manifest except ``schema_version`` and ``files``.
-    files : file name to content, or to a file that is copied, so that no large network is held.
+    settings : the whole manifest except ``schema_version`` and ``files``.
+    files : file name to content, or to a file to copy, so that no large network is kept in memory.
 
     Raises StorageError when the folder holds something else or cannot be written, and
     pydantic's ValidationError when the settings are not a manifest.

@@ -32,7 +32,7 @@ class SupervisedSource(ClosesItself):
     address : of a camera; see `edgeapl.sources.address.open_device`.
     scale_for : gives µm per px and its origin; a scale that the camera states is preferred to one
         that is not stated.
-    patient : keep trying when the camera can not even be opened at the start, as a station that is
+    patient : keep trying when the camera cannot even be opened at the start, as a station that is
         switched on before its camera must; else `read` raises that error.
     serial : must be part of the camera's identity; another camera is not taken.
     limits, clock, launch : tests give their own.

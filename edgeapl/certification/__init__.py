@@ -1,3 +1,3 @@
-"""Let a bundle earn that it may clear slides: limits proven on labelled slides."""
+"""Lets a bundle earn the right to clear slides, with limits proven on labelled slides."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From a bundle and labelled slides to the bundle's next version, with what it may clear."""
+"""From a bundle and labelled slides to the bundle's next version, with its certificate."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ from edgeapl.wording.names import canonical_name
 from edgeapl.wording.numbers import exact, exact_percent, plural
 
 FEWEST_SLIDES = 5
-"""Below this nobody can tell slides like these from others."""
+"""With fewer, slides like these cannot be told from others."""
 
 INSIDE = 0.999
-"""Share of further slides like these that each group of the look lets pass."""
+"""Share of further slides like these that each group of the look accepts."""
 
 Tell = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, slots=True)
 class CertifyRequest:
-    """What to prove on what.
+    """What to prove, and on which slides.
 
-    bundle : is replaced by its next version unless `out` names another place.
+    bundle : replaced by its next version unless `out` names another place.
     frames : labelled slides. labels : CSV with slide,label or patient,label or all three.
     positive : label of the slides that must not be cleared.
-    leave_out_seen : go on without slides that were seen before.
+    leave_out_seen : continue without slides that the bundle has seen before.
     drawn : the slides are drawn, and the certificate says so.
     """
 
@@ -69,7 +69,7 @@ class CertifyRequest:
 
 @dataclass(frozen=True, slots=True)
 class Certified:
-    """The new bundle and its evidence. signer : who signed the version before."""
+    """The new bundle and its evidence. signer : of the previous version."""
 
     bundle: Bundle
     document: dict[str, Any]
@@ -77,11 +77,11 @@ class Certified:
 
 
 def certify(request: CertifyRequest, tell: Tell) -> Certified:
-    """Examine labelled slides, set the limit, and write the bundle's next version with the proof.
+    """Examine labelled slides, set the limit, and write the bundle's next version with its proof.
 
     Nothing is written unless something may be cleared. Raises InputError when the slides do not
-    prove that, and says how many more it takes; UsageError for slides that were seen before;
-    BundleError when the bundle can clear no slide whatever is proven.
+    prove that, saying how many more are needed; UsageError for slides that were seen before;
+    BundleError when the bundle can never clear a slide.
     """
     bundle = open_bundle(request.bundle)
     target = target_of(request.bundle, request.out)
@@ -122,7 +122,7 @@ def certify(request: CertifyRequest, tell: Tell) -> Certified:
 
 
 def _can_clear(bundle: Bundle) -> None:
-    """Raise BundleError for a bundle that clears nothing whatever slides prove."""
+    """Raise BundleError for a bundle that can never clear, whatever the slides prove."""
     manifest = bundle.manifest
     why = ""
     if not manifest.trained:
@@ -138,7 +138,7 @@ def _can_clear(bundle: Bundle) -> None:
 def _not_seen(
     labelled: Sequence[Labelled], seen: SeenImages, request: CertifyRequest
 ) -> tuple[list[Labelled], list[str]]:
-    """Give the slides that prove something, and the names of those that were seen before."""
+    """Return the slides that count as evidence, and the names of those seen before."""
     found: dict[str, str] = {}
     owners: dict[str, list[str]] = {}
     for one in labelled:
@@ -153,7 +153,7 @@ def _not_seen(
 
 
 def _check_enough(labelled: Sequence[Labelled], positive: str, risk: Risk) -> None:
-    """Raise InputError before hours of work when there are too few patients in any case."""
+    """Raise InputError early, before hours of work, when there are too few patients in any case."""
     patients = len({one.patient for one in labelled if one.label == positive})
     if risk.most_cleared(patients) < 0:
         raise _too_few(patients, positive, risk)
@@ -185,18 +185,18 @@ def _too_few(patients: int, positive: str, risk: Risk) -> InputError:
     return InputError(
         "too few patients to prove that anything may be cleared",
         f"{patients} with the label {positive}",
-        f"give at least {more} more, each with slides of {FEWEST_CELLS} cells or more: "
+        f"add at least {more} more, each with slides of {FEWEST_CELLS} cells or more: "
         f"{exact_percent(risk.alpha)} with {exact_percent(risk.confidence)} confidence takes "
         f"{patients + more}, if none of them is cleared",
     )
 
 
 def _look(examined: Sequence[Examined]) -> bytes:
-    """Fit the look of the slides; the features of the networks are the bundle's own affair."""
+    """Fit the look of the slides; the networks' features are described by the bundle already."""
     looks = [one.look.groups for one in examined if one.look is not None]
     if len(looks) < FEWEST_SLIDES:
         mend = f"{FEWEST_SLIDES} slides with {FEWEST_CELLS} cells or more are needed"
-        raise InputError("too few slides to know others by their look", str(len(looks)), mend)
+        raise InputError("too few slides to learn their look", str(len(looks)), mend)
     names = set.intersection(*(set(groups) for groups in looks))
     rows = [{name: np.array(groups[name]) for name in sorted(names)} for groups in looks]
     file = io.BytesIO()

@@ -21,11 +21,11 @@ LOOK = "certificate-look.npz"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Earned:
-    """All that was found out.
+    """Everything that was found.
 
-    bundle_digest : of the bundle whose networks and rule were tried. examined : all slides.
+    bundle_digest : of the bundle whose networks and rule were tested. examined : all slides.
     positives, others : patients to the lowest limit that clears one of their slides.
-    not_counted : positive patients without a slide that has cells enough.
+    not_counted : positive patients without a slide that has enough cells.
     left_out : slides that were seen before. unlabelled : slides without a label.
     training_known : whether the bundle says what it was trained on.
     """
@@ -45,12 +45,12 @@ class Earned:
 
     @property
     def others_cleared(self) -> int:
-        """Patients with another label of whom a slide is cleared."""
+        """Number of patients with another label of whom a slide is cleared."""
         return sum(value < self.limit.value for value in self.others.values())
 
     @property
     def positive_slides(self) -> int:
-        """Slides of the positive patients that count."""
+        """Number of slides of the positive patients that count."""
         label = self.positive
         return sum(one.labelled.label == label and one.describable for one in self.examined)
 
@@ -66,7 +66,7 @@ class EvidenceSlide:
 
 
 def evidence_document(earned: Earned) -> dict[str, Any]:
-    """Give the file as plain JSON values."""
+    """Return the file as plain JSON values."""
     positives = len(earned.positives)
     verdicts: dict[str, Counter[str]] = {}
     for one in earned.examined:
@@ -98,13 +98,13 @@ def evidence_document(earned: Earned) -> dict[str, Any]:
 
 
 def evidence_json(earned: Earned) -> bytes:
-    """Give the file; the same facts give the same bytes."""
+    """Return the file's bytes; the same facts give the same bytes."""
     text = json.dumps(evidence_document(earned), sort_keys=True, indent=1, allow_nan=False)
     return (text + "\n").encode()
 
 
 def read_evidence(data: bytes) -> tuple[EvidenceSlide, ...]:
-    """Read the slides of `certificate.json`. Raises BundleError when it is not ours."""
+    """Read the slides of `certificate.json`. Raises BundleError when it is malformed."""
     try:
         document = json.loads(data)
         if document["schema"] != SCHEMA:
@@ -124,7 +124,7 @@ def read_evidence(data: bytes) -> tuple[EvidenceSlide, ...]:
 
 
 def _verdict(one: Examined, earned: Earned) -> str:
-    """Give the verdict that the slide gets with the limit."""
+    """Return the verdict that the slide gets with the limit."""
     if one.decision.value != "CLEAR":
         return one.decision.value
     return "CLEAR" if one.clears_below < earned.limit.value else "REVIEW"

@@ -1,4 +1,4 @@
-"""Labelled slides, examined as the station does, with the rule alone to clear them."""
+"""Labelled slides, examined as at the station, with nothing but the rule to clear them."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What the rule alone says of a labelled slide.
+    """The rule's own answer for a labelled slide.
 
-    clears_below : 0 to 1, the upper end that the rule cleared it with; infinite when it did not. A
-    limit above it clears the slide. cells : that were scored.
+    clears_below : 0 to 1, the upper end of the interval that the rule cleared it with; infinite if
+    it did not. A limit above it clears the slide. cells : number of scored cells.
     """
 
     labelled: Labelled
@@ -59,13 +59,16 @@ class Examined:
 
     @property
     def describable(self) -> bool:
-        """Whether it has cells enough to be like other slides; no other is ever cleared."""
+        """Whether it has enough cells to be compared with other slides, and so to be cleared."""
         return self.look is not None and self.cells >= FEWEST_CELLS
 
 
 @dataclass(frozen=True, slots=True)
 class HowToExamine:
-    """crops : every image is one cell. um_per_px : scale of all images; None to measure it."""
+    """How slides are examined.
+
+    crops : every image is one cell. um_per_px : scale of all images; None to measure it.
+    """
 
     crops: bool = False
     um_per_px: float | None = None
@@ -74,10 +77,10 @@ class HowToExamine:
 def labelled_slides(
     slides: Sequence[SlideInput], labels: Mapping[str, SlideLabel], positive: str
 ) -> tuple[list[Labelled], list[str]]:
-    """Bring slides and labels together; give those without a label by name as well.
+    """Match slides with labels; return also the names of those without a label.
 
-    Raises InputError when no slide has a label, or a positive one is not among the slides: evidence
-    that is not looked at might be what speaks against the limits.
+    Raises InputError when no slide has a label, or a positive one is missing among the slides:
+    ignored evidence might be exactly what contradicts the limits.
     """
     positive = canonical_name(positive)
     labelled, unlabelled, used = [], [], set()
@@ -91,11 +94,11 @@ def labelled_slides(
         labelled.append(Labelled(slide, label.label, label.patient, images))
     if not labelled:
         shown = told_apart([slides[0].name, *sorted(labels)[:3]])
-        mend = f"labels are about: {', '.join(shown[name] for name in sorted(labels)[:3])}"
+        mend = f"the labels name: {', '.join(shown[name] for name in sorted(labels)[:3])}"
         raise InputError("no slide has a label", shown[slides[0].name], mend)
     for name, label in sorted(labels.items()):
         if label.label == positive and name not in used:
-            mend = "give its images, or take it out of the labels and say why"
+            mend = "add its images, or take it out of the labels and say why"
             raise InputError(f"slide with label {positive} is not there", printable(name), mend)
     if all(one.label != positive for one in labelled):
         have = ", ".join(sorted({one.label for one in labelled}))
@@ -106,9 +109,10 @@ def labelled_slides(
 def examine(
     model: Model, labelled: Sequence[Labelled], how: HowToExamine, step: Step
 ) -> list[Examined]:
-    """Examine slides as `edgeapl score` does, but with nothing that must be proven to clear them.
+    """Examine slides as `edgeapl score` does, but without requiring a certificate to clear them.
 
-    step : told how many slides are done, of how many. Raises EngineError when a network fails.
+    step : called with the number of slides done and their total. Raises EngineError when a network
+    fails.
     """
     earning = replace(model, clearing=Clearing(earning=True))
     verdicts: list[Verdict] = []
@@ -126,7 +130,7 @@ def examine(
 
 
 def clears_below(verdict: Verdict) -> float:
-    """Give the upper end that a slide was cleared with; infinite for FLAG and REVIEW."""
+    """Return the upper end that a slide was cleared with; infinite for FLAG and REVIEW."""
     if verdict.decision is not Decision.CLEAR:
         return math.inf
     if verdict.interval is not None:
@@ -154,7 +158,10 @@ def _jobs(
 
 
 def by_patient(examined: Sequence[Examined]) -> dict[str, float]:
-    """Give per patient the lowest limit that clears one of the slides: nobody looks again then."""
+    """Map each patient to the lowest limit that clears one of the patient's slides.
+
+    Clearing one is enough for nobody to look again.
+    """
     lowest: dict[str, float] = {}
     for one in examined:
         patient = one.labelled.patient

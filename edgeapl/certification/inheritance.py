@@ -1,4 +1,4 @@
-"""Engines in fewer bits inherit a certificate when they judge its slides as the bundle does."""
+"""Engines in lower precision inherit a certificate if they judge its slides as the bundle does."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class Inherited:
-    """Engines, tried on a certificate's slides. otherwise : slides that they judge otherwise."""
+    """Engines tested on a certificate's slides. otherwise : slides that they judge differently."""
 
     engines: EngineFolder
     otherwise: tuple[str, ...]
 
 
 def needs_trial(bundle: Bundle, engines: EngineFolder) -> bool:
-    """Tell whether the bundle has a certificate that engines do not inherit as they are."""
+    """Return whether the bundle has a certificate that these engines do not inherit as they are."""
     certificate = bundle.manifest.certificate
     if certificate is None:
         return False
@@ -47,15 +47,15 @@ def needs_trial(bundle: Bundle, engines: EngineFolder) -> bool:
 def inherit(
     folder: Path, engines: EngineFolder, frames: Path, how: HowToExamine, step: Step
 ) -> Inherited:
-    """Judge all slides of a bundle's certificate with engines, and note it when nothing changes.
+    """Judge all slides of a bundle's certificate with engines, and record it if nothing changes.
 
     Parameters
     ----------
     folder : the bundle. engines : built for it. frames : the slides of its certificate; others
-        there are passed over. step : told how many are done, of how many.
+        there are ignored. step : called with the number done and the total.
 
     Raises UsageError when the bundle has no certificate, or the layers of the engines were chosen
-    on its slides; InputError when some of them are missing; EngineError when a network fails.
+    on its slides; InputError when slides are missing; EngineError when a network fails.
     """
     bundle = open_bundle(folder)
     spec = bundle.manifest.certificate
@@ -89,7 +89,7 @@ def _refuse_chosen(engines: EngineFolder, evidence: Sequence[EvidenceSlide]) -> 
 
 
 def _found(evidence: Sequence[EvidenceSlide], frames: Path, *, crops: bool) -> list[Labelled]:
-    """Give the slides of the certificate in its order, known by their images."""
+    """Return the slides of the certificate in its order, recognised by their images."""
     there = {}
     for slide in find_slides(frames, crops=crops).slides:
         images = {digest: file for file in slide.files for digest in image_digests(file)}
@@ -99,7 +99,7 @@ def _found(evidence: Sequence[EvidenceSlide], frames: Path, *, crops: bool) -> l
         raise InputError(
             f"{len(missing)} of {len(evidence)} slides of the certificate are not there",
             _some(missing),
-            "give the folder that it was earned on",
+            "name the folder that it was earned on",
         )
     return [there[slide.images] for slide in evidence]
 
@@ -111,7 +111,7 @@ def _verdict(one: Examined, clear_below: float) -> str:
 
 
 def _noted(engines: EngineFolder, certificate: str) -> EngineFolder:
-    """Write the record of engines again with the certificate that they inherit."""
+    """Rewrite the record of engines with the certificate that they inherit."""
     record = engines.record.model_copy(update={"certificate": certificate})
     with tempfile.TemporaryDirectory(dir=engines.folder.parent, prefix=".build-") as folder:
         files = {}

@@ -1,11 +1,11 @@
 """Learn then test: the highest limit below which few positive patients are cleared.
 
 Angelopoulos, Bates, Candès, Jordan and Lei 2021 (arXiv:2110.01052), fixed-sequence testing. The
-limits to be tested are fixed before anybody looks at the slides: thousandths, from the strictest
-on. At each the hypothesis "more than alpha of the positive patients would be cleared" is tested
-with the exact binomial p-value, and the first one that is not refuted ends the sequence. So in at
-most 1 - confidence of all cohorts a limit is given that clears more than alpha, however the scores
-are spread and tied, and whatever share of the slides is positive: only the positive ones count.
+limits to be tested are fixed before anybody looks at the slides: thousandths, strictest first. At
+each limit the hypothesis "more than alpha of the positive patients would be cleared" is tested with
+the exact binomial p-value; the first one that is not rejected ends the sequence. So in at most 1 -
+confidence of all cohorts the chosen limit clears more than alpha, however the scores are
+distributed and tied, and whatever share of slides is positive: only the positive ones count.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 
 STEPS = 1000
-"""Limits are whole thousandths."""
+"""Limits are multiples of a thousandth."""
 
 ALPHA = 0.05
 CONFIDENCE = 0.95
@@ -30,7 +30,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Risk:
-    """What may be wrong, and how surely not more.
+    """The accepted error, and the confidence in it.
 
     alpha : largest share of positive patients that may be cleared. confidence : 0 to 1.
     """
@@ -39,9 +39,9 @@ class Risk:
     confidence: float = CONFIDENCE
 
     def most_cleared(self, patients: int) -> int:
-        """Give how many of so many positive patients may be cleared; -1 where none may be known.
+        """Return how many of `patients` positive ones may be cleared; -1 if even none is too many.
 
-        The largest k for which P(Binomial(patients, alpha) <= k) is at most 1 - confidence.
+        This is the largest k for which P(Binomial(patients, alpha) <= k) is at most 1 - confidence.
         """
         most, total = -1, 0.0
         for cleared in range(patients + 1):
@@ -52,11 +52,11 @@ class Risk:
         return most
 
     def bound(self, cleared: int, patients: int) -> float:
-        """Give the exact upper bound of the share cleared (Clopper and Pearson 1934), 0 to 1."""
+        """Return the exact upper bound of the share cleared (Clopper and Pearson 1934), 0 to 1."""
         return exact_upper(cleared, patients, self.confidence)
 
     def missing(self, cleared: int, patients: int) -> int:
-        """Give how many more positive patients it takes, if none of these is cleared."""
+        """Return how many more positive patients are needed, if none of them is cleared."""
         more = 0
         while self.most_cleared(patients + more) < cleared:
             more += 1
@@ -72,17 +72,17 @@ class Limit:
 
 
 def limit_sequence(highest: float) -> Float64:
-    """Give the limits in the order in which they are tested, up to the rule's own, float64 (L,)."""
+    """Return the limits in the order of testing, up to the rule's own, float64 (L,)."""
     return np.arange(1, math.floor(highest * STEPS + 1e-9) + 1) / STEPS
 
 
 def highest_limit(scores: Float64, risk: Risk, highest: float) -> Limit | None:
-    """Give the highest limit that all limits up to it have passed; None when not even one has.
+    """Return the last limit for which it and all before it pass; None if not even the first does.
 
     Parameters
     ----------
-    scores : float64 (P,), per positive patient the lowest upper end of a slide that the rule would
-        clear; infinite for patients of whom it clears no slide.
+    scores : float64 (P,), for each positive patient the lowest upper end of a slide that the rule
+        would clear; infinite for patients of whom it clears no slide.
     highest : the rule's own limit.
     """
     limits = limit_sequence(highest)

@@ -1,4 +1,4 @@
-"""Images that a bundle has seen before: they prove nothing about slides that it has not."""
+"""Images that a bundle has seen before: they prove nothing about unseen slides."""
 
 from __future__ import annotations
 
@@ -17,16 +17,19 @@ _SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class SeenImages:
-    """SHA-256 (hex) of images to what they were used for. training_known : whether that is said."""
+    """Images by SHA-256 (hex), and what each was used for.
+
+    training_known : whether the bundle says what it was trained on.
+    """
 
     used_for: Mapping[str, str]
     training_known: bool
 
 
 def seen_images(bundle: Bundle) -> SeenImages:
-    """Give what a bundle's networks were trained on, and its ranges and look measured on.
+    """Return the images that a bundle's networks, ranges and look were made from.
 
-    Raises BundleError when the bundle's lists are not ours.
+    Raises BundleError when the bundle's lists are malformed.
     """
     used: dict[str, str] = {}
     manifest = bundle.manifest
@@ -60,7 +63,7 @@ def refuse_seen(found: Mapping[str, str]) -> None:
 
 
 def refuse_shared(owners: Mapping[str, Sequence[str]], files: Mapping[str, Path]) -> None:
-    """Raise UsageError when two patients share an image: one patient would count twice.
+    """Raise UsageError when two patients share an image, as one patient would count twice.
 
     Parameters
     ----------
@@ -70,7 +73,7 @@ def refuse_shared(owners: Mapping[str, Sequence[str]], files: Mapping[str, Path]
         if len(set(patients)) > 1:
             who = " and ".join(printable(name) for name in sorted(set(patients))[:2])
             which = f"{printable(files[digest])}: {who}"
-            raise UsageError("one image is of two patients", which, "keep it with one of them")
+            raise UsageError("one image belongs to two patients", which, "keep it with one of them")
 
 
 def _some(names: Sequence[str]) -> str:

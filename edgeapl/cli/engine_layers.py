@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def layers_document(engines: EngineFolder, *, profile: bool) -> dict[str, Any]:
     """Give what is known of all layers, as plain values.
 
-    profile : time those of plans on the GPU that is here; raises EngineError where that can not be.
+    profile : time those of plans on the GPU that is here; raises EngineError where that cannot be.
     """
     record = engines.record
     document: dict[str, Any] = {
@@ -52,7 +52,7 @@ def _of_file(model: bytes) -> list[dict[str, Any]]:
     try:
         from edgeapl.calibration.builder.layer_precision import layer_precisions
     except ModuleNotFoundError as error:
-        text = "layers can not be read from an ONNX file"
+        text = "layers cannot be read from an ONNX file"
         raise EngineError(text, error.name or "", EXTRA) from error
     return [
         {"name": name, "kind": "with weights", "types": types, "bytes_a_cell": None}

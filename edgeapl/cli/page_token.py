@@ -22,7 +22,7 @@ MOST_BYTES = 4096
 def page_token(given: str | None, file: Path | None, terminal: Console) -> str | None:
     """Give the token. One that was typed behind the command starts the program again without it.
 
-    Raises UsageError when there are two, ConfigError when the file can not be read.
+    Raises UsageError when there are two, ConfigError when the file cannot be read.
     """
     rest = without_token(sys.orig_argv)
     if given is not None and rest is not None:

@@ -1,1 +1,1 @@
-"""Compare what was said with what is known: slides, patients, cells, or a confusion matrix."""
+"""Compares results with the truth: slides, patients, cells, or a confusion matrix."""

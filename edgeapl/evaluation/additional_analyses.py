@@ -1,4 +1,4 @@
-"""What may be asked of results besides: boxes, differential counts, folds, another model."""
+"""Optional analyses of results: boxes, differential counts, folds, another model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edgeapl.evaluation.results import read_slides
 
 @dataclass(frozen=True, slots=True)
 class Further:
-    """Files to compare with; None for what is not asked.
+    """Files to compare with; None where no analysis is wanted.
 
     boxes : COCO JSON. counts : people's differential counts. folds : slide or patient to fold.
     against : result folder of another model.
@@ -32,7 +32,7 @@ class Further:
 def further_document(
     results: Path, labels: Path, question: Question, further: Further
 ) -> dict[str, Any]:
-    """Give the figures that were asked for, as plain JSON values. Raises InputError."""
+    """Return the requested figures as plain JSON values. Raises InputError."""
     document: dict[str, Any] = {}
     if further.boxes is not None:
         document["boxes"] = box_document(read_found(results), further.boxes)

@@ -1,4 +1,4 @@
-"""Cells found against boxes that people drew: average precision and recall, as COCO counts them."""
+"""Compares the cells found with boxes that people drew: average precision and recall as in COCO."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from edgeapl.wording.names import canonical_name
 from edgeapl.wording.printable import printable
 
 MOST_CELLS = 1000
-"""Cells of one image that count; COCO's own limit of 100 is for photographs."""
+"""Cells per image that count; COCO's own limit of 100 is meant for photographs."""
 
 NO_CELL = "none"
-"""Supercategory of what people said is no cell."""
+"""Supercategory of what people marked as not a cell."""
 
 Box = tuple[float, float, float, float, float]
 T = TypeVar("T")
@@ -33,7 +33,7 @@ HOW_COCO = "give COCO JSON with images, annotations and categories"
 
 @dataclass(frozen=True, slots=True)
 class FoundCells:
-    """Cells of one image. file : where it is from. boxes : x0 y0 x1 y1, px, with their score."""
+    """Cells of one image. file : its path. boxes : x0 y0 x1 y1, px, with their score."""
 
     file: str
     used: bool
@@ -56,10 +56,10 @@ def read_found(folder: Path) -> list[FoundCells]:
 
 
 def box_document(found: Sequence[FoundCells], coco: Path) -> dict[str, Any]:
-    """Give average precision and recall at IoU 0.5 and 0.5 to 0.95, as plain JSON values.
+    """Return average precision and recall at IoU 0.5 and 0.5 to 0.95, as plain JSON values.
 
-    All cells are one class. Images that nobody drew boxes on, or that were not examined, are named
-    and not counted. Raises InputError when no image is in both, UsageError without pycocotools.
+    All cells are one class. Images without drawn boxes, or that were not examined, are listed but
+    not counted. Raises InputError when no image is in both, UsageError without pycocotools.
     """
     truth = _read_coco(coco)
     images = {
@@ -134,7 +134,7 @@ def _coco_figures(
             for place, (number, (x0, y0, x1, y1, score)) in enumerate(rows, start=1)
         ],
     }
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints as it goes
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         truth.createIndex()
         answers.createIndex()
         judged = COCOeval(truth, answers, "bbox")
@@ -152,7 +152,7 @@ def _coco_figures(
 
 
 def _mean(values: Any) -> float | None:
-    """Give the mean of what could be told; -1 stands for what could not."""
+    """Return the mean of the valid values; -1 marks invalid ones."""
     known = np.asarray(values)[np.asarray(values) > -1]
     return float(known.mean()) if known.size else None
 
@@ -180,7 +180,7 @@ def _read_coco(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
         for name in ("images", "annotations", "categories"):
             if not isinstance(document[name], list):
-                raise TypeError(f"{name} is no list")
+                raise TypeError(f"{name} is not a list")
         for one in document["annotations"]:
             x, y, width, height = map(float, one["bbox"])
             if not (np.isfinite([x, y]).all() and width > 0 and height > 0):

@@ -1,4 +1,4 @@
-"""Are probabilities what they say: the calibration curve, and Brier's score."""
+"""Whether probabilities are calibrated: the calibration curve, and the Brier score."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ FEWEST_IN_A_BIN = 5
 
 
 def calibration_document(truth: Truth, scores: Float64, groups: Sequence[str]) -> dict[str, Any]:
-    """Give Brier's score with its interval and skill, and the curve, as plain JSON values.
+    """Return the Brier score with its interval and skill, and the curve, as plain JSON values.
 
     Parameters
     ----------
-    truth : bool (N,). scores : float64 (N,), 0 to 1. groups : what is drawn together in the
-        bootstrap, e.g. patients.
+    truth : bool (N,). scores : float64 (N,), 0 to 1. groups : rows that the bootstrap resamples
+        together, e.g. patients.
 
-    The score (Brier 1950) is the mean squared distance of probability and truth: 0 at best. Its
-    skill compares it with always saying the share of positives. The bins of the curve hold equally
-    many rows, as far as ties allow.
+    The score (Brier 1950) is the mean squared difference of probability and truth: 0 is best. Its
+    skill compares it with always predicting the share of positives. The bins of the curve hold
+    equally many rows, as far as ties allow.
     """
     brier = brier_score(truth, scores)
     plain = float(truth.mean() * (1 - truth.mean()))
@@ -44,12 +44,12 @@ def calibration_document(truth: Truth, scores: Float64, groups: Sequence[str]) -
 
 
 def brier_score(truth: Truth, scores: Float64) -> float:
-    """Give the mean squared distance of probabilities and truth, 0 to 1."""
+    """Return the mean squared difference of probabilities and truth, 0 to 1."""
     return float(np.mean((scores - truth) ** 2))
 
 
 def calibration_curve(truth: Truth, scores: Float64) -> list[dict[str, Any]]:
-    """Give per bin the mean probability, and the share of positives with its Wilson interval."""
+    """Return, per bin, the mean probability and the share of positives with its Wilson interval."""
     bins = max(1, min(MOST_BINS, len(scores) // FEWEST_IN_A_BIN))
     edges = np.unique(np.quantile(scores, np.linspace(0, 1, bins + 1)[1:-1]))
     places = np.searchsorted(edges, scores, side="left")

@@ -1,4 +1,4 @@
-"""A confusion matrix and the figures that come from it."""
+"""A confusion matrix and the figures derived from it."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _READER = TableReader(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ConfusionMatrix:
-    """How often each class was called what.
+    """How often each class was predicted as each.
 
-    classes : names. counts : int64 (C, C), rows are the truth, columns what was predicted.
+    classes : names. counts : int64 (C, C), rows are the truth, columns the predictions.
     """
 
     classes: tuple[str, ...]
@@ -36,7 +36,7 @@ class ConfusionMatrix:
 
     @classmethod
     def of(cls, truth: Sequence[str], predicted: Sequence[str]) -> ConfusionMatrix:
-        """Count pairs; classes in the order of their names."""
+        """Count pairs; classes are sorted by name."""
         classes = tuple(sorted({*truth, *predicted}))
         place = {name: row for row, name in enumerate(classes)}
         counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
@@ -45,7 +45,7 @@ class ConfusionMatrix:
         return cls(classes, counts)
 
     def document(self) -> dict[str, Any]:
-        """Give all figures as plain JSON values; what can not be told is null."""
+        """Return all figures as plain JSON values; undefined ones are null."""
         right = int(np.trace(self.counts))
         total = int(self.counts.sum())
         classes = {name: self._figures(row) for row, name in enumerate(self.classes)}
@@ -75,7 +75,7 @@ class ConfusionMatrix:
 
 
 def share(part: int, whole: int) -> dict[str, Any]:
-    """Give a share with its Wilson interval; of nothing there is no share, and that is said."""
+    """Return a share with its Wilson interval; null with a reason if `whole` is 0."""
     if not whole:
         return {"value": None, "low": None, "high": None, "k": part, "n": whole}
     around = wilson(part, whole, CONFIDENCE)
@@ -83,7 +83,7 @@ def share(part: int, whole: int) -> dict[str, Any]:
 
 
 def _mean(classes: dict[str, Any], name: str, weights: Counts | None) -> float | None:
-    """Average over classes; None when one of them has no figure."""
+    """Average over classes; None if one of them has no figure."""
     values = [figures[name] for figures in classes.values()]
     plain = [value["value"] if isinstance(value, dict) else value for value in values]
     if not plain or any(value is None for value in plain):
@@ -94,8 +94,8 @@ def _mean(classes: dict[str, Any], name: str, weights: Counts | None) -> float |
 def read_confusion(path: Path, *, transposed: bool = False) -> ConfusionMatrix:
     """Read a confusion matrix from a CSV.
 
-    The first row holds the predicted classes after one cell of any text, every further row a true
-    class and its counts. Parameters: path; transposed : rows are what was predicted instead.
+    The first row holds one cell of any text, then the predicted classes; every further row holds a
+    true class and its counts. transposed : rows are predictions instead.
 
     Raises InputError that names the line.
     """
@@ -109,7 +109,7 @@ def read_confusion(path: Path, *, transposed: bool = False) -> ConfusionMatrix:
         where = f"{printable(path)}, line {row.line}"
         counts.append([_count(cell, where) for cell in row.cells[1:]])
     if sorted(truth) != sorted(predicted) or len(set(truth)) != len(truth):
-        mend = "the same names must stand in the first row and the first column, each once"
+        mend = "the first row and the first column must hold the same names, each once"
         raise InputError("classes of rows and columns differ", printable(path), mend)
     order = [predicted.index(name) for name in truth]
     square = np.array(counts, dtype=np.int64)[:, order]

@@ -1,4 +1,4 @@
-"""Differential counts of the machine against people's."""
+"""Compares the machine's differential counts with people's."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ _READER = TableReader(
 
 @dataclass(frozen=True, slots=True)
 class PersonsCount:
-    """What a person counted on one slide: class to cells."""
+    """A person's count on one slide: class to number of cells."""
 
     counts: Mapping[str, int]
 
     @property
     def total(self) -> int:
-        """All cells counted."""
+        """Number of cells counted."""
         return sum(self.counts.values())
 
 
 def read_counts(path: Path) -> dict[str, PersonsCount]:
-    """Read slide, in Unicode NFC, to what a person counted on it. Raises InputError."""
+    """Read the counts: slide, in Unicode NFC, to what a person counted. Raises InputError."""
     table = _READER.read(path)
     places = [place for place, name in enumerate(table.columns) if name in SLIDE_NAMES]
     if len(places) != 1:
@@ -52,7 +52,7 @@ def read_counts(path: Path) -> dict[str, PersonsCount]:
         where = f"{printable(path)}, line {row.line}"
         name = canonical_name(row.cells[places[0]].strip())
         if not name or name in counts:
-            raise InputError("slide is missing or there twice", where, "one line per slide")
+            raise InputError("slide is missing or listed twice", where, "one line per slide")
         counted = {}
         for place, heading in enumerate(table.headings):
             if place == places[0]:
@@ -60,7 +60,7 @@ def read_counts(path: Path) -> dict[str, PersonsCount]:
             text = row.cells[place].strip() or "0"
             if not text.isdecimal():
                 mend = "write whole numbers of cells, not percentages"
-                raise InputError("count is no number", f"{where}: {printable(text)}", mend)
+                raise InputError("count is not a number", f"{where}: {printable(text)}", mend)
             counted[canonical_name(heading.strip())] = int(text)
         counts[name] = PersonsCount(counted)
         if not counts[name].total:
@@ -73,13 +73,13 @@ def differential_document(
     counts: Mapping[str, PersonsCount],
     classes: Mapping[str, tuple[str, ...]] | None,
 ) -> dict[str, Any]:
-    """Compare shares of each role with people's, as plain JSON values.
+    """Compare each role's share of cells with people's, as plain JSON values.
 
     Parameters
     ----------
-    classes : role to the person's classes that it counts; None to go by equal names.
+    classes : role to the person's classes that it covers; None to match equal names.
 
-    Raises InputError when no slide was counted, or no role is named like a class.
+    Raises InputError when no slide was counted, or no role has the name of a class.
     """
     pairs = [
         (result, counts[name])
@@ -126,9 +126,9 @@ def _compared(rows: Sequence[tuple[tuple[int, int], int, int]]) -> dict[str, Any
 
 
 def bland_altman(machine: Float64, person: Float64) -> dict[str, Any]:
-    """Give the mean difference machine less person, and the limits of agreement with intervals.
+    """Return the mean difference machine minus person, and the limits of agreement with intervals.
 
-    Shares, 0 to 1. Bland and Altman 1986 (Lancet 1:307), deviations of the limits from 1999.
+    Of shares, 0 to 1. Bland and Altman 1986 (Lancet 1:307), deviations of the limits from 1999.
     """
     apart = machine - person
     mean = float(apart.mean())
@@ -152,13 +152,13 @@ def bland_altman(machine: Float64, person: Float64) -> dict[str, Any]:
 
 
 def _within(share: float, count: int, total: int) -> bool:
-    """Whether a share lies within the limits of a person's count (Rümke 1985): exact binomial."""
+    """Return whether a share is within the exact binomial limits of a count (Rümke 1985)."""
     limits = exact(count, total, CONFIDENCE)
     return limits.low <= share <= limits.high
 
 
 def _correlation(one: Float64, other: Float64) -> float | None:
-    """Give Pearson's correlation; None where one does not vary, or there are fewer than 3."""
+    """Return Pearson's correlation; None if one does not vary, or for fewer than 3 values."""
     if len(one) < 3 or not one.std() or not other.std():
         return None
     return float(np.corrcoef(one, other)[0, 1])

@@ -1,4 +1,4 @@
-"""Put results and labels together and give all figures as one document."""
+"""Combines results and labels into one document of figures."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ DECISIONS = ("FLAG", "CLEAR", "REVIEW")
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked.
+    """What to evaluate.
 
-    positive : label of the slides that must be found. threshold : probability from which a slide
-    counts as called positive. thresholds : role to the same for cells; others 0.5.
-    classes : role to the labels of cells that it should find; None to go by equal names.
+    positive : label of the slides that must be found. threshold : a slide with at least this
+    probability counts as called positive. thresholds : role to the same for cells; 0.5 for others.
+    classes : role to the labels of the cells it should find; None to match equal names.
     """
 
     positive: str = "APL"
@@ -39,7 +39,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
-    """Scores with their truth, for plots. name : what is told apart."""
+    """Scores with their truth, for plots. name : what is distinguished."""
 
     name: str
     truth: Truth
@@ -48,7 +48,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
-    """All figures, and what plots are drawn from."""
+    """All figures, and the data for plots."""
 
     document: dict[str, Any]
     curves: tuple[Curve, ...]
@@ -58,12 +58,12 @@ class Evaluation:
 def evaluate_slides(
     results: Sequence[SlideResult], labels: Mapping[str, SlideLabel], question: Question
 ) -> Evaluation:
-    """Give the figures for slides, and for patients where one has several slides.
+    """Return the figures for slides, and for patients where one has several slides.
 
-    A patient's probability is the mean over the patient's slides, so that one more slide does not
-    by itself raise it; FLAG on any slide counts for the patient, because somebody would look.
+    A patient's probability is the mean over the patient's slides, so that another slide does not
+    raise it by itself. FLAG on any slide counts for the patient, because somebody would look.
     The model is fixed and was not trained here, so there are no folds; a patient's slides are
-    never counted as independent. Slides without a label, and labels without a slide, are named.
+    never counted as independent. Slides without a label, and labels without a slide, are listed.
 
     Raises InputError when no slide has a label, or none is positive.
     """
@@ -72,7 +72,7 @@ def evaluate_slides(
     known = [(result, label) for result, label in labelled if label is not None]
     if not known:
         shown = told_apart([results[0].slide, *sorted(labels)[:3]])
-        mend = f"labels are about: {', '.join(shown[name] for name in sorted(labels)[:3])}"
+        mend = f"the labels name: {', '.join(shown[name] for name in sorted(labels)[:3])}"
         which = shown[results[0].slide]
         raise InputError("no slide of the results has a label", which, mend)
     if not any(label.label == question.positive for _, label in known):
@@ -106,9 +106,9 @@ Row = tuple[str, str, float | None, str]
 
 
 def label_of_slide(labels: Mapping[str, SlideLabel], result: SlideResult) -> SlideLabel | None:
-    """Find what is known about a slide: by its name, or by its patient's; None when nothing is.
+    """Return what is known about a slide, by its name or its patient's; None if nothing is.
 
-    Raises InputError when labels and results name two patients.
+    Raises InputError when labels and results name different patients.
     """
     name, patient = canonical_name(result.slide), canonical_name(result.patient)
     label = labels.get(name)
@@ -119,14 +119,14 @@ def label_of_slide(labels: Mapping[str, SlideLabel], result: SlideResult) -> Sli
     if label.patient != name:
         shown = told_apart((patient, label.patient))
         which = f"{result.slide}: {shown[patient]} in the slide list, {shown[label.patient]} here"
-        raise InputError("slide has two patients", which, "mend the labels or the list")
+        raise InputError("slide has two patients", which, "correct the labels or the list")
     return replace(label, patient=patient)
 
 
 def labels_of_slides(
     labels: Mapping[str, SlideLabel], results: Sequence[SlideResult]
 ) -> dict[str, SlideLabel]:
-    """Give slide, in Unicode NFC, to what is known, also for slides of which a patient alone is."""
+    """Map each slide, in Unicode NFC, to its label; also those of which only a patient is known."""
     found = {}
     for result in results:
         name = canonical_name(result.slide)
@@ -156,7 +156,7 @@ def _by_patient(known: Sequence[tuple[SlideResult, SlideLabel]]) -> list[Row]:
 def _level(
     rows: Sequence[Row], question: Question
 ) -> tuple[dict[str, Any], Curve | None, ConfusionMatrix]:
-    """Give the figures for slides or patients, each counted once."""
+    """Return the figures for slides or for patients, each counted once."""
     positive = question.positive
     scored = [row for row in rows if row[2] is not None]
     truth = np.array([label == positive for _, label, _, _ in scored], dtype=bool)
@@ -185,7 +185,7 @@ def _level(
 
 
 def _verdicts(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
-    """Count verdicts per label: a REVIEW is an answer of its own, not a negative."""
+    """Count verdicts per label: REVIEW is an answer of its own, not a negative."""
     table: dict[str, dict[str, int]] = {}
     for _, label, _, verdict in rows:
         table.setdefault(label, dict.fromkeys(DECISIONS, 0))[verdict] += 1
@@ -204,13 +204,13 @@ def evaluate_cells(
     patients: Mapping[str, SlideLabel],
     question: Question,
 ) -> Evaluation:
-    """Give the figures for cells, one role at a time.
+    """Return the figures for cells, one role at a time.
 
     Parameters
     ----------
-    label_for : file to class; None when the folder that holds an image is its class.
-    patients : slide to patient; intervals of areas are drawn by patient, because cells of one
-        patient are not independent. The Wilson intervals of shares take them as if they were.
+    label_for : file to class; None if the folder that holds an image is its class.
+    patients : slide to patient; intervals of areas are resampled by patient, because cells of one
+        patient are not independent. The Wilson intervals of shares treat them as independent.
 
     Raises InputError when no cell has a label, or no role finds a class.
     """
@@ -258,7 +258,7 @@ def _class(cell: CellResult, label_for: Mapping[str, str] | None) -> str | None:
 def _role_classes(
     roles: Mapping[str, float], seen: Mapping[str, int], given: Mapping[str, tuple[str, ...]] | None
 ) -> dict[str, tuple[str, ...]]:
-    """Give the classes that each role should find."""
+    """Return the classes that each role should find."""
     given = {role: tuple(map(canonical_name, names)) for role, names in (given or {}).items()}
     for role, classes in given.items():
         if role not in roles:
@@ -274,5 +274,5 @@ def _role_classes(
     }
     if not found:
         mend = f"say which with --map ROLE=CLASS; labels: {', '.join(seen)}"
-        raise InputError("no role is named like a label", ", ".join(roles), mend)
+        raise InputError("no role has the name of a label", ", ".join(roles), mend)
     return found

@@ -1,4 +1,4 @@
-"""Figures by fold of a cross-validation, with mean and deviation as papers print them."""
+"""Figures per fold of a cross-validation, with mean and standard deviation as papers print them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _READER = TableReader(
 
 
 def read_folds(path: Path) -> dict[str, str]:
-    """Read slide or patient to fold, names in Unicode NFC. Raises InputError."""
+    """Map each slide or patient to its fold; names in Unicode NFC. Raises InputError."""
     table = _READER.read(path)
     names = [
         place for place, name in enumerate(table.columns) if name in (*SLIDE_NAMES, *PATIENT_NAMES)
@@ -54,7 +54,7 @@ def fold_document(
     folds: Mapping[str, str],
     question: Question,
 ) -> dict[str, Any]:
-    """Give the figures of each fold, and their mean and standard deviation.
+    """Return the figures of each fold, and their mean and standard deviation.
 
     Raises InputError when a labelled slide is in no fold, or a patient in two.
     """

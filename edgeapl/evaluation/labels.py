@@ -1,4 +1,4 @@
-"""Read what is known: the diagnosis of slides and patients, the class of cells."""
+"""Reads the truth: the diagnosis of slides and patients, the class of cells."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _READER = TableReader(
 class SlideLabel:
     """What is known about a slide: its label, and its patient.
 
-    of_patient : the label is that of all slides of the patient, of whom the file names no slides.
+    of_patient : the label holds for all slides of the patient, as the file lists no slides of hers.
     """
 
     label: str
@@ -42,10 +42,10 @@ class SlideLabel:
 
 
 def read_slide_labels(path: Path) -> dict[str, SlideLabel]:
-    """Read slide to label, names in Unicode NFC.
+    """Map each slide to its label; names in Unicode NFC.
 
-    Where the file names patients alone, a label is that of every slide of the patient, and of a
-    slide that is named like the patient. Raises InputError that names the line or column.
+    If the file names patients only, a label holds for every slide of the patient, and for a slide
+    named like the patient. Raises InputError that names the line or column.
     """
     table = _READER.read(path)
     columns = _columns(path, table)
@@ -73,7 +73,7 @@ def read_slide_labels(path: Path) -> dict[str, SlideLabel]:
 
 
 def read_cell_labels(path: Path) -> dict[str, str]:
-    """Read image file (its name, or the end of its path) to the class of the cell in it."""
+    """Map each image file (its name, or the end of its path) to the class of the cell in it."""
     table = _READER.read(path)
     columns = _columns(path, table)
     if "file" not in columns:
@@ -89,19 +89,19 @@ def read_cell_labels(path: Path) -> dict[str, str]:
 
 
 def label_of_file(labels: Mapping[str, str], file: str) -> str | None:
-    """Find the label of an image by the longest end of its path that is labelled."""
+    """Return the label of an image: that of the longest labelled end of its path."""
     parts = Path(_compared(file)).parts
     ends = ("/".join(parts[start:]) for start in range(len(parts)))
     return next((labels[end] for end in ends if end in labels), labels.get(_compared(file)))
 
 
 def _compared(file: str) -> str:
-    r"""Give a path as it is compared: Unicode NFC, and ``/`` where Windows has its own sign."""
+    r"""Return a path as used for comparison: Unicode NFC, with ``/`` in place of Windows' ``\``."""
     return canonical_name(file).replace("\\", "/")
 
 
 def _columns(path: Path, table: Table) -> dict[str, int]:
-    """Find columns by their usual names; two that could both be meant are refused."""
+    """Find columns by their usual names; ambiguous ones are refused."""
     if not table.rows:
         raise InputError("labels are empty", printable(path), HOW)
     found: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Two models on the same slides: DeLong's paired test, and the verdicts that changed."""
+"""Compares two models on the same slides: DeLong's paired test, and the verdicts that changed."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def compared(
 
     Parameters
     ----------
-    one, other : verdicts of the two. labels : what is known. positive : what must be found.
+    one, other : verdicts of the two. labels : the truth. positive : label that must be found.
 
-    Areas are compared by slide where every patient has one, else by the mean of a patient's slides,
+    Areas are compared by slide if every patient has one, else by the mean of a patient's slides,
     because slides of one patient are not independent. Raises InputError when no slide with a label
     is in both.
     """
@@ -44,7 +44,7 @@ def compared(
         and (label := label_of_slide(labels, mine)) is not None
     ]
     if not pairs:
-        mend = "give two result folders of the same slides"
+        mend = "name two result folders of the same slides"
         raise InputError("no slide with a label is in both results", "", mend)
     changed = [
         {
@@ -94,10 +94,10 @@ def delong_paired(truth: Truth, one: Float64, other: Float64) -> dict[str, Any]:
 
     Parameters
     ----------
-    truth : bool (N,), both kinds. one, other : float64 (N,), scores of the two models.
+    truth : bool (N,), with both values. one, other : float64 (N,), scores of the two models.
 
-    Gives both areas, their difference with its interval, z and the two-sided p; these are null
-    where the variance of the difference is 0, because then it says nothing.
+    Returns both areas, their difference with its interval, z and the two-sided p. The last three
+    are null if the variance of the difference is 0, as it then says nothing.
     """
     areas = roc_auc(truth, one), roc_auc(truth, other)
     difference = areas[0] - areas[1]
@@ -108,7 +108,7 @@ def delong_paired(truth: Truth, one: Float64, other: Float64) -> dict[str, Any]:
     )
     document: dict[str, Any] = {"area": areas[0], "area_against": areas[1], "value": difference}
     if not variance > 0:
-        reason = "too few, or both order all slides alike: no interval can be told"
+        reason = "too few, or both order all slides alike: no interval can be computed"
         return {**document, "low": None, "high": None, "z": None, "p": None, "reason": reason}
     spread = math.sqrt(variance)
     z = difference / spread

@@ -1,4 +1,4 @@
-"""Curves and matrices as pictures; needs the extra `plots`."""
+"""Draws curves and matrices; needs the extra `plots`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SIZE_INCHES = (5.2, 4.8)
 
 
 def draw(evaluation: Evaluation, folder: Path) -> list[Path]:
-    """Write a PNG and an SVG of every curve and matrix; gives the files."""
+    """Write a PNG and an SVG of every curve and matrix, and return the files."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for curve in evaluation.curves:

@@ -1,4 +1,4 @@
-"""How well scores part positives from negatives, whatever the threshold."""
+"""How well scores separate positives from negatives, whatever the threshold."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Float64 = NDArray[np.float64]
 Truth = NDArray[np.bool_]
 
 SAMPLES = 2000
-"""Of a bootstrap: the ends of a 95 % interval then move by less than 0.01 from seed to seed."""
+"""Bootstrap samples: the ends of a 95 % interval then vary by less than 0.01 between seeds."""
 
 
 def roc_auc(truth: Truth, scores: Float64) -> float:
-    """Give the area under the ROC curve: the share of pairs in the right order, ties half."""
+    """Return the area under the ROC curve: the share of correctly ordered pairs, ties half."""
     ranks = midranks(scores)
     positives = int(truth.sum())
     negatives = len(truth) - positives
@@ -29,10 +29,10 @@ def roc_auc(truth: Truth, scores: Float64) -> float:
 
 
 def delong(truth: Truth, scores: Float64) -> tuple[float, float] | None:
-    """Give the interval of the area under the ROC curve (DeLong 1988; Sun and Xu 2014).
+    """Return the interval of the area under the ROC curve (DeLong 1988; Sun and Xu 2014).
 
-    On the logit scale, so that it stays within 0 and 1. None when the scores part the classes
-    without an error, or are all wrong: then the variance is 0 and says nothing.
+    Computed on the logit scale, so that it stays within 0 and 1. None if the scores separate the
+    classes perfectly, or are all wrong: then the variance is 0 and says nothing.
     """
     area = roc_auc(truth, scores)
     of_positives, of_negatives = placements(truth, scores)
@@ -47,7 +47,7 @@ def delong(truth: Truth, scores: Float64) -> tuple[float, float] | None:
 
 
 def placements(truth: Truth, scores: Float64) -> tuple[Float64, Float64]:
-    """Give for each positive the share of negatives below it, for each negative of positives above.
+    """Return per positive the share of negatives below it, per negative that of positives above.
 
     Ties count half; the mean of either is the area under the ROC curve.
     """
@@ -59,20 +59,20 @@ def placements(truth: Truth, scores: Float64) -> tuple[Float64, Float64]:
 
 
 def average_precision(truth: Truth, scores: Float64) -> float:
-    """Give the area under the precision-recall curve as a step function, ties together."""
+    """Return the area under the precision-recall curve as a step function, grouping ties."""
     precision, recall = precision_recall_points(truth, scores)
     steps = np.diff(np.concatenate([[0.0], recall]))
     return float((steps * precision).sum())
 
 
 def precision_recall_points(truth: Truth, scores: Float64) -> tuple[Float64, Float64]:
-    """Give precision and recall from each score on, highest score first."""
+    """Return precision and recall from each score on, highest score first."""
     hits, said = _counts_from_the_top(truth, scores)
     return hits / said, hits / truth.sum()
 
 
 def roc_points(truth: Truth, scores: Float64) -> tuple[Float64, Float64]:
-    """Give the false and the true positive rate from each score on, highest first, after (0, 0)."""
+    """Return false and true positive rates from each score on, highest first, after (0, 0)."""
     hits, said = _counts_from_the_top(truth, scores)
     false = (said - hits) / (~truth).sum()
     return np.concatenate([[0.0], false]), np.concatenate([[0.0], hits / truth.sum()])
@@ -85,15 +85,15 @@ def bootstrap(
     groups: Sequence[str],
     seed: int = 0,
 ) -> tuple[float, float] | None:
-    """Give the percentile interval of a figure, drawing whole groups with replacement.
+    """Return the percentile interval of a figure, resampling whole groups with replacement.
 
     Parameters
     ----------
     groups : what each row belongs to, e.g. its patient; rows of one group are not independent, so
-        they are drawn together. Groups are drawn among those with a positive row and those without
-        apart, so that no sample lacks a class; a sample that does is not counted.
+        they are drawn together. Groups with a positive row and those without are drawn
+        separately, so that no sample lacks a class; a sample that does is not counted.
 
-    None with fewer than two groups.
+    Returns None for fewer than two groups.
     """
     rows_of: dict[str, list[int]] = {}
     for row, group in enumerate(groups):
@@ -122,9 +122,9 @@ def bootstrap(
 
 
 def ranking_document(truth: Truth, scores: Float64, groups: Sequence[str]) -> dict[str, Any]:
-    """Give both areas with their intervals; null with the reason where there is none.
+    """Return both areas with their intervals; null with the reason if there is none.
 
-    Where every row is a group of its own, the ROC area has DeLong's interval, else one by groups.
+    If every row is a group of its own, the ROC area has DeLong's interval, else one by groups.
     """
     if truth.all() or not truth.any():
         reason = "all are positive" if truth.all() else "none is positive"
@@ -143,7 +143,7 @@ def ranking_document(truth: Truth, scores: Float64, groups: Sequence[str]) -> di
 
 def _area(value: float, around: tuple[float, float] | None, method: str) -> dict[str, Any]:
     low, high = around or (None, None)
-    reason = None if around else "too few, or parted without an error: no interval can be told"
+    reason = None if around else "too few, or separated perfectly: no interval can be computed"
     return {"value": value, "low": low, "high": high, "method": method, "reason": reason}
 
 
@@ -152,14 +152,14 @@ def _nothing(reason: str) -> dict[str, Any]:
 
 
 def midranks(values: Float64) -> Float64:
-    """Rank from 1 on; equal values share the mean of their ranks."""
+    """Rank from 1; equal values share the mean of their ranks."""
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return np.asarray((last - (counts - 1) / 2)[place], dtype=np.float64)
 
 
 def _counts_from_the_top(truth: Truth, scores: Float64) -> tuple[Float64, Float64]:
-    """Give, at each distinct score from the highest on, the positives and all rows so far."""
+    """Return, at each distinct score from the highest down, the positives and all rows so far."""
     order = np.argsort(-scores, kind="stable")
     ends = np.flatnonzero(np.concatenate([np.diff(scores[order]) != 0, [True]]))
     hits = np.cumsum(truth[order])[ends]

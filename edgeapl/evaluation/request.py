@@ -1,4 +1,4 @@
-"""Evaluate a result folder or a matrix, from files to figures."""
+"""Evaluates a result folder or a matrix, from files to figures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from edgeapl.evaluation.labels import read_cell_labels, read_slide_labels
 from edgeapl.evaluation.results import read_cells, read_slides
 
 FOLDERS = "folders"
-"""In place of a list of cells' labels: the folder that an image lies in is its class."""
+"""Used in place of a list of cells' labels: the class of an image is the folder it is in."""
 
 
 def question(
@@ -31,9 +31,9 @@ def question(
     classes: Mapping[str, Sequence[str]] | None,
     trust: Trust | None = None,
 ) -> Question:
-    """Put a question together; limits come from the bundle where none is given.
+    """Make a question; thresholds default to those of the bundle.
 
-    trust : what the station asks of the bundle; None away from a station.
+    trust : what the station requires of the bundle; None elsewhere.
     """
     roles: dict[str, float] = {}
     flag_at = 0.5
@@ -55,7 +55,7 @@ def evaluate_results(results: Path, labels: Path, cells: str | None, asked: Ques
     Parameters
     ----------
     results : folder of `edgeapl score`. labels : CSV with slide,label or patient,label.
-    cells : a CSV with file,label or `FOLDERS`, to evaluate cells too; None for slides alone.
+    cells : a CSV with file,label, or `FOLDERS`, to evaluate cells too; None for slides alone.
 
     Raises InputError or ConfigError when a file is missing or wrong.
     """
@@ -76,12 +76,12 @@ def evaluate_results(results: Path, labels: Path, cells: str | None, asked: Ques
 
 
 def evaluate_matrix(path: Path, *, transposed: bool) -> Evaluation:
-    """Evaluate a confusion matrix of counts, CSV. transposed : rows are predicted."""
+    """Evaluate a confusion matrix of counts, CSV. transposed : rows are predictions."""
     matrix = read_confusion(path, transposed=transposed)
     return Evaluation({"matrix": matrix.document()}, (), (("matrix", matrix),))
 
 
 def evaluation_document(evaluation: Evaluation) -> dict[str, Any]:
-    """Give the one document of an evaluation."""
+    """Return an evaluation as one document."""
     head = {"schema": SCHEMA, "research_use_only": True, "confidence": 0.95}
     return {**head, **evaluation.document}

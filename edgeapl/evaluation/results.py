@@ -1,4 +1,4 @@
-"""Read what was said: the result folder of `edgeapl score` or `edgeapl watch`."""
+"""Reads the result folder of `edgeapl score` or `edgeapl watch`."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from edgeapl.errors import InputError
 from edgeapl.report.results import newest_folders
 from edgeapl.report.tables import role_columns
 
-HOW = "give the result folder of edgeapl score or watch"
+HOW = "name the result folder of edgeapl score or watch"
 
 
 @dataclass(frozen=True, slots=True)
 class SlideResult:
     """The verdict on one slide.
 
-    probability : None where there is none. patient : as the slide list said; empty without.
-    counts : role to its positive cells and those scored.
+    probability : None if there is none. patient : as in the slide list; empty without one.
+    counts : role to its positive cells and its scored ones.
     """
 
     slide: str
@@ -33,7 +33,7 @@ class SlideResult:
 
 @dataclass(frozen=True, slots=True)
 class CellResult:
-    """The scores of one cell. file : the image it is from. roles : role to probability."""
+    """The scores of one cell. file : its image. roles : role to probability."""
 
     slide: str
     file: str
@@ -41,7 +41,7 @@ class CellResult:
 
 
 def read_slides(folder: Path) -> list[SlideResult]:
-    """Read all verdicts of a result folder. Raises InputError when it holds none."""
+    """Read all verdicts of a result folder. Raises InputError when there are none."""
     slides = []
     for path in files_of(folder, "verdicts.jsonl", "verdict.json"):
         try:
@@ -83,7 +83,7 @@ def read_cells(folder: Path) -> tuple[list[CellResult], int]:
 def files_of(folder: Path, together: str, single: str) -> list[Path]:
     """Find the table of all slides, as `score` writes it, or those of single slides (`watch`).
 
-    Of a slide with several records the newest counts.
+    If a slide has several records the newest counts.
     """
     if (folder / together).is_file():
         return [folder / together]

@@ -36,7 +36,7 @@ class FrameInWork:
     order : of its cells.
     start_ns, deadline_ns : monotonic; when its time started, and when the cells without an answer
         are given up; None when there is no hurry.
-    unseen : answers that say nothing, because their cells lie where the image can not be judged.
+    unseen : answers that say nothing, because their cells lie where the image cannot be judged.
     given_up, left_out : numbers of cells nobody looked at: because time was up, and on purpose.
     whole : whether all cells are to be looked at, whatever the first ones say.
     descriptor : of what the frame looks like, once it was asked for.
@@ -111,7 +111,7 @@ class FrameInWork:
 
     @property
     def hidden(self) -> set[int]:
-        """Numbers of the cells that lie where the image can not be judged."""
+        """Numbers of the cells that lie where the image cannot be judged."""
         return set((self.first_id + self.prepared.hidden).tolist())
 
     def take(self, result: Classified, unseen: CellScores | None = None) -> None:

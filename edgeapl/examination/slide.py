@@ -368,7 +368,7 @@ class SlideExamination:
             state, counted, [*self._strata_of_all, *works], self._descriptors
         )
         text = (
-            f"{unseen} of these cells lie where the image can not be judged and are counted as not "
+            f"{unseen} of these cells lie where the image cannot be judged and are counted as not "
             "examined; without them there would be no flag"
         )
         flag, *others = reasons

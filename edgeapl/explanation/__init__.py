@@ -1,4 +1,4 @@
-"""Explain an answer by a picture, as the bundle says; runs after the verdict is committed."""
+"""Explains an answer with a picture, as the bundle asks; runs after the verdict is committed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trace the pooled features of a slide back to the cells they came from."""
+"""Traces the pooled features of a slide back to the cells they came from."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOBODY = -1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TwoLargest:
-    """The largest and second largest value of each of D features, and whose they are.
+    """The largest and second largest value of each of D features, and the cells with the largest.
 
     largest, second : float32 (D,). winner : int64 (D,), number of the cell.
     """
@@ -32,7 +32,7 @@ class TwoLargest:
     winner: Int64
 
     def without(self, cell: int) -> Float32:
-        """Give the pooled features as they would be without one cell, float32 (D,)."""
+        """Return what the pooled features would be without one cell, float32 (D,)."""
         return np.where(self.winner == cell, self.second, self.largest)
 
     def wins(self) -> dict[int, int]:
@@ -43,21 +43,21 @@ class TwoLargest:
 
 
 def nothing_yet(width: int) -> TwoLargest:
-    """Give the state before the first cell."""
+    """Return the state before the first cell."""
     lowest = np.full(width, -np.inf, dtype=np.float32)
     return TwoLargest(lowest, lowest, np.full(width, NOBODY, dtype=np.int64))
 
 
 def with_cells(state: TwoLargest, ids: Int64, features: Float32) -> TwoLargest:
-    """Take more cells into account.
+    """Return the state after more cells.
 
     Parameters
     ----------
-    ids : int64 (N,), rising and above all before. features : float32 (N, D), finite.
+    ids : int64 (N,), ascending and above all earlier ones. features : float32 (N, D), finite.
     """
     values = np.vstack([state.largest[None], state.second[None], features])
     columns = np.arange(values.shape[1])
-    first = values.argmax(axis=0)  # of equal values the earliest cell
+    first = values.argmax(axis=0)  # the earliest of equal values
     owners = np.vstack(
         [
             state.winner[None],
@@ -71,10 +71,10 @@ def with_cells(state: TwoLargest, ids: Int64, features: Float32) -> TwoLargest:
 
 
 class ContributionsExplainer:
-    """Ranks cells by their own score, and says what each brought into the pooled features.
+    """Ranks cells by their own score, and says what each contributed to the pooled features.
 
     For a `max` reducer: a feature's winner is the cell with its largest value, and a cell's worth
-    is how far the slide's probability falls (or rises) when the cell is taken away.
+    is how much the slide's probability falls (or rises) without the cell.
     """
 
     def __init__(self, model: Model, spec: ExplanationSpec, *, crops: bool) -> None:
@@ -88,7 +88,7 @@ class ContributionsExplainer:
         self._frames: dict[int, int] = {}
 
     def add(self, examined: ExaminedFrame) -> None:
-        """Pool the frame's cells, and keep pictures of winners and of the best by themselves."""
+        """Pool the frame's cells, and keep pictures of winners and of the best-scoring ones."""
         rows = np.array(
             [row for row, s in enumerate(examined.status) if s is CellStatus.SCORED], dtype=np.int64
         )
@@ -101,7 +101,7 @@ class ContributionsExplainer:
             cell = int(examined.ids[row])
             self._scores[cell] = float(examined.suspicion[row])
             self._frames[cell] = examined.frame.index
-        # Wins move on to later cells, so that any winner may come to be shown.
+        # Later cells may take over features, so any winner may still be shown.
         wanted = {*self._state.wins(), *self._best_alone()}
         for row in rows.tolist():
             if int(examined.ids[row]) in wanted:
@@ -111,7 +111,7 @@ class ContributionsExplainer:
         self._pictures = {cell: jpeg for cell, jpeg in self._pictures.items() if cell in wanted}
 
     def _ranked(self) -> list[int]:
-        """Give the cells to show: half for their own score, half for what they won, by score."""
+        """Return the cells to show by score: half for their own score, half for their wins."""
         assert self._state is not None
         wins = self._state.wins()
         by_wins = sorted(wins, key=lambda cell: (-wins[cell], cell))
@@ -123,7 +123,7 @@ class ContributionsExplainer:
         return ranked[: MOST_CELLS // 2]
 
     def explain(self) -> Explanation:
-        """Ask the head what the slide would be without each of the cells."""
+        """Ask the head for the slide's probability without each of the cells."""
         if self._state is None:
             return Explanation(self.title, "No cell was scored, so there is nothing to show.")
         cells = self._ranked()
@@ -152,7 +152,7 @@ class ContributionsExplainer:
         return Explanation(self.title, caption, pictures)
 
     def _probabilities(self, pooled: Float32) -> NDArray[np.float64]:
-        """Ask the head about rows of features, float32 (N, D); the smallest output counts."""
+        """Run the head on rows of features, float32 (N, D); the smallest output counts."""
         head = self._model.head
         assert head is not None
         (given,) = head.inputs

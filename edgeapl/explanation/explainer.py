@@ -1,4 +1,4 @@
-"""Choose the explainer that a bundle asks for."""
+"""Selects the explainer that a bundle asks for."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ class Explainer(Protocol):
 
     @property
     def title(self) -> str:
-        """What its pictures are called."""
+        """Title of its pictures."""
 
     def add(self, examined: ExaminedFrame) -> None:
-        """Look at a finished frame; memory stays bounded."""
+        """Take a finished frame; memory stays bounded."""
 
     def explain(self) -> Explanation:
-        """Make the pictures. Raises EngineError when a network fails."""
+        """Draw the pictures. Raises EngineError when a network fails."""
 
 
 def make_explainer(model: Model, *, crops: bool, batch_size: int) -> Explainer | None:
-    """Give the explainer of a bundle; None for one that explains nothing.
+    """Return the explainer of a bundle; None if it explains nothing.
 
     Parameters
     ----------
-    crops : every image is one cell. batch_size : cells in one run of a network.
+    crops : every image is one cell. batch_size : cells per network run.
     """
     spec = model.bundle.manifest.explanation
     if spec is None:
@@ -51,4 +51,4 @@ def explained(explainer: Explainer | None) -> Explanation | None:
     try:
         return explainer.explain()
     except EdgeAplError as error:
-        return Explanation(explainer.title, f"The picture could not be made: {error}")
+        return Explanation(explainer.title, f"The picture could not be drawn: {error}")

@@ -1,4 +1,4 @@
-"""Lay the networks' own maps over the cells that weigh most."""
+"""Overlays the networks' own maps on the most suspicious cells."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from edgeapl.types import ExaminedFrame, Float32
 from edgeapl.wording.printable import printable
 
 MOST_CELLS = 12
-"""Cells that are explained: each costs one more run of its networks."""
+"""Number of explained cells: each costs one more run of its networks."""
 
 SIDE_PX = 224
 
@@ -34,10 +34,10 @@ Fig. 4C)."""
 
 
 class MapExplainer:
-    """Shows for the most suspicious cells where the network looked.
+    """Shows where the network looked in the most suspicious cells.
 
-    The map of the last network that a cell was shown to counts. Where every frame is judged as a
-    whole, a frame takes the place of a cell.
+    The map of the last network that saw the cell counts. If every frame is judged as a whole, a
+    frame takes the place of a cell.
     """
 
     def __init__(
@@ -60,8 +60,8 @@ class MapExplainer:
         what = "frame" if whole else "cell"
         caption = (
             f"Each row of three: what the network saw of a {what}, its map, and both together. Red "
-            "weighs most, then yellow, green, cyan and blue; every map has its own scale, so that "
-            f"colours of two {what}s can not be compared. It shows where the network looked, not "
+            "weighs most, then yellow, green, cyan and blue; every map has its own scale, so "
+            f"colours of two {what}s cannot be compared. It shows where the network looked, not "
             "that it was right."
         )
         if not cells:
@@ -101,7 +101,7 @@ class MapExplainer:
         return None
 
     def _said(self, network: str, answer: Answers) -> str:
-        """Tell what the network said whose map is shown."""
+        """Return the answer of the network whose map is shown."""
         given = answer[network]
         assert given is not None
         parts = [

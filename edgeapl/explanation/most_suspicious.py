@@ -1,4 +1,4 @@
-"""Cells that are kept while frames pass by: the most suspicious ones, with their pictures."""
+"""Keeps the most suspicious cells, with their pictures, while frames pass by."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edgeapl.types import CellStatus, ExaminedFrame, UInt8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KeptCell:
-    """A cell with what the networks saw of it.
+    """A cell, and what the networks saw of it.
 
     cell : its number within the slide. frame : number of its frame. source : the frame's name.
     suspicion : 0 to 1. crop : uint8 (size, size, 3). proportions : height to width of the frame.
@@ -29,7 +29,7 @@ class KeptCell:
 
 
 class MostSuspicious:
-    """The cells with the highest suspicion, of equal ones the first.
+    """The cells with the highest suspicion; of equal ones the first.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class MostSuspicious:
         self._heap: list[tuple[float, int, KeptCell]] = []
 
     def add(self, examined: ExaminedFrame) -> None:
-        """Look at the scored cells of a frame, and cut out those that are kept."""
+        """Take the scored cells of a frame, and cut out those that are kept."""
         scored = [row for row, s in enumerate(examined.status) if s is CellStatus.SCORED]
         ranked = sorted(scored, key=lambda row: (-float(examined.suspicion[row]), row))
         rows = [row for row in ranked[: self._most] if self._has_room(examined, row)]
@@ -65,5 +65,5 @@ class MostSuspicious:
         return len(self._heap) < self._most or rank > self._heap[0][:2]
 
     def best(self) -> list[KeptCell]:
-        """Give the kept cells, most suspicious first."""
+        """Return the kept cells, most suspicious first."""
         return [entry[-1] for entry in sorted(self._heap, key=lambda e: (-e[0], -e[1]))]

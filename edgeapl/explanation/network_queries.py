@@ -1,4 +1,4 @@
-"""Ask the cell networks once more, about a few cells and for outputs that scores do not need."""
+"""Runs the cell networks again on a few cells, also for outputs that scores do not need."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Answers = dict[str, Answer | None]
 
 
 def ask(model: Model, crops: UInt8, batch_size: int, also: Sequence[str] = ()) -> list[Answers]:
-    """Give all answers about every cell: network to answer, None where it was not shown.
+    """Return all answers about every cell: network to answer, None if the cell was not shown.
 
     Parameters
     ----------
-    crops : uint8 (N, size, size, 3) RGB. batch_size : cells in one run.
+    crops : uint8 (N, size, size, 3) RGB. batch_size : cells per run.
     also : outputs, ``network.output``, besides those that scores need.
 
     Raises EngineError.

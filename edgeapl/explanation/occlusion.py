@@ -1,4 +1,4 @@
-"""Cover parts of a frame and see how far the answer falls (Eckardt 2022, Fig. 2B)."""
+"""Covers parts of a frame and measures how far the answer falls (Eckardt 2022, Fig. 2B)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from edgeapl.types import CellStatus, ExaminedFrame, Float32, UInt8
 from edgeapl.wording.printable import printable
 
 MOST_ROWS = 150
-"""Occluded cells that the networks are asked about: with three Xception networks on two CPU cores
-about 15 s."""
+"""Number of occluded cells shown to the networks: about 15 s with three Xception networks on two
+CPU cores."""
 
 PATCHES_PER_WINDOW = 3
 """A patch is a third of a cell's window wide: a nucleus, or half a cell."""
@@ -47,9 +47,9 @@ class OcclusionExplainer:
     """Draws an occlusion sensitivity map over the frame with the most suspicious cells.
 
     The paper covers parts of the image and measures how far the network's performance drops. Here
-    every cell under a grey patch is asked again and the slide's head judges the frame anew. The
-    head gets mean probabilities in place of counts, because a count moves only when a cell
-    crosses its threshold, and nearly all of the map would be flat. Cells keep their boxes.
+    every cell under a grey patch is scored again, and the slide's head judges the frame anew. The
+    head gets mean probabilities instead of counts, because a count changes only when a cell
+    crosses its threshold, and nearly the whole map would be flat. Cells keep their boxes.
     """
 
     def __init__(
@@ -63,13 +63,13 @@ class OcclusionExplainer:
         self._frame: ExaminedFrame | None = None
 
     def add(self, examined: ExaminedFrame) -> None:
-        """Keep the frame when more of its cells are suspicious than of the one kept before."""
+        """Keep the frame if more of its cells are suspicious than in the one kept before."""
         heavier = self._frame is None or _weight(examined) > _weight(self._frame)
         if heavier and np.isfinite(examined.suspicion).any():
             self._frame = examined
 
     def explain(self) -> Explanation:
-        """Ask about the covered cells and draw the map."""
+        """Score the covered cells and draw the map."""
         if self._frame is None:
             return Explanation(self.title, "No cell was scored, so there is no map.")
         if self._crops:
@@ -91,7 +91,7 @@ class OcclusionExplainer:
             "time, from the cells' mean probabilities. Yellow and green: covered, the probability "
             "of APL falls; blue and purple: it does not change, or rises. The largest fall is "
             f"{float(drops.max()):.4f}, from {whole:.4f}. Everything else on the frame was not "
-            "covered and is drawn as no change. It shows what the answer hangs on, not that the "
+            "covered and is drawn as no change. It shows what the answer depends on, not that the "
             "answer is right."
         )
         picture = jpeg_bytes(laid_over(pixels, colours))
@@ -100,7 +100,7 @@ class OcclusionExplainer:
         )
 
     def _patches(self, frame: ExaminedFrame, rows: list[int]) -> tuple[list[int], Patches]:
-        """Lay a grid of patches over as many cells as can be asked about."""
+        """Lay a grid of patches over as many cells as can be scored."""
         window = self._model.bundle.manifest.crop.window_um / frame.frame.um_per_px
         side = max(1, round(window / PATCHES_PER_WINDOW))
         chosen: list[int] = []
@@ -129,7 +129,7 @@ class OcclusionExplainer:
     def _probabilities(
         self, frame: ExaminedFrame, rows: list[int], patches: Patches
     ) -> tuple[float, NDArray[np.float64]]:
-        """Give the frame's probability as it is, and under every patch, float64 (patches,)."""
+        """Return the frame's own probability, and that under every patch, float64 (patches,)."""
         manifest = self._model.bundle.manifest
         crops = _covered_crops(frame, patches, self._model)
         answers = ask(self._model, crops, self._batch_size)
@@ -153,7 +153,7 @@ class OcclusionExplainer:
         return float(judged[0]), judged[1:]
 
     def _head(self, ratios: Float32) -> NDArray[np.float64]:
-        """Ask the head about rows of ratios; the smallest output counts."""
+        """Run the head on rows of ratios; the smallest output counts."""
         head = self._model.head
         assert head is not None
         (given,) = head.inputs
@@ -166,7 +166,7 @@ class OcclusionExplainer:
 
 
 def _weight(examined: ExaminedFrame) -> tuple[float, float]:
-    """Rank frames: by the sum of suspicion, then by the most suspicious cell."""
+    """Return a frame's rank: the sum of suspicion, then the most suspicious cell."""
     suspicion = examined.suspicion[np.isfinite(examined.suspicion)]
     return float(suspicion.sum()), float(suspicion.max(initial=0))
 
@@ -191,7 +191,7 @@ def _covered_crops(frame: ExaminedFrame, patches: Patches, model: Model) -> UInt
 
 
 def _map(frame: ExaminedFrame, patches: Patches, drops: NDArray[np.float64]) -> Float32:
-    """Give the drop of every patch on the grid, float32 (lines, columns); 0 where none was."""
+    """Return the drop of every patch on the grid, float32 (lines, columns); 0 where none was."""
     lines = -(-frame.frame.height // patches.side)
     columns = -(-frame.frame.width // patches.side)
     values = np.zeros((lines, columns), dtype=np.float32)

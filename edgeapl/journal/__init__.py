@@ -2,17 +2,17 @@
 
 A journal is three files side by side: the SQLite database, ``NAME.anchor`` with the number and
 hash of every row, and ``NAME.reserve``, room kept free so that one more verdict fits on a full
-disk. Copy or move them together (and ``NAME-wal`` while it exists).
+disk. Copy or move all three together (and ``NAME-wal`` while it exists).
 
 Every row carries the hash of the row before it, so `verify` finds rows that were edited, deleted,
 inserted or reordered. The anchor is written after the row and before `Journal.commit` returns,
-so it also finds newest rows that were cut off, and a database that was removed or put back from an
-old copy.
+so it also reveals that the newest rows were cut off, or that the database was removed or replaced
+by an old copy.
 
-What it can not find: hashes need no secret, so whoever can write both files can rewrite or shorten
-both to fit each other, or remove both. Only a hash kept elsewhere shows that: each report carries
-the hash of its row, and ``edgeapl journal show HASH`` no longer finds it. One forged row that
-follows the newest one correctly looks like a row whose writer was stopped before the anchor.
+Limits: hashes need no secret, so whoever can write both files can rewrite, shorten or remove both
+consistently. Only a hash kept elsewhere reveals that: every report carries the hash of its row, and
+``edgeapl journal show HASH`` no longer finds it. A single forged row correctly linked to the newest
+one looks like a row whose writer was stopped before it could update the anchor.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Flags that somebody must notice: read from the journal, where they stay until they are."""
+"""Flags that somebody must notice, read from the journal until they are acknowledged."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from edgeapl.journal.reader import find_row, read_rows, snapshot
 from edgeapl.journal.store import Journal
 
 _FLAGS = '"verdict":"FLAG"'
-"""Stands so in canonical JSON, and can not stand in any text, whose quotes are escaped there."""
+"""How a flag appears in canonical JSON. No text can contain it: quotes are escaped there."""
 
 LONGEST_PERSON = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """The flag of one slide, from its first committed row on.
+    """The flag of one slide, starting at its first committed row.
 
-    record : hash of that row. sitting : the examination it belongs to, as in `Origin`.
+    record : hash of that row. sitting : the examination it belongs to, see `Origin`.
     time : of that row, UTC, ISO 8601.
-    probability : of that row, 0 to 1, or None.
-    demonstration : of no patient.
-    acknowledged_by : initials; empty until then.
-    noticed : the command of ``--on-flag`` was run for it, with or without success.
+    probability : in that row, 0 to 1, or None.
+    demonstration : the slide is not a patient's.
+    acknowledged_by : initials; empty until acknowledged.
+    noticed : the ``--on-flag`` command was run for it, whether or not it succeeded.
     """
 
     record: str
@@ -42,7 +42,7 @@ class Alarm:
 
 
 def read_alarms(path: Path) -> tuple[Alarm, ...]:
-    """Give the flags that stations raised, oldest first; folders that were scored raise none.
+    """Return the flags that stations raised, oldest first. Scored folders raise none.
 
     Raises StorageError.
     """
@@ -55,11 +55,11 @@ def read_alarms(path: Path) -> tuple[Alarm, ...]:
 
 
 def find_alarm(path: Path, key: str) -> Alarm:
-    """Give the alarm of a slide by one of the rows in which it is flagged.
+    """Return the alarm of a slide, given any row in which the slide is flagged.
 
     key : row number, or 8 or more digits of its hash.
 
-    Raises UsageError when the row is no flag of a station, StorageError.
+    Raises UsageError when the row is not a station's flag, StorageError.
     """
     row = find_row(path, key)
     sitting = row.content.get("sitting")
@@ -68,34 +68,34 @@ def find_alarm(path: Path, key: str) -> Alarm:
         if found is not None:
             return found
     mend = "edgeapl journal acknowledge lists the flags that nobody has acknowledged"
-    raise UsageError("row is no flag of a station", f"{key} in {path}", mend)
+    raise UsageError("row is not a station's flag", f"{key} in {path}", mend)
 
 
 def acknowledge_flag(journal: Journal, alarm: Alarm, person: str) -> str:
-    """Record who has seen a flag; gives the hash of the row.
+    """Record who has seen a flag, and return the hash of the new row.
 
-    Raises UsageError when it was seen before, or nobody is named.
+    Raises UsageError when it was acknowledged before, or the initials are missing.
     """
     person = person.strip()[:LONGEST_PERSON]
     if not person:
         raise UsageError("initials are missing", "", "say who has seen it")
     if alarm.acknowledged_by:
         by = f"{alarm.slide} by {alarm.acknowledged_by}"
-        raise UsageError("flag was acknowledged before", by, "nothing is left to do")
+        raise UsageError("flag was acknowledged before", by, "there is nothing left to do")
     said = {"slide": alarm.slide, "record": alarm.record, "person": person}
     return journal.append_event(ACKNOWLEDGEMENT, said)
 
 
 def acknowledged(path: Path) -> dict[str, str]:
-    """Give who has seen which flag: hash of the row that raised it to initials."""
+    """Return who has seen each flag: hash of the row that raised it to initials."""
     rows = read_rows(path, kinds=(ACKNOWLEDGEMENT,))
     return {str(row.content.get("record")): _person(row.content) for row in rows if row.consistent}
 
 
 def alarms_of(rows: Iterable[Row]) -> tuple[Alarm, ...]:
-    """Find the alarms in rows, oldest first.
+    """Find the alarms in `rows`, oldest first.
 
-    A flag counts even when its row was edited; an acknowledgement only when it was not.
+    A flag counts even if its row was edited; an acknowledgement counts only if its row was not.
     """
     by_sitting: dict[str, Alarm] = {}
     sitting_of: dict[str, str] = {}

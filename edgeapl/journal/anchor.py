@@ -1,9 +1,9 @@
-"""The anchor: number and hash of every row in a file of its own, so that a cut-off row is missed.
+"""The anchor: number and hash of every row in a separate file, which reveals missing newest rows.
 
-One line of 78 bytes per row, ``SEQUENCE HASH``, row 0 first. A row is first committed to the
-database, then anchored, then acknowledged; and no row is committed before the one before it is
-anchored. So the anchor never names a row that the database does not have, and lacks at most the
-newest one. All writing happens inside the database's write lock.
+One line of 78 bytes per row, ``SEQUENCE HASH``, starting with row 0. A row is committed to the
+database, then anchored, then acknowledged; and no row is committed before its predecessor is
+anchored. So the anchor never names a row that the database lacks, and lacks at most the newest row.
+All writing happens inside the database's write lock.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ MEND = "run 'edgeapl journal verify'; to go on, move journal and anchor away tog
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """What an anchor file says.
+    """The contents of an anchor file.
 
     hashes : one per line, from row 0; None where the line is damaged.
-    unfinished : bytes after the last line that was finished.
+    unfinished : bytes after the last complete line.
     """
 
     hashes: tuple[str | None, ...]
@@ -34,12 +34,12 @@ class Anchor:
 
 
 def anchor_line(sequence: int, digest: str) -> bytes:
-    """Give the line of a row."""
+    """Return the line of a row."""
     return f"{sequence:012d} {digest}\n".encode("ascii")
 
 
 def read_anchor(path: Path) -> Anchor | None:
-    """Read the whole anchor; None when there is none. Raises OSError."""
+    """Read the whole anchor; None if there is none. Raises OSError."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -51,11 +51,11 @@ def read_anchor(path: Path) -> Anchor | None:
 
 
 def settle(path: Path, head: Row, journal: Path) -> None:
-    """Make the anchor end with the newest row of the database and flush it to the disk.
+    """Make the anchor end with the newest row of the database, and flush it to disk.
 
-    The line is added when it is the only one missing, and finished when its writer was stopped
-    in the middle; both are proven by the row. The newest line is written even when it is there:
-    a flush that failed may have left it in memory only.
+    If only that line is missing it is added; if its writer was stopped in the middle it is
+    completed. The row proves both. The newest line is written even if it is already there: a flush
+    that failed may have left it in memory only.
 
     Raises StorageError when anchor and database contradict each other, and OSError.
     """
@@ -75,7 +75,7 @@ def settle(path: Path, head: Row, journal: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Flush the names in a folder to the disk, so that new files keep their names."""
+    """Flush a folder's entries to disk, so that new files keep their names."""
     if os.name != "posix":
         return
     file = os.open(folder, os.O_RDONLY)
@@ -103,17 +103,17 @@ def _check(file: int, head: Row, journal: Path) -> None:
 
 
 def _finished(size: int, tail: bytes) -> int:
-    """Count finished lines; `tail` starts at the last whole one.
+    """Count complete lines; `tail` starts at the last whole one.
 
     After a power cut a file system may keep the new length but not the bytes, which then read as
-    zeros; such a line was not finished.
+    zeros; such a line counts as incomplete.
     """
     count = size // LINE_BYTES
     return count - 1 if count and b"\0" in tail[:LINE_BYTES] else count
 
 
 def could_become(start: bytes, line: bytes) -> bool:
-    """Say whether bytes are the line, a part of it, or never written (zeros)."""
+    """Return whether these bytes are the line, a part of it, or were never written (zeros)."""
     return len(start) <= len(line) and all(
         have in (0, want) for have, want in zip(start, line, strict=False)
     )

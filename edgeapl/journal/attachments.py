@@ -1,4 +1,4 @@
-"""What stands beside a verdict's figures as JSON: the bundle's certificate, the slide's look."""
+"""JSON stored beside a verdict's figures: the bundle's certificate and the slide's look."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from edgeapl.types import Certificate, Look
 
 
 def certificate_to_json(certificate: Certificate | None) -> dict[str, Any] | None:
-    """Give a certificate as plain JSON values."""
+    """Return a certificate as plain JSON values."""
     return None if certificate is None else asdict(certificate)
 
 
 def certificate_from_json(data: Any) -> Certificate | None:
-    """Make it again; records of older versions have none. Raises TypeError for anything else."""
+    """Restore a certificate; older records have none. Raises TypeError for anything else."""
     return None if data is None else Certificate(**data)
 
 
 def look_to_json(look: Look | None) -> dict[str, Any] | None:
-    """Give per group its numbers, and its distance and limit where these are known."""
+    """Return each group's numbers, with its distance and limit where known."""
     if look is None:
         return None
     return {
@@ -33,7 +33,7 @@ def look_to_json(look: Look | None) -> dict[str, Any] | None:
 
 
 def look_from_json(data: Any) -> Look | None:
-    """Make it again; records of older versions have none. Raises KeyError or TypeError."""
+    """Restore a look; older records have none. Raises KeyError or TypeError."""
     if data is None:
         return None
     groups = {name: tuple(map(float, one["values"])) for name, one in data.items() if one["values"]}

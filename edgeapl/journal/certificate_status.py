@@ -1,4 +1,4 @@
-"""Whether a certificate still holds at this station, by what its journal has since seen."""
+"""Whether a certificate still holds at this station, judged by what its journal has seen since."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from edgeapl.journal.sign_off import Opinion
 from edgeapl.types import Certificate
 
 WINDOW, MOST_UNLIKE = 20, 3
-"""Of so many slides in a row so many may be unlike those of the certificate. Where one of thirty
-is so by chance, as the limits of six groups let happen, more than 3 of 20 are in 1 of 240 windows.
+"""How many slides in a row are looked at, and how many of them may be unlike the certificate's. If
+one slide in thirty is unlike by chance, as the limits of six groups allow, more than 3 of 20 occur
+in 1 of 240 windows.
 """
 
 UNLIKE = (
@@ -30,32 +31,32 @@ UNLIKE = (
     "domain_features",
     "domain_detail",
 )
-"""Codes of the reasons for a slide that is unlike those that the model was made or tried on."""
+"""Codes of the reasons for a slide unlike those that the model was made for or tested on."""
 
 DAMAGED = ("area_not_examined", "frame_area_not_examined", "too_few_cells")
-"""Codes of the reasons for a slide of which too little was seen: what is left looks otherwise, and
-tells nothing of the station's stain or optics. Such a slide is not cleared anyway."""
+"""Codes of the reasons for a slide of which too little was seen. The rest looks different and says
+nothing about the station's stain or optics. Such a slide is never cleared anyway."""
 
 AGAIN = "run edgeapl calibrate with --labels again"
 
 
 @dataclass(frozen=True, slots=True)
 class _Cleared:
-    """A slide that was cleared: its row, and what the last signature says."""
+    """A cleared slide: its row, and whether the latest signature overrules it."""
 
     sequence: int
     overruled: bool = False
 
 
 class Standing:
-    """Follows a journal; each row is read once.
+    """Follows a journal and reads each row once.
 
     Parameters
     ----------
-    journal : its path; a journal that is not there yet has seen nothing.
-    certificate : of the bundle at work; None where it has none.
+    journal : its path; a journal that does not exist yet has seen nothing.
+    certificate : of the bundle in use; None if it has none.
 
-    last : what `ended` said when it was asked last.
+    last : the most recent answer of `ended`.
     """
 
     def __init__(self, journal: Path, certificate: Certificate | None) -> None:
@@ -69,9 +70,9 @@ class Standing:
         self.last = ""
 
     def ended(self) -> str:
-        """Say why the certificate has ended here; empty while it holds, or where there is none.
+        """Return why the certificate has ended here; empty while it holds, or if there is none.
 
-        Raises StorageError when the journal can not be read. May be called from any thread.
+        Raises StorageError when the journal cannot be read. May be called from any thread.
         """
         with self._lock:
             self.last = self._ended()
@@ -120,7 +121,7 @@ class Standing:
             )
 
     def _is_ours(self, content: dict[str, Any]) -> bool:
-        """Whether a verdict was given under this certificate, on a slide that can speak of it."""
+        """Whether a verdict falls under this certificate, for a slide that counts as evidence."""
         assert self._certificate is not None
         given = content.get("certificate") or {}
         if given.get("digest") != self._certificate.digest:

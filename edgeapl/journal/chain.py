@@ -1,4 +1,4 @@
-"""One row of the journal and the hash that ties it to the row before."""
+"""One row of the journal and the hash that links it to its predecessor."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edgeapl.bundle.digest import sha256_of_parts
 from edgeapl.errors import StorageError
 
 DOMAIN = "edgeapl journal 1"
-"""First part of everything hashed, so that no other digest of ours can pass for a row's."""
+"""Prefix of everything hashed, so that no other digest of ours can pass for a row's."""
 
 BEFORE_FIRST = "0" * 64
 """Previous hash of row 0."""
@@ -23,25 +23,25 @@ ACKNOWLEDGEMENT = "acknowledgement"
 NOTICE = "notice"
 
 EVENTS = (AMENDMENT, ACKNOWLEDGEMENT, NOTICE)
-"""What is said about earlier rows later."""
+"""Kinds of row that refer to earlier rows."""
 
 
 def row_hash(sequence: int, time: str, kind: str, payload: str, previous: str) -> str:
-    """SHA-256 (hex) over the parts of a row, each with its length before it."""
+    """Return SHA-256 (hex) over the parts of a row, each preceded by its length."""
     return sha256_of_parts([DOMAIN, str(sequence), time, kind, payload, previous])
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row as it stands in the database, true or not.
+    """One row as stored in the database, whether genuine or not.
 
-    sequence : 0 for the row that opens the journal, then 1, 2, 3 without a gap.
+    sequence : 0 for the row that opens the journal, then 1, 2, 3 without gaps.
     time : UTC, ISO 8601 with microseconds and a Z.
-    kind : ``"opened"``, ``"provisional"`` (the answer about a slide that is still open),
-        ``"verdict"``, ``"amendment"``, ``"acknowledgement"`` (a person has seen the flag of a row)
+    kind : ``"opened"``, ``"provisional"`` (the answer for a slide that is still open),
+        ``"verdict"``, ``"amendment"``, ``"acknowledgement"`` (a person has seen the flag in a row)
         or ``"notice"`` (the command for flags was run for a row).
     payload : canonical JSON.
-    previous : hash of the row before.
+    previous : hash of the previous row.
     hash : SHA-256 (hex) of all the above.
     """
 
@@ -54,24 +54,24 @@ class Row:
 
     @classmethod
     def next(cls, previous: Row | None, time: str, kind: str, payload: str) -> Row:
-        """Make the row that follows another; None makes the first."""
+        """Make the row that follows `previous`; None makes the first."""
         sequence = 0 if previous is None else previous.sequence + 1
         before = BEFORE_FIRST if previous is None else previous.hash
         made = row_hash(sequence, time, kind, payload, before)
         return cls(sequence, time, kind, payload, before, made)
 
     def hash_at(self, sequence: int) -> str:
-        """Give the hash that the content would have at some place in the chain."""
+        """Return the hash that the content would have at another place in the chain."""
         return row_hash(sequence, self.time, self.kind, self.payload, self.previous)
 
     @property
     def consistent(self) -> bool:
-        """True when the content is what the hash was made of."""
+        """Whether the hash matches the content."""
         return self.hash == self.hash_at(self.sequence)
 
     @property
     def content(self) -> dict[str, Any]:
-        """The payload as values; raises StorageError when it is not a JSON object."""
+        """The payload as values. Raises StorageError when it is not a JSON object."""
         try:
             content = json.loads(self.payload)
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""Room on the disk that is kept for one more verdict and given up when the disk is full."""
+"""Disk space reserved for one more verdict and released when the disk is full."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import sqlite3
 from pathlib import Path
 
 RESERVE_BYTES = 2 << 20
-"""A verdict of 1,000 frames is about 0.2 MB; the log, its index and the anchor come on top."""
+"""A verdict of 1,000 frames takes about 0.2 MB, plus the log, its index and the anchor."""
 
 
 def keep_reserve(path: Path, size: int) -> None:
-    """Make the reserve as large as asked; raises OSError when there is no room."""
+    """Make the reserve as large as asked. Raises OSError when there is no space."""
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         have = os.fstat(file).st_size
@@ -20,14 +20,14 @@ def keep_reserve(path: Path, size: int) -> None:
             try:
                 _fill(file, have, size)
             except OSError:
-                os.ftruncate(file, have)  # half a reserve must not take the last room
+                os.ftruncate(file, have)  # a partial reserve must not take the last free space
                 raise
     finally:
         os.close(file)
 
 
 def give_up_reserve(path: Path) -> bool:
-    """Free the room; False when there was none to free."""
+    """Free the space. Returns False when there was none to free."""
     try:
         path.unlink()
     except FileNotFoundError:
@@ -36,7 +36,7 @@ def give_up_reserve(path: Path) -> bool:
 
 
 def disk_is_full(error: sqlite3.Error | OSError) -> bool:
-    """Say whether an error means that there is no room left."""
+    """Return whether an error means that the disk is full."""
     if isinstance(error, OSError):
         return error.errno in {errno.ENOSPC, errno.EDQUOT}
     return "disk is full" in str(error)

@@ -1,4 +1,4 @@
-"""Where a journal lies, and where it must not."""
+"""Where a journal is kept, and where it must not be."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ NETWORK_FILESYSTEMS = frozenset(
         *("fuse.ceph", "fuse.rclone", "fuse.davfs2", "fuse.s3fs"),
     }
 )
-"""Linux names of file systems that other machines reach too. The write-ahead log of SQLite needs
-memory shared by all its users, so it can not be kept there (sqlite.org/wal.html, section 1)."""
+"""Linux names of file systems that other machines can reach. SQLite's write-ahead log needs shared
+memory between all its users, so it cannot be kept there (sqlite.org/wal.html, section 1)."""
 
 MOUNTS = Path("/proc/self/mountinfo")
 
 
 def default_journal_path() -> Path:
-    """Give the journal in the user's state folder (XDG base directory specification)."""
+    """Return the journal in the user's state folder (XDG base directory specification)."""
     state = os.environ.get("XDG_STATE_HOME", "")
     if Path(state).is_absolute():  # the specification says to ignore a relative one
         return Path(state) / "edgeapl" / "journal.sqlite3"
@@ -36,19 +36,19 @@ def default_journal_path() -> Path:
 
 
 def anchor_path(journal: Path) -> Path:
-    """Give the file that holds number and hash of every row."""
+    """Return the path of the file with the number and hash of every row."""
     return journal.with_name(journal.name + ".anchor")
 
 
 def reserve_path(journal: Path) -> Path:
-    """Give the file that keeps room for one more verdict."""
+    """Return the path of the file that reserves space for one more verdict."""
     return journal.with_name(journal.name + ".reserve")
 
 
 def refuse_network_share(journal: Path, mounts: Path = MOUNTS) -> None:
-    """Raise StorageError when the journal would lie on a network share.
+    """Raise StorageError if the journal would be on a network share.
 
-    Only Linux tells; elsewhere nothing is checked.
+    Only Linux says what a file system is; elsewhere nothing is checked.
     """
     if not mounts.is_file():
         return
@@ -62,9 +62,9 @@ def refuse_network_share(journal: Path, mounts: Path = MOUNTS) -> None:
 
 
 def filesystem_of(path: Path, mountinfo: str) -> str:
-    """Give the type of the file system that holds an absolute path; empty when unknown.
+    """Return the type of the file system that holds an absolute path; empty if unknown.
 
-    mountinfo : text as in proc(5): fields, of which the fifth is the mount point, then " - type".
+    mountinfo : text as in proc(5): fields, the fifth being the mount point, then " - type".
     """
     best, kind = -1, ""
     for line in mountinfo.splitlines():

@@ -9,7 +9,7 @@ from edgeapl.types import Origin
 
 
 def origin_to_json(origin: Origin) -> dict[str, Any]:
-    """Give the fields of a record; none when nothing is known, as in records of older versions."""
+    """Return the fields for a record; none if nothing is known, as in older records."""
     if origin == Origin():
         return {}
     return {
@@ -21,7 +21,7 @@ def origin_to_json(origin: Origin) -> dict[str, Any]:
 
 
 def origin_from_json(data: Mapping[str, Any]) -> Origin:
-    """Read them from a record. Raises TypeError or AttributeError for other types."""
+    """Read an origin from a record. Raises TypeError or AttributeError for other types."""
     bundle = data.get("bundle", {})
     return Origin(
         bundle=_text(bundle.get("name", "")),

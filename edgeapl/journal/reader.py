@@ -1,4 +1,4 @@
-"""Reading a journal without ever making or changing one."""
+"""Reading a journal without ever creating or changing one."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from edgeapl.wording.names import canonical_name
 BUSY_S = 10.0
 
 MIN_HASH_DIGITS = 8
-"""Shorter than this a hash is taken for a row number, which has 7 digits at most."""
+"""A shorter hash is taken for a row number, which has at most 7 digits."""
 
 
 @contextmanager
 def snapshot(path: Path) -> Iterator[sqlite3.Connection]:
-    """Give the database as it stands now, for reading only.
+    """Yield the database as it is now, read-only.
 
-    Raises StorageError when there is none, or it is something else or newer.
+    Raises StorageError when there is none, it is not a journal, or a newer version wrote it.
     """
     path = Path(os.path.realpath(path))
     if not path.exists():
@@ -46,21 +46,21 @@ def snapshot(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def read_rows(path: Path, last: int | None = None, kinds: Sequence[str] = ()) -> tuple[Row, ...]:
-    """Give the rows, oldest first, without the one that opens the journal; or only the last ones.
+    """Return the rows, oldest first, without the opening one; or only the `last` ones.
 
-    kinds : only rows of these; all when it is empty. Rows are given as they stand; see
+    kinds : only rows of these kinds; empty for all. Rows are returned as stored; see
     `Row.consistent` and `edgeapl.journal.verify`.
     """
     places = ", ".join("?" for _ in kinds)
     clause = f"WHERE sequence > 0{f' AND kind IN ({places})' if kinds else ''}"
-    values = (*kinds, -1 if last is None else last)  # of a negative limit SQLite makes none
+    values = (*kinds, -1 if last is None else last)  # SQLite ignores a negative limit
     with snapshot(path) as connection:
         rows = schema.select_rows(connection, f"{clause} ORDER BY sequence DESC LIMIT ?", values)
         return tuple(rows)[::-1]
 
 
 def read_rows_after(path: Path, sequence: int, kinds: Sequence[str]) -> tuple[Row, ...]:
-    """Give the rows of some kinds behind the one with this number, oldest first."""
+    """Return the rows of these kinds after row `sequence`, oldest first."""
     places = ", ".join("?" for _ in kinds)
     clause = f"WHERE sequence > ? AND kind IN ({places}) ORDER BY sequence"
     with snapshot(path) as connection:
@@ -68,9 +68,9 @@ def read_rows_after(path: Path, sequence: int, kinds: Sequence[str]) -> tuple[Ro
 
 
 def rows_with(path: Path, kind: str, name: str, value: str) -> tuple[Row, ...]:
-    """Give the rows of a kind whose field has this text, oldest first; edited ones are left out.
+    """Return the rows of a kind whose field has this text, oldest first, without edited ones.
 
-    Texts are compared in Unicode NFC; older versions kept names as they came.
+    Texts are compared in Unicode NFC; older versions kept names unnormalised.
     """
     wanted = canonical_name(value)
     forms = dict.fromkeys((value, wanted, unicodedata.normalize("NFD", wanted)))
@@ -90,9 +90,9 @@ def _has(row: Row, name: str, wanted: str) -> bool:
 
 
 def find_row(path: Path, key: str) -> Row:
-    """Give the row with a number, a hash, or the first 8 or more digits of a hash.
+    """Return the row with this number or hash; 8 or more leading digits of a hash are enough.
 
-    Raises UsageError when there is none or more than one, StorageError when it was edited.
+    Raises UsageError when no row or several match, StorageError when the row was edited.
     """
     key = key.strip().lower()
     with snapshot(path) as connection:
@@ -114,7 +114,7 @@ def find_row(path: Path, key: str) -> Row:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    """Open for reading; on a read-only medium SQLite can do so only when no log is left over."""
+    """Open for reading; on a read-only medium SQLite can do that only if no log is left over."""
     connection = schema.connect(path, "mode=ro", BUSY_S)
     try:
         connection.execute("PRAGMA application_id").fetchone()
@@ -122,7 +122,7 @@ def _open(path: Path) -> sqlite3.Connection:
     except sqlite3.OperationalError as error:
         connection.close()
         if "readonly" in str(error) and path.with_name(path.name + "-journal").exists():
-            raise _nothing(path) from error  # its making was cut short, before the first row
+            raise _nothing(path) from error  # its creation was cut short, before the first row
         log = path.with_name(path.name + "-wal")
         left_over = log.exists() and log.stat().st_size > 0
         if "unable to open" not in str(error) or left_over or os.access(path.parent, os.W_OK):

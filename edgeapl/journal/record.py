@@ -1,4 +1,4 @@
-"""A verdict as JSON: the payload of a journal row and one entry of `score --json`."""
+"""A verdict as JSON: the payload of a journal row, and one entry of `score --json`."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from edgeapl.types import (
 )
 
 SCHEMA = 1
-"""Version of the fields below; raised when one changes its meaning or goes."""
+"""Version of the fields below; raised when one is removed or changes its meaning."""
 
 
 def canonical(content: Mapping[str, Any]) -> str:
-    """Give the one JSON text of a value: sorted keys, no spaces, ASCII.
+    """Return the canonical JSON of a value: sorted keys, no spaces, ASCII.
 
-    Raises StorageError for numbers that are not finite, which JSON does not have.
+    Raises StorageError for numbers that are not finite, which JSON cannot hold.
     """
     try:
         return json.dumps(
@@ -50,7 +50,7 @@ def canonical(content: Mapping[str, Any]) -> str:
 
 
 def verdict_to_json(verdict: Verdict) -> dict[str, Any]:
-    """Give all of a verdict as plain JSON values; an interval is [low, high] or None."""
+    """Return the whole verdict as plain JSON values; an interval is [low, high] or None."""
     tally = verdict.tally
     return {
         "schema": SCHEMA,
@@ -84,7 +84,7 @@ def verdict_to_json(verdict: Verdict) -> dict[str, Any]:
 
 
 def flag_to_json(flag: RaisedFlag) -> dict[str, Any]:
-    """Give a flag as plain JSON values."""
+    """Return a flag as plain JSON values."""
     figures = None if flag.figures is None else _figures_to_json(flag.figures)
     return {
         "since": flag.since,
@@ -95,7 +95,7 @@ def flag_to_json(flag: RaisedFlag) -> dict[str, Any]:
 
 
 def flag_from_json(data: Any) -> RaisedFlag:
-    """Make a flag again; what can not be read of it was not noted: the flag itself stays."""
+    """Restore a flag. Unreadable parts count as not recorded; the flag itself stays."""
     try:
         figures = None if data["figures"] is None else _figures(data["figures"])
         by, limits = _text(data["bundle_digest"]), _limits(data.get("limits"))
@@ -105,7 +105,7 @@ def flag_from_json(data: Any) -> RaisedFlag:
 
 
 def flag_of_record(data: Mapping[str, Any]) -> RaisedFlag | None:
-    """Give the flag of a verdict that was written as JSON; None where it is no FLAG."""
+    """Return the flag of a verdict stored as JSON; None if the verdict is not a FLAG."""
     if data.get("verdict") != Decision.FLAG.value:
         return None
     known = data.get("probability") is not None
@@ -120,9 +120,9 @@ def flag_of_record(data: Mapping[str, Any]) -> RaisedFlag | None:
 
 
 def verdict_from_json(data: Mapping[str, Any]) -> Verdict:
-    """Make the verdict again; keys that are not part of it are left alone.
+    """Restore a verdict; keys that do not belong to it are ignored.
 
-    Raises StorageError when a field is missing, of another type or against the rules of Verdict.
+    Raises StorageError when a field is missing, has another type or breaks the rules of Verdict.
     """
     try:
         if data["schema"] != SCHEMA or data["research_use_only"] is not True:
@@ -147,7 +147,7 @@ def verdict_from_json(data: Mapping[str, Any]) -> Verdict:
             examined_share=_optional(data.get("examined_share")),
             hidden_cells=int(data.get("hidden_cells", 0)),
             limits=_limits(data.get("limits")),
-            # Only the flag of an open slide has these.
+            # Only the flag of an open slide has these fields.
             flagged_since=_text(data.get("flagged_since", "")),
             flagged_by=_text(data.get("flagged_by", "")),
             current=None if current is None else _figures(current),
@@ -165,13 +165,13 @@ def verdict_from_json(data: Mapping[str, Any]) -> Verdict:
 
 def _frames_to_json(verdict: Verdict) -> list[dict[str, Any]]:
     frames: list[dict[str, Any]] = [{"source": s, "sha256": d} for s, d in verdict.frames]
-    for frame, share in zip(frames, verdict.frame_shares, strict=False):  # older ones have none
+    for frame, share in zip(frames, verdict.frame_shares, strict=False):  # older verdicts have none
         frame["examined_share"] = float(share)
     return frames
 
 
 def _frame_shares(frames: Sequence[Mapping[str, Any]]) -> tuple[float, ...]:
-    """Give the shares of all frames; none when one lacks it, as in records of older versions."""
+    """Return the shares of all frames; none if one lacks it, as in older records."""
     if not all("examined_share" in frame for frame in frames):
         return ()
     return tuple(float(frame["examined_share"]) for frame in frames)
@@ -182,7 +182,7 @@ def _optional(value: Any) -> float | None:
 
 
 def _held_to_json(verdict: Verdict) -> dict[str, Any]:
-    """Give what only the flag of an open slide has, so that no other record carries it."""
+    """Return the fields that only the flag of an open slide has; other records omit them."""
     if not (verdict.flagged_since or verdict.current):
         return {}
     current = None if verdict.current is None else _figures_to_json(verdict.current)
@@ -238,7 +238,7 @@ def _figures(data: Mapping[str, Any]) -> Figures:
 
 
 def signer_of(data: Mapping[str, Any]) -> Signer | None:
-    """Give who signed the bundle of a record; None also where a record is too old to say."""
+    """Return who signed the bundle of a record; None if nobody did or the record does not say."""
     key = data.get("signing_key")
     return None if key is None else Signer(_text(data["signed_by"]), _text(key))
 

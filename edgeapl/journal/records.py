@@ -1,4 +1,4 @@
-"""Final verdicts together with what people said of them later."""
+"""Final verdicts together with what people said about them later."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from edgeapl.journal.reader import find_row, read_rows, rows_with
 
 CELL = "cell"
 SIGN_OFF = "sign_off"
-"""Fields that tell what an amendment is about: one cell, or the verdict as a whole."""
+"""Fields that tell what an amendment refers to: one cell, or the whole verdict."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """One final verdict.
 
-    row : as committed; nothing that people say changes it.
-    amendments : rows about this very record, oldest first.
+    row : as committed; no amendment changes it.
+    amendments : rows about this record, oldest first.
     """
 
     row: Row
@@ -29,36 +29,36 @@ class Record:
 
     @property
     def content(self) -> dict[str, Any]:
-        """The verdict as plain values."""
+        """The verdict as plain JSON values."""
         return self.row.content
 
     @property
     def slide(self) -> str:
-        """Identifier of the slide; other records may have the same."""
+        """Identifier of the slide; other records may share it."""
         return str(self.content.get("slide", ""))
 
     @property
     def demonstration(self) -> bool:
-        """Whether it is no patient's; records of older versions do not say so."""
+        """Whether the slide is not a patient's; older records do not say."""
         return self.content.get("demonstration") is True
 
     @property
     def cells(self) -> tuple[Row, ...]:
-        """Amendments that call a cell otherwise."""
+        """Amendments that correct the class of a cell."""
         return tuple(row for row in self.amendments if CELL in row.content)
 
     @property
     def sign_offs(self) -> tuple[Row, ...]:
-        """Amendments in which a person signed; the last one counts."""
+        """Amendments that are signatures; the last one counts."""
         return tuple(row for row in self.amendments if SIGN_OFF in row.content)
 
 
 def records_of(rows: Iterable[Row]) -> list[Record]:
-    """Bring verdicts and amendments together, oldest verdict first; edited rows are left out.
+    """Group verdicts with their amendments, oldest verdict first; edited rows are skipped.
 
-    An amendment belongs to the record it names. What was said while the slide was still open names
-    a provisional row; it belongs to the verdict of the same examination, or, where an older version
-    did not note that, to the slide's next verdict.
+    An amendment belongs to the record it names. One made while the slide was still open names a
+    provisional row; it belongs to the verdict of the same examination or, if an older version did
+    not record that, to the slide's next verdict.
     """
     verdicts: list[Row] = []
     said: dict[str, list[Row]] = {}
@@ -91,24 +91,24 @@ def _belongs(amendment: dict[str, Any], verdict: dict[str, Any]) -> bool:
 
 
 def read_records(path: Path, last: int | None = None) -> list[Record]:
-    """Give the records among the newest rows that are verdicts or amendments, oldest first."""
+    """Return the records among the newest rows of verdicts and amendments, oldest first."""
     return records_of(read_rows(path, last, (VERDICT, AMENDMENT)))
 
 
 def records_of_slide(path: Path, slide: str) -> list[Record]:
-    """Give all records of one identifier, oldest first."""
+    """Return all records of one identifier, oldest first."""
     rows = [row for kind in (VERDICT, AMENDMENT) for row in rows_with(path, kind, "slide", slide)]
     return records_of(sorted(rows, key=lambda row: row.sequence))
 
 
 def find_record(path: Path, key: str) -> Record:
-    """Give the record with a row number or hash, as in `find_row`.
+    """Return the record with this row number or hash, see `find_row`.
 
-    Raises UsageError when that row is no final verdict.
+    Raises UsageError when that row is not a final verdict.
     """
     row = find_row(path, key)
     if row.kind != VERDICT:
         mend = "name the row of a final verdict: see 'edgeapl journal history'"
-        raise UsageError(f"row {row.sequence} is no final verdict", f"({row.kind})", mend)
+        raise UsageError(f"row {row.sequence} is not a final verdict", f"({row.kind})", mend)
     of_slide = records_of_slide(path, str(row.content.get("slide", "")))
     return next(record for record in of_slide if record.row.hash == row.hash)

@@ -1,4 +1,4 @@
-"""The database of the journal: its table, its guards, and how it is opened."""
+"""The journal's database: its table, its triggers, and how it is opened."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ MEND = {
         "check that file and folder may be read and written",
     ),
     "not a database": ("file is not a journal", "choose another file"),
-    "malformed": ("journal is damaged", "keep the file for inquiry and put back a copy"),
-    "locked": ("journal is busy", "another program holds it: end that one and try again"),
+    "malformed": ("journal is damaged", "keep the file as evidence and restore a copy"),
+    "locked": ("journal is busy", "another program is using it: close that one and try again"),
     "disk I/O error": ("disk failed", "check the disk, its limits and the system log"),
 }
-"""SQLite's words (sqlite3_errstr) to ours. Error codes reach Python only from 3.11."""
+"""SQLite's messages (sqlite3_errstr) to ours. Python exposes error codes only from 3.11."""
 
 
 @contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Turn what SQLite and the system raise into one StorageError."""
+    """Turn errors of SQLite and the system into a StorageError."""
     try:
         yield
     except sqlite3.Error as error:
@@ -84,13 +84,13 @@ def connect(path: Path, mode: str, busy_s: float) -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
     )
-    # Edited text need not be valid UTF-8; it must still be read to be reported.
+    # Edited text need not be valid UTF-8, but must still be readable to be reported.
     connection.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
     return connection
 
 
 def recognise(connection: sqlite3.Connection, path: Path) -> bool:
-    """Tell a journal (True) from an empty database; raises StorageError for anything else."""
+    """Tell a journal (True) from an empty database. Raises StorageError for anything else."""
     application = int(connection.execute("PRAGMA application_id").fetchone()[0])
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     objects = int(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
@@ -115,7 +115,7 @@ def make_durable(connection: sqlite3.Connection, path: Path, busy_s: float) -> N
             mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
             break
         except sqlite3.OperationalError as error:
-            # The switch itself does not wait for others, as other statements do.
+            # Unlike other statements, the switch itself does not wait for other connections.
             if "locked" not in str(error) or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
@@ -128,20 +128,20 @@ def make_durable(connection: sqlite3.Connection, path: Path, busy_s: float) -> N
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Hold the write lock from the start; undo everything when left by an error."""
+    """Hold the write lock from the start; roll back if an error leaves the block."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
         connection.execute("COMMIT")
     finally:
         if connection.in_transaction:
-            # SQLite has often undone it already; the first error is the one to tell.
+            # SQLite has often rolled back already; the first error is the one to report.
             with suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
 
 
 def create_table(connection: sqlite3.Connection) -> None:
-    """Make table and guards; inside the caller's transaction."""
+    """Create table and triggers inside the caller's transaction."""
     for statement in STATEMENTS.values():
         connection.execute(statement)
     connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
@@ -149,7 +149,7 @@ def create_table(connection: sqlite3.Connection) -> None:
 
 
 def changed_guards(connection: sqlite3.Connection) -> tuple[str, ...]:
-    """Name the table or triggers that are missing, changed or strange."""
+    """Return the names of the table and triggers that are missing, changed or unexpected."""
     query = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"
     found = {str(name): sql for name, sql in connection.execute(query)}
     names = sorted(STATEMENTS.keys() | found.keys())
@@ -157,7 +157,7 @@ def changed_guards(connection: sqlite3.Connection) -> tuple[str, ...]:
 
 
 def newest_row(connection: sqlite3.Connection) -> Row | None:
-    """Give the row with the highest number."""
+    """Return the row with the highest number."""
     rows = list(select_rows(connection, "ORDER BY sequence DESC LIMIT 1"))
     return rows[0] if rows else None
 
@@ -165,7 +165,7 @@ def newest_row(connection: sqlite3.Connection) -> Row | None:
 def select_rows(
     connection: sqlite3.Connection, clause: str, values: tuple[object, ...] = ()
 ) -> Iterator[Row]:
-    """Give rows; the clause is ours, only values come from outside."""
+    """Yield rows. The clause must be ours; only the values may come from outside."""
     for values_of_row in connection.execute(f"SELECT {COLUMNS} FROM {TABLE} {clause}", values):  # noqa: S608
         sequence, *texts = values_of_row
         # A value of another type can only come from an edit; as text it fails its hash.

@@ -1,4 +1,4 @@
-"""A person's word on a verdict, as an amendment: the verdict itself stays as it was."""
+"""A person's opinion on a verdict, stored as an amendment: the verdict itself stays unchanged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LONGEST_COMMENT = 500
 
 
 class Opinion(str, Enum):
-    """What a person says of a verdict."""
+    """What a person says about a verdict."""
 
     CONFIRM = "confirm"
     OVERRULE = "overrule"
@@ -34,10 +34,11 @@ WORDS = {
 class SignOff:
     """One signature.
 
-    opinion : what is said. person : initials. comment : may be empty for a confirmation only.
-    label : what it is instead, for an overruled verdict; else empty.
+    opinion : confirmed, overruled or to be repeated. person : initials.
+    comment : may be empty only for a confirmation.
+    label : the correct class of an overruled verdict; otherwise empty.
 
-    Raises UsageError when something is missing, too long, or more than one line.
+    Raises UsageError when something is missing, too long, or spans more than one line.
     """
 
     opinion: Opinion
@@ -50,13 +51,13 @@ class SignOff:
         if self.opinion is Opinion.OVERRULE:
             _check("label", self.label, LONGEST_LABEL)
         elif self.label:
-            raise UsageError("label is for an overruled verdict", self.label, "leave it out")
+            raise UsageError("only an overruled verdict takes a label", self.label, "leave it out")
         if self.comment or self.opinion is not Opinion.CONFIRM:
             _check("comment", self.comment, LONGEST_COMMENT)
 
     @property
     def words(self) -> str:
-        """What was said, for people: `confirmed`, `overruled: LABEL`, `repeat asked for`."""
+        """The opinion as text: `confirmed`, `overruled: LABEL`, `repeat asked for`."""
         return WORDS[self.opinion] + (f": {self.label}" if self.label else "")
 
 
@@ -64,14 +65,16 @@ def _check(what: str, text: str, longest: int) -> None:
     if not text.strip() or text != text.strip():
         raise UsageError(f"{what} missing", text, "say who signs and why")
     if len(text) > longest or not text.isprintable():
-        raise UsageError(f"{what} not usable", text[:40], f"use one line of up to {longest} signs")
+        raise UsageError(
+            f"{what} not usable", text[:40], f"use one line of up to {longest} characters"
+        )
 
 
 def append_sign_off(journal: Journal, record: Record, said: SignOff) -> str:
-    """Add a signature to a record and give the hash of its row.
+    """Add a signature to a record, and return the hash of its row.
 
-    Signing again adds another one; the last counts. Raises UsageError when a verdict is overruled
-    by itself.
+    A record can be signed again; the last signature counts. Raises UsageError when the label
+    overrules a verdict with that same verdict.
     """
     verdict = str(record.content.get("verdict", ""))
     if said.opinion is Opinion.OVERRULE and said.label.casefold() == verdict.casefold():
@@ -91,7 +94,7 @@ def append_sign_off(journal: Journal, record: Record, said: SignOff) -> str:
 
 
 def sign_off_of(row: Row) -> SignOff:
-    """Read a signature from its row. Raises UsageError when it is none."""
+    """Read a signature from its row. Raises UsageError when the row is none."""
     content = row.content
     try:
         opinion = Opinion(str(content.get(SIGN_OFF)))

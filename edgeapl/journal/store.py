@@ -26,25 +26,25 @@ from edgeapl.journal.record import canonical, verdict_to_json
 from edgeapl.types import Verdict
 
 BUSY_S = 30.0
-"""How long to wait for other programs that write to the journal; one commit takes milliseconds."""
+"""How long to wait for other writers; one commit takes milliseconds."""
 
 Done = TypeVar("Done")
 
 
 def utc_now() -> datetime:
-    """Give the time that rows are stamped with."""
+    """Return the current time, UTC, for timestamps of rows."""
     return datetime.now(timezone.utc)
 
 
 class Journal:
-    """Appends rows for good. Also a context manager that closes itself.
+    """Appends permanent rows. Also a context manager.
 
-    What `commit` has returned survives a killed process and a power cut (SQLite's write-ahead log,
-    flushed at every commit). A commit that raises may still have left its row: a verdict can be
-    recorded twice, never lost. Several processes and threads may commit to one journal.
+    Whatever `commit` has returned survives a killed process and a power cut (SQLite's write-ahead
+    log, flushed at every commit). A commit that raises may still have stored its row: a verdict can
+    be recorded twice but never lost. Several processes and threads may commit to one journal.
 
-    reserve_used : True when the disk was full and the room kept for one more verdict was given up.
-        Opening a journal refuses until that room can be kept again.
+    reserve_used : True once the disk was full and the space reserved for one more verdict was
+        released. A journal cannot be opened again until that space can be reserved again.
     """
 
     def __init__(
@@ -66,17 +66,17 @@ class Journal:
         reserve_bytes: int = RESERVE_BYTES,
         busy_s: float = BUSY_S,
     ) -> Journal:
-        """Open a journal, or make a new one with its folder.
+        """Open a journal, creating it and its folder if needed.
 
-        Raises StorageError when the place can not be written or is a network share, the disk is
-        nearly full, the file is something else or newer, or the newest row contradicts the anchor.
+        Raises StorageError when the place is not writable or is a network share, the disk is nearly
+        full, the file is not a journal or is a newer one, or its newest row contradicts the anchor.
         """
         path = Path(os.path.realpath(path))
         with schema.storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             refuse_network_share(path)
-            # Database before anchor is the order of making them, so anchor first is the safe
-            # order of asking.
+            # The database is created before the anchor, so checking the anchor first is the
+            # safe order.
             if _anchored(path) and not path.exists():
                 _refuse_lost(path)
             if path.exists() and not path.is_file():
@@ -92,14 +92,14 @@ class Journal:
         return journal
 
     def commit(self, verdict: Verdict, *, provisional: bool = False) -> str:
-        """Store a verdict and return the hash of its row, once all of it is on the disk.
+        """Store a verdict, and return the hash of its row once it is all on disk.
 
-        provisional : its slide is still open; another verdict will follow.
+        provisional : the slide is still open and another verdict will follow.
         """
         return self._append(PROVISIONAL if provisional else VERDICT, verdict_to_json(verdict))
 
     def append_event(self, kind: str, payload: Mapping[str, Any]) -> str:
-        """Store what is said about earlier rows later; `kind` is one of `EVENTS`."""
+        """Store an event about earlier rows; `kind` is one of `EVENTS`."""
         if kind not in EVENTS:
             mend = f"use {', '.join(EVENTS)}"
             raise StorageError("journal does not know this kind of row", kind, mend)
@@ -107,13 +107,13 @@ class Journal:
 
     @property
     def identity(self) -> str:
-        """What no other journal has: it was drawn when this one was made."""
+        """Identity of this journal: random, drawn when it was created."""
         with self._lock, schema.storage_errors(self.path):
             rows = list(schema.select_rows(self._connection, "WHERE sequence = 0"))
         return str(rows[0].content.get("id", "")) if rows else ""
 
     def has(self, digest: str) -> bool:
-        """Say whether a row with this hash is there; raises StorageError when it was edited."""
+        """Return whether a row has this hash. Raises StorageError when that row was edited."""
         with self._lock, schema.storage_errors(self.path):
             rows = list(schema.select_rows(self._connection, "WHERE hash = ?", (digest,)))
         for row in rows:
@@ -123,7 +123,7 @@ class Journal:
         return bool(rows)
 
     def close(self) -> None:
-        """Let go of the file; a second call does nothing."""
+        """Close the file; a second call does nothing."""
         with self._lock:
             self._connection.close()
 
@@ -134,8 +134,8 @@ class Journal:
         self.close()
 
     def _prepare(self, busy_s: float) -> None:
-        """Bring database and anchor to where the first row can be appended."""
-        schema.recognise(self._connection, self.path)  # before anything in a strange file changes
+        """Bring database and anchor to the state in which the first row can be appended."""
+        schema.recognise(self._connection, self.path)  # before anything in a foreign file changes
         schema.make_durable(self._connection, self.path, busy_s)
         with schema.transaction(self._connection):
             if not schema.recognise(self._connection, self.path):
@@ -152,7 +152,8 @@ class Journal:
 
         def insert() -> Row:
             with schema.transaction(self._connection):
-                # No row before the one before it is anchored: so the anchor lacks one at most.
+                # No row is added before its predecessor is anchored, so the anchor lacks at most
+                # one.
                 row = Row.next(self._settle(), self._time(), kind, payload)
                 self._insert(row)
             return row
@@ -167,7 +168,7 @@ class Journal:
         return row.hash
 
     def _settle(self) -> Row:
-        """Anchor the newest row unless this object has done so; inside the write lock."""
+        """Anchor the newest row unless this object already has; inside the write lock."""
         head = schema.newest_row(self._connection)
         if head is None or not head.consistent:
             which = self.path if head is None else f"{self.path} (row {head.sequence})"
@@ -184,7 +185,7 @@ class Journal:
         )
 
     def _with_reserve(self, step: Callable[[], Done]) -> Done:
-        """Do it; when the disk is full, give up the reserve and do it once more."""
+        """Run `step`; if the disk is full, release the reserve and run it once more."""
         try:
             return step()
         except (sqlite3.Error, OSError) as error:

@@ -1,4 +1,4 @@
-"""Naming what was done to a chain, from the rows that stand and the hashes the anchor has."""
+"""Naming what was done to a chain, from the rows in the database and the hashes in the anchor."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from edgeapl.journal.chain import BEFORE_FIRST
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong.
+    """One inconsistency.
 
-    sequence : number of the row; None when it concerns the whole journal.
+    sequence : number of the row; None if it concerns the whole journal.
     kind : ``edited``, ``deleted``, ``inserted``, ``reordered``, ``cut off``, ``unlinked``,
         ``anchor`` or ``database``.
     text : one plain sentence.
@@ -28,7 +28,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What is compared of a row. `consistent`: its hash is that of its content and place."""
+    """The parts of a row that are compared. `consistent`: its hash fits its content and place."""
 
     sequence: int
     previous: str
@@ -37,7 +37,7 @@ class Link:
 
 
 def follow(links: Sequence[Link]) -> Iterator[Problem]:
-    """Judge a chain without its anchor: newest rows that were cut off can not be seen."""
+    """Check a chain without its anchor, which cannot reveal that the newest rows were cut off."""
     book = _Book(links, ())
     for number in range(book.newest + 1):
         here = book.by_number.get(number)
@@ -48,10 +48,10 @@ def follow(links: Sequence[Link]) -> Iterator[Problem]:
 
 
 def compare(links: Sequence[Link], anchored: Sequence[str | None]) -> Iterator[Problem]:
-    """Judge a chain against the hashes that the anchor has for rows 0, 1, 2 ...
+    """Check a chain against the anchored hashes of rows 0, 1, 2 ...
 
-    Every anchored row is followed into the database; what is left there does not belong. An edit
-    is thus named at its own row only, not again at the row that follows.
+    Every anchored row is looked up in the database; rows left over do not belong. So an edit is
+    reported only at its own row, not again at the next one.
     """
     book = _Book(links, anchored)
     moved = set()
@@ -63,19 +63,19 @@ def compare(links: Sequence[Link], anchored: Sequence[str | None]) -> Iterator[P
             yield from book.judge(found)
         else:
             moved.add(number)
-            yield _problem(number, "reordered", f"it stands as row {found.sequence}")
+            yield _problem(number, "reordered", f"it is stored as row {found.sequence}")
     for link in links:
         number = link.sequence
         if link.hash in book.known and book.by_hash[link.hash] is link:
             continue
-        if number == len(anchored) == book.newest:  # only the newest may lack its line
+        if number == len(anchored) == book.newest:  # only the newest row may lack its line
             yield from book.judge(link)
         elif number >= len(anchored) or number in moved or link.hash in book.known:
             yield _problem(number, "inserted", "the anchor does not name it")
 
 
 class _Book:
-    """Rows by number and by hash, beside the hashes of the anchor."""
+    """Rows by number and by hash, beside the hashes in the anchor."""
 
     def __init__(self, links: Sequence[Link], anchored: Sequence[str | None]) -> None:
         self.anchored = anchored
@@ -85,16 +85,16 @@ class _Book:
         self.newest = max(self.by_number, default=-1)
 
     def judge(self, link: Link) -> Iterator[Problem]:
-        """Judge a row by itself and by what it may follow."""
+        """Check a row by itself and against the rows it may follow."""
         number = link.sequence
         before = self._before(number)
         if not link.consistent:
-            yield _problem(number, "edited", "its hash is not that of its content")
+            yield _problem(number, "edited", "its hash does not match its content")
         elif before and link.previous not in before:
             yield _problem(number, "unlinked", f"it does not follow row {number - 1}")
 
     def judge_lost(self, number: int, digest: str | None) -> Iterator[Problem]:
-        """Judge a number whose anchored hash no row has."""
+        """Report a number whose anchored hash no row has."""
         here = self.by_number.get(number)
         if digest is None:
             yield _problem(number, "anchor", "its line in the anchor is damaged")
@@ -110,7 +110,7 @@ class _Book:
             yield _problem(number, "edited", "it does not fit the anchor")
 
     def _before(self, number: int) -> set[str]:
-        """Give the hashes that a row may follow; none when nothing is known of the row before."""
+        """Return the hashes that a row may follow; none if nothing is known of its predecessor."""
         if number == 0:
             return {BEFORE_FIRST}
         named = self.anchored[number - 1] if number <= len(self.anchored) else None
@@ -118,7 +118,7 @@ class _Book:
         return {named or "", stands.hash if stands else ""} - {""}
 
     def _vouched(self, link: Link) -> bool:
-        """Say whether the next row, which the anchor knows, was made to follow exactly this one."""
+        """Return whether the next row, which is anchored, was made to follow exactly this one."""
         after = self.by_number.get(link.sequence + 1)
         return (
             after is not None

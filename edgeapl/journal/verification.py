@@ -15,11 +15,11 @@ from edgeapl.journal.tamper_diagnosis import Link, Problem, compare, follow
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What `verify` found.
+    """The result of `verify`.
 
-    rows : rows of the journal, without the one that opens it.
-    newest : hash of the newest row; empty when there is none.
-    problems : in the order of the rows; none when the journal is as it was written.
+    rows : number of rows in the journal, without the one that opens it.
+    newest : hash of the newest row; empty if there is none.
+    problems : in row order; none if the journal is as it was written.
     """
 
     rows: int
@@ -28,15 +28,15 @@ class VerifyReport:
 
 
 def verify(path: Path) -> VerifyReport:
-    """Check every row against its hash, the row before and the anchor.
+    """Check every row against its hash, its predecessor and the anchor.
 
-    May run while others commit. Raises StorageError when there is no journal or it can not be
-    read at all.
+    Safe while others commit. Raises StorageError when there is no journal or it cannot be read
+    at all.
     """
     file = anchor_path(Path(os.path.realpath(path)))
     with schema.storage_errors(path):
-        # Rows may be committed meanwhile: all that was anchored before must be in the snapshot,
-        # and all but the newest of the snapshot must be anchored after.
+        # Rows may be committed meanwhile: all that was anchored before must be in the snapshot, and
+        # all rows of the snapshot except the newest must be anchored afterwards.
         before = read_anchor(file)
         with snapshot(path) as connection:
             links = [
@@ -48,7 +48,7 @@ def verify(path: Path) -> VerifyReport:
         after = read_anchor(file)
     problems = [
         *(_of_database(f"database is damaged: {text}") for text in damage if text != "ok"),
-        *(_of_database(f"table or guard is not as it was made: {name}") for name in guards),
+        *(_of_database(f"table or trigger is not as it was created: {name}") for name in guards),
         *_of_chain(links, before, after),
     ]
     rows = sum(link.sequence != 0 for link in links)
@@ -67,20 +67,20 @@ def _of_chain(links: list[Link], before: Anchor | None, after: Anchor | None) ->
     newest = links[-1].sequence if links else -1
     if after is None:
         problems = list(follow(links))
-        if before is not None or newest > 0:  # a new journal has its row 0 before its anchor
+        if before is not None or newest > 0:  # a new journal has row 0 before it has an anchor
             text = "anchor is missing: newest rows may have been cut off without a trace"
             problems.append(_of_anchor(text))
     else:
         seen_before = len(before.hashes) if before else 0
         problems = list(compare(links, after.hashes[: max(seen_before, newest + 1)]))
-        # Bytes that are not there before and after belong to a row that is just being written.
+        # Trailing bytes that were not there both times belong to a row being written right now.
         if after.unfinished and after == before and not _explained(after, links):
-            problems.append(_of_anchor("anchor ends in something that is no row"))
+            problems.append(_of_anchor("anchor ends in something that is not a row"))
     return sorted(problems, key=lambda problem: (problem.sequence or -1, problem.kind))
 
 
 def _explained(anchor: Anchor, links: list[Link]) -> bool:
-    """Say whether the unfinished end is the start of the newest row's line."""
+    """Return whether the unfinished end is the start of the newest row's line."""
     if not links or links[-1].sequence != len(anchor.hashes):
         return False
     return could_become(anchor.unfinished, anchor_line(links[-1].sequence, links[-1].hash))

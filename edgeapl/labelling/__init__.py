@@ -1,4 +1,4 @@
-"""Cells with what the networks and people call them, written for programs that train and label."""
+"""Cells with the classes that networks and people gave them, exported for other programs."""
 
 from __future__ import annotations
 

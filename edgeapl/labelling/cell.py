@@ -1,4 +1,4 @@
-"""One cell of a finished slide, and what it is called by whom."""
+"""One cell of a finished slide, and who gave it which class."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 from typing import TypeAlias
 
 UNSURE = "unsure"
-"""What a person calls a cell that is to have no class."""
+"""The word with which a person takes a cell's class away."""
 
 Box: TypeAlias = tuple[float, float, float, float]
 """x0 y0 x1 y1, px, half-open."""
@@ -19,7 +19,7 @@ Polygon: TypeAlias = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """What a person called a cell.
+    """The class a person gave a cell.
 
     time : UTC, ISO 8601. row : number of its row in the journal.
     """
@@ -35,12 +35,12 @@ class LabelledCell:
     """One cell.
 
     number : within its slide.
-    area_um2, found : area, µm², and how sure it is that this is a cell, 0 to 1; as in `cells.csv`.
+    area_um2, found : area, µm², and confidence that this is a cell, 0 to 1; as in `cells.csv`.
     status : ``scored``, ``not_examined``, ``failed`` or ``not_needed``.
     machine_class : role or ``other cell``; empty without a score.
     scores : role to probability, and the suspicion; texts as in `cells.csv`, empty without a score.
-    corrections : what people called it, oldest first; the last one counts.
-    outline : its pieces, largest first; empty when none was kept.
+    corrections : classes that people gave it, oldest first; the last one counts.
+    outline : its polygons, largest first; empty if none was kept.
     """
 
     number: int
@@ -55,19 +55,19 @@ class LabelledCell:
 
     @property
     def correction(self) -> Correction | None:
-        """The one that counts."""
+        """The correction that counts."""
         return self.corrections[-1] if self.corrections else None
 
     @property
     def label(self) -> str:
-        """The class to learn: a person's word before the machine's; empty where there is none."""
+        """The class to learn: a person's before the machine's; empty if there is none."""
         if self.correction is None:
             return self.machine_class
         return "" if self.correction.label == UNSURE else self.correction.label
 
     @property
     def labelled_by(self) -> str:
-        """Who gave the class: ``person``, ``machine`` or nobody."""
+        """Who gave the class: ``person``, ``machine`` or empty."""
         if not self.label:
             return ""
         return "machine" if self.correction is None else "person"
@@ -77,7 +77,7 @@ class LabelledCell:
 class LabelledFrame:
     """One used frame.
 
-    source, digest : where its record says it lies, and its SHA-256 (hex).
+    source, digest : its path as recorded, and its SHA-256 (hex).
     number : as in `frames.csv`. width, height : px.
     """
 
@@ -91,7 +91,7 @@ class LabelledFrame:
 
     @property
     def is_file(self) -> bool:
-        """Whether its source looks like a file's, not like a camera's."""
+        """Whether its source looks like a file, not like a camera."""
         return "://" not in self.source and PurePath(self.source).suffix != ""
 
 
@@ -99,8 +99,8 @@ class LabelledFrame:
 class LabelledSlide:
     """One record of a slide.
 
-    home : its folder among the results. record, time : hash and time of its row in the journal;
-    the time is empty when no journal was asked.
+    home : its folder in the results. record, time : hash and time of its row in the journal; the
+    time is empty if no journal was read.
     """
 
     slide: str
@@ -112,5 +112,5 @@ class LabelledSlide:
 
     @property
     def cells(self) -> Iterator[LabelledCell]:
-        """Those of all frames."""
+        """Iterate over the cells of all frames."""
         return (cell for frame in self.frames for cell in frame.cells)

@@ -1,7 +1,7 @@
 """Cells as COCO's object detection format (cocodataset.org/#format-data).
 
 CVAT, Label Studio and pycocotools read it. A COCO annotation must have a category, so a cell
-without a class has none here: it is counted at its image and stands in `labels.csv`.
+without a class has none here: it is counted at its image and listed in `labels.csv`.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ NAME = "coco.json"
 
 NOT_A_CELL = "not a cell"
 LATER_CLASSES = ("other cell", NOT_A_CELL)
-"""After the bundle's roles, always, so that a class keeps its number when no cell has it."""
+"""Always follows the bundle's roles, so that a class keeps its number even if no cell has it."""
 
 
 def classes_of(slides: Sequence[LabelledSlide]) -> tuple[str, ...]:
-    """Give all classes: those of the bundles in their order, then all others that occur."""
+    """Return all classes: those of the bundles in their order, then all others that occur."""
     roles = (role for slide in slides for role in slide.roles)
     found = sorted({cell.label for slide in slides for cell in slide.cells if cell.label})
     return tuple(dict.fromkeys([*roles, *LATER_CLASSES, *found]))
 
 
 def coco_bytes(slides: Sequence[LabelledSlide]) -> bytes:
-    """Give the JSON file, ASCII."""
+    """Return the JSON file, ASCII."""
     classes = classes_of(slides)
     root, names = image_names(slides)
     images: list[dict[str, Any]] = []
@@ -58,7 +58,7 @@ def coco_bytes(slides: Sequence[LabelledSlide]) -> bytes:
 
 
 def _info(slides: Sequence[LabelledSlide], root: str) -> Mapping[str, Any]:
-    """Say what it is; the time is that of the newest thing in it, so that it is always the same."""
+    """Describe the file; its time is that of its newest content, so exports are reproducible."""
     words = (word.time for slide in slides for cell in slide.cells for word in cell.corrections)
     newest = max([*(slide.time for slide in slides), *words], default="")
     return {
@@ -115,7 +115,7 @@ def _annotation(slide: LabelledSlide, cell: LabelledCell, category: int) -> dict
 
 
 def _attributes(slide: LabelledSlide, cell: LabelledCell) -> dict[str, Any]:
-    """Give plain values alone: annotation programs show nothing else."""
+    """Return plain values only: annotation programs show nothing else."""
     attributes: dict[str, Any] = {
         "slide": printable(slide.slide),
         "cell": cell.number,
@@ -140,7 +140,7 @@ def _scored(slide: LabelledSlide, cell: LabelledCell) -> Iterable[str]:
 
 
 def _area(ring: Polygon) -> float:
-    """Give the area of a polygon, px² (Gauss's formula)."""
+    """Return the area of a polygon, px² (shoelace formula)."""
     following = (*ring[1:], ring[0])
     doubled = sum(x * v - u * y for (x, y), (u, v) in zip(ring, following, strict=True))
     return abs(doubled) / 2

@@ -1,4 +1,4 @@
-"""What people called cells, from the journal."""
+"""Classes that people gave cells, from the journal."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from edgeapl.wording.printable import printable
 
 
 def records_by_hash(journal: Path) -> dict[str, Record]:
-    """Read a journal that stands as it was written.
+    """Read the records of a journal that is intact.
 
-    Raises StorageError otherwise: a word that was changed or is gone must not become a label.
+    Raises StorageError otherwise: a forged or lost correction must not become a label.
     """
     problems = verify(journal).problems
     if problems:
@@ -26,7 +26,7 @@ def records_by_hash(journal: Path) -> dict[str, Record]:
 
 
 def corrections_of(record: Record) -> Mapping[int, tuple[Correction, ...]]:
-    """Give what people called each cell of a record, oldest first."""
+    """Return the corrections of each cell of a record, oldest first."""
     found: dict[int, list[Correction]] = defaultdict(list)
     for row in record.cells:
         content = row.content

@@ -1,4 +1,4 @@
-"""Images of single cells, cut from the frames that were examined and no others."""
+"""Images of single cells, cut from the very frames that were examined."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from edgeapl.types import UInt8
 from edgeapl.wording.printable import printable
 
 MARGIN_UM = 4.0
-"""Around a cell: half a red cell, so that all of it and some of its surroundings show."""
+"""Around a cell: half a red cell, so that it is whole and some of its surroundings show."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """Where to look for frames.
+    """Finds and reads the examined frames.
 
-    folders : tried after the place that the record names; the first file with the digest counts.
+    folders : tried after the path in the record; the first file with the digest counts.
     """
 
     folders: tuple[Path, ...] = ()
@@ -29,7 +29,7 @@ class Frames:
     def read(self, frame: LabelledFrame) -> UInt8:
         """Read the pixels of a frame, uint8 (H, W, 3) RGB.
 
-        Raises InputError when it is not there any more, or is not the frame that was examined.
+        Raises InputError when it no longer exists, or is not the frame that was examined.
         """
         if not frame.is_file:
             what = "frame was not kept: it came from a camera or was drawn"
@@ -44,13 +44,13 @@ class Frames:
             if _is_it(image, frame):
                 return image.pixels
             what = "frame is not the one that was examined"
-            mend = "put back the file as it was, or name its folder with --images"
+            mend = "restore the file, or name its folder with --images"
             wrong = InputError(what, printable(place), mend)
         assert wrong is not None
         raise wrong
 
     def _places(self, source: str) -> Iterator[Path]:
-        """Give the named place, then ever shorter ends of its path below each folder."""
+        """Yield the recorded path, then ever shorter ends of it below each folder."""
         yield Path(source)
         parts = PurePath(source).parts
         for folder in self.folders:
@@ -65,7 +65,7 @@ def _is_it(image: DecodedImage, frame: LabelledFrame) -> bool:
 
 
 def cut(pixels: UInt8, box: Box, um_per_px: float, margin_um: float = MARGIN_UM) -> UInt8:
-    """Cut a square around a cell out of its frame; less where the frame ends, nothing is made up.
+    """Cut a square around a cell out of its frame, clipped at the frame's edges.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Export the labels of a result folder: read, ask the journal, write in one of the formats."""
+"""Exports the labels of a result folder, with the journal's corrections, in a chosen format."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ FORMATS = ("coco", "csv", "folders", "qupath")
 class LabelsRequest:
     """What to export and how.
 
-    results : result folder of `score` or `watch`. out : where labels go.
+    results : result folder of `score` or `watch`. out : folder for the labels.
     format : one of `FORMATS`.
-    journal : that has the records; None takes no people's words.
-    images : folders to look for frames in, after the places that the records name.
-    all_records : of a slide with several, all; else the newest.
+    journal : the one with the records; None uses the machine's classes only.
+    images : folders in which frames are looked for after their recorded paths.
+    all_records : export every record of a slide; else the newest.
     margin_um : shown around a cell in its image, µm.
     """
 
@@ -49,9 +49,10 @@ class LabelsRequest:
 class ExportedLabels:
     """What was exported.
 
-    classes : how many cells have each class. without_class : how many have none, by why.
-    corrected : cells that people named. left_out : older records that were not exported, and how
-    many cells people named in them. errors : frames that gave no images.
+    classes : number of cells per class. without_class : number of cells without one, by reason.
+    corrected : cells that people named. left_out : number of older records that were not exported,
+        and
+    of cells that people named in them. errors : frames without images.
     """
 
     slides: int
@@ -64,17 +65,17 @@ class ExportedLabels:
 
     @property
     def exit_code(self) -> int:
-        """0, or that of a frame that could not be read."""
+        """0, or the exit code of a frame that could not be read."""
         return max((error.exit_code for error in self.errors), default=0)
 
 
 def export_labels(
     request: LabelsRequest, tell: Callable[[InputError], None] = lambda error: None
 ) -> ExportedLabels:
-    """Export the labels of all slides; `tell` hears of each frame that gives no images.
+    """Export the labels of all slides; `tell` is called for each frame without images.
 
-    Raises InputError when the results can not be read, UsageError when the folder holds anything
-    else, StorageError when the journal is not as it was written or does not know a record.
+    Raises InputError when the results cannot be read, UsageError when the folder holds anything
+    else, StorageError when the journal is not intact or lacks a record.
     """
     people = _People(request.journal)
     homes = _homes(request)
@@ -116,7 +117,7 @@ def _older(results: Path, homes: Sequence[Path]) -> list[Path]:
 
 @dataclass(slots=True)
 class _People:
-    """What people said of cells; nothing without a journal."""
+    """People's corrections of cells; none without a journal."""
 
     journal: Path | None
     _records: Mapping[str, Record] = field(init=False)
@@ -125,7 +126,7 @@ class _People:
         self._records = {} if self.journal is None else records_by_hash(self.journal)
 
     def slide(self, home: Path) -> LabelledSlide:
-        """Read a record with what people said of its cells."""
+        """Read a record with people's corrections of its cells."""
         content = read_record(home)
         if self.journal is None:
             return read_slide(home, content, {}, "")
@@ -142,7 +143,7 @@ class _People:
         found = self._records.get(str(content["journal_record"]))
         if found is None:
             which = f"{printable(home)} is not in {printable(self.journal)}"
-            mend = "name the journal with --journal, or take --machine-only"
+            mend = "name the journal with --journal, or use --machine-only"
             raise StorageError("journal does not know these results", which, mend)
         return found
 

@@ -21,10 +21,10 @@ def write_crops(
     tell: Tell,
     margin_um: float = MARGIN_UM,
 ) -> dict[tuple[str, int], str]:
-    """Write ``CLASS/SLIDE_CELL.png`` of every cell with a class, frame by frame.
+    """Write ``CLASS/SLIDE_CELL.png`` for every cell with a class, frame by frame.
 
-    A frame that can not be read is told, and its cells have no image. Gives each image's path by
-    the record's folder and the cell's number. Raises StorageError.
+    A frame that cannot be read is reported, and its cells have no image. Returns each image's path
+    by the record's folder and the cell's number. Raises StorageError.
     """
     files = {}
     for slide in slides:
@@ -38,7 +38,7 @@ def write_crops(
                 tell(error)
                 continue
             for cell in wanted:
-                # The folder of a record has a safe name, and no other record has the same.
+                # The folder of a record has a safe and unique name.
                 name = f"{safe_name(cell.label)}/{slide.home.name}_{cell.number:05d}.png"
                 crop = cut(pixels, cell.box, frame.um_per_px, margin_um)
                 out.add(name, png_bytes(crop))

@@ -1,4 +1,4 @@
-"""What frames are called in files that name images, the same for every program that reads them."""
+"""Names of frames in exported files, the same for every program that reads them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ FrameKey = tuple[str, int]
 
 
 def image_names(slides: Sequence[LabelledSlide]) -> tuple[str, Mapping[FrameKey, str]]:
-    """Give the folder that holds all frames, and each frame's path below it, with ``/``.
+    """Return the folder that holds all frames, and each frame's path below it, with ``/``.
 
-    Frames that are no files are called after their record and number, below no folder.
+    Frames that are not files are named after their record and number, below no folder.
     """
     frames = {(slide.home.name, frame.number): frame for slide in slides for frame in slide.frames}
     parents = [PurePath(frame.source).parent for frame in frames.values() if frame.is_file]

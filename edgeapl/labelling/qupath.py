@@ -1,4 +1,4 @@
-"""The outlines of all frames for QuPath, with what people said, and a script that imports all."""
+"""The outlines of all frames for QuPath, with people's corrections, and a script to import them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _PLACE = "def FOLDER = ''"
 
 
 def write_qupath(slides: Sequence[LabelledSlide], out: LabelsFolder, place: Path) -> None:
-    """Write the GeoJSON of every frame, which image it belongs to, and the script.
+    """Write the GeoJSON of every frame, the list of images they belong to, and the script.
 
-    place : where the folder will lie; the script looks there. Raises InputError when a frame has no
-    outlines, StorageError.
+    place : the final path of the folder; the script looks there. Raises InputError when a frame has
+    no outlines, StorageError.
     """
     index = []
     for slide in slides:
@@ -32,7 +32,7 @@ def write_qupath(slides: Sequence[LabelledSlide], out: LabelsFolder, place: Path
             file = geojson_file(slide.home, frame.number)
             if file is None:
                 what = "images of single cells have no outlines to show in QuPath"
-                raise InputError(what, printable(slide.home), "take --format folders")
+                raise InputError(what, printable(slide.home), "use --format folders")
             name = f"geojson/{slide.home.name}/{file.name}"
             out.add(name, _with_corrections(file, frame))
             index.append(_entry(slide, frame, name))
@@ -57,7 +57,7 @@ def _entry(slide: LabelledSlide, frame: LabelledFrame, geojson: str) -> dict[str
 
 
 def _with_corrections(file: Path, frame: LabelledFrame) -> bytes:
-    """Give a frame's GeoJSON; a cell that a person named has that name."""
+    """Return a frame's GeoJSON, in which corrected cells have the names that people gave them."""
     try:
         collection = json.loads(file.read_text(encoding="utf-8"))
         features = collection["features"]

@@ -1,4 +1,4 @@
-"""From the folder of one record, as `edgeapl score` and `watch` leave it, to cells with labels."""
+"""Reads labelled cells from the folder of one record, as `edgeapl score` and `watch` write it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from edgeapl.report.safe_names import table_text
 from edgeapl.report.tables import AFTER_ROLES, role_columns
 from edgeapl.wording.printable import printable
 
-HOW = "give the result folder of edgeapl score or watch"
+HOW = "name the result folder of edgeapl score or watch"
 AGAIN = "score the slides again into another folder, with --out"
 
 
@@ -49,11 +49,11 @@ def read_slide(
 
     Parameters
     ----------
-    home : its folder. record : as from `read_record`.
-    corrections : what people called cells. time : of the record in the journal.
+    home : its folder. record : see `read_record`.
+    corrections : classes that people gave cells. time : of the record in the journal.
 
-    Raises InputError when the folder is damaged, of an older version, or lacks a cell that a person
-    has named.
+    Raises InputError when the folder is damaged, was written by an older version, or lacks a cell
+    that a person has named.
     """
     path = home / CELLS
     try:
@@ -98,9 +98,9 @@ _Outlines = Mapping[str, tuple[Polygon, ...]]
 
 
 def _frames(home: Path, record: Mapping[str, Any]) -> dict[int, tuple[LabelledFrame, _Outlines]]:
-    """Give the used frames by number, with the outlines of their cells.
+    """Return the used frames by number, with the outlines of their cells.
 
-    A table has names made safe to show; the record has them as they are. Both are in one order.
+    The table has names made safe to show; the record has the original ones, in the same order.
     """
     with (home / "frames.csv").open(encoding="utf-8-sig", newline="") as file:
         used = [row for row in csv.DictReader(file) if row["used"] == "yes"]
@@ -127,12 +127,12 @@ def _frames(home: Path, record: Mapping[str, Any]) -> dict[int, tuple[LabelledFr
 
 
 def geojson_file(home: Path, number: int) -> Path | None:
-    """Give the GeoJSON of a frame; None where there is none, as of images of single cells."""
+    """Return the GeoJSON of a frame; None if there is none, as for images of single cells."""
     return next(iter((home / "geojson").glob(f"cells-{number:05d}-*.geojson")), None)
 
 
 def _outlines(home: Path, number: int) -> _Outlines:
-    """Read the outlines of a frame, by the name of the cell; none for images of single cells."""
+    """Read the outlines of a frame, by cell name; none for images of single cells."""
     file = geojson_file(home, number)
     if file is None:
         return {}
@@ -169,5 +169,5 @@ def _cell(
 
 
 def _unguarded(text: str, roles: tuple[str, ...]) -> str:
-    """Give the role that a table writes so that no spreadsheet takes it for a formula."""
+    """Return the role behind a table's text, which is escaped against spreadsheet formulas."""
     return next((role for role in roles if table_text(role) == text), text)

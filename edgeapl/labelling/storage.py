@@ -1,4 +1,4 @@
-"""The folder that labels are written to: appears whole, and takes the place of its like alone."""
+"""The folder of exported labels: written whole, replacing nothing but earlier labels."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from edgeapl.report.storage import storing, sync_folder, write_new_synced
 from edgeapl.wording.printable import printable
 
 MARKER = "edgeapl-labels.json"
-"""Names every file of the folder with its digest, so that one that is not ours is noticed."""
+"""Lists every file of the folder with its digest, so that foreign files are noticed."""
 
 SCHEMA = 1
 
 
 class LabelsFolder:
-    """A folder in the making; a context that leaves nothing when it is not finished.
+    """A folder being written; as a context manager it leaves nothing behind unless finished.
 
-    Raises UsageError when something lies there that this program did not write, or that was changed
+    Raises UsageError when the path holds something this program did not write, or that was changed
     since, and StorageError when nothing can be written.
     """
 
@@ -38,7 +38,7 @@ class LabelsFolder:
         refuse_foreign(self._final)
         with storing(self._part):
             if os.path.lexists(self._part):
-                # Only what a run that was ended left: its marker comes first.
+                # Only remains of an interrupted run: its marker comes first.
                 refuse_foreign(self._part, finished=False)
                 shutil.rmtree(self._part)
             self._part.mkdir(parents=True)
@@ -47,11 +47,11 @@ class LabelsFolder:
 
     @property
     def replaces(self) -> bool:
-        """Whether finishing takes the place of labels that were exported before."""
+        """Whether finishing will replace labels exported earlier."""
         return self._final.is_dir() and any(self._final.iterdir())
 
     def add(self, name: str, content: bytes) -> None:
-        """Write one file; its folders are made. Raises StorageError."""
+        """Write one file, creating its folders. Raises StorageError."""
         path = self._part / name
         with storing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ class LabelsFolder:
         self._files[name] = hashlib.sha256(content).hexdigest()
 
     def finish(self, about: Mapping[str, Any]) -> None:
-        """Put the folder in its place. about : what else the marker says."""
+        """Move the folder into place. about : further content of the marker."""
         marker = {"schema": SCHEMA, "research_use_only": True, **about, "files": self._files}
         with storing(self._final):
             (self._part / MARKER).write_text(json.dumps(marker, indent=1) + "\n", encoding="ascii")
@@ -107,7 +107,7 @@ def refuse_foreign(folder: Path, *, finished: bool = True) -> None:
     known = _known_files(folder / MARKER)
     for name, path in there.items():
         if name != MARKER and (path.is_symlink() or known.get(name) != _digest(path)):
-            what = "file was changed or is not of this program"
+            what = "file was changed or was not written by this program"
             raise UsageError(what, printable(path), mend)
 
 

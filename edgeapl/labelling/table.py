@@ -1,4 +1,4 @@
-"""All cells in one CSV file, one row per cell, with who called it what."""
+"""All cells in one CSV file, one row per cell, with who gave it which class."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ COLUMNS = (
     *("status", "class", "labelled_by", "machine_class"),
     *("corrected_class", "corrected_by", "corrected_at", "corrections", "file"),
 )
-"""Before the scores; what they mean is in docs/labels.md."""
+"""Columns before the scores; docs/labels.md says what they mean."""
 
 
 def table_bytes(slides: Sequence[LabelledSlide], files: Mapping[tuple[str, int], str]) -> bytes:
-    """Give the table, UTF-8 with a mark, by which Excel knows it.
+    """Return the table, UTF-8 with a byte-order mark, by which Excel recognises it.
 
     files : path of a cell's image, by the record's folder and the cell's number.
     """

@@ -75,7 +75,7 @@ def choose_engines(
         networks of the bundle; ``none``: those in any case.
     trust : what the station asks of engines; None away from a station.
 
-    Raises EngineError when a named folder can not be used.
+    Raises EngineError when a named folder cannot be used.
     """
     if wanted == "none":
         return Chosen(None, FROM_BUNDLE)
@@ -255,7 +255,7 @@ def _chain(
 def links_here(bundle: Bundle, engines: EngineFolder | None) -> tuple[Link, ...]:
     """Give the networks of cells as links of a chain, behind the plan that cuts cells.
 
-    Empty where they can not make one, or engines have no such plan.
+    Empty where they cannot make one, or engines have no such plan.
     """
     there = engines is not None and engines.record.cutter is not None
     return links_of(bundle.manifest) if there else ()

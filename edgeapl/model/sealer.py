@@ -26,7 +26,7 @@ def seal_bundle(
     files : file name to content, or to a file to copy; without the two golden files.
     golden_png : the golden frame, a PNG with at least one cell.
 
-    Raises EngineError when the networks can not answer on the golden frame.
+    Raises EngineError when the networks cannot answer on the golden frame.
     """
     golden = GoldenSpec.model_validate(settings["golden"])
     complete = {**files, golden.frame: golden_png, golden.expected: b""}

@@ -1,4 +1,4 @@
-"""Pictures of the page, as SVG without scripts."""
+"""Charts of the monitoring page, as SVG without scripts."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Float64 = NDArray[np.float64]
 BARS_WIDTH, CHART_WIDTH = 1000, 380
 HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 150, 46, 8, 10, 22
 MOST_POINTS = 600
-"""Points in one picture; of more, the outermost of each few are drawn."""
+"""Points in one chart; of more, only the extremes of each few are drawn."""
 
 VERDICTS = ("FLAG", "REVIEW", "CLEAR")
 
 
 def shares_picture(periods: Sequence[Period]) -> str:
-    """Draw a bar per week or month: shares of verdicts one upon the other, slides above."""
+    """Draw a bar per week or month: shares of verdicts stacked, number of slides above."""
     room = BARS_WIDTH - LEFT - RIGHT
     step = room / max(1, len(periods))
     parts = [_scale(["0 %", "50 %", "100 %"])]
@@ -47,7 +47,7 @@ def shares_picture(periods: Sequence[Period]) -> str:
 
 
 def chart_picture(chart: Chart, first: str, last: str) -> str:
-    """Draw a control chart: the average of each slide, its limits, and where it left them.
+    """Draw a control chart: the average after each slide, its limits, and where it left them.
 
     first, last : when the first and last slide were closed.
     """
@@ -91,7 +91,7 @@ def chart_picture(chart: Chart, first: str, last: str) -> str:
 
 
 def _thinned(values: Float64) -> list[int]:
-    """Give the places to draw: all, or the lowest and highest of each few."""
+    """Return the indices to draw: all, or the lowest and highest of each few."""
     if len(values) <= MOST_POINTS:
         return list(range(len(values)))
     places: set[int] = {0, len(values) - 1}

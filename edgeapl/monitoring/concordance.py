@@ -1,4 +1,4 @@
-"""How far people agree with the machine: signatures on verdicts, and cells called otherwise."""
+"""How far people agree with the machine: signatures on verdicts, and corrected cells."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ CONFIDENCE = 0.95
 
 
 def concordance(slides: Sequence[Watched]) -> dict[str, Any]:
-    """Give per verdict how many were confirmed, overruled and to what, and cells called otherwise.
+    """Return per verdict how many were confirmed or overruled, and to what; and corrected cells.
 
-    The last signature on a record counts. People only note cells that they call otherwise, so there
-    is no share of agreement for cells.
+    The last signature on a record counts. People only record cells whose class they correct, so
+    there is no share of agreement for cells.
     """
     verdicts = {name: _of_verdict(slides, name) for name in ("FLAG", "CLEAR", "REVIEW")}
     signed = sum(one["signed"] for one in verdicts.values())
@@ -50,7 +50,7 @@ def _of_verdict(slides: Sequence[Watched], verdict: str) -> dict[str, Any]:
         try:
             last = sign_off_of(slide.record.sign_offs[-1])
         except UsageError:
-            continue  # of a newer version: nobody knows what it says
+            continue  # by a newer version: its meaning is unknown
         said[last.opinion] += 1
         if last.opinion is Opinion.OVERRULE:
             instead[last.label] += 1
@@ -74,5 +74,5 @@ def _share(part: int, of: int) -> dict[str, Any] | None:
 
 
 def _called(scores: Mapping[str, Any]) -> str:
-    """Give the role that the machine gave the highest probability."""
+    """Return the role to which the machine gave the highest probability."""
     return max(scores, key=lambda name: float(scores[name])) if scores else "not recorded"

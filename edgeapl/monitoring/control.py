@@ -1,8 +1,8 @@
-"""Control charts: when a run of slides has left where it was.
+"""Control charts: when a series of slides has drifted.
 
 An exponentially weighted moving average (EWMA; Roberts 1959, Lucas and Saccucci 1990) of numbers
-that are standard normal while nothing changes. docs/monitor.md
-says how soon they alarm, measured by `tests.simulations.control_charts`.
+that are standard normal while nothing changes. docs/monitor.md says how soon they alarm, as
+measured by `tests.simulations.control_charts`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ WEIGHT = 0.2
 DEVIATIONS = 3.1
 
 INSIDE = 0.995
-"""Share of slides like the model's own that the limit of a distance lets pass, as calibrated."""
+"""Share of slides like the model's own that the limit of a distance accepts, as calibrated."""
 
 BASELINE = 30
-"""First slides that later ones are compared with, where the bundle has no reference itself."""
+"""First slides that later ones are compared with if the bundle has no reference itself."""
 
 FEWEST = 2 * BASELINE // 3
-"""Slides of which a baseline is made at least."""
+"""Fewest slides that make a baseline."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,8 +35,8 @@ class Chart:
     """One control chart, a point per slide.
 
     values : as measured, float64 (N,). average : the EWMA of their standardised values, float64
-    (N,). low, high : its limits; low is minus infinity where only more is bad.
-    baseline : how many of the first slides made the reference; 0 where the bundle is the reference.
+    (N,). low, high : its limits; low is minus infinity if only an increase matters.
+    baseline : how many of the first slides made the reference; 0 if the bundle is the reference.
     """
 
     name: str
@@ -49,13 +49,13 @@ class Chart:
 
     @property
     def alarms(self) -> tuple[int, ...]:
-        """Places where the average leaves its limits, the first of each run."""
+        """Indices where the average leaves its limits, the first of each run."""
         out = (self.average > self.high) | (self.average < self.low)
         begins = out & ~np.concatenate([[False], out[:-1]])
         return tuple(np.flatnonzero(begins).tolist())
 
     def direction(self, place: int) -> str:
-        """Say which way a value went."""
+        """Return which way the value went at an alarm."""
         return "above" if self.average[place] > self.high else "below"
 
 
@@ -64,10 +64,10 @@ def distance_chart(name: str, distances: Sequence[tuple[float, float]], size: in
 
     Parameters
     ----------
-    distances : (distance, limit) per slide. size : numbers that the distance is made of.
+    distances : (distance, limit) per slide. size : how many numbers the distance is made of.
 
-    The third root of a squared distance is nearly normal (Wilson and Hilferty 1931). The bundle's
-    limit is where it lets 99.5 % of slides like its own pass, so it tells the scale.
+    The cube root of a squared distance is nearly normal (Wilson and Hilferty 1931). The bundle's
+    limit is the 99.5 % quantile of slides like its own, which gives the scale.
     """
     pairs = np.asarray(distances, dtype=np.float64).reshape(-1, 2)
     spread = math.sqrt(2 / (9 * size))
@@ -80,10 +80,10 @@ def distance_chart(name: str, distances: Sequence[tuple[float, float]], size: in
 
 
 def value_chart(name: str, unit: str, values: Sequence[float]) -> Chart | None:
-    """Chart a value against the first slides of the station; None where these are too few.
+    """Chart a value against the first slides of the station; None if these are too few.
 
-    Values are ranked among the baseline's (van der Waerden scores), so that nothing is assumed of
-    how they are spread.
+    Values are ranked among the baseline's (van der Waerden scores), so nothing is assumed about
+    their distribution.
     """
     given = np.asarray(values, dtype=np.float64)
     count = min(BASELINE, len(given) // 2)
@@ -95,7 +95,7 @@ def value_chart(name: str, unit: str, values: Sequence[float]) -> Chart | None:
 
 
 def normal_scores(values: Float64, reference: Float64) -> Float64:
-    """Give each value the normal quantile of its rank among the reference's, ties in the middle."""
+    """Return for each value the normal quantile of its mid-rank among the reference's."""
     ranked = np.sort(reference)
     below = np.searchsorted(ranked, values, side="left")
     upto = np.searchsorted(ranked, values, side="right")
@@ -104,7 +104,7 @@ def normal_scores(values: Float64, reference: Float64) -> Float64:
 
 
 def ewma(values: Float64) -> Float64:
-    """Give the exponentially weighted moving average, begun at 0, float64 (N,)."""
+    """Return the exponentially weighted moving average, starting at 0, float64 (N,)."""
     average, out = 0.0, []
     for value in values.tolist():
         average += WEIGHT * (value - average)

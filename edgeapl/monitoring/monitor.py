@@ -1,4 +1,4 @@
-"""Put what a journal says over weeks into one document."""
+"""Summarises weeks of a journal in one document."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drift:
-    """A chart with the slides that its points are."""
+    """A chart, and the slides of its points."""
 
     chart: Chart
     slides: Sequence[Watched]
@@ -31,7 +31,7 @@ class Drift:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Monitored:
-    """Everything that page and document are made of. kind : of the periods."""
+    """Everything that page and document are made of. kind : of the periods, week or month."""
 
     journal: Path
     slides: Sequence[Watched]
@@ -47,9 +47,9 @@ def monitor(journal: Path, *, demonstrations: bool = False) -> Monitored:
 
     Parameters
     ----------
-    demonstrations : slides that are no patient's, in place of patients'.
+    demonstrations : chart slides that are not a patient's instead of patients'.
 
-    Raises StorageError when the journal can not be read, InputError when no slide was closed.
+    Raises StorageError when the journal cannot be read, InputError when no slide was closed.
     """
     slides = watched(read_records(journal), demonstrations=demonstrations)
     if not slides:
@@ -65,7 +65,7 @@ def monitor(journal: Path, *, demonstrations: bool = False) -> Monitored:
 
 
 def charts(slides: Sequence[Watched]) -> list[Drift]:
-    """Give the charts of one bundle's slides: distances from its fingerprint, looks, scores."""
+    """Return the charts of one bundle's slides: distances from its fingerprint, looks, scores."""
     made: list[Drift] = []
     seen = [(slide, slide.look) for slide in slides if slide.look is not None]
     for group, words in GROUP_WORDS.items():
@@ -74,7 +74,7 @@ def charts(slides: Sequence[Watched]) -> list[Drift]:
             continue
         pairs = [look.distances[group] for _, look in have]
         sizes = {len(look.groups.get(group, ())) for _, look in have}
-        if 0 in sizes:  # features are not kept, so nobody knows how many numbers they are
+        if 0 in sizes:  # features are not stored, so their number is unknown
             ratios: list[tuple[Watched, float | None]] = [
                 (slide, distance / limit if limit else 0.0)
                 for (slide, _), (distance, limit) in zip(have, pairs, strict=True)
@@ -101,7 +101,7 @@ def _add(
 
 
 def alarm_of(drift: Drift) -> str:
-    """Say when a chart left its limits for the first time, and how often; empty if it did not."""
+    """Return when a chart first left its limits, and how often; empty if it did not."""
     if not drift.chart.alarms:
         return ""
     first, *more = drift.chart.alarms
@@ -117,7 +117,7 @@ def alarm_of(drift: Drift) -> str:
 
 
 def monitor_document(found: Monitored) -> dict[str, Any]:
-    """Give all of it as plain JSON values."""
+    """Return the whole result as plain JSON values."""
     newest = found.slides[-1]
     return {
         "schema": SCHEMA,

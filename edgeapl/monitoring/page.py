@@ -1,4 +1,4 @@
-"""The page of a station over weeks: one HTML file without scripts."""
+"""The monitoring page: one HTML file without scripts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RESEARCH_USE_ONLY = "Research use only. Not for diagnosis."
 
 
 def monitor_page(found: Monitored) -> str:
-    """Give the page."""
+    """Return the page as HTML."""
     folder = files("edgeapl.monitoring") / "templates"
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -47,6 +47,6 @@ def _picture(drift: Drift) -> Markup:
 
 
 def _safe(svg: str) -> Markup:
-    """Mark our own drawing as such: it holds numbers, dates and our own names of charts."""
+    """Mark our own drawing as safe: it holds numbers, dates and our own chart names only."""
     assert str(escape(svg)).count("script") == 0
     return Markup(svg)  # noqa: S704

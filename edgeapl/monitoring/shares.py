@@ -12,30 +12,30 @@ from edgeapl.stages.intervals import wilson
 from edgeapl.types import Decision, Interval
 
 MOST_WEEKS = 26
-"""Beyond, months are counted."""
+"""For longer times months are counted."""
 
 CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """One week or month. first : its first day. counts : verdict to its number."""
+    """One week or month. first : its first day. counts : number of slides per verdict."""
 
     first: date
     counts: dict[str, int]
 
     @property
     def slides(self) -> int:
-        """Closed slides."""
+        """Number of closed slides."""
         return sum(self.counts.values())
 
     def interval(self, verdict: str) -> Interval:
-        """Wilson interval of a verdict's share."""
+        """Return the Wilson interval of a verdict's share."""
         return wilson(self.counts[verdict], self.slides, CONFIDENCE)
 
 
 def periods(slides: Sequence[Watched]) -> tuple[str, list[Period]]:
-    """Give ``week`` or ``month``, and the periods in which slides were closed."""
+    """Return ``week`` or ``month``, and the periods in which slides were closed."""
     if not slides:
         return "week", []
     days = (slides[-1].time - slides[0].time).days

@@ -1,4 +1,4 @@
-"""What a journal says of each closed slide that is worth following over weeks."""
+"""What a journal says about each closed slide that is worth following over weeks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Watched:
 
 
 def watched(records: Iterable[Record], *, demonstrations: bool = False) -> list[Watched]:
-    """Give the closed slides of a journal, oldest first: patients', or demonstrations alone.
+    """Return the closed slides of a journal, oldest first: patients' or, if asked, demonstrations.
 
     Raises StorageError when a record is not a verdict.
     """
@@ -54,13 +54,13 @@ def watched(records: Iterable[Record], *, demonstrations: bool = False) -> list[
 
 
 def moment_of(time: str) -> datetime:
-    """Read the time of a row, UTC."""
+    """Parse the time of a row, UTC."""
     return datetime.fromisoformat(time.replace("Z", "+00:00"))
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A number of a slide. group, place : where it stands in its look. text : its name."""
+    """A number of a slide. group, place : its position in the look. text : its name."""
 
     text: str
     unit: str
@@ -68,7 +68,7 @@ class Measure:
     place: int
 
     def of(self, look: Look) -> float | None:
-        """Give it in the unit; None where the slide has none."""
+        """Return its value; None if the slide has none."""
         values = look.groups.get(self.group, ())
         if self.place >= len(values):
             return None
@@ -88,5 +88,5 @@ MEASURES = (
 
 
 def newest_bundle(slides: Sequence[Watched]) -> list[Watched]:
-    """Give the slides that the newest bundle judged: others have another reference."""
+    """Return the slides that the newest bundle judged; others have another reference."""
     return [slide for slide in slides if slide.digest == slides[-1].digest] if slides else []

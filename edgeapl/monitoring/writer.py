@@ -1,4 +1,4 @@
-"""Write the page of a station."""
+"""Writes the monitoring page."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from edgeapl.monitoring.page import monitor_page
 
 
 def write_page(found: Monitored, path: Path) -> None:
-    """Write the page; a page that is there is replaced. Raises StorageError."""
+    """Write the page, replacing an existing one. Raises StorageError."""
     text = monitor_page(found)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         reason = error.strerror or "unknown reason"
-        raise StorageError(f"page cannot be written ({reason})", path, "name --out") from error
+        mend = "choose another file with --out"
+        raise StorageError(f"page cannot be written ({reason})", path, mend) from error

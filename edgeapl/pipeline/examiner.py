@@ -105,7 +105,7 @@ class Examiner:
             self._step(flush=True)
 
     def begin(self, job: SlideJob) -> None:
-        """Open a slide behind those in work; if it can not begin, those are answered first."""
+        """Open a slide behind those in work; if it cannot begin, those are answered first."""
         while len(self._line) >= MOST_OPEN_SLIDES and self._busy:
             self._step(flush=True)
         try:

@@ -73,7 +73,7 @@ class SlideOptions:
     flagged : the flag that was raised before the slide was taken up again; None without one.
     stop_error : with a budget, cells are left out once the flag is decided without them; the
         chance, per slide, that all of them would not have given it. None to look at all.
-    sampled : the frames were chosen among many that would do as well, so one that can not be used
+    sampled : the frames were chosen among many that would do as well, so one that cannot be used
         is passed over, as at a camera; too many of them bar CLEAR.
     """
 

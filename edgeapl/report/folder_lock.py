@@ -39,7 +39,7 @@ def claimed(folder: Path) -> Iterator[None]:
 def held_by_nobody(folder: Path) -> Iterator[bool]:
     """Hold a result folder of an earlier station meanwhile; False where one is at work in it.
 
-    Also where it can not be told: the folder is gone, or belongs to somebody else. Never ask for a
+    Also where it cannot be told: the folder is gone, or belongs to somebody else. Never ask for a
     folder that this process has claimed: closing the file again would give it up.
     """
     try:

@@ -42,7 +42,7 @@ def write_index(folder: Path, records: Sequence[Mapping[str, Any]]) -> Path:
     ----------
     records : of all slides, as in `verdicts.jsonl`.
 
-    Raises StorageError when it can not be written.
+    Raises StorageError when it cannot be written.
     """
     templates = files("edgeapl.report") / "templates"
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)

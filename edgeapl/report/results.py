@@ -147,7 +147,7 @@ def finished_record(folder: Path, slide: str) -> dict[str, Any] | None:
 
 
 def finished_records(folder: Path, slide: str) -> Iterator[dict[str, Any]]:
-    """Give the records of all finished results of a slide; what can not be read is passed over."""
+    """Give the records of all finished results of a slide; what cannot be read is passed over."""
     found = (_read(home / VERDICT, slide) for home in record_folders(folder, slide))
     return (record for record in found if record)
 

@@ -147,7 +147,7 @@ def _csv(rows: Sequence[Sequence[object]]) -> str:
 
 
 class TableFile:
-    """A CSV file, UTF-8, that grows row by row. Raises StorageError when it can not.
+    """A CSV file, UTF-8, that grows row by row. Raises StorageError when it cannot.
 
     With the first character beyond ASCII it gets a byte-order mark: Excel then shows umlauts, and
     pandas passes over it. It is open only while rows are written, so that an unfinished slide

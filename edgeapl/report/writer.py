@@ -85,7 +85,7 @@ class SlideWriter:
     further : columns that go into the table of cells beside our own.
     now : gives the time that the report carries.
 
-    Raises StorageError when the folder can not be written.
+    Raises StorageError when the folder cannot be written.
     """
 
     def __init__(

@@ -37,18 +37,18 @@ from edgeapl.types import ExaminedFrame
 from edgeapl.whole_slide import is_whole_slide
 
 MARKER = "edgeapl-results.json"
-"""Marks a folder as results, so that it is never taken for images."""
+"""Marks a folder as results, so that it is never scored as images."""
 
 
 def score_folder(
     request: ScoreRequest, model: Model, journal: Journal, listener: ScoreListener
 ) -> ScoreResult:
-    """Score every slide that is not finished yet and write the tables of all.
+    """Score every slide that is not finished yet, and write the tables of all.
 
-    A slide is finished when its images, the bundle, the networks and the settings are the same
-    as before and its verdict is in the journal. Errors of single images are collected; the other
-    images are still scored. Raises UsageError or InputError when there is nothing to score, and
-    StorageError when results can not be kept.
+    A slide is finished if its images, the bundle, the networks and the settings are unchanged and
+    its verdict is in the journal. Errors of single images are collected while the other images are
+    scored. Raises UsageError or InputError when there is nothing to score, and StorageError when
+    results cannot be written.
     """
     found = find_slides(
         request.folder,
@@ -78,7 +78,7 @@ def score_folder(
 
 
 class _Scoring:
-    """Makes jobs of slides, and keeps what comes of them."""
+    """Turns slides into jobs, and stores their results."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class _Scoring:
         self._begun: dict[str, SlideRecorder] = {}
 
     def jobs(self, slides: Sequence[SlideInput]) -> Iterator[SlideJob | Turn]:
-        """Give what is to be done for each slide; runs in the thread that reads."""
+        """Yield the job of each slide; runs in the reading thread."""
         request, manifest = self._request, self._model.bundle.manifest
         self._further = further_columns(slides)
         leave_out = manifest.crop.leave_out if request.crops else ()
@@ -108,7 +108,7 @@ class _Scoring:
             digests = []
             for file in slide.files:
                 if self.stop.is_set():
-                    return  # Ctrl-C need not wait for a large slide to be hashed
+                    return  # Ctrl-C must not wait until a large slide is hashed
                 digests.append(content_digest(file))
             key = slide_key(request, self._model, slide, digests, self._further)
             record = finished_record(request.out, slide.name)
@@ -134,7 +134,7 @@ class _Scoring:
     def _scan(
         self, slide: SlideInput, key: str, digest: str, options: SlideOptions
     ) -> Iterator[SlideJob]:
-        """Give the job of a whole-slide scan; while it is read the scan is open."""
+        """Yield the job of a whole-slide scan, which stays open while it is read."""
         try:
             scan = open_scan(slide, digest, self._request, self._model)
         except InputError as error:
@@ -148,7 +148,7 @@ class _Scoring:
             yield job
 
     def abandon(self) -> None:
-        """Remove what was written of slides that have no verdict."""
+        """Remove what was written of slides without a verdict."""
         for recorder in self._begun.values():
             recorder.abandon()
 

@@ -1,4 +1,4 @@
-"""What the user's list says of slides, as columns of tables and fields of records."""
+"""What the user's list says about slides, as columns of tables and fields of records."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PATIENT = "patient"
 
 
 def listed_texts(slide: SlideInput) -> dict[str, tuple[str, ...]]:
-    """Give what the user's list says besides the files: name to one text per file."""
+    """Return the list's other columns: name to one text per file."""
     texts = {column.name: column.values for column in slide.listed}
     if not slide.patient:
         return texts
@@ -20,7 +20,7 @@ def listed_texts(slide: SlideInput) -> dict[str, tuple[str, ...]]:
 
 
 def further_columns(slides: Sequence[SlideInput]) -> FurtherColumns:
-    """Give the columns of the user's list for tables; the same ones for all slides."""
+    """Return the list's other columns for tables; the same ones for all slides."""
     headings = dict.fromkeys(name for slide in slides for name in listed_texts(slide))
     values = {}
     for slide in slides:
@@ -33,7 +33,7 @@ def further_columns(slides: Sequence[SlideInput]) -> FurtherColumns:
 
 
 def listed_to_json(slide: SlideInput) -> dict[str, Any]:
-    """Give the same for a record: one text where all files have it, else one per file."""
+    """Return the same for a record: one text if all files share it, else one per file."""
     document: dict[str, Any] = {PATIENT: slide.patient} if slide.patient else {}
     if slide.listed:
         document["listed"] = {

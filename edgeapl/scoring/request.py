@@ -1,4 +1,4 @@
-"""What is to be scored, who is told how far it is, and what came of it."""
+"""What to score, whom to inform of progress, and the result."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from edgeapl.sources.discover import SlideInput
 from edgeapl.types import ExaminedFrame
 
 SCHEMA = 1
-"""Version of the JSON documents; raised when a field changes its meaning or goes."""
+"""Version of the JSON documents; raised when a field is removed or changes its meaning."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreRequest:
-    """What to score and how.
+    """What to score, and how.
 
     folder : images, or sub-folders with images, one per slide.
-    out : where results go; made if missing.
+    out : result folder; created if missing.
     crops : every image is one cell.
     slide_list : CSV with the columns slide and file; None to look for slides.csv.
     slide_from : pattern that finds the slide in each image's name; None to go by folders.
     um_per_px : scale of all images, µm per px; None to measure it.
-    batch_size : cells in one run of a network; None for what is best for the model.
+    batch_size : cells per network run; None for the best one for the model.
     """
 
     folder: Path
@@ -40,10 +40,10 @@ class ScoreRequest:
 
 @dataclass(slots=True)
 class ScoreListener:
-    """Who is told how far the scoring is.
+    """Callbacks that report progress.
 
-    No verdict is worked out before its slide is finished: for every frame that would take longer
-    than for the one before.
+    No verdict is computed before its slide is finished: doing so for every frame would take longer
+    with each one.
     """
 
     on_slides: Callable[[Sequence[SlideInput]], None] = lambda slides: None
@@ -55,14 +55,14 @@ class ScoreListener:
 
 @dataclass(frozen=True, slots=True)
 class ScoreResult:
-    """One record per slide, as in `verdicts.jsonl`, and all errors in the order they came."""
+    """One record per slide, as in `verdicts.jsonl`, and all errors in order of occurrence."""
 
     records: tuple[dict[str, Any], ...]
     errors: tuple[dict[str, str], ...]
     exit_code: int
 
     def document(self, model: Model, request: ScoreRequest) -> dict[str, Any]:
-        """Give the one document of `score --json`."""
+        """Return the document that `score --json` prints."""
         manifest = model.bundle.manifest
         return {
             "schema": SCHEMA,

@@ -1,4 +1,4 @@
-"""Is a slide scored already? Told by the digest of all that its results depend on."""
+"""Whether a slide is already scored, by the digest of everything its results depend on."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def slide_key(
     digests: Sequence[str],
     further: FurtherColumns = FurtherColumns(),  # noqa: B008 - frozen
 ) -> str:
-    """Digest of all that a slide's results depend on: images, bundle, networks, settings, columns.
+    """Return the digest of all that a slide's results depend on, from its images to the settings.
 
-    digests : of the contents of the slide's files, as from `content_digest`. further : what the
-    user's list says of them; results hold it.
+    digests : of the contents of the slide's files, see `content_digest`. further : columns of the
+    user's list, which the results contain.
     """
     parts = [
         f"edgeapl {__version__} schema {SCHEMA}",
@@ -46,7 +46,7 @@ def slide_key(
 
 
 def still_holds(record: Mapping[str, Any], key: str, journal: Journal) -> bool:
-    """Whether a finished record is of the same images and settings and as the journal has it."""
+    """Return whether a finished record has this key and is in the journal."""
     journal_record = str(record.get("journal_record"))
     if record.get("slide_key") != key or not journal.has(journal_record):
         return False
@@ -55,7 +55,7 @@ def still_holds(record: Mapping[str, Any], key: str, journal: Journal) -> bool:
 
 
 def content_digest(file: Path) -> str:
-    """Digest of a plain file; anything else is named, so that a repaired file is scored again."""
+    """Return the digest of a plain file, or a note, so that a repaired file is scored again."""
     if not file.is_file():
         return "not a plain file"
     try:

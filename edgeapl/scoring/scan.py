@@ -1,4 +1,4 @@
-"""Score a whole-slide scan: its monolayer tile by tile, until the rule is decided."""
+"""Scores a whole-slide scan: its monolayer tile by tile, until the rule is decided."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from edgeapl.wording.names import canonical_name
 OVERVIEW, GEOJSON = "overview.png", "slide.geojson"
 
 FIRST_LOOK = 400
-"""Scored cells at which it is first asked whether the rule is decided; then at twice as many, and
-so on, so that it is asked a few times only: each look is another chance to end on an accident."""
+"""Number of scored cells at which the rule is first tested; then at twice as many, and so on. It is
+tested only a few times, as each test is another chance to stop by accident."""
 
 SUSPICIOUS_FROM = 0.5
 """Suspicion from which a cell is drawn large."""
 
 
 class FailedSource(ClosesItself):
-    """Implements FrameSource over a scan that can not be opened: it gives the error, once."""
+    """Implements FrameSource for a scan that cannot be opened: it raises the error once."""
 
     live = False
 
@@ -55,9 +55,9 @@ class FailedSource(ClosesItself):
 
 @dataclass(slots=True, eq=False)
 class Scan:
-    """A scan in work: what became of its tiles, and where its cells lie.
+    """A scan in progress: the fate of its tiles, and the positions of its cells.
 
-    cells : x, y in px of level 0, one row per cell. suspicious : whether each is.
+    cells : x, y in px of level 0, one row per cell. suspicious : whether each one is.
     """
 
     source: WholeSlideSource
@@ -67,7 +67,7 @@ class Scan:
     next_look: int = FIRST_LOOK
 
     def add(self, examined: ExaminedFrame) -> None:
-        """Note what became of a tile."""
+        """Record the fate of a tile."""
         index = examined.frame.index
         self.fates[index] = TileFate.UNUSABLE if examined.rejected else TileFate.EXAMINED
         place = self.source.place(index)
@@ -76,7 +76,7 @@ class Scan:
         self.suspicious += (examined.suspicion >= SUSPICIOUS_FROM).tolist()
 
     def look(self, tell: Callable[[int, int], None], progress: Progress) -> None:
-        """End the slide when its rule is decided, at a few numbers of cells."""
+        """End the slide once its rule is decided; tested at a few cell counts only."""
         tell(progress.frames, len(self.source.tiles))
         if progress.verdict.tally.scored < self.next_look:
             return
@@ -86,7 +86,7 @@ class Scan:
             self.source.stop()
 
     def write(self, recorder: SlideRecorder) -> dict[str, Any]:
-        """Write the overview and the cells of the whole scan; gives what the record says."""
+        """Write the overview and the cells of the whole scan, and return the record's fields."""
         source = self.source
         self.fates.update(dict.fromkeys(source.damaged, TileFate.UNUSABLE))
         picture = draw_overview(
@@ -112,7 +112,7 @@ class Scan:
 
 
 def open_scan(slide: SlideInput, digest: str, request: ScoreRequest, model: Model) -> Scan:
-    """Open a scan and find its monolayer; raises InputError."""
+    """Open a scan and find its monolayer. Raises InputError."""
     wanted = model.bundle.manifest.um_per_px
     stated = slide.um_per_px or request.um_per_px
     pyramid = open_pyramid(slide.files[0])
@@ -125,7 +125,7 @@ def open_scan(slide: SlideInput, digest: str, request: ScoreRequest, model: Mode
 
 
 def split_scans(slides: Sequence[SlideInput]) -> tuple[SlideInput, ...]:
-    """Make every scan a slide of its own, also where several lie in one folder.
+    """Make every scan a slide of its own, also if several are in one folder.
 
     Images beside them stay together.
     """

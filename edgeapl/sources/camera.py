@@ -68,7 +68,7 @@ class CameraSource(ClosesItself):
         self._thread.start()
 
     def read(self, timeout_s: float) -> Frame:
-        """Give the newest frame that was not given yet.
+        """Return the newest frame that was not given yet.
 
         Raises SourceStalled when none came in time, CameraError when the camera gives no more,
         EndOfSource after close.
@@ -141,7 +141,7 @@ def open_camera(number: int) -> Device:
     if not device.isOpened():
         device.release()
         mend = "check that no other program uses it and that you may read it"
-        raise CameraError("camera can not be opened", path, mend)
+        raise CameraError("camera cannot be opened", path, mend)
     return device
 
 

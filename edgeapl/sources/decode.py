@@ -20,7 +20,7 @@ from edgeapl.types import Remark, UInt8
 from edgeapl.wording.printable import printable
 
 SMALLEST_SIDE_PX = 16
-"""Less can not show a cell: 16 px at the coarsest scale in use, 0.5 µm per px, are 8 µm."""
+"""Less cannot show a cell: 16 px at the coarsest scale in use, 0.5 µm per px, are 8 µm."""
 
 _OPAQUE = 255
 _RGB, _RGBA = 3, 4
@@ -72,7 +72,7 @@ _DEFAULT_LIMITS = ReadLimits()
 
 
 def digest_of_part(sha256: str, part: str) -> str:
-    """Give the digest of one of a file's pictures: of the text ``SHA256#1``, say.
+    """Return the digest of one of a file's pictures: of the text ``SHA256#1``, say.
 
     The only picture of a file (`part` is empty) has the file's own.
     """
@@ -100,7 +100,7 @@ def decode_image(data: bytes, name: str, *, limits: ReadLimits = _DEFAULT_LIMITS
 def read_images(path: Path, *, limits: ReadLimits = _DEFAULT_LIMITS) -> tuple[Reading, ...]:
     """Read one file, and give what decodes each of its pictures, at least one.
 
-    Raises InputError as `read_image` does; a picture that can not be decoded raises it on its own.
+    Raises InputError as `read_image` does; a picture that cannot be decoded raises it on its own.
     """
     return decode_images(read_plain_file(path, limits.max_bytes), printable(path), limits=limits)
 

@@ -12,9 +12,9 @@ from edgeapl.wording.printable import printable
 
 
 def image_digests(path: Path) -> Iterator[str]:
-    """Give the digest of a file that is there, and those of its pictures if it has several.
+    """Yield the digest of a file that is there, and those of its pictures if it has several.
 
-    Raises ConfigError when the file can not be read.
+    Raises ConfigError when the file cannot be read.
     """
     try:
         if path.is_file():
@@ -29,9 +29,9 @@ def image_digests(path: Path) -> Iterator[str]:
 
 
 def _several(path: Path) -> int:
-    """Give how many pictures a file holds if it holds more than one, else 0."""
+    """Return how many pictures a file holds if it holds more than one, else 0."""
     try:
         count = len(read_images(path))
     except InputError:
-        return 0  # what can not be read is measured by nobody
+        return 0  # what cannot be read is measured by nobody
     return count if count > 1 else 0

@@ -130,7 +130,7 @@ def _one_image(file: Path, slide_list: Path | None) -> SlideInput:
 
 
 def _by_folder(folder: Path, *, must_hold_images: bool) -> list[tuple[str, tuple[Path, ...]]]:
-    """Give (slide, images) for the folder and each sub-folder."""
+    """Return (slide, images) for the folder and each sub-folder."""
     try:
         entries = _entries(folder)
     except OSError as error:
@@ -166,9 +166,9 @@ def _refuse_same_names(names: Sequence[str]) -> None:
 
 
 def _below(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
-    """Give every image at any depth.
+    """Yield every image at any depth.
 
-    A folder that can not be looked into is given as if it were an image: reading it then gives
+    A folder that cannot be looked into is given as if it were an image: reading it then gives
     the error, and it is not passed over.
     """
     try:
@@ -207,5 +207,5 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _name_of(folder: Path) -> str:
-    """Give a folder's own name, also for ``.`` and ``..``."""
+    """Return a folder's own name, also for ``.`` and ``..``."""
     return folder.resolve().name or "slide"

@@ -42,7 +42,7 @@ class FilesSource(ClosesItself):
         self._open: deque[Reading] = deque()
 
     def read(self, timeout_s: float) -> Frame:
-        """Give the next file's frame; raises InputError for a bad file, EndOfSource at the end."""
+        """Return the next frame. Raises InputError for a bad file, EndOfSource at the end."""
         if not self._open:
             if self._next >= len(self._files):
                 raise EndOfSource

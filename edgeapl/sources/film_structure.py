@@ -77,7 +77,7 @@ def look_into(path: Path) -> FilmStructure:
 
 
 def _boxes(reader: _Reader, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Give (kind, start and end of the content) of the boxes in a range."""
+    """Yield (kind, start and end of the content) of the boxes in a range."""
     while at + 8 <= end:
         size, kind = struct.unpack(">I4s", reader.bytes_at(at, 8))
         start = at + 8
@@ -95,7 +95,7 @@ def _boxes(reader: _Reader, at: int, end: int) -> Iterator[tuple[bytes, int, int
 
 
 def _inside(reader: _Reader, at: int, end: int, *kinds: bytes) -> tuple[int, int] | None:
-    """Give the range of the first box on a path of kinds."""
+    """Return the range of the first box on a path of kinds."""
     for kind, start, stop in _boxes(reader, at, end):
         if kind == kinds[0]:
             return (start, stop) if len(kinds) == 1 else _inside(reader, start, stop, *kinds[1:])
@@ -114,7 +114,7 @@ def _mp4(reader: _Reader) -> FilmStructure:
 
 
 def _picture_track(reader: _Reader, at: int, end: int) -> tuple[int | None, int | None]:
-    """Give number and samples of the first picture track; no count where a part is not shown."""
+    """Return number and samples of the first picture track; no count where a part is not shown."""
     for kind, start, stop in _boxes(reader, at, end):
         if kind != b"trak":
             continue
@@ -187,7 +187,7 @@ def _avi(reader: _Reader) -> FilmStructure:
 
 
 def _in_riff(reader: _Reader, at: int, end: int, stream: int | None) -> tuple[int | None, int]:
-    """Give the number of the picture's stream, and its chunks that hold anything."""
+    """Return the number of the picture's stream, and its chunks that hold anything."""
     frames = number = 0
     while at + 8 <= end:
         kind, size = struct.unpack("<4sI", reader.bytes_at(at, 8))
@@ -257,7 +257,7 @@ def _picture_number(reader: _Reader, at: int, end: int) -> tuple[int | None, boo
 
 
 def _element(reader: _Reader, at: int) -> tuple[int, int, int | None]:
-    """Give an element's number, where its content starts, and its size, None for unknown."""
+    """Return an element's number, where its content starts, and its size, None for unknown."""
     head = reader.bytes_at(at, min(12, reader.size - at))
     length = 9 - head[0].bit_length()
     if not 1 <= length <= 4:
@@ -271,7 +271,7 @@ def _element(reader: _Reader, at: int) -> tuple[int, int, int | None]:
 
 
 def _number(head: bytes, at: int) -> tuple[int, int]:
-    """Give a number whose first bits say how long it is, and its length."""
+    """Return a number whose first bits say how long it is, and its length."""
     length = 9 - head[at].bit_length()
     if length > 8 or at + length > len(head):
         raise _CutError

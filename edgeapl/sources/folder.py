@@ -22,7 +22,7 @@ SETTLED_S = 0.5
 """A file that has not changed for so long is taken for written."""
 
 PATIENCE_S = 5.0
-"""A file that can not be read is tried again until it has not changed for so long: a slow writer
+"""A file that cannot be read is tried again until it has not changed for so long: a slow writer
 over a network can rest in the middle of a file."""
 
 
@@ -74,7 +74,7 @@ class FolderSource(ClosesItself):
         self._look()
 
     def read(self, timeout_s: float) -> Frame:
-        """Give the next frame.
+        """Return the next frame.
 
         Raises SourceStalled when no new file was ready in time, InputError for one bad file,
         CameraError when the folder is gone, EndOfSource after close.
@@ -117,7 +117,7 @@ class FolderSource(ClosesItself):
         return None
 
     def _next_part(self, now: int) -> Frame:
-        """Give a further picture of the file that was taken last; raises InputError."""
+        """Return a further picture of the file that was taken last; raises InputError."""
         reading = self._open.popleft()
         try:
             image = reading()
@@ -127,7 +127,7 @@ class FolderSource(ClosesItself):
         return self._frame(image, now)
 
     def _frame(self, image: DecodedImage, now: int) -> Frame:
-        """Give the frame of a picture of the file that was taken last."""
+        """Return the frame of a picture of the file that was taken last."""
         index = self._next
         self._next += 1
         return frame_of_image(

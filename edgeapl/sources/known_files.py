@@ -1,7 +1,7 @@
 """Which files are images or may hold some, by name and by their first bytes.
 
 A picture that is passed over in silence may be the one that mattered. So whatever looks like an
-image is taken for one, and what can not be read becomes an error of its own.
+image is taken for one, and what cannot be read becomes an error of its own.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def holds_images(path: Path) -> bool:
     """Whether a file whose name does not say so is an image or an archive that may hold some.
 
     Only plain files are looked into, and of these a few bytes, or a zip archive's list. One that
-    can not be looked into counts as an image, so that reading it says why.
+    cannot be looked into counts as an image, so that reading it says why.
     """
     name = path.name
     endings = [ending.lower() for ending in Path(name).suffixes]

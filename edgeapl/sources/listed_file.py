@@ -29,7 +29,7 @@ class NamedFiles:
         self._held: dict[Path, dict[str, list[str]]] = {}
 
     def find(self, name: str) -> Path | None:
-        """Give the path as it is on the disk; None when there is none, or several are meant."""
+        """Return the path as it is on the disk; None when there is none, or several are meant."""
         for written in dict.fromkeys((name, name.strip())):
             found = self._below(written)
             if found is None and "\\" in written and not _DRIVE.match(written):

@@ -66,7 +66,7 @@ def group_by_name(files: Sequence[Path], folder: Path, pattern: str) -> tuple[Sl
 
 
 def _compiled(pattern: str) -> tuple[re.Pattern[str], int]:
-    """Give the expression and the number of the group that is the slide."""
+    """Return the expression and the number of the group that is the slide."""
     try:
         compiled = re.compile(canonical_name(pattern))
     except re.error as error:
@@ -80,7 +80,7 @@ def _compiled(pattern: str) -> tuple[re.Pattern[str], int]:
 
 
 def _slide_group(pattern: re.Pattern[str]) -> int | None:
-    """Give the number of the group ``slide``, else of the first that is not the patient."""
+    """Return the number of the group ``slide``, else of the first that is not the patient."""
     patient = pattern.groupindex.get(PATIENT)
     others = [number for number in range(1, pattern.groups + 1) if number != patient]
     return pattern.groupindex.get(SLIDE, others[0] if others else None)

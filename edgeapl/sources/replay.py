@@ -76,7 +76,7 @@ class ReplaySource(ClosesItself):
         return cls(files, printable(address), scale_for, fps=fps, loop=loop, clock=clock)
 
     def read(self, timeout_s: float) -> Frame:
-        """Give the newest picture that is due.
+        """Return the newest picture that is due.
 
         Raises SourceStalled when none is due in time, InputError for a bad file, EndOfSource after
         the last.

@@ -146,7 +146,7 @@ def _places(columns: Sequence[str]) -> dict[str, int]:
 
 
 def _other_columns(table: Table, places: Mapping[str, int], path: Path) -> list[int]:
-    """Give the places of the user's own columns; one without name and cells is none."""
+    """Return the places of the user's own columns; one without name and cells is none."""
     missing = [name for name in ("slide", "file") if name not in places]
     if missing:
         what = f"no column {missing[0]!r} (cells are separated by {table.separated_by})"

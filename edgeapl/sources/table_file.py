@@ -83,7 +83,7 @@ class TableReader:
 
         A first line ``sep=;`` is obeyed, blank rows and empty columns at the end are passed over,
         and cells may hold line breaks in quotes. Raises `error`, with the line, for a row with
-        more or fewer cells than the first, and for what can not be told: the encoding, or the
+        more or fewer cells than the first, and for what cannot be told: the encoding, or the
         separator.
         """
         text, begin = self._text(path)
@@ -105,7 +105,7 @@ class TableReader:
         return self.error(f"{self.what}, line {line}: {what}", printable(path), mend or self.mend)
 
     def _text(self, path: Path) -> tuple[str, int]:
-        """Give the text from its first row on, and the line that is."""
+        """Return the text from its first row on, and the line that is."""
         try:
             data = read_plain_file(path, MAX_BYTES)
         except EdgeAplError as error:
@@ -221,7 +221,7 @@ def _first_names(text: str, separator: str) -> tuple[str, ...]:
 
 
 def _records(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """Give (line on which it begins, cells)."""
+    """Yield (line on which it begins, cells)."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     line = 1
     try:
@@ -237,7 +237,7 @@ def _names(cells: Sequence[str]) -> tuple[str, ...]:
 
 
 def _trimmed(cells: Sequence[str]) -> list[str]:
-    """Give cells without blanks around them, and without empty ones at the end."""
+    """Return cells without blanks around them, and without empty ones at the end."""
     kept = [cell.strip() for cell in cells]
     while kept and not kept[-1]:
         kept.pop()

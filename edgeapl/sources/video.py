@@ -48,7 +48,7 @@ class VideoSource(ClosesItself):
 
     A damaged frame raises InputError and is left out; a video that is cut off, or ends before the
     number of frames that its container holds, raises InputError once before its end. Frames keep
-    the way they are stored: a rotation tag is not applied. Raises InputError when the file can not
+    the way they are stored: a rotation tag is not applied. Raises InputError when the file cannot
     be played at all.
     """
 
@@ -75,15 +75,15 @@ class VideoSource(ClosesItself):
         # One thread: a complaint of the decoder then belongs to the frame that is read.
         options = [cv2.CAP_PROP_N_THREADS, 1]
         with caught_words():
-            # An absolute path can not be taken for an address such as concat: or http:.
+            # An absolute path cannot be taken for an address such as concat: or http:.
             capture = cv2.VideoCapture(os.path.abspath(self._path), cv2.CAP_FFMPEG, options)  # noqa: PTH100
         if not capture.isOpened():
-            raise InputError("video can not be played", self.name, _MEND)
+            raise InputError("video cannot be played", self.name, _MEND)
         capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
         return capture
 
     def read(self, timeout_s: float) -> Frame:
-        """Give the next frame; raises InputError for a damaged one, EndOfSource after the last."""
+        """Return the next frame. Raises InputError for a damaged one, EndOfSource at the end."""
         while True:
             if self._capture is None:
                 raise EndOfSource

@@ -29,7 +29,7 @@ Networks = tuple[str, ...]
 
 
 def links_of(manifest: Manifest) -> tuple[Link, ...]:
-    """Give the networks of cells as links of a chain; empty when they can not make one.
+    """Give the networks of cells as links of a chain; empty when they cannot make one.
 
     That is so where a network takes what another gave, but only for some cells: by the time that
     these are known, the other's answers are gone from the device.

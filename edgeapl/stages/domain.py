@@ -278,7 +278,7 @@ class DomainModel:
         return {n: (g.distance(slide[n]), g.limit) for n, g in known.items()}
 
     def judge(self, frames: Sequence[FrameDescriptor]) -> tuple[Finding, ...]:
-        """Say which groups are outside; a slide with too few cells can not be told."""
+        """Say which groups are outside; a slide with too few cells cannot be told."""
         return self.judge_slide(cells_of(frames), describe_slide(frames) if frames else {})
 
     def judge_slide(self, cells: int, slide: dict[str, Float64]) -> tuple[Finding, ...]:
@@ -300,7 +300,7 @@ class DomainModel:
                     f"{GROUP_WORDS[name]} is unlike the images this model was made for "
                     f"(distance {far}, limit {most})"
                 )
-                # A blurred cell still raises an alarm, it only can not be cleared.
+                # A blurred cell still raises an alarm, it only cannot be cleared.
                 effect = Effect.BARS_CLEAR if name == "detail" else Effect.UNTRUSTED
                 findings.append(Finding(f"domain_{name}", text, effect))
         return tuple(findings)

@@ -10,7 +10,7 @@ from typing import Final
 class Effect(str, Enum):
     """What a finding does to the verdict."""
 
-    UNTRUSTED = "untrusted"  # the model can not be believed either way: REVIEW
+    UNTRUSTED = "untrusted"  # the model cannot be believed either way: REVIEW
     BARS_CLEAR = "bars_clear"  # something was not looked at: never CLEAR
     NOTE = "note"  # worth saying, changes nothing
 

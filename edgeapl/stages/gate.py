@@ -131,7 +131,7 @@ def examine(
     edges: Edges | None = None,
     disc: LitDisc | None = None,
 ) -> tuple[tuple[Reason, ...], FieldMemory]:
-    """Say why a field of view can not be used; no reason means that it passes.
+    """Say why a field of view cannot be used; no reason means that it passes.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def examine(
 
 
 def examine_crop(frame: Frame, memory: FieldMemory) -> tuple[tuple[Reason, ...], FieldMemory]:
-    """Say why an image of one cell can not be used: its light, or the very same file again.
+    """Say why an image of one cell cannot be used: its light, or the very same file again.
 
     Focus and likeness are not judged: one cell has too few edges, and cells look alike.
     """

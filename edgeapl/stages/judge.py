@@ -17,7 +17,7 @@ def decide(
 ) -> tuple[Decision, tuple[Reason, ...]]:
     """Judge a slide.
 
-    A model that can not be trusted means REVIEW. Otherwise a slide is flagged on its score alone:
+    A model that cannot be trusted means REVIEW. Otherwise a slide is flagged on its score alone:
     nothing that was lost or rejected takes a flag away. It is cleared only when nothing bars it
     and even the upper ends of the intervals, lost cells counted as suspicious, stay below the
     limits. All else is REVIEW. Every answer carries its reasons, what speaks for APL first.
@@ -41,7 +41,7 @@ def decide(
     barring = [*_reasons(findings, Effect.BARS_CLEAR), *_gaps(rule, reduced, tally)]
     notes = [*_reasons(findings, Effect.NOTE), *_left_out(rule, reduced, tally)]
     if untrusted:
-        first = would_flag(rule, reduced, "the model can not be trusted here")
+        first = would_flag(rule, reduced, "the model cannot be trusted here")
         return Decision.REVIEW, (*first, *untrusted, *barring, *notes)
     if reduced.probability is None:
         text = "no cell could be scored, so there is no probability"

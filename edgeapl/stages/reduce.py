@@ -144,7 +144,7 @@ class Reducer:
         confidence: float,
         estimated: Shares | None = None,
     ) -> tuple[Reduced, tuple[Finding, ...]]:
-        """Give the slide's answer, and a finding when the head can not be believed.
+        """Give the slide's answer, and a finding when the head cannot be believed.
 
         Parameters
         ----------

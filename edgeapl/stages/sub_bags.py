@@ -1,4 +1,4 @@
-"""Parts of a slide on their own, where features are pooled: so that many cells can not hide a few.
+"""Parts of a slide on their own, where features are pooled: so that many cells cannot hide a few.
 
 The mean of the features, and with it the answer, is thinned by every cell that is added. So a slide
 is cleared only when two kinds of parts would not be flagged either: the k cells that look most like

@@ -1,4 +1,4 @@
-"""Answers about cells that lie where the image can not be judged.
+"""Answers about cells that lie where the image cannot be judged.
 
 A network gives an answer for a cell in a blurred or dark part too. It says nothing about the cell,
 which counts as not examined, never as negative. Nor does it count alone when it speaks for APL: the
@@ -18,7 +18,7 @@ from edgeapl.types import CellScores
 def split(scores: CellScores, hidden: Collection[int]) -> tuple[CellScores, CellScores]:
     """Give the answers that count, and those that say nothing.
 
-    hidden : numbers of the cells that lie where the image can not be judged.
+    hidden : numbers of the cells that lie where the image cannot be judged.
     """
     unseen = np.isin(scores.ids, list(hidden))
     return rows_of(scores, ~unseen), rows_of(scores, unseen)

@@ -87,7 +87,7 @@ def _closed(folder: Path, journal: Journal, sitting: str) -> list[str]:
     try:
         verdict = _final(rows)
     except StorageError as error:
-        return [printable(f"slide {slide} was left open and can not be closed: {error}")]
+        return [printable(f"slide {slide} was left open and cannot be closed: {error}")]
     journal.commit(verdict)
     name = verdict.decision.value
     return [printable(f"slide {verdict.slide} was closed as {name}: {TEXT}")]

@@ -35,7 +35,7 @@ class Alerts:
     recall : take up the flags of the journal.
     on_change : called when there is something new to show.
 
-    Raises StorageError when the journal can not be read.
+    Raises StorageError when the journal cannot be read.
     """
 
     def __init__(

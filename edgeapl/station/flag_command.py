@@ -67,7 +67,7 @@ class FlagCommand:
         """Run it with a JSON document on its standard input and wait for its end. Never raises."""
         text = json.dumps(document, allow_nan=False, ensure_ascii=True) + "\n"
         with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as said:
-            # From a file, so that a program that reads nothing can not hold anybody up.
+            # From a file, so that a program that reads nothing cannot hold anybody up.
             given.write(text.encode("ascii"))
             given.seek(0)
             try:

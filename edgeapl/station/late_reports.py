@@ -19,7 +19,7 @@ from edgeapl.wording.printable import printable
 class LateReports:
     """Writes them on start, before anything is examined.
 
-    bundle : that this station runs; of another one it can not say what roles and limits are.
+    bundle : that this station runs; of another one it cannot say what roles and limits are.
     """
 
     journal: Journal

@@ -50,7 +50,7 @@ def settle(results: Path, journal: Journal) -> LeftOpen:
     """Sort what lies among the open slides of a result folder.
 
     A slide with a final verdict is done: what was kept of it is removed, or set aside when its
-    report is not there. What is known of a slide and can not be read is taken from the journal;
+    report is not there. What is known of a slide and cannot be read is taken from the journal;
     frames that belong to nobody are set aside, never lost and never judged. Raises StorageError.
     """
     with storing(results / DISCARDED):

@@ -104,7 +104,7 @@ class Session:
     def run(self, source: FrameSource) -> Closed:
         """Examine what the source gives until it ends or `stop` is set.
 
-        Raises StorageError when the verdict or the report can not be kept; the frames then are.
+        Raises StorageError when the verdict or the report cannot be kept; the frames then are.
         """
 
         def on_frame(examined: ExaminedFrame) -> None:

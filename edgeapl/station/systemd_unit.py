@@ -26,7 +26,7 @@ _UNIT = """\
 [Unit]
 Description=EdgeAPL station at {camera} (research use only)
 After=network.target modprobe@nvidia_uvm.service
-# CUDA needs this module, and a service that may get no more rights can not load it.
+# CUDA needs this module, and a service that may get no more rights cannot load it.
 Wants=modprobe@nvidia_uvm.service
 
 [Service]

@@ -27,5 +27,5 @@ def check_array(name: str, value: object, dtype: type, shape: tuple[int | None, 
 
 
 def read_only(array: NDArray[np.generic]) -> None:
-    """Make an array one that can not be changed, in place."""
+    """Make an array one that cannot be changed, in place."""
     array.flags.writeable = False

@@ -16,7 +16,7 @@ class CellStatus(str, Enum):
     """What became of one cell."""
 
     SCORED = "scored"
-    NOT_EXAMINED = "not_examined"  # its time was up, or it can not be seen well enough
+    NOT_EXAMINED = "not_examined"  # its time was up, or it cannot be seen well enough
     FAILED = "failed"
     NOT_NEEDED = "not_needed"  # left out on purpose: the flag was decided without it
 

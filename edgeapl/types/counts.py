@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Tally:
     """Cells seen, and what became of them; the parts always add up.
 
-    not_examined : their time was up, or they lie where the image can not be judged.
+    not_examined : their time was up, or they lie where the image cannot be judged.
     failed : a network gave no usable answer. not_needed : left out on purpose, because the
     slide's flag was decided without them.
     """

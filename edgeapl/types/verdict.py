@@ -95,7 +95,7 @@ class Verdict:
         in records of older versions.
     examined_share : the same of all used frames together; None when no frame was used, and in
         records of older versions.
-    hidden_cells : of the cells that were not examined, those that lie where the image can not be
+    hidden_cells : of the cells that were not examined, those that lie where the image cannot be
         judged.
     limits : that probability and counts were compared with; None in records of older versions.
     flagged_since : when the open slide was first flagged: UTC, ISO 8601; empty when it was not, or

@@ -28,7 +28,7 @@ class Limits:
     """How many connections, and how long they may wait.
 
     total, per_address : connections; the rest is left to other addresses. More than 900 would bring
-        descriptors above 1023, which camera drivers that use select() can not bear.
+        descriptors above 1023, which camera drivers that use select() cannot bear.
     opening : connections that have not sent a whole request yet.
     request_s : seconds for a request to arrive, headers and body.
     idle_s : for the next request to begin. unread_s : for an answer to be taken.

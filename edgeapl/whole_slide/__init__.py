@@ -1,4 +1,4 @@
-"""Whole-slide scans: find where on a smear cells can be judged, and read that tile by tile."""
+"""Whole-slide scans: finds where on a smear cells can be judged, and reads that tile by tile."""
 
 from __future__ import annotations
 

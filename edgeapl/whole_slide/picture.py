@@ -1,4 +1,4 @@
-"""The overview of a scan with what was looked at, what was not, and the cells on it."""
+"""The overview of a scan: what was examined, what was not, and the cells on it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Colour = tuple[int, int, int]
 
 
 class TileFate(Enum):
-    """What became of a chosen tile, and its colour: blue and orange tell apart for every eye."""
+    """The fate of a selected tile, and its colour: everybody can tell blue from orange."""
 
     EXAMINED = (0, 90, 181)
     UNUSABLE = (220, 110, 0)
@@ -46,7 +46,7 @@ def draw_overview(
 
     Parameters
     ----------
-    tiles, fates : the chosen ones, row and column, and what became of them by their number.
+    tiles, fates : row and column of the selected tiles, and their fates by number.
     cells : float32 (N, 2), x y of cells, px of level 0. suspicious : bool (N,).
     """
     picture = overview.pixels.copy()

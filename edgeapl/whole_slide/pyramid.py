@@ -1,6 +1,6 @@
 """A scan as OpenSlide reads it: levels of one picture, each smaller than the one before.
 
-Label and macro images are never opened: names of patients stand on them.
+Label and macro images are never opened: they may show names of patients.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SUFFIXES = frozenset(
 GENERIC = "generic-tiff"
 
 LARGEST_IMAGE_PX = 30_000_000
-"""A TIFF without a scanner's name that is no larger is an image like others and read as a whole."""
+"""A TIFF that names no scanner and is no larger than this is read as an ordinary image."""
 
 PLAUSIBLE_UM_PER_PX = (0.03, 2.0)
 
@@ -36,7 +36,7 @@ EXTRA = "pip install 'edgeapl[slides]'"
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """One size of the picture. width, height : px. shrink : px of level 0 in one of its px."""
+    """One level of the picture. width, height : px. shrink : px of level 0 per px of this level."""
 
     width: int
     height: int
@@ -50,7 +50,7 @@ class Pyramid(ClosesItself):
     ----------
     path : the file. openslide : the library.
 
-    Raises InputError when it can not be opened.
+    Raises InputError when it cannot be opened.
     """
 
     def __init__(self, path: Path, openslide: ModuleType) -> None:
@@ -70,30 +70,30 @@ class Pyramid(ClosesItself):
 
     @property
     def width(self) -> int:
-        """Of level 0, px."""
+        """Width of level 0, px."""
         return self.levels[0].width
 
     @property
     def height(self) -> int:
-        """Of level 0, px."""
+        """Height of level 0, px."""
         return self.levels[0].height
 
     def level_for(self, shrink: float) -> int:
-        """Give the smallest level that is no smaller than level 0 shrunk so much."""
+        """Return the smallest level that is no smaller than level 0 shrunk by `shrink`."""
         fitting = [n for n, level in enumerate(self.levels) if level.shrink <= shrink * 1.05]
         return max(fitting, key=lambda n: self.levels[n].shrink) if fitting else 0
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> UInt8:
-        """Give a part of a level, uint8 (height, width, 3) RGB; white where nothing was scanned.
+        """Return a part of a level, uint8 (height, width, 3) RGB; white where nothing was scanned.
 
-        x, y : of its corner, px of level 0. width, height : px of the level.
+        x, y : its corner, px of level 0. width, height : px of this level.
 
         Raises InputError when that part is damaged; others can still be read.
         """
         try:
             image = self._slide.read_region((x, y), level, (width, height))
         except self._library.OpenSlideError as error:
-            # After one error the library answers every call with it.
+            # After one error OpenSlide repeats it for every call.
             self._slide.close()
             self._slide = self._opened()
             where = f"{self.name} at {x}, {y}"
@@ -114,11 +114,11 @@ class Pyramid(ClosesItself):
             return self._library.OpenSlide(str(self._path))
         except (self._library.OpenSlideError, OSError) as error:
             which = printable(self._path)
-            raise InputError("scan can not be opened", which, str(error)) from error
+            raise InputError("scan cannot be opened", which, str(error)) from error
 
 
 def is_whole_slide(path: Path) -> bool:
-    """Whether a file is a scan that can be read here; never without the extra."""
+    """Return whether a file is a scan that can be read here; always False without the extra."""
     if path.suffix.lower() not in SUFFIXES or not path.is_file():
         return False
     openslide = _library()
@@ -136,10 +136,10 @@ def is_whole_slide(path: Path) -> bool:
 
 
 def open_pyramid(path: Path) -> Pyramid:
-    """Open a scan; raises InputError when it can not be read or the extra is missing."""
+    """Open a scan. Raises InputError when it cannot be read or the extra is missing."""
     openslide = _library()
     if openslide is None:
-        raise InputError("scans can not be read here", printable(path), EXTRA)
+        raise InputError("scans cannot be read here", printable(path), EXTRA)
     return Pyramid(path, openslide)
 
 
@@ -152,7 +152,7 @@ def _library() -> ModuleType | None:
 
 
 def _um_per_px(properties: Mapping[str, str]) -> float | None:
-    """Give the mean of both directions where the scanner says it and a microscope can have it."""
+    """Return the mean of both directions if the scanner states a plausible scale."""
     sizes = []
     for key in ("openslide.mpp-x", "openslide.mpp-y"):
         try:
@@ -161,6 +161,6 @@ def _um_per_px(properties: Mapping[str, str]) -> float | None:
             return None
     mean = sum(sizes) / 2
     low, high = PLAUSIBLE_UM_PER_PX
-    # A size in one direction alone, or one that differs, says nothing of a round cell.
+    # A scale in one direction only, or different ones, would distort round cells.
     sound = math.isfinite(mean) and low <= mean <= high
     return mean if sound and abs(sizes[0] - sizes[1]) <= 0.02 * mean else None

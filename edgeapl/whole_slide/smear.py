@@ -1,9 +1,8 @@
-"""Where on a scan the smear is, and where its cells lie in one layer.
+"""Finds where on a scan the smear is, and where its cells lie in one layer.
 
-A smear has a thick end, where red cells lie over each other, and a feathered edge, where few are
-left and what is there is torn. Between them is the monolayer: red cells lie apart, as single ones,
-and cover a third to a half of the glass. Each tile is probed at about 1 µm per px, where a red cell
-is a blob of 7 px.
+A smear has a thick end, where red cells overlap, and a feathered edge, where few are left and those
+are torn. Between them is the monolayer: single red cells that do not touch and cover a third to a
+half of the glass. Each tile is probed at about 1 µm per px, where a red cell is a blob of 7 px.
 """
 
 from __future__ import annotations
@@ -25,38 +24,38 @@ GLASS_QUANTILE = 0.98
 """Share of the overview that may be darker than the empty glass."""
 
 TISSUE = 0.015
-"""Mean green optical density of a tile from which there is something on it."""
+"""Mean green optical density from which a tile counts as tissue."""
 
 PROBE_UM_PER_PX = 1.0
 
 STAINED = 0.05
-"""Green optical density of what is no glass."""
+"""Green optical density from which a pixel is not glass."""
 
 SINGLE_UM2 = (18.0, 75.0)
-"""Area of one red cell, flat on the glass 40 µm²; two that touch are larger."""
+"""Area of one red cell: lying flat it covers 40 µm²; two that touch are larger."""
 
 COVERED = (0.1, 0.22, 0.6, 0.8)
-"""Share of the glass that cells cover: too few up to the first, right from the second to the third,
-too many from the fourth."""
+"""Share of the glass covered by cells: too little up to the first, right from the second to the
+third, too much from the fourth."""
 
 LEAST_SCORE = 0.25
-"""Of a tile of the monolayer; 1 when red cells lie apart and cover the glass as they should."""
+"""Score from which a tile belongs to the monolayer; 1 if single red cells cover the glass well."""
 
 APART, TOUCHING = 0.3, 0.5
-"""Share of what is stained in single red cells that is as good as all; what the score is without
-any, for at this scale cells that touch are one piece, as in many a good field."""
+"""Share of the stained area in single red cells that gives the full score, and the score without
+any: at this scale touching cells merge into one blob, in many good fields too."""
 
 PARTS, WORST = 3, 0.2
-"""A tile is judged in so many parts along each side, and by this quantile of them: one that reaches
-into the thick end is no monolayer, whatever the rest of it is."""
+"""A tile is judged in this many parts along each side, and by this quantile of them: one that
+reaches into the thick end is not monolayer, however good the rest is."""
 
 TORN = 0.35
-"""Share of what is stained in pieces smaller than a red cell, at most: more is torn or dirt."""
+"""Largest share of the stained area in blobs smaller than a red cell: more is debris."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Overview:
-    """A scan made small. pixels : uint8 (h, w, 3) RGB. shrink : px of level 0 in one of its px."""
+    """A scan made small. pixels : uint8 (h, w, 3) RGB. shrink : px of level 0 per px of it."""
 
     pixels: UInt8
     shrink: float
@@ -65,7 +64,7 @@ class Overview:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Tiles on a scan, apart by `step`; all in px of level 0, so that no cell lies in two.
+    """Tiles on a scan, `step` apart; all in px of level 0, so that no cell lies in two.
 
     side : of a tile. rows, columns : how many.
     """
@@ -76,12 +75,12 @@ class Grid:
     columns: int
 
     def place(self, row: int, column: int) -> tuple[int, int]:
-        """Give x and y of a tile's corner."""
+        """Return x and y of a tile's corner."""
         return column * self.step, row * self.step
 
 
 def overview_of(pyramid: Pyramid) -> Overview:
-    """Read a scan as one small picture; raises InputError."""
+    """Read a scan as one small picture. Raises InputError."""
     wanted = max(1.0, max(pyramid.width, pyramid.height) / OVERVIEW_PX)
     number = pyramid.level_for(wanted)
     level = pyramid.levels[number]
@@ -108,7 +107,7 @@ def grid_of(pyramid: Pyramid, side: int, gap: int) -> Grid:
 
 
 def tissue_tiles(overview: Overview, grid: Grid) -> NDArray[np.bool_]:
-    """Tell which tiles have something on them, bool (R, C)."""
+    """Return which tiles have tissue, bool (R, C)."""
     dense = _density(overview.pixels, overview.glass)
     found = np.zeros((grid.rows, grid.columns), dtype=bool)
     side = max(1, round(grid.side / overview.shrink))
@@ -123,7 +122,7 @@ def tissue_tiles(overview: Overview, grid: Grid) -> NDArray[np.bool_]:
 def probe(
     pyramid: Pyramid, grid: Grid, at: tuple[int, int], um_per_px: float, glass: Float32
 ) -> float:
-    """Say how much a tile is like a monolayer, 0 to 1; raises InputError where it is damaged."""
+    """Return how much a tile is like a monolayer, 0 to 1. Raises InputError if it is damaged."""
     shrink = max(1.0, PROBE_UM_PER_PX / um_per_px)
     number = pyramid.level_for(shrink)
     level = pyramid.levels[number]
@@ -135,7 +134,7 @@ def probe(
 
 
 def likeness(pixels: UInt8, glass: Float32, um_per_px: float) -> float:
-    """Say how much a tile, uint8 (H, W, 3) RGB, is like a monolayer, 0 to 1."""
+    """Return how much a tile, uint8 (H, W, 3) RGB, is like a monolayer, 0 to 1."""
     parts = [
         _likeness(part, glass, um_per_px)
         for band in np.array_split(pixels, PARTS)
@@ -163,9 +162,9 @@ def _likeness(pixels: UInt8, glass: Float32, um_per_px: float) -> float:
 
 
 def chosen_tiles(scores: Float32) -> list[tuple[int, int]]:
-    """Give the tiles of the monolayer, best first: rows and columns of float32 (R, C).
+    """Return the tiles of the monolayer, best first: rows and columns of float32 (R, C).
 
-    One that stands alone is chance: those around it count as much as a tile itself.
+    A single good tile is chance: its neighbours count as much as the tile itself.
     """
     known = (scores >= 0).astype(np.float32)
     around = cv2.blur(np.maximum(scores, 0), (3, 3)) / np.maximum(cv2.blur(known, (3, 3)), 1e-6)
@@ -178,7 +177,7 @@ def chosen_tiles(scores: Float32) -> list[tuple[int, int]]:
 def scored_tiles(
     pyramid: Pyramid, grid: Grid, tissue: NDArray[np.bool_], um_per_px: float, glass: Float32
 ) -> tuple[Float32, list[InputError]]:
-    """Probe all tiles with tissue: float32 (R, C), -1 where there is none, and what was damaged."""
+    """Probe all tiles with tissue: float32 (R, C), -1 where there is none, and the errors."""
     scores = np.full(tissue.shape, -1, dtype=np.float32)
     damaged: list[InputError] = []
     for row, column in zip(*np.nonzero(tissue), strict=True):
@@ -197,7 +196,7 @@ def _density(pixels: UInt8, glass: Float32) -> Float32:
 
 
 def _without_holes(mask: UInt8) -> UInt8:
-    """Fill the pale middle of red cells."""
+    """Fill the pale centre of red cells."""
     outlines, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     small = [one for one in outlines if cv2.contourArea(one) < 30]
     return np.asarray(cv2.drawContours(mask.copy(), small, -1, 1, cv2.FILLED), np.uint8)

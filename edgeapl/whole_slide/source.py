@@ -28,18 +28,18 @@ TILE_PX = 1024
 """Side of a frame."""
 
 GAP_UM = 25.0
-"""Between two tiles: the largest cell lies in one of them at most."""
+"""Gap between two tiles: even the largest cell lies in one of them at most."""
 
 MEASURED_TILES = 8
-"""Parts of a scan on which its scale is measured where nobody says it."""
+"""Parts of a scan on which its scale is measured if nobody states it."""
 
 FEWEST_TISSUE, FEWEST_TILES = 12, 8
-"""Tiles with something on them, and of the monolayer: less is no smear that can be cleared."""
+"""Fewest tiles with tissue, and of monolayer; a smear with fewer cannot be cleared."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a frame lies on its scan. x, y : px of level 0. shrink : of these in one of its own."""
+    """Where a frame lies on its scan. x, y : px of level 0. shrink : px of level 0 per own px."""
 
     x: int
     y: int
@@ -47,17 +47,17 @@ class Place:
 
 
 class WholeSlideSource(ClosesItself):
-    """Implements FrameSource over a scan; the order of its frames is from the best on.
+    """Implements FrameSource over a scan; its best frames come first.
 
     Parameters
     ----------
-    pyramid : the scan; closed with this.
+    pyramid : the scan; closed together with this source.
     digest : SHA-256 (hex) of the file.
-    wanted_um_per_px : the bundle's own scale; frames are read no coarser than that if they can be.
-    stated : µm per px of level 0 if the user said so.
-    scale_for : measures a tile, where nobody says it.
+    wanted_um_per_px : the bundle's own scale; frames are read no coarser than that if possible.
+    stated : µm per px of level 0 if the user stated it.
+    scale_for : measures a tile, if nobody stated the scale.
 
-    What is wrong with the slide as a whole is raised as InputError by the first calls of `read`.
+    Problems of the whole slide are raised as InputError by the first calls of `read`.
     """
 
     live = False
@@ -112,11 +112,11 @@ class WholeSlideSource(ClosesItself):
         return []
 
     def place(self, index: int) -> Place:
-        """Say where a frame lies."""
+        """Return where a frame lies."""
         return Place(*self.grid.place(*self.tiles[index]), self._shrink)
 
     def read(self, timeout_s: float) -> Frame:
-        """Give the next tile; raises InputError for a damaged one, EndOfSource at the end."""
+        """Return the next tile. Raises InputError for a damaged one, EndOfSource at the end."""
         if self._wrong:
             raise self._wrong.popleft()
         if self._stopped or self._next >= len(self.tiles):
@@ -146,7 +146,7 @@ class WholeSlideSource(ClosesItself):
         )
 
     def _measure_ahead(self) -> None:
-        """Measure the scale on parts of the full picture that are spread over the smear."""
+        """Measure the scale on full-resolution parts spread over the smear."""
         grid = grid_of(self._pyramid, TILE_PX, 0)
         places = np.argwhere(tissue_tiles(self.overview, grid))
         random = np.random.default_rng(0)
@@ -154,13 +154,13 @@ class WholeSlideSource(ClosesItself):
             try:
                 pixels = self._pyramid.read(0, *grid.place(row, column), TILE_PX, TILE_PX)
             except InputError:
-                continue  # it is named when the tiles are probed
+                continue  # reported when the tiles are probed
             um_per_px, self._origin = self._scale_for(pixels)
             if self._origin is not ScaleOrigin.ASSUMED:
                 self._measured = um_per_px
 
     def stop(self) -> None:
-        """Give no more tiles: the rule is decided. From any thread."""
+        """Return no more tiles, because the rule is decided. Safe from any thread."""
         self._stopped = True
 
     def close(self) -> None:

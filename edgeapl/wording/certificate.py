@@ -1,4 +1,4 @@
-"""What proves that a model may clear, in words."""
+"""Sentences about a model's certificate."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CLEARS_NOTHING = "none: this model has no proof that it may clear, so it clears 
 
 
 def certificate_in_words(certificate: Certificate) -> str:
-    """Say what was proven, on how many patients, and how surely."""
+    """Describe what was proven, on how many patients, and with what confidence."""
     drawn = "drawn " if certificate.drawn else ""
     text = (
         f"of {drawn}{certificate.positive} slides like these at most "
@@ -25,7 +25,7 @@ def certificate_in_words(certificate: Certificate) -> str:
 
 
 def certificate_in_short(certificate: Certificate | None) -> str:
-    """Give the same with the limit and the bound, for a table; also where there is none."""
+    """Describe a certificate with its limit and bound, for a table; also if there is none."""
     if certificate is None:
         return CLEARS_NOTHING
     bound = percent(certificate.bound, [certificate.alpha])
@@ -36,7 +36,7 @@ def certificate_in_short(certificate: Certificate | None) -> str:
 
 
 def certificate_of_record(record: Mapping[str, Any]) -> str:
-    """Give the same of a verdict as plain JSON values; those of older versions do not tell."""
+    """Describe the certificate of a record; older records do not say."""
     if "certificate" not in record:
         return "not recorded"
     given = record["certificate"]

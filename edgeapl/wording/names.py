@@ -1,4 +1,4 @@
-"""When two names from outside are the same, and how two that are not look different."""
+"""When two names from outside are the same, and how to show two that only look alike."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _ALIKE = str.maketrans(
 
 
 def canonical_name(name: str) -> str:
-    """Give the form in which names are compared: Unicode NFC.
+    """Return a name in the form used for comparison: Unicode NFC.
 
-    An umlaut can be written as one character or as a letter and a mark; systems and programs
-    differ in which. Bytes of a file name that Python could not decode, because of the system's
-    settings, are read as UTF-8 where they are UTF-8.
+    An umlaut can be one character or a letter and a combining mark; systems and programs differ.
+    Bytes of a file name that Python could not decode, because of the system's locale, are read as
+    UTF-8 if they are valid UTF-8.
     """
     return unicodedata.normalize("NFC", _BYTES.sub(_decoded, name))
 
@@ -34,12 +34,12 @@ def in_one_line(text: str) -> str:
 
 
 def undecoded(text: str) -> bool:
-    """Whether a text has bytes that are not UTF-8, as Python holds them in file names."""
+    """Return whether a text holds bytes that are not UTF-8, as Python keeps them in file names."""
     return _BYTES.search(text) is not None
 
 
 def told_apart(names: Iterable[str]) -> dict[str, str]:
-    r"""Give name to what is shown for it: the name, or one with ``\u0430`` where two look alike."""
+    r"""Map each name to how it is shown: as it is, or with ``\u0430`` where two look alike."""
     found = list(dict.fromkeys(names))
     looks: dict[str, list[str]] = {}
     for name in found:
@@ -48,7 +48,7 @@ def told_apart(names: Iterable[str]) -> dict[str, str]:
 
 
 def spelled_out(name: str) -> str:
-    r"""Give a name with every character beyond ASCII as ``\u00e4``."""
+    r"""Return a name with every non-ASCII character written as ``\u00e4``."""
     return name.encode("ascii", "backslashreplace").decode("ascii")
 
 
@@ -57,7 +57,7 @@ def _decoded(match: re.Match[str]) -> str:
 
 
 def look(name: str) -> str:
-    """Give what a name looks like, roughly: without what is invisible, in Latin letters."""
+    """Return roughly what a name looks like: invisible characters removed, letters made Latin."""
     plain = unicodedata.normalize("NFKC", _BYTES.sub(_decoded, name)).translate(_ALIKE)
     kept = "".join(char for char in plain if unicodedata.category(char) not in ("Cf", "Cc"))
     return " ".join(kept.split())

@@ -1,4 +1,4 @@
-"""Numbers for people, with enough digits that none contradicts a limit that stands beside it."""
+"""Numbers for people, with enough digits that none contradicts a limit shown beside it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def number(value: float, limits: Sequence[float] = (), least: int = 3) -> str:
-    """Write one number; see `numbers`."""
+    """Format one number; see `numbers`."""
     return numbers([value], limits, least)[0]
 
 
 def numbers(values: Sequence[float], limits: Sequence[float] = (), least: int = 3) -> list[str]:
-    """Write numbers with the same digits after the point, no fewer than `least`.
+    """Format numbers with the same number of decimals, at least `least`.
 
-    There are enough of them that each number, as it is printed, is below a limit just when it is,
-    and at or above it just when it is: 0.0996 is not 0.100 where the limit is 0.1.
+    There are enough of them that each printed number is below a limit exactly when its value is:
+    0.0996 is not printed as 0.100 beside a limit of 0.1.
 
     Parameters
     ----------
@@ -28,9 +28,9 @@ def numbers(values: Sequence[float], limits: Sequence[float] = (), least: int = 
 
 
 def above(value: float, limit: float, least: int = 1) -> tuple[str, str]:
-    """Write a value and the measured limit that it exceeds, so that it does as they are printed.
+    """Format a value and the measured limit it exceeds, so that it does so as printed.
 
-    A value that is no number, or has none that ends, is written as it is.
+    A value that is infinite or not a number is printed as it is.
     """
     if not (math.isfinite(value) and value > limit):
         return f"{value:.{least}f}", f"{limit:.{least}f}"
@@ -41,23 +41,23 @@ def above(value: float, limit: float, least: int = 1) -> tuple[str, str]:
 
 
 def exact(limit: float) -> str:
-    """Write a limit with all its digits and no more, so that nothing is compared with another."""
+    """Format a limit with all its digits and no more, so that comparisons are exact."""
     return _plain(Decimal(repr(float(limit))))
 
 
 def percent(share: float, limits: Sequence[float] = (), gap: str = " ") -> str:
-    """Write a share, 0 to 1, in percent; see `percents`."""
+    """Format a share, 0 to 1, in percent; see `percents`."""
     return percents([share], limits, gap)[0]
 
 
 def percents(shares: Sequence[float], limits: Sequence[float] = (), gap: str = " ") -> list[str]:
-    """Write shares in percent, with one digit after the point or as many as `numbers` needs.
+    """Format shares in percent, with one decimal or as many as `numbers` needs.
 
-    None is rounded to none or all that is not.
+    No share is rounded to 0 or 100 unless it is 0 or 1.
 
     Parameters
     ----------
-    shares, limits : 0 to 1. gap : between number and sign.
+    shares, limits : 0 to 1. gap : between number and percent sign.
     """
     values, beside = _decimals(shares), _decimals(limits)
     rounded = _rounded([100 * value for value in values], [100 * limit for limit in beside], 1)
@@ -65,17 +65,17 @@ def percents(shares: Sequence[float], limits: Sequence[float] = (), gap: str = "
 
 
 def exact_percent(limit: float, gap: str = " ") -> str:
-    """Write a limit, 0 to 1, in percent with all its digits and no more."""
+    """Format a limit, 0 to 1, in percent with all its digits and no more."""
     return f"{_plain(100 * Decimal(repr(float(limit))))}{gap}%"
 
 
 def plural(count: int, one: str, many: str = "") -> str:
-    """Write a count with its noun."""
+    """Format a count with its noun."""
     return f"{count:,} {one if count == 1 else many or one + 's'}".replace(",", NO_BREAK)
 
 
 def _share(value: Decimal, rounded: Decimal, limits: Sequence[Decimal]) -> str:
-    """Write one share, `rounded` in percent, without its sign."""
+    """Format one share, `rounded` in percent, without the sign."""
     few, most = Decimal("0.001"), Decimal("0.999")
     if value in (0, 1):
         return f"{100 * value:.0f}"
@@ -83,14 +83,14 @@ def _share(value: Decimal, rounded: Decimal, limits: Sequence[Decimal]) -> str:
         return "below 0.1"
     if value > most and not any(limit > most for limit in limits):
         return "above 99.9"
-    while rounded in (0, 100):  # beside a limit as small, or as near to all
+    while rounded in (0, 100):  # beside a limit that is as close to 0 or 100
         places = 1 - int(rounded.as_tuple().exponent)
         rounded = _rounded([100 * value], [100 * limit for limit in limits], places)[0]
     return f"{rounded:f}"
 
 
 def _decimals(values: Sequence[float]) -> list[Decimal]:
-    """Give the shortest decimal fraction of each float: what it is printed as in full."""
+    """Return the shortest decimal fraction of each float: what it prints as in full."""
     return [Decimal(repr(float(value))) for value in values]
 
 
@@ -108,12 +108,12 @@ def _rounded(values: Sequence[Decimal], limits: Sequence[Decimal], least: int) -
 
 
 def _at(value: Decimal, places: int) -> Decimal:
-    """Round to so many places; what has no more of them is only filled up with zeros."""
+    """Round to `places` decimals, or pad with zeros."""
     return value.quantize(Decimal(1).scaleb(-places)) if places < _MOST_PLACES else value
 
 
 _MOST_PLACES = 25
-"""A share needs no more: below, it is written out."""
+"""Shares need no more decimals; smaller ones are written out in full."""
 
 
 def _plain(value: Decimal) -> str:

@@ -8,11 +8,11 @@ _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def printable(name: object) -> str:
-    r"""Give a name as one line of plain text for a terminal, JSON or a page.
+    r"""Return a name as one line of plain text for a terminal, JSON or a page.
 
     Bytes that are not UTF-8 become ``\xff``; control characters (newline, ESC), marks that change
     the writing direction and other invisible ones become ``\n``, ``\x1b``, ``\u202e``. Everything
-    else stays, so the result of a second call is the same. HTML must still be escaped.
+    else stays, so a second call changes nothing. HTML must still be escaped.
     """
     return "".join(
         _escaped(char) if unicodedata.category(char) in _UNSAFE else char for char in str(name)

@@ -1,4 +1,4 @@
-"""A verdict in words: its headline, its reasons by weight, its figures."""
+"""Sentences about a verdict: its headline, its reasons by weight, its figures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ADVICE = {
 }
 
 WEIGHTIEST = ("flag", "flag_kept", "would_flag")
-"""Codes of reasons that speak for APL; they stand before all others, however few are shown."""
+"""Codes of reasons that suggest APL; they come first, however few reasons are shown."""
 
 SHOWN_IN_A_ROW = 2
 """Reasons that fit in one row of a table."""
@@ -36,32 +36,32 @@ R = TypeVar("R")
 
 
 def headline(decision: str, codes: Collection[str]) -> str:
-    """Give the verdict in a few words. codes : of its reasons."""
+    """Return the verdict in a few words. codes : of its reasons."""
     if decision == "REVIEW" and "would_flag" in codes:
         return LOOK_FIRST
     return HEADLINES[decision]
 
 
 def sentence(words: str) -> str:
-    """Begin with a capital letter."""
+    """Return the text with a capital first letter."""
     return words[:1].upper() + words[1:]
 
 
 def by_weight(reasons: Sequence[R], code: Callable[[R], str]) -> list[R]:
-    """Put the reasons that speak for APL first and leave the order otherwise as it is.
+    """Put the reasons that suggest APL first, and otherwise keep the order.
 
-    Records of older versions have them anywhere.
+    Older records have them in any order.
     """
     return sorted(reasons, key=lambda reason: code(reason) not in WEIGHTIEST)
 
 
 def reasons_of(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Give the reasons of a record by weight."""
+    """Return the reasons of a record, ordered by weight."""
     return by_weight(record["reasons"], lambda reason: str(reason["code"]))
 
 
 def reasons_in_a_row(record: Mapping[str, Any]) -> str:
-    """Give the weightiest reasons in one text, and how many more there are."""
+    """Return the weightiest reasons as one text, and how many more there are."""
     texts = [str(reason["text"]) for reason in reasons_of(record)]
     more = len(texts) - SHOWN_IN_A_ROW
     shown = "; ".join(texts[:SHOWN_IN_A_ROW])
@@ -69,9 +69,9 @@ def reasons_in_a_row(record: Mapping[str, Any]) -> str:
 
 
 def by_urgency(records: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Put the slides first that somebody must look at first; else the order is kept.
+    """Sort slides by how urgently somebody must look at them; ties keep their order.
 
-    Flags, then reviews that would have been flags, other reviews, and what is clear.
+    Flags come first, then reviews that would have been flags, other reviews, and cleared slides.
     """
 
     def urgency(record: Mapping[str, Any]) -> tuple[int, bool]:
@@ -82,7 +82,7 @@ def by_urgency(records: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def slides_in_words(records: Sequence[Mapping[str, Any]]) -> str:
-    """Give ``3 slides: 1 FLAG, 2 CLEAR``."""
+    """Return a tally such as ``3 slides: 1 FLAG, 2 CLEAR``."""
     counts = Counter(str(record["verdict"]) for record in records)
     parts = [f"{counts[verdict]} {verdict}" for verdict in URGENCY if counts[verdict]]
     return plural(len(records), "slide") + (f": {', '.join(parts)}" if parts else "")
@@ -91,9 +91,9 @@ def slides_in_words(records: Sequence[Mapping[str, Any]]) -> str:
 def probability_in_words(
     probability: float, interval: Sequence[float] | None, limits: Sequence[float]
 ) -> str:
-    """Give ``0.970 (0.910 to 0.990)``, each number on its side of the limits.
+    """Return ``0.970 (0.910 to 0.990)``, each number on its side of the limits.
 
-    interval : low and high; None without one.
+    interval : low and high; None if there is none.
     """
     shown = probability_in_parts(probability, interval, limits)
     return shown[0] if interval is None else f"{shown[0]} ({shown[1]} to {shown[2]})"
@@ -102,19 +102,19 @@ def probability_in_words(
 def probability_in_parts(
     probability: float, interval: Sequence[float] | None, limits: Sequence[float]
 ) -> list[str]:
-    """Give probability and, if there is one, low and high of its interval."""
+    """Return the probability and, if there is one, low and high of its interval."""
     return numbers(*_values(probability, interval, limits))
 
 
 def probability_in_percent(
     probability: float, interval: Sequence[float] | None, limits: Sequence[float], gap: str = " "
 ) -> list[str]:
-    """Give probability and, if there is one, low and high of its interval in percent."""
+    """Return the probability and, if there is one, low and high of its interval, in percent."""
     return percents(*_values(probability, interval, limits), gap)
 
 
 def no_probability(decision: str, scored: int, codes: Collection[str]) -> str:
-    """Say why a verdict has no probability. scored : cells. codes : of its reasons."""
+    """Return why a verdict has no probability. scored : cells. codes : of its reasons."""
     if decision == "FLAG":
         return "not known: the flag was raised earlier, and its figures were not kept"
     if not scored:
@@ -125,18 +125,18 @@ def no_probability(decision: str, scored: int, codes: Collection[str]) -> str:
 
 
 def flagged_since(since: str) -> str:
-    """Say since when a slide is flagged. since : UTC, ISO 8601; empty where that is not known."""
+    """Return since when a slide is flagged. since : UTC, ISO 8601; empty if unknown."""
     return f"flagged since {moment(since)}" if since else "flagged earlier"
 
 
 def flag_in_words(since: str, *, known: bool, kept: bool, now: str) -> str:
-    """Say since when a slide is flagged, and whose figures are shown.
+    """Return since when a slide is flagged, and to which state the figures belong.
 
     Parameters
     ----------
-    since : UTC, ISO 8601; empty where that is not known.
-    known : whether the flag has figures. kept : whether the cells would not give the flag now.
-    now : probability that they give, in words; empty where they give none.
+    since : UTC, ISO 8601; empty if unknown.
+    known : whether the flag has figures. kept : whether the cells no longer support the flag.
+    now : the current probability as text; empty if there is none.
     """
     text = f"{sentence(flagged_since(since))}."
     if not kept:
@@ -148,43 +148,43 @@ def flag_in_words(since: str, *, known: bool, kept: bool, now: str) -> str:
 
 
 def moment(time: str) -> str:
-    """Write a time, UTC, ISO 8601, for people."""
+    """Format a time, UTC, ISO 8601, for people."""
     return f"{time[:19].replace('T', ' ')} UTC"
 
 
 def tally_in_words(tally: Mapping[str, int]) -> str:
-    """Write a tally so that it adds up before the reader's eyes."""
+    """Format a tally so that its parts visibly add up."""
     if not tally["seen"]:
         return "No cell was seen."
     return f"{plural(tally['seen'], 'cell')} seen: {', '.join(_parts(tally))}."
 
 
 def examined_percent(share: float) -> str:
-    """Write a share that was examined, rounded down, so that it is never more than was."""
+    """Format the share that was examined, rounded down so that it is never overstated."""
     return percent(floor(1000 * share + 1e-9) / 1000)
 
 
 def field_in_words(examined_share: float | None) -> str:
-    """Say which share of the field was examined, rounded down; empty where that is not known."""
+    """Return which share of the field was examined, rounded down; empty if unknown."""
     if examined_share is None:
         return ""
     return f"{examined_percent(examined_share)} of the field was examined."
 
 
 def tally_in_a_row(tally: Mapping[str, int]) -> str:
-    """Write a tally for one row of a table."""
+    """Format a tally for one row of a table."""
     return ", ".join([f"{tally['seen']} seen", *_parts(tally)])
 
 
 def limits_of(record: Mapping[str, Any]) -> tuple[float, ...]:
-    """Give the limits of a record's probability; those of older versions do not say."""
+    """Return the limits of a record's probability; older records do not say."""
     limits = record.get("limits")
     return () if limits is None else (float(limits["flag_at"]), float(limits["clear_below"]))
 
 
 def _parts(tally: Mapping[str, int]) -> list[str]:
     lost = ("not_examined", "failed", "not_needed")
-    # Records of older versions have none that were not needed.
+    # Older records do not count cells that were not needed.
     named = [f"{tally[part]} {part.replace('_', ' ')}" for part in lost if tally.get(part)]
     return [f"{tally['scored']} scored", *named]
 

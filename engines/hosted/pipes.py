@@ -69,7 +69,7 @@ class Requests:
             return call not in self._cancelled
 
     def end(self, call: int) -> None:
-        """Note that it is over, so that a late cancel can not hit the next one."""
+        """Note that it is over, so that a late cancel cannot hit the next one."""
         with self._turn:
             del self._open[call]
             self._cancelled.discard(call)
@@ -78,7 +78,7 @@ class Requests:
         try:
             for line in self._pipe:
                 self._take(from_line(line))
-        except Exception:  # noqa: BLE001 - ends the process: without ears it can not be stopped
+        except Exception:  # noqa: BLE001 - ends the process: without ears it cannot be stopped
             traceback.print_exc()
             os._exit(BROKEN)
         # The station is gone: a network that hangs must not keep this process alive.

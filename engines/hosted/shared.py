@@ -38,7 +38,7 @@ class Region:
         self._map = mmap.mmap(descriptor, 0)
 
     def put(self, arrays: Arrays) -> tuple[ArrayPlace, ...]:
-        """Copy arrays into it, which is grown where needed; raises EngineError if it can not be."""
+        """Copy arrays into it, which is grown where needed; raises EngineError if it cannot be."""
         places, end = [], 0
         for name, array in arrays.items():
             if array.dtype.kind not in NUMBERS:

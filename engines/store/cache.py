@@ -45,7 +45,7 @@ def _timing_file(target: str, version: str, device: str) -> Path:
 def kept_engines(
     cache: Path, bundle_digest: str | None = None
 ) -> list[tuple[Path, EngineFolder | EngineError]]:
-    """Give the engine folders of the cache, newest first, or why one can not be used.
+    """Give the engine folders of the cache, newest first, or why one cannot be used.
 
     bundle_digest : only those of this bundle; the others are not read, as reading means hashing.
     """

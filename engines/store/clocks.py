@@ -1,7 +1,7 @@
 """How fast a GPU may run at the time: power mode and clocks, where a machine says so.
 
 A Jetson in its 15 W mode, or with clocks that rise only under load, gives times that hold for
-nothing else. Nothing is changed here, and what can not be read is left out.
+nothing else. Nothing is changed here, and what cannot be read is left out.
 """
 
 from __future__ import annotations

@@ -203,7 +203,7 @@ def _choose_capabilities(api: Any, config: Any, options: BuildOptions) -> None:
     if not hasattr(config, "set_compute_capability"):
         if named:
             text = "this TensorRT builds for the GPU it runs on"
-            raise EngineError("capability can not be chosen", ", ".join(named), text)
+            raise EngineError("capability cannot be chosen", ", ".join(named), text)
         return
     known = api.ComputeCapability.__members__
     if not named:

@@ -133,14 +133,14 @@ class Judging:
             source = next(tensor for tensor in before if tensor.name == link.after[1])
         if len(engine.layout.inputs) != 1:
             text = f"it has {len(engine.layout.inputs)} inputs and must have one"
-            raise EngineError("network can not be chained", name, text)
+            raise EngineError("network cannot be chained", name, text)
         (taken,) = engine.layout.inputs
         if not engine.layout.divisible or engine.layout.batches[0] != 1:
             text = "it must take any number of cells from 1 on, and answer each by itself"
-            raise EngineError("network can not be chained", name, text)
+            raise EngineError("network cannot be chained", name, text)
         if (taken.dtype, taken.shape[1:]) != (source.dtype, source.largest[1:]):
             text = f"takes {taken.dtype} {taken.shape}, given {source.dtype} {source.shape}"
-            raise EngineError("network can not be chained", f"{name}.{taken.name}", text)
+            raise EngineError("network cannot be chained", f"{name}.{taken.name}", text)
 
     def _reason(self) -> str:
         return reason(self._library)

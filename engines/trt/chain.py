@@ -58,7 +58,7 @@ def open_chain(
     engines : network to its plan, which stays open longer than the chain.
     machine : id of this machine. device : number of the GPU. driver, library : stand-ins for tests.
 
-    Raises EngineError when the plan may not be loaded, or a network can not be chained.
+    Raises EngineError when the plan may not be loaded, or a network cannot be chained.
     """
     library = library or find_library(target)
     driver = on_gpu(driver or load_driver(), device)

@@ -20,9 +20,9 @@ def load_driver() -> Any:
         driver.init()
         count = driver.Device.count()
     except driver.Error as error:
-        raise EngineError("GPU can not be used", "NVIDIA driver", str(error)) from error
+        raise EngineError("GPU cannot be used", "NVIDIA driver", str(error)) from error
     if count == 0:
-        raise EngineError("GPU can not be used", "none found", "choose --target onnxruntime")
+        raise EngineError("GPU cannot be used", "none found", "choose --target onnxruntime")
     return driver
 
 

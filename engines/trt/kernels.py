@@ -49,7 +49,7 @@ class Kernels:
             runtime_config.set_runtime_cache(self._cache)
 
     def keep(self) -> None:
-        """Write what was compiled since; a folder that can not be written costs only time."""
+        """Write what was compiled since; a folder that cannot be written costs only time."""
         with self._turn:
             if self._cache is None:
                 return

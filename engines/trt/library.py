@@ -129,7 +129,7 @@ def starting(library: Library, name: str) -> Iterator[None]:
         which = f"{library.target} {library.version} for {name}"
         reason = library.messages.take() or " ".join(str(error).split())
         text = f"check that the NVIDIA driver fits this version ({reason})"
-        raise EngineError("runtime can not start", which, text) from error
+        raise EngineError("runtime cannot start", which, text) from error
 
 
 def _logger(api: Any, messages: Messages) -> Any:

@@ -96,7 +96,7 @@ def ready_context(
     *,
     parted: bool,
 ) -> Working:
-    """Make a context with CUDA graphs, or without where it can not be captured on its stream.
+    """Make a context with CUDA graphs, or without where it cannot be captured on its stream.
 
     stream : gives it; called where there may be graphs. settle : sets shapes and addresses.
     """

@@ -138,7 +138,7 @@ def parts_of(name: str, layout: Layout, inputs: Arrays) -> Iterator[Arrays]:
         return
     if not layout.divisible:
         text = f"plan takes {largest} at once: build it with a larger batch"
-        raise EngineError("batch can not be run in parts", f"{name}: {count}", text)
+        raise EngineError("batch cannot be run in parts", f"{name}: {count}", text)
     # Equal parts, so that no part falls below the smallest batch.
     for part in np.array_split(np.arange(count), -(-count // largest)):
         yield {key: value[part[0] : part[-1] + 1] for key, value in inputs.items()}

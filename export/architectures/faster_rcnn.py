@@ -144,11 +144,11 @@ class FasterRcnnNetworks(nn.Module):
         )
 
     def detector(self) -> Detector:
-        """Give the part that works on a frame, sharing these weights."""
+        """Return the part that works on a frame, sharing these weights."""
         return Detector(self.backbone, self.rpn["head"])
 
     def box_head(self) -> BoxHead:
-        """Give the part that works on regions, sharing these weights."""
+        """Return the part that works on regions, sharing these weights."""
         return BoxHead(self.roi_heads["box_head"], self.roi_heads["box_predictor"])
 
 
@@ -166,7 +166,7 @@ class Detector(nn.Module):
         self.head = head
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Give fourteen maps."""
+        """Return fourteen maps."""
         features = self.backbone(x)
         # The fifth level is every second position of the fourth, for proposals alone.
         levels = (*features, functional.max_pool2d(features[-1], 1, 2))
@@ -183,13 +183,13 @@ class BoxHead(nn.Module):
         self.predictor = predictor
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Give class logits (N, classes) and box deltas (N, 4 * classes)."""
+        """Return class logits (N, classes) and box deltas (N, 4 * classes)."""
         logits, deltas = self.predictor(self.layers(x))
         return logits, deltas
 
 
 def current_names(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Give a checkpoint the names of today; those it has already stay as they are.
+    """Return a checkpoint the names of today; those it has already stay as they are.
 
     Two things differ in older or otherwise trained checkpoints: torchvision before 0.13 had one
     level less in the pyramid and the RPN, and a trunk trained without freezing has counters

@@ -23,7 +23,7 @@ TORCH_EPSILON = 1e-5
 
 
 def xception_tensors(layers: Sequence[Layer]) -> Tensors:
-    """Give `Xception`'s tensors.
+    """Return `Xception`'s tensors.
 
     Keras adds 0.001 to variances and torch 0.00001: the difference is put into the variances.
     Raises BundleError that names a layer which is missing or of another shape.
@@ -57,7 +57,7 @@ def xception_tensors(layers: Sequence[Layer]) -> Tensors:
 
 
 def vgg19_tensors(layers: Sequence[Layer]) -> Tensors:
-    """Give `Millie`'s tensors: VGG-19's convolutions and three fully connected layers.
+    """Return `Millie`'s tensors: VGG-19's convolutions and three fully connected layers.
 
     Keras flattens (row, column, channel), torch (channel, row, column): the first fully connected
     layer's inputs are put in torch's order. Raises BundleError as `xception_tensors` does.

@@ -25,5 +25,5 @@ class RatioEnsemble(nn.Module):
         self.healthy = nn.Linear(3, 1)
 
     def forward(self, ratios: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Give both probabilities, (N,) each."""
+        """Return both probabilities, (N,) each."""
         return torch.sigmoid(self.aml(ratios))[:, 0], torch.sigmoid(self.healthy(ratios))[:, 0]

@@ -66,7 +66,7 @@ class Classifier(nn.Sequential):
         )
 
     def gradient(self, x: torch.Tensor, winner: torch.Tensor) -> torch.Tensor:
-        """Give d logit[winner] / d x in evaluation mode, float32 (N, inside).
+        """Return d logit[winner] / d x in evaluation mode, float32 (N, inside).
 
         Parameters
         ----------
@@ -109,14 +109,14 @@ class Pmg(nn.Module):
         self.classifier_concat = Classifier(GRANULARITIES * WIDTH, hidden, classes)
 
     def maps(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Give the blocks' maps (N, 1024, h, w), h = 56, 28 and 14."""
+        """Return the blocks' maps (N, 1024, h, w), h = 56, 28 and 14."""
         _, two, three, four = self.features(x)
         return self.conv_block1(two), self.conv_block2(three), self.conv_block3(four)
 
     def granularities(
         self, pooled: tuple[torch.Tensor, ...]
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Give the four logits (N, classes) from three pooled vectors (N, 1024)."""
+        """Return the four logits (N, classes) from three pooled vectors (N, 1024)."""
         one, two, three = pooled
         return (
             self.classifier1(one),
@@ -126,7 +126,7 @@ class Pmg(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Give the sum of the four logits."""
+        """Return the sum of the four logits."""
         one, two, three, together = self.granularities(pool(self.maps(x)))
         return one + two + three + together
 
@@ -143,7 +143,7 @@ class PmgWithMap(nn.Module):
         self.pmg = pmg
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Give logits (N, classes) and the map."""
+        """Return logits (N, classes) and the map."""
         maps = self.pmg.maps(x)
         pooled = pool(maps)
         one, two, three, together = self.pmg.granularities(pooled)

@@ -95,7 +95,7 @@ class ResNet(nn.Module):
     def forward(
         self, x: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Give (N, 256, H/4, W/4), (N, 512, ...), (N, 1024, ...), (N, 2048, H/32, W/32)."""
+        """Return (N, 256, H/4, W/4), (N, 512, ...), (N, 1024, ...), (N, 2048, H/32, W/32)."""
         x = functional.max_pool2d(torch.relu(self.bn1(self.conv1(x))), 3, 2, 1)
         one = self.layer1(x)
         two = self.layer2(one)

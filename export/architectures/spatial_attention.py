@@ -79,7 +79,7 @@ class SpatialAttention(nn.Module):
         self.fc = nn.Linear(256, classes)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Give logits and the attention map, at half the side of the input."""
+        """Return logits and the attention map, at half the side of the input."""
         x = torch.relu(self.bn1(self.conv1(x)))
         x, attention = self.attention(self.layer1(x))
         x = self.layer3(self.layer2(x))

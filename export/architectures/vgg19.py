@@ -58,7 +58,7 @@ class MillieEncoder(nn.Module):
         self.features = nn.Sequential(*layers)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Give one row of features per cell."""
+        """Return one row of features per cell."""
         return self.features(x).flatten(1)
 
 
@@ -93,7 +93,7 @@ class MillieHead(nn.Module):
         )
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Give logits; softmax turns them into the probabilities of eq. 1."""
+        """Return logits; softmax turns them into the probabilities of eq. 1."""
         return self.classifier(features)
 
 
@@ -120,14 +120,14 @@ class Millie(nn.Module):
         return self.classifier(most)[0]
 
     def encoder(self) -> MillieEncoder:
-        """Give the encoder, sharing this module's weights."""
+        """Return the encoder, sharing this module's weights."""
         with torch.device("meta"):
             part = MillieEncoder()
         part.features = self.features
         return part
 
     def head(self) -> MillieHead:
-        """Give the head, sharing this module's weights."""
+        """Return the head, sharing this module's weights."""
         with torch.device("meta"):
             part = MillieHead()
         part.classifier = self.classifier

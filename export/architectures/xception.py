@@ -130,7 +130,7 @@ class Xception(nn.Module):
         self.fc = _fully_connected((FEATURES, *fully_connected), outputs, dropout)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Give features and logits; logits are (N, outputs) when there are several."""
+        """Return features and logits; logits are (N, outputs) when there are several."""
         x = torch.relu(self.bn1(self.conv1(x)))
         x = torch.relu(self.bn2(self.conv2(x)))
         for number in range(1, 13):

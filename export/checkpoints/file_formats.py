@@ -128,6 +128,6 @@ def some(names: list[str], most: int = 10) -> str:
 
 
 def one_line(name: str, most: int = 80) -> str:
-    """Give a name from a file as it can stand in one line on a terminal."""
+    """Return a name from a file as it can stand in one line on a terminal."""
     shown = name if name.isprintable() else ascii(name)
     return shown if len(shown) <= most else f"{shown[:most]}..."

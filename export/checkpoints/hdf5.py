@@ -23,7 +23,7 @@ CONVERT = "load it in Keras, and save model.save_weights('w.h5') of a model with
 
 
 def hdf5_arrays(path: Path, data: bytes, most: int) -> dict[str, NDArray[Any]]:
-    """Give every array of a file by its path, in the file's order.
+    """Return every array of a file by its path, in the file's order.
 
     Parameters
     ----------

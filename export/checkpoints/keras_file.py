@@ -44,7 +44,7 @@ class Layer:
 
 
 def keras_layers(path: Path, data: bytes, most: int) -> tuple[Layer, ...]:
-    """Give the layers of a file that hold numbers.
+    """Return the layers of a file that hold numbers.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def _of_archive(path: Path, data: bytes, most: int) -> tuple[Layer, ...]:
 
 
 def _described(config: Mapping[str, Any]) -> Iterator[tuple[str, str, str, float]]:
-    """Give place in the file, name, kind and epsilon of every layer that a configuration lists."""
+    """Yield place in the file, name, kind and epsilon of every layer that a configuration lists."""
     counts: Counter[str] = Counter()
     for layer in config["config"]["layers"]:
         kind = str(layer["class_name"])

@@ -29,7 +29,7 @@ class Name:
         return ".".join(self.parts)
 
     def under(self, prefix: str) -> str | None:
-        """Give what follows a literal prefix, as it is compared; None where that does not fit."""
+        """Return what follows a literal prefix, as it is compared; None where that does not fit."""
         if not self.literal.startswith(prefix) or self.cuts[-1] < len(prefix):
             return None
         return ".".join(
@@ -75,7 +75,7 @@ def _normed(literal: str, known: Collection[str]) -> tuple[str, str] | None:
 
 
 def prefixes(file: Mapping[str, Name], module: Mapping[str, Name]) -> list[str]:
-    """Give every prefix under which the file has names of the module, the likeliest first."""
+    """Return every prefix under which the file has names of the module, the likeliest first."""
     wanted = {name.plain for name in module.values()}
     found: Counter[str] = Counter()
     for name in file.values():

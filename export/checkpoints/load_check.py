@@ -112,7 +112,7 @@ def _changed(
     another: Callable[[], nn.Module],
     role: str,
 ) -> set[str]:
-    """Give the names in a module that become others when the file's `moved` numbers do.
+    """Return the names in a module that become others when the file's `moved` numbers do.
 
     The same module is loaded twice: what it keeps of its own stays, even if made at random.
     """

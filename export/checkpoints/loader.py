@@ -93,7 +93,7 @@ def load_into(
 
 
 def _wanted(module: nn.Module) -> dict[str, Slot | None]:
-    """Give the names that a file of this module has."""
+    """Return the names that a file of this module has."""
     wanted: dict[str, Slot | None] = {
         name: slot for name, slot in slots(module).items() if slot.persistent
     }
@@ -107,7 +107,7 @@ def state_for(
     given: Mapping[str, object],
     versions: Mapping[str, int],
 ) -> OrderedDict[str, Any]:
-    """Give what ``load_state_dict`` is given: the file's values by the module's names.
+    """Return what ``load_state_dict`` is given: the file's values by the module's names.
 
     Counters that the file lacks are the module's own. `versions` are those of the modules in the
     file (``_metadata`` of torch), by which hooks tell old files.
@@ -140,7 +140,7 @@ def _by_hooks(
     given: Mapping[str, object],
     prefixes: list[str],
 ) -> dict[str, str] | None:
-    """Give the names that the module's own loading takes although they are not its own."""
+    """Return the names that the module's own loading takes although they are not its own."""
     for prefix in dict.fromkeys(prefixes):
         names = {n.removeprefix(prefix): n for n in given if n.startswith(prefix)}
         if not names:

@@ -92,7 +92,7 @@ def read_checkpoint(
     keras : makes torch's tensors of Keras' layers; without it, Keras files are refused.
 
     Pickles are read with ``weights_only=True``, which allows tensors and plain containers and
-    calls nothing else; the environment can not turn that off, because it is always said here.
+    calls nothing else; the environment cannot turn that off, because it is always said here.
     Raises BundleError that says what is wrong with the file.
     """
     file, named = file_and_key(path)
@@ -204,7 +204,7 @@ def _archive(path: Path, data: bytes, *, trust: bool) -> object:
 
 
 def _checked(path: Path, tensors: Tensors, most: int) -> tuple[Tensors, list[str]]:
-    """Make all floats float32, and refuse what can not be weights."""
+    """Make all floats float32, and refuse what cannot be weights."""
     if sum(tensor.numel() for tensor in tensors.values()) > most:
         raise BundleError("tensors are far larger than their file", path, SAVE)
     made: dict[str, torch.Tensor] = {}

@@ -33,7 +33,7 @@ class Slot:
 
 
 def slots(module: nn.Module) -> dict[str, Slot]:
-    """Give every parameter and buffer by its dotted name, those that are shared under each name.
+    """Return every parameter and buffer by its dotted name, those that are shared under each name.
 
     A module may override ``state_dict``, ``parameters`` and ``named_buffers``; what torch computes
     with lies in the dictionaries that are read here.
@@ -51,7 +51,7 @@ def slots(module: nn.Module) -> dict[str, Slot]:
 
 
 def parts(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Give the module and all modules in it, each with what stands before its names."""
+    """Yield the module and all modules in it, each with what stands before its names."""
     waiting = [("", module)]
     while waiting:
         prefix, part = waiting.pop()
@@ -61,7 +61,7 @@ def parts(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def extra_states(module: nn.Module) -> dict[str, object]:
-    """Give what modules keep beside tensors, by the key it has in a file."""
+    """Return what modules keep beside tensors, by the key it has in a file."""
     return {
         prefix + EXTRA: part.get_extra_state()
         for prefix, part in parts(module)
@@ -70,7 +70,7 @@ def extra_states(module: nn.Module) -> dict[str, object]:
 
 
 def fingerprint(module: nn.Module) -> str:
-    """Give SHA-256 (hex) over every parameter and buffer, counters left out."""
+    """Return SHA-256 (hex) over every parameter and buffer, counters left out."""
     made = hashlib.sha256()
     for name, slot in sorted(slots(module).items()):
         if slot.shape is None or name.endswith(COUNTED):

@@ -67,7 +67,7 @@ class Fit:
 def fits(
     wanted: Mapping[str, Slot | None], given: Mapping[str, object], prefix: str | None
 ) -> list[Fit]:
-    """Give the file beside the module under every prefix that may be meant, the likeliest first.
+    """Return the file beside the module under every prefix that may be meant, the likeliest first.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def _odd(
 
 
 def choose(found: Sequence[Fit], given: Mapping[str, object], role: str) -> Fit | None:
-    """Give the only complete fit; None when there is none.
+    """Return the only complete fit; None when there is none.
 
     Raises BundleError when several are complete and hold other numbers.
     """
@@ -148,7 +148,7 @@ def _equal(one: Fit, other: Fit, given: Mapping[str, object]) -> bool:
 
 
 def left_out(fit: Fit, wanted: Mapping[str, Slot | None], ignore: Sequence[str]) -> list[str]:
-    """Give the names under the prefix that may not be left out without being asked for."""
+    """Return the names under the prefix that may not be left out without being asked for."""
     roots = {name.split(".")[0] for name in wanted}
     serious = []
     for name in fit.surplus:

@@ -58,7 +58,7 @@ class _Reader(pickle.Unpickler):
         self._storages: dict[str, torch.Tensor] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        """Give what stands for a name in the pickle."""
+        """Return what stands for a name in the pickle."""
         if module == "torch._utils" and name in ("_rebuild_tensor_v2", "_rebuild_tensor"):
             return _tensor
         if module == "torch" and name in DTYPES:
@@ -73,7 +73,7 @@ class _Reader(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module}.{name}")
 
     def persistent_load(self, pid: Any) -> torch.Tensor:
-        """Give a storage as a flat tensor."""
+        """Return a storage as a flat tensor."""
         _, dtype, key, _, count = pid
         if key in self._storages:  # tensors share memory, and no file makes one read it twice
             return self._storages[key]
@@ -97,7 +97,7 @@ def _tensor(
 
 
 def torchscript_tensors(path: Path, data: bytes) -> dict[str, torch.Tensor]:
-    """Give all tensors of a TorchScript module by their dotted names.
+    """Return all tensors of a TorchScript module by their dotted names.
 
     Raises BundleError when the archive is damaged or holds anything else.
     """

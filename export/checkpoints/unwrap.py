@@ -36,7 +36,7 @@ class Found:
 
 
 def unwrap(path: Path, loaded: object, key: str | None) -> Found:
-    """Give the state_dict that a file holds, and what was around it.
+    """Return the state_dict that a file holds, and what was around it.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def _found(value: Mapping[object, object], place: tuple[str, ...], *notes: str) 
 
 
 def _versions(value: object) -> dict[str, int]:
-    """Give the versions of modules, which torch writes beside; a file may say anything."""
+    """Return the versions of modules, which torch writes beside; a file may say anything."""
     metadata = getattr(value, "_metadata", None)
     if not isinstance(metadata, Mapping):
         return {}
@@ -120,7 +120,7 @@ class _Inside:
 
 
 def _inside(loaded: Mapping[object, object]) -> dict[str, _Inside]:
-    """Give the state_dicts of the first level that has any, from the outermost down.
+    """Return the state_dicts of the first level that has any, from the outermost down.
 
     An optimizer's is none.
     """

@@ -15,7 +15,7 @@ PIECE_BYTES = 1 << 20
 def check_whole(path: Path, archive: zipfile.ZipFile) -> None:
     """Read every member and compare it with its CRC, name and length.
 
-    A file that was saved without sums (``compute_crc32`` off) can not be told from a damaged one.
+    A file that was saved without sums (``compute_crc32`` off) cannot be told from a damaged one.
     Raises BundleError that names the first member that is damaged, or is there twice: which of the
     two is read depends on the reader.
     """

@@ -22,7 +22,7 @@ KNOWN = frozenset(
 
 
 def unknown_roles(names: Iterable[str]) -> tuple[str, ...]:
-    """Give a warning for each role that no word of tells which cells it means."""
+    """Return a warning for each role that no word of tells which cells it means."""
     return tuple(
         f"role {name!r} is no cell class that is known here, and it stands in every verdict: "
         "write it as a reader of the report would"

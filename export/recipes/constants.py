@@ -17,7 +17,7 @@ blasts."""
 
 
 def rule(**changes: Any) -> dict[str, Any]:
-    """Give the rule of systems that count cells; none of the papers prints one."""
+    """Return the rule of systems that count cells; none of the papers prints one."""
     return {
         "flag_at": 0.5,
         "clear_below": 0.5,

@@ -56,7 +56,7 @@ and judges the smear by their shares.
 
 
 def recipe(segmenter: str | None = None) -> Recipe:
-    """Give the recipe, with its detector or with another segmenter of the manifest instead."""
+    """Return the recipe, with its detector or with another segmenter of the manifest instead."""
     classical = segmenter is not None and segmenter != "faster-rcnn"
     detector = () if classical else (_detector(), _box_head())
     settings = {
@@ -156,7 +156,7 @@ def _cells(role: str) -> NetworkRecipe:
 
 
 def _xception(shapes: Shapes, *, keras: bool = False) -> Xception:
-    """Give an Xception whose fully connected layers fit the checkpoint's."""
+    """Return an Xception whose fully connected layers fit the checkpoint's."""
     layers = sorted(
         (int(name.split(".")[-2]), shape)
         for name, shape in shapes.items()

@@ -21,7 +21,7 @@ HOW = "write package.module:function or file.py:function"
 
 
 def load_factory(factory: str, folder: Path) -> Callable[[], nn.Module]:
-    """Give the function that ``package.module:function`` or ``file.py:function`` names.
+    """Return the function that ``package.module:function`` or ``file.py:function`` names.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def _beside(folder: Path) -> Iterator[None]:
 
 
 def part_of(module: nn.Module, path: str | None) -> nn.Module:
-    """Give an attribute or method of a module, e.g. ``slide_head`` or ``encode``, as a module.
+    """Return an attribute or method of a module, e.g. ``slide_head`` or ``encode``, as a module.
 
     Raises ConfigError when there is none that can be called.
     """

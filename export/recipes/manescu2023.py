@@ -41,7 +41,7 @@ it had that cell alone.
 
 
 def recipe(segmenter: str | None = None, classes: Sequence[str] = CLASSES) -> Recipe:
-    """Give the recipe; its segmenter is the classical one unless another is named."""
+    """Return the recipe; its segmenter is the classical one unless another is named."""
     mean, deviation = IMAGENET
     encoder = NetworkRecipe(
         name="encoder",
@@ -95,7 +95,7 @@ def recipe(segmenter: str | None = None, classes: Sequence[str] = CLASSES) -> Re
 
 
 def _millie(shapes: Shapes) -> Millie:
-    """Give a network whose fully connected layers fit the checkpoint's."""
+    """Return a network whose fully connected layers fit the checkpoint's."""
     widths = [
         shapes[name][0]
         for layer in (0, 3, 6)

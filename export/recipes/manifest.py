@@ -13,7 +13,7 @@ GOLDEN_TOLERANCE = 0.05
 
 
 def manifest_settings(recipe: Recipe, *, trained: bool, explain: bool) -> dict[str, Any]:
-    """Give the manifest of a recipe's bundle, without ``schema_version`` and ``files``."""
+    """Return the manifest of a recipe's bundle, without ``schema_version`` and ``files``."""
     return {
         "name": recipe.name,
         "version": "1.0",

@@ -111,7 +111,7 @@ class NetworkRecipe:
         return self.keras.tensors if self.keras else None
 
     def for_kind(self, kind: str) -> NetworkRecipe:
-        """Give the recipe for a kind of checkpoint: Keras' has a module of its own."""
+        """Return the recipe for a kind of checkpoint: Keras' has a module of its own."""
         if kind != Kind.KERAS.value or self.keras is None:
             return self
         return replace(self, build=self.keras.build)
@@ -133,11 +133,11 @@ class NetworkRecipe:
         return one_of[0].classes if len(one_of) == 1 else ()
 
     def named(self, explain: bool) -> tuple[Output | None, ...]:
-        """Give the outputs, the explanation among them if it is wanted."""
+        """Return the outputs, the explanation among them if it is wanted."""
         return (*self.outputs, self.explained) if explain and self.explained else self.outputs
 
     def settings(self) -> dict[str, Any]:
-        """Give the network's part of the manifest."""
+        """Return the network's part of the manifest."""
         given = {"after": self.after, "when": self.when}
         return {
             "file": self.file,

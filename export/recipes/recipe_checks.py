@@ -24,7 +24,7 @@ NO_OUTPUT = "network has no such output"
 
 
 def mistakes(file: RecipeFile) -> Iterator[Mistake]:
-    """Give every name in a recipe that stands for nothing, with its place."""
+    """Yield every name in a recipe that stands for nothing, with its place."""
     given = {name: _outputs(file, name) for name in file.networks}
     for number, role in enumerate(file.roles):
         yield from _checked(("roles", number), role.network, role.output, given)

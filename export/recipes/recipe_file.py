@@ -44,12 +44,12 @@ class ImagesPart(Spec):
     deviation: Three = (1.0, 1.0, 1.0)
 
     def crop(self) -> dict[str, Any]:
-        """Give the manifest's part."""
+        """Return the manifest's part."""
         inside = {"colour_order", "scale", "mean", "deviation"}
         return self.model_dump(mode="json", exclude=inside, exclude_none=True)
 
     def images(self) -> Images:
-        """Give the part that lies in the graph."""
+        """Return the part that lies in the graph."""
         size = self.size_px
         return Images(size, size, self.colour_order, self.scale, self.mean, self.deviation)
 
@@ -97,7 +97,7 @@ class NetworkPart(Spec):
         return tuple(name for each in made for names in each.values() for name in names)
 
     def named(self) -> tuple[Output | None, ...]:
-        """Give the outputs as the export takes them."""
+        """Return the outputs as the export takes them."""
         made: list[Output | None] = []
         for name in self.outputs:
             if name == LEFT_OUT:

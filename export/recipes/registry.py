@@ -17,7 +17,7 @@ PUBLISHED = {
 
 
 def find_recipe(name: str, segmenter: str | None = None) -> Recipe:
-    """Give the recipe of this name, or the one in this TOML file.
+    """Return the recipe of this name, or the one in this TOML file.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ and NUP98-RARG apart (98.04 % of its test images). Its input is "a bone marrow s
 to one size and normalised; it is a whole field, not a cell. So here every frame is one row: the
 whole field stretched to 224x224 px, and the tally counts fields.
 
-All its classes are kinds of APL. It can not tell whether a slide is APL at all, so the bundle's
+All its classes are kinds of APL. It cannot tell whether a slide is APL at all, so the bundle's
 only verdict is REVIEW, with the share of fields that speak for each fusion gene. The paper is
 silent on size, normalisation (0.5 and 0.5 here) and how fields make a slide (shares).
 """
@@ -27,7 +27,7 @@ APL it still names a fusion gene. Use it only where APL is known.
 
 
 def recipe(segmenter: str | None = None) -> Recipe:
-    """Give the recipe; with a segmenter named, single cells are judged instead of fields."""
+    """Return the recipe; with a segmenter named, single cells are judged instead of fields."""
     network = NetworkRecipe(
         name="network",
         weights="model",

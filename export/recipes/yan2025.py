@@ -50,7 +50,7 @@ asked about, because an earlier step put it elsewhere, has probability 0.
 
 
 def recipe(segmenter: str | None = None) -> Recipe:
-    """Give the recipe; its segmenter is the classical one unless another is named."""
+    """Return the recipe; its segmenter is the classical one unless another is named."""
     network_of = {name: stage for stage, classes, _ in STAGES for name in classes}
     settings = {
         "intended_use": f"Sorting of single blood cells and detection of APL. {RESEARCH}",
@@ -106,7 +106,7 @@ def _network(name: str, classes: tuple[str, ...], when: str | None) -> NetworkRe
 
 
 def _pmg(classes: int, shapes: Shapes) -> Pmg:
-    """Give a network for these classes, with the trunk's unused classifier if it is stored."""
+    """Return a network for these classes, with the trunk's unused classifier if it is stored."""
     trunk = [shape[0] for name, shape in shapes.items() if name.endswith("features.fc.bias")]
     return Pmg(classes, trunk_classes=trunk[0] if trunk else None)
 

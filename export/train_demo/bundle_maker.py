@@ -74,7 +74,7 @@ def make(out: Path, cache: Path, epochs: int, say: Say) -> None:
 
 
 def settings(thresholds: NDArray[np.float32]) -> dict[str, Any]:
-    """Give the manifest of the embedded bundle."""
+    """Return the manifest of the embedded bundle."""
     suspicious = {"promyelocyte": True, "myeloblast": False, "auer_rod": True}
     return {
         "name": "apl-demo",
@@ -124,7 +124,7 @@ def settings(thresholds: NDArray[np.float32]) -> dict[str, Any]:
 
 
 def _thresholds(scores: NDArray[np.float32], truth: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Give the probability per role above which only the allowed share of negatives lies."""
+    """Return the probability per role above which only the allowed share of negatives lies."""
     return np.array(
         [
             max(0.5, float(np.quantile(scores[truth[:, r] == 0, r], 1 - FALSE_POSITIVES)))

@@ -29,7 +29,7 @@ def auc(scores: NDArray[Any], positive: NDArray[Any]) -> float:
 def role_figures(
     scores: NDArray[np.float32], truth: NDArray[np.float32], thresholds: NDArray[np.float32]
 ) -> dict[str, dict[str, float]]:
-    """Give AUC, recall and precision at the threshold for every role."""
+    """Return AUC, recall and precision at the threshold for every role."""
     figures = {}
     for row, name in enumerate(ROLE_NAMES):
         said, true = scores[:, row] >= thresholds[row], truth[:, row] > 0
@@ -45,7 +45,7 @@ def role_figures(
 def slide_figures(
     head: RatioEnsemble, ratios: NDArray[np.float32], kinds: NDArray[np.int64]
 ) -> dict[str, dict[str, float]]:
-    """Give for every kind of slide the share of bags whose probability reaches one half."""
+    """Return for every kind of slide the share of bags whose probability reaches one half."""
     with torch.no_grad():
         aml, healthy = head(torch.from_numpy(ratios))
     probability = torch.minimum(aml, healthy).numpy()

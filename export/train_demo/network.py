@@ -52,7 +52,7 @@ class CellNetwork(nn.Module):
         self.heads = nn.Linear(FEATURES, len(ROLE_NAMES))
 
     def logits(self, cells: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Give logits (N, 3) and features (N, 64)."""
+        """Return logits (N, 3) and features (N, 64)."""
         x = cells.permute(0, 3, 1, 2).to(torch.float32)
         white = x.amax(dim=(2, 3), keepdim=True).clamp(min=32.0)
         x = 4.0 * torch.log((white + 8.0) / (x + 8.0)) - 1.0
@@ -63,7 +63,7 @@ class CellNetwork(nn.Module):
     def forward(
         self, cells: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Give a probability (N,) per role, and features (N, 64)."""
+        """Return a probability (N,) per role, and features (N, 64)."""
         logits, features = self.logits(cells)
         p = torch.sigmoid(logits)
         return p[:, 0], p[:, 1], p[:, 2], features

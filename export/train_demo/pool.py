@@ -58,12 +58,12 @@ def make_pool(slides: range, frames: int, cache: Path) -> Pool:
 
 
 def drawn_scale(number: int) -> float:
-    """Give the scale that a slide is drawn at, µm per px."""
+    """Return the scale that a slide is drawn at, µm per px."""
     return float(np.random.default_rng([number, 77]).uniform(0.08, 0.22))
 
 
 def stated_scale(number: int, index: int = 0) -> float:
-    """Give it as measured, µm per px: a little wrong; the networks must bear that."""
+    """Return it as measured, µm per px: a little wrong; the networks must bear that."""
     wrong = np.random.default_rng([number, index, 78]).uniform(0.92, 1.08)
     return drawn_scale(number) * float(wrong)
 
@@ -84,14 +84,14 @@ def drawn_frame(number: int, index: int) -> tuple[SyntheticFrame, Frame]:
 
 
 def _frame_cells(number: int, index: int) -> tuple[UInt8, NDArray[np.float32]]:
-    """Give crops and truth of one frame."""
+    """Return crops and truth of one frame."""
     drawn, frame = drawn_frame(number, index)
     found = HsvWatershed().segment(frame)
     return cut_windows(frame.pixels, found.centres, frame.um_per_px, CROP), _truth(drawn, found)
 
 
 def _truth(drawn: SyntheticFrame, found: Detections) -> NDArray[np.float32]:
-    """Give for every cell found what was drawn under it: float32 (N, 3)."""
+    """Return for every cell found what was drawn under it: float32 (N, 3)."""
     truth = np.zeros((len(found), len(ROLE_NAMES)), dtype=np.float32)
     for row in range(len(found)):
         under = drawn.labels[found.labels == row + 1]

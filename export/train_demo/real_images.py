@@ -22,7 +22,7 @@ CELLAVISION_UM_PER_PX = 0.1
 
 
 def evaluate(model: Model, data: Path) -> dict[str, Any]:
-    """Give AUCs on `deepapl_discovery` (cells and patients) and `aml_lmu_sample` (cells)."""
+    """Return AUCs on `deepapl_discovery` (cells and patients) and `aml_lmu_sample` (cells)."""
     return {
         "deepapl_discovery": _discovery(model, data / "deepapl_discovery"),
         "aml_lmu_sample": _single_cells(model, data / "aml_lmu_sample"),

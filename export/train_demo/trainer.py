@@ -78,7 +78,7 @@ def augment(cells: torch.Tensor) -> torch.Tensor:
 
 
 def predict(network: CellNetwork, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
-    """Give probabilities (N, 3) and features (N, 64)."""
+    """Return probabilities (N, 3) and features (N, 64)."""
     scores, features = [], []
     with torch.no_grad():
         for start in range(0, len(crops), 256):
@@ -95,7 +95,7 @@ def slide_ratios(
     seed: int,
     bags: int = 40,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Give ratios (B, 3) of bags of 20 to 300 cells, each from one slide, and its kind (B,)."""
+    """Return ratios (B, 3) of bags of 20 to 300 cells, each from one slide, and its kind (B,)."""
     random = np.random.default_rng(seed)
     positive = scores >= thresholds
     ratios, kinds = [], []

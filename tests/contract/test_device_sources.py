@@ -431,8 +431,8 @@ def test_colours_of_a_network_camera_come_out_right(
     ("address", "what"),
     [
         (f"{GIGE}&pixel_format=Mono8", "without colour"),
-        (f"{GIGE}&pixel_format=BGR8", "can not be started"),
-        ("aravis://nobody", "can not be started"),
+        (f"{GIGE}&pixel_format=BGR8", "cannot be started"),
+        ("aravis://nobody", "cannot be started"),
     ],
 )
 def test_a_network_camera_without_use_is_one_line(gige: None, address: str, what: str) -> None:

@@ -46,6 +46,6 @@ def test_slides_with_umlauts_are_scored_and_shown(
         codes.append(done.returncode)
         assert b"Traceback" not in done.stderr, (one, done.stderr[-600:])
         if one[0] == "score" and not done.returncode:
-            assert b"\\u03a9" in done.stdout, "what can not be shown is spelled out"
+            assert b"\\u03a9" in done.stdout, "what cannot be shown is spelled out"
     assert codes == [0, 0, 0, codes[3], 3]
     assert len(list((out / "slides").glob("M*"))) == 1

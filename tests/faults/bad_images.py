@@ -103,7 +103,7 @@ FILES: dict[str, tuple[bytes, str]] = {
     "jpeg2000.jpg": (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(64), "(JPEG 2000)"),
     "openexr.tif": (b"\x76\x2f\x31\x01" + bytes(64), "(OpenEXR)"),
     "radiance.png": (b"#?RADIANCE\n", "(Radiance HDR)"),
-    "web.png": (b"RIFF\x40\0\0\0WEBPVP8 " + bytes(64), "(WebP can not be decoded)"),
+    "web.png": (b"RIFF\x40\0\0\0WEBPVP8 " + bytes(64), "(WebP cannot be decoded)"),
     "film.jpg": (b"GIF89a" + bytes(64), "(GIF)"),
     "big.tif": (b"II+\0\x08\0\0\0" + bytes(64), "TIFF without an image"),
     "jpeg_half.jpg": (JPEG[: len(JPEG) // 2], "image is cut off"),

@@ -174,7 +174,7 @@ def finish(place: Place, world: World) -> list[str]:
 
 
 def attack(minutes: float, seed: int, folder: Path) -> tuple[Record, list[str]]:
-    """Run rounds for so long; gives what came of them, and what this machine can not do."""
+    """Run rounds for so long; gives what came of them, and what this machine cannot do."""
     record, chance = Record(), random.Random(seed)
     end = time.monotonic() + 60 * minutes
     with small_disk(folder / "disk") as disk, worlds(folder, seed) as (all_worlds, lacking):

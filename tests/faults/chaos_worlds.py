@@ -117,7 +117,7 @@ def free_port() -> int:
 
 @contextmanager
 def worlds(folder: Path, seed: int) -> Iterator[tuple[list[World], list[str]]]:
-    """Give the sources that this machine can have, and words about those it can not."""
+    """Give the sources that this machine can have, and words about those it cannot."""
     scale = ("--um-per-px", "0.15")
     lacking: list[str] = []
     apl, aml = folder / "apl", folder / "aml"

@@ -2,7 +2,7 @@
 
 commit PATH COUNT : commit so many verdicts; prints each hash once it was acknowledged, when the
     reserve was given up, and the error that ended it, if any.
-limited PATH COUNT BYTES : the same with files that can not grow beyond so many bytes.
+limited PATH COUNT BYTES : the same with files that cannot grow beyond so many bytes.
 verify PATH : print the number of rows and of problems.
 kill PATH ROUNDS SEED MOST : fork a child that commits without end, wait for some rows, MOST at
     most, and a random moment more, kill it, verify; so many times. Prints one JSON document.

@@ -78,7 +78,7 @@ def unpack(parts: Path, wheels: Path) -> list[Path]:
 
 
 def main(arguments: list[str]) -> int:
-    """Pack or unpack; gives 1 with a line when that can not be done."""
+    """Pack or unpack; gives 1 with a line when that cannot be done."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("work", choices=("pack", "unpack"))
     parser.add_argument("source", type=Path)

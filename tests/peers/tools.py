@@ -30,7 +30,7 @@ Call = Callable[[], object]
 
 
 class MissingTool(Exception):  # noqa: N818 - it is left out and said, no error
-    """A tool that is not installed, or can not run this network, with the reason."""
+    """A tool that is not installed, or cannot run this network, with the reason."""
 
 
 @dataclass(frozen=True)

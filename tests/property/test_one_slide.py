@@ -115,7 +115,7 @@ class Camera:
         self.taken = 0
 
     def show(self, pixels: UInt8 | None) -> None:
-        """Show a picture; None is one that can not be read."""
+        """Show a picture; None is one that cannot be read."""
         with self._news:
             self._waiting.append(pixels)
             self._news.notify_all()

@@ -155,7 +155,7 @@ SENTENCES: tuple[tuple[str, Callable[[list[str]], bool]], ...] = (
 
 
 def contradictions(text: str, rule: RuleSpec, reduced: Reduced, tally: Tally) -> Iterator[str]:
-    """Read a sentence as a person does, and name all in it that can not be."""
+    """Read a sentence as a person does, and name all in it that cannot be."""
     for pattern, holds in SENTENCES:
         for found in re.finditer(pattern, text):
             if not holds(list(found.groups())):

@@ -6,7 +6,7 @@
 The first plays each source twice as `watch` does, in full and with cells left out, without the
 pauses of a camera. The second takes the scores that `edgeapl score` gave to single cells, lays all
 cells of a slide into one frame and looks at them in many random orders, the largest first. What
-the model can not vouch for (another stain, optics it was not made for) is passed over there, so
+the model cannot vouch for (another stain, optics it was not made for) is passed over there, so
 that the rule alone is tried; a station would examine such a slide in full and leave it to a person.
 """
 

@@ -356,8 +356,8 @@ def test_a_flag_is_acknowledged_from_the_command_line_and_the_station_hears_of_i
     [
         ("flag", "", "initials are missing"),
         ("seen", "AB", "acknowledged before: c by CD"),
-        ("scored", "AB", "row is no flag of a station"),
-        ("review", "AB", "row is no flag of a station"),
+        ("scored", "AB", "row is not a station's flag"),
+        ("review", "AB", "row is not a station's flag"),
         ("f" * 64, "AB", "journal has no such row"),
         ("xyz", "AB", "neither a row number nor a hash"),
     ],

@@ -1,4 +1,4 @@
-"""`edgeapl bench`: what it measures is what happened, and what it can not know it says."""
+"""`edgeapl bench`: what it measures is what happened, and what it cannot know it says."""
 
 from __future__ import annotations
 

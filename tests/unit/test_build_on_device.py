@@ -205,7 +205,7 @@ def test_a_driver_without_a_gpu_is_none(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def none_found() -> Any:
-        raise EngineError("GPU can not be used", "none found", "choose --target onnxruntime")
+        raise EngineError("GPU cannot be used", "none found", "choose --target onnxruntime")
 
     monkeypatch.setattr(driver, "load_driver", none_found)
     record = workshop.build("auto").record
@@ -220,7 +220,7 @@ def test_a_gpu_that_fails_leaves_the_processor(workshop: Workshop) -> None:
     workshop.fake.refuses = "execute_async_v3"
     record = workshop.build("auto").record
     assert record.target == "onnxruntime"
-    assert "can not be run" in record.timing["not_picked"]["fp16 tensorrt"]
+    assert "cannot be run" in record.timing["not_picked"]["fp16 tensorrt"]
 
 
 def test_what_is_opened_from_its_place_must_pass_once_more(

@@ -150,7 +150,7 @@ def test_one_image_of_two_patients_is_refused(bare: Bundle, tmp_path: Path) -> N
     slides, labels = write_evidence(tmp_path, positives=9, others=0)
     (slides / "s008" / "0.png").write_bytes((slides / "s000" / "0.png").read_bytes())
     text = refusal(request(bare, slides, labels, tmp_path / "out"), UsageError)
-    assert "one image is of two patients" in text
+    assert "one image belongs to two patients" in text
 
 
 def test_a_labelled_positive_slide_must_be_there(bare: Bundle, tmp_path: Path) -> None:

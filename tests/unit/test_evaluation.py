@@ -1,4 +1,4 @@
-"""Figures are those of the papers and of slow counting; what can not be told is said."""
+"""Figures are those of the papers and of slow counting; what cannot be told is said."""
 
 from __future__ import annotations
 

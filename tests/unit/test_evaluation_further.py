@@ -70,7 +70,7 @@ def test_models_that_order_all_slides_alike_give_no_test() -> None:
     scores = np.array([0.9, 0.1, 0.3, 0.4])
     test = delong_paired(truth, scores, scores / 2)
     assert (test["value"], test["p"]) == (0.0, None)
-    assert "no interval can be told" in test["reason"]
+    assert "no interval can be computed" in test["reason"]
 
 
 def test_delongs_test_keeps_its_level_where_two_models_are_alike() -> None:
@@ -187,9 +187,9 @@ def test_counts_of_people_are_compared_by_role(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("slide,a,b\nx,1.5,2\n", "count is no number"),
+        ("slide,a,b\nx,1.5,2\n", "count is not a number"),
         ("slide,a,b\nx,0,0\n", "nothing was counted"),
-        ("slide,a,b\nx,1,0\nx,1,0\n", "missing or there twice"),
+        ("slide,a,b\nx,1,0\nx,1,0\n", "missing or listed twice"),
     ],
 )
 def test_counts_that_are_none_are_refused(text: str, words: str, tmp_path: Path) -> None:

@@ -195,7 +195,7 @@ def test_a_picture_that_fails_is_said_and_loses_nothing(tmp_path: Path) -> None:
         explanation = explained(explainer)
     assert explanation is not None
     assert not explanation.pictures
-    assert "could not be made: engine failed" in explanation.caption
+    assert "could not be drawn: engine failed" in explanation.caption
 
 
 @pytest.mark.parametrize(

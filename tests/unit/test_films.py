@@ -95,7 +95,7 @@ def test_half_a_film_is_said(ending: str, tmp_path: Path) -> None:
         frames, errors = 0, [error.what]
     assert frames < FRAMES
     # An index that stood at the end is gone, and nothing can be shown.
-    assert errors[-1].startswith(("video ends early (", "video can not be played"))
+    assert errors[-1].startswith(("video ends early (", "video cannot be played"))
 
 
 SLOW = [40 * number + (number > 10) * 3000 for number in range(FRAMES)]

@@ -45,7 +45,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> Any:
     out = tmp_path_factory.mktemp("check") / "records.json"
     ended = check.main(["--json", str(out), "--dry-run"])
     document = json.loads(out.read_text(encoding="utf-8"))
-    assert ended == 1, "what can not be shown here is a failure"
+    assert ended == 1, "what cannot be shown here is a failure"
     assert document["schema"] == 1
     assert document["dry_run"]
     assert document["research_use_only"]
@@ -161,7 +161,7 @@ def test_on_a_machine_without_a_gpu_all_fails_and_every_record_is_there(
     def apart(name: str, arguments: list[str], left_s: float) -> Any:
         assert arguments == ["--frames", "x", "--minutes", "1"]
         assert 0 < left_s <= 60
-        return Record(name, False, 0.0, why="GPU can not be used")
+        return Record(name, False, 0.0, why="GPU cannot be used")
 
     monkeypatch.setattr(check, "made_apart", apart)
     out = tmp_path / "out.json"

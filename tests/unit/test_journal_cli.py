@@ -127,12 +127,12 @@ def test_a_broken_journal_ends_with_exit_code_5_and_one_line_per_problem(
     path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     edit(path, 2)
-    edit_twice = "row 2: edited: its hash is not that of its content"
+    edit_twice = "row 2: edited: its hash does not match its content"
     with pytest.raises(StorageError, match="not as it was written") as caught:
         run("verify", "--journal", str(path))
     assert caught.value.exit_code == 5
     assert capsys.readouterr().out.splitlines() == [
-        "table or guard is not as it was made: never_changed",
+        "table or trigger is not as it was created: never_changed",
         edit_twice,
     ]
     with pytest.raises(StorageError):

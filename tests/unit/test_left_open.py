@@ -313,7 +313,7 @@ def test_frames_are_kept_once_however_often_the_power_goes(
 
 
 def test_a_kept_frame_keeps_how_it_was_read(tmp_path: Path) -> None:
-    remarks = (Remark("depth", "scaled"), Remark("colour", "can not be told", doubtful=True))
+    remarks = (Remark("depth", "scaled"), Remark("colour", "cannot be told", doubtful=True))
     kept = OpenSlide.start(tmp_path, "S", "2026-01-01")
     kept.keep(replace(shot(1, "a.tif"), remarks=remarks))
     kept.settle()

@@ -270,7 +270,7 @@ def test_a_camera_that_is_not_there_is_named() -> None:
         ("is/not/there", InputError, "does not exist"),
         ("notes.txt", ConfigError, "source is not understood"),
         ("playlist.mp4", InputError, "not a video"),
-        ("broken.avi", InputError, "can not be played"),
+        ("broken.avi", InputError, "cannot be played"),
     ],
 )
 def test_an_address_that_can_not_be_opened_is_refused_in_one_line(

@@ -298,7 +298,7 @@ def test_cells_of_a_prepared_frame_can_be_had_as_images(station: Station) -> Non
 
 
 def test_a_chain_is_made_of_plans_alone(station: Station) -> None:
-    with pytest.raises(EngineError, match="can not be chained: onnxruntime"):
+    with pytest.raises(EngineError, match="cannot be chained: onnxruntime"):
         open_chain("onnxruntime", b"", (), {}, None)
 
 

@@ -156,7 +156,7 @@ def several(slide: Path) -> Path:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (several, r"2 slides \(one, two, \.\.\.\): .*: give the folder of one slide"),
+        (several, r"2 slides \(one, two, \.\.\.\): .*: pass the folder of one slide"),
         (lambda slide: slide / "nowhere", "does not exist"),
         (lambda slide: [], "no images"),
         (lambda slide: [FIELDS[0], "a.png"], "neither a file nor an array: str: image 1"),
@@ -183,7 +183,7 @@ def test_a_scale_that_can_not_be_is_refused(
 
 
 def test_a_scale_that_a_source_would_not_use_is_refused(model: edgeapl.Model) -> None:
-    with pytest.raises(UsageError, match="give the scale to the source"):
+    with pytest.raises(UsageError, match="state the scale in the source"):
         model.examine(ScriptedSource(frames()), um_per_px=0.1)
 
 

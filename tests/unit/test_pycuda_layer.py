@@ -33,7 +33,7 @@ def test_the_gpu_is_described_as_the_driver_says(found: Any) -> None:
 
 
 def test_a_machine_without_a_gpu_is_refused_in_one_line(found: Any) -> None:
-    text = "GPU can not be used: NVIDIA driver: cuInit failed: the stub says no"
+    text = "GPU cannot be used: NVIDIA driver: cuInit failed: the stub says no"
     assert found["without a GPU"] == text
 
 

@@ -35,7 +35,7 @@ FAR = 0.3
 """Largest change of an answer, in standard deviations of the answers over all cells."""
 
 REFUSED = {"Pad of some axes": "network failed while running"}
-"""What onnxruntime itself can not run once it is in eight bits; FP32 can be built."""
+"""What onnxruntime itself cannot run once it is in eight bits; FP32 can be built."""
 
 OTHERWISE_IN_OPENVINO = ("LSTM", "Conv of a constant", "Pad of some axes")
 """Computed otherwise by OpenVINO in eight bits than by onnxruntime, from the same file: what proves
@@ -91,7 +91,7 @@ def test_layers_that_fail_together_alone_are_one_line() -> None:
             raise Unquantised("two of a kind")
         return ",".join(nodes).encode()
 
-    with pytest.raises(EngineError, match=r"can not be quantised.*two of a kind.*fp32"):
+    with pytest.raises(EngineError, match=r"cannot be quantised.*two of a kind.*fp32"):
         most_of(["a", "b", "c", "d"], quantised)
 
 

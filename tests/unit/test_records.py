@@ -102,7 +102,7 @@ def test_a_signature_is_a_row_that_verify_covers_and_the_verdict_stays(journal: 
         (Opinion.CONFIRM, {"person": ""}, "initials missing"),
         (Opinion.CONFIRM, {"person": "A" * 13}, "initials not usable"),
         (Opinion.CONFIRM, {"person": "A\x1b[2J"}, "initials not usable"),
-        (Opinion.CONFIRM, {"person": "AB", "label": "AML"}, "label is for an overruled"),
+        (Opinion.CONFIRM, {"person": "AB", "label": "AML"}, "only an overruled verdict takes"),
         (Opinion.OVERRULE, {"person": "AB", "comment": "c"}, "label missing"),
         (Opinion.OVERRULE, {"person": "AB", "label": "AML"}, "comment missing"),
         (Opinion.REPEAT, {"person": "AB"}, "comment missing"),
@@ -117,7 +117,7 @@ def test_a_signature_needs_who_and_why(opinion: Opinion, texts: dict[str, str], 
 def test_only_final_verdicts_are_signed_and_none_is_overruled_by_itself(journal: Journal) -> None:
     so_far = journal.commit(verdict_of("A", "s"), provisional=True)
     row = journal.commit(verdict_of("A", "s"))
-    with pytest.raises(UsageError, match="row 1 is no final verdict"):
+    with pytest.raises(UsageError, match="row 1 is not a final verdict"):
         find_record(journal.path, so_far)
     itself = SignOff(Opinion.OVERRULE, "AB", "c", "review")
     with pytest.raises(UsageError, match="overruled by itself"):

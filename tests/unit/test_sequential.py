@@ -441,7 +441,7 @@ class Foreign:
         {"domain": Foreign()},
         {"reducer": Reducer((), ReducerSpec(kind="max", head="h", head_outputs=("apl",)))},
     ],
-    ids=["a model that can not be trusted here", "features pooled over all cells"],
+    ids=["a model that cannot be trusted here", "features pooled over all cells"],
 )
 def test_what_has_no_sure_flag_is_examined_in_full(model: Model, change: dict[str, Any]) -> None:
     early, _, _ = examine(replace(model, **change), FLAGGED, stop_error=0.001)

@@ -339,7 +339,7 @@ def test_the_fastest_target_wins_and_all_others_say_why_not(
     found = build_engine(request, lambda text: None).record.timing
     assert set(found["seconds_for_16_cells"]) == {"bundle", "fp32 onnxruntime"}
     why = found["not_picked"]["fp32 openvino"]
-    assert why.startswith("can not be run: ")
+    assert why.startswith("cannot be run: ")
     assert "too new" in why
 
 

@@ -1,4 +1,4 @@
-"""Lists are read as spreadsheets write them; what can not be told is refused, in one line."""
+"""Lists are read as spreadsheets write them; what cannot be told is refused, in one line."""
 
 from __future__ import annotations
 

@@ -189,7 +189,7 @@ def test_where_the_library_can_not_use_a_gpu_it_says_so_in_one_line(library: Any
         assert ours["open"] == "plan does not fit this machine: head: malformed engine"
     else:
         for work, kind in (("build", "Builder"), ("build for", "Builder"), ("open", "Runtime")):
-            start = f"runtime can not start: tensorrt {ours['version']} for head: check that "
+            start = f"runtime cannot start: tensorrt {ours['version']} for head: check that "
             assert ours[work].startswith(start)
             # The library's own words, heard by our ILogger through its C++.
             assert f"createInfer{kind}_INTERNAL: {REFUSAL} ({major}" in ours[work]

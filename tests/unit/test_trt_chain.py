@@ -572,7 +572,7 @@ def test_a_network_that_does_not_take_what_it_would_be_given_is_refused(
     fake = FakeTensorRt(FakeDriver(), LARGEST, OTHERS)
     engines = engines_on(fake, {"cells": NETWORKS["cells"], "pool": network})
     held = dict(fake.driver.live)
-    with pytest.raises(EngineError, match=f"can not be chained: pool.*{message}"):
+    with pytest.raises(EngineError, match=f"cannot be chained: pool.*{message}"):
         chain_on(fake, engines, (LINKS[0], link))
     assert dict(fake.driver.live) == held
 

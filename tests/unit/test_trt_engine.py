@@ -170,7 +170,7 @@ def test_a_network_that_pools_its_rows_is_never_run_in_parts() -> None:
     fake = FakeTensorRt(FakeDriver())
     engine = fake.open(pooling_network(), "pool")
     assert engine.run({"cells": np.ones((8, 3), np.float32)})["mean"].shape == (1, 3)
-    with pytest.raises(EngineError, match="can not be run in parts"):
+    with pytest.raises(EngineError, match="cannot be run in parts"):
         engine.run({"cells": np.ones((9, 3), np.float32)})
 
 

@@ -1,4 +1,4 @@
-"""Values refuse what they can not hold, and say what they wanted."""
+"""Values refuse what they cannot hold, and say what they wanted."""
 
 from __future__ import annotations
 

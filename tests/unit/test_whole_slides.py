@@ -1,4 +1,4 @@
-"""A scan is read where its cells lie in one layer, and whatever can not be read is said."""
+"""A scan is read where its cells lie in one layer, and whatever cannot be read is said."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_a_file_that_is_no_scan_is_none(tmp_path: Path) -> None:
     (tmp_path / "b.svs").write_bytes(b"II*\0" + bytes(8))
     (tmp_path / "c.txt").write_text("no")
     assert not any(is_whole_slide(file) for file in tmp_path.iterdir())
-    with pytest.raises(InputError, match="can not be opened"):
+    with pytest.raises(InputError, match="cannot be opened"):
         open_pyramid(tmp_path / "b.svs")
 
 

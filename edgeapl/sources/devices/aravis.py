@@ -71,7 +71,7 @@ class AravisSource(ClosesItself):
     identity : vendor, model and serial number; the same after plugging it in again.
     refused : incomplete pictures so far.
 
-    Raises ConfigError for a wrong address, CameraError when the camera can not be started or gives
+    Raises ConfigError for a wrong address, CameraError when the camera cannot be started or gives
     pictures without colour.
     """
 
@@ -97,7 +97,7 @@ class AravisSource(ClosesItself):
         except AravisError as error:
             self.close()
             mend = "check the name, and that no other program uses the camera"
-            raise CameraError(f"camera can not be started ({error})", self.name, mend) from error
+            raise CameraError(f"camera cannot be started ({error})", self.name, mend) from error
         except CameraError:
             self.close()
             raise
@@ -204,7 +204,7 @@ class AravisSource(ClosesItself):
             raise CameraError(f"camera gives pictures {what} ({now})", self.name, mend)
 
     def read(self, timeout_s: float) -> Frame:
-        """Give the newest whole picture that was not given yet.
+        """Return the newest whole picture that was not given yet.
 
         Raises SourceStalled when none came in time, CameraError when the camera is lost,
         EndOfSource after close.

@@ -153,7 +153,7 @@ class Aravis:
         return printable((self.call(name, *arguments) or b"").decode(errors="replace"))
 
     def pixel_formats(self, camera: int) -> list[str]:
-        """Give the names of a camera's pixel formats."""
+        """Return the names of a camera's pixel formats."""
         count = c_uint()
         names = self.call("camera_dup_available_pixel_formats_as_strings", camera, byref(count))
         try:

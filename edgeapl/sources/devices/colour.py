@@ -55,7 +55,7 @@ def eight_bits(pixels: NDArray[Any], depth: int, name: str) -> UInt8:
 
 
 def as_rgb(pixels: NDArray[Any], depth: int, name: str, *, mosaic: str, grey: bool) -> UInt8:
-    """Give RGB uint8 (H, W, 3) for a picture with or without colour.
+    """Return RGB uint8 (H, W, 3) for a picture with or without colour.
 
     Parameters
     ----------

@@ -49,7 +49,7 @@ class GstreamerSource(ClosesItself):
     clock : time; tests give their own.
     open_pipeline : opens a pipeline or raises CameraError; tests give their own.
 
-    Raises ConfigError for a pipeline without such an end, CameraError when it can not be played.
+    Raises ConfigError for a pipeline without such an end, CameraError when it cannot be played.
     """
 
     live = True
@@ -71,7 +71,7 @@ class GstreamerSource(ClosesItself):
         self._pipeline: Pipeline | None = (open_pipeline or _open)(pipeline)
 
     def read(self, timeout_s: float) -> Frame:
-        """Give the next picture.
+        """Return the next picture.
 
         Raises CameraError when there are no more, EndOfSource after close.
 
@@ -135,5 +135,5 @@ def _open(pipeline: str) -> Pipeline:
     if not capture.isOpened():
         capture.release()
         mend = "try it with gst-launch-1.0, fakesink in place of appsink"
-        raise CameraError("pipeline can not be played", printable(pipeline), mend)
+        raise CameraError("pipeline cannot be played", printable(pipeline), mend)
     return capture

@@ -61,7 +61,7 @@ class MicroManagerSource(ClosesItself):
 
     identity : driver, camera and its own id; the same after plugging it in again.
 
-    Raises ConfigError for a wrong address, CameraError when the camera can not be started.
+    Raises ConfigError for a wrong address, CameraError when the camera cannot be started.
     """
 
     live = True
@@ -109,7 +109,7 @@ class MicroManagerSource(ClosesItself):
         return printable(" ".join(str(part) for part in parts))
 
     def read(self, timeout_s: float) -> Frame:
-        """Give the newest picture that was not given yet.
+        """Return the newest picture that was not given yet.
 
         Raises SourceStalled when none came in time, CameraError when the camera failed, EndOfSource
         after close.
@@ -191,7 +191,7 @@ def _check_options(where: str, options: dict[str, object]) -> None:
             mend = "set the size in the configuration"
             raise ConfigError("only mm://demo takes a size", printable(where), mend)
     if options.get("grey") and options.get("mosaic"):
-        raise ConfigError("grey and mosaic can not both be", printable(where), "leave one out")
+        raise ConfigError("grey and mosaic cannot both be", printable(where), "leave one out")
 
 
 def _new_core(where: str, options: dict[str, object]) -> Any:
@@ -247,13 +247,13 @@ def _let_go(core: Any) -> None:
 
 
 def _number(tags: Any) -> int | None:
-    """Give the driver's count of pictures."""
+    """Return the driver's count of pictures."""
     text = str(tags.get("ImageNumber", ""))
     return int(text) if text.isascii() and text.isdigit() else None
 
 
 def _age_ns(tags: Any) -> int | None:
-    """Give how long ago Micro-Manager got the picture; its stamp is in local time, no zone."""
+    """Return how long ago Micro-Manager got the picture; its stamp is in local time, no zone."""
     try:
         stamp = datetime.fromisoformat(str(tags.get("TimeReceivedByCore", "")))
     except ValueError:
@@ -263,6 +263,6 @@ def _age_ns(tags: Any) -> int | None:
 
 
 def _line(error: BaseException) -> str:
-    """Give a driver's words, often many lines, as one that is not too long."""
+    """Return a driver's words, often many lines, as one that is not too long."""
     text = " ".join(printable(" ".join(str(error).split())).split())
     return text if len(text) <= 200 else text[:199] + "…"

@@ -108,10 +108,10 @@ class RtspSource(ClosesItself):
             "TimeoutError": f"camera does not answer within {SOCKET_S:g} s",
         }
         reason = printable(getattr(error, "strerror", None) or "unknown reason")
-        return known.get(type(error).__name__, f"camera can not be reached ({reason})")
+        return known.get(type(error).__name__, f"camera cannot be reached ({reason})")
 
     def read(self, timeout_s: float) -> Frame:
-        """Give the next picture that is whole and on time.
+        """Return the next picture that is whole and on time.
 
         Raises SourceStalled when none came in time, CameraError when the stream broke, EndOfSource
         after close.
@@ -225,7 +225,7 @@ class RtspSource(ClosesItself):
 
 
 def shown_address(address: str) -> str:
-    """Give an address without user, password and query, for people and records.
+    """Return an address without user, password and query, for people and records.
 
     Raises ConfigError when it is no ``rtsp://`` or ``rtsps://`` address.
     """

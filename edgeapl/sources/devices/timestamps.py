@@ -25,7 +25,7 @@ class Moments:
         self._none_waiting_ns = self._clock.monotonic_ns()
 
     def captured_ns(self, age_ns: int | None) -> int:
-        """Give the monotonic moment of a picture of this age; None when the driver told none."""
+        """Return the monotonic moment of a picture of this age; None when the driver told none."""
         now = self._clock.monotonic_ns()
         earliest = max(self._none_waiting_ns, self._last_ns)
         self._last_ns = min(max(now - (age_ns or 0), earliest), now)
@@ -43,7 +43,7 @@ class PresentationTimes:
         self._best: tuple[int, int] | None = None
 
     def late_ns(self, stamp_ns: int, arrived_ns: int) -> int:
-        """Give how much later than the quickest picture this one came, ns, 0 or more."""
+        """Return how much later than the quickest picture this one came, ns, 0 or more."""
         offset = arrived_ns - stamp_ns
         if self._best is None:
             quickest = offset
@@ -68,7 +68,7 @@ class FrameNumbers:
         self._index = -1
 
     def index_of(self, number: int | None) -> int:
-        """Give the index, from 0, of the picture that the driver gave this number.
+        """Return the index, from 0, of the picture that the driver gave this number.
 
         Without a number, or when the driver started counting anew, it is the next one.
         """

@@ -21,14 +21,14 @@ def is_general(name: str) -> bool:
 
 
 def lines_for(name: str, camera: FoundCamera) -> tuple[str, str]:
-    """Give the lines of the station file that name a camera, TOML."""
+    """Return the lines of the station file that name a camera, TOML."""
     comment = f"  # {printable(camera.name)}"
     # JSON's escapes are TOML's too.
     return f"[cameras.{name}]", f"source = {json.dumps(camera.address)}{comment}"
 
 
 def only_camera(name: str, listing: Listing) -> FoundCamera:
-    """Give the only camera that is there.
+    """Return the only camera that is there.
 
     Raises CameraError when there is none, ConfigError when there are several.
     """

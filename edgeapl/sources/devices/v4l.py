@@ -90,7 +90,7 @@ class V4lSource(CameraSource):
     identity : see `VideoCamera`; to compare after a reconnect.
     stable_name : the address that stays the same.
 
-    Raises CameraError when there is no such camera or it can not be opened.
+    Raises CameraError when there is no such camera or it cannot be opened.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class V4lSource(CameraSource):
 
 
 def number_of(address: str, dev: Path = DEV) -> int:
-    """Give the number behind ``2``, ``/dev/video2`` or a link to it.
+    """Return the number behind ``2``, ``/dev/video2`` or a link to it.
 
     Raises CameraError when there is no such camera.
     """
@@ -153,7 +153,7 @@ def describe(number: int, dev: Path = DEV, sys: Path = SYS) -> VideoCamera:
 def list_cameras(
     dev: Path = DEV, sys: Path = SYS, captures: Callable[[Path], bool] | None = None
 ) -> list[VideoCamera]:
-    """Give all cameras of this machine, by number.
+    """Return all cameras of this machine, by number.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ def _word(device: Path | None, name: str) -> str:
 
 
 def _read(path: Path) -> str:
-    """Give the text of a small file; empty when it can not be read."""
+    """Return the text of a small file; empty when it cannot be read."""
     try:
         return printable(path.read_text(errors="replace").strip())
     except OSError:

@@ -37,7 +37,7 @@ def read_header(data: bytes, name: str) -> ImageHeader:
 
 
 def _profile(data: bytes, size: int) -> bytes:
-    """Give the profile that a header of version 5 says is embedded."""
+    """Return the profile that a header of version 5 says is embedded."""
     if size < 124 or data[70:74] != b"DEBM":  # MBED, little-endian
         return b""
     start, length = struct.unpack("<II", data[126:134])

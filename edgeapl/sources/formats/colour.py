@@ -55,7 +55,7 @@ Chromaticities = Sequence[tuple[float, float]]
 
 
 class ColourError(ValueError):
-    """A space that can not be."""
+    """A space that cannot be."""
 
 
 def profile_of(
@@ -95,7 +95,7 @@ def profile_of(
 
 
 def profile_of_codes(primaries: int, transfer: int) -> bytes:
-    """Give the profile of code points of ITU-T H.273, empty for sRGB; raises ColourError.
+    """Return the profile of code points of ITU-T H.273, empty for sRGB; raises ColourError.
 
     Code 2 says nothing, and the curves of television (1, 6, 14, 15) stand for sRGB's in stills.
     """
@@ -111,7 +111,7 @@ def profile_of_codes(primaries: int, transfer: int) -> bytes:
 def to_srgb(pixels: UInt8, icc: bytes) -> tuple[UInt8, tuple[Remark, ...]]:
     """Turn pixels, uint8 (H, W, 3), from the space of an ICC profile into sRGB.
 
-    Gives the very pixels and no remark where the space is sRGB. A profile that can not be used
+    Gives the very pixels and no remark where the space is sRGB. A profile that cannot be used
     leaves them as they are, with a remark that bars CLEAR.
     """
     from PIL import Image, ImageCms  # noqa: PLC0415
@@ -132,7 +132,7 @@ def to_srgb(pixels: UInt8, icc: bytes) -> tuple[UInt8, tuple[Remark, ...]]:
             renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
         )
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
-        text = f"the colour profile can not be read ({error or type(error).__name__}); {_DOUBT}"
+        text = f"the colour profile cannot be read ({error or type(error).__name__}); {_DOUBT}"
         return pixels, (Remark("colour", " ".join(text.split()), True),)
 
     def turned(part: UInt8) -> UInt8:
@@ -156,14 +156,14 @@ def _name_of(profile: ImageCms.ImageCmsProfile) -> str:
 
 
 def _grid() -> UInt8:
-    """Give colours all over the cube, uint8 (81, 9, 3)."""
+    """Return colours all over the cube, uint8 (81, 9, 3)."""
     steps = np.linspace(0, 255, 9).round().astype(np.uint8)
     colours = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1)
     return np.ascontiguousarray(colours.reshape(81, 9, 3))
 
 
 def _to_d50(chromaticities: Chromaticities) -> NDArray[np.float64]:
-    """Give XYZ of red, green and blue as columns, seen under the profile's white."""
+    """Return XYZ of red, green and blue as columns, seen under the profile's white."""
     if any(y <= 0 or not 0 <= x <= 1 or y > 1 for x, y in chromaticities):
         raise ColourError("chromaticities that no colour has")
     xyz = np.array([[x / y, 1.0, (1 - x - y) / y] for x, y in chromaticities]).T

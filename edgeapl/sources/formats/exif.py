@@ -23,7 +23,7 @@ class Exif:
 
 
 def read_exif(block: bytes) -> Exif:
-    """Read an EXIF block, which begins with a TIFF header; one that can not be read says nothing.
+    """Read an EXIF block, which begins with a TIFF header; one that cannot be read says nothing.
 
     Pixels are examined as stored whatever its orientation, so a broken block does no harm.
     """

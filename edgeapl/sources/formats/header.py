@@ -65,39 +65,39 @@ class Still:
 
 
 def cut_off(name: str, detail: str) -> InputError:
-    """Give the error for a file that ends too early."""
+    """Return the error for a file that ends too early."""
     return InputError(f"image is cut off ({detail})", name, "copy the file again")
 
 
 def damaged(name: str, detail: str) -> InputError:
-    """Give the error for a file that contradicts its format."""
+    """Return the error for a file that contradicts its format."""
     return InputError(f"image is damaged ({detail})", name, "copy the file again")
 
 
 def grey(name: str) -> InputError:
-    """Give the error for an image without colour."""
+    """Return the error for an image without colour."""
     return InputError("image is grey", name, "give the colour image: the stain's colour is needed")
 
 
 def print_colours(name: str) -> InputError:
-    """Give the error for CMYK: what ink shows on which paper, the file does not say."""
+    """Return the error for CMYK: what ink shows on which paper, the file does not say."""
     return InputError("image has print colours (CMYK)", name, "convert it to RGB")
 
 
 def too_deep(name: str, bits: int) -> InputError:
-    """Give the error for more than 8 bits per channel: to choose 8 of them is a guess."""
+    """Return the error for more than 8 bits per channel: to choose 8 of them is a guess."""
     return InputError(
         f"image has {bits} bits per channel", name, "convert it to 8 bits per channel"
     )
 
 
 def many(name: str, count: int) -> InputError:
-    """Give the error for several images in one file."""
+    """Return the error for several images in one file."""
     return InputError(f"file holds {count} images", name, "save each as a file of its own")
 
 
 def unsupported(name: str, what: str) -> InputError:
-    """Give the error for a variant of a format that is not read."""
+    """Return the error for a variant of a format that is not read."""
     return InputError(f"image is stored {what}", name, "save it as plain 8-bit RGB PNG or TIFF")
 
 
@@ -129,5 +129,5 @@ def decoded_jpeg(data: bytes, name: str) -> UInt8:
     with caught_words() as words:
         image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
     if words.damage or image is None:
-        raise damaged(name, words.damage or "JPEG can not be decoded")
+        raise damaged(name, words.damage or "JPEG cannot be decoded")
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image), dtype=np.uint8)

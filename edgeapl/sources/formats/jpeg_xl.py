@@ -38,7 +38,7 @@ def is_jpeg_xl(data: bytes) -> bool:
 
 
 def read_jpeg_xl(data: bytes, name: str) -> Iterator[Still]:
-    """Give the picture of a JPEG XL; raises InputError."""
+    """Yield the picture of a JPEG XL; raises InputError."""
     try:
         header = _header(_Bits(_code_stream(data)), name)
     except IndexError as error:
@@ -52,14 +52,14 @@ def _pixels(data: bytes, name: str) -> tuple[UInt8, tuple[Remark, ...]]:
     try:
         pixels = np.asarray(imagecodecs.jpegxl_decode(data))
     except ODD as error:
-        raise damaged(name, "JPEG XL can not be decoded") from error
+        raise damaged(name, "JPEG XL cannot be decoded") from error
     if pixels.dtype != np.uint8 or pixels.ndim != 3:
         raise damaged(name, "JPEG XL holds no 8-bit colour image")
     return pixels, ()
 
 
 def _code_stream(data: bytes) -> bytes:
-    """Give the beginning of the code stream, which may lie in boxes."""
+    """Return the beginning of the code stream, which may lie in boxes."""
     if data.startswith(_STREAM):
         return data[:4096]
     at = 0
@@ -168,5 +168,5 @@ def _colours(bits: _Bits, name: str) -> tuple[bytes, tuple[Remark, ...]]:
         transfer = bits.choose(_ENUM)
         return profile_of_codes(12 if primaries == _P3 else primaries, transfer), ()
     except ColourError as error:
-        text = f"the JPEG XL's colours can not be told ({error}); they were taken for sRGB"
+        text = f"the JPEG XL's colours cannot be told ({error}); they were taken for sRGB"
         return b"", (Remark("colour", text, True),)

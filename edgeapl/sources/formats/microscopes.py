@@ -56,7 +56,7 @@ def is_nd2(data: bytes) -> bool:
 
 
 def read_nd2(data: bytes, name: str) -> Iterator[Still]:
-    """Give every position of an ND2; raises InputError."""
+    """Yield every position of an ND2; raises InputError."""
     nd2 = library("nd2", name)
     with _contradicting("ND2", name):
         file = nd2.ND2File(io.BytesIO(data))
@@ -72,7 +72,7 @@ def read_nd2(data: bytes, name: str) -> Iterator[Still]:
 
 
 def read_lif(data: bytes, name: str) -> Iterator[Still]:
-    """Give every image of a LIF; raises InputError."""
+    """Yield every image of a LIF; raises InputError."""
     liffile = library("liffile", name)
     with _contradicting("LIF", name):
         length = int.from_bytes(data[9:13], "little")
@@ -95,7 +95,7 @@ def read_lif(data: bytes, name: str) -> Iterator[Still]:
 
 
 def read_czi(data: bytes, name: str) -> Iterator[Still]:
-    """Give every scene of a CZI; raises InputError."""
+    """Yield every scene of a CZI; raises InputError."""
     czifile = library("czifile", name)
     with _contradicting("CZI", name, czifile.SegmentNotFoundError):
         file = czifile.CziFile(io.BytesIO(data))

@@ -18,7 +18,7 @@ _NUMBER = re.compile(r"\s*\+?[0-9]{0,40}\.?[0-9]{0,60}(?:[eE][+-]?[0-9]{1,4})?\s
 
 
 class OmeError(ValueError):
-    """The description can not be understood."""
+    """The description cannot be understood."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def _image(root: ET.Element, pixels: ET.Element, following: int, pages: int) -> 
 def _pages(
     root: ET.Element, pixels: ET.Element, planes: int, following: int, pages: int
 ) -> tuple[int, ...]:
-    """Give the pages of one image that lie in this file."""
+    """Return the pages of one image that lie in this file."""
     own = root.get("UUID")
     found: list[int] = []
     blocks = [item for item in pixels if _name(item) == "TiffData"]

@@ -13,7 +13,7 @@ _BGR, _BGRA = 3, 4
 
 
 def decoded(data: bytes, header: ImageHeader, name: str) -> tuple[UInt8, tuple[Remark, ...]]:
-    """Give pixels as stored, uint8 (H, W, 3) RGB or (H, W, 4) RGBA; raises InputError."""
+    """Return pixels as stored, uint8 (H, W, 3) RGB or (H, W, 4) RGBA; raises InputError."""
     kind = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     if header.alpha:
         kind = cv2.IMREAD_UNCHANGED  # keeps the opacity, and the orientation
@@ -25,7 +25,7 @@ def decoded(data: bytes, header: ImageHeader, name: str) -> tuple[UInt8, tuple[R
     if words.damage:
         raise damaged(name, words.damage)
     if image is None:
-        raise damaged(name, f"{header.format} can not be decoded")
+        raise damaged(name, f"{header.format} cannot be decoded")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (_BGR, _BGRA):
         raise damaged(name, f"{header.format} holds no 8-bit colour image")
     if image.shape[2] == _BGRA:

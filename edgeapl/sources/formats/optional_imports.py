@@ -30,7 +30,7 @@ ODD = (
 
 
 def missing() -> tuple[str, ...]:
-    """Give the formats that can not be read here because their library is not installed."""
+    """Return the formats that cannot be read here because their library is not installed."""
     return tuple(
         called for module, called in BY_MODULE.items() if importlib.util.find_spec(module) is None
     )

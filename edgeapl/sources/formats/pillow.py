@@ -43,12 +43,12 @@ def _has_brand(data: bytes, brands: tuple[bytes, ...]) -> bool:
 
 
 def read_webp(data: bytes, name: str) -> Iterator[Still]:
-    """Give the picture of a WebP; raises InputError."""
+    """Return the picture of a WebP; raises InputError."""
     return _read(data, name, "WEBP", "WebP")
 
 
 def read_avif(data: bytes, name: str) -> Iterator[Still]:
-    """Give the picture of an AVIF; raises InputError."""
+    """Return the picture of an AVIF; raises InputError."""
     return _read(data, name, "AVIF", "AVIF")
 
 
@@ -60,19 +60,19 @@ def _read(data: bytes, name: str, pillow_name: str, called: str) -> Iterator[Sti
         image = Image.open(io.BytesIO(data), formats=(pillow_name,))
         frames = getattr(image, "n_frames", 1)
     except ODD as error:
-        raise damaged(name, f"{called} can not be decoded") from error
+        raise damaged(name, f"{called} cannot be decoded") from error
     if frames > 1:
         raise many(name, frames)
     yield _still(image, name, called)
 
 
 def read_heif(data: bytes, name: str) -> Iterator[Still]:
-    """Give every picture of a HEIF file, turned as it says; raises InputError."""
+    """Yield every picture of a HEIF file, turned as it says; raises InputError."""
     heif = library("pillow_heif", name)
     try:
         images = list(heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True))
     except ODD as error:
-        raise damaged(name, "HEIF can not be decoded") from error
+        raise damaged(name, "HEIF cannot be decoded") from error
     for image in images:
         yield _still(image, name, "HEIF")
 
@@ -111,7 +111,7 @@ def _profile(info: Mapping[str, Any], exif: Exif) -> tuple[bytes, tuple[Remark, 
     try:
         return profile_of_codes(primaries, transfer), ()
     except ColourError as error:
-        text = f"the file's colours can not be told ({error}); they were taken for sRGB"
+        text = f"the file's colours cannot be told ({error}); they were taken for sRGB"
         return b"", (Remark("colour", text, True),)
 
 
@@ -119,5 +119,5 @@ def _pixels(image: Any, called: str, name: str) -> tuple[UInt8, tuple[Remark, ..
     try:
         pixels = np.array(image, dtype=np.uint8)
     except ODD as error:
-        raise damaged(name, f"{called} can not be decoded") from error
+        raise damaged(name, f"{called} cannot be decoded") from error
     return pixels, ()

@@ -60,7 +60,7 @@ def read_header(data: bytes, name: str) -> ImageHeader:
 
 
 def _chunks(data: bytes, name: str) -> Iterator[tuple[bytes, bytes]]:
-    """Give (kind, body) up to the end mark; raises InputError when damaged or cut off."""
+    """Yield (kind, body) up to the end mark; raises InputError when damaged or cut off."""
     at = len(SIGNATURE)
     while True:
         head = data[at : at + 8]

@@ -21,12 +21,12 @@ _OF_SRGB = 45_455
 
 
 def profile(chunks: Mapping[bytes, bytes], exif: Exif) -> tuple[bytes, tuple[Remark, ...]]:
-    """Give an ICC profile of the colours, empty for sRGB, and what is wrong with what is said."""
+    """Return an ICC profile of the colours, empty for sRGB, and what is wrong with what is said."""
     try:
         return _profile(chunks, exif), ()
     except (ColourError, zlib.error, struct.error) as error:
         text = (
-            f"what the PNG says of its colours can not be used ({error}); they were taken for sRGB"
+            f"what the PNG says of its colours cannot be used ({error}); they were taken for sRGB"
         )
         return b"", (Remark("colour", text, True),)
 

@@ -9,7 +9,7 @@ MOST_CHARS = 16_000_000
 
 
 def parsed(text: str) -> ET.Element:
-    """Give the root of a document.
+    """Return the root of a document.
 
     No entity is resolved and nothing outside is opened: a document that declares any is refused.
     Raises ValueError with the reason.

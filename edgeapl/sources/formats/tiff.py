@@ -1,7 +1,7 @@
 """Read a TIFF: which of its images are pictures of the slide, and what is known of them.
 
 `tifffile` reads lists of tags and knows their meaning, `imagecodecs` unpacks. Before them
-`tiff_bounds` makes sure that the file can not keep them busy.
+`tiff_bounds` makes sure that the file cannot keep them busy.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class _Chosen:
 
 
 def read_stills(data: bytes, name: str) -> Iterator[Still]:
-    """Give every picture of a TIFF that shows the slide, in full resolution.
+    """Yield every picture of a TIFF that shows the slide, in full resolution.
 
     Raises InputError for a file that is cut off, damaged, not of colours, or would take more work
     than its size allows. Pixels are decoded when they are asked for.
@@ -116,7 +116,7 @@ def _choose(file: TiffFile, name: str) -> list[_Chosen]:
 
 
 def _whole_page(file: TiffFile, number: int) -> TiffPage:
-    """Give a page with all its tags; raises TypeError where a list stands for a number."""
+    """Return a page with all its tags; raises TypeError where a list stands for a number."""
     page = file.pages[number].aspage()
     for name in _SINGLE:
         if not isinstance(getattr(page, name), int):
@@ -280,7 +280,7 @@ def _looked_up(page: TiffPage, numbers: UInt8, name: str) -> UInt8:
 
 
 def _size(page: TiffPage) -> PixelSize:
-    """Give a pixel's size from ImageJ's or Aperio's description, else from the resolution tags."""
+    """Return the pixel size from ImageJ's or Aperio's description, else the resolution tags."""
     x, y = _resolution(page, 282), _resolution(page, 283)
     text = _description(page)
     aperio = re.search(r"\| ?MPP ?= ?([0-9]{0,9}\.?[0-9]{1,20})(?![0-9.])", text[:4096])

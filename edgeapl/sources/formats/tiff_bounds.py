@@ -74,7 +74,7 @@ def check_bounds(data: bytes, name: str) -> int:
 
 
 def _check_list(data: bytes, order: str, form: _Form, at: int, name: str) -> tuple[int, int, int]:
-    """Give where a list ends, the bytes of its values that stand elsewhere, and the next list."""
+    """Return where a list ends, the bytes of its values that stand elsewhere, and the next list."""
     count = _unpack(order + form.count, data, at)[0]
     if count > MOST_TAGS:
         raise damaged(name, f"TIFF image with {count} tags")

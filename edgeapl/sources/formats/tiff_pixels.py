@@ -63,7 +63,7 @@ class Part:
 
 
 def read_samples(page: TiffPage, data: bytes, name: str) -> Samples:
-    """Give an image's samples as stored, (H, W, channels), of dtype uint8 or uint16.
+    """Return an image's samples as stored, (H, W, channels), of dtype uint8 or uint16.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def _parts(page: TiffPage, data: bytes, name: str, *, planar: bool) -> Iterator[
 
 
 def _decoder(page: TiffPage, channels: int, name: str) -> Callable[[Part], Samples]:
-    """Give what decodes one part to (rows, columns, channels)."""
+    """Return what decodes one part to (rows, columns, channels)."""
     packing = int(page.compression)
     if packing not in READ:
         raise unsupported(name, f"as TIFF with compression {page.compression!s}")
@@ -243,7 +243,7 @@ def _image_part(part: Part, packing: int, channels: int, name: str) -> Samples:
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
-    """Give height and width as the first chunk says (RFC 9649), (0, 0) where it does not."""
+    """Return height and width as the first chunk says (RFC 9649), (0, 0) where it does not."""
     kind, body = data[12:16], data[20:30]
     if len(body) < 10:
         return 0, 0
@@ -259,7 +259,7 @@ def _webp_size(data: bytes) -> tuple[int, int]:
 
 
 def _jpeg_2000_size(data: bytes) -> tuple[int, int]:
-    """Give height and width of the code stream's SIZ segment, (0, 0) where there is none."""
+    """Return height and width of the code stream's SIZ segment, (0, 0) where there is none."""
     at = data.find(b"\xff\x4f\xff\x51", 0, 1 << 16)
     if at < 0 or len(data) < at + 24:
         return 0, 0

@@ -34,7 +34,7 @@ _TEXT = frozenset({*range(0x20, 0x7F), *b"\t\n\r\f"})
 
 
 def not_read(data: bytes, name: str) -> InputError:
-    """Give the error for a file that is none of the formats that are read."""
+    """Return the error for a file that is none of the formats that are read."""
     found, mend = _what(data)
     return InputError(f"not an image that can be read ({found})", name, mend)
 

@@ -19,7 +19,7 @@ STAMPS = 10
 
 
 def draw_red_cells(recipe: SlideRecipe, random: Random) -> Float32:
-    """Give a field of red cells as optical density, float32 (H, W, 3)."""
+    """Return a field of red cells as optical density, float32 (H, W, 3)."""
     canvas = np.zeros((recipe.height, recipe.width), dtype=np.float32)
     stamps = [_stamp(recipe.um_per_px, random) for _ in range(STAMPS)]
     field_um2 = recipe.width * recipe.height * recipe.um_per_px**2

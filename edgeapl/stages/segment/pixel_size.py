@@ -112,7 +112,7 @@ def nucleus_diameter(pixels: NDArray[np.uint8]) -> float | None:
     shrink = min(1.0, NUCLEUS_SIDE_PX / max(pixels.shape[:2]))
     size = (max(1, round(pixels.shape[1] * shrink)), max(1, round(pixels.shape[0] * shrink)))
     small = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
-    # Without a scale, the blur can not be given in µm; one pixel it is.
+    # Without a scale, the blur cannot be given in µm; one pixel it is.
     index = nucleus_index(smooth_density(optical_density(small), 1.0, NucleusLimits(blur=1.0)))
     darkest = float(np.quantile(index, 0.995))
     mask = (index > max(0.4 * darkest, 0.15)).astype(np.uint8)
