@@ -1,5 +1,5 @@
 """Capture in a child process that may crash or hang without taking the station with it.
 
-`supervisor.SupervisedSource` starts `child` and keeps it alive; pictures pass through `slots`,
-small messages through pipes as `messages` says.
+`source.SupervisedSource` gives the pictures of a camera whose process (`child`) a
+`supervisor.CameraSupervisor` keeps alive. How the two speak is in `edgeapl.process`.
 """

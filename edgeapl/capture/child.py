@@ -6,26 +6,26 @@ anything: when it hangs or crashes, the supervisor ends it and starts another.
 
 from __future__ import annotations
 
-import os
-import signal
+import queue
 import sys
-import threading
 import time
-from collections import deque
-from typing import BinaryIO
 
 from edgeapl.capture.messages import (
+    REPLIES,
+    REQUESTS,
+    SLOTS,
     Ended,
-    Message,
     Opened,
     Picture,
-    Trouble,
+    Release,
+    Reply,
     Waiting,
-    to_line,
-    trouble_of,
+    failed,
 )
-from edgeapl.capture.slots import SLOTS, Slots
 from edgeapl.errors import CameraError, EdgeAplError, EndOfSource, InputError, SourceStalled
+from edgeapl.process.lifetime import end_first
+from edgeapl.process.memory import ArrayPlace, SharedMemory
+from edgeapl.process.parent import Parent
 from edgeapl.protocols import FrameSource
 from edgeapl.sources.address import open_device
 from edgeapl.types import Frame, ScaleOrigin, UInt8
@@ -40,51 +40,57 @@ TRYING_S = 5.0
 READ_TIMEOUT_S = 1.0
 """How often a silent source says that the process itself is well."""
 
+Station = Parent[Release, Reply]
 
-class FreeSlots:
-    """Slots that the station has given back; a pipe carries one byte for each."""
 
-    def __init__(self, returned: BinaryIO) -> None:
-        self._returned = returned
-        self._free = deque(range(SLOTS))
-        self._news = threading.Condition()
-        threading.Thread(target=self._listen, name="edgeapl-slots", daemon=True).start()
+class PictureSlots:
+    """Shared memory for pictures, and which of it is free.
 
-    def take(self) -> int:
-        """Wait for a free slot."""
-        with self._news:
-            self._news.wait_for(lambda: self._free)
-            return self._free.popleft()
+    Parameters
+    ----------
+    memory : one for each picture.
+    """
 
-    def _listen(self) -> None:
-        while byte := self._returned.read(1):
-            with self._news:
-                self._free.append(byte[0])
-                self._news.notify_all()
-        # The station is gone: a driver that hangs must not keep this process alive.
-        os._exit(0)
+    def __init__(self, memory: list[SharedMemory]) -> None:
+        self._memory = memory
+        self._free: queue.SimpleQueue[int] = queue.SimpleQueue()
+        for slot in range(len(memory)):
+            self._free.put(slot)
+
+    def release(self, release: Release) -> None:
+        """Make a slot free again."""
+        self._free.put(release.slot)
+
+    def put(self, pixels: UInt8) -> tuple[int, ArrayPlace]:
+        """Wait for a free slot and copy a picture there; raises CameraError without memory."""
+        slot = self._free.get()
+        try:
+            (place,) = self._memory[slot].put({"pixels": pixels})
+        except MemoryError as error:
+            raise CameraError("no memory for a picture", error, "choose a smaller one") from error
+        return slot, place
 
 
 def main() -> None:
     """Open the address of the command line and capture until told to stop."""
-    address, memory, messages, returned = sys.argv[1], *map(int, sys.argv[2:5])
-    _die_with_the_station()
-    tell = _Teller(messages)
-    slots = Slots(memory)
-    free = FreeSlots(open(returned, "rb", buffering=0))  # noqa: SIM115, PTH123 - to the end
+    requests, replies, address, *memory = sys.argv[1:]
+    station = Station(int(requests), int(replies), REQUESTS, REPLIES)
+    end_first()
+    slots = PictureSlots([SharedMemory(int(each)) for each in memory[:SLOTS]])
+    station.listen(slots.release)
     try:
-        source = _opened(address, tell)
+        source = _opened(address, station)
     except EdgeAplError as error:
-        tell(trouble_of(error, fatal=True))
+        station.send(failed(error, is_fatal=True))
         return
-    tell(Opened(source.name, str(getattr(source, "identity", ""))))
+    station.send(Opened(source.name, str(getattr(source, "identity", ""))))
     try:
-        _capture(source, slots, free, tell)
+        _capture(source, slots, station)
     finally:
         source.close()
 
 
-def _opened(address: str, tell: _Teller) -> FrameSource:
+def _opened(address: str, station: Station) -> FrameSource:
     """Open the camera, again and again while it is away; raises the last try's error."""
     until = time.monotonic() + TRYING_S
     while True:
@@ -93,67 +99,44 @@ def _opened(address: str, tell: _Teller) -> FrameSource:
         except CameraError as error:
             if time.monotonic() > until:
                 raise
-            tell(trouble_of(error, fatal=True, again=True))
+            station.send(failed(error, is_fatal=True, tries_again=True))
         time.sleep(AGAIN_S)
 
 
-def _capture(source: FrameSource, slots: Slots, free: FreeSlots, tell: _Teller) -> None:
+def _capture(source: FrameSource, slots: PictureSlots, station: Station) -> None:
     while True:
         try:
             frame = source.read(READ_TIMEOUT_S)
+            slot, place = slots.put(frame.pixels)
         except SourceStalled as error:
-            tell(Waiting(str(error)))
-            continue
+            station.send(Waiting(str(error)))
         except EndOfSource:
-            tell(Ended())
+            station.send(Ended())
             return
         except InputError as error:
-            tell(trouble_of(error, fatal=False))
-            continue
+            station.send(failed(error, is_fatal=False))
         except CameraError as error:
-            tell(trouble_of(error, fatal=True))
+            station.send(failed(error, is_fatal=True))
             return
-        slot = free.take()
-        try:
-            slots.write(slot, frame.pixels)
-        except ValueError as error:
-            tell(Trouble("CameraError", str(error), source.name, "choose a smaller picture", True))
-            return
-        tell(_picture(slot, frame))
+        else:
+            station.send(_picture(slot, place, frame))
 
 
-def _picture(slot: int, frame: Frame) -> Picture:
-    stated = frame.um_per_px if frame.scale is ScaleOrigin.STATED else None
+def _picture(slot: int, place: ArrayPlace, frame: Frame) -> Picture:
     return Picture(
         slot=slot,
-        height=frame.height,
-        width=frame.width,
+        pixels=place,
         index=frame.index,
         captured_ns=frame.captured_ns,
         source=frame.source,
         digest=frame.digest,
-        um_per_px=stated,
+        um_per_px=frame.um_per_px if frame.scale is ScaleOrigin.STATED else None,
     )
-
-
-class _Teller:
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-
-    def __call__(self, message: Message) -> None:
-        line = memoryview(to_line(message))
-        while line:
-            line = line[os.write(self._descriptor, line) :]
 
 
 def _no_scale(pixels: UInt8) -> tuple[float, ScaleOrigin]:
     """Leave the scale to the station, which knows the bundle and the slide."""
     return 1.0, ScaleOrigin.ASSUMED
-
-
-def _die_with_the_station() -> None:
-    # Ctrl-C goes to the whole group; the station ends this process when it is done with it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 if __name__ == "__main__":

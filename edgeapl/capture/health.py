@@ -1,9 +1,8 @@
-"""How a camera is, and how long to wait before it is started again."""
+"""How a camera is, and when it counts as lost."""
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
 
@@ -47,43 +46,6 @@ class Limits:
     crashes_within_s: float = 60.0
     brake_s: float = 10.0
     pause_s: float = 1.0
-
-
-RETRIES_S = (0.0, 0.25, 0.5)
-"""Waits before the next start; the last one again and again: a camera that comes back is live
-again within 5 s, the start of the process and the first picture included."""
-
-
-@dataclass(slots=True)
-class RestartBudget:
-    """Says how long to wait before the capture process is started again; times in seconds."""
-
-    limits: Limits
-    _failed: int = 0
-    _crashes: deque[float] = field(default_factory=deque)
-    _losses: deque[float] = field(default_factory=deque)
-
-    @property
-    def failed(self) -> int:
-        """Processes in a row that gave no picture."""
-        return self._failed
-
-    def wait_s(self, now_s: float, *, gave_pictures: bool, crashed: bool) -> float:
-        """Give the wait after a process that ended now.
-
-        crashed : it ended by itself; else it was ended because its camera was silent or lost.
-        """
-        if not gave_pictures:
-            self._failed += 1
-            return RETRIES_S[min(self._failed, len(RETRIES_S)) - 1]
-        self._failed = 0
-        ends = self._crashes if crashed else self._losses
-        ends.append(now_s)
-        while now_s - ends[0] > self.limits.crashes_within_s:
-            ends.popleft()
-        if len(ends) <= self.limits.crashes:
-            return RETRIES_S[0]
-        return self.limits.brake_s if crashed else self.limits.pause_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,18 +1,20 @@
-"""What the capture process tells the station: one JSON object on each line of a pipe."""
+"""What the capture process and the station tell each other."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
-from edgeapl.errors import (
-    CameraError,
-    ConfigError,
-    EdgeAplError,
-    InputError,
-    UsageError,
-)
+from pydantic import Field
+
+from edgeapl.errors import CameraError, ConfigError, EdgeAplError, InputError, UsageError
+from edgeapl.process.memory import ArrayPlace
+from edgeapl.process.messages import Codec, Failure
+
+SLOTS = 3
+"""Pictures in shared memory: one is filled, one waits to be taken, one is copied."""
+
+Slot = Annotated[int, Field(ge=0, lt=SLOTS)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,24 +23,32 @@ class Opened:
 
     name: str
     identity: str
+    kind: Literal["opened"] = "opened"
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
     """A picture lies in a slot.
 
+    pixels : uint8 (H, W, 3), in the memory of that slot.
     index, captured_ns, source, digest : as in `edgeapl.types.Frame`.
     um_per_px : only when the source itself states it.
     """
 
-    slot: int
-    height: int
-    width: int
+    slot: Slot
+    pixels: ArrayPlace
     index: int
     captured_ns: int
     source: str
     digest: str
     um_per_px: float | None
+    kind: Literal["picture"] = "picture"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, px."""
+        height, width, _ = self.pixels.shape
+        return width, height
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,57 +56,46 @@ class Waiting:
     """The source is open and gave no picture in time; the process itself is well."""
 
     text: str
+    kind: Literal["waiting"] = "waiting"
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
-    """An error, by the name of its class.
+class Failed:
+    """An error.
 
-    fatal : the source gives no more. again : the process tries to open it again by itself.
+    is_fatal : the source gives no more. tries_again : the process itself opens it again.
     """
 
-    kind: str
-    what: str
-    which: str
-    mend: str
-    fatal: bool
-    again: bool = False
-
-    def error(self) -> EdgeAplError:
-        """Give the error anew."""
-        return ERRORS.get(self.kind, CameraError)(self.what, self.which, self.mend)
+    failure: Failure
+    is_fatal: bool
+    tries_again: bool = False
+    kind: Literal["failed"] = "failed"
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
     """The source has given its last picture."""
 
-
-Message = Opened | Picture | Waiting | Trouble | Ended
-
-ERRORS: dict[str, type[EdgeAplError]] = {
-    kind.__name__: kind for kind in (CameraError, ConfigError, InputError, UsageError)
-}
-_KINDS: dict[str, type[Any]] = {
-    kind.__name__: kind for kind in (Opened, Picture, Waiting, Trouble, Ended)
-}
+    kind: Literal["ended"] = "ended"
 
 
-def trouble_of(error: EdgeAplError, *, fatal: bool, again: bool = False) -> Trouble:
-    """Describe an error so that the other side can raise it."""
-    return Trouble(type(error).__name__, error.what, error.which, error.mend, fatal, again)
+@dataclass(frozen=True, slots=True)
+class Release:
+    """To the capture process: the picture in this slot was copied or is not wanted."""
+
+    slot: Slot
 
 
-def to_line(message: Message) -> bytes:
-    """Give the line of a message, its end included."""
-    return json.dumps([type(message).__name__, asdict(message)]).encode() + b"\n"
+Reply = Opened | Picture | Waiting | Failed | Ended
+
+REQUESTS: Codec[Release] = Codec(Release)
+REPLIES: Codec[Reply] = Codec(Annotated[Reply, Field(discriminator="kind")])
 
 
-def from_line(line: bytes) -> Message:
-    """Read a line back; raises ValueError for anything that is no message."""
-    try:
-        kind, fields = json.loads(line)
-        message: Message = _KINDS[kind](**fields)
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"no message: {line[:80]!r}") from error
-    return message
+_KINDS = (CameraError, ConfigError, InputError, UsageError)
+
+
+def failed(error: EdgeAplError, *, is_fatal: bool, tries_again: bool = False) -> Failed:
+    """Describe an error so that the other side can raise it; any other kind is the camera's."""
+    kind = next((one for one in _KINDS if isinstance(error, one)), CameraError)
+    return Failed(Failure.of(error, kind), is_fatal, tries_again)

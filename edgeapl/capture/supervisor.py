@@ -1,279 +1,163 @@
-"""A camera that is watched over: lost, started again and live again, and always said so."""
+"""Keeps a camera's process alive: lost, started again and live again, and always said so."""
 
 from __future__ import annotations
 
-import threading
-from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
+from enum import Enum, auto
 
-from edgeapl.capture.health import CameraHealth, CameraState, Limits, RestartBudget
-from edgeapl.capture.messages import Ended, Message, Opened, Picture, Trouble, trouble_of
-from edgeapl.capture.process import Capture, CaptureProcess
-from edgeapl.closable import ClosesItself
-from edgeapl.errors import CameraError, EdgeAplError, EndOfSource, InputError, SourceStalled
-from edgeapl.logs import note, warn
+from edgeapl.capture.feed import CameraFeed
+from edgeapl.capture.health import CameraState, Limits
+from edgeapl.capture.messages import Ended, Failed, Opened, Picture, Reply, failed
+from edgeapl.capture.pictures import PictureHistory
+from edgeapl.capture.process import Capture
+from edgeapl.capture.restart import RestartDelay
+from edgeapl.errors import CameraError, InputError
+from edgeapl.process.child import Exit
+from edgeapl.process.messages import MessageError
+from edgeapl.process.supervisor import Supervisor
 from edgeapl.protocols import Clock
-from edgeapl.sources.frames import ScaleFor, SystemClock
-from edgeapl.types import Frame, ScaleOrigin, UInt8
 
 LOOK_S = 0.1
 """How often the supervisor looks whether the camera is silent."""
 
-_RATE_PICTURES = 30
-_SAME_PICTURES = 5
+GRACE_S = 0.5
+"""For a process that has closed its pipe and is about to end by itself, so that its exit code is
+known."""
 
 
-class SupervisedSource(ClosesItself):
-    """Implements FrameSource over a camera in a child process; gives the newest picture.
+class End(Enum):
+    """Why a process is over."""
+
+    DIED = auto()  # by itself
+    CONFUSED = auto()  # it broke the rules
+    LOST = auto()  # its camera is silent, away or another one
+    DONE = auto()  # no other is wanted
+
+
+class CameraSupervisor(Supervisor[Capture, End]):
+    """Starts the capture process of a camera and fills a feed from it.
 
     Parameters
     ----------
-    address : of a camera; see `edgeapl.sources.address.open_device`.
-    scale_for : gives µm per px and its origin; a scale that the camera states is preferred to one
-        that is not stated.
-    patient : keep trying when the camera cannot even be opened at the start, as a station that is
-        switched on before its camera must; else `read` raises that error.
-    serial : must be part of the camera's identity; another camera is not taken.
-    limits, clock, launch : tests give their own.
+    launch : starts a process.
+    is_patient, serial : as of `SupervisedSource`.
     """
-
-    live = True
 
     def __init__(
         self,
-        address: str,
-        scale_for: ScaleFor,
+        feed: CameraFeed,
+        launch: Callable[[], Capture],
+        limits: Limits,
+        clock: Clock,
         *,
-        patient: bool = False,
-        serial: str | None = None,
-        limits: Limits | None = None,
-        clock: Clock | None = None,
-        launch: Callable[[str], Capture] = CaptureProcess,
+        is_patient: bool,
+        serial: str | None,
     ) -> None:
-        self.name = address
-        self._address = address
-        self._scale_for = scale_for
-        self._patient = patient
+        super().__init__("edgeapl-camera")
+        self._feed = feed
+        self._launch_capture = launch
+        self._limits = limits
+        self._clock = clock
+        self._is_patient = is_patient
         self._serial = serial
-        self._limits = limits or Limits()
-        self._clock = clock or SystemClock()
-        self._launch = launch
-        self._budget = RestartBudget(self._limits)
-        self._news = threading.Condition()
-        self._health = CameraHealth()
-        self._capture: Capture | None = None
-        self._waiting: Picture | None = None
-        self._unread: deque[EdgeAplError] = deque()
-        self._failure: EdgeAplError | None = None
-        self._ended = False
-        self._closed = threading.Event()
+        self._delay = RestartDelay(limits)
+        self._pictures = PictureHistory(limits.frozen_s)
         self._identity = ""
-        self._size = (0, 0)
-        self._first_index = 0
-        self._next_index = 0
-        self._same: tuple[str, int, int] = ("", 0, 0)  # digest, first seen ns, how often
-        self._times: deque[int] = deque(maxlen=_RATE_PICTURES)
+        self._received_before = 0
         self._slowest_opening_s = 0.0
-        self._thread = threading.Thread(target=self._run, name="edgeapl-camera", daemon=True)
-        self._thread.start()
+        self._was_started = False
+        self._is_done = False
 
-    def read(self, timeout_s: float) -> Frame:
-        """Give the newest picture that was not given yet and is not too old.
+    def _launch(self) -> Capture:
+        if self._was_started:
+            self._feed.change(restarts=self._feed.health.restarts + 1)
+        self._was_started = True
+        self._pictures.start_process()
+        self._received_before = self._feed.health.received
+        return self._launch_capture()
 
-        Raises SourceStalled when none came in time, CameraError when the camera was given up,
-        ConfigError or UsageError when its address is wrong, EndOfSource after the last picture.
-        """
-        with self._news:
-            self._news.wait_for(self._has_something, timeout_s)
-            if self._closed.is_set():
-                raise EndOfSource
-            if self._unread:
-                raise self._unread.popleft()
-            taken = self._take()
-            if taken is None:
-                if self._failure is not None:
-                    raise self._failure
-                if self._ended:
-                    raise EndOfSource
-                text = self._health.text or "no picture in time"
-                raise SourceStalled(text, self.name, "check the camera")
-        return self._frame(*taken)
-
-    def wait_until_open(self) -> None:
-        """Wait for the first picture, or until it is plain that none comes soon.
-
-        Raises what `read` would when the camera was given up.
-        """
-        with self._news:
-            self._news.wait_for(lambda: self._health.state is not CameraState.OPENING)
-            if self._failure is not None:
-                raise self._failure
-
-    def health(self) -> CameraHealth:
-        """Give how the camera is now."""
-        with self._news:
-            return self._health
-
-    def close(self) -> None:
-        """End the capture process."""
-        self._closed.set()
-        with self._news:
-            self._news.notify_all()
-        self._thread.join()
-
-    def _has_something(self) -> bool:
-        if self._waiting is not None and self._age_s(self._waiting) > self._limits.oldest_s:
-            self._give_back()
-            self._update(refused=self._health.refused + 1)
-        return bool(
-            self._waiting or self._unread or self._failure or self._ended or self._closed.is_set()
-        )
-
-    def _take(self) -> tuple[Picture, UInt8] | None:
-        """Copy the waiting picture; inside the lock, so that no new process writes over it."""
-        picture, capture = self._waiting, self._capture
-        if picture is None or capture is None:
-            return None
-        pixels = capture.picture(picture.slot, picture.height, picture.width)
-        self._give_back()
-        return picture, pixels
-
-    def _give_back(self) -> None:
-        if self._waiting is not None and self._capture is not None:
-            self._capture.give_back(self._waiting.slot)
-        self._waiting = None
-
-    def _frame(self, picture: Picture, pixels: UInt8) -> Frame:
-        um_per_px, origin = self._scale_for(pixels)
-        if origin is not ScaleOrigin.STATED and picture.um_per_px is not None:
-            um_per_px, origin = picture.um_per_px, ScaleOrigin.STATED
-        return Frame(
-            pixels=pixels,
-            index=picture.index,
-            captured_ns=picture.captured_ns,
-            um_per_px=um_per_px,
-            source=picture.source,
-            digest=picture.digest,
-            scale=origin,
-        )
-
-    # What follows runs in the supervising thread.
-
-    def _run(self) -> None:
-        while not self._closed.is_set():
-            before = self._health.received
-            crashed = self._one_life()
-            if self._failure is not None or self._ended:
-                return
-            gave = self._health.received > before
-            wait_s = self._budget.wait_s(self._now_s(), gave_pictures=gave, crashed=crashed)
-            if not self._closed.wait(wait_s):
-                self._update(restarts=self._health.restarts + 1)
-
-    def _one_life(self) -> bool:
-        """Start the process and serve it until it ends, hangs or is no longer wanted.
-
-        Gives whether it crashed.
-        """
-        capture = self._launch(self._address)
-        with self._news:
-            self._capture = capture
-        seen = self._health.received
-        last_ns = self._clock.monotonic_ns()
+    def _attend(self, child: Capture) -> End:
+        self._feed.attach(child)
         try:
-            while not self._closed.is_set():
-                for message in capture.messages(LOOK_S):
-                    if not self._handle(message):
-                        return False
-                    tries_again = isinstance(message, Trouble) and message.again
-                    if isinstance(message, Picture) or tries_again:  # each try has its own time
-                        now_ns = self._clock.monotonic_ns()
-                        if self._health.received == seen + 1 and not tries_again:
-                            self._note_opening((now_ns - last_ns) / 1e9)
-                        last_ns = now_ns
-                silent_s = (self._clock.monotonic_ns() - last_ns) / 1e9
-                how = capture.ended()
-                if how is not None:
-                    self._lost(f"the camera's driver stopped ({how}); it is started again")
-                    return True
-                if silent_s > self._limit_s(seen):
-                    self._lost("no picture from the camera; it is started again")
-                    return False
-            return False
-        except ValueError as error:
-            self._lost(f"the capture process is confused ({error}); it is started again")
-            return True
+            return self._serve(child)
         finally:
-            with self._news:
-                self._waiting = None
-                self._capture = None
-                self._first_index = self._next_index
-            capture.kill()
+            self._feed.detach()
 
-    def _limit_s(self, seen_before: int) -> float:
-        if self._health.received > seen_before:
+    def _serve(self, child: Capture) -> End:
+        last_ns = self._clock.monotonic_ns()
+        while not self._is_closing:
+            messages = child.receive(LOOK_S, self._wakeup.descriptor)
+            if messages is None:
+                return End.DIED
+            for message in messages:
+                if not self._handle(message):
+                    return End.DONE if self._is_done else End.LOST
+                tries_again = isinstance(message, Failed) and message.tries_again
+                if isinstance(message, Picture) or tries_again:  # each try has its own time
+                    now_ns = self._clock.monotonic_ns()
+                    if self._given == 1 and not tries_again:
+                        took_s = (now_ns - last_ns) / 1e9
+                        self._slowest_opening_s = max(self._slowest_opening_s, took_s)
+                    last_ns = now_ns
+            if (self._clock.monotonic_ns() - last_ns) / 1e9 > self._limit_s():
+                self._lost("no picture from the camera; it is started again")
+                return End.LOST
+        return End.DONE
+
+    def _confused(self, error: MessageError) -> End:
+        self._lost(f"the capture process is confused ({error}); it is started again")
+        return End.CONFUSED
+
+    def _grace_s(self, end: End) -> float:
+        return GRACE_S if end is End.DIED else 0.0
+
+    def _not_started(self, error: OSError) -> float | None:
+        self._lost(f"the capture process cannot be started ({error.strerror}); it is tried again")
+        return self._delay.after(self._now_s(), gave_pictures=False, crashed=True)
+
+    def _ended(self, end: End, how: Exit) -> float | None:
+        if end is End.DONE:
+            return None
+        if end is End.DIED:
+            self._lost(f"the camera's driver stopped ({how}); it is started again")
+        elif how.is_stuck:
+            self._lost(f"the camera's driver is stuck ({how}); another process is started")
+        crashed = end in (End.DIED, End.CONFUSED)
+        return self._delay.after(self._now_s(), gave_pictures=self._given > 0, crashed=crashed)
+
+    def _over(self) -> None:
+        if not (self._is_closing or self._is_done):
+            text = "look into the log, then start the station again"
+            self._feed.fail(CameraError("camera is no longer supervised", self._feed.name, text))
+
+    @property
+    def _given(self) -> int:
+        """Pictures of this process."""
+        return self._feed.health.received - self._received_before
+
+    def _limit_s(self) -> float:
+        if self._given:
             return self._limits.silent_s
-        limits, failed = self._limits, self._budget.failed
-        if not self._health.received or (failed >= limits.impatient and failed % 2):
+        limits, failed_before = self._limits, self._delay.failed
+        waits_long = failed_before >= limits.impatient and failed_before % 2
+        if not self._feed.health.received or waits_long:
             return limits.opening_s
         return min(limits.opening_s, max(limits.reopening_s, 2 * self._slowest_opening_s))
 
-    def _note_opening(self, took_s: float) -> None:
-        self._slowest_opening_s = max(self._slowest_opening_s, took_s)
-
-    def _handle(self, message: Message) -> bool:
+    def _handle(self, message: Reply) -> bool:
         """Take a message; False when this life of the process is over."""
         if isinstance(message, Picture):
-            self._take_in(message)
+            picture, state, text = self._pictures.add(message)
+            self._feed.offer(picture, state, text, self._pictures.frames_per_s)
         elif isinstance(message, Opened):
             return self._recognise(message)
-        elif isinstance(message, Trouble):
+        elif isinstance(message, Failed):
             return self._note(message)
         elif isinstance(message, Ended):
-            self._ended = True
-            self._update(state=CameraState.ENDED, text="")
+            self._is_done = True
+            self._feed.change(state=CameraState.ENDED, text="")
             return False
         return True
-
-    def _take_in(self, picture: Picture) -> None:
-        with self._news:
-            dropped = self._waiting is not None
-            self._give_back()
-            index = self._first_index + picture.index
-            self._next_index = index + 1
-            self._waiting = replace(picture, index=index)
-            self._times.append(picture.captured_ns)
-            state, text = self._judged(picture)
-            self._update(
-                state=state,
-                text=text,
-                width=picture.width,
-                height=picture.height,
-                frames_per_s=self._rate(),
-                newest_ns=picture.captured_ns,
-                received=self._health.received + 1,
-                dropped=self._health.dropped + dropped,
-            )
-
-    def _judged(self, picture: Picture) -> tuple[CameraState, str]:
-        digest, since_ns, count = self._same
-        if picture.digest != digest:
-            since_ns, count = picture.captured_ns, 0
-        self._same = (picture.digest, since_ns, count + 1)
-        same_s = (picture.captured_ns - since_ns) / 1e9
-        if same_s > self._limits.frozen_s and count >= _SAME_PICTURES:
-            limit = f"{self._limits.frozen_s:g} s"
-            text = f"the picture has not changed for more than {limit}: check the camera"
-            return CameraState.FROZEN, text
-        size = (picture.width, picture.height)
-        if self._size == (0, 0):
-            self._size = size
-        if size != self._size:
-            was, now = (f"{width} x {height}" for width, height in (self._size, size))
-            text = f"the picture was {was} px and is {now} px now: check the scale"
-            return CameraState.LIVE, text
-        return CameraState.LIVE, ""
 
     def _recognise(self, opened: Opened) -> bool:
         if self._serial is not None and self._serial not in opened.identity:
@@ -281,61 +165,33 @@ class SupervisedSource(ClosesItself):
             error = CameraError(
                 "another camera than the station file says", which, f"expected {self._serial}"
             )
-            return self._note(trouble_of(error, fatal=True))
+            return self._note(failed(error, is_fatal=True))
         if self._identity and opened.identity and opened.identity != self._identity:
             text = f"another camera answers: {opened.identity} in place of {self._identity}"
             self._lost(f"{text}; put the first one back or start the station again")
             return False
         self._identity = self._identity or opened.identity
-        self.name = opened.name
+        self._feed.name = opened.name
         return True
 
-    def _note(self, trouble: Trouble) -> bool:
-        error = trouble.error()
-        if not trouble.fatal:
-            with self._news:
-                self._unread.append(error)
-                self._news.notify_all()
+    def _note(self, message: Failed) -> bool:
+        error = message.failure.make()
+        if not message.is_fatal:
+            self._feed.report(error)
             return True
-        hopeless = not isinstance(error, CameraError)
-        if hopeless or not (self._patient or self._health.received):
+        is_hopeless = not isinstance(error, CameraError)
+        if is_hopeless or not (self._is_patient or self._feed.health.received):
             if isinstance(error, InputError):  # of a whole source, not of one picture
                 error = CameraError(error.what, error.which, error.mend)
-            self._failure = error
-            self._update(state=CameraState.FAILED, text=str(error))
+            self._is_done = True
+            self._feed.fail(error)
             return False
         self._lost(str(error))
-        return trouble.again
+        return message.tries_again
 
     def _lost(self, text: str) -> None:
-        self._update(state=CameraState.LOST, text=text, frames_per_s=0.0)
-        self._times.clear()
-
-    def _update(self, **changes: object) -> None:
-        with self._news:
-            before = self._health
-            self._health = replace(self._health, **changes)  # type: ignore[arg-type]
-            self._news.notify_all()
-        _record(self.name, before, self._health)
-
-    def _rate(self) -> float:
-        if len(self._times) < 2:
-            return 0.0
-        return (len(self._times) - 1) * 1e9 / max(1, self._times[-1] - self._times[0])
-
-    def _age_s(self, picture: Picture) -> float:
-        return (self._clock.monotonic_ns() - picture.captured_ns) / 1e9
+        self._feed.change(state=CameraState.LOST, text=text, frames_per_s=0.0)
+        self._pictures.forget_rate()
 
     def _now_s(self) -> float:
         return self._clock.monotonic_ns() / 1e9
-
-
-def _record(camera: str, before: CameraHealth, now: CameraHealth) -> None:
-    """Note what changed about a camera; pictures alone are not worth a line."""
-    if now.restarts != before.restarts:
-        text = f"{camera}: its driver is started again, restart {now.restarts}"
-        note("camera", "camera_restarted", text, camera=camera, restarts=now.restarts)
-    if (now.state, now.text) != (before.state, before.text):
-        say = note if now.state in (CameraState.LIVE, CameraState.ENDED) and not now.text else warn
-        text = f"{camera}: {now.state.value}" + (f": {now.text}" if now.text else "")
-        say("camera", f"camera_{now.state.value}", text, camera=camera, received=now.received)

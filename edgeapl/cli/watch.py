@@ -216,7 +216,7 @@ def run_watch(
     again: bool = False,
 ) -> Watched:
     """Open everything, watch, and print what comes of it; shared by `watch` and `demo`."""
-    from edgeapl.capture.opening import open_watched
+    from edgeapl.capture.opener import open_watched
     from edgeapl.journal import Journal
     from edgeapl.report.folder_lock import claimed
     from edgeapl.slide_findings import of_camera

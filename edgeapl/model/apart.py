@@ -32,7 +32,7 @@ BOUNDED = "bounded"
 
 _START = (
     "import sys; sys.path[0] = sys.argv.pop(1); "
-    "from edgeapl.orphans import end_with_parent; end_with_parent(); "
+    "from edgeapl.process.lifetime import end_with_parent; end_with_parent(); "
     "from edgeapl.model.apart import main; main()"
 )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeapl.capture.health import CameraHealth, CameraState
-from edgeapl.capture.supervisor import SupervisedSource
+from edgeapl.capture.source import SupervisedSource
 from edgeapl.errors import UsageError
 from edgeapl.journal import AMENDMENT, SignOff, append_sign_off, find_record
 from edgeapl.report.versions import located_report

@@ -20,7 +20,7 @@ from edgeapl.errors import EngineError
 CHILD = "edgeapl.engines.hosted.child"
 
 _START = (
-    "from edgeapl.orphans import end_with_parent; end_with_parent(); "
+    "from edgeapl.process.lifetime import end_with_parent; end_with_parent(); "
     "from importlib import import_module; import sys; import_module(sys.argv.pop(1)).main()"
 )
 

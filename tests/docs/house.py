@@ -32,13 +32,17 @@ def layers() -> tuple[tuple[str, ...], ...]:
 
 
 def imports() -> dict[str, set[str]]:
-    """Give for each package those that it imports, as the source files say."""
+    """Give for each package those that it imports, as the source files say.
+
+    The root is left out: it imports the public names only when they are asked for, and everybody
+    may ask it for the version.
+    """
     graph = grimp.build_graph("edgeapl", cache_dir=None)
     found: dict[str, set[str]] = {}
     for module in graph.modules:
         importer = _room(module)
         for imported in graph.find_modules_directly_imported_by(module):
-            if (room := _room(imported)) != importer:
+            if (room := _room(imported)) != importer and "edgeapl" not in (room, importer):
                 found.setdefault(importer, set()).add(room)
     return found
 

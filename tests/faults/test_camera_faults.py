@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from edgeapl.capture.health import CameraState, Limits
-from edgeapl.capture.supervisor import SupervisedSource
+from edgeapl.capture.process import CaptureProcess
+from edgeapl.capture.source import SupervisedSource
 from edgeapl.sources.discover import has_image_name
 from tests.devices.programs import gige_camera, start_gige
 from tests.pictures import encoded, field, stated_scale
@@ -64,9 +65,9 @@ def is_lost(state: CameraState) -> bool:
 
 def pid_of(source: SupervisedSource) -> int:
     """Give the capture process."""
-    capture = source._capture
-    assert capture is not None
-    return int(capture._process.pid)  # type: ignore[attr-defined]
+    capture = source._feed._capture
+    assert isinstance(capture, CaptureProcess)
+    return capture.pid
 
 
 def said(what: str, seconds: list[float], most_s: float) -> None:

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.bundle.specs import RoleSpec
-from edgeapl.capture.opening import open_watched
+from edgeapl.capture.opener import open_watched
 from edgeapl.examination.early_stop import EarlyStop
 from edgeapl.model import EMBEDDED, Model, open_model
 from edgeapl.pipeline import Observer, SlideOptions, examine_slide

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from edgeapl.capture.health import CameraState, Limits, RestartBudget
+from edgeapl.capture.health import CameraState, Limits
 from edgeapl.capture.messages import (
+    REPLIES,
+    REQUESTS,
+    SLOTS,
     Ended,
-    Message,
+    Failed,
     Opened,
     Picture,
-    Trouble,
+    Release,
+    Reply,
     Waiting,
-    from_line,
-    to_line,
 )
-from edgeapl.capture.supervisor import SupervisedSource
+from edgeapl.capture.restart import RestartDelay
+from edgeapl.capture.source import SupervisedSource
 from edgeapl.errors import CameraError, ConfigError, EndOfSource, InputError, SourceStalled
+from edgeapl.process.child import Exit
+from edgeapl.process.memory import ArrayPlace
+from edgeapl.process.messages import Codec, Failure
 from edgeapl.types import UInt8
 from tests.pictures import stated_scale
 
@@ -33,9 +43,8 @@ def picture(
     index: int, *, digest: str | None = None, size: tuple[int, int] = (4, 3), age_s: float = 0.0
 ) -> Picture:
     return Picture(
-        slot=index % 3,
-        height=size[1],
-        width=size[0],
+        slot=index % SLOTS,
+        pixels=ArrayPlace("pixels", "uint8", (size[1], size[0], 3), 0),
         index=index,
         captured_ns=time.monotonic_ns() - int(age_s * 1e9),
         source=f"camera#{index}",
@@ -44,55 +53,56 @@ def picture(
     )
 
 
-Step = Callable[[], list[Message]]
+Step = Callable[[], list[Reply]]
 
 
 class Script:
     """Implements Capture: gives what each step makes, then does what `after` says."""
 
-    def __init__(self, steps: list[Step], after: str | None = None) -> None:
+    def __init__(self, steps: list[Step], after: str | None = None, *, stuck: bool = False) -> None:
         self.steps = steps
         self.after = after
-        self.given_back: list[int] = []
+        self.stuck = stuck
+        self.released: list[int] = []
         self.killed = False
 
-    def messages(self, timeout_s: float) -> list[Message]:
+    def receive(self, timeout_s: float | None, wakeup: int | None = None) -> list[Reply] | None:
         if self.steps:
             return self.steps.pop(0)()
+        assert timeout_s is not None
         time.sleep(min(timeout_s, 0.02))
-        return []
+        return None if self.after else []
 
-    def ended(self) -> str | None:
-        return None if self.steps else self.after
+    def pixels(self, picture: Picture) -> UInt8:
+        return np.full(picture.pixels.shape, picture.slot, np.uint8)
 
-    def picture(self, slot: int, height: int, width: int) -> UInt8:
-        return np.full((height, width, 3), slot, np.uint8)
+    def release(self, picture: Picture) -> None:
+        self.released.append(picture.slot)
 
-    def give_back(self, slot: int) -> None:
-        self.given_back.append(slot)
-
-    def kill(self) -> None:
+    def end(self, grace_s: float = 0.0) -> Exit:
         self.killed = True
+        return Exit(self.after or "SIGKILL", is_stuck=self.stuck)
 
 
-def give(*messages: Message) -> Step:
+def give(*messages: Reply) -> Step:
     return lambda: list(messages)
 
 
 def later(index: int, wait_s: float = 0.05, **how: object) -> Step:
-    def step() -> list[Message]:
+    def step() -> list[Reply]:
         time.sleep(wait_s)
         return [picture(index, **how)]  # type: ignore[arg-type]
 
     return step
 
 
-def pause() -> list[Message]:
+def pause() -> list[Reply]:
     time.sleep(0.1)
     return []
 
 
 OPEN = give(Opened("camera", "serial 1"))
+NO_CAMERA = Failure("CameraError", "no such camera", "7", "plug it in")
 
 
 @contextmanager
@@ -132,7 +142,7 @@ def test_the_newest_picture_is_given_and_older_ones_are_dropped_and_counted() ->
         assert int(frame.pixels[0, 0, 0]) == 2
         health = source.health()
         assert (health.received, health.dropped) == (3, 2)
-        assert sorted(life.given_back) == [0, 1, 2]
+        assert sorted(life.released) == [0, 1, 2]
 
 
 def test_a_silent_camera_is_lost_its_process_ended_and_the_next_one_is_live() -> None:
@@ -176,7 +186,7 @@ def test_a_process_that_only_says_it_is_well_counts_as_silent() -> None:
 
 
 def test_a_driver_that_crashes_is_named_and_started_again() -> None:
-    first = Script([OPEN, later(0), pause], after="ended by SIGSEGV")
+    first = Script([OPEN, later(0), pause], after="SIGSEGV")
     second = Script([OPEN, later(0), later(1), later(2)])
     with watched(first, second) as source:
         source.read(1)
@@ -220,8 +230,8 @@ def test_another_camera_in_the_same_place_is_refused() -> None:
             source.read(0.2)
 
 
-def test_a_camera_that_can_not_be_opened_at_the_start_is_given_up_unless_patient() -> None:
-    trouble = Trouble("CameraError", "no such camera", "7", "plug it in", True)
+def test_a_camera_that_cannot_be_opened_at_the_start_is_given_up_unless_patient() -> None:
+    trouble = Failed(NO_CAMERA, True)
     with watched(Script([give(trouble)])) as source:
         with pytest.raises(CameraError, match="no such camera"):
             source.wait_until_open()
@@ -241,13 +251,13 @@ def test_a_camera_with_another_serial_than_the_station_file_says_is_refused() ->
 
 
 def test_a_process_that_tries_again_by_itself_is_left_to_it() -> None:
-    away = Trouble("CameraError", "no such camera", "7", "plug it in", True, again=True)
+    away = Failed(NO_CAMERA, True, True)
 
-    def tries() -> list[Message]:
+    def tries() -> list[Reply]:
         time.sleep(LIMITS.reopening_s / 2)
         return [away]
 
-    first = Script([OPEN, later(0), pause], after="ended by SIGSEGV")
+    first = Script([OPEN, later(0), pause], after="SIGSEGV")
     second = Script([*[tries for _ in range(5)], OPEN, later(0)])
     with watched(first, second) as source:
         source.read(1)
@@ -255,7 +265,7 @@ def test_a_process_that_tries_again_by_itself_is_left_to_it() -> None:
         end = time.monotonic() + 3
         while "no such camera" not in source.health().text and time.monotonic() < end:
             time.sleep(0.005)
-        assert source.health().text == str(away.error())
+        assert source.health().text == str(away.failure.make())
         wait_for(source, CameraState.LIVE)
         assert source.health().restarts == 1
 
@@ -263,7 +273,7 @@ def test_a_process_that_tries_again_by_itself_is_left_to_it() -> None:
 def test_a_camera_that_is_away_at_the_start_is_an_error_though_its_process_would_try_again() -> (
     None
 ):
-    away = Trouble("CameraError", "no such camera", "7", "plug it in", True, again=True)
+    away = Failed(NO_CAMERA, True, True)
     with watched(Script([give(away), pause, give(away), OPEN])) as source:
         with pytest.raises(CameraError, match="no such camera"):
             source.read(1)
@@ -271,7 +281,7 @@ def test_a_camera_that_is_away_at_the_start_is_an_error_though_its_process_would
 
 
 def test_a_wrong_address_is_given_up_even_by_the_patient() -> None:
-    trouble = Trouble("ConfigError", "source is not understood", "x", "", True)
+    trouble = Failed(Failure("ConfigError", "source is not understood", "x", ""), True)
     with watched(Script([give(trouble)]), patient=True) as source:
         with pytest.raises(ConfigError):
             source.read(2)
@@ -279,7 +289,7 @@ def test_a_wrong_address_is_given_up_even_by_the_patient() -> None:
 
 
 def test_one_bad_picture_is_an_error_of_its_own() -> None:
-    bad = Trouble("InputError", "image is cut off", "b.png", "", False)
+    bad = Failed(Failure("InputError", "image is cut off", "b.png", ""), False)
     with watched(Script([OPEN, give(bad), later(0)])) as source:
         with pytest.raises(InputError, match="cut off"):
             source.read(1)
@@ -295,8 +305,8 @@ def test_the_end_is_the_end() -> None:
 
 
 def test_a_process_that_writes_nonsense_is_ended() -> None:
-    def nonsense() -> list[Message]:
-        return [from_line(b"{}")]
+    def nonsense() -> list[Reply]:
+        return [REPLIES.decode(b"{}")]
 
     first = Script([OPEN, nonsense])
     with watched(first, Script([OPEN, later(0), later(1)])) as source:
@@ -304,17 +314,58 @@ def test_a_process_that_writes_nonsense_is_ended() -> None:
         assert first.killed
 
 
+def test_a_driver_that_holds_its_killed_process_is_named_and_another_process_is_started() -> None:
+    first = Script([OPEN, later(0)], stuck=True)
+    with watched(first, Script([])) as source:
+        source.read(1)
+        end = time.monotonic() + 3
+        while "is stuck" not in source.health().text and time.monotonic() < end:
+            time.sleep(0.005)
+        assert "the camera's driver is stuck" in source.health().text
+
+
+def test_a_system_without_processes_is_said_and_tried_again() -> None:
+    tries: list[str] = []
+
+    def launch(address: str) -> Script:
+        tries.append(address)
+        if len(tries) < 3:
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return Script([OPEN, later(0)])
+
+    with closing(SupervisedSource("camera", stated_scale, limits=LIMITS, launch=launch)) as source:
+        wait_for(source, CameraState.LOST)
+        assert source.read(3).index == 0
+
+
+def test_a_supervisor_that_fails_is_an_error_for_who_reads_and_no_silence() -> None:
+    def launch(address: str) -> Script:
+        raise RuntimeError("a fault of this program")
+
+    threads: list[threading.ExceptHookArgs] = []
+    before, threading.excepthook = threading.excepthook, threads.append
+    try:
+        with (
+            closing(SupervisedSource("camera", stated_scale, launch=launch)) as source,
+            pytest.raises(CameraError, match="no longer supervised"),
+        ):
+            source.read(3)
+    finally:
+        threading.excepthook = before
+    assert len(threads) == 1
+
+
 def test_a_driver_that_crashes_again_and_again_is_slowed_down() -> None:
-    budget = RestartBudget(Limits(crashes=3, crashes_within_s=60, brake_s=10))
-    waits = [budget.wait_s(float(n), gave_pictures=True, crashed=True) for n in range(5)]
+    delay = RestartDelay(Limits(crashes=3, crashes_within_s=60, brake_s=10))
+    waits = [delay.after(float(n), gave_pictures=True, crashed=True) for n in range(5)]
     assert waits == [0, 0, 0, 10, 10]
-    assert budget.wait_s(200, gave_pictures=True, crashed=True) == 0
+    assert delay.after(200, gave_pictures=True, crashed=True) == 0
 
 
 LOOSE = Limits(
     silent_s=0.3, opening_s=0.5, reopening_s=0.4, frozen_s=9, crashes=2, brake_s=20, pause_s=0.05
 )
-GONE = Trouble("CameraError", "camera is lost", "camera", "check its cable", True)
+GONE = Failed(Failure("CameraError", "camera is lost", "camera", "check its cable"), True)
 
 
 @pytest.mark.parametrize("away", [[], [give(GONE)]], ids=["it falls silent", "its driver says so"])
@@ -330,15 +381,15 @@ def test_a_camera_that_was_away_often_is_not_taken_for_a_driver_that_crashes(
 
 
 def test_the_pause_after_many_losses_leaves_time_to_be_live_within_5_s() -> None:
-    budget = RestartBudget(Limits())
-    waits = [budget.wait_s(n / 2, gave_pictures=True, crashed=False) for n in range(30)]
+    delay = RestartDelay(Limits())
+    waits = [delay.after(n / 2, gave_pictures=True, crashed=False) for n in range(30)]
     assert max(waits) == 1.0
-    assert budget.wait_s(15, gave_pictures=True, crashed=True) == 0  # its first crash
+    assert delay.after(15, gave_pictures=True, crashed=True) == 0  # its first crash
 
 
 def test_a_camera_that_is_away_is_looked_for_at_least_twice_a_second() -> None:
-    budget = RestartBudget(Limits())
-    waits = [budget.wait_s(n * 1.0, gave_pictures=False, crashed=False) for n in range(1000)]
+    delay = RestartDelay(Limits())
+    waits = [delay.after(n * 1.0, gave_pictures=False, crashed=False) for n in range(1000)]
     assert waits[0] == 0
     assert max(waits) == 0.5
 
@@ -349,12 +400,14 @@ def test_a_camera_that_is_away_is_looked_for_at_least_twice_a_second() -> None:
         Opened("camera", "serial"),
         Waiting("no picture"),
         picture(3),
-        Trouble("InputError", "a", "b\nc", "d", False),
-        Trouble("CameraError", "a", "b", "c", True, again=True),
+        Failed(Failure("InputError", "a", "b\nc", "d"), False),
+        Failed(Failure("CameraError", "a", "b", "c"), True, True),
         Ended(),
+        Release(2),
     ],
 )
-def test_a_message_comes_back_as_it_went(message: Message) -> None:
-    line = to_line(message)
+def test_a_message_comes_back_as_it_went(message: Reply | Release) -> None:
+    codec: Codec[Any] = REQUESTS if isinstance(message, Release) else REPLIES
+    line = codec.encode(message)
     assert line.count(b"\n") == 1
-    assert from_line(line) == message
+    assert codec.decode(line.rstrip(b"\n")) == message

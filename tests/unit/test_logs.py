@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from edgeapl import logs
-from edgeapl.capture import supervisor
+from edgeapl.capture.feed import log_change
 from edgeapl.capture.health import CameraHealth, CameraState
 from edgeapl.errors import InputError, StorageError
 from edgeapl.logs import STDERR, logging_to, note, warn
@@ -150,11 +150,11 @@ def test_systemds_journal_gets_priorities(
 def test_a_cameras_history_is_noted_when_it_changes_and_not_for_every_picture(file: Path) -> None:
     live = CameraHealth(state=CameraState.LIVE)
     with logging_to(file, as_json=True):
-        supervisor._record("scope", CameraHealth(), live)
-        supervisor._record("scope", live, replace(live, received=2, newest_ns=5))
+        log_change("scope", CameraHealth(), live)
+        log_change("scope", live, replace(live, received=2, newest_ns=5))
         lost = replace(live, state=CameraState.LOST, text="no picture")
-        supervisor._record("scope", live, lost)
-        supervisor._record("scope", lost, replace(lost, restarts=1))
+        log_change("scope", live, lost)
+        log_change("scope", lost, replace(lost, restarts=1))
     assert [(event["event"], event["level"]) for event in events(file)] == [
         ("camera_live", "info"),
         ("camera_lost", "warning"),

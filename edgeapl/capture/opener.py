@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeapl.capture.supervisor import SupervisedSource
+from edgeapl.capture.source import SupervisedSource
 from edgeapl.protocols import FrameSource
 from edgeapl.sources.address import is_device, open_source
 from edgeapl.sources.frames import ScaleFor

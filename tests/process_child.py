@@ -1,0 +1,72 @@
+"""A child process of the tests: echoes, or writes what no child should."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from edgeapl.process.messages import MOST_MESSAGE_BYTES, VERSION_LINE, Codec
+from edgeapl.process.parent import Parent
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """To be said back."""
+
+    text: str
+    kind: Literal["word"] = "word"
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """To be said back."""
+
+    value: int
+    kind: Literal["number"] = "number"
+
+
+WORDS: Codec[Word | Number] = Codec(Annotated[Word | Number, Field(discriminator="kind")])
+
+WRITES = {
+    "not JSON": b"hello\n",
+    "another message": b'[{"kind":"letter","text":"x"}]\n',
+    "a field too many": b'[{"kind":"word","text":"x","more":1}]\n',
+    "a field of another type": b'[{"kind":"number","value":"1"}]\n',
+    "half a message, then a whole one": b'[{"kind":"wo[{"kind":"word","text":"x"}]\n',
+    "a line without an end": b"x" * (MOST_MESSAGE_BYTES + 2),
+}
+"""What breaks the rules, after a right first line."""
+
+FIRST = {"another version": b"edgeapl 0.0.9\n", "no version": b"\n", "a warning": b"Warning: x\n"}
+"""In place of the first line."""
+
+TORN = b'[{"kind":"word","te'
+
+
+def main() -> None:
+    """Do what the third argument says."""
+    requests, replies, how = sys.argv[1:4]
+    if how in WRITES or how in FIRST:
+        _write(int(replies), FIRST.get(how, VERSION_LINE) + WRITES.get(how, b""))
+        time.sleep(60)
+    parent: Parent[Word | Number, Word | Number] = Parent(int(requests), int(replies), WORDS, WORDS)
+    if how == "torn":
+        _write(int(replies), TORN)
+        os.abort()
+    if how == "prints":
+        for number in range(100_000):
+            print("a warning of a driver that prints one for every picture", number)
+        print("last words", flush=True)
+        parent.send(Word("printed"))
+    parent.listen(parent.send)
+    time.sleep(60)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
