@@ -31,6 +31,7 @@ COMMANDS = (
     "evaluate",
     "export",
     "export-labels",
+    "cohorts",
     "calibrate",
     "build-engine",
     "monitor",

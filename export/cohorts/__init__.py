@@ -1,0 +1,1 @@
+"""Public cohorts: where they are, what they teach, and readers for how people download them."""
