@@ -9,11 +9,20 @@ from typing import Any
 
 from edgeapl.errors import EdgeAplError
 from edgeapl.explanation import explained, make_explainer
-from edgeapl.journal import Journal, verdict_to_json
+from edgeapl.journal import (
+    VERDICT,
+    Journal,
+    Row,
+    rows_with,
+    same_verdict,
+    verdict_from_json,
+    verdict_to_json,
+)
 from edgeapl.model import Model, origin_of
 from edgeapl.report.context import report_context
 from edgeapl.report.gallery import Gallery
 from edgeapl.report.geojson import Placing
+from edgeapl.report.results import unfinished_folder
 from edgeapl.report.user_columns import FurtherColumns
 from edgeapl.report.writer import SlideFiles, SlideWriter
 from edgeapl.types import ExaminedFrame, Origin, Verdict
@@ -48,6 +57,8 @@ class SlideRecorder:
     drawn : the slide is drawn, not a patient's.
     sitting : names this examination, for slides that can be resumed; "" for others.
     further : columns of the user's list, for the table of cells.
+    slide_key : digest of all that the results depend on. Where a program was killed between the
+        verdict's commit and its report, the row that has this key and says the same is used again.
 
     Raises StorageError when the result folder cannot be written.
     """
@@ -64,11 +75,14 @@ class SlideRecorder:
         drawn: bool = False,
         sitting: str = "",
         further: FurtherColumns = FurtherColumns(),  # noqa: B008 - frozen
+        slide_key: str = "",
     ) -> None:
         manifest = model.bundle.manifest
         self._journal = journal
         self._slide = slide
-        self.origin: Origin = origin_of(manifest, out, drawn=drawn, sitting=sitting)
+        origin = origin_of(manifest, out, drawn=drawn, sitting=sitting)
+        self.origin: Origin = replace(origin, slide_key=slide_key)
+        self._left_behind = _left_behind(journal, out, slide, slide_key)
         self._explainer = make_explainer(
             model, crops=crops, batch_size=batch_size or model.batch_size
         )
@@ -127,10 +141,16 @@ class SlideRecorder:
         Raises StorageError; a verdict committed by then stays.
         """
         verdict = self.with_origin(verdict)
-        row = self._journal.commit(verdict)
+        content = verdict_to_json(verdict)
+        left = self._left_behind
+        if left is not None and same_verdict(left.content, content):
+            row, content = left.hash, left.content
+            verdict = verdict_from_json(content)
+        else:
+            row = self._journal.commit(verdict)
         on_committed(verdict, row)
         record = {
-            **verdict_to_json(verdict),
+            **content,
             **(said or {}),
             "journal_record": row,
             "errors": [error_to_json(self._slide, error) for error in errors],
@@ -141,6 +161,17 @@ class SlideRecorder:
     def abandon(self) -> None:
         """Remove what was written of a slide that gets no report."""
         self._writer.abandon()
+
+
+def _left_behind(journal: Journal, out: Path, slide: str, slide_key: str) -> Row | None:
+    """Find the row of a verdict whose report may be missing; the whole journal is searched.
+
+    So it is only asked for where an unfinished folder was left. Raises StorageError.
+    """
+    if not slide_key or not unfinished_folder(out, slide).exists():
+        return None
+    rows = rows_with(journal.path, VERDICT, "slide_key", slide_key)
+    return rows[-1] if rows else None
 
 
 def error_to_json(slide: str, error: EdgeAplError) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from edgeapl.cli.verdicts import slides_table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgeapl.scoring import ScoreListener, ScoreResult
+    from edgeapl.scoring import JointTables, ScoreListener, ScoreResult
     from edgeapl.sources.discover import SlideInput
     from edgeapl.station.alert_record import FolderNotices
     from edgeapl.types import ExaminedFrame
@@ -51,6 +51,13 @@ def score(
         typer.Option(
             metavar="REGEX",
             help="Pattern for file names: its group 'slide', or the first, is the slide.",
+        ),
+    ] = None,
+    part: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="I/N",
+            help="Only part I of N of the slides: the others are scored by other machines.",
         ),
     ] = None,
     um_per_px: ScaleOption = None,
@@ -72,7 +79,7 @@ def score(
     from edgeapl.config import load_station
     from edgeapl.journal import Journal
     from edgeapl.logs import logging_to
-    from edgeapl.scoring import ScoreRequest, score_folder
+    from edgeapl.scoring import Part, ScoreRequest, score_folder
     from edgeapl.station.alert_record import FolderNotices
 
     config = load_station(station)
@@ -84,6 +91,7 @@ def score(
         slide_from=slide_from,
         um_per_px=um_per_px or config.um_per_px,
         batch_size=config.batch_size,
+        part=None if part is None else Part.parse(part),
     )
     command = flag_command(on_flag)
     terminal = console()
@@ -113,6 +121,33 @@ def _say_errors(terminal: Console, result: ScoreResult) -> None:
         parts = (error["what"], error["which"], error["mend"])
         text = one_line(": ".join(part for part in parts if part))
         typer.echo(f"error: {text}", err=True)
+
+
+def _say_part(slides: int, of: int) -> None:
+    if slides < of:
+        typer.echo(f"note: this part has {slides} of {of} slides", err=True)
+
+
+def _say_waiting() -> None:
+    text = "another program writes the tables of the result folder: waiting until it is our turn"
+    typer.echo(f"note: {text}", err=True)
+
+
+def _say_tables(tables: JointTables) -> None:
+    """Say what the tables hold beside the slides of this run, and what they lack."""
+    from edgeapl.wording.numbers import plural
+
+    def note(names: Sequence[str], text: str) -> None:
+        if names:
+            first = f"; the first: {one_line(names[0])}"
+            typer.echo(f"note: {plural(len(names), 'slide')} {text}{first}", err=True)
+
+    note(tables.missing, "of this folder not scored yet by this bundle, so not in the tables")
+    note(tables.kept, "scored with another list in the tables as well")
+    note(
+        tables.left_out,
+        "with results not in the tables: no longer in the input, or of another bundle",
+    )
 
 
 EVERY_S = 30.0
@@ -160,6 +195,9 @@ class _Bar:
             on_slide=self._on_slide,
             on_unlisted=self._on_unlisted,
             on_tile=self._on_tile,
+            on_part=_say_part,
+            on_wait=_say_waiting,
+            on_tables=_say_tables,
         )
 
     def _on_tile(self, slide: SlideInput, done: int, of: int) -> None:

@@ -29,7 +29,7 @@ from edgeapl.journal.chain import (
 )
 from edgeapl.journal.location import default_journal_path
 from edgeapl.journal.reader import find_row, read_rows, rows_with
-from edgeapl.journal.record import verdict_from_json, verdict_to_json
+from edgeapl.journal.record import same_verdict, verdict_from_json, verdict_to_json
 from edgeapl.journal.records import (
     Record,
     find_record,
@@ -66,6 +66,7 @@ __all__ = [
     "records_of",
     "records_of_slide",
     "rows_with",
+    "same_verdict",
     "sign_off_of",
     "verdict_from_json",
     "verdict_to_json",

@@ -17,6 +17,7 @@ def origin_to_json(origin: Origin) -> dict[str, Any]:
         "demonstration": origin.demonstration,
         "sitting": origin.sitting,
         "results": origin.results,
+        **({"slide_key": origin.slide_key} if origin.slide_key else {}),
     }
 
 
@@ -29,6 +30,7 @@ def origin_from_json(data: Mapping[str, Any]) -> Origin:
         demonstration=data.get("demonstration", False) is True,
         sitting=_text(data.get("sitting", "")),
         results=_text(data.get("results", "")),
+        slide_key=_text(data.get("slide_key", "")),
     )
 
 

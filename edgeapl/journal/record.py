@@ -119,6 +119,15 @@ def flag_of_record(data: Mapping[str, Any]) -> RaisedFlag | None:
     )
 
 
+def same_verdict(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two records say the same of a slide, whenever and however fast it was examined.
+
+    Fields that only one has are left out of account, as records of two versions differ in them.
+    """
+    told = (one.keys() & other.keys()) - {"timings", "sitting", "results"}
+    return bool(told) and all(one[name] == other[name] for name in told)
+
+
 def verdict_from_json(data: Mapping[str, Any]) -> Verdict:
     """Restore a verdict; keys that do not belong to it are ignored.
 

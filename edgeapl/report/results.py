@@ -154,11 +154,17 @@ def finished_records(folder: Path, slide: str) -> Iterator[dict[str, Any]]:
 
 def _read(path: Path, slide: str) -> dict[str, Any]:
     """Read a record of a slide; empty when it is damaged or another's."""
+    record = read_record(path.parent)
+    return record if record.get("slide") == slide else {}
+
+
+def read_record(home: Path) -> dict[str, Any]:
+    """Read the record in a slide's folder; empty when it is damaged."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads((home / VERDICT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return record if isinstance(record, dict) and record.get("slide") == slide else {}
+    return record if isinstance(record, dict) else {}
 
 
 def assemble(folder: Path, slides: Sequence[str]) -> None:
@@ -182,7 +188,7 @@ def assemble(folder: Path, slides: Sequence[str]) -> None:
                     out.write(columns)
                 elif columns != header:
                     raise StorageError(
-                        "tables of two bundles do not fit together",
+                        "tables of two bundles or lists do not fit together",
                         printable(str(home / CELLS)),
                         "score the slides again or choose another folder with --out",
                     )

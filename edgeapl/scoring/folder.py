@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from edgeapl import slide_findings
-from edgeapl.errors import InputError, StorageError, UsageError
+from edgeapl.errors import InputError
 from edgeapl.journal import Journal, Standing
 from edgeapl.model import Model
 from edgeapl.pipeline import (
@@ -24,20 +24,20 @@ from edgeapl.pipeline import (
 from edgeapl.pixel_size import SlideScale, measure_ahead
 from edgeapl.protocols import FrameSource
 from edgeapl.recorder import SlideRecorder
+from edgeapl.report.folder_lock import EVERYTHING, claimed, in_turn
 from edgeapl.report.index import write_index
 from edgeapl.report.user_columns import FurtherColumns
 from edgeapl.report.writer import assemble, finished_record
+from edgeapl.scoring.joint_tables import SLIDE_LIST, JointTables, joint_tables
 from edgeapl.scoring.list_columns import further_columns, listed_to_json
-from edgeapl.scoring.request import SCHEMA, ScoreListener, ScoreRequest, ScoreResult
+from edgeapl.scoring.marker import refuse_others, write_marker
+from edgeapl.scoring.request import ScoreListener, ScoreRequest, ScoreResult
 from edgeapl.scoring.resume import content_digest, slide_key, still_holds
 from edgeapl.scoring.scan import FailedSource, Scan, open_scan, split_scans
-from edgeapl.sources.discover import SlideInput, find_slides, part_files
+from edgeapl.sources.discover import FoundSlides, SlideInput, find_slides, part_files
 from edgeapl.sources.files import FilesSource
 from edgeapl.types import ExaminedFrame
 from edgeapl.whole_slide import is_whole_slide
-
-MARKER = "edgeapl-results.json"
-"""Marks a folder as results, so that it is never scored as images."""
 
 
 def score_folder(
@@ -47,8 +47,11 @@ def score_folder(
 
     A slide is finished if its images, the bundle, the networks and the settings are unchanged and
     its verdict is in the journal. Errors of single images are collected while the other images are
-    scored. Raises UsageError or InputError when there is nothing to score, and StorageError when
-    results cannot be written.
+    scored. The tables also hold what other parts and other lists have finished in
+    the result folder.
+
+    Raises UsageError or InputError when there is nothing to score, and StorageError when results
+    cannot be written, or another program works on the same slides in the result folder.
     """
     found = find_slides(
         request.folder,
@@ -59,22 +62,48 @@ def score_folder(
     slides = found.slides
     if request.slide_list is None and request.slide_from is None and not request.crops:
         slides = split_scans(slides)
-    _claim(request.out, request.folder)
-    listener.on_slides(slides)
-    listener.on_unlisted(found.unlisted)
-    scoring = _Scoring(request, model, journal, listener, found.unlisted)
-    try:
-        examine_slides(
-            model, scoring.jobs(slides), batch_size=request.batch_size, stop=scoring.stop
-        )
-    finally:
-        scoring.abandon()
-    records = scoring.records
-    assemble(request.out, [str(record["slide"]) for record in records])
-    write_index(request.out, records)
+    found = replace(found, slides=slides)
+    part, out = request.part, request.out
+    refuse_others(out, request.folder)
+    with claimed(out, EVERYTHING if part is None else part.stretch):
+        names = [slide.name for slide in slides]
+        write_marker(out, str(request.folder.resolve()), names, listener.on_wait)
+        mine = slides if part is None else tuple(one for one in slides if part.holds(one.name))
+        listener.on_part(len(mine), len(slides))
+        listener.on_slides(mine)
+        listener.on_unlisted(found.unlisted)
+        scoring = _Scoring(request, model, journal, listener, found)
+        try:
+            examine_slides(
+                model, scoring.jobs(mine), batch_size=request.batch_size, stop=scoring.stop
+            )
+        finally:
+            scoring.abandon()
+        records = scoring.records
+        tables = _write_tables(out, found, records, model.bundle.digest, listener)
     errors = [error for record in records for error in record["errors"]]
     code = max((int(error["exit_code"]) for error in errors), default=0)
-    return ScoreResult(tuple(records), tuple(errors), code)
+    return ScoreResult(tuple(records), tuple(errors), code, tables)
+
+
+def _write_tables(
+    out: Path,
+    found: FoundSlides,
+    records: Sequence[dict[str, Any]],
+    bundle: str,
+    listener: ScoreListener,
+) -> JointTables:
+    """Write tables and index of all slides that are finished, here or by others, in turn."""
+    with in_turn(out, listener.on_wait):
+        tables = joint_tables(out, found.slides, records, bundle, _list_of(found))
+        assemble(out, [str(record["slide"]) for record in tables.records])
+        write_index(out, tables.records)
+    listener.on_tables(tables)
+    return tables
+
+
+def _list_of(found: FoundSlides) -> str:
+    return "" if found.slide_list is None else str(found.slide_list.resolve())
 
 
 class _Scoring:
@@ -86,7 +115,7 @@ class _Scoring:
         model: Model,
         journal: Journal,
         listener: ScoreListener,
-        unlisted: Sequence[Path] = (),
+        found: FoundSlides,
     ) -> None:
         self.records: list[dict[str, Any]] = []
         self.stop = threading.Event()
@@ -94,15 +123,17 @@ class _Scoring:
         self._model = model
         self._journal = journal
         self._listener = listener
-        self._unlisted = tuple(unlisted)
-        self._further = FurtherColumns()
+        self._unlisted = found.unlisted
+        listed = _list_of(found)
+        self._list = {SLIDE_LIST: listed} if listed else {}
+        # Of all slides: parts have the same columns.
+        self._further: FurtherColumns = further_columns(found.slides)
         self._standing = Standing(journal.path, model.clearing.certificate)
         self._begun: dict[str, SlideRecorder] = {}
 
     def jobs(self, slides: Sequence[SlideInput]) -> Iterator[SlideJob | Turn]:
         """Yield the job of each slide; runs in the reading thread."""
         request, manifest = self._request, self._model.bundle.manifest
-        self._further = further_columns(slides)
         leave_out = manifest.crop.leave_out if request.crops else ()
         for slide in slides:
             digests = []
@@ -169,6 +200,7 @@ class _Scoring:
                 crops=self._request.crops,
                 batch_size=self._request.batch_size,
                 further=self._further,
+                slide_key=key,
             )
 
         def on_frame(examined: ExaminedFrame) -> None:
@@ -178,7 +210,7 @@ class _Scoring:
             self._listener.on_frame(slide, examined)
 
         def keep(outcome: SlideOutcome) -> None:
-            said = {**listed_to_json(slide), "slide_key": key}
+            said = {**listed_to_json(slide), **self._list, "slide_key": key}
             recorder = self._begun[slide.name]
             if scan is not None:
                 said["scan"] = scan.write(recorder)
@@ -191,23 +223,3 @@ class _Scoring:
     def _note(self, record: dict[str, Any], resumed: bool) -> None:
         self.records.append(record)
         self._listener.on_slide(record, resumed)
-
-
-def _claim(out: Path, folder: Path) -> None:
-    """Mark the result folder, and refuse one that belongs to another input."""
-    if out.resolve() == folder.resolve():
-        raise UsageError("results would lie among the images", out, "choose another with --out")
-    marker = out / MARKER
-    mine = {"schema": SCHEMA, "folder": str(folder.resolve())}
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        if marker.exists():
-            theirs: Mapping[str, Any] = json.loads(marker.read_text(encoding="utf-8"))
-            if theirs.get("folder") != mine["folder"]:
-                raise UsageError(
-                    "result folder belongs to another input", out, "choose another with --out"
-                )
-            return
-        marker.write_text(json.dumps(mine) + "\n", encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise StorageError("result folder cannot be used", out, str(error)) from error

@@ -9,6 +9,8 @@ from typing import Any
 
 from edgeapl import __version__
 from edgeapl.model import Model
+from edgeapl.scoring.joint_tables import JointTables
+from edgeapl.scoring.part import Part
 from edgeapl.sources.discover import SlideInput
 from edgeapl.types import ExaminedFrame
 
@@ -27,6 +29,7 @@ class ScoreRequest:
     slide_from : pattern that finds the slide in each image's name; None to go by folders.
     um_per_px : scale of all images, µm per px; None to measure it.
     batch_size : cells per network run; None for the best one for the model.
+    part : of the slides; None for all of them.
     """
 
     folder: Path
@@ -36,6 +39,7 @@ class ScoreRequest:
     slide_from: str | None = None
     um_per_px: float | None = None
     batch_size: int | None = None
+    part: Part | None = None
 
 
 @dataclass(slots=True)
@@ -51,15 +55,22 @@ class ScoreListener:
     on_slide: Callable[[dict[str, Any], bool], None] = lambda record, resumed: None
     on_tile: Callable[[SlideInput, int, int], None] = lambda slide, done, of: None
     on_unlisted: Callable[[Sequence[Path]], None] = lambda files: None
+    on_part: Callable[[int, int], None] = lambda slides, of: None
+    on_wait: Callable[[], None] = lambda: None
+    on_tables: Callable[[JointTables], None] = lambda tables: None
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreResult:
-    """One record per slide, as in `verdicts.jsonl`, and all errors in order of occurrence."""
+    """One record per slide of this run, as in `verdicts.jsonl`, and all errors as they came.
+
+    tables : what the tables of the result folder hold, which other runs may write into as well.
+    """
 
     records: tuple[dict[str, Any], ...]
     errors: tuple[dict[str, str], ...]
     exit_code: int
+    tables: JointTables
 
     def document(self, model: Model, request: ScoreRequest) -> dict[str, Any]:
         """Return the document that `score --json` prints."""
@@ -77,4 +88,11 @@ class ScoreResult:
             "out": str(request.out),
             "slides": list(self.records),
             "errors": list(self.errors),
+            "part": None if request.part is None else request.part.text,
+            "tables": {
+                "slides": len(self.tables.records),
+                "missing": list(self.tables.missing),
+                "of_other_lists": list(self.tables.kept),
+                "left_out": list(self.tables.left_out),
+            },
         }

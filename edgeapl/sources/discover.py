@@ -47,10 +47,12 @@ class FoundSlides:
 
     slides : in the order of their names.
     unlisted : images that are there and that the slide list does not name; nobody looks at them.
+    slide_list : that decided; None where folders or names of files did.
     """
 
     slides: tuple[SlideInput, ...]
     unlisted: tuple[Path, ...] = ()
+    slide_list: Path | None = None
 
 
 def find_slides(
@@ -100,7 +102,8 @@ def find_slides(
     listed = read_slide_list(slide_list, folder)
     named = {os.path.normpath(file) for slide in listed for file in slide.files}
     there = (file for _, files in by_name for file in files)
-    return FoundSlides(listed, tuple(file for file in there if os.path.normpath(file) not in named))
+    unlisted = tuple(file for file in there if os.path.normpath(file) not in named)
+    return FoundSlides(listed, unlisted, slide_list)
 
 
 def part_files(

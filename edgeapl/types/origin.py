@@ -56,6 +56,8 @@ class Origin:
     sitting : stands for this one examination of the slide, also over a restart; two slides that
         share an identifier have two.
     results : the result folder.
+    slide_key : digest of all that the results of a scored folder's slide depend on; empty for
+        slides that were watched.
     """
 
     bundle: str = ""
@@ -63,6 +65,7 @@ class Origin:
     demonstration: bool = False
     sitting: str = ""
     results: str = ""
+    slide_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ def test_a_result_folder_is_held_by_one_station(station: Station) -> None:
     with claimed(out):
         done = station.run("demo", "--out", out)
     assert done.code == 5
-    assert "another station uses the result folder" in done.err
+    assert "another program uses the result folder" in done.err
     with claimed(out):
         pass
 
