@@ -48,7 +48,7 @@ def write_marker(
     they are scored here or not.
     """
     mine = {"schema": SCHEMA, "folder": folder, "slides": list(slides)}
-    with in_turn(out, on_wait):
-        if read_marker(out) != mine:
-            with replacing(out / RESULTS_MARKER) as file:
-                file.write(json.dumps(mine).encode("ascii") + b"\n")
+    if read_marker(out) == mine:
+        return
+    with in_turn(out, on_wait), replacing(out / RESULTS_MARKER) as file:
+        file.write(json.dumps(mine).encode("ascii") + b"\n")
