@@ -14,10 +14,9 @@ from edgeapl.calibration.spool import Spool
 from edgeapl.engines.exclusive import InTurn, Opener
 from edgeapl.engines.registry import open_engine
 from edgeapl.errors import EngineError
+from edgeapl.inference import InferenceResult, classify
 from edgeapl.model.assembled import segmenter_of
 from edgeapl.protocols import Arrays, Engine
-from edgeapl.stages.classified import Classified
-from edgeapl.stages.classify import Classifier
 from edgeapl.types import Frame, UInt8
 
 MOST_ROWS = 1024
@@ -115,7 +114,7 @@ def _append(spool: Spool, rows: np.ndarray) -> None:
         spool.append(rows[:missing])
 
 
-def classified(manifest: Manifest, engines: Mapping[str, Engine], crops: UInt8) -> Classified:
+def classified(manifest: Manifest, engines: Mapping[str, Engine], crops: UInt8) -> InferenceResult:
     """Ask all networks about some cells, a few at a time, network after network.
 
     Parameters
@@ -124,12 +123,7 @@ def classified(manifest: Manifest, engines: Mapping[str, Engine], crops: UInt8) 
 
     Raises EngineError when a network fails.
     """
-    classifier = Classifier(manifest, engines, CELLS_AT_ONCE)
-    classifier.enter(np.arange(len(crops), dtype=np.int64), crops)
-    result = classifier.run(flush=True)
-    if result.errors:
-        raise result.errors[0]
-    return result
+    return classify(manifest, engines, crops, CELLS_AT_ONCE).checked()
 
 
 def unusable(failed: int, cells: int) -> EngineError:

@@ -16,10 +16,11 @@ from edgeapl.export.probabilities import check_answers, shares_already, unlike
 from edgeapl.export.proof_images import ProofCells
 from edgeapl.export.recipes.recipe import Images, NetworkRecipe, Recipe
 from edgeapl.export.single_cells import NOT_ALONE, differing
+from edgeapl.inference import classify
+from edgeapl.inference.slide_answer import SlideAnswer, answer_slide
 from edgeapl.model.assembled import segmenter_of
 from edgeapl.protocols import Arrays, Engine
 from edgeapl.slide_findings import of_model
-from edgeapl.stages.whole_slide import SlideAnswer, answer_slide, classify_slide
 from edgeapl.types import UInt8
 
 BATCHES = (1, 5, 16)
@@ -141,8 +142,8 @@ def prove(
 
 def slide_answer(manifest: Manifest, engines: Mapping[str, Engine], crops: UInt8) -> SlideAnswer:
     """Judge all crops as one slide, network after network."""
-    classified = classify_slide(manifest, engines, crops)
-    return answer_slide(manifest, engines, classified, of_model(manifest))
+    result = classify(manifest, engines, crops, max(BATCHES))
+    return answer_slide(manifest, engines, result, of_model(manifest))
 
 
 def _rows(network: NetworkRecipe, recorded: list[Rows], crops: UInt8) -> Rows | None:

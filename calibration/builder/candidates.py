@@ -29,8 +29,8 @@ from edgeapl.engines.registry import BACKENDS, PLANS, open_engine
 from edgeapl.engines.store.folder import EngineFolder, write_engines
 from edgeapl.engines.store.local_target import runs_here
 from edgeapl.engines.store.record import Precision
+from edgeapl.inference.routing import steps
 from edgeapl.protocols import Arrays, Engine
-from edgeapl.stages.routing import steps
 
 RANKED_CELLS = 16
 """Cells that rank the layers: each group of layers costs one session and one run over them."""

@@ -22,10 +22,10 @@ from edgeapl.engines.exclusive import InTurn
 from edgeapl.engines.registry import open_chain, open_engine
 from edgeapl.engines.store.folder import EngineFolder
 from edgeapl.engines.store.record import CUTTER, Settings
+from edgeapl.inference.routing import chain_links
 from edgeapl.model import Model
 from edgeapl.model.opener import Opened, links_here, open_model
 from edgeapl.protocols import CellChain, Engine
-from edgeapl.stages.classify_on_device import links_of
 from edgeapl.types import UInt8
 
 BATCHES = (1, 4, 16, 32)
@@ -69,7 +69,7 @@ def opened_on_device(bundle: Bundle, engines: EngineFolder) -> Iterator[Model]:
 def _chain(bundle: Bundle, engines: EngineFolder, ready: Mapping[str, Engine]) -> CellChain | None:
     if not links_here(bundle, engines):
         return None
-    links = links_of(with_classes(bundle.manifest))
+    links = chain_links(with_classes(bundle.manifest))
     chained = {link.network: ready[link.network] for link in links}
     plan, origin = engines.read(CUTTER), engines.origin(CUTTER)
     return open_chain(engines.record.target, plan, links, chained, origin)

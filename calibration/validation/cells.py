@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.bundle.specs import RoleSpec
 from edgeapl.calibration.validation.comparison import percentile_99
-from edgeapl.stages.classified import Classified
-from edgeapl.stages.routing import steps
+from edgeapl.inference import InferenceResult
+from edgeapl.inference.routing import steps
 
 Float64 = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -101,7 +101,7 @@ def _columns(manifest: Manifest) -> list[_Column]:
 
 
 def compare_cells(
-    manifest: Manifest, slides: Sequence[tuple[Classified, Classified]]
+    manifest: Manifest, slides: Sequence[tuple[InferenceResult, InferenceResult]]
 ) -> CellComparison:
     """Compare cells.
 
@@ -150,7 +150,7 @@ def compare_cells(
 class _Values:
     """Role to its values over all slides, 0 where a cell has none."""
 
-    def __init__(self, slides: Sequence[Classified], ids: Sequence[NDArray[np.int64]]) -> None:
+    def __init__(self, slides: Sequence[InferenceResult], ids: Sequence[NDArray[np.int64]]) -> None:
         self._slides = slides
         self._ids = ids
 
@@ -165,7 +165,9 @@ class _Values:
         return np.concatenate(parts)
 
 
-def _aligned(slides: Sequence[tuple[Classified, Classified]]) -> tuple[_Values, _Values, Bools]:
+def _aligned(
+    slides: Sequence[tuple[InferenceResult, InferenceResult]],
+) -> tuple[_Values, _Values, Bools]:
     """Return both sides on the cells that the reference scored; and which the candidate did not."""
     ids = [reference.scores.ids for reference, _ in slides]
     lost = [

@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.bundle.specs import CropSpec
+from edgeapl.inference import InferenceResult, scheduler_for
 from edgeapl.protocols import CellChain, Engine
-from edgeapl.stages.classified import Classified
-from edgeapl.stages.classify_on_device import DeviceClassifier
 from edgeapl.stages.crop import Uncut
 from edgeapl.types import CellScores, Detections, Frame, Int64, UInt8
 
@@ -41,23 +40,20 @@ class SlideThroughChain:
         self._manifest = manifest
         self._chain = chain
         self._crops = crops
-        self._classifier = DeviceClassifier(manifest, engines, chain, batch_size)
+        self._scheduler = scheduler_for(manifest, engines, batch_size, chain=chain)
 
     def run_network(self, network: str) -> None:
         """Do nothing: a chain asks all networks at once, in `answers`."""
 
-    def answers(self) -> Classified:
+    def answers(self) -> InferenceResult:
         """Return all answers. Raises EngineError when a network or the chain failed."""
         parts = []
         for ids, uncut in tiled(self._crops, self._manifest.crop, self._chain.most_pixels):
-            self._classifier.enter(ids, uncut)
-            parts.append(self._classifier.run(flush=False))
-        parts.append(self._classifier.run(flush=True))
-        self._classifier.close()
-        for part in parts:
-            if part.errors:
-                raise part.errors[0]
-        return _joined(parts)
+            self._scheduler.enter(ids, uncut)
+            parts.append(self._scheduler.run(flush=False))
+        parts.append(self._scheduler.run(flush=True))
+        self._scheduler.close()
+        return _joined([part.checked() for part in parts])
 
 
 def tiled(crops: UInt8, spec: CropSpec, most_pixels: int) -> Iterator[tuple[Int64, Uncut]]:
@@ -95,7 +91,7 @@ def _frame_of(crops: UInt8, spec: CropSpec, side: int) -> Uncut:
     return Uncut(detections, spec, np.arange(len(crops), dtype=np.int64), squares)
 
 
-def _joined(parts: Sequence[Classified]) -> Classified:
+def _joined(parts: Sequence[InferenceResult]) -> InferenceResult:
     """Put answers together, in the order of the cells' numbers."""
     scores = [part.scores for part in parts]
     ids = np.concatenate([one.ids for one in scores])
@@ -105,7 +101,7 @@ def _joined(parts: Sequence[Classified]) -> Classified:
         return np.concatenate(values)[order]
 
     full = [one for one in scores if len(one.ids)] or scores[:1]
-    return Classified(
+    return InferenceResult(
         CellScores(
             ids=ids[order],
             roles={name: column([one.roles[name] for one in full]) for name in full[0].roles},

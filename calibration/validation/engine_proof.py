@@ -20,10 +20,10 @@ from edgeapl.calibration.validation.comparison import Apart, OutputDifference, P
 from edgeapl.calibration.validation.detected import Detected, compare_detected
 from edgeapl.calibration.validation.network_passes import SlideOnItsWay, networks_in_order
 from edgeapl.errors import InputError
+from edgeapl.inference import InferenceResult
+from edgeapl.inference.slide_answer import SlideAnswer, answer_slide
 from edgeapl.model.assembled import segmenter_of
 from edgeapl.protocols import CellChain, Engine
-from edgeapl.stages.classified import Classified
-from edgeapl.stages.whole_slide import SlideAnswer, answer_slide
 from edgeapl.types import Frame, UInt8
 
 Slide = tuple[str, UInt8]
@@ -118,7 +118,7 @@ def prove_engine(
         for slide in (*wants, *haves):
             slide.run_network(name)
         _show_unreached(manifest, name, paired[name], seen[name], slides, batch_size)
-    answers: list[tuple[Classified, Classified]] = []
+    answers: list[tuple[InferenceResult, InferenceResult]] = []
     compared = []
     # What is left is the head, on cells where it judges them too, and on each slide.
     for (name, _), on_paired, on_candidate in zip(slides, wants, haves, strict=True):

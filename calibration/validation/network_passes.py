@@ -7,15 +7,14 @@ from collections.abc import Mapping
 import numpy as np
 
 from edgeapl.bundle.manifest import Manifest, sources
+from edgeapl.inference import InferenceResult, scheduler_for
+from edgeapl.inference.routing import steps
 from edgeapl.protocols import Engine
-from edgeapl.stages.classified import Classified
-from edgeapl.stages.classify import Classifier
-from edgeapl.stages.routing import steps
 from edgeapl.types import UInt8
 
 
 class SlideOnItsWay:
-    """All cells of one slide; answers as `edgeapl.stages.whole_slide.classify_slide` gives.
+    """All cells of one slide; answers as `edgeapl.inference.classify` gives.
 
     Parameters
     ----------
@@ -27,19 +26,16 @@ class SlideOnItsWay:
     def __init__(
         self, manifest: Manifest, engines: Mapping[str, Engine], crops: UInt8, batch_size: int
     ) -> None:
-        self._classifier = Classifier(manifest, engines, batch_size)
-        self._classifier.enter(np.arange(len(crops), dtype=np.int64), crops)
+        self._scheduler = scheduler_for(manifest, engines, batch_size)
+        self._scheduler.enter(np.arange(len(crops), dtype=np.int64), crops)
 
     def run_network(self, network: str) -> None:
         """Show the cells to one network, after those before it in `networks_in_order`."""
-        self._classifier.run_network(network)
+        self._scheduler.run_network(network)
 
-    def answers(self) -> Classified:
+    def answers(self) -> InferenceResult:
         """Return all answers, once all networks were run. Raises EngineError when one failed."""
-        result = self._classifier.run(flush=True)
-        if result.errors:
-            raise result.errors[0]
-        return result
+        return self._scheduler.run(flush=True).checked()
 
 
 def networks_in_order(manifest: Manifest) -> tuple[str, ...]:

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from edgeapl.bundle.specs import RoleSpec
 from edgeapl.examination.preparation import PreparedFrame
+from edgeapl.inference import InferenceResult
 from edgeapl.stages.accumulate import counted, empty, merge, reached
 from edgeapl.stages.cell_order import (
     Order,
     Stratum,
 )
-from edgeapl.stages.classified import Classified
 from edgeapl.stages.domain import FrameDescriptor, describe_frame
 from edgeapl.stages.sequential import Look
 from edgeapl.stages.unjudged_cells import rows_of
@@ -114,7 +114,7 @@ class FrameInWork:
         """Numbers of the cells that lie where the image cannot be judged."""
         return set((self.first_id + self.prepared.hidden).tolist())
 
-    def take(self, result: Classified, unseen: CellScores | None = None) -> None:
+    def take(self, result: InferenceResult, unseen: CellScores | None = None) -> None:
         """Take the answers that are about this frame's cells, which must be open.
 
         unseen : further answers, that say nothing.

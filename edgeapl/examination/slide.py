@@ -18,6 +18,7 @@ from edgeapl.examination.finished_frame import examined_frame
 from edgeapl.examination.flag_latch import FlagLatch, Settled
 from edgeapl.examination.open_frame import FrameInWork
 from edgeapl.examination.preparation import PreparedFrame, Timings, timed
+from edgeapl.inference import InferenceResult, Scheduler
 from edgeapl.model import Model
 from edgeapl.stages.cell_order import (
     Order,
@@ -25,8 +26,6 @@ from edgeapl.stages.cell_order import (
     estimated_shares,
     examination_order,
 )
-from edgeapl.stages.classified import Classified
-from edgeapl.stages.classify import Classifier
 from edgeapl.stages.crop import CellImages, Uncut
 from edgeapl.stages.domain import FrameDescriptor, cells_of, describe_slide
 from edgeapl.stages.findings import Code, Finding
@@ -65,8 +64,8 @@ class SlideExamination:
     ----------
     model : the bundle, ready to run.
     slide : identifier of the slide.
-    classifier : asks the cell networks; may hold cells of the slides before and after this one.
-    first_cell : the classifier's number of this slide's cell 0.
+    scheduler : runs the cell networks; may hold cells of the slides before and after this one.
+    first_cell : the scheduler's number of this slide's cell 0.
     live : frames come from a camera: a rejected frame is normal while the stage moves, and a
         field seen twice is a technician at rest. In a folder both are findings.
     known : what is known about the slide before it is examined.
@@ -82,7 +81,7 @@ class SlideExamination:
         self,
         model: Model,
         slide: str,
-        classifier: Classifier,
+        scheduler: Scheduler,
         *,
         live: bool,
         first_cell: int = 0,
@@ -97,7 +96,7 @@ class SlideExamination:
         self._slide = slide
         self._live = live
         self._known = tuple(known)
-        self._classifier = classifier
+        self._scheduler = scheduler
         self._first_cell = first_cell
         self._state = model.reducer.empty()
         self._tally = Tally()
@@ -147,7 +146,7 @@ class SlideExamination:
 
     @property
     def next_cell(self) -> int:
-        """The classifier's number for the first cell of the next slide, when all have entered."""
+        """The scheduler's number for the first cell of the next slide, when all have entered."""
         return self._first_cell + self._next_id
 
     @property
@@ -169,15 +168,15 @@ class SlideExamination:
         work = FrameInWork(prepared, self._next_id, order, start_ns, deadline_ns)
         self._next_id += work.count
         self._hidden |= work.hidden
-        self._classifier.enter(self._first_cell + work.ids[order.rows], _ordered(prepared, order))
+        self._scheduler.enter(self._first_cell + work.ids[order.rows], _ordered(prepared, order))
         return work
 
-    def take(self, classified: Classified, waiting: Iterable[FrameInWork]) -> None:
-        """Take what the classifier gave, as far as it is about this slide's cells.
+    def take(self, result: InferenceResult, waiting: Iterable[FrameInWork]) -> None:
+        """Take what the scheduler returned, as far as it is about this slide's cells.
 
         waiting : the slide's frames in work.
         """
-        result = classified.part(self._first_cell, self._next_id)
+        result = result.part(self._first_cell, self._next_id)
         self._errors.extend(result.errors)
         scores, unseen = split(result.scores, self._hidden)
         result = replace(result, scores=scores)
@@ -197,7 +196,7 @@ class SlideExamination:
 
     def give_up(self, work: FrameInWork) -> None:
         """Take the frame's cells that have no answer out; they are counted as not examined."""
-        self._classifier.give_up(self._first_cell + work.ids)
+        self._scheduler.give_up(self._first_cell + work.ids)
         given_up = work.give_up()
         self._tally += Tally(given_up, not_examined=given_up)
 
@@ -217,7 +216,7 @@ class SlideExamination:
             oldest.whole = self._latch.raised_here
             return
         self._latch.raise_flag(flagging)
-        self._classifier.give_up(self._first_cell + oldest.ids)
+        self._scheduler.give_up(self._first_cell + oldest.ids)
         left_out = oldest.leave_out()
         self._tally += Tally(left_out, not_needed=left_out)
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeapl.inference.routing import Answer, Route, Step, steps
 from edgeapl.model import Model
-from edgeapl.stages.routing import Answer, Show, Step, steps
 from edgeapl.types import UInt8
 
 Answers = dict[str, Answer | None]
@@ -26,7 +26,7 @@ def ask(model: Model, crops: UInt8, batch_size: int, also: Sequence[str] = ()) -
     """
     answers: list[Answers] = [{} for _ in crops]
     for step in steps(model.bundle.manifest, also):
-        shown = [row for row, known in enumerate(answers) if step.show(known) is Show.YES]
+        shown = [row for row, known in enumerate(answers) if step.route(known) is Route.RUN]
         for known in answers:
             known[step.network] = None
         for start in range(0, len(shown), batch_size):
@@ -48,5 +48,5 @@ def _run(
         network, output = step.after
         before = [known[row][network] for row in rows]
         given = np.stack([answer[output] for answer in before if answer is not None])
-    outputs = step.rows(model.engines[step.network].run({step.input: given}), len(rows))
+    outputs = step.checked(model.engines[step.network].run({step.input: given}), len(rows))
     return [{name: values[row] for name, values in outputs.items()} for row in range(len(rows))]

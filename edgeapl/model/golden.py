@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from edgeapl.bundle.digest import sha256
 from edgeapl.bundle.specs import GoldenSpec
 from edgeapl.errors import BundleError, EngineError
+from edgeapl.inference import classify
 from edgeapl.model.assembled import Model
 from edgeapl.model.golden_slides import check_slides, slide_arrays
 from edgeapl.protocols import CellChain
-from edgeapl.stages.classify import classify
-from edgeapl.stages.classify_on_device import classify_on_device
 from edgeapl.stages.crop import cut_cells, leave_uncut
 from edgeapl.types import CellScores, Float32, Frame
 
@@ -59,12 +58,11 @@ def golden_answers(model: Model, frame: Frame, chain: CellChain | None = None) -
     # The first cells in reading order: a detector may find hundreds.
     x, y = detections.centres.T
     detections = detections.only(np.sort(np.lexsort((x, y))[:MOST_CELLS]))
-    ids = np.arange(len(detections), dtype=np.int64)
-    if chain is None:
-        result = classify(manifest, model.engines, ids, cut_cells(detections, manifest.crop))
-    else:
-        uncut = leave_uncut(detections, manifest.crop)
-        result = classify_on_device(manifest, model.engines, chain, ids, uncut)
+    cells = cut_cells(detections, manifest.crop)
+    on_frame = leave_uncut(detections, manifest.crop)
+    result = classify(
+        manifest, model.engines, cells if chain is None else on_frame, chain=chain
+    ).checked()
     if len(result.failed):
         raise EngineError(
             "self-test failed",

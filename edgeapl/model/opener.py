@@ -17,11 +17,11 @@ from edgeapl.engines.store.folder import EngineFolder, check_fits, open_engines
 from edgeapl.engines.store.local_target import device_here, runtime_version
 from edgeapl.engines.store.record import CUTTER
 from edgeapl.errors import DeadlineError, EngineError
+from edgeapl.inference.routing import chain_links
 from edgeapl.model.assembled import Model, assemble
 from edgeapl.model.golden import self_test
 from edgeapl.model.reachability import check_reach
 from edgeapl.protocols import CellChain, Engine, Link
-from edgeapl.stages.classify_on_device import links_of
 from edgeapl.stages.clearance import Clearing
 
 FROM_BUNDLE = "FP32 networks of the bundle in onnxruntime"
@@ -258,7 +258,7 @@ def links_here(bundle: Bundle, engines: EngineFolder | None) -> tuple[Link, ...]
     Empty where they cannot make one, or engines have no such plan.
     """
     there = engines is not None and engines.record.cutter is not None
-    return links_of(bundle.manifest) if there else ()
+    return chain_links(bundle.manifest) if there else ()
 
 
 def _check(engines: EngineFolder, bundle: Bundle, trust: Trust | None) -> None:

@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from edgeapl.errors import DeadlineError, EdgeAplError
 from edgeapl.examination import FrameInWork, PreparedFrame, SlideExamination
 from edgeapl.examination.preparation import add_seconds, timed
+from edgeapl.inference import InferenceResult, scheduler_for
 from edgeapl.model import Model
 from edgeapl.pipeline.jobs import SlideJob, Turn
 from edgeapl.pipeline.options import Budget, Progress, SlideOutcome
 from edgeapl.pipeline.producer import End, Item, Over, Producer, Sent
-from edgeapl.stages.classified import Classified
-from edgeapl.stages.classify_on_device import classifier_for
 
 MOST_HELD_BYTES = 256 << 20
 """Frames wait for a batch of their rarest kind of cell to fill up; above this no longer."""
@@ -64,12 +63,12 @@ class Examiner:
         self._budget = budget
         self._fill = fill
         size = batch_size or model.batch_size
-        self._classifier = classifier_for(
+        self._scheduler = scheduler_for(
             model.bundle.manifest,
             model.engines,
-            model.chain,
             size,
             model.workers + model.waiting,
+            chain=model.chain,
             keep_pace=not fill,
         )
         self._line: deque[_Open | Turn] = deque()
@@ -80,7 +79,7 @@ class Examiner:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._classifier.close()
+        self._scheduler.close()
 
     def run(self) -> None:
         """Answer all slides; raises what ended the producer, after those that were read."""
@@ -116,7 +115,7 @@ class Examiner:
         examination = SlideExamination(
             self._model,
             job.slide,
-            self._classifier,
+            self._scheduler,
             first_cell=0 if self._newest is None else self._newest.examination.next_cell,
             live=job.source.live,
             known=job.options.findings,
@@ -144,7 +143,7 @@ class Examiner:
         """Run what is ready, and give the next item when nothing is."""
         self._want_more()
         # Runs about cells that nobody waits for any more are left to themselves.
-        while self._busy and self._classifier.ready(flush=False):
+        while self._busy and self._scheduler.ready(flush=False):
             self._step(flush=False)
         while self._busy:
             item = self._producer.take(TICK_S if self._fill else 0)
@@ -198,13 +197,13 @@ class Examiner:
         oldest = next((slide for slide in self._slides if slide.waiting), self._newest)
         assert oldest is not None
         with timed(oldest.examination.timings, "infer"):
-            result = self._classifier.step(flush=flush)
+            result = self._scheduler.step(flush=flush)
         # A part of what the networks took, since the threads that run them cut the cells.
         add_seconds(oldest.examination.timings, "crop", result.cut_s)
         self._take(result)
 
-    def _take(self, result: Classified) -> None:
-        if result.says_something:
+    def _take(self, result: InferenceResult) -> None:
+        if not result.is_empty:
             for slide in self._slides:
                 slide.examination.take(result, slide.waiting)
 
@@ -224,7 +223,7 @@ class Examiner:
 
         What the networks have said by then counts: the run that was cancelled is one of several.
         """
-        self._take(self._classifier.collect())
+        self._take(self._scheduler.collect())
         for slide in self._slides:
             for work in slide.waiting:
                 if deadline_ns is None or (work.deadline_ns or 0) <= deadline_ns:
@@ -271,4 +270,4 @@ class Examiner:
         slide.job.observer.on_progress(progress)
 
     def _held_bytes(self) -> int:
-        return self._classifier.held_bytes + sum(work.held_bytes for work in self._works)
+        return self._scheduler.held_bytes + sum(work.held_bytes for work in self._works)

@@ -1,1 +1,1 @@
-"""Pure functions over values: gate, segment, crop, classify, reduce, judge."""
+"""Pure functions over values: gate, segment, crop, reduce, judge."""

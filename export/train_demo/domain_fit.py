@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from edgeapl.bundle.load import Bundle
 from edgeapl.export.train_demo.pool import drawn_frame
 from edgeapl.export.train_demo.trainer import Say
+from edgeapl.inference import classify
 from edgeapl.model import Model, open_model
 from edgeapl.model.sealer import add_files
-from edgeapl.stages.classify import classify
 from edgeapl.stages.crop import cut_cells
 from edgeapl.stages.domain import DomainModel, describe_frame, describe_slide
 
@@ -41,7 +41,6 @@ def _describe(model: Model, number: int) -> dict[str, NDArray[np.float64]]:
         _, frame = drawn_frame(number, index)
         found = model.segmenter.segment(frame)
         crops = cut_cells(found, manifest.crop)
-        ids = np.arange(len(found), dtype=np.int64)
-        scores = classify(manifest, model.engines, ids, crops).scores
+        scores = classify(manifest, model.engines, crops).checked().scores
         frames.append(describe_frame(frame, found, scores.features))
     return describe_slide(frames)

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from edgeapl.errors import InputError
 from edgeapl.export.train_demo.figures import auc
+from edgeapl.inference import classify
 from edgeapl.model import Model
 from edgeapl.sources.decode import read_image
-from edgeapl.stages.classify import classify
 from edgeapl.stages.crop import cut_windows
 
 CELLAVISION_UM_PER_PX = 0.1
@@ -41,8 +41,7 @@ def _scores(model: Model, files: Iterable[Path], um_per_px: float) -> dict[str, 
         crops.append(cut_windows(pixels, middle, um_per_px, model.bundle.manifest.crop))
         kept.append(str(file))
     cells = np.concatenate(crops)
-    ids = np.arange(len(cells), dtype=np.int64)
-    scores = classify(model.bundle.manifest, model.engines, ids, cells).scores
+    scores = classify(model.bundle.manifest, model.engines, cells).checked().scores
     return {**scores.roles, "file": np.array(kept)[scores.ids]}
 
 

@@ -22,13 +22,11 @@ import numpy as np
 from edgeapl.bundle.specs import CropSpec
 from edgeapl.engines.store.folder import open_engines
 from edgeapl.engines.trt.engine import TrtEngine
+from edgeapl.inference import InferenceResult, scheduler_for
+from edgeapl.inference.routing import steps
 from edgeapl.model import Model, open_model
 from edgeapl.protocols import Moved
-from edgeapl.stages.classified import Classified
-from edgeapl.stages.classify import Classifier
-from edgeapl.stages.classify_on_device import DeviceClassifier
 from edgeapl.stages.crop import cut_cells, leave_uncut
-from edgeapl.stages.routing import steps
 from edgeapl.types import Detections, Frame
 
 HEIGHT, WIDTH = 1920, 2560
@@ -73,23 +71,23 @@ def measured(model: Model, found: Detections, frames: int) -> Timed:
     manifest, chain, ids = model.bundle.manifest, model.chain, np.arange(len(found))
     assert chain is not None, "these engines have no plan that cuts cells"
 
-    def one_by_one() -> Classified:
-        classifier = Classifier(manifest, model.engines, model.batch_size)
-        classifier.enter(ids, cut_cells(found, manifest.crop))
-        return classifier.run(flush=True)
+    def one_by_one() -> InferenceResult:
+        scheduler = scheduler_for(manifest, model.engines, model.batch_size)
+        scheduler.enter(ids, cut_cells(found, manifest.crop))
+        return scheduler.run(flush=True)
 
-    def there() -> Classified:
-        classifier = DeviceClassifier(manifest, model.engines, chain, model.batch_size)
-        classifier.enter(ids, leave_uncut(found, manifest.crop))
-        return classifier.run(flush=True)
+    def there() -> InferenceResult:
+        scheduler = scheduler_for(manifest, model.engines, model.batch_size, chain=chain)
+        scheduler.enter(ids, leave_uncut(found, manifest.crop))
+        return scheduler.run(flush=True)
 
     def many() -> None:
-        classifier = DeviceClassifier(manifest, model.engines, chain, model.batch_size)
+        scheduler = scheduler_for(manifest, model.engines, model.batch_size, chain=chain)
         for number in range(frames):
-            classifier.enter(ids + number * len(ids), leave_uncut(found, manifest.crop))
-            while classifier.ready(flush=False):
-                classifier.step(flush=False)
-        classifier.run(flush=True)
+            scheduler.enter(ids + number * len(ids), leave_uncut(found, manifest.crop))
+            while scheduler.ready(flush=False):
+                scheduler.step(flush=False)
+        scheduler.run(flush=True)
 
     engines_s, wanted = _median(one_by_one, frames)
     before = chain.moved
@@ -106,7 +104,7 @@ def measured(model: Model, found: Detections, frames: int) -> Timed:
     return Timed(engines_s, alone_s, steady_s, bare_s, difference, moved)
 
 
-def _median(work: Callable[[], Classified], times: int) -> tuple[float, Classified]:
+def _median(work: Callable[[], InferenceResult], times: int) -> tuple[float, InferenceResult]:
     result = work()
     seconds = []
     for _ in range(times):

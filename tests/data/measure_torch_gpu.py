@@ -19,10 +19,10 @@ import numpy as np
 from edgeapl.calibration.quantise.fp16 import to_fp16
 from edgeapl.engines.trt.crop_network import widest
 from edgeapl.engines.trt.driver import describe_gpu, load_driver
+from edgeapl.inference import classify
+from edgeapl.inference.routing import chain_links
 from edgeapl.model import Model, open_model
 from edgeapl.protocols import Engine
-from edgeapl.stages.classify import Classifier
-from edgeapl.stages.classify_on_device import classify_on_device, links_of
 from edgeapl.stages.crop import cut_cells, leave_uncut
 from edgeapl.types import Detections
 from tests.data.measure_gpu import HEIGHT, WIDTH, measured, noise
@@ -47,7 +47,7 @@ def put_on(fake: TorchTensorRt, folder: Path, precision: str) -> Model:
     """Open a bundle whose networks of cells run there, chained."""
     model = open_model(folder)
     manifest = model.bundle.manifest
-    links = links_of(manifest)
+    links = chain_links(manifest)
     engines = {}
     for link in links:
         onnx = model.bundle.read(manifest.networks[link.network].file)
@@ -60,14 +60,12 @@ def put_on(fake: TorchTensorRt, folder: Path, precision: str) -> Model:
 
 def difference_from_here(model: Model, folder: Path, found: Detections) -> float:
     """Give the largest difference of a probability from the CPU's, for the same cells."""
-    manifest, chain, ids = model.bundle.manifest, model.chain, np.arange(len(found))
+    manifest, chain = model.bundle.manifest, model.chain
     assert chain is not None
     spec = manifest.crop
-    got = classify_on_device(manifest, model.engines, chain, ids, leave_uncut(found, spec))
+    got = classify(manifest, model.engines, leave_uncut(found, spec), chain=chain).checked()
     with open_model(folder) as here:
-        classifier = Classifier(manifest, here.engines, 8)
-        classifier.enter(ids, cut_cells(found, spec))
-        wanted = classifier.run(flush=True)
+        wanted = classify(manifest, here.engines, cut_cells(found, spec), 8)
     roles = wanted.scores.roles.items()
     return max(float(np.abs(got.scores.roles[role] - values).max()) for role, values in roles)
 

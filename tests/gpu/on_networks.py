@@ -23,10 +23,10 @@ from edgeapl.calibration.ranges import Range
 from edgeapl.calibration.spool import Spool
 from edgeapl.engines.ort import OrtEngine
 from edgeapl.errors import EdgeAplError
+from edgeapl.inference.routing import chain_links
 from edgeapl.model import EMBEDDED
 from edgeapl.model.assembled import segmenter_of
 from edgeapl.model.golden import golden_frame
-from edgeapl.stages.classify_on_device import links_of
 from edgeapl.stages.crop import cut_cells
 from edgeapl.types import UInt8
 from tests.gpu.record import UnmetError
@@ -82,7 +82,7 @@ def _compared(
 ) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     manifest = bundle.manifest
-    for link in links_of(manifest):
+    for link in chain_links(manifest):
         if link.after is not None:
             continue  # it takes what another gave, and is compared in the chain
         onnx = bundle.read(manifest.networks[link.network].file)

@@ -15,8 +15,9 @@ import numpy as np
 
 from edgeapl.bundle.load import open_bundle
 from edgeapl.engines.trt.engine import TrtEngine
+from edgeapl.inference import classify
+from edgeapl.inference.routing import chain_links
 from edgeapl.model import EMBEDDED
-from edgeapl.stages.classify_on_device import classify_on_device, links_of
 from edgeapl.stages.crop import leave_uncut
 from tests.data.measure_gpu import measured, noise
 from tests.gpu.record import UnmetError
@@ -36,7 +37,7 @@ def first_run(site: Site) -> dict[str, Any]:
     found = {}
     for runtime in site.runtimes():
         bundle = open_bundle(EMBEDDED)
-        link = links_of(bundle.manifest)[0]
+        link = chain_links(bundle.manifest)[0]
         onnx = bundle.read(bundle.manifest.networks[link.network].file)
         start = time.perf_counter()
         engine = runtime.open(onnx, link.network, BATCH)
@@ -76,13 +77,13 @@ def stages(site: Site) -> dict[str, Any]:
         with model_on(runtime, EMBEDDED, "fp16") as model:
             height, width = DRY_FRAME if site.dry else FRAME
             cells = noise(model, site.rounds(CELLS, 20), height, width)
-            chain, ids = model.chain, np.arange(len(cells))
+            chain = model.chain
             assert chain is not None
             uncut = leave_uncut(cells, model.bundle.manifest.crop)
             times = []
             for _ in range(site.rounds(60, 3)):
                 start = time.perf_counter()
-                classify_on_device(model.bundle.manifest, model.engines, chain, ids, uncut)
+                classify(model.bundle.manifest, model.engines, uncut, chain=chain).checked()
                 times.append(time.perf_counter() - start)
             timed = measured(model, cells, site.rounds(20, 2))
         found[runtime.name] = {
@@ -118,7 +119,7 @@ def frame(site: Site) -> dict[str, Any]:
 
 
 def _images(folder: Path) -> int:
-    return sum(link.after is None for link in links_of(open_bundle(folder).manifest))
+    return sum(link.after is None for link in chain_links(open_bundle(folder).manifest))
 
 
 def against_torch(site: Site) -> dict[str, Any]:
@@ -134,7 +135,7 @@ def against_torch(site: Site) -> dict[str, Any]:
 
 def _bare(site: Site, runtime: Runtime) -> float:
     bundle = open_bundle((*site.bundles, EMBEDDED)[0])
-    link = links_of(bundle.manifest)[0]
+    link = chain_links(bundle.manifest)[0]
     onnx = bundle.read(bundle.manifest.networks[link.network].file)
     engine = runtime.open(onnx, link.network, BATCH)
     try:
@@ -152,7 +153,7 @@ def against_trtexec(site: Site) -> dict[str, Any]:
     if ours is None:
         raise UnmetError("TensorRT does not run here, so trtexec has nothing to be compared with")
     bundle = open_bundle(EMBEDDED)
-    link = links_of(bundle.manifest)[0]
+    link = chain_links(bundle.manifest)[0]
     onnx = bundle.read(bundle.manifest.networks[link.network].file)
     shape = "x".join(["16", *map(str, (bundle.manifest.crop.size_px,) * 2), "3"])
     with tempfile.TemporaryDirectory() as folder:

@@ -20,9 +20,9 @@ from edgeapl.engines.trt.driver import load_driver
 from edgeapl.engines.trt.engine import TrtEngine, open_plan, place_here
 from edgeapl.engines.trt.library import find_library
 from edgeapl.engines.trt.plan import record_of
+from edgeapl.inference.routing import chain_links
 from edgeapl.model import Model, open_model
 from edgeapl.protocols import Engine, Link
-from edgeapl.stages.classify_on_device import links_of
 from edgeapl.testing import FakeDriver
 from tests.fake_tensorrt import FakeTensorRt
 from tests.gpu.record import UnmetError
@@ -166,7 +166,7 @@ def model_on(runtime: Runtime, folder: Path, precision: str) -> Model:
     """Open a bundle whose networks of cells run there, chained."""
     model = open_model(folder)
     manifest = model.bundle.manifest
-    links = links_of(manifest)
+    links = chain_links(manifest)
     engines: dict[str, TrtEngine] = {}
     for link in links:
         onnx = model.bundle.read(manifest.networks[link.network].file)

@@ -21,18 +21,16 @@ from edgeapl.engines.wrapper import AroundEngine
 from edgeapl.errors import DeadlineError, EngineError
 from edgeapl.examination import FrameInWork
 from edgeapl.examination.preparation import PreparedFrame
+from edgeapl.inference import InferenceResult, Scheduler, scheduler_for
+from edgeapl.inference.workers import WorkerThreads
 from edgeapl.model import open_model
 from edgeapl.pipeline import Budget, Observer, SlideOptions, SlideOutcome, examine_slide
 from edgeapl.protocols import Arrays, CellChain, CellsOnFrame, Engine
 from edgeapl.stages.cell_order import Order
-from edgeapl.stages.classified import Classified
-from edgeapl.stages.classify import Classifier
-from edgeapl.stages.classify_on_device import DeviceClassifier
 from edgeapl.stages.crop import leave_uncut
-from edgeapl.stages.workers import Workers
 from edgeapl.types import Detections, Frame, UInt16
 from tests.small_bundle import drawn_field, scripted, small_bundle
-from tests.unit.test_classify_on_device import FRAMES, NETWORKS, SPEC, made, manifest
+from tests.unit.test_scheduler_on_device import FRAMES, NETWORKS, SPEC, made, manifest
 
 ENDS_S = 20.0
 """Far beyond what any of this takes; what runs for ever is not waited for longer."""
@@ -100,7 +98,7 @@ def _spoilt(outputs: dict[str, NDArray[np.generic]], *, by: bool) -> dict[str, N
     }
 
 
-def classifier(kind: str, seed: int) -> Classifier:
+def scheduler(kind: str, seed: int) -> Scheduler:
     mood = Mood(seed)
     engines: dict[str, Engine] = {
         name: MoodyEngine(OrtEngine(name, onnx), mood) for name, onnx in NETWORKS.items()
@@ -108,15 +106,15 @@ def classifier(kind: str, seed: int) -> Classifier:
     batch = 1 + seed % 6
     if kind == "device":
         chain = MoodyChain(made().chain, mood, Mood(seed + 1))
-        return DeviceClassifier(manifest(), engines, cast(CellChain, chain), batch)
+        return scheduler_for(manifest(), engines, batch, chain=cast(CellChain, chain))
     workers = 3 if kind == "threads" else 1
-    return Classifier(manifest(), engines, batch, workers, keep_pace=seed % 2 == 0)
+    return scheduler_for(manifest(), engines, batch, workers, keep_pace=seed % 2 == 0)
 
 
 class Books:
     """Frames in work, and the fate of each of their cells."""
 
-    def __init__(self, of: Classifier) -> None:
+    def __init__(self, of: Scheduler) -> None:
         self.of = of
         self.works: list[FrameInWork] = []
         self.entered = 0
@@ -129,7 +127,7 @@ class Books:
         self.works.append(work)
         self.of.enter(work.ids, prepared.crops)
 
-    def take(self, result: Classified) -> None:
+    def take(self, result: InferenceResult) -> None:
         for work in self.works:
             work.take(result)
 
@@ -144,7 +142,7 @@ class Books:
         _ = work.leave_out() if on_purpose else work.give_up()
 
     def check(self) -> None:
-        """Each cell is open, and the classifier's, or has one fate."""
+        """Each cell is open, and the scheduler's, or has one fate."""
         owners: Counter[int] = Counter()
         for work in self.works:
             scored = [scores.ids.tolist() for scores in work.scores]
@@ -160,7 +158,7 @@ class Books:
 @pytest.mark.parametrize("kind", ["one by one", "threads", "device"])
 @pytest.mark.parametrize("seed", range(12))
 def test_each_cell_has_one_owner_after_every_step(kind: str, seed: int) -> None:
-    random, of = Random(seed), classifier(kind, seed)
+    random, of = Random(seed), scheduler(kind, seed)
     books = Books(of)
     for turn in range(40):
         drawn = random.random()
@@ -206,14 +204,14 @@ def test_a_slide_that_must_end_ends_and_keeps_what_was_answered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small_bundle(tmp_path / "b")
-    hurry, ended = threading.Event(), Workers.ended
+    hurry, ended = threading.Event(), WorkerThreads.ended
 
-    def looked_at_late(workers: Workers[Any, Any], wait_s: float | None) -> list[Any]:
+    def looked_at_late(workers: WorkerThreads[Any, Any], wait_s: float | None) -> list[Any]:
         hurry.wait(ENDS_S)
         time.sleep(0.2)  # both runs are over when a busy station looks
         return ended(workers, wait_s)
 
-    monkeypatch.setattr(Workers, "ended", looked_at_late)
+    monkeypatch.setattr(WorkerThreads, "ended", looked_at_late)
     outcomes: list[SlideOutcome] = []
     with open_model(tmp_path / "b") as opened:
         late = {**opened.engines, "cells": Late(opened.engines["cells"], hurry)}

@@ -29,11 +29,11 @@ from edgeapl.engines import ort
 from edgeapl.engines.exclusive import InTurn, Opener
 from edgeapl.engines.store.record import Settings
 from edgeapl.errors import EngineError
+from edgeapl.inference import classify
 from edgeapl.protocols import Arrays, Engine
 from edgeapl.sources.decode import decode_image
 from edgeapl.stages.crop import cut_cells
 from edgeapl.stages.segment import HsvWatershed
-from edgeapl.stages.whole_slide import classify_slide
 from edgeapl.types import Frame, UInt8
 from tests.small_bundle import (
     SIZE,
@@ -141,7 +141,7 @@ def test_cells_get_the_same_answers_as_slide_after_slide(
             for way in ways:
                 way.run_network(name)
         for way, (_, cells) in zip(ways, slides, strict=True):
-            have, want = way.answers(), classify_slide(manifest, engines, cells, 16)
+            have, want = way.answers(), classify(manifest, engines, cells, 16)
             assert list(have.scores.ids) == list(want.scores.ids) == list(range(len(cells)))
             for role, values in want.scores.roles.items():
                 assert have.scores.roles[role].tobytes() == values.tobytes()

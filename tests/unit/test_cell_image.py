@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from edgeapl.bundle.specs import CropSpec
-from edgeapl.stages.cell_image import CellImage, images_of
-from edgeapl.stages.classify import Classifier
+from edgeapl.inference import scheduler_for
+from edgeapl.inference.cell_image import CellImage, images_of
 from edgeapl.stages.crop import Uncut, cut_cells, leave_uncut
 from edgeapl.types import Detections, Frame
-from tests.unit.test_classify import ALL, APL, BENIGN, Hierarchy, cells, ids, manifest
+from tests.unit.test_scheduler import ALL, APL, BENIGN, Hierarchy, cells, ids, manifest
 
 COLOURS = (BENIGN, APL, ALL, APL)
 SPEC = CropSpec(window_um=6.4, size_px=32)
@@ -57,10 +57,10 @@ def test_a_cell_is_cut_once_for_all_its_networks_and_answered_as_if_cut_before(
     found = field()
     answers = []
     for crops in (leave_uncut(found, SPEC), cut_cells(found, SPEC)):
-        classifier = Classifier(manifest(), Hierarchy().engines, 4, workers)
-        classifier.enter(ids(cells(*COLOURS)), crops)
-        answers.append(classifier.run(flush=True))
-        classifier.close()
+        scheduler = scheduler_for(manifest(), Hierarchy().engines, 4, workers)
+        scheduler.enter(ids(cells(*COLOURS)), crops)
+        answers.append(scheduler.run(flush=True))
+        scheduler.close()
     assert cut == {0: 1, 1: 1, 2: 1, 3: 1}
     for name, values in answers[1].scores.roles.items():
         np.testing.assert_array_equal(answers[0].scores.roles[name], values)
@@ -68,21 +68,21 @@ def test_a_cell_is_cut_once_for_all_its_networks_and_answered_as_if_cut_before(
 
 
 def test_a_cell_that_is_given_up_is_never_cut(cut: Counter[int]) -> None:
-    classifier = Classifier(manifest(), Hierarchy().engines, 4)
-    classifier.enter(ids(cells(*COLOURS)), leave_uncut(field(), SPEC))
-    assert classifier.held_bytes == 0
-    classifier.give_up(np.array([1, 2]))
-    assert len(classifier.run(flush=True).scores) == 2
+    scheduler = scheduler_for(manifest(), Hierarchy().engines, 4)
+    scheduler.enter(ids(cells(*COLOURS)), leave_uncut(field(), SPEC))
+    assert scheduler.held_bytes == 0
+    scheduler.give_up(np.array([1, 2]))
+    assert len(scheduler.run(flush=True).scores) == 2
     assert cut == {0: 1, 3: 1}
 
 
 def test_images_that_wait_for_their_next_network_are_counted_as_held() -> None:
-    classifier = Classifier(manifest(), Hierarchy().engines, 4)
-    classifier.enter(ids(cells(*COLOURS)), leave_uncut(field(), SPEC))
-    classifier.run_network("first")
-    assert classifier.held_bytes == len(COLOURS) * 32 * 32 * 3
-    classifier.run(flush=True)
-    assert classifier.held_bytes == 0
+    scheduler = scheduler_for(manifest(), Hierarchy().engines, 4)
+    scheduler.enter(ids(cells(*COLOURS)), leave_uncut(field(), SPEC))
+    scheduler.run_network("first")
+    assert scheduler.held_bytes == len(COLOURS) * 32 * 32 * 3
+    scheduler.run(flush=True)
+    assert scheduler.held_bytes == 0
 
 
 def test_seconds_are_those_of_cutting_alone() -> None:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from edgeapl.cores import OwnCores, cores_allowed, cpu_cores
-from edgeapl.stages.workers import Workers
+from edgeapl.inference.workers import WorkerThreads
 
 pytestmark = pytest.mark.skipif(not cores_allowed(), reason="this system tells no cores")
 
@@ -58,8 +58,8 @@ def test_a_thread_that_keeps_to_one_core_still_knows_of_all() -> None:
 def test_workers_of_all_cores_keep_to_them(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[int] = []
     monkeypatch.setattr(OwnCores, "take", lambda self: given.append(threading.get_ident()))
-    workers: Workers[int, int] = Workers(lambda work: work, 2)
+    workers: WorkerThreads[int, int] = WorkerThreads(lambda work: work, 2)
     workers.start(1)
-    assert [future.result() for _, future in workers.ended(10)] == [1]
+    assert [result() for _, result in workers.ended(10)] == [1]
     workers.close()
     assert len(given) == 1

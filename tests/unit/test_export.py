@@ -29,8 +29,8 @@ from edgeapl.export.graph import Graph  # noqa: E402
 from edgeapl.export.recipes.factory import load_factory  # noqa: E402
 from edgeapl.export.recipes.manifest import manifest_settings  # noqa: E402
 from edgeapl.export.recipes.registry import PUBLISHED, find_recipe  # noqa: E402
+from edgeapl.inference.routing import steps  # noqa: E402
 from edgeapl.model import open_model  # noqa: E402
-from edgeapl.stages.routing import steps  # noqa: E402
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_model"
 

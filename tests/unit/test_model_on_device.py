@@ -21,11 +21,11 @@ from edgeapl.engines.trt import chain, engine
 from edgeapl.engines.trt.crop_network import crop_network
 from edgeapl.errors import EngineError
 from edgeapl.examination import prepare_frame
+from edgeapl.inference import scheduler_for
 from edgeapl.model import Model, open_model
 from edgeapl.model.opener import Opened
 from edgeapl.pipeline import Observer, SlideOptions, SlideOutcome, examine_slide
 from edgeapl.protocols import CellChain, Moved
-from edgeapl.stages.classify_on_device import DeviceClassifier
 from edgeapl.stages.crop import Uncut, cut_cells
 from edgeapl.stages.gate import FieldMemory
 from edgeapl.testing import FakeDriver, ScriptedSource
@@ -277,11 +277,11 @@ def test_a_frame_that_is_too_large_or_too_fine_for_the_device_is_cut_here(statio
             prepared, _ = prepare_frame(model, frame, FieldMemory(), crops=False)
             assert isinstance(prepared.crops, Uncut)
             put = model.chain.moved.frames
-            classifier = DeviceClassifier(
-                model.bundle.manifest, model.engines, model.chain, model.batch_size
+            scheduler = scheduler_for(
+                model.bundle.manifest, model.engines, model.batch_size, chain=model.chain
             )
-            classifier.enter(np.arange(len(prepared.crops)), prepared.crops)
-            assert len(classifier.run(flush=True).scores) == len(prepared.crops) > 0
+            scheduler.enter(np.arange(len(prepared.crops)), prepared.crops)
+            assert len(scheduler.run(flush=True).scores) == len(prepared.crops) > 0
             assert model.chain.moved.frames - put == on_device
         prepared, _ = prepare_frame(model, small, FieldMemory(), crops=True)
         assert isinstance(prepared.crops, np.ndarray)

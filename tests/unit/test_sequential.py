@@ -20,13 +20,13 @@ from edgeapl.bundle.specs import ReducerSpec, RuleSpec
 from edgeapl.examination.early_stop import EarlyStop
 from edgeapl.examination.open_frame import FrameInWork
 from edgeapl.examination.preparation import PreparedFrame
+from edgeapl.inference import InferenceResult
 from edgeapl.model import EMBEDDED, Model, open_model
 from edgeapl.pipeline import Observer, SlideOptions, SlideOutcome, examine_slide
 from edgeapl.pipeline.options import Budget
 from edgeapl.protocols import Arrays, Engine
 from edgeapl.sources.demo import DemoSource
 from edgeapl.stages.cell_order import FIRST, Order, Stratum, estimated_shares
-from edgeapl.stages.classified import Classified
 from edgeapl.stages.findings import Effect, Finding
 from edgeapl.stages.judge import decide
 from edgeapl.stages.reduce import Reduced, Reducer, ReducerState
@@ -354,12 +354,12 @@ def test_answers_count_as_drawn_up_to_the_first_gap(model: Model) -> None:
     prepared = PreparedFrame(found, np.zeros((10, 1, 1, 3), np.uint8), (), Counter())
     work = FrameInWork(prepared, 100, Order(np.arange(2), rest), 0, None)
 
-    def answered(positive: bool, *rows: int) -> Classified:
+    def answered(positive: bool, *rows: int) -> InferenceResult:
         ids = np.array(rows, np.int64) + 100
         values = np.full(len(rows), 1.0 if positive else 0.0, np.float32)
         features = np.zeros((len(rows), 1), np.float32)
         names = [role.name for role in roles]
-        return Classified(CellScores(ids, dict.fromkeys(names, values), features), ids[:0])
+        return InferenceResult(CellScores(ids, dict.fromkeys(names, values), features), ids[:0])
 
     def all_of(count: int) -> tuple[int, ...]:
         return (count,) * 4

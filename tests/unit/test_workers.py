@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from edgeapl.stages.workers import Workers
+from edgeapl.inference.workers import WorkerThreads
 
 
 def test_no_more_run_at_once_than_there_are_workers_and_each_has_its_next() -> None:
@@ -18,7 +18,7 @@ def test_no_more_run_at_once_than_there_are_workers_and_each_has_its_next() -> N
         gate.wait(20)
         return number * number
 
-    workers = Workers(do, 2)
+    workers = WorkerThreads(do, 2)
     try:
         assert not workers
         for number in range(4):
@@ -33,7 +33,7 @@ def test_no_more_run_at_once_than_there_are_workers_and_each_has_its_next() -> N
         gate.set()
         found: dict[int, int] = {}
         while workers:
-            found.update({number: run.result() for number, run in workers.ended(None)})
+            found.update({number: result() for number, result in workers.ended(None)})
         assert found == {0: 0, 1: 1, 2: 4, 3: 9}
     finally:
         gate.set()
@@ -44,16 +44,16 @@ def test_what_a_worker_raises_is_told_with_its_work() -> None:
     def do(number: int) -> float:
         return 1 / number
 
-    workers = Workers(do, 1)
+    workers = WorkerThreads(do, 1)
     workers.start(0)
-    ((number, run),) = workers.ended(None)
+    ((number, result),) = workers.ended(None)
     assert number == 0
     with pytest.raises(ZeroDivisionError):
-        run.result()
+        result()
     workers.close()
 
 
 def test_nothing_is_waited_for_where_nothing_runs() -> None:
-    workers: Workers[int, int] = Workers(abs, 1)
+    workers: WorkerThreads[int, int] = WorkerThreads(abs, 1)
     assert workers.ended(None) == []
     workers.close()

@@ -1,20 +1,17 @@
-"""Cells of one slide from crops to an answer, without frames, threads or a deadline."""
+"""Judge all cells of one slide at once, without frames, threads or a deadline."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from edgeapl.bundle.manifest import Manifest
+from edgeapl.inference.result import InferenceResult
 from edgeapl.protocols import Engine
-from edgeapl.stages.classified import Classified
-from edgeapl.stages.classify import Classifier
 from edgeapl.stages.findings import Finding
 from edgeapl.stages.judge import decide
 from edgeapl.stages.reduce import Reducer
-from edgeapl.types import Tally, UInt8
+from edgeapl.types import Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,36 +28,22 @@ class SlideAnswer:
     positive: Mapping[str, int]
 
 
-def classify_slide(
-    manifest: Manifest, engines: Mapping[str, Engine], crops: UInt8, batch_size: int = 16
-) -> Classified:
-    """Ask about all crops, network after network.
-
-    Parameters
-    ----------
-    crops : uint8 (N, size, size, 3) RGB. The cells' numbers are their rows.
-    """
-    classifier = Classifier(manifest, engines, batch_size)
-    classifier.enter(np.arange(len(crops), dtype=np.int64), crops)
-    return classifier.run(flush=True)
-
-
 def answer_slide(
     manifest: Manifest,
     engines: Mapping[str, Engine],
-    classified: Classified,
+    result: InferenceResult,
     findings: Sequence[Finding] = (),
 ) -> SlideAnswer:
     """Reduce and judge classified cells as one slide.
 
     Parameters
     ----------
-    classified : all cells of the slide. findings : what else is known about it.
+    result : of all cells of the slide. findings : what else is known about it.
     """
-    scores = classified.scores
+    scores = result.scores
     reducer = Reducer(manifest.roles, manifest.reducer)
     state = reducer.add(reducer.empty(), scores)
-    failed = len(classified.failed)
+    failed = len(result.failed)
     tally = Tally(len(scores) + failed, scored=len(scores), failed=failed)
     head = None if manifest.reducer.head is None else engines[manifest.reducer.head]
     reduced, trouble = reducer.reduce(state, head, tally, manifest.rule.confidence)

@@ -17,15 +17,9 @@ from edgeapl.engines.trt.chain import TrtChain
 from edgeapl.engines.trt.crop_network import crop_network
 from edgeapl.engines.trt.frames import PLACES
 from edgeapl.errors import DeadlineError, EdgeAplError, EngineError
+from edgeapl.inference import InferenceResult, Scheduler, classify, scheduler_for
+from edgeapl.inference.routing import chain_links
 from edgeapl.protocols import CellChain, CellsOnFrame, Engine, Link
-from edgeapl.stages.classified import Classified
-from edgeapl.stages.classify import Classifier
-from edgeapl.stages.classify_on_device import (
-    DeviceClassifier,
-    classifier_for,
-    classify_on_device,
-    links_of,
-)
 from edgeapl.stages.crop import Uncut, cut_cells, leave_uncut
 from edgeapl.testing import FakeDriver
 from edgeapl.types import Detections, Float32, Frame, UInt8
@@ -111,36 +105,34 @@ def made(of: Manifest | None = None) -> Chained:
     of = of or manifest()
     fake = FakeTensorRt(FakeDriver(), LARGEST, OTHERS)
     engines = engines_on(fake, NETWORKS)
-    return Chained(fake, engines, chain_on(fake, engines, links_of(of), of.crop))
+    return Chained(fake, engines, chain_on(fake, engines, chain_links(of), of.crop))
 
 
-def on(gpu: Chained, batch_size: int = LARGEST) -> DeviceClassifier:
-    found = classifier_for(
-        manifest(), gpu.engines, gpu.chain, batch_size, workers=2, keep_pace=False
+def on(gpu: Chained, batch_size: int = LARGEST) -> Scheduler:
+    return scheduler_for(
+        manifest(), gpu.engines, batch_size, workers=2, chain=gpu.chain, keep_pace=False
     )
-    assert isinstance(found, DeviceClassifier)
-    return found
 
 
-def plain() -> Classifier:
+def plain() -> Scheduler:
     engines: dict[str, Engine] = {name: OrtEngine(name, onnx) for name, onnx in NETWORKS.items()}
-    return classifier_for(manifest(), engines, None, LARGEST, workers=1, keep_pace=False)
+    return scheduler_for(manifest(), engines, LARGEST, keep_pace=False)
 
 
-def enter_all(classifier: Classifier, frames: Sequence[Detections] = FRAMES) -> None:
+def enter_all(scheduler: Scheduler, frames: Sequence[Detections] = FRAMES) -> None:
     for ids, found in zip(numbers(frames), frames, strict=True):
-        classifier.enter(ids, leave_uncut(found, SPEC))
+        scheduler.enter(ids, leave_uncut(found, SPEC))
 
 
 def alone(of: Manifest, frames: Sequence[Detections] = FRAMES) -> dict[str, NDArray[np.generic]]:
     """The same networks one by one, on cells cut by the same network."""
-    cutter, classifier = OrtEngine("crop", crop_network(of.crop)), plain()
+    cutter, scheduler = OrtEngine("crop", crop_network(of.crop)), plain()
     for ids, found in zip(numbers(frames), frames, strict=True):
-        classifier.enter(ids, cut_by(cutter, found, of.crop))
-    return together([classifier.run(flush=True)])
+        scheduler.enter(ids, cut_by(cutter, found, of.crop))
+    return together([scheduler.run(flush=True)])
 
 
-def together(parts: Sequence[Classified]) -> dict[str, NDArray[np.generic]]:
+def together(parts: Sequence[InferenceResult]) -> dict[str, NDArray[np.generic]]:
     """Everything that was given about cells, in the order of their numbers."""
     ids = np.concatenate([part.scores.ids for part in parts])
     order = np.argsort(ids)
@@ -159,17 +151,17 @@ def features_in(parts: Sequence[Float32], order: NDArray[np.intp]) -> Float32:
     return np.concatenate(parts)[order] if parts else np.empty((0, 0), np.float32)
 
 
-def all_steps(classifier: Classifier, frames: Sequence[Detections] = FRAMES) -> list[Classified]:
+def all_steps(scheduler: Scheduler, frames: Sequence[Detections] = FRAMES) -> list[InferenceResult]:
     """Take frames in and step as the pipeline does, until all cells have come back."""
     parts = []
     for ids, found in zip(numbers(frames), frames, strict=True):
-        classifier.enter(ids, leave_uncut(found, SPEC))
-        while classifier.ready(flush=False):
-            parts.append(classifier.step(flush=False))
+        scheduler.enter(ids, leave_uncut(found, SPEC))
+        while scheduler.ready(flush=False):
+            parts.append(scheduler.step(flush=False))
     cells = sum(len(found) for found in frames)
     while sum(len(part.scores) + len(part.failed) for part in parts) < cells:
         assert len(parts) < 1000
-        parts.append(classifier.step(flush=True))
+        parts.append(scheduler.step(flush=True))
     return parts
 
 
@@ -196,10 +188,10 @@ def test_all_cells_get_the_answers_of_the_networks_one_by_one(batch_size: int) -
 def test_a_masked_cell_is_shown_without_its_neighbours() -> None:
     masked = manifest(crop=SPEC.model_copy(update={"mask": True}).model_dump())
     gpu = made(masked)
-    classifier = DeviceClassifier(masked, gpu.engines, gpu.chain, LARGEST)
+    scheduler = scheduler_for(masked, gpu.engines, LARGEST, chain=gpu.chain)
     for ids, found in zip(numbers(FRAMES), FRAMES, strict=True):
-        classifier.enter(ids, leave_uncut(found, masked.crop))
-    got, wanted = together([classifier.run(flush=True)]), alone(masked)
+        scheduler.enter(ids, leave_uncut(found, masked.crop))
+    got, wanted = together([scheduler.run(flush=True)]), alone(masked)
     for name in ("red", "apl", "features"):
         np.testing.assert_allclose(np.asarray(got[name]), np.asarray(wanted[name]), atol=ROUNDING)
     assert not np.allclose(np.asarray(got["features"]), np.asarray(WANTED["features"]), atol=0.01)
@@ -212,41 +204,41 @@ def test_cells_are_asked_about_in_the_order_in_which_they_came() -> None:
     ]
     short = manifest(networks=networks, roles=roles)
     gpu = made(short)
-    classifier = DeviceClassifier(short, gpu.engines, gpu.chain, 4)
+    scheduler = scheduler_for(short, gpu.engines, 4, chain=gpu.chain)
     ids = np.array([7, 2, 9, 4, 1, 0, 8, 3, 6, 5, 11, 10])
-    classifier.enter(ids, leave_uncut(FRAMES[1], SPEC))
-    parts = [classifier.step(flush=True).scores.ids.tolist() for _ in range(3)]
+    scheduler.enter(ids, leave_uncut(FRAMES[1], SPEC))
+    parts = [scheduler.step(flush=True).scores.ids.tolist() for _ in range(3)]
     assert parts == [[2, 4, 7, 9], [0, 1, 3, 8], [5, 6, 10, 11]]
 
 
 def test_run_gives_the_same_at_once() -> None:
-    classifier = on(made())
-    enter_all(classifier)
-    got = together([classifier.run(flush=True)])
+    scheduler = on(made())
+    enter_all(scheduler)
+    got = together([scheduler.run(flush=True)])
     np.testing.assert_array_equal(got["ids"], WANTED["ids"])
     np.testing.assert_allclose(np.asarray(got["deep"]), np.asarray(WANTED["deep"]), atol=ROUNDING)
 
 
 def test_cells_of_small_frames_share_batches() -> None:
     gpu, frames = made(), [frame_of(seed, 2) for seed in range(PLACES)]
-    classifier = on(gpu)
-    enter_all(classifier, frames)
-    assert not classifier.ready(flush=False)
-    classifier.step(flush=True)
+    scheduler = on(gpu)
+    enter_all(scheduler, frames)
+    assert not scheduler.ready(flush=False)
+    scheduler.step(flush=True)
     # First all cells in one batch; more follow only for those sent on.
     assert gpu.chain.moved.batches == 1
 
 
 def test_a_batch_is_not_awaited_while_there_is_room_for_another() -> None:
     gpu = made()
-    classifier = on(gpu)
+    scheduler = on(gpu)
     gpu.driver.log.clear()
-    classifier.enter(np.arange(LARGEST), leave_uncut(frame_of(0, LARGEST), SPEC))
-    assert len(classifier.step(flush=False).scores) == 0
+    scheduler.enter(np.arange(LARGEST), leave_uncut(frame_of(0, LARGEST), SPEC))
+    assert len(scheduler.step(flush=False).scores) == 0
     assert gpu.chain.moved.batches == 1
-    classifier.enter(np.arange(8, 16), leave_uncut(frame_of(1, LARGEST), SPEC))
+    scheduler.enter(np.arange(8, 16), leave_uncut(frame_of(1, LARGEST), SPEC))
     assert not [work for work in gpu.driver.log if "synchronize" in work.call]
-    classifier.step(flush=False)
+    scheduler.step(flush=False)
     assert gpu.chain.moved.batches == 2
     waits = [work for work in gpu.driver.log if "synchronize" in work.call]
     assert len(waits) == 1
@@ -254,26 +246,26 @@ def test_a_batch_is_not_awaited_while_there_is_room_for_another() -> None:
 
 def test_more_frames_than_places_wait_their_turn_without_a_full_batch() -> None:
     gpu, frames = made(), [frame_of(seed, 1) for seed in range(PLACES + 2)]
-    classifier = on(gpu)
-    enter_all(classifier, frames)
+    scheduler = on(gpu)
+    enter_all(scheduler, frames)
     assert gpu.chain.moved.frames == PLACES
-    assert classifier.ready(flush=False)
-    got = together([classifier.run(flush=True)])
+    assert scheduler.ready(flush=False)
+    got = together([scheduler.run(flush=True)])
     assert len(np.asarray(got["ids"])) == PLACES + 2
 
 
 @pytest.mark.parametrize("steps", range(4))
 def test_cells_that_are_given_up_are_out_wherever_they_are(steps: int) -> None:
     gpu = made()
-    classifier = on(gpu)
-    enter_all(classifier)
-    parts = [classifier.step(flush=False) for _ in range(steps)]
+    scheduler = on(gpu)
+    enter_all(scheduler)
+    parts = [scheduler.step(flush=False) for _ in range(steps)]
     parts = [part for part in parts if len(part.scores)]
     come = {cell for part in parts for cell in part.scores.ids.tolist()}
-    given_up = classifier.give_up(np.arange(0, 40, dtype=np.int64))
+    given_up = scheduler.give_up(np.arange(0, 40, dtype=np.int64))
     assert set(given_up.tolist()) == set(range(40)) - come
-    assert classifier.give_up(np.arange(0, 40, dtype=np.int64)).size == 0
-    got = together([*parts, classifier.run(flush=True)])
+    assert scheduler.give_up(np.arange(0, 40, dtype=np.int64)).size == 0
+    got = together([*parts, scheduler.run(flush=True)])
     assert set(np.asarray(got["ids"]).tolist()) == (set(range(sum(COUNTS))) - set(range(40))) | come
     # All places are free again.
     assert [gpu.chain.put(FRAMES[0].frame, FRAMES[0].labels) for _ in range(PLACES + 1)].count(
@@ -293,10 +285,10 @@ def test_a_gpu_that_fails_costs_its_cells_and_loses_none(call: str, later: int) 
     done = np.asarray(got["ids"]).tolist() + np.asarray(got["failed"]).tolist()
     assert sorted(done) == list(range(sum(COUNTS)))
     errors = [error for part in parts for error in part.errors]
-    struck = {cell for part in parts for cells in part.struck for cell in cells.tolist()}
+    affected = {cell for part in parts for cells in part.affected for cell in cells.tolist()}
     assert errors
-    assert struck == set(np.asarray(got["failed"]).tolist())
-    assert len(struck) > 0
+    assert affected == set(np.asarray(got["failed"]).tolist())
+    assert len(affected) > 0
 
 
 def test_answers_that_are_no_numbers_fail_their_cells() -> None:
@@ -309,15 +301,15 @@ def test_answers_that_are_no_numbers_fail_their_cells() -> None:
 
 def test_images_of_single_cells_go_to_the_engines() -> None:
     gpu = made()
-    classifier = on(gpu)
+    scheduler = on(gpu)
     images: UInt8 = cut_cells(FRAMES[0], SPEC)
-    classifier.enter(np.arange(len(images)), images)
-    classifier.enter(np.arange(100, 112), leave_uncut(FRAMES[1], SPEC))
-    parts: list[Classified] = []
+    scheduler.enter(np.arange(len(images)), images)
+    scheduler.enter(np.arange(100, 112), leave_uncut(FRAMES[1], SPEC))
+    parts: list[InferenceResult] = []
     while sum(len(part.scores) for part in parts) < len(images) + 12:
-        parts.append(classifier.step(flush=True))
+        parts.append(scheduler.step(flush=True))
     assert gpu.chain.moved.frames == 1
-    assert not classifier.ready(flush=True)
+    assert not scheduler.ready(flush=True)
     with_engines = plain()
     with_engines.enter(np.arange(len(images)), images)
     wanted = with_engines.run(flush=True).scores
@@ -325,13 +317,13 @@ def test_images_of_single_cells_go_to_the_engines() -> None:
     np.testing.assert_allclose(got, wanted.roles["apl"], atol=ROUNDING)
 
 
-def test_classify_on_device_raises_what_went_wrong() -> None:
+def test_classify_gives_what_went_wrong() -> None:
     gpu, uncut = made(), leave_uncut(FRAMES[0], SPEC)
-    result = classify_on_device(manifest(), gpu.engines, gpu.chain, np.arange(7), uncut)
+    result = classify(manifest(), gpu.engines, uncut, chain=gpu.chain).checked()
     assert result.scores.ids.tolist() == list(range(7))
     gpu.fake.complains = True
     with pytest.raises(EngineError, match="kernel failed"):
-        classify_on_device(manifest(), gpu.engines, gpu.chain, np.arange(7), uncut)
+        classify(manifest(), gpu.engines, uncut, chain=gpu.chain).checked()
 
 
 def test_uncut_cells_are_cut_here_where_there_is_no_device() -> None:
@@ -340,14 +332,14 @@ def test_uncut_cells_are_cut_here_where_there_is_no_device() -> None:
     assert len(some) == 3
     np.testing.assert_array_equal(some.cut(), cut_cells(FRAMES[1], SPEC)[[4, 1, 9]])
     assert uncut[np.arange(0)].cut().shape == (0, SPEC.size_px, SPEC.size_px, 3)
-    classifier = plain()
-    classifier.enter(np.arange(12), uncut)
-    assert len(classifier.run(flush=True).scores) == 12
+    scheduler = plain()
+    scheduler.enter(np.arange(12), uncut)
+    assert len(scheduler.run(flush=True).scores) == 12
     assert isinstance(uncut, Uncut)
 
 
 def test_networks_are_links_in_the_order_in_which_they_take() -> None:
-    links = {link.network: link for link in links_of(manifest())}
+    links = {link.network: link for link in chain_links(manifest())}
     assert list(links) == ["first", "red", "green", "deep", "second"]
     assert links["second"] == Link("second", "ratios", ("first", "features"), ("apl",))
     assert links["first"].outputs == (*ROLES, "features")
@@ -383,13 +375,13 @@ class FailsOnce:
 def test_cells_whose_batch_was_cancelled_wait_again(call: str, number: int) -> None:
     gpu = made()
     chain = FailsOnce(gpu.chain, call, number, DeadlineError)
-    classifier = DeviceClassifier(manifest(), gpu.engines, cast(CellChain, chain), LARGEST)
-    enter_all(classifier)
-    parts: list[Classified] = []
+    scheduler = scheduler_for(manifest(), gpu.engines, LARGEST, chain=cast(CellChain, chain))
+    enter_all(scheduler)
+    parts: list[InferenceResult] = []
     late = 0
     while sum(len(part.scores) + len(part.failed) for part in parts) < sum(COUNTS):
         try:
-            parts.append(classifier.step(flush=True))
+            parts.append(scheduler.step(flush=True))
         except DeadlineError:
             late += 1
         assert len(parts) < 1000
@@ -404,12 +396,12 @@ def test_cells_whose_batch_was_cancelled_wait_again(call: str, number: int) -> N
 def test_a_batch_that_nobody_waits_for_any_more_may_fail(error: type[EdgeAplError]) -> None:
     gpu = made()
     chain = FailsOnce(gpu.chain, "finish", 0, error)
-    classifier = DeviceClassifier(manifest(), gpu.engines, cast(CellChain, chain), COUNTS[0])
-    enter_all(classifier, FRAMES[:1])
-    assert not len(classifier.step(flush=False).scores)
-    assert len(classifier.give_up(numbers(FRAMES)[0])) == COUNTS[0]
-    classifier.enter(numbers(FRAMES)[1], leave_uncut(FRAMES[1], SPEC))
-    result = classifier.run(flush=True)
+    scheduler = scheduler_for(manifest(), gpu.engines, COUNTS[0], chain=cast(CellChain, chain))
+    enter_all(scheduler, FRAMES[:1])
+    assert not len(scheduler.step(flush=False).scores)
+    assert len(scheduler.give_up(numbers(FRAMES)[0])) == COUNTS[0]
+    scheduler.enter(numbers(FRAMES)[1], leave_uncut(FRAMES[1], SPEC))
+    result = scheduler.run(flush=True)
     assert len(result.scores) == COUNTS[1]
     assert not result.errors
     assert not len(result.failed)
@@ -422,11 +414,11 @@ def test_what_is_under_way_when_one_ends_is_no_answer_of_the_next(
     gpu = made()
     failing = FailsOnce(gpu.chain, "finish", 1, error or EngineError)
     chain = gpu.chain if error is None else cast(CellChain, failing)
-    first = DeviceClassifier(manifest(), gpu.engines, chain, 5)
+    first = scheduler_for(manifest(), gpu.engines, 5, chain=chain)
     enter_all(first)
     first.step(flush=True)
     first.close()
-    second = DeviceClassifier(manifest(), gpu.engines, chain, 5)
+    second = scheduler_for(manifest(), gpu.engines, 5, chain=chain)
     enter_all(second)
     got = together([second.run(flush=True)])
     np.testing.assert_array_equal(got["ids"], WANTED["ids"])
@@ -441,4 +433,4 @@ def test_a_network_that_takes_what_another_gave_of_some_cells_makes_no_chain() -
     roles = [
         {"name": "apl", "network": "second", "output": "apl", "threshold": 0.5, "suspicious": True}
     ]
-    assert links_of(manifest(networks=networks, roles=roles)) == ()
+    assert chain_links(manifest(networks=networks, roles=roles)) == ()

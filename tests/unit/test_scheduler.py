@@ -14,9 +14,10 @@ from pydantic import ValidationError
 
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.errors import DeadlineError, EngineError
+from edgeapl.inference import classify, scheduler_for
+from edgeapl.inference.routing import steps
+from edgeapl.inference.scheduler import FEWEST_RETURNED
 from edgeapl.protocols import Arrays
-from edgeapl.stages.classify import GROUP, Classifier, classify
-from edgeapl.stages.routing import steps
 from edgeapl.testing import FakeEngine
 from edgeapl.types import UInt8
 from tests.small_bundle import settings
@@ -98,7 +99,7 @@ def ids(images: UInt8) -> NDArray[np.int64]:
 def test_a_cell_runs_only_the_networks_on_its_way() -> None:
     hierarchy = Hierarchy()
     images = cells(BENIGN, APL, ALL, APL)
-    result = classify(manifest(), hierarchy.engines, ids(images), images)
+    result = classify(manifest(), hierarchy.engines, images)
     assert hierarchy.seen == {
         "first": [[0, 1, 2, 3]],
         "benign": [[0]],
@@ -113,17 +114,17 @@ def test_a_cell_runs_only_the_networks_on_its_way() -> None:
 
 def test_every_network_runs_in_full_batches_across_frames() -> None:
     hierarchy = Hierarchy()
-    classifier = Classifier(manifest(), hierarchy.engines, batch_size=4)
+    scheduler = scheduler_for(manifest(), hierarchy.engines, batch_size=4)
     images = cells(*[(BENIGN, APL)[number % 2] for number in range(32)])
     done = []
     for frame in range(8):
         rows = slice(4 * frame, 4 * frame + 4)
-        classifier.enter(ids(images)[rows], images[rows])
-        done += classifier.run(flush=False).scores.ids.tolist()
+        scheduler.enter(ids(images)[rows], images[rows])
+        done += scheduler.run(flush=False).scores.ids.tolist()
     assert {name: {len(b) for b in seen} for name, seen in hierarchy.seen.items()} == {
         name: {4} for name in NETWORKS
     }
-    done += classifier.run(flush=True).scores.ids.tolist()
+    done += scheduler.run(flush=True).scores.ids.tolist()
     assert sorted(done) == list(range(32))
 
 
@@ -131,15 +132,12 @@ def test_neither_batch_size_nor_company_changes_an_answer() -> None:
     random = np.random.default_rng(0)
     colours = [tuple(random.integers(1, 250, 2).tolist()) for _ in range(40)]
     images = cells(*colours)
-    alone = [
-        classify(manifest(), Hierarchy().engines, np.array([n]), images[n : n + 1]).scores
-        for n in range(40)
-    ]
+    alone = [classify(manifest(), Hierarchy().engines, images[n : n + 1]).scores for n in range(40)]
     for batch_size, workers in itertools.product((1, 3, 16, 64), (1, 2, 5)):
-        classifier = Classifier(manifest(), Hierarchy().engines, batch_size, workers)
-        classifier.enter(ids(images), images)
-        together = classifier.run(flush=True).scores
-        classifier.close()
+        scheduler = scheduler_for(manifest(), Hierarchy().engines, batch_size, workers)
+        scheduler.enter(ids(images), images)
+        together = scheduler.run(flush=True).scores
+        scheduler.close()
         for role, values in together.roles.items():
             assert values.tolist() == [float(one.roles[role][0]) for one in alone]
 
@@ -147,7 +145,7 @@ def test_neither_batch_size_nor_company_changes_an_answer() -> None:
 def test_a_cell_without_a_number_is_failed_and_asked_no_further() -> None:
     hierarchy = Hierarchy()
     images = cells(APL, (254, 30), APL)  # 254 gives NaN
-    result = classify(manifest(), hierarchy.engines, ids(images), images)
+    result = classify(manifest(), hierarchy.engines, images)
     assert result.failed.tolist() == [1]
     assert result.scores.ids.tolist() == [0, 2]
     assert hierarchy.seen["malignant"] == [[0, 2]]
@@ -164,11 +162,11 @@ def test_as_many_runs_are_under_way_as_there_are_workers() -> None:
         return inner.run(inputs)
 
     engines = {**hierarchy.engines, "first": FakeEngine(meet, inner.inputs, inner.outputs)}
-    classifier = Classifier(manifest(), engines, batch_size=2, workers=2)
+    scheduler = scheduler_for(manifest(), engines, batch_size=2, workers=2)
     images = cells(*[BENIGN] * 8)
-    classifier.enter(ids(images), images)
-    done = classifier.run(flush=True)
-    classifier.close()
+    scheduler.enter(ids(images), images)
+    done = scheduler.run(flush=True)
+    scheduler.close()
     assert done.scores.ids.tolist() == list(range(8))
     assert not done.errors
 
@@ -190,40 +188,40 @@ def counted(sizes: list[int], reached: threading.Event, enough: int) -> dict[str
 def test_a_worker_has_its_next_batch_in_front_of_it() -> None:
     reached = threading.Event()
     engines = counted([], reached, enough=4)
-    classifier = Classifier(manifest(), engines, batch_size=1, workers=2)
+    scheduler = scheduler_for(manifest(), engines, batch_size=1, workers=2)
     images = cells(*[BENIGN] * 8)
-    classifier.enter(ids(images), images)
-    classifier.step(flush=False)
+    scheduler.enter(ids(images), images)
+    scheduler.step(flush=False)
     # Nobody asks for a step, and yet the two workers go on.
     assert reached.wait(10)
-    classifier.close()
+    scheduler.close()
 
 
 def test_what_is_not_full_is_not_put_in_line_ahead() -> None:
     sizes: list[int] = []
     engines = counted(sizes, threading.Event(), enough=0)
-    classifier = Classifier(manifest(), engines, batch_size=4, workers=2)
+    scheduler = scheduler_for(manifest(), engines, batch_size=4, workers=2)
     images = cells(*[BENIGN] * 12)
-    classifier.enter(ids(images)[:9], images[:9])
-    classifier.step(flush=True)
-    classifier.enter(ids(images)[9:], images[9:])
-    assert len(classifier.run(flush=True).scores.ids) > 0
-    classifier.close()
+    scheduler.enter(ids(images)[:9], images[:9])
+    scheduler.step(flush=True)
+    scheduler.enter(ids(images)[9:], images[9:])
+    assert len(scheduler.run(flush=True).scores.ids) > 0
+    scheduler.close()
     assert sizes == [4, 4, 4]
 
 
 def test_cells_come_back_together_where_nobody_waits_for_the_first() -> None:
-    classifier = Classifier(
+    scheduler = scheduler_for(
         manifest(), Hierarchy().engines, batch_size=1, workers=2, keep_pace=False
     )
-    images = cells(*[BENIGN] * (2 * GROUP + 3))
-    classifier.enter(ids(images), images)
+    images = cells(*[BENIGN] * (2 * FEWEST_RETURNED + 3))
+    scheduler.enter(ids(images), images)
     given: list[int] = []
     while sum(given) < len(images):
-        given.append(len(classifier.step(flush=True).scores))
-    classifier.close()
+        given.append(len(scheduler.step(flush=True).scores))
+    scheduler.close()
     *together, last = [count for count in given if count]
-    assert min(together) >= GROUP
+    assert min(together) >= FEWEST_RETURNED
     assert sum(together) + last == len(images)
 
 
@@ -240,13 +238,13 @@ def test_networks_keep_pace_or_take_turns_as_seldom_as_they_can(keep_pace: bool)
         return FakeEngine(note, inner.inputs, inner.outputs)
 
     engines = {name: noted(name, inner) for name, inner in hierarchy.engines.items()}
-    classifier = Classifier(manifest(), engines, batch_size=1, keep_pace=keep_pace)
+    scheduler = scheduler_for(manifest(), engines, batch_size=1, keep_pace=keep_pace)
     images = cells(*[APL] * 8)
-    classifier.enter(ids(images), images)
+    scheduler.enter(ids(images), images)
     done = 0
     runs_before_the_first = 0
-    while classifier.ready(flush=True):
-        done += len(classifier.step(flush=True).scores)
+    while scheduler.ready(flush=True):
+        done += len(scheduler.step(flush=True).scores)
         runs_before_the_first += not done
     assert done == 8
     assert (len(list(itertools.groupby(ran))) == 3) is not keep_pace
@@ -265,21 +263,52 @@ def test_cells_of_a_cancelled_run_wait_again_and_can_be_given_up(workers: int) -
         return inner.run(inputs)
 
     engines = {**hierarchy.engines, "first": FakeEngine(cancelled, inner.inputs, inner.outputs)}
-    classifier = Classifier(manifest(), engines, batch_size=2, workers=workers)
+    scheduler = scheduler_for(manifest(), engines, batch_size=2, workers=workers)
     images = cells(*[BENIGN] * 6)
-    classifier.enter(ids(images), images)
+    scheduler.enter(ids(images), images)
     with pytest.raises(DeadlineError):
-        classifier.step(flush=True)
-    assert classifier.give_up(np.array([0, 3], dtype=np.int64)).tolist() == [0, 3]
+        scheduler.step(flush=True)
+    assert scheduler.give_up(np.array([0, 3], dtype=np.int64)).tolist() == [0, 3]
     late[0] = False
     done: list[int] = []
     for _ in range(99):
         try:
-            done += classifier.step(flush=True).scores.ids.tolist()
+            done += scheduler.step(flush=True).scores.ids.tolist()
         except DeadlineError:
             continue  # of the other worker's run
-    classifier.close()
+    scheduler.close()
     assert sorted(done) == [1, 2, 4, 5]
+
+
+@pytest.mark.parametrize("error", [DeadlineError, EngineError])
+def test_a_run_of_which_every_cell_was_given_up_may_end_as_it_likes(
+    error: type[DeadlineError | EngineError],
+) -> None:
+    """A run that was cancelled late must not cost the cells of the next frame their time."""
+    hierarchy, ends = Hierarchy(), threading.Event()
+    inner = hierarchy.engines["first"]
+
+    def late(inputs: Arrays) -> dict[str, NDArray[np.generic]]:
+        if 1 in np.asarray(inputs["cells"])[:, 0, 0, 2]:
+            ends.wait(20)
+            raise error("too late")
+        return inner.run(inputs)
+
+    engines = {**hierarchy.engines, "first": FakeEngine(late, inner.inputs, inner.outputs)}
+    scheduler = scheduler_for(manifest(), engines, batch_size=2, workers=2)
+    images = cells(*[BENIGN] * 6)
+    scheduler.enter(ids(images)[:4], images[:4])
+    done = scheduler.step(flush=False).scores.ids.tolist()  # of cells 2 and 3, at most
+    assert scheduler.give_up(np.array([0, 1])).tolist() == [0, 1]
+    ends.set()
+    scheduler.enter(ids(images)[4:], images[4:])
+    while len(done) < 4:
+        result = scheduler.step(flush=True)
+        assert not result.errors
+        done += result.scores.ids.tolist()
+    assert not scheduler.run(flush=True).errors
+    scheduler.close()
+    assert sorted(done) == [2, 3, 4, 5]
 
 
 def test_a_run_that_fails_costs_its_batch_alone() -> None:
@@ -287,10 +316,10 @@ def test_a_run_that_fails_costs_its_batch_alone() -> None:
     broken = {**hierarchy.engines}
     inner = broken["malignant"]
     broken["malignant"] = FakeEngine(inner._function, inner.inputs, inner.outputs, fail_on=[0])
-    classifier = Classifier(manifest(), broken, batch_size=2)
+    scheduler = scheduler_for(manifest(), broken, batch_size=2)
     images = cells(APL, BENIGN, ALL, APL, APL)
-    classifier.enter(ids(images), images)
-    result = classifier.run(flush=True)
+    scheduler.enter(ids(images), images)
+    result = scheduler.run(flush=True)
     assert len(result.errors) == 1
     assert result.failed.tolist() == [0, 2]
     assert result.scores.ids.tolist() == [1, 3, 4]
@@ -344,7 +373,7 @@ def test_a_network_may_take_another_networks_features() -> None:
         "head": FakeEngine(judge, {"features": ("float32", (None, 3))}, ("p",)),
     }
     images = cells((51, 0), (204, 0))
-    scores = classify(given, engines, ids(images), images).scores
+    scores = classify(given, engines, images).scores
     assert scores.roles["apl"] == pytest.approx([0.2, 0.8])
     assert scores.features.shape == (2, 3)
 
@@ -359,4 +388,4 @@ def test_an_output_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
     first = hierarchy.engines["first"]
     engines = {**hierarchy.engines, "first": FakeEngine(wrong, first.inputs, first.outputs)}
     with pytest.raises(EngineError, match=r"wrong shape: first\.benign"):
-        classify(manifest(), engines, np.arange(2), cells(APL, ALL))
+        classify(manifest(), engines, cells(APL, ALL)).checked()

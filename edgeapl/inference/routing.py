@@ -1,4 +1,4 @@
-"""Which network is shown which cell, and in what order."""
+"""Which networks see a cell, and in what order."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from numpy.typing import NDArray
 
 from edgeapl.bundle.manifest import Manifest, sources
 from edgeapl.errors import EngineError
+from edgeapl.protocols import Link
 
 Outputs = Mapping[str, NDArray[np.generic]]
-"""What a network gave for a batch: output to one row per cell."""
+"""What a network returned for a batch: output to one row per cell."""
 
 Answer = Mapping[str, NDArray[np.generic]]
-"""What a network gave for one cell: output to the cell's own row."""
+"""What a network returned for one cell: output to the cell's own row."""
 
 
-class Show(Enum):
-    """What to do with one cell and one network."""
+class Route(Enum):
+    """Whether one network sees one cell."""
 
     WAIT = "a network before it has not answered"
-    YES = "show it"
-    NO = "another network put the cell elsewhere"
+    RUN = "it sees the cell"
+    SKIP = "another network put the cell in a class that it does not see"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,33 +49,36 @@ class Step:
     probabilities: tuple[str, ...]
     features: tuple[str, ...]
 
-    def show(self, answers: Mapping[str, Answer | None]) -> Show:
+    def route(self, answers: Mapping[str, Answer | None]) -> Route:
         """Tell whether a cell goes to this network.
 
         Parameters
         ----------
-        answers : network to output to the cell's own row; None for a network that was not shown
-            the cell; missing while it has not answered.
+        answers : network to its answer about the cell; None for a network that did not see it;
+            missing while it has not answered.
         """
         for source in (self.when, self.after):
             if source is None:
                 continue
             if source[0] not in answers:
-                return Show.WAIT
+                return Route.WAIT
             if answers[source[0]] is None:
-                return Show.NO
+                return Route.SKIP
         if self.when is not None and self._class(answers) != self.when[1]:
-            return Show.NO
-        return Show.YES
+            return Route.SKIP
+        return Route.RUN
+
+    def follows(self, networks: Sequence[str]) -> bool:
+        """Whether one of these networks, in the same batch, supplies what this one takes."""
+        return self.when is None and self.after is not None and self.after[0] in networks
 
     def _class(self, answers: Mapping[str, Answer | None]) -> str:
         assert self.when is not None
-        answer = answers[self.when[0]]
-        assert answer is not None
+        answer = answered(answers[self.when[0]])
         return self.rivals[int(np.argmax([float(answer[name]) for name in self.rivals]))]
 
-    def rows(self, outputs: Outputs, count: int) -> Outputs:
-        """Check what the network gave for `count` cells, and keep what is asked for.
+    def checked(self, outputs: Outputs, count: int) -> Outputs:
+        """Check what the network returned for `count` cells, and keep what is needed.
 
         Raises EngineError that names the output which is missing or has another shape.
         """
@@ -94,19 +98,25 @@ class Step:
         return checked
 
     def is_usable(self, answer: Answer) -> bool:
-        """Tell whether all of an answer are finite, and all its probabilities from 0 to 1."""
+        """Whether all values of an answer are finite, and all its probabilities from 0 to 1."""
         finite = all(bool(np.isfinite(values).all()) for values in answer.values())
         return finite and all(0 <= float(answer[name]) <= 1 for name in self.probabilities)
 
 
+def answered(answer: Answer | None) -> Answer:
+    """Return the answer of a network that saw the cell for certain."""
+    assert answer is not None  # the manifest lets only networks that see every cell feed others
+    return answer
+
+
 def steps(manifest: Manifest, also: Sequence[str] = ()) -> tuple[Step, ...]:
-    """Give the networks that look at cells, each after those it waits for.
+    """Return the networks that see cells, each after those it waits for.
 
     Networks of the detector and a head that no role names are not among them.
 
     Parameters
     ----------
-    also : outputs, ``network.output``, that are wanted besides those of roles and reducer.
+    also : outputs, ``network.output``, that are needed besides those of roles and reducer.
     """
     order: list[str] = []
 
@@ -123,27 +133,43 @@ def steps(manifest: Manifest, also: Sequence[str] = ()) -> tuple[Step, ...]:
     return tuple(_step(manifest, name, also) for name in order)
 
 
+def chain_links(manifest: Manifest) -> tuple[Link, ...]:
+    """Return the networks of cells as links of a chain; empty when they cannot be chained.
+
+    That is so where a network takes another's output, but only for some cells: by the time it is
+    known for which, that output is gone from the device.
+    """
+    order = steps(manifest)
+    if any(step.after is not None and step.when is not None for step in order):
+        return ()
+    return tuple(
+        Link(step.network, step.input, step.after, (*step.probabilities, *step.features))
+        for step in order
+    )
+
+
 def _step(manifest: Manifest, name: str, also: Sequence[str]) -> Step:
     network = manifest.networks[name]
     when = _parts(network.when)
     roles = [role.output for role in manifest.roles if role.network == name]
-    gates = [_parts(other.when) for other in manifest.networks.values()]
-    leads_on = any(gate is not None and gate[0] == name for gate in gates)
-    taken = [_parts(manifest.features), *(_parts(output) for output in also)]
-    taken += [_parts(other.after) for other in manifest.networks.values()]
-    features = [output[1] for output in taken if output is not None and output[0] == name]
+    conditions = [_parts(other.when) for other in manifest.networks.values()]
+    routes_others = any(source is not None and source[0] == name for source in conditions)
+    needed = [_parts(manifest.features), *(_parts(output) for output in also)]
+    needed += [_parts(other.after) for other in manifest.networks.values()]
+    features = [output[1] for output in needed if output is not None and output[0] == name]
     return Step(
         network=name,
         input=network.input,
         after=_parts(network.after),
         when=when,
         rivals=manifest.networks[when[0]].classes if when else (),
-        probabilities=tuple(dict.fromkeys([*roles, *(network.classes if leads_on else ())])),
+        probabilities=tuple(dict.fromkeys([*roles, *(network.classes if routes_others else ())])),
         features=tuple(dict.fromkeys(features)),
     )
 
 
 def _parts(output: str | None) -> tuple[str, str] | None:
+    """Split ``network.output``."""
     if output is None:
         return None
     network, _, name = output.partition(".")

@@ -1,4 +1,4 @@
-"""What the cell networks said about some cells: one column for each role."""
+"""What the cell networks answered about some cells: one column for each role."""
 
 from __future__ import annotations
 
@@ -10,64 +10,71 @@ from numpy.typing import NDArray
 
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.errors import EngineError
-from edgeapl.stages.routing import Answer
+from edgeapl.inference.routing import Answer, answered
 from edgeapl.types import CellScores, Float32, Int64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Classified:
+class InferenceResult:
     """Answers for some cells.
 
-    scores : rows of the cells that got a usable answer.
-    failed : int64 (F,), numbers of the cells that got none: an answer was no number from 0 to 1,
-        or a network failed on their batch.
-    errors : what went wrong when a network failed.
-    struck : for each error, int64, numbers of the cells that were in its run.
+    scores : rows of the cells with a usable answer.
+    failed : int64 (F,), numbers of the cells without: an answer was no number from 0 to 1, or a
+        network failed on their batch.
+    errors : one for every run that failed.
+    affected : for each error, int64, numbers of the cells that were in its run.
     cut_s : seconds in which cells were cut, of all threads together.
     """
 
     scores: CellScores
     failed: Int64
     errors: tuple[EngineError, ...] = ()
-    struck: tuple[Int64, ...] = ()
+    affected: tuple[Int64, ...] = ()
     cut_s: float = 0.0
 
     @property
-    def says_something(self) -> bool:
-        """Whether it is about any cell, or has an error."""
-        return bool(len(self.scores) or len(self.failed) or self.errors)
+    def is_empty(self) -> bool:
+        """Whether it is about no cell and has no error."""
+        return not (len(self.scores) or len(self.failed) or self.errors)
 
-    def part(self, first: int, count: int) -> Classified:
-        """Give what is about `count` cells from number `first` on, numbered from 0.
+    def checked(self) -> InferenceResult:
+        """Return it if no run failed; raises the first EngineError otherwise."""
+        if self.errors:
+            raise self.errors[0]
+        return self
 
-        An error is told to all whose cells were in its run.
+    def part(self, first: int, count: int) -> InferenceResult:
+        """Return what is about `count` cells from number `first` on, numbered from 0.
+
+        An error is part of it when one of these cells was in its run.
         """
         rows = _within(self.scores.ids, first, count)
-        told = [
+        theirs = [
             (error, ids[_within(ids, first, count)] - first)
-            for error, ids in zip(self.errors, self.struck, strict=True)
+            for error, ids in zip(self.errors, self.affected, strict=True)
         ]
-        told = [(error, ids) for error, ids in told if len(ids)]
-        return Classified(
+        theirs = [(error, ids) for error, ids in theirs if len(ids)]
+        return InferenceResult(
             CellScores(
                 ids=self.scores.ids[rows] - first,
                 roles={name: values[rows] for name, values in self.scores.roles.items()},
                 features=self.scores.features[rows],
             ),
             self.failed[_within(self.failed, first, count)] - first,
-            tuple(error for error, _ in told),
-            tuple(ids for _, ids in told),
+            tuple(error for error, _ in theirs),
+            tuple(ids for _, ids in theirs),
         )
 
 
-def scores_of(
+def result_of(
     manifest: Manifest, ids: Int64, answers: Sequence[Mapping[str, Answer | None]]
-) -> Classified:
+) -> InferenceResult:
     """Put the answers about some cells into columns.
 
     Parameters
     ----------
-    ids : int64 (N,). answers : N entries, network to its answer, None where it was not shown.
+    ids : int64 (N,).
+    answers : N entries, network to its answer, None where it did not see the cell.
 
     A cell with anything that is no probability, or no finite feature, is failed.
     """
@@ -84,14 +91,14 @@ def scores_of(
         roles={name: values[usable] for name, values in roles.items()},
         features=features[usable],
     )
-    return Classified(scores=scores, failed=ids[~usable])
+    return InferenceResult(scores=scores, failed=ids[~usable])
 
 
 def _features(manifest: Manifest, answers: Sequence[Mapping[str, Answer | None]]) -> Float32:
     if manifest.features is None or not answers:
         return np.empty((len(answers), 0), dtype=np.float32)
     network, _, output = manifest.features.partition(".")
-    rows = [np.ravel(known(answer[network])[output]) for answer in answers]
+    rows = [np.ravel(answered(answer[network])[output]) for answer in answers]
     return np.asarray(np.stack(rows), dtype=np.float32)
 
 
@@ -105,9 +112,3 @@ def _probability(answer: Answer | None, output: str) -> float:
 
 def _column(values: Sequence[float]) -> Float32:
     return np.array(values, dtype=np.float32)
-
-
-def known(answer: Answer | None) -> Answer:
-    """Give an answer of a network that every cell was shown to."""
-    assert answer is not None  # the manifest lets only networks that see every cell give features
-    return answer
