@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from edgeapl.errors import ConfigError
@@ -29,6 +30,11 @@ def training_set(source: Path) -> bytes:
         digests = {digest for file in files for digest in image_digests(file)}
     else:
         digests = set(_listed(source))
+    return digests_document(digests)
+
+
+def digests_document(digests: Iterable[str]) -> bytes:
+    """Return the file's content for these digests."""
     document = {"schema": SCHEMA, "research_use_only": True, "images": sorted(digests)}
     return (json.dumps(document, indent=1, sort_keys=True) + "\n").encode()
 

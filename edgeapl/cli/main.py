@@ -29,6 +29,7 @@ COMMANDS = (
     "watch",
     "cameras",
     "evaluate",
+    "train",
     "export",
     "export-labels",
     "cohorts",

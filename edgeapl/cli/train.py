@@ -1,0 +1,275 @@
+"""`edgeapl train`: from slides and diagnoses to weights, a recipe for the export, and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from edgeapl.cli.options import CropsOption, JsonOption, ScaleOption
+from edgeapl.cli.output import RESEARCH_USE_ONLY, console, print_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    from edgeapl.export.training.loop import Epoch
+    from edgeapl.export.training.recipe import TrainingRecipe
+    from edgeapl.export.training.split import Split
+
+EXTRA = "pip install 'edgeapl[train]'"
+
+
+class Device(str, Enum):
+    """Where a network learns."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class Precision(str, Enum):
+    """Numbers of the multiplications."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BF16 = "bf16"
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="What to train: mil-small.")],
+    slides: Annotated[
+        Path, typer.Option(help="Folder of slides: a sub-folder each, or with a list slides.csv.")
+    ],
+    labels: Annotated[
+        Path, typer.Option(help="CSV with slide,label or patient,label or all three.")
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Folder for the result; the same command goes on after a kill.")
+    ],
+    crops: CropsOption = False,
+    um_per_px: ScaleOption = None,
+    positive: Annotated[str, typer.Option(help="Label that is looked for.")] = "APL",
+    folds: Annotated[
+        int, typer.Option(min=0, max=100, help="Cross-validation by patient, in so many folds.")
+    ] = 0,
+    seeds: Annotated[
+        int, typer.Option(min=1, max=100, help="Do it with so many seeds, each its own folds.")
+    ] = 1,
+    hold_out: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="Patient kept for a test of the model; once per patient."),
+    ] = None,
+    init: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Weights to start from: what fits by name and shape is taken."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of all random choices.")] = 1,
+    epochs: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="At most; without it the recipe's."),
+    ] = None,
+    rate: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(min=1e-9, max=10, help="Learning rate; without it the recipe's."),
+    ] = None,
+    bag: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Cells of a slide in a step; without it the recipe's."),
+    ] = None,
+    batch: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Slides, or images, in a step; without it the recipe's."),
+    ] = None,
+    patience: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Epochs without a better loss before it stops early."),
+    ] = None,
+    views: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Augmented passes that a test averages; 1 for none."),
+    ] = None,
+    device: Annotated[Device, typer.Option(help="Where to train.")] = Device.CPU,
+    precision: Annotated[
+        Precision, typer.Option(help="auto: bf16 where the device multiplies it (AMX, GPU).")
+    ] = Precision.AUTO,
+    threads: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Of the processor; with 1, the same seed gives the same weights."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a network on your slides, and say how good it is on patients it did not see.
+
+    Research use only.
+    """
+    from edgeapl.cores import cpu_cores
+    from edgeapl.errors import EngineError
+
+    try:
+        from edgeapl.export.training.device import choose_device
+        from edgeapl.export.training.labelled_set import read_labelled_set
+        from edgeapl.export.training.overrides import changed
+        from edgeapl.export.training.registry import find_training
+        from edgeapl.export.training.trainer import TrainingRequest
+        from edgeapl.export.training.trainer import train as run
+        from edgeapl.export.training.writer import write_trained
+    except ModuleNotFoundError as error:
+        raise EngineError("train needs more packages", error.name or "", EXTRA) from error
+    used = choose_device(device.value, precision.value, threads or cpu_cores())
+    found = changed(
+        find_training(recipe),
+        seed=seed,
+        epochs=epochs,
+        rate=rate,
+        bag=bag,
+        batch=batch,
+        patience=patience,
+        views=views,
+    )
+    request = TrainingRequest(
+        out, folds, seeds, positive, tuple(hold_out or ()), init, crops, um_per_px
+    )
+    labelled = read_labelled_set(slides, labels, crops=crops, leave_out=found.crop.leave_out)
+    with _watched(found) as watcher:
+        watcher.said(f"{found.name} on {used.text}")
+        trained = run(found, labelled, used, request, watcher)
+    document = write_trained(trained, out)
+    if as_json:
+        print_json({**document, "folder": str(out)})
+    else:
+        _show(document, out)
+
+
+class _Terminal:
+    """Shows a training on a terminal; implements Watcher."""
+
+    def __init__(self, terminal: Console, progress: Progress | None, epochs: int) -> None:
+        self._terminal = terminal
+        self._progress = progress
+        self._epochs = epochs
+        self._task: TaskID | None = None
+        self._round = ""
+        self._steps_before = 0
+
+    def said(self, text: str) -> None:
+        self._terminal.print(text, markup=False)
+
+    def read(self, done: int, images: int) -> None:
+        self._show("reading", done, images)
+
+    def begins(self, split: Split, seed: int, number: int, rounds: int) -> None:
+        self._round = f"{split.name}, seed {seed}"
+        self._rounds = rounds
+        self._number = number
+        sides = f"{len(split.train)} patients to learn from"
+        if split.stopping:
+            sides += f", {len(split.stopping)} to stop by"
+        if split.tested:
+            sides += f", {len(split.tested)} to test"
+        self.said(f"round {number} of {rounds}: {self._round}, {sides}")
+
+    def stepped(self, epoch: int, step: int, steps: int) -> None:
+        whole = self._epochs * steps
+        done = (self._number - 1) * whole + (epoch - 1) * steps + step
+        self._show(f"{self._round}, epoch {epoch}", done, self._rounds * whole)
+
+    def ended(self, number: int, epoch: Epoch) -> None:
+        text = f"epoch {number}: loss {epoch.loss:.4f}, area {_figure(epoch.area)}"
+        if epoch.watched_loss is not None:
+            text += f"; not learned from: loss {epoch.watched_loss:.4f}"
+            text += f", area {_figure(epoch.watched_area)}"
+        self.said(f"{text} ({epoch.seconds:.1f} s)")
+
+    def _show(self, text: str, done: int, total: int) -> None:
+        if self._progress is None:
+            return
+        if self._task is None:
+            self._task = self._progress.add_task(text, total=total)
+        self._progress.update(self._task, description=text, completed=done, total=total)
+        if text == "reading" and done == total:
+            self._progress.remove_task(self._task)
+            self._task = None
+
+
+@contextmanager
+def _watched(recipe: TrainingRecipe) -> Iterator[_Terminal]:
+    """Show a bar with the time left on a terminal, plain lines elsewhere."""
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    terminal = console()
+    epochs = recipe.settings.epochs
+    if not terminal.is_terminal:
+        yield _Terminal(terminal, None, epochs)
+        return
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=terminal, transient=True) as progress:
+        yield _Terminal(terminal, progress, epochs)
+
+
+def _show(document: Mapping[str, Any], out: Path) -> None:
+    from rich.console import Console
+
+    terminal = Console(highlight=False)
+    for name in ("cross_validation", "test"):
+        if document[name] is not None:
+            _show_tested(terminal, name.replace("_", "-"), document[name])
+    terminal.print(f"weights, recipe and figures in {out}", markup=False, soft_wrap=True)
+    terminal.print(
+        f"next: edgeapl export {out}/recipe.toml --weights model={out}/weights.pt "
+        f"--trained-on {out}/training-set.json --out BUNDLE",
+        markup=False,
+        soft_wrap=True,
+    )
+    terminal.print(RESEARCH_USE_ONLY)
+
+
+def _show_tested(terminal: Console, name: str, figures: Mapping[str, Any]) -> None:
+    from rich.table import Table
+
+    for sought, found in figures["sought"].items():
+        terminal.print(f"[bold]{name}[/bold]: area under the ROC curve for {sought}")
+        table = Table(box=None, pad_edge=False)
+        for heading in ("seed", "folds, mean ± deviation", "all together, 95 % interval"):
+            table.add_column(heading)
+        for seed, one in found["by_seed"].items():
+            mean = one["mean"]["roc_auc"]
+            together = one["together"]["patients"]["roc_auc"]
+            table.add_row(seed, _with_deviation(mean), _with_interval(together))
+        seeds = found["seeds"]
+        whole = found["mean_of_seeds"]["patients"]["roc_auc"]
+        if len(found["by_seed"]) > 1:
+            around = f"{seeds['mean']:.3f} ± {seeds['deviation']:.3f} over seeds"
+            table.add_row("all", around, f"{_with_interval(whole)}, seeds averaged")
+        terminal.print(table)
+
+
+def _with_deviation(figure: Mapping[str, Any]) -> str:
+    if figure["value"] is None or figure["deviation"] is None:
+        return _figure(figure["value"])
+    return f"{figure['value']:.3f} ± {figure['deviation']:.3f}"
+
+
+def _with_interval(figure: Mapping[str, Any]) -> str:
+    if figure["low"] is None:
+        return _figure(figure["value"])
+    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,72 @@
+"""What a recipe of training says: all choices for one system, as a value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from torch import nn
+
+from edgeapl.bundle.specs import CropSpec
+from edgeapl.export.recipes.recipe import Images
+from edgeapl.export.training.augmentation import Augmentation
+from edgeapl.export.training.objective import Objective
+from edgeapl.export.training.settings import Settings
+from edgeapl.export.training.training_data import TrainingData
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """Names in the order of a network's outputs.
+
+    slides : of slides, or of images where these are judged; the last is the one looked for.
+    cells : of single cells, where the network names them beside; empty otherwise.
+    """
+
+    slides: tuple[str, ...]
+    cells: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BundleFiles:
+    """What `edgeapl export` takes besides the weights.
+
+    recipe : content of ``recipe.toml``; see `edgeapl.export.recipes.recipe_file`.
+    model : ``model.py``, whose ``build()`` the recipe names.
+    """
+
+    recipe: Mapping[str, Any]
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRecipe:
+    """How one system is trained.
+
+    name : as the command takes it. source : paper or place that it follows.
+    judges : what has a truth: ``slides`` and their diagnoses; ``images``, each with the diagnosis
+        of its slide; ``cells``, each with its own class.
+    crop, segmenter, um_per_px : how cells are cut, as the bundle will.
+    images : how the network wants its numbers.
+    settings, augmentation : how it learns.
+    build : gives the network for these classes. objective : what it is asked.
+    bundle : gives what the export needs.
+    cell_classes : names of a cohort's cell classes, in small letters, to the network's; a class
+        that is not named here is unknown. cell_order : the network's, in its order.
+    """
+
+    name: str
+    source: str
+    judges: Literal["slides", "images", "cells"]
+    crop: CropSpec
+    segmenter: str
+    um_per_px: float
+    images: Images
+    settings: Settings
+    augmentation: Augmentation
+    build: Callable[[Classes], nn.Module]
+    objective: Callable[[TrainingData], Objective]
+    bundle: Callable[[Classes], BundleFiles]
+    cell_classes: Mapping[str, str] = field(default_factory=dict)
+    cell_order: tuple[str, ...] = ()

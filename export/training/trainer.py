@@ -1,0 +1,330 @@
+"""From labelled slides to a trained network: folds, seeds, and the model that is made for use."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from edgeapl.bundle.digest import sha256
+from edgeapl.errors import InputError, UsageError
+from edgeapl.export.training.cell_pool import CellPool, Cutting, load_pool
+from edgeapl.export.training.device import Device
+from edgeapl.export.training.duplicates import check_patients_apart
+from edgeapl.export.training.initial_weights import start_from
+from edgeapl.export.training.labelled_set import LabelledSet
+from edgeapl.export.training.loop import Epoch, Fit, Fitted, Listener
+from edgeapl.export.training.metrics import TestedFold
+from edgeapl.export.training.objective import Objective, Predictions, packed, unpacked
+from edgeapl.export.training.recipe import Classes, TrainingRecipe
+from edgeapl.export.training.run_state import StateFile
+from edgeapl.export.training.split import Split, split_by_patient
+from edgeapl.export.training.training_data import UNKNOWN, TrainingData, numbered
+from edgeapl.types import Int64
+from edgeapl.wording.printable import printable
+
+STATE = "state"
+
+MOST_SHOWN = 1500
+"""Cells of which the model's features are kept, for the picture of them."""
+
+
+class Watcher(Listener, Protocol):
+    """Is told how all of a training goes on."""
+
+    def said(self, text: str) -> None:
+        """Hear what begins."""
+
+    def read(self, done: int, images: int) -> None:
+        """Hear how many of all images are read."""
+
+    def begins(self, split: Split, seed: int, number: int, rounds: int) -> None:
+        """Hear that round `number` of `rounds` begins, from 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRequest:
+    """How to train.
+
+    out : folder for the result. folds : of a cross-validation by patient, 0 for none.
+    seeds : how often the cross-validation is done, each time with the next seed.
+    positive : label that is looked for. tested : patients kept for a test of the model.
+    init : file of weights to start from. crops, um_per_px : as in `Cutting`.
+    """
+
+    out: Path
+    folds: int = 0
+    seeds: int = 1
+    positive: str = "APL"
+    tested: tuple[str, ...] = ()
+    init: Path | None = None
+    crops: bool = False
+    um_per_px: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Round:
+    """One training and what it said. tested : None where nobody was kept for a test."""
+
+    split: Split
+    seed: int
+    history: tuple[Epoch, ...]
+    best: int
+    tested: Predictions | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """All that was trained.
+
+    module : the network for use, in evaluation. own : what it says of the cells it learned from.
+    rounds : the folds, then the model's own.
+    """
+
+    recipe: TrainingRecipe
+    labelled: LabelledSet
+    pool: CellPool
+    classes: Classes
+    device: Device
+    module: nn.Module
+    own: Predictions
+    rounds: tuple[Round, ...]
+
+    @property
+    def folds(self) -> list[TestedFold]:
+        """What the cross-validation said; empty without one."""
+        return [_tested(one) for one in self.rounds[:-1]]
+
+    @property
+    def test(self) -> list[TestedFold]:
+        """What the model says of the patients who were kept for it; empty without any."""
+        return [_tested(self.rounds[-1])] if self.rounds[-1].tested is not None else []
+
+
+def train(
+    recipe: TrainingRecipe,
+    labelled: LabelledSet,
+    device: Device,
+    request: TrainingRequest,
+    watcher: Watcher,
+) -> Trained:
+    """Train a recipe's network; a run that was killed goes on when it is called again.
+
+    Raises InputError for a cohort that can not be trained on, UsageError when `request.out` holds
+    another training, EngineError when the loss is not a number or memory runs out.
+    """
+    watcher.said("reading cells")
+    cutting = Cutting(
+        recipe.crop, recipe.segmenter, request.crops, request.um_per_px, recipe.um_per_px
+    )
+    pool = load_pool(labelled, cutting, watcher.read)
+    watcher.said("comparing patients")
+    check_patients_apart(pool)
+    labels = _labels(recipe, pool)
+    classes = _classes(recipe, pool, labels, request.positive)
+    whole = _material(recipe, pool, classes, device)
+    run = _digest(recipe, pool, device, request)
+    rounds = _rounds(recipe, labels, pool, request)
+    done: list[Round] = []
+    made: tuple[nn.Module, Predictions] | None = None
+    for number, (split, seed) in enumerate(rounds, start=1):
+        watcher.begins(split, seed, number, len(rounds))
+        teaching = _Teaching(whole, recipe, classes, request, run, watcher)
+        result, made = teaching.round(split, seed)
+        done.append(result)
+    assert made is not None
+    return Trained(recipe, labelled, pool, classes, device, *made, tuple(done))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Teaching:
+    """What all rounds share."""
+
+    data: TrainingData
+    recipe: TrainingRecipe
+    classes: Classes
+    request: TrainingRequest
+    run: str
+    watcher: Watcher
+
+    def round(self, split: Split, seed: int) -> tuple[Round, tuple[nn.Module, Predictions] | None]:
+        """Train one round, or read what it gave; the last one gives the model too."""
+        settings = replace(self.data.settings, seed=seed)
+        pool = self.data.pool
+        rows = pool.rows_of(split.train)
+        known = rows[self.data.truth[rows] != UNKNOWN]
+        data = replace(self.data, train=known, settings=settings)
+        objective = self.recipe.objective(data)
+        model = split.name == "model"
+        name = "model" if model else f"seed-{seed}-{split.name.replace(' ', '-')}"
+        folder = self.request.out / STATE
+        finished = StateFile(folder / f"{name}.done.pt", self.run)
+        state = StateFile(folder / f"{name}.pt", self.run)
+        stored = finished.read()
+        if stored is None:
+            fitted = Fit(
+                name=split.name if model else f"seed {seed}, {split.name}",
+                build=self._build,
+                objective=objective,
+                settings=settings,
+                device=data.device,
+                state=state,
+                listener=self.watcher,
+                watched=self._known(split.stopping or split.tested),
+                chooses=bool(split.stopping),
+            ).run()
+            stored = self._content(fitted, objective, split, keep=model)
+            finished.write(stored)
+            state.path.unlink(missing_ok=True)
+        history = tuple(Epoch(**each) for each in stored["history"])
+        tested = unpacked(stored["tested"]) if stored["tested"] else None
+        result = Round(split, seed, history, stored["best"], tested)
+        return result, self._model(objective, stored["module"], known) if model else None
+
+    def _content(
+        self, fitted: Fitted, objective: Objective, split: Split, *, keep: bool
+    ) -> dict[str, Any]:
+        """Return what is kept of a round: its weights only where it made the model."""
+        rows = self._known(split.tested)
+        with self.data.device.used():
+            tested = objective.predict(fitted.module, rows) if len(rows) else None
+        return {
+            "module": fitted.module.state_dict() if keep else None,
+            "history": [asdict(each) for each in fitted.history],
+            "best": fitted.best,
+            "tested": packed(tested) if tested else None,
+        }
+
+    def _model(
+        self, objective: Objective, weights: Mapping[str, Any], known: Int64
+    ) -> tuple[nn.Module, Predictions]:
+        """Return the network for use, and what it says of some cells that it learned from."""
+        device = self.data.device
+        module = self.recipe.build(self.classes)
+        module.load_state_dict(weights)
+        module.to(device.kind, memory_format=torch.channels_last).eval()
+        some = known[:: -(-len(known) // MOST_SHOWN)]
+        with device.used():
+            return module, objective.predict(module, some)
+
+    def _build(self) -> nn.Module:
+        module = self.recipe.build(self.classes)
+        if self.request.init is not None:
+            filled = start_from(module, self.request.init)
+            total = sum(each.numel() for each in module.parameters())
+            share = f"{filled / total:.0%} of the weights"
+            self.watcher.said(f"{share} are from {printable(self.request.init.name)}")
+        return module
+
+    def _known(self, patients: Sequence[str]) -> Int64:
+        rows = self.data.pool.rows_of(patients)
+        known: Int64 = rows[self.data.truth[rows] != UNKNOWN]
+        return known
+
+
+def _tested(one: Round) -> TestedFold:
+    assert one.tested is not None
+    return TestedFold(one.seed, one.split.name, one.tested)
+
+
+def _labels(recipe: TrainingRecipe, pool: CellPool) -> tuple[str, ...]:
+    """Return what is learned of every cell: its slide's diagnosis, or its own class."""
+    if recipe.judges == "cells":
+        named = (image.cell_class.casefold() for image in pool.images)
+        return tuple(recipe.cell_classes.get(name, "") for name in named)
+    return tuple(image.label for image in pool.images)
+
+
+def _classes(
+    recipe: TrainingRecipe, pool: CellPool, labels: tuple[str, ...], positive: str
+) -> Classes:
+    if recipe.judges == "cells":
+        return Classes(tuple(name for name in recipe.cell_order if name in labels))
+    found = sorted(set(labels))
+    if positive not in found and len(found) == 2:
+        mend = f"give --positive: {' or '.join(map(printable, found))}"
+        raise InputError("no patient has the label", printable(positive), mend)
+    names = [name for name in found if name != positive]
+    return Classes((*names, positive) if positive in found else tuple(names), recipe.cell_order)
+
+
+def _material(
+    recipe: TrainingRecipe, pool: CellPool, classes: Classes, device: Device
+) -> TrainingData:
+    cells = tuple(recipe.cell_classes.get(i.cell_class.casefold(), "") for i in pool.images)
+    return TrainingData(
+        pool=pool,
+        train=np.arange(len(pool), dtype=np.int64),
+        classes=classes.slides,
+        truth=numbered(_labels(recipe, pool), classes.slides),
+        cell_classes=classes.cells,
+        cell_truth=numbered(cells, classes.cells),
+        images=recipe.images,
+        augmentation=recipe.augmentation,
+        settings=recipe.settings,
+        device=device,
+    )
+
+
+def _rounds(
+    recipe: TrainingRecipe, labels: tuple[str, ...], pool: CellPool, request: TrainingRequest
+) -> list[tuple[Split, int]]:
+    """Return every training: the folds of each seed, then the model with the first seed."""
+    settings = recipe.settings
+    of_patient = _label_of_patient(recipe, labels, pool)
+    missing = sorted(set(request.tested) - set(of_patient))
+    if missing:
+        which = ", ".join(map(printable, missing[:3]))
+        raise UsageError("no such patient to hold out", which, "names are those of the labels")
+    rounds: list[tuple[Split, int]] = []
+    part = partial(
+        split_by_patient,
+        of_patient,
+        folds=request.folds,
+        stopping=settings.stopping,
+        tested=request.tested,
+    )
+    for seed in range(settings.seed, settings.seed + request.seeds):
+        rounds += [(split, seed) for split in part(seed=seed)[:-1]]
+    return [*rounds, (part(seed=settings.seed)[-1], settings.seed)]
+
+
+def _label_of_patient(
+    recipe: TrainingRecipe, labels: tuple[str, ...], pool: CellPool
+) -> dict[str, str]:
+    """Return patient to label; where cells have classes, to the class that most of them have."""
+    found: dict[str, list[str]] = {}
+    for image, label in zip(pool.images, labels, strict=True):
+        if label:
+            found.setdefault(image.patient, []).append(label)
+    return {patient: max(sorted(set(own)), key=own.count) for patient, own in found.items()}
+
+
+def _digest(
+    recipe: TrainingRecipe, pool: CellPool, device: Device, request: TrainingRequest
+) -> str:
+    """Return what tells this training from all others."""
+    listed = [
+        (digest, image.slide, image.patient, image.label, image.cell_class)
+        for digest, image in zip(pool.digests, pool.images, strict=True)
+    ]
+    content = {
+        "recipe": recipe.name,
+        "settings": asdict(recipe.settings),
+        "augmentation": asdict(recipe.augmentation),
+        "crop": recipe.crop.model_dump(),
+        "device": asdict(device),
+        "cells": listed,
+        "folds": request.folds,
+        "positive": request.positive,
+        "tested": sorted(request.tested),
+        "init": sha256(request.init.read_bytes()) if request.init else None,
+    }
+    return sha256(json.dumps(content, sort_keys=True).encode())
