@@ -24,11 +24,19 @@ def main() -> None:
     evaluate.add_argument("--bundle", type=Path, default=EMBEDDED)
     again = commands.add_parser("reseal", help="store the golden answers of a changed segmenter")
     again.add_argument("--bundle", type=Path, default=EMBEDDED)
+    domain = commands.add_parser(
+        "domain", help="fit the domain guard again, after a change of the cells' outlines"
+    )
+    domain.add_argument("--bundle", type=Path, default=EMBEDDED)
     draw = commands.add_parser("draw", help="labelled slides for edgeapl calibrate --labels")
     draw.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     if options.command == "reseal":
         reseal(options.bundle)
+    elif options.command == "domain":
+        from edgeapl.export.train_demo.domain_fit import fit_domain
+
+        _say(f"digest {fit_domain(options.bundle, _say).digest}")
     elif options.command == "draw":
         from edgeapl.export.train_demo.certificate import draw_labelled
 

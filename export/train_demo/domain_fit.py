@@ -29,9 +29,12 @@ def fit_domain(folder: Path, say: Say) -> Bundle:
         fitted = [_describe(model, number) for number in FITTED]
         say(f"{len(fitted)} slides described")
         limiting = [_describe(model, number) for number in LIMITING]
+        # A later version would say that its certificate is the old one's.
+        version = model.bundle.manifest.version.split("+")[0]
     file = io.BytesIO()
     DomainModel.fit(fitted, limiting).save(file)
-    return add_files(folder, {"domain": {"file": "domain.npz"}}, {"domain.npz": file.getvalue()})
+    settings = {"version": version, "domain": {"file": "domain.npz"}}
+    return add_files(folder, settings, {"domain.npz": file.getvalue()})
 
 
 def _describe(model: Model, number: int) -> dict[str, NDArray[np.float64]]:
