@@ -86,11 +86,11 @@ def everything(out: Path, journal: Path) -> Everything:
 HOLD = """
 import sys
 from pathlib import Path
-from edgeapl.report.folder_lock import EVERYTHING, claimed, in_turn
+from edgeapl.report.folder_lock import WHOLE_FOLDER, locked_folder, locked_tables
 from edgeapl.scoring.part import Part
 what, folder = sys.argv[1], Path(sys.argv[2])
-stretch = EVERYTHING if what in ("all", "tables") else Part.parse(what).stretch
-with in_turn(folder, lambda: None) if what == "tables" else claimed(folder, stretch):
+byte_range = WHOLE_FOLDER if what in ("all", "tables") else Part.parse(what).lock_range
+with locked_tables(folder, lambda: None) if what == "tables" else locked_folder(folder, byte_range):
     print("held", flush=True)
     sys.stdin.read()
 """

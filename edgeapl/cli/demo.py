@@ -17,7 +17,7 @@ from edgeapl.cli.options import (
     flag_command,
 )
 from edgeapl.cli.output import console
-from edgeapl.cli.watch import run_watch
+from edgeapl.cli.station_run import run_station
 
 
 def demo(
@@ -34,7 +34,7 @@ def demo(
     Everything is on this machine: nothing is fetched or sent. Research use only.
     """
     from edgeapl.config import StationConfig
-    from edgeapl.station.station import StationOptions
+    from edgeapl.station.options import StationOptions
 
     address = f"demo://{kind}?seed={seed}"
     config = StationConfig()
@@ -45,7 +45,7 @@ def demo(
         on_flag=flag_command(on_flag),
         recall=False,
     )
-    done = run_watch(
+    result = run_station(
         address,
         f"demo-{kind}-{seed}",
         options,
@@ -53,7 +53,7 @@ def demo(
         bundle=None,
         journal=chosen_journal(journal, config),
         as_json=as_json,
-        many=False,
+        interactive=False,
         again=True,
     )
-    raise typer.Exit(done.exit_code(fail_on_flag=fail_on_flag))
+    raise typer.Exit(result.exit_code(fail_on_flag=fail_on_flag))

@@ -152,8 +152,8 @@ def _show(document: dict[str, Any]) -> None:
         f"{rule['confidence']:.0%} interval), at least {rule['min_scored']} cells",
     }
     for role in manifest["roles"]:
-        speaks = ", speaks for APL" if role["suspicious"] else ""
-        rows[f"role {role['name']}"] = f"positive from {role['threshold']}{speaks}"
+        suggests = ", suggests APL" if role["suspicious"] else ""
+        rows[f"role {role['name']}"] = f"positive from {role['threshold']}{suggests}"
     for name, network in document["networks"].items():
         shapes = ", ".join(f"{k} {kind} {shape}" for k, (kind, shape) in network["inputs"].items())
         outputs = ", ".join(network["outputs"])

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from edgeapl.scoring import JointTables, ScoreListener, ScoreResult
     from edgeapl.sources.discover import SlideInput
-    from edgeapl.station.alert_record import FolderNotices
+    from edgeapl.station.alert_record import FolderNotifier
     from edgeapl.types import ExaminedFrame
 
 
@@ -80,7 +80,7 @@ def score(
     from edgeapl.journal import Journal
     from edgeapl.logs import logging_to
     from edgeapl.scoring import Part, ScoreRequest, score_folder
-    from edgeapl.station.alert_record import FolderNotices
+    from edgeapl.station.alert_record import FolderNotifier
 
     config = load_station(station)
     request = ScoreRequest(
@@ -100,7 +100,7 @@ def score(
         opened_model(bundle, config, engines, terminal) as model,
         Journal.open(chosen_journal(journal, config)) as record,
     ):
-        notices = FolderNotices(record, command)
+        notices = FolderNotifier(record, command)
         with _Bar(terminal, notices) as bar:
             result = score_folder(request, model, record, bar.listener())
         for text in notices.finish():
@@ -157,7 +157,7 @@ EVERY_S = 30.0
 class _Bar:
     """Progress on stderr: a bar on a terminal, one line per slide elsewhere."""
 
-    def __init__(self, terminal: Console, notices: FolderNotices) -> None:
+    def __init__(self, terminal: Console, notices: FolderNotifier) -> None:
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,

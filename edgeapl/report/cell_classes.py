@@ -1,4 +1,4 @@
-"""What a cell is called and which colour it gets, the same in pictures, tables and pages."""
+"""Names and colours of cells, the same in pictures, tables and pages."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from edgeapl.types import CellStatus, ExaminedFrame, Float32
 
 Colour = tuple[int, int, int]
 
-# Okabe and Ito 2008, "Color Universal Design": told apart by colour-blind readers. The warm ones
-# are for cells that speak for APL, the cool ones for all others.
+# Okabe and Ito 2008, "Color Universal Design": colour-blind readers can tell them apart. Warm ones
+# are for cells that suggest APL, cool ones for all others.
 WARM: tuple[Colour, ...] = ((213, 94, 0), (230, 159, 0), (204, 121, 167))
 COOL: tuple[Colour, ...] = ((0, 114, 178), (0, 158, 115), (86, 180, 233))
 
 
 @dataclass(frozen=True, slots=True)
 class CellKind:
-    """What is shown for a cell.
+    """The class of a cell as people see it.
 
-    name : in words. colour : RGB. suspicious : speaks for APL. scored : has scores.
-    role : of the bundle, that it is named after; empty for all other kinds.
+    name : in words. colour : RGB. suspicious : suggests APL. scored : has scores.
+    role : of the bundle that it is named after; empty for all other classes.
     """
 
     name: str
@@ -35,7 +35,7 @@ class CellKind:
 
     @property
     def table_class(self) -> str:
-        """Its class in tables: the role, ``other cell``, or nothing for a cell without scores."""
+        """Its name in tables: the role, ``other cell``, or nothing for a cell without scores."""
         return (self.role or self.name) if self.scored else ""
 
 
@@ -46,17 +46,17 @@ NOT_NEEDED = CellKind("not needed", (20, 20, 20), scored=False)
 
 
 def in_words(role: str) -> str:
-    """Write a role as people do."""
+    """Return a role's name in words."""
     return role.replace("_", " ").replace("-", " ").replace("auer ", "Auer ")
 
 
 def reaches(values: Float32, threshold: float) -> NDArray[np.bool_]:
-    """Say which scores make a cell positive, as the reducer does: compared in float32."""
+    """Return which scores make a cell positive, compared in float32 as the reducer does."""
     return np.asarray(values >= np.float32(threshold))
 
 
 def role_kinds(context: ReportContext) -> dict[str, CellKind]:
-    """Give every role its name and colour, in the order of the bundle."""
+    """Return name and colour of every role, in the order of the bundle."""
     warm = cool = 0
     kinds = {}
     for role in context.roles:
@@ -72,10 +72,10 @@ def role_kinds(context: ReportContext) -> dict[str, CellKind]:
 def cell_kinds(
     examined: ExaminedFrame, context: ReportContext, kinds: Mapping[str, CellKind]
 ) -> tuple[CellKind, ...]:
-    """Say for every cell of a frame what it is.
+    """Return the class of every cell of a frame.
 
-    A cell is what its most probable positive role says; roles that speak for APL come first, so
-    that a suspicious cell is never shown as anything else.
+    It is the most probable positive role. Roles that suggest APL come first, so that a suspicious
+    cell never appears as anything else.
     """
     best: list[tuple[bool, float, CellKind]] = [(False, -1.0, OTHER)] * len(examined.ids)
     for role, threshold in context.roles.items():

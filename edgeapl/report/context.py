@@ -1,4 +1,4 @@
-"""What a report has to know about the model and the settings."""
+"""The model and the settings behind a report."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class ReportContext:
     bundle_name, bundle_version, intended_use : as in `bundle.toml`.
     trained : False for networks that were never trained.
     roles : role name to the probability from which a cell counts as positive; order is kept.
-    suspicious_roles : those that speak for APL.
+    suspicious_roles : those that suggest APL.
     flag_at, clear_below : limits of the slide's probability.
     confidence : level of the intervals, 0.5 to below 1.
     crops : every image is one cell.
     software : name and version of the program.
-    gallery_size : most cells that are pictured for their suspicion.
-    by_cells : the rule counts suspicious cells; else it judges the slide's probability alone.
+    gallery_size : most pictures of suspicious cells.
+    by_cells : the rule counts suspicious cells; otherwise only the slide's probability counts.
     """
 
     bundle_name: str
@@ -41,7 +41,7 @@ class ReportContext:
 
 
 def report_context(manifest: Manifest, *, crops: bool) -> ReportContext:
-    """Take what a report needs from a bundle's manifest."""
+    """Return the context for a bundle's manifest."""
     return ReportContext(
         bundle_name=manifest.name,
         bundle_version=manifest.version,

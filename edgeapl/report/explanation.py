@@ -1,4 +1,4 @@
-"""The pictures that show why, as a report takes them."""
+"""Pictures that explain a verdict, for its report."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 from edgeapl.types import Float32, UInt8
 
 OPACITY = 0.45
-"""Of colours laid over a picture: what lies below stays recognisable."""
+"""Opacity of colours over a picture, so that the picture stays recognisable."""
 
 GAP_PX = 4
 
 
 @dataclass(frozen=True, slots=True)
 class ExplainedPicture:
-    """One picture. caption : a plain sentence. jpeg : its bytes. size : room that it needs."""
+    """One picture. caption : a plain sentence. jpeg : its bytes. size : space on the page."""
 
     caption: str
     jpeg: bytes
@@ -27,11 +27,10 @@ class ExplainedPicture:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why the answer is what it is.
+    """Why a verdict is what it is.
 
-    title : from the bundle. caption : what is shown, how it was made and what it does not show.
-    pictures : in the order of their weight; none when the explanation failed, then the caption
-    says why.
+    title : from the bundle. caption : what the pictures show, how they were made, and their limits.
+    pictures : by weight; empty when the explanation failed, and the caption then says why.
     """
 
     title: str
@@ -40,7 +39,7 @@ class Explanation:
 
 
 def heat(values: Float32, width: int, height: int, colours: int) -> UInt8:
-    """Draw a map in colours, its smallest value as one end and its largest as the other.
+    """Draw a map in colours, scaled from its smallest to its largest value.
 
     Parameters
     ----------
@@ -58,12 +57,12 @@ def heat(values: Float32, width: int, height: int, colours: int) -> UInt8:
 
 
 def laid_over(picture: UInt8, colours: UInt8) -> UInt8:
-    """Mix colours over a picture of the same size, uint8 (H, W, 3) RGB."""
+    """Blend colours over a picture of the same size, uint8 (H, W, 3) RGB."""
     return np.asarray(cv2.addWeighted(picture, 1 - OPACITY, colours, OPACITY, 0), dtype=np.uint8)
 
 
 def side_by_side(*pictures: UInt8) -> UInt8:
-    """Put pictures of one height beside each other, uint8 (H, W, 3) RGB."""
+    """Join pictures of one height horizontally, uint8 (H, W, 3) RGB."""
     gap = np.full((pictures[0].shape[0], GAP_PX, 3), 255, dtype=np.uint8)
     parts = [part for picture in pictures for part in (picture, gap)][:-1]
     return np.concatenate(parts, axis=1)

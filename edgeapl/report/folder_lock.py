@@ -1,4 +1,4 @@
-"""A result folder taken by one program at a time, or in parts, and known to be writable."""
+"""Locks a result folder, or some of its slides, for one program, and proves it writable."""
 
 from __future__ import annotations
 
@@ -20,40 +20,39 @@ NO_LOCKS = "its disk has no locks: choose a folder on another disk with --out"
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """Bytes of the lock file that stand for the slides one program works on.
+class LockRange:
+    """Bytes of the lock file that stand for the slides of one program.
 
-    start : first byte. length : 0 for all that follow.
+    start : first byte. length : number of bytes; 0 for all that follow.
     """
 
     start: int = 0
     length: int = 0
 
 
-EVERYTHING = Stretch()
+WHOLE_FOLDER = LockRange()
 
 
 @contextmanager
-def claimed(folder: Path, stretch: Stretch = EVERYTHING) -> Iterator[None]:
-    """Hold a result folder, made if missing, or a part of its slides.
+def locked_folder(folder: Path, byte_range: LockRange = WHOLE_FOLDER) -> Iterator[None]:
+    """Lock a result folder, or a part of its slides; creates the folder if missing.
 
-    The kernel holds the lock for this process: it ends with the process, however that ends, and
-    two threads of one process can both have it.
+    The lock belongs to the process: it ends with it, in whatever way, and two threads of one
+    process can both have it.
 
-    Raises StorageError at once when nothing can be written there, or when another program works on
-    any of the same slides: both would finish what was left open, and each replace the other's
-    tables.
+    Raises StorageError when nothing can be written there, or when another program works on any of
+    the same slides: both would finish what was left open and replace each other's tables.
     """
     with storing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / LOCK).open("ab")
     with file:
-        if not _locked(file.fileno(), folder, stretch):
+        if not _locked(file.fileno(), folder, byte_range):
             mend = "end that one, or choose another folder with --out"
-            which = f"{_shown(folder)}{_holder(file.fileno(), stretch)}"
+            which = f"{_shown(folder)}{_holder(file.fileno(), byte_range)}"
             raise StorageError("another program uses the result folder", which, mend)
         with storing(folder):
-            # A disk that is full takes names, but no bytes.
+            # A full disk still accepts names, but no bytes.
             file.truncate(0)
             file.write(f"{os.getpid()}\n".encode())
             sync(file)
@@ -61,26 +60,26 @@ def claimed(folder: Path, stretch: Stretch = EVERYTHING) -> Iterator[None]:
 
 
 @contextmanager
-def in_turn(folder: Path, on_wait: Callable[[], None]) -> Iterator[None]:
-    """Hold the tables of a result folder; other programs wait until it is their turn.
+def locked_tables(folder: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+    """Lock the tables of a result folder; waits while another program has locked them.
 
-    on_wait : told when somebody else has them.
+    on_wait : called before waiting.
     """
     with storing(folder):
         file = (folder / TABLES).open("ab")
     with file:
-        if not _locked(file.fileno(), folder, EVERYTHING):
+        if not _locked(file.fileno(), folder, WHOLE_FOLDER):
             on_wait()
-            _locked(file.fileno(), folder, EVERYTHING, wait=True)
+            _locked(file.fileno(), folder, WHOLE_FOLDER, wait=True)
         yield
 
 
 @contextmanager
-def held_by_nobody(folder: Path) -> Iterator[bool]:
-    """Hold a result folder of an earlier station meanwhile; False where one is at work in it.
+def lock_if_free(folder: Path) -> Iterator[bool]:
+    """Lock the result folder of an earlier station; False where a program is using it.
 
-    Also where it cannot be told: the folder is gone, or belongs to somebody else. Never ask for a
-    folder that this process has claimed: closing the file again would give it up.
+    Also False where that is unknown: the folder is gone, or belongs to somebody else. Never call
+    this for a folder that this process has locked: closing the file would release that lock.
     """
     try:
         file = (folder / LOCK).open("r+b")
@@ -89,14 +88,14 @@ def held_by_nobody(folder: Path) -> Iterator[bool]:
         return
     with file:
         try:
-            free = _locked(file.fileno(), folder, EVERYTHING)
+            free = _locked(file.fileno(), folder, WHOLE_FOLDER)
         except StorageError:
             free = False
         yield free
 
 
-def _locked(file: int, folder: Path, stretch: Stretch, *, wait: bool = False) -> bool:
-    """Lock bytes of the file for this process, until it is closed or the process is gone."""
+def _locked(file: int, folder: Path, byte_range: LockRange, *, wait: bool = False) -> bool:
+    """Lock bytes of the file until it is closed or the process ends."""
     try:
         import fcntl  # noqa: PLC0415 - not everywhere
     except ImportError:
@@ -104,7 +103,7 @@ def _locked(file: int, folder: Path, stretch: Stretch, *, wait: bool = False) ->
     try:
         # Not flock: its lock would live on in children.
         how = fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB)
-        fcntl.lockf(file, how, stretch.length, stretch.start)
+        fcntl.lockf(file, how, byte_range.length, byte_range.start)
     except (BlockingIOError, PermissionError):  # the second is what some systems say instead
         return False
     except OSError as error:
@@ -112,8 +111,8 @@ def _locked(file: int, folder: Path, stretch: Stretch, *, wait: bool = False) ->
     return True
 
 
-def _holder(file: int, stretch: Stretch) -> str:
-    """Say which process has the lock, where Linux tells; on a share it may be of another machine.
+def _holder(file: int, byte_range: LockRange) -> str:
+    """Return which process has the lock, if known; on a share it may be of another machine.
 
     The struct is that of fcntl(2): type, whence, start, length, process.
     """
@@ -121,7 +120,9 @@ def _holder(file: int, stretch: Stretch) -> str:
         import fcntl  # noqa: PLC0415 - not everywhere
 
         shape = "@hhqqi4x"
-        asked = struct.pack(shape, fcntl.F_WRLCK, os.SEEK_SET, stretch.start, stretch.length, 0)
+        asked = struct.pack(
+            shape, fcntl.F_WRLCK, os.SEEK_SET, byte_range.start, byte_range.length, 0
+        )
         kind, _, _, _, process = struct.unpack(shape, fcntl.fcntl(file, fcntl.F_GETLK, asked))
     except (ImportError, OSError, struct.error):
         return ""

@@ -1,4 +1,4 @@
-"""The pictures that a page shows, chosen while frames pass by, in bounded memory."""
+"""Chooses the pictures of a page while frames come in, in bounded memory."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class CellPicture:
     """One cell on the page.
 
     cell : its number within the slide. frame, source : number and name of its frame.
-    scores : role to probability, empty for a cell without scores. positive : the roles whose
-    threshold is reached. suspicion : 0 to 1, or None. jpeg : the picture.
+    scores : role to probability, empty for a cell without scores. positive : roles whose threshold
+    is reached. suspicion : 0 to 1, or None. jpeg : the picture.
     """
 
     cell: int
@@ -46,7 +46,7 @@ class FramePicture:
     """One used frame on the page, with its cells outlined.
 
     overlay : name of the full picture within the folder of overlays.
-    lost : what could not be examined, in words; empty for a frame that was examined whole.
+    lost : the parts that could not be examined, in words; empty when there are none.
     """
 
     number: int
@@ -70,12 +70,12 @@ class RejectedFrame:
 
 @dataclass(slots=True)
 class Gallery:
-    """Keeps what is most worth seeing and counts the rest.
+    """Keeps the most informative pictures and counts the rest.
 
-    overview : JPEG of a whole slide's scan, with what was looked at; None for frames.
+    overview : JPEG of a whole slide's scan with the examined tiles; None for frames.
 
     Cells are kept by suspicion, frames by their number of suspicious cells, both then by order.
-    Cells without a score and rejected frames are kept from the first on, up to a limit.
+    The first cells without a score and the first rejected frames are kept, up to a limit.
     """
 
     context: ReportContext
@@ -96,12 +96,12 @@ class Gallery:
         return self.cells[CellStatus.SCORED]
 
     def add_cells(self, examined: ExaminedFrame, kinds: Sequence[CellKind]) -> None:
-        """Look at the cells of one frame."""
+        """Add the cells of one frame."""
         self.suspicious += sum(kind.suspicious for kind in kinds)
         for row, status in enumerate(examined.status):
             self.cells[status] += 1
             if status is CellStatus.NOT_NEEDED:
-                continue  # many, and nothing is wrong with them: they are counted
+                continue  # many and unremarkable: only counted
             if status is not CellStatus.SCORED:
                 if len(self.unscored) < MOST_UNSCORED:
                     self.unscored.append(self._picture(examined, row, kinds[row]))
@@ -138,7 +138,7 @@ class Gallery:
     def add_frame(
         self, examined: ExaminedFrame, kinds: Sequence[CellKind], overlay: UInt8, name: str
     ) -> None:
-        """Look at a used frame that has been drawn."""
+        """Add a used frame with its overlay."""
         self.add_drawn(
             FramePicture(
                 number=examined.frame.index,
@@ -156,7 +156,7 @@ class Gallery:
     def add_drawn(self, picture: FramePicture, strongest: float, overlay: UInt8) -> None:
         """Keep a frame with its overlay, uint8 (H, W, 3) RGB, if it is among the best.
 
-        picture : its JPEG is made here. strongest : highest suspicion of its cells.
+        picture : without its JPEG, which is made here. strongest : highest suspicion of its cells.
         """
         rank = (picture.suspicious, strongest, -picture.number)
         if len(self._frames) >= MOST_FRAMES and rank < self._frames[0][:3]:
@@ -167,7 +167,7 @@ class Gallery:
             heapq.heappop(self._frames)
 
     def add_rejected(self, examined: ExaminedFrame) -> None:
-        """Look at a frame that was not used."""
+        """Add a frame that was not used."""
         self.frames_rejected += 1
         if len(self.rejected) >= MOST_REJECTED:
             return
@@ -179,10 +179,10 @@ class Gallery:
         self.rejected.append(RejectedFrame(frame.index, frame.source, reasons, jpeg))
 
     def best_cells(self) -> list[CellPicture]:
-        """Give the kept cells, most suspicious first."""
+        """Return the kept cells, most suspicious first."""
         return [entry[-1] for entry in sorted(self._best, key=lambda entry: (-entry[0], -entry[1]))]
 
     def best_frames(self) -> list[FramePicture]:
-        """Give the kept frames, those with most suspicious cells first."""
+        """Return the kept frames, those with most suspicious cells first."""
         ranked = sorted(self._frames, key=lambda entry: entry[:3], reverse=True)
         return [entry[-1] for entry in ranked]

@@ -18,7 +18,7 @@ from edgeapl.types import CellStatus, ExaminedFrame
 from edgeapl.wording.printable import printable
 
 DECIMALS = 4
-"""Digits kept of scores and areas."""
+"""Digits of scores and areas after the point."""
 
 
 def feature_collection(
@@ -28,7 +28,7 @@ def feature_collection(
     outlines: Sequence[tuple[Ring, ...]],
     areas: Sequence[float],
 ) -> bytes:
-    """Give the GeoJSON file of one frame, UTF-8; coordinates are px of the full frame.
+    """Return the GeoJSON file of one frame, UTF-8; coordinates are px of the full frame.
 
     Parameters
     ----------
@@ -54,25 +54,25 @@ def feature_collection(
 
 
 class Placing(Protocol):
-    """Where a frame lies on a scan: px of the scan, and how many of them are one of the frame's."""
+    """Position of a frame on a scan, px of the scan, and scan px per frame px."""
 
     @property
     def x(self) -> int:
-        """Of its left side."""
+        """Left side, px of the scan."""
 
     @property
     def y(self) -> int:
-        """Of its upper side."""
+        """Upper side, px of the scan."""
 
     @property
     def shrink(self) -> float:
-        """Px of the scan in one of the frame's."""
+        """Scan px per frame px."""
 
 
 def joined_features(folder: Path, place_of: Callable[[int], Placing]) -> Iterator[bytes]:
-    """Give one GeoJSON file of those of all frames in a folder, piece by piece.
+    """Yield the parts of one GeoJSON file made of all frames' files in a folder.
 
-    place_of : where a frame lies, by its index, which its file's name begins with.
+    place_of : position of a frame by its index, with which its file's name begins.
     """
     yield b'{"type": "FeatureCollection", "features": ['
     first = True
@@ -88,7 +88,7 @@ def joined_features(folder: Path, place_of: Callable[[int], Placing]) -> Iterato
 
 
 def _moved(coordinates: Any, place: Placing) -> Any:
-    """Bring points of a frame, in lists of lists, to the scan."""
+    """Convert points of a frame, in nested lists, to coordinates of the scan."""
     if isinstance(coordinates[0], list):
         return [_moved(part, place) for part in coordinates]
     x, y = coordinates

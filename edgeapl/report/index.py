@@ -1,4 +1,4 @@
-"""One page over all slides of a result folder: flags first, each with its report."""
+"""One page for all slides of a result folder: flags first, each with a link to its report."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ THUMBNAIL_PX = 320
 
 
 def write_index(folder: Path, records: Sequence[Mapping[str, Any]]) -> Path:
-    """Write ``index.html`` over the slides of a folder, and give it; nothing is loaded, no script.
+    """Write ``index.html`` for the slides of a folder, without scripts; return its path.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def _rows(folder: Path, records: Sequence[Mapping[str, Any]]) -> Iterator[dict[s
 
 
 def _thumbnail(home: Path) -> str:
-    """Give a slide's first overlay, small, as a data URI; empty when there is none to be read."""
+    """Return a slide's first overlay, small, as a data URI; empty without a readable one."""
     first = min((home / "overlays").glob("*.png"), default=None)
     if first is None:
         return ""

@@ -1,4 +1,4 @@
-"""A report that is written after the program was ended: from what lies in the unfinished folder."""
+"""Writes the report of a slide whose program was ended, from its unfinished folder."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def late_report(
     journal_record: str,
     now: Callable[[], datetime] = utc_now,
 ) -> Path:
-    """Write the page and the verdict of a slide that was left open, and put its folder in place.
+    """Write page and verdict of a slide that was left open, and return the page's path.
 
     The tables keep the frames that the verdict counts; all overlays and outlines stay. Pictures of
-    single cells are gone, and so is what could not be examined of each frame. Gives the page.
-    Raises StorageError.
+    single cells are lost, and so are the parts of frames that could not be examined. Raises
+    StorageError.
 
     Parameters
     ----------
@@ -72,18 +72,18 @@ def late_report(
 
 
 def _rows(path: Path) -> Rows:
-    """Give the rows of a table, without a last line that was cut off; none of a damaged one."""
+    """Return the rows of a table without a truncated last line; none of a damaged table."""
     text = path.read_bytes() if path.is_file() else b""
     whole = text[: text.rfind(b"\n") + 1]
     try:
         reader = csv.DictReader(whole.decode("utf-8-sig").splitlines(keepends=True), strict=True)
         return [{name: value or "" for name, value in row.items() if name} for row in reader]
     except (csv.Error, UnicodeDecodeError):
-        return []  # as if it were not there: what counts stands in the journal
+        return []  # as if it were missing: the journal has the verdict
 
 
 def _judged(cells: Rows, frames: Rows, record: Mapping[str, Any]) -> tuple[Rows, Rows]:
-    """Leave out the frames that came after the verdict: it was the last that was committed."""
+    """Drop the frames that came after the last committed verdict."""
     by_frame = Counter(row.get("frame_number", "") for row in cells)
     room = int(record["tally"]["seen"])
     kept: Rows = []
@@ -97,7 +97,7 @@ def _judged(cells: Rows, frames: Rows, record: Mapping[str, Any]) -> tuple[Rows,
 
 
 def _counted(context: ReportContext, cells: Rows, frames: Rows) -> Gallery:
-    """Count what the tables hold; the page says where that is less than the verdict."""
+    """Count the cells of the tables; the page shows where the verdict has more."""
     gallery = Gallery(context)
     gallery.frames_used = sum(row.get("used") == "yes" for row in frames)
     gallery.frames_rejected = len(frames) - gallery.frames_used
@@ -108,7 +108,7 @@ def _counted(context: ReportContext, cells: Rows, frames: Rows) -> Gallery:
 
 
 def _add_overlays(gallery: Gallery, folder: Path, cells: Rows, frames: Rows) -> None:
-    """Show the frames whose overlay was written whole."""
+    """Add the frames whose overlay was written completely."""
     suspicious = Counter(
         row["frame_number"] for row in cells if row.get("class") in gallery.context.suspicious_roles
     )

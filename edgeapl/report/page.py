@@ -1,4 +1,4 @@
-"""The report of one slide as a single HTML file that loads nothing and runs nothing."""
+"""The report of one slide as a single HTML file, without scripts or external files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from edgeapl.report.context import ReportContext
 from edgeapl.report.explanation import Explanation
 from edgeapl.report.gallery import CellPicture, FramePicture, Gallery
 from edgeapl.report.pictures import CELL_WINDOW_UM, RESEARCH_USE_ONLY
-from edgeapl.report.sign_off import people_part
+from edgeapl.report.sign_off import people_section
 from edgeapl.report.verdict_text import answer_of
 from edgeapl.stages.intervals import wilson
 from edgeapl.types import CellStatus
@@ -31,12 +31,12 @@ from edgeapl.wording.printable import printable
 from edgeapl.wording.verdicts import field_in_words, tally_in_words
 
 MOST_PICTURE_BYTES = 7_000_000
-"""All pictures of a page together; as text they grow by a third, so a page stays below 10 MB."""
+"""All pictures of a page; base64 adds a third, so a page stays below 10 MB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A share or probability with its interval on a line from 0 to 1, in hundredths."""
+    """A share or probability and its interval, in percent of a bar."""
 
     value: float
     low: float | None
@@ -45,7 +45,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """The share of cells that speak for APL, with its interval."""
+    """The share of cells that suggest APL, with its interval."""
 
     share: float
     interval: tuple[float, float]
@@ -53,8 +53,8 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """The pictures a page has room for, and how many were left out."""
+class PagePictures:
+    """The pictures that fit on a page, and the evidence that has none."""
 
     evidence: tuple[CellPicture, ...]
     evidence_missing: tuple[int, ...]
@@ -63,7 +63,7 @@ class Shown:
 
     @property
     def frame_numbers(self) -> frozenset[int]:
-        """Numbers of the frames that cells can be linked to."""
+        """Numbers of the frames on the page, which cells link to."""
         return frozenset(frame.number for frame in self.frames)
 
 
@@ -75,14 +75,14 @@ def render_page(
     written: datetime,
     explanation: Explanation | None = None,
 ) -> str:
-    """Give the page. Every text from outside is escaped; nothing is loaded, no script may run.
+    """Return the page. Text from outside is escaped; loading files and scripts is forbidden.
 
     Parameters
     ----------
     record : the verdict as plain JSON values.
     journal_record : hash of its row in the journal.
     written : time of writing, with a time zone.
-    explanation : pictures that show why.
+    explanation : pictures that explain the verdict.
     """
     folder = files("edgeapl.report") / "templates"
     style = (folder / "slide.css").read_text(encoding="utf-8")
@@ -100,27 +100,27 @@ def render_page(
         file_name=lambda source: printable(PurePath(source).name or str(source)),
         overlay=lambda name: "overlays/" + quote(name),
     )
-    shown = choose(record, gallery, _picture_bytes(explanation))
-    answer = answer_of(record, context, pictured=bool(shown.evidence))
+    pictures = choose_pictures(record, gallery, _picture_bytes(explanation))
+    answer = answer_of(record, context, pictured=bool(pictures.evidence))
     template = environment.from_string((folder / "slide.html.j2").read_text(encoding="utf-8"))
     return template.render(
         record=record,
         context=context,
         gallery=gallery,
-        shown=shown,
+        shown=pictures,
         explanation=explanation,
         kinds=role_kinds(context),
         journal_record=journal_record,
         written=written.strftime("%Y-%m-%d %H:%M %Z"),
         style=Markup(style),  # noqa: S704 - our own file
         style_digest=base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode(),
-        people=Markup(people_part(None)),  # noqa: S704 - escaped where it is made
+        people=Markup(people_section(None)),  # noqa: S704 - escaped where it is made
         answer=answer,
         tally=tally_in_words(record["tally"]),
         field=field_in_words(record.get("examined_share")),  # older records have none
         probability=_bar(record["probability"], record["interval"]),
         counts=[(count, _bar(count["share"], count["interval"])) for count in answer.counts],
-        speaking=_speaking(context, gallery),
+        suspicious_share=_suspicious_share(context, gallery),
         confidence=exact_percent(context.confidence, NO_BREAK),
         window_um=f"{CELL_WINDOW_UM:g}",
         research_use_only=RESEARCH_USE_ONLY,
@@ -129,12 +129,14 @@ def render_page(
     )
 
 
-def choose(record: Mapping[str, Any], gallery: Gallery, taken_bytes: int = 0) -> Shown:
-    """Choose what fits on the page: the evidence, other cells by suspicion, then frames.
+def choose_pictures(
+    record: Mapping[str, Any], gallery: Gallery, taken_bytes: int = 0
+) -> PagePictures:
+    """Choose pictures that fit on the page: evidence, other cells by suspicion, then frames.
 
-    `taken_bytes` are those of pictures that are shown in any case.
+    taken_bytes : size of pictures that are on the page in any case.
 
-    For a flag that single cells raised, only suspicious ones are shown as its evidence.
+    Only suspicious cells are evidence of a flag that single cells raised.
     """
     best = gallery.best_cells()
     raised = record["verdict"] == "FLAG" and gallery.suspicious and gallery.context.by_cells
@@ -160,7 +162,7 @@ def choose(record: Mapping[str, Any], gallery: Gallery, taken_bytes: int = 0) ->
             break
         frames.append(frame)
     missing = tuple(cell for cell in wanted if cell not in by_number)
-    return Shown(evidence, missing, others, tuple(frames))
+    return PagePictures(evidence, missing, others, tuple(frames))
 
 
 def _bar(value: float | None, interval: Sequence[float] | None) -> Bar | None:
@@ -170,8 +172,8 @@ def _bar(value: float | None, interval: Sequence[float] | None) -> Bar | None:
     return Bar(100 * value, low, high)
 
 
-def _speaking(context: ReportContext, gallery: Gallery) -> Share | None:
-    """Count the cells that speak for APL; None for a model that does not judge by them."""
+def _suspicious_share(context: ReportContext, gallery: Gallery) -> Share | None:
+    """Return the share of cells that suggest APL; None for models that do not count them."""
     if not context.by_cells or not context.suspicious_roles or not gallery.scored:
         return None
     share = gallery.suspicious / gallery.scored
@@ -181,7 +183,7 @@ def _speaking(context: ReportContext, gallery: Gallery) -> Share | None:
 
 
 def _unaccounted(tally: Mapping[str, int], gallery: Gallery) -> dict[str, tuple[int, int]]:
-    """Name the parts of the tally that the tables do not hold: (in the verdict, in the tables)."""
+    """Return where verdict and tables differ: status to (cells in verdict, cells in tables)."""
     return {
         in_words(status.value): (int(tally.get(status.value, 0)), gallery.cells[status])
         for status in CellStatus

@@ -1,4 +1,4 @@
-"""Pictures of frames and cells: overlays for the disk, small ones for the page."""
+"""Pictures of frames and cells: overlays as files, small pictures for the page."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ OVERLAY_PX = 1280
 PAGE_FRAME_PX = 960
 CELL_PX = 128
 CELL_WINDOW_UM = 24.0
-"""Side of the square shown around a cell: promyelocytes are 15 to 25 µm wide (Bain 2015). One
-window for all, so that sizes can be compared by eye."""
+"""Side of the square around a cell: promyelocytes are 15 to 25 µm wide (Bain 2015). It is the same
+for all cells, so that sizes can be compared by eye."""
 
 PADDING = 236
 LEGEND_PX = 34
@@ -51,7 +51,7 @@ def _encoded(ending: str, pixels: UInt8, settings: Sequence[int]) -> bytes:
 
 
 def shrunk(pixels: UInt8, longest: int) -> UInt8:
-    """Scale down so that no side is longer; never up."""
+    """Scale down until no side is longer than this; never up."""
     factor = min(1.0, longest / max(pixels.shape[:2]))
     if factor == 1:
         return pixels
@@ -65,11 +65,10 @@ def draw_overlay(
     outlines: Sequence[tuple[Ring, ...]],
     longest: int = OVERLAY_PX,
 ) -> UInt8:
-    """Draw a frame with the outline of every cell, coloured by what the cell is.
+    """Draw a frame with the outline of every cell in the colour of its class.
 
-    Suspicious cells are thick and carry their number; cells without a score are dashed. Below the
-    picture stand a scale bar, what the colours mean and that it is for research use only. What
-    could not be examined is hatched.
+    Suspicious cells have thick outlines and their number; cells without a score have dashed ones.
+    Below are a scale bar, a legend and the research notice. Unexamined parts are hatched.
     """
     picture = shrunk(examined.frame.pixels, longest).copy()
     shade(picture, examined.tiles)
@@ -109,7 +108,7 @@ def _line(
 
 
 def _dashes(ring: Ring, dash: float = 6.0) -> list[np.ndarray]:
-    """Cut a closed line into dashes of some px with gaps as long."""
+    """Cut a closed line into dashes and gaps of this length, px."""
     closed = np.concatenate([ring, ring[:1]])
     lengths = np.hypot(*np.diff(closed, axis=0).T)
     along = np.concatenate([[0.0], np.cumsum(lengths)])
@@ -122,7 +121,7 @@ def _dashes(ring: Ring, dash: float = 6.0) -> list[np.ndarray]:
 
 
 def _draw_number(picture: UInt8, box: Float32, number: int) -> None:
-    """Write a cell's number above its box, or in it where the frame leaves no room."""
+    """Write a cell's number above its box, or inside it at the top of the frame."""
     text, size = str(number), 0.55
     (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 2)
     x = int(np.clip((box[0] + box[2] - width) / 2, 2, max(2, picture.shape[1] - width - 2)))
@@ -146,7 +145,7 @@ def _write(
 
 
 def _legend(counts: Mapping[CellKind, int], width: int, um_per_px: float, lost: str) -> UInt8:
-    """Draw the strip below an overlay; entries that do not fit go to a further line."""
+    """Draw the legend below an overlay; entries that do not fit go to another line."""
     size, gap = 0.45, 18
     entries: list[tuple[str, CellKind | None]] = [(RESEARCH_USE_ONLY, None)]
     ordered = sorted(counts, key=lambda kind: (not kind.suspicious, not kind.scored, kind.name))
@@ -175,7 +174,7 @@ def _legend(counts: Mapping[CellKind, int], width: int, um_per_px: float, lost: 
 
 
 def _scale_bar(um_per_px: float, width: int) -> tuple[int, int]:
-    """Give the length of a scale bar, µm and px: the shortest that is easy to see."""
+    """Return the length of a scale bar, µm and px: the shortest that is easy to see."""
     lengths = [(um, round(um / um_per_px)) for um in (1, 2, 5, 10, 20, 50, 100, 200, 500)]
     fitting = [(um, px) for um, px in lengths if px <= width // 4]
     visible = [(um, px) for um, px in fitting if px >= 50]
@@ -185,15 +184,14 @@ def _scale_bar(um_per_px: float, width: int) -> tuple[int, int]:
 def cell_picture(frame: Frame, box: Float32, *, crops: bool) -> UInt8:
     """Cut the square around a cell, uint8 (CELL_PX, CELL_PX, 3); grey where the frame ends.
 
-    It is `CELL_WINDOW_UM` wide, or as wide as the cell when that is larger. For crops it is the
-    whole image.
+    It is `CELL_WINDOW_UM` wide, or as wide as a larger cell; for crops it is the whole image.
     """
     if crops:
         x0, y0, x1, y1 = 0.0, 0.0, float(frame.width), float(frame.height)
         side = max(frame.width, frame.height)
     else:
         x0, y0, x1, y1 = (float(edge) for edge in box)
-        # Never wider than the frame: a scale that is far off must not ask for gigabytes.
+        # Never wider than the frame: a wrong scale must not allocate gigabytes.
         window = min(CELL_WINDOW_UM / frame.um_per_px, max(frame.width, frame.height))
         side = math.ceil(max(window, 1.1 * (x1 - x0), 1.1 * (y1 - y0)))
     left, top = round((x0 + x1 - side) / 2), round((y0 + y1 - side) / 2)

@@ -1,7 +1,7 @@
 """The result folder: one folder per record of a slide, and tables of all slides at its top.
 
-The first record of a slide lies in ``slides/NAME``, further ones in ``slides/NAME.record2`` and so
-on: no record ever takes the place of another's.
+The first record of a slide is in ``slides/NAME``, others in ``slides/NAME.record2`` and so on: no
+record ever replaces another.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _NOT_DONE = (_UNFINISHED, ".old")
 
 
 def slide_folder(folder: Path, slide: str, number: int = 1) -> Path:
-    """Give where the finished results of a slide's first record lie, or of another one."""
+    """Return the folder of a slide's first record, or of another one."""
     name = safe_name(slide)
     return folder / "slides" / (name if number == 1 else f"{name}.record{number}")
 
 
 def record_folders(folder: Path, slide: str) -> list[Path]:
-    """Give the folders of all results of a slide, oldest first."""
+    """Return the folders of all records of a slide, oldest first."""
     first = slide_folder(folder, slide)
     others = first.parent.glob(f"{glob.escape(first.name)}.record*")
     numbers = [number for _, number in (_numbered(path.name) for path in others) if number > 1]
@@ -46,7 +46,7 @@ def record_folders(folder: Path, slide: str) -> list[Path]:
 
 
 def next_folder(folder: Path, slide: str) -> Path:
-    """Give where the results of one more record of a slide will lie."""
+    """Return the folder for one more record of a slide."""
     taken = record_folders(folder, slide)
     if not taken:
         return slide_folder(folder, slide)
@@ -54,29 +54,29 @@ def next_folder(folder: Path, slide: str) -> Path:
 
 
 def unfinished_folder(folder: Path, slide: str) -> Path:
-    """Give where the results of one more record of a slide are collected until they are whole."""
+    """Return the folder that collects one more record of a slide until it is complete."""
     final = next_folder(folder, slide)
     return final.with_name(final.name + _UNFINISHED)
 
 
 def unfinished_folders(folder: Path) -> list[Path]:
-    """Give the folders of all results that are being collected, or were left behind."""
+    """Return the folders of all incomplete records."""
     found = (folder / "slides").glob(f"*{_UNFINISHED}")
     return sorted(path for path in found if path.is_dir() and not path.is_symlink())
 
 
 def slide_of_unfinished(unfinished: Path, slide: str) -> bool:
-    """Say whether a folder of `unfinished_folders` belongs to a slide."""
+    """Whether a folder of `unfinished_folders` belongs to a slide."""
     name, _ = _numbered(unfinished.name.removesuffix(_UNFINISHED))
     return name == safe_name(slide)
 
 
 def put_in_place(home: Path, folder: Path, slide: str) -> Path:
-    """Rename a complete folder to what no other record has; gives its new place."""
+    """Rename a complete folder to a free name and return its new path."""
     final = home.with_name(home.name.removesuffix(_UNFINISHED))
     with storing(final):
         sync_folder(home)
-        if os.path.lexists(final):  # another one's, meanwhile
+        if os.path.lexists(final):  # another record has taken it meanwhile
             final = next_folder(folder, slide)
         home.rename(final)
         sync_folder(final.parent)
@@ -84,25 +84,25 @@ def put_in_place(home: Path, folder: Path, slide: str) -> Path:
 
 
 def newest_folder(folder: Path, slide: str) -> Path:
-    """Give where the results of a slide's newest record lie; its first one's place without any."""
+    """Return the folder of a slide's newest record; that of the first one without any."""
     return [slide_folder(folder, slide), *record_folders(folder, slide)][-1]
 
 
 def newest_folders(folder: Path) -> list[Path]:
-    """Give the newest folder of every slide with results, by name; unfinished ones are left out."""
+    """Return the newest folder of every slide, by name, without unfinished ones."""
     newest = {_numbered(path.name)[0]: path for path in every_folder(folder)}
     return [newest[name] for name in sorted(newest)]
 
 
 def every_folder(folder: Path) -> list[Path]:
-    """Give the folders of all results of all slides, by name, oldest first."""
-    there = (path for path in (folder / "slides").glob("*") if path.is_dir())
-    found = (path for path in there if not path.name.endswith(_NOT_DONE))
+    """Return the folders of all records of all slides, by name, oldest first."""
+    folders = (path for path in (folder / "slides").glob("*") if path.is_dir())
+    found = (path for path in folders if not path.name.endswith(_NOT_DONE))
     return sorted(found, key=lambda path: _numbered(path.name))
 
 
 def _numbered(name: str) -> tuple[str, int]:
-    """Split the name of a folder into that of the first record's and its number."""
+    """Split the name of a folder into the first record's name and the number."""
     first, mark, digits = name.rpartition(".record")
     if mark and digits.isascii() and digits.isdigit():
         return first, int(digits)
@@ -110,7 +110,7 @@ def _numbered(name: str) -> tuple[str, int]:
 
 
 def report_of(folder: Path, slide: str, record: str) -> Path | None:
-    """Give the report of one record of a slide, by the hash of its row; None when it is gone."""
+    """Return the report of a slide's record, by the hash of its row; None when it is gone."""
     for home in record_folders(folder, slide):
         if _read(home / VERDICT, slide).get("journal_record") == record:
             report = home / REPORT
@@ -119,14 +119,14 @@ def report_of(folder: Path, slide: str, record: str) -> Path | None:
 
 
 def record_line(record: Mapping[str, Any]) -> bytes:
-    """Give a record as the one line of `verdict.json` and `verdicts.jsonl`."""
+    """Return a record as one line of `verdict.json` and `verdicts.jsonl`."""
     return (json.dumps(record, allow_nan=False, ensure_ascii=True) + "\n").encode("ascii")
 
 
 def finished_record(folder: Path, slide: str) -> dict[str, Any] | None:
     """Read the newest record of a slide whose results are complete; None when there are none.
 
-    Raises StorageError when the folder is there but damaged or belongs to another slide.
+    Raises StorageError when the folder is damaged or belongs to another slide.
     """
     home = newest_folder(folder, slide)
     if not home.exists():
@@ -140,14 +140,14 @@ def finished_record(folder: Path, slide: str) -> dict[str, Any] | None:
     if not isinstance(record, dict) or not (home / CELLS).is_file():
         raise StorageError("results of a slide are damaged", printable(str(home)), mend)
     if record.get("slide") != slide:
-        # Only where the disk takes upper and lower case for the same.
+        # Only on disks that ignore case.
         which = f"{printable(slide)} and {printable(str(record.get('slide')))}"
         raise StorageError("two slides need one folder", which, "give one another name")
     return record
 
 
 def finished_records(folder: Path, slide: str) -> Iterator[dict[str, Any]]:
-    """Give the records of all finished results of a slide; what cannot be read is passed over."""
+    """Return all finished records of a slide; unreadable ones are skipped."""
     found = (_read(home / VERDICT, slide) for home in record_folders(folder, slide))
     return (record for record in found if record)
 
@@ -170,7 +170,7 @@ def read_record(home: Path) -> dict[str, Any]:
 def assemble(folder: Path, slides: Sequence[str]) -> None:
     """Write `verdicts.jsonl` and `cells.csv` of all named slides, in this order.
 
-    Each file is replaced at once, so that a reader finds the old or the new one. Raises
+    Each file is replaced atomically. Raises
     StorageError when a slide has no results or a file cannot be written.
     """
     homes = [newest_folder(folder, slide) for slide in slides]
@@ -197,7 +197,7 @@ def assemble(folder: Path, slides: Sequence[str]) -> None:
 
 
 def _mark_of(path: Path) -> bytes:
-    """Give the byte-order mark with which a table begins, or nothing."""
+    """Return the byte-order mark at the start of a table, or nothing."""
     with storing(path), path.open("rb") as file:
         first = file.read(len(codecs.BOM_UTF8))
     return first if first == codecs.BOM_UTF8 else b""

@@ -1,4 +1,4 @@
-"""Names from outside made safe: as file names and as cells of a table."""
+"""Makes names from outside safe as file names and as cells of a table."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ import unicodedata
 from edgeapl.wording.printable import printable
 
 LONGEST_BYTES = 100
-"""Longest kept part of a name: with prefix, hash and suffix it stays below the 255 of ext4."""
+"""Longest kept part of a name; with prefix, hash and suffix it stays below ext4's 255."""
 
 HASH_DIGITS = 10
-"""Hex digits of SHA-256 that keep changed names apart: 40 bits, enough for any folder."""
+"""Hex digits of SHA-256 that distinguish changed names: 40 bits, enough for any folder."""
 
 KEPT_SIGNS = frozenset(" -_.+()")
 
 RESERVED = frozenset(
     {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
 )
-"""Names that mean devices on Windows, with any ending."""
+"""Names of devices on Windows, with any ending."""
 
 OWN_ENDING = re.compile(rf"(\.partial|\.old|\.record[0-9]+|-[0-9a-f]{{{HASH_DIGITS}}})$")
-"""Endings this module and the writer give; a text that has one could be taken for another's."""
+"""Endings that this module and the writer add; a text with one could collide with another."""
 
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
-"""First characters that make a spreadsheet take a text for a formula (OWASP, CSV injection)."""
+"""First characters that make a spreadsheet read a text as a formula (OWASP, CSV injection)."""
 
 
 def safe_name(text: str) -> str:
-    """Give a file name for any text: the text itself when that is safe, else with a short hash.
+    """Return a file name for any text: the text itself if it is safe, otherwise with a hash.
 
     The result is stable, never empty, has no separators, control or direction characters, does
     not begin with a dot or dash, and is no longer than 112 bytes. Different texts get different
@@ -51,7 +51,7 @@ def _kept(char: str) -> bool:
 
 
 def _can_name_files(char: str) -> bool:
-    """Whether the system's settings let a file have this in its name; where they are ASCII, not."""
+    """Whether file names may contain this character with the system's encoding."""
     try:
         os.fsencode(char)
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""What people said of a verdict, as a part of its report."""
+"""The section of a report with what people said about its verdict."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from edgeapl.report.cell_classes import in_words
 from edgeapl.wording.printable import printable
 
 BEGIN, END = "<!--people-->", "<!--/people-->"
-"""Around the part, so that a later version of the report can have another one in its place."""
+"""Markers of the section, which later versions of the report replace."""
 
 
-def people_part(record: Record | None, version: int = 1) -> str:
-    """Give the part as HTML; every text from outside is escaped.
+def people_section(record: Record | None, version: int = 1) -> str:
+    """Return the section as HTML; every text from outside is escaped.
 
-    record : None for a verdict of which nobody has said anything.
-    version : of the report that gets it.
+    record : None for a verdict without amendments. version : of the report that contains it.
     """
     environment = Environment(
         loader=PackageLoader("edgeapl.report"),
@@ -32,7 +31,7 @@ def people_part(record: Record | None, version: int = 1) -> str:
     environment.filters.update(line=printable, words=in_words)
     part = environment.get_template("people.html.j2").render(
         sign_offs=[] if record is None else [_signed(row) for row in record.sign_offs],
-        cells=[] if record is None else [_called(row) for row in record.cells],
+        cells=[] if record is None else [_relabelled(row) for row in record.cells],
         version=version,
     )
     return f"{BEGIN}\n{part}{END}"
@@ -41,7 +40,7 @@ def people_part(record: Record | None, version: int = 1) -> str:
 def _signed(row: Row) -> dict[str, Any]:
     try:
         said = sign_off_of(row)
-    except UsageError:  # written by another version: what it says is shown as it stands
+    except UsageError:  # written by another version: shown as it is
         content = row.content
         texts = {name: str(content.get(name, "")) for name in ("person", "comment")}
         return {"opinion": "", "words": str(content.get("sign_off")), **texts, **_place(row)}
@@ -54,7 +53,7 @@ def _signed(row: Row) -> dict[str, Any]:
     }
 
 
-def _called(row: Row) -> dict[str, Any]:
+def _relabelled(row: Row) -> dict[str, Any]:
     content = row.content
     scores = content.get("scores")
     return {

@@ -48,7 +48,7 @@ def write_new_synced(path: Path, content: bytes) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Give a file to write that takes the place of `path` at once, or not at all."""
+    """Open a file that atomically replaces `path` when the block ends without an error."""
     part = path.with_name(path.name + ".partial")
     with storing(path):
         try:

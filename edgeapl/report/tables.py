@@ -54,25 +54,25 @@ FRAME_COLUMNS = (
 
 
 def cell_columns(roles: Sequence[str]) -> tuple[str, ...]:
-    """Give the columns of `cells.csv`.
+    """Return the columns of `cells.csv`.
 
     Boxes are px, half-open; a role's column holds its probability and is empty for a cell without
-    a score. ``class`` is what the cell is shown as: a role or ``other cell``, or nothing.
+    a score. ``class`` is the class that people see: a role or ``other cell``, or nothing.
     """
     return (*BEFORE_ROLES, *roles, *AFTER_ROLES)
 
 
 def role_columns(header: Sequence[str]) -> tuple[str, ...]:
-    """Give the roles among the columns of a `cells.csv`, also of one that has no classes yet.
+    """Return the roles among the columns of a `cells.csv`, also of one without classes.
 
-    Raises ValueError when it is no such table.
+    Raises ValueError when it is not such a table.
     """
     first = max(header.index(name) for name in BEFORE_ROLES[-2:] if name in header) + 1
     return tuple(header[first : header.index(AFTER_ROLES[0])])
 
 
 def cell_areas(detections: Detections) -> list[float]:
-    """Give the area of every cell, µm²; a cell without a pixel of its own has that of its box."""
+    """Return the area of every cell, µm²; that of its box for a cell without pixels."""
     pixels = pixel_counts(detections)
     sides = detections.boxes[:, 2:] - detections.boxes[:, :2]
     found = np.where(pixels > 0, pixels, sides.prod(axis=1))
@@ -86,7 +86,7 @@ def cell_rows(
     areas: Sequence[float],
     kinds: Sequence[CellKind],
 ) -> list[list[object]]:
-    """Give one row per cell of a frame, in the order of `cell_columns`."""
+    """Return one row per cell of a frame, in the order of `cell_columns`."""
     frame = examined.frame
     head = [table_text(slide), table_text(frame.source), frame.index]
     rows: list[list[object]] = []
@@ -114,7 +114,7 @@ def cell_rows(
 
 
 def frame_row(slide: str, examined: ExaminedFrame) -> list[object]:
-    """Give the row of one frame, in the order of `FRAME_COLUMNS`."""
+    """Return the row of one frame, in the order of `FRAME_COLUMNS`."""
     frame = examined.frame
     return [
         table_text(slide),
@@ -134,7 +134,7 @@ def frame_row(slide: str, examined: ExaminedFrame) -> list[object]:
 
 
 def replace_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Write a whole table as `TableFile` does; it takes the place of one that is there, or not."""
+    """Write a whole table as `TableFile` does; atomically replaces an existing one."""
     text = _csv([columns, *rows])
     with replacing(path) as file:
         file.write(text.encode("utf-8" if text.isascii() else "utf-8-sig"))
@@ -147,11 +147,10 @@ def _csv(rows: Sequence[Sequence[object]]) -> str:
 
 
 class TableFile:
-    """A CSV file, UTF-8, that grows row by row. Raises StorageError when it cannot.
+    """A CSV file, UTF-8, that grows row by row. Raises StorageError.
 
-    With the first character beyond ASCII it gets a byte-order mark: Excel then shows umlauts, and
-    pandas passes over it. It is open only while rows are written, so that an unfinished slide
-    holds nothing open.
+    The first non-ASCII character adds a byte-order mark: Excel then shows umlauts, and pandas skips
+    it. The file is open only while rows are written, so that an unfinished slide holds no file.
     """
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
@@ -160,7 +159,7 @@ class TableFile:
         self._write("x", [columns])
 
     def add(self, rows: Sequence[Sequence[object]]) -> None:
-        """Write some rows."""
+        """Append rows."""
         self._write("a", rows)
 
     def _write(self, mode: str, rows: Sequence[Sequence[object]]) -> None:
@@ -175,7 +174,7 @@ class TableFile:
             self._marked = self._marked or needs_mark
 
     def _mark(self) -> None:
-        """Put the mark before what is there."""
+        """Insert the mark at the start of the file."""
         marked = self._path.with_name(self._path.name + ".marked")
         with marked.open("wb") as file, self._path.open("rb") as unmarked:
             file.write(codecs.BOM_UTF8)
@@ -183,6 +182,6 @@ class TableFile:
         marked.replace(self._path)
 
     def finish(self) -> None:
-        """Wait until the disk has all rows."""
+        """Wait until all rows are on disk."""
         with storing(self._path), self._path.open("rb") as file:
             sync(file)

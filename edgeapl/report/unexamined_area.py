@@ -1,4 +1,4 @@
-"""Shows which parts of a frame were not examined."""
+"""Marks the parts of a frame that were not examined."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from edgeapl.types import Tiles, TileState, UInt8
 from edgeapl.wording.numbers import percent
 
 HATCH_PX = 14
-"""Distance of the lines that cross a part which was not examined."""
+"""Distance of the hatching lines, px."""
 
 COLOUR = (222, 60, 140)
-"""Neither stain nor light gives it; seen on black, white and grey."""
+"""A colour of neither stain nor light, visible on black, white and grey."""
 
 VEIL = 0.35
 
 
 def shade(picture: UInt8, tiles: Tiles | None) -> None:
-    """Hatch what was not examined, and draw a line around it, in a picture of the frame."""
+    """Hatch and outline the unexamined parts in a picture of the frame."""
     if tiles is None:
         return
     size = (picture.shape[1], picture.shape[0])
@@ -37,7 +37,7 @@ def shade(picture: UInt8, tiles: Tiles | None) -> None:
 
 
 def lost_parts(tiles: Tiles | None) -> str:
-    """Say what could not be examined: ``30.7 % is dark``; empty when nothing was lost."""
+    """Return what could not be examined, like ``30.7 % is dark``; empty when nothing was lost."""
     shares = {} if tiles is None else tiles.shares()
     shares.pop(TileState.EXAMINED, None)
     worst = sorted(shares, key=lambda state: -shares[state])

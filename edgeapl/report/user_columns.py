@@ -1,4 +1,4 @@
-"""Columns of the user's own list, which come out again beside our own."""
+"""Columns of the user's own list, copied into the tables of results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edgeapl.report.safe_names import table_text
 
 @dataclass(frozen=True, slots=True)
 class FurtherColumns:
-    """What the user's list says of images, for tables.
+    """The further columns of the user's list of images.
 
     headings : as in the list. values : image to one text per heading.
     """
@@ -19,7 +19,7 @@ class FurtherColumns:
     values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def free_headings(self, taken: Sequence[str]) -> tuple[str, ...]:
-        """Give the headings for a table that has these columns: never one of them, never twice."""
+        """Return the headings for a table with these columns, renamed where they would collide."""
         used = {name.casefold() for name in taken}
         free = []
         for heading in map(table_text, self.headings):
@@ -31,6 +31,6 @@ class FurtherColumns:
         return tuple(free)
 
     def cells(self, source: str) -> list[str]:
-        """Give the cells of an image's rows, safe for a spreadsheet."""
+        """Return the cells of an image's rows, safe for a spreadsheet."""
         texts = self.values.get(source, ("",) * len(self.headings))
         return [table_text(text) for text in texts]

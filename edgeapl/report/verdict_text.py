@@ -1,4 +1,4 @@
-"""The words and figures of a verdict as its report shows them."""
+"""Words and figures of a verdict for its report."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ Count = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What stands at the top of a report.
+    """The top of a report.
 
     probability : value and, if it has an interval, low and high, in percent; empty without one.
     none : why there is no probability. by : whose probability it is.
-    limits : that the figures are compared with.
-    flag : since when the slide is flagged, and what its cells give now; empty for other verdicts.
-    counts : per role, of the cells in the tables; where they hold none, of the flag that was kept.
-    counts_note : said of the counts.
+    limits : those the figures are compared with.
+    flag : since when the slide is flagged, and its present figures; empty for other verdicts.
+    counts : per role, of the cells in the tables; without any, those of the stored flag.
+    counts_note : a remark on the counts.
     """
 
     headline: str
@@ -50,7 +50,7 @@ class Answer:
 def answer_of(
     record: Mapping[str, Any], context: ReportContext, *, pictured: bool = True
 ) -> Answer:
-    """Give the answer of a verdict as plain JSON values.
+    """Return the answer for a verdict as plain JSON values.
 
     pictured : the report has pictures of the cells that weigh most.
     """

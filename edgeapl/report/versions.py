@@ -1,4 +1,4 @@
-"""New versions of a report when people say something of its verdict; the old ones are kept."""
+"""Writes new versions of a report when people amend its verdict, and keeps the old ones."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from pathlib import Path
 from edgeapl.errors import StorageError
 from edgeapl.journal import Record, find_record
 from edgeapl.report.results import report_of
-from edgeapl.report.sign_off import BEGIN, END, people_part
+from edgeapl.report.sign_off import BEGIN, END, people_section
 from edgeapl.report.storage import replacing, storing, write_new_synced
 from edgeapl.wording.printable import printable
 
-_PART = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
+_SECTION = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
 _VERSION = re.compile(r"Version [0-9]+ of this report")
 
 
 def amended_report(journal: Path, key: str, results: Path | None = None) -> Path | None:
-    """Bring the report of a record up to what people said of it.
+    """Bring the report of a record up to date with its amendments.
 
     Parameters
     ----------
     key : row number or hash of the final verdict.
-    results : result folder; None for the one that the record names.
+    results : result folder; None uses the one that the record names.
 
     Returns the report, or None when there is none (any more). Raises StorageError, and UsageError
     when there is no such record.
@@ -35,7 +35,7 @@ def amended_report(journal: Path, key: str, results: Path | None = None) -> Path
 
 
 def located_report(record: Record, results: Path | None = None) -> Path | None:
-    """Find the report of a record in a result folder, or in the one that the record names."""
+    """Find the report of a record in this result folder, or in the one that the record names."""
     named = str(record.content.get("results", ""))
     folders = [folder for folder in (results, Path(named) if named else None) if folder is not None]
     found = (report_of(folder, record.slide, record.row.hash) for folder in folders)
@@ -43,14 +43,14 @@ def located_report(record: Record, results: Path | None = None) -> Path | None:
 
 
 def add_version(report: Path, record: Record) -> None:
-    """Write a new version of a report and keep the one before as ``report.vN.html``.
+    """Write a new version of a report and keep the old one as ``report.vN.html``.
 
-    Nothing is written when it would say the same. Raises StorageError.
+    Does nothing when the report would not change. Raises StorageError.
     """
     with storing(report):
         before = report.read_text(encoding="utf-8")
     number = 1 + len(list(report.parent.glob("report.v*.html")))
-    after = _with_part(before, people_part(record, number + 1), report)
+    after = _with_section(before, people_section(record, number + 1), report)
     if _VERSION.sub("", before) == _VERSION.sub("", after):
         return
     kept = report.with_name(f"report.v{number}.html")
@@ -62,12 +62,12 @@ def add_version(report: Path, record: Record) -> None:
         file.write(after.encode("utf-8"))
 
 
-def _with_part(page: str, part: str, report: Path) -> str:
-    if _PART.search(page):
-        return _PART.sub(lambda _: part, page, count=1)
-    # A report of an older version has no place for it: before its end.
+def _with_section(page: str, section: str, report: Path) -> str:
+    if _SECTION.search(page):
+        return _SECTION.sub(lambda _: section, page, count=1)
+    # Reports of older versions have no such section: put it at the end.
     if "</main>" not in page:
         mend = "see the journal for what people said"
         raise StorageError("report is not one of EdgeAPL", printable(str(report)), mend)
     head, _, tail = page.rpartition("</main>")
-    return f"{head}{part}\n</main>{tail}"
+    return f"{head}{section}\n</main>{tail}"

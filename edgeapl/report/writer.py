@@ -1,4 +1,4 @@
-"""Writes what people get to see of one slide, frame by frame, in bounded memory."""
+"""Writes the results of one slide, frame by frame, in bounded memory."""
 
 from __future__ import annotations
 
@@ -47,18 +47,18 @@ from edgeapl.types import ExaminedFrame
 from edgeapl.wording.printable import printable
 
 MOST_DRAWING = 2
-"""Frames whose pictures are being made; more wait in `SlideWriter.add`, so memory is bounded."""
+"""Frames drawn at once; `SlideWriter.add` blocks beyond that, so memory is bounded."""
 
 MOST_DRAWING_BYTES = 128 << 20
-"""Of their pixels. Frames of more than half of it are drawn one by one, and one of more than all of
-it before another is read."""
+"""Pixels of those frames. A frame of more than half of this is drawn alone, and one of more than
+all of it before another is read."""
 
 __all__ = ["SlideFiles", "SlideWriter", "assemble", "finished_record"]
 
 
 @dataclass(frozen=True, slots=True)
 class SlideFiles:
-    """Where the finished results of a slide lie; no overlays and GeoJSON for crops."""
+    """Paths of a slide's finished results; crops have no overlays and no GeoJSON."""
 
     folder: Path
     report: Path
@@ -70,7 +70,7 @@ class SlideFiles:
 
 
 def utc_now() -> datetime:
-    """Give the time by the wall clock."""
+    """Return the time by the wall clock."""
     return datetime.now(timezone.utc)
 
 
@@ -79,11 +79,11 @@ class SlideWriter:
 
     Parameters
     ----------
-    folder : the result folder; made if missing.
+    folder : the result folder; created if missing.
     slide : identifier of the slide; any text.
     context : the model and the settings.
-    further : columns that go into the table of cells beside our own.
-    now : gives the time that the report carries.
+    further : the user's columns for the table of cells.
+    now : returns the time in the report.
 
     Raises StorageError when the folder cannot be written.
     """
@@ -121,14 +121,14 @@ class SlideWriter:
 
     @property
     def gallery(self) -> Gallery:
-        """The pictures chosen so far; changed by `add` alone."""
+        """The pictures chosen so far; only `add` changes them."""
         return self._gallery
 
     def add(self, examined: ExaminedFrame) -> None:
         """Write one finished frame. Raises StorageError.
 
-        Its large pictures are made in the background: they take as long as a hundred cells in the
-        networks. What goes wrong there is raised by a later call, by `finish` at the latest.
+        Its large pictures are drawn in the background, as they take as long as a hundred cells in
+        the networks. Errors there are raised by a later call, by `finish` at the latest.
         """
         kinds = cell_kinds(examined, self._context, self._kinds)
         areas = cell_areas(examined.detections)
@@ -146,22 +146,22 @@ class SlideWriter:
             return
         nbytes = examined.frame.pixels.nbytes
         large = MOST_DRAWING * nbytes > MOST_DRAWING_BYTES
-        self._settle(most=0 if large else MOST_DRAWING - 1)
+        self._await_drawing(most=0 if large else MOST_DRAWING - 1)
         if nbytes > MOST_DRAWING_BYTES:
             self._add_pictures(examined, kinds, areas)
         else:
             self._drawing.append(self._drawer.submit(self._add_pictures, examined, kinds, areas))
 
     def attach(self, name: str, content: bytes) -> None:
-        """Put one more file beside the others. Raises StorageError."""
+        """Write one more file beside the report. Raises StorageError."""
         write_new(self._home / name, content)
 
     def join_geojson(self, name: str, place_of: Callable[[int], Placing]) -> None:
-        """Write the cells of all frames into one file, in the coordinates of the whole scan.
+        """Write the cells of all frames to one file, in the coordinates of the whole scan.
 
         place_of : where a frame lies, by its index. Raises StorageError.
         """
-        self._settle(most=0)
+        self._await_drawing(most=0)
         joined = joined_features(self._home / "geojson", place_of)
         with storing(self._home / name), (self._home / name).open("xb") as file:
             for part in joined:
@@ -171,8 +171,8 @@ class SlideWriter:
         """Draw no more frames, as there is no time; the page says how many. From any thread."""
         self._pictures_left_out.set()
 
-    def _settle(self, *, most: int) -> None:
-        """Wait until no more frames than that are being drawn."""
+    def _await_drawing(self, *, most: int) -> None:
+        """Wait until at most this many frames are being drawn."""
         while self._drawing and (len(self._drawing) > most or self._drawing[0].done()):
             self._drawing.popleft().result()
 
@@ -199,17 +199,17 @@ class SlideWriter:
         journal_record: str,
         explanation: Explanation | None = None,
     ) -> SlideFiles:
-        """Write the page and the verdict, and put the folder in its place.
+        """Write page and verdict, and move the folder to its final place.
 
         Parameters
         ----------
         record : the verdict as plain JSON values; other keys are kept in `verdict.json`.
         journal_record : hash of the verdict's row in the journal.
-        explanation : pictures that show why, for bundles that give them.
+        explanation : pictures that explain the verdict, for bundles that have them.
 
-        Results of other records of the slide stay where they are. Raises StorageError.
+        Results of the slide's other records stay untouched. Raises StorageError.
         """
-        self._settle(most=0)
+        self._await_drawing(most=0)
         self._drawer.shutdown()
         page = render_page(
             record, journal_record, self._context, self._gallery, self._now(), explanation
@@ -230,7 +230,7 @@ class SlideWriter:
         )
 
     def abandon(self) -> None:
-        """Remove what was written of an unfinished slide; an older result stays."""
+        """Remove the files of an unfinished slide; older results stay."""
         self._drawer.shutdown(cancel_futures=True)
         with storing(self._home):
             _remove(self._home)

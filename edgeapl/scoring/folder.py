@@ -24,7 +24,7 @@ from edgeapl.pipeline import (
 from edgeapl.pixel_size import SlideScale, measure_ahead
 from edgeapl.protocols import FrameSource
 from edgeapl.recorder import SlideRecorder
-from edgeapl.report.folder_lock import EVERYTHING, claimed, in_turn
+from edgeapl.report.folder_lock import WHOLE_FOLDER, locked_folder, locked_tables
 from edgeapl.report.index import write_index
 from edgeapl.report.user_columns import FurtherColumns
 from edgeapl.report.writer import assemble, finished_record
@@ -65,7 +65,7 @@ def score_folder(
     found = replace(found, slides=slides)
     part, out = request.part, request.out
     refuse_others(out, request.folder)
-    with claimed(out, EVERYTHING if part is None else part.stretch):
+    with locked_folder(out, WHOLE_FOLDER if part is None else part.lock_range):
         names = [slide.name for slide in slides]
         write_marker(out, str(request.folder.resolve()), names, listener.on_wait)
         mine = slides if part is None else tuple(one for one in slides if part.holds(one.name))
@@ -94,7 +94,7 @@ def _write_tables(
     listener: ScoreListener,
 ) -> JointTables:
     """Write tables and index of all slides that are finished, here or by others, in turn."""
-    with in_turn(out, listener.on_wait):
+    with locked_tables(out, listener.on_wait):
         tables = joint_tables(out, found.slides, records, bundle, _list_of(found))
         assemble(out, [str(record["slide"]) for record in tables.records])
         write_index(out, tables.records)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeapl.errors import StorageError, UsageError
-from edgeapl.report.folder_lock import in_turn
+from edgeapl.report.folder_lock import locked_tables
 from edgeapl.report.storage import replacing
 from edgeapl.scoring.request import SCHEMA
 from edgeapl.sources.discover import RESULTS_MARKER
@@ -50,5 +50,5 @@ def write_marker(
     mine = {"schema": SCHEMA, "folder": folder, "slides": list(slides)}
     if read_marker(out) == mine:
         return
-    with in_turn(out, on_wait), replacing(out / RESULTS_MARKER) as file:
+    with locked_tables(out, on_wait), replacing(out / RESULTS_MARKER) as file:
         file.write(json.dumps(mine).encode("ascii") + b"\n")

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from edgeapl.errors import UsageError
-from edgeapl.report.folder_lock import Stretch
+from edgeapl.report.folder_lock import LockRange
 from edgeapl.wording.names import canonical_name
 
 PLACES = 1 << 40
@@ -48,13 +48,13 @@ class Part:
         return f"{self.number}/{self.of}"
 
     @property
-    def stretch(self) -> Stretch:
+    def lock_range(self) -> LockRange:
         """The places that belong to it, to be held in a result folder.
 
         Parts of another number of parts that have a slide in common overlap.
         """
         start = self._start(self.number - 1)
-        return Stretch(start, self._start(self.number) - start)
+        return LockRange(start, self._start(self.number) - start)
 
     def holds(self, slide: str) -> bool:
         """Whether a slide of this name belongs to it."""

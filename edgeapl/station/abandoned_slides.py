@@ -1,4 +1,4 @@
-"""Slides that were left open and of which no frame was kept: closed by what the journal says."""
+"""Slides that were left open without stored frames: closed from the journal."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from edgeapl.errors import StorageError
 from edgeapl.journal import PROVISIONAL, VERDICT, Journal, Row, read_rows, rows_with
 from edgeapl.journal.record import verdict_from_json
-from edgeapl.report.folder_lock import held_by_nobody
-from edgeapl.station.interruption import CUT_SHORT, barred
-from edgeapl.station.open_slide import left_folders, read_about
+from edgeapl.report.folder_lock import lock_if_free
+from edgeapl.station.frame_store import left_folders, read_metadata
+from edgeapl.station.interruption import CUT_SHORT, without_clear
 from edgeapl.station.recovery import reported
 from edgeapl.types import Decision, Reason, Verdict
 from edgeapl.wording.printable import printable
@@ -24,64 +24,64 @@ def close_abandoned(
     journal: Journal,
     late: Callable[[Path], tuple[str, ...]] = lambda folder: (),
 ) -> tuple[str, ...]:
-    """Commit the final verdict of every such slide; gives what a person should know, in sentences.
+    """Commit the final verdict of every such slide and return notices for people, in sentences.
 
-    Of drawn slides, folders and films no frame is kept: they can be read again, but under the same
-    record nobody does. A FLAG stays one, everything else is a REVIEW.
+    Frames of drawn slides, folders and films are not stored: they could be read again, but nobody
+    does that under the same record. A FLAG stays a FLAG, everything else becomes a REVIEW.
 
     Parameters
     ----------
-    results : the folder that this station holds, see `edgeapl.report.folder_lock.claimed`.
-    late : writes what reports are missing in a folder; see `edgeapl.station.late_reports`.
+    results : the folder that this station has locked; see `edgeapl.report.folder_lock`.
+    late : writes the missing reports of a folder; see `edgeapl.station.late_reports`.
 
-    Slides of other folders are closed while no station holds these. Slides with kept frames are
-    left to the station of their folder. Raises StorageError.
+    Slides of other folders are closed while no station has locked these. Slides with stored frames
+    are left to the station of their folder. Raises StorageError.
     """
-    said: list[str] = []
-    for place, sittings in {str(results.resolve()): [], **_left(journal)}.items():
+    notices: list[str] = []
+    for place, sittings in {str(results.resolve()): [], **_unfinished(journal)}.items():
         folder = Path(place)
-        with ExitStack() as held:
-            mine = folder.resolve() == results.resolve()
-            if not mine and not held.enter_context(held_by_nobody(folder)):
+        with ExitStack() as locks:
+            own = folder.resolve() == results.resolve()
+            if not own and not locks.enter_context(lock_if_free(folder)):
                 continue
-            kept = set(_kept(folder))
+            stored = set(_stored(folder))
             for sitting in sittings:
-                if sitting not in kept:
-                    said += _closed(folder, journal, sitting)
-            said += late(folder)
-    return tuple(said)
+                if sitting not in stored:
+                    notices += _close(folder, journal, sitting)
+            notices += late(folder)
+    return tuple(notices)
 
 
-def _left(journal: Journal) -> dict[str, list[str]]:
-    """Give the examinations without a final verdict, by their result folders."""
-    left: dict[str, str] = {}
+def _unfinished(journal: Journal) -> dict[str, list[str]]:
+    """Return the examinations without a final verdict, by result folder."""
+    unfinished: dict[str, str] = {}
     for row in read_rows(journal.path, kinds=(PROVISIONAL, VERDICT)):
         sitting = str(row.content.get("sitting", ""))
-        if not sitting or not row.consistent:  # in rows of older versions there is none
+        if not sitting or not row.consistent:  # rows of older versions have none
             continue
         if row.kind == VERDICT:
-            left.pop(sitting, None)
+            unfinished.pop(sitting, None)
         else:
-            left[sitting] = str(row.content.get("results", ""))
+            unfinished[sitting] = str(row.content.get("results", ""))
     places: dict[str, list[str]] = {}
-    for sitting, place in left.items():
+    for sitting, place in unfinished.items():
         if place:
             places.setdefault(place, []).append(sitting)
     return places
 
 
-def _kept(folder: Path) -> Iterator[str]:
+def _stored(folder: Path) -> Iterator[str]:
     for one in left_folders(folder):
         try:
-            yield read_about(one).sitting
+            yield read_metadata(one).sitting
         except StorageError:
-            continue  # `left_open.settle` has set it aside
+            continue  # `recovery.recover` has set it aside
 
 
-def _closed(folder: Path, journal: Journal, sitting: str) -> list[str]:
+def _close(folder: Path, journal: Journal, sitting: str) -> list[str]:
     rows = rows_with(journal.path, PROVISIONAL, "sitting", sitting)
     slide = str(rows[-1].content.get("slide", ""))
-    # Its own station may have closed it before it let go, or under another journal.
+    # Its own station may have closed it before it released the folder, or under another journal.
     if rows_with(journal.path, VERDICT, "sitting", sitting) or reported(folder, slide, sitting):
         return []
     try:
@@ -94,7 +94,7 @@ def _closed(folder: Path, journal: Journal, sitting: str) -> list[str]:
 
 
 def _final(rows: Sequence[Row]) -> Verdict:
-    """Give the verdict that follows from the last one before the end; a FLAG is never lost."""
+    """Return the final verdict that follows from the last provisional one; a FLAG stays."""
     flags = [row for row in rows if row.content.get("verdict") == Decision.FLAG.value]
     last = verdict_from_json((flags or list(rows))[-1].content)
-    return barred(last, [Reason(CUT_SHORT, TEXT)])
+    return without_clear(last, [Reason(CUT_SHORT, TEXT)])

@@ -1,4 +1,4 @@
-"""Run the command for flags and record in the journal that it was, and what came of it."""
+"""Runs the command for flags and records its outcome in the journal."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ MOST_AT_ONCE = 4
 
 
 def notify(journal: Journal, command: FlagCommand, verdict: Mapping[str, Any]) -> str:
-    """Run the command for a flagged slide; gives what went wrong in one sentence, else nothing.
+    """Run the command for a flagged slide; return a failure in one sentence, else nothing.
 
     verdict : as in the journal, with its row's hash as ``journal_record``.
     """
     outcome = command.run({"event": "flag", **verdict})
-    said = {
+    content = {
         "slide": verdict["slide"],
         "record": verdict["journal_record"],
         "command": command.name,
         "succeeded": outcome.succeeded,
         "text": outcome.text,
     }
-    wrong = [] if outcome.succeeded else [outcome.text]
+    failures = [] if outcome.succeeded else [outcome.text]
     try:
-        journal.append_event(NOTICE, said)
+        journal.append_event(NOTICE, content)
     except EdgeAplError as error:
-        wrong.append(f"not recorded: {error}")
-    if not wrong:
+        failures.append(f"not recorded: {error}")
+    if not failures:
         return ""
     return (
         f"command for flags failed, so nobody may know of slide {verdict['slide']}: "
-        f"{command.name}: {'; '.join(wrong)}"
+        f"{command.name}: {'; '.join(failures)}"
     )
 
 
-class FolderNotices:
-    """The same for slides of a folder, beside their scoring."""
+class FolderNotifier:
+    """Runs the command for flagged slides of a folder while the others are scored."""
 
     def __init__(self, journal: Journal, command: FlagCommand | None) -> None:
         self._journal = journal
@@ -49,13 +49,13 @@ class FolderNotices:
         self._failures: list[str] = []
 
     def on_slide(self, record: Mapping[str, Any], resumed: bool) -> None:
-        """Take a verdict; a flag that was not there before runs the command."""
+        """Run the command if this verdict is a new flag."""
         if self._command is None or resumed or record["verdict"] != "FLAG":
             return
         self._threads.submit(self._notify, record)
 
     def finish(self) -> tuple[str, ...]:
-        """Wait until all have ended, which takes bounded time; gives what went wrong."""
+        """Wait until all commands have ended, at most their time limit; return the failures."""
         self._threads.shutdown()
         return tuple(self._failures)
 

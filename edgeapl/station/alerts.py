@@ -1,4 +1,4 @@
-"""Flags at the station: kept in front of everybody until a person acknowledges them."""
+"""Flags at the station: shown to everybody until a person acknowledges them."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from edgeapl.station.flag_command import FlagCommand
 from edgeapl.types import Decision, Verdict
 
 LATE = timedelta(hours=24)
-"""The command is still run for a flag so old, when a power cut came between the two."""
+"""After a power cut the command is still run for flags up to this age."""
 
-HEARS_EVERY_S = 2.0
-"""How often the journal is asked for what was acknowledged elsewhere, while a flag stands."""
+SYNC_EVERY_S = 2.0
+"""While a flag is unacknowledged: how often the journal is read for acknowledgements, seconds."""
 
 
 class Alerts:
-    """Raises flags, has a command run for each, and takes acknowledgements; from any thread.
+    """Raises flags, runs a command for each, and takes acknowledgements; from any thread.
 
     Parameters
     ----------
-    journal : has them all; those without an acknowledgement stand again after a restart.
-    demonstration : this station shows no patients: only then are flags of demonstrations read.
+    journal : stores them; unacknowledged ones are shown again after a restart.
+    demonstration : the station examines no patients, so it reads flags of demonstrations as well.
     command : run once for every flagged slide, in a thread of its own; None for none.
-    recall : take up the flags of the journal.
+    recall : read unacknowledged flags from the journal.
     on_change : called when there is something new to show.
 
     Raises StorageError when the journal cannot be read.
@@ -59,11 +59,11 @@ class Alerts:
         self._running: list[threading.Thread] = []
         self._trouble: dict[str, str] = {}
         self.failures = 0
-        self._hear_next = 0.0
-        self._run_late()
+        self._sync_at = 0.0
+        self._run_missed_commands()
 
     @property
-    def standing(self) -> tuple[Alarm, ...]:
+    def unacknowledged(self) -> tuple[Alarm, ...]:
         """Flags that nobody has acknowledged, newest first."""
         with self._lock:
             alarms = list(self._alarms.values())
@@ -71,12 +71,12 @@ class Alerts:
 
     @property
     def trouble(self) -> tuple[str, ...]:
-        """What went wrong with the command, in sentences; until its flag is acknowledged."""
+        """Failures of the command, in sentences, until their flags are acknowledged."""
         with self._lock:
             return tuple(self._trouble.values())
 
     def committed(self, verdict: Verdict, record: str) -> None:
-        """Take a committed verdict with its origin: the first FLAG of a sitting is an alarm."""
+        """Raise an alarm for the first FLAG of an examination; takes every committed verdict."""
         sitting = verdict.origin.sitting
         if verdict.decision is not Decision.FLAG or not sitting:
             return
@@ -97,54 +97,54 @@ class Alerts:
         self._on_change()
 
     def acknowledge(self, record: str, person: str) -> str:
-        """Record who has seen a flag; gives the hash of the row.
+        """Record who has seen a flag and return the hash of the row.
 
-        Raises UsageError when there is no such flag, it was seen before, or nobody is named;
-        StorageError when that could not be recorded: the flag then stands.
+        Raises UsageError when there is no such flag, it was acknowledged before, or nobody is
+        named; StorageError when that cannot be recorded: the flag then stays unacknowledged.
         """
         with self._lock:
             alarm = next((one for one in self._alarms.values() if one.record == record), None)
             if alarm is None:
                 raise UsageError("there is no such flag", record[:16], "load the page again")
             row = acknowledge_flag(self._journal, alarm, person)
-            self._settle(alarm, person.strip())
+            self._mark_acknowledged(alarm, person.strip())
         self._on_change()
         return row
 
-    def hear(self) -> None:
-        """Take up what `edgeapl journal acknowledge` has recorded, now and then; StorageError."""
+    def sync(self) -> None:
+        """Read acknowledgements by `edgeapl journal acknowledge`, if due. Raises StorageError."""
         now = time.monotonic()
-        if now < self._hear_next or not self.standing:
+        if now < self._sync_at or not self.unacknowledged:
             return
-        self._hear_next = now + HEARS_EVERY_S
-        seen = acknowledged(self._journal.path)
-        heard = [alarm for alarm in self.standing if alarm.record in seen]
+        self._sync_at = now + SYNC_EVERY_S
+        people = acknowledged(self._journal.path)
+        known = [alarm for alarm in self.unacknowledged if alarm.record in people]
         with self._lock:
-            for alarm in heard:
-                self._settle(alarm, seen[alarm.record])
-        if heard:
+            for alarm in known:
+                self._mark_acknowledged(alarm, people[alarm.record])
+        if known:
             self._on_change()
 
-    def _settle(self, alarm: Alarm, person: str) -> None:
+    def _mark_acknowledged(self, alarm: Alarm, person: str) -> None:
         self._alarms[alarm.sitting] = replace(alarm, acknowledged_by=person)
         self._trouble.pop(alarm.sitting, None)
 
-    def finish(self, in_a_hurry: Callable[[], bool]) -> None:
-        """Wait until the commands have ended, which takes bounded time; in a hurry one second."""
-        hurried_s: float | None = None
+    def finish(self, immediately: Callable[[], bool]) -> None:
+        """Wait until the commands have ended, at most their time limit; immediately: one second."""
+        since_s: float | None = None
         for thread in self._running:
             while thread.is_alive():
                 thread.join(0.05)
-                if in_a_hurry():
-                    hurried_s = hurried_s or time.monotonic()
-                    if time.monotonic() - hurried_s > 1:
+                if immediately():
+                    since_s = since_s or time.monotonic()
+                    if time.monotonic() - since_s > 1:
                         return
 
-    def _run_late(self) -> None:
-        """Run the command for flags whose station was stopped before it could."""
+    def _run_missed_commands(self) -> None:
+        """Run the command for flags whose station was stopped before it did."""
         if self._command is None:
             return
-        for alarm in self.standing:
+        for alarm in self.unacknowledged:
             if not alarm.noticed and _age(alarm) < LATE:
                 self._notify(alarm, find_row(self._journal.path, alarm.record).content)
 
@@ -155,14 +155,14 @@ class Alerts:
 
         def work() -> None:
             failure = notify(self._journal, command, {**verdict, "journal_record": alarm.record})
-            self._note(alarm, failure)
+            self._add_failure(alarm, failure)
 
         thread = threading.Thread(target=work, name="edgeapl-on-flag", daemon=True)
         self._running = [one for one in self._running if one.is_alive()]
         self._running.append(thread)
         thread.start()
 
-    def _note(self, alarm: Alarm, failure: str) -> None:
+    def _add_failure(self, alarm: Alarm, failure: str) -> None:
         if failure:
             with self._lock:
                 self.failures += 1

@@ -1,4 +1,4 @@
-"""What `edgeapl doctor` looks at besides the machine: the station that runs, and its unit."""
+"""Checks of `edgeapl doctor` for a running station and its systemd unit."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from edgeapl.doctor import Check, Health
 from edgeapl.station.systemd_unit import INSTALLED, hidden_by, missing_from
 
 METRICS = "http://127.0.0.1:8765/metrics"
-"""Where `edgeapl watch --page` serves them when nothing else is said."""
+"""Address of the metrics that `edgeapl watch --page` serves by default."""
 
 ANSWER_S = 2.0
 
 
 def station_checks(metrics: str = METRICS, unit: Path = INSTALLED) -> tuple[Check, ...]:
-    """Look for a station that runs on this machine and for its systemd unit; changes nothing."""
+    """Check for a running station on this machine and its systemd unit; changes nothing."""
     return (*_running(metrics), *_unit(unit))
 
 
 def _running(address: str) -> Iterator[Check]:
     try:
-        # The address is ours and http, never a file; no proxy stands before the own machine.
+        # The address is ours and http, never a file; the own machine needs no proxy.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(address, timeout=ANSWER_S) as answer:
             text = answer.read().decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""When the answer about an open slide goes into the journal, and what is shown meanwhile."""
+"""When the answer of an open slide goes into the journal, and what is shown meanwhile."""
 
 from __future__ import annotations
 
@@ -10,21 +10,24 @@ from edgeapl.pipeline import Progress
 from edgeapl.types import Decision, Reason, Verdict
 
 STEADY_FRAMES = 3
-"""Frames in a row after which a slide that may be cleared is called so: one field with few
-suspicious cells must not make the answer flicker. A flag and a doubt are told at once."""
+"""Consecutive frames that must agree before a slide is called clear, so that one field with few
+suspicious cells does not make the answer flicker. FLAG and REVIEW are shown at once."""
 
 SETTLING = "settling"
 
 
 class Committer:
-    """Commits the answer whenever it changes, and in time for every frame; shows only that.
+    """Commits the answer whenever it changes, and within the budget of every frame.
 
     Parameters
     ----------
-    commit : stores a provisional verdict and gives the hash of its row; raises StorageError.
-    budget_s : seconds from the capture of a frame to the commit that takes it into account. A
-        frame that was finished waits for company until half of it has passed.
-    now_ns : monotonic clock; tests give their own.
+    commit : stores a provisional verdict and returns the hash of its row; raises StorageError.
+    budget_s : seconds from the capture of a frame to the commit that includes it. A finished frame
+        waits up to half of that for others, so that they share a commit.
+    now_ns : monotonic clock; tests pass their own.
+
+    committed : newest committed verdict. record : hash of its row. slowest_s : longest time from a
+    finished frame to its commit, seconds.
     """
 
     def __init__(
@@ -34,28 +37,30 @@ class Committer:
         now_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._commit = commit
-        self._patience_ns = int(budget_s * 0.5e9)
+        self._wait_ns = int(budget_s * 0.5e9)
         self._now_ns = now_ns
         self._clear_frames = 0
-        self._newest: Verdict | None = None
-        self._oldest_ns: int | None = None
+        self._pending: Verdict | None = None
+        self._oldest_pending_ns: int | None = None
         self.committed: Verdict | None = None
         self.record = ""
         self.slowest_s = 0.0
 
-    def progress(self, progress: Progress) -> bool:
-        """Take the answer as it stands; True when it was committed.
+    def update(self, progress: Progress) -> bool:
+        """Take the current answer; True when it was committed.
 
-        A verdict in the middle of a frame is committed only when it raises the flag.
+        In the middle of a frame only a verdict that raises the flag is committed.
         """
         if progress.finished_ns is None:
             if progress.verdict.decision is Decision.FLAG and not self._is_flagged():
                 self._store(progress.verdict)
                 return True
             return False
-        steady = self._steadied(progress.verdict)
-        self._newest = steady
-        self._oldest_ns = min(self._oldest_ns or progress.finished_ns, progress.finished_ns)
+        steady = self._debounced(progress.verdict)
+        self._pending = steady
+        self._oldest_pending_ns = min(
+            self._oldest_pending_ns or progress.finished_ns, progress.finished_ns
+        )
         changed = self.committed is None or steady.decision is not self.committed.decision
         if changed or progress.cut or self._is_due():
             self._store(steady)
@@ -63,29 +68,29 @@ class Committer:
         return False
 
     def tick(self) -> bool:
-        """Commit what is due; True when something was."""
-        if self._newest is None or not self._is_due():
+        """Commit a pending answer that is due; True when there was one."""
+        if self._pending is None or not self._is_due():
             return False
-        self._store(self._newest)
+        self._store(self._pending)
         return True
 
     def _store(self, verdict: Verdict) -> None:
         self.record = self._commit(verdict)
         self.committed = verdict
-        if self._oldest_ns is not None:
-            self.slowest_s = max(self.slowest_s, (self._now_ns() - self._oldest_ns) / 1e9)
-        self._oldest_ns = None
-        self._newest = None
+        if self._oldest_pending_ns is not None:
+            self.slowest_s = max(self.slowest_s, (self._now_ns() - self._oldest_pending_ns) / 1e9)
+        self._oldest_pending_ns = None
+        self._pending = None
 
     def _is_due(self) -> bool:
-        waits = self._oldest_ns is not None
-        return waits and self._now_ns() - (self._oldest_ns or 0) > self._patience_ns
+        waits = self._oldest_pending_ns is not None
+        return waits and self._now_ns() - (self._oldest_pending_ns or 0) > self._wait_ns
 
     def _is_flagged(self) -> bool:
         return self.committed is not None and self.committed.decision is Decision.FLAG
 
-    def _steadied(self, verdict: Verdict) -> Verdict:
-        """Call a slide clear only when it would have been for some frames in a row."""
+    def _debounced(self, verdict: Verdict) -> Verdict:
+        """Hold CLEAR back as REVIEW until `STEADY_FRAMES` consecutive frames agree."""
         if verdict.decision is not Decision.CLEAR:
             self._clear_frames = 0
             return verdict

@@ -1,4 +1,4 @@
-"""A program that is run when a slide is flagged: it sends a mail, turns on a light, tells a LIS."""
+"""A program that runs when a slide is flagged: it sends a mail, turns on a light, tells a LIS."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from edgeapl.errors import ConfigError
 from edgeapl.wording.printable import printable
 
 LIMIT_S = 30.0
-"""The program is ended when it takes longer."""
-WORDS_KEPT = 300
+"""Longest run, seconds; then the program is killed."""
+LONGEST_OUTPUT = 300
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a run. text : in plain words, with the last line that the program said."""
+    """The outcome of a run. text : in plain words, with the program's last line of output."""
 
     succeeded: bool
     text: str
@@ -33,9 +33,9 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class FlagCommand:
-    """A program and its arguments; no shell sees them, and nothing of a slide becomes one.
+    """A program and its arguments. No shell sees them, and no text of a slide becomes one.
 
-    limit_s : seconds it may take.
+    limit_s : longest run, seconds.
     """
 
     arguments: tuple[str, ...]
@@ -43,7 +43,7 @@ class FlagCommand:
 
     @classmethod
     def parse(cls, text: str) -> FlagCommand:
-        """Take a command as one writes it. Raises ConfigError when there is no such program."""
+        """Parse a command line. Raises ConfigError when there is no such program."""
         try:
             arguments = shlex.split(text)
         except ValueError as error:
@@ -60,19 +60,23 @@ class FlagCommand:
 
     @property
     def name(self) -> str:
-        """The program, without its arguments, which may be secret."""
+        """The program without its arguments, which may be secret."""
         return self.arguments[0]
 
     def run(self, document: Mapping[str, Any]) -> Outcome:
-        """Run it with a JSON document on its standard input and wait for its end. Never raises."""
+        """Run it with a JSON document on its standard input and wait for it. Never raises."""
         text = json.dumps(document, allow_nan=False, ensure_ascii=True) + "\n"
-        with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as said:
-            # From a file, so that a program that reads nothing cannot hold anybody up.
-            given.write(text.encode("ascii"))
-            given.seek(0)
+        with tempfile.TemporaryFile() as document_file, tempfile.TemporaryFile() as output:
+            # From a file: a program that reads nothing then blocks nobody.
+            document_file.write(text.encode("ascii"))
+            document_file.seek(0)
             try:
                 process = subprocess.Popen(  # noqa: S603 - the station's owner named it
-                    self.arguments, stdin=given, stdout=said, stderr=said, start_new_session=True
+                    self.arguments,
+                    stdin=document_file,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
                 )
             except OSError as error:
                 return Outcome(False, f"could not be started: {error.strerror}")
@@ -82,15 +86,15 @@ class FlagCommand:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-                return Outcome(False, f"did not end within {self.limit_s:g} s" + _last_line(said))
+                return Outcome(False, f"did not end within {self.limit_s:g} s" + _last_line(output))
             if code == 0:
                 return Outcome(True, "done")
             how = f"exit code {code}" if code > 0 else f"ended by signal {-code}"
-            return Outcome(False, how + _last_line(said))
+            return Outcome(False, how + _last_line(output))
 
 
-def _last_line(said: IO[bytes]) -> str:
-    said.seek(0, os.SEEK_END)
-    said.seek(max(0, said.tell() - 4096))
-    lines = said.read().decode("utf-8", "replace").strip().splitlines()
-    return f", {printable(lines[-1].strip()[:WORDS_KEPT])}" if lines else ""
+def _last_line(output: IO[bytes]) -> str:
+    output.seek(0, os.SEEK_END)
+    output.seek(max(0, output.tell() - 4096))
+    lines = output.read().decode("utf-8", "replace").strip().splitlines()
+    return f", {printable(lines[-1].strip()[:LONGEST_OUTPUT])}" if lines else ""

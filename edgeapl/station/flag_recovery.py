@@ -1,4 +1,4 @@
-"""The flag of a slide that was left open, so that no restart takes it back."""
+"""Restores the flag of a slide that was left open, so that no restart takes it back."""
 
 from __future__ import annotations
 
@@ -8,50 +8,50 @@ from pathlib import Path
 
 from edgeapl.journal import PROVISIONAL, VERDICT, Row, read_rows, rows_with
 from edgeapl.journal.record import flag_of_record
-from edgeapl.station.open_slide import About, OpenSlide
+from edgeapl.station.frame_store import FrameStore, OpenSlideMetadata
 from edgeapl.types import NOT_NOTED, RaisedFlag
 
-ROWS_LOOKED_AT = 2000
-"""Newest rows of the journal among which an open slide's flag is looked for."""
+ROWS_SEARCHED = 2000
+"""Newest rows of the journal that are searched for an open slide's flag."""
 
 
-def flag_taken_up(kept: OpenSlide, journal: Path) -> RaisedFlag | None:
-    """Give the flag that was raised on a slide before it was taken up; None without one.
+def recovered_flag(store: FrameStore, journal: Path) -> RaisedFlag | None:
+    """Return the flag that was raised on a slide before it was interrupted; None without one.
 
-    It stands in the journal before it stands beside the kept frames: a station that was ended in
-    between has it there alone, and so has one of an older version its figures.
+    A flag is committed to the journal before it is stored beside the frames, so a station that was
+    ended in between has it in the journal alone. Older versions stored its figures only there.
     """
-    if not kept.taken_up:
+    if not store.resumed:
         return None
-    noted = kept.about.flag
-    if noted is not None and noted.figures is not None:
-        return noted
-    recorded = flag_in_journal(journal, kept.about)
+    stored = store.metadata.flag
+    if stored is not None and stored.figures is not None:
+        return stored
+    recorded = flag_in_journal(journal, store.metadata)
     if recorded is not None:
         return recorded
-    return (noted or NOT_NOTED) if kept.about.flagged else None
+    return (stored or NOT_NOTED) if store.metadata.flagged else None
 
 
-def flag_in_journal(journal: Path, about: About) -> RaisedFlag | None:
-    """Give the newest flag that was committed for an open slide, and when it was first raised."""
+def flag_in_journal(journal: Path, metadata: OpenSlideMetadata) -> RaisedFlag | None:
+    """Return the newest flag committed for an open slide, with the time it was first raised."""
     newest: RaisedFlag | None = None
     since = ""
-    for row in _rows(journal, about):
+    for row in _rows(journal, metadata):
         flag = flag_of_record(row.content)
         if flag is not None:
-            # A row of an older version does not say since when, but when it was written itself.
+            # Rows of older versions lack this time; the row's own is the best there is.
             newest, since = newest or flag, flag.since or row.time
     return None if newest is None else replace(newest, since=since)
 
 
-def _rows(journal: Path, about: About) -> Iterator[Row]:
-    """Give what was committed for an open slide so far, newest first."""
-    if about.sitting:
-        yield from reversed(rows_with(journal, PROVISIONAL, "sitting", about.sitting))
+def _rows(journal: Path, metadata: OpenSlideMetadata) -> Iterator[Row]:
+    """Yield the provisional rows of an open slide, newest first."""
+    if metadata.sitting:
+        yield from reversed(rows_with(journal, PROVISIONAL, "sitting", metadata.sitting))
         return
-    # Kept by an older version: only its name and its last final verdict tell.
-    for row in reversed(read_rows(journal, last=ROWS_LOOKED_AT)):
-        if row.consistent and row.content.get("slide") == about.slide:
+    # Stored by an older version: only its name and its last final verdict identify it.
+    for row in reversed(read_rows(journal, last=ROWS_SEARCHED)):
+        if row.consistent and row.content.get("slide") == metadata.slide:
             if row.kind == VERDICT:
                 return
             if row.kind == PROVISIONAL:

@@ -1,4 +1,4 @@
-"""Closed slides, as the station shows them."""
+"""The history of closed slides."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from edgeapl.wording.verdicts import limits_of
 
 ROWS_PER_ITEM = 20
 LEAST_ROWS = 400
-"""How far back to look: amendments and slides of the other kind stand in between."""
+"""Rows read at least: amendments and the other kind of slides lie in between."""
 
 
 def history_of(
     journal: Path, out: Path, limit: int, *, demonstrations: bool
 ) -> tuple[HistoryItem, ...]:
-    """Give the newest closed slides of a journal, newest first.
+    """Return the newest closed slides of a journal, newest first.
 
-    demonstrations : those alone; else patients' slides alone.
+    demonstrations : only those; otherwise only patients' slides.
     """
     records = read_records(journal, max(LEAST_ROWS, ROWS_PER_ITEM * limit))
     wanted = [record for record in records if record.demonstration is demonstrations]
@@ -44,7 +44,7 @@ def _item(record: Record, out: Path) -> HistoryItem:
 
 
 def signed_text(record: Record) -> str:
-    """Say what the last signature is and whose; empty when nobody has signed."""
+    """Return the last sign-off and whose it is; empty without one."""
     if not record.sign_offs:
         return ""
     last = record.sign_offs[-1]

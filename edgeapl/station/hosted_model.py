@@ -1,7 +1,7 @@
-"""A model whose networks run in child processes, so that the station's promises hold without them.
+"""A model whose networks run in child processes, so that no network can hold the station up.
 
 The networks that find cells, those that judge cells and the head have a process each: when one is
-ended at its deadline, the others still answer.
+killed at its deadline, the others still answer.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from edgeapl.pipeline import Budget
 HEAD_S = 1.0
 """The head is one small layer: it answers in a millisecond, or something is wrong with it."""
 
-HURRIED_HEAD_S = 0.5
-"""For all that is left to ask it when the station must be gone in 3 s."""
+LAST_HEAD_S = 0.5
+"""For the last runs of the head when the station must end within 3 s."""
 
 RUN_S = 120.0
-"""No run of a batch may take longer, whatever the budget."""
+"""Longest run of a batch, whatever the budget."""
 
 
-class Group(str, Enum):
-    """What a process of networks does."""
+class NetworkGroup(str, Enum):
+    """The networks that share a process."""
 
     SEGMENT = "segment"
     CELLS = "cells"
@@ -47,27 +47,29 @@ class HostedModel(ClosesItself):
     """A model and the processes that its networks run in."""
 
     model: Model
-    hosts: Mapping[Group, EngineHost]
+    hosts: Mapping[NetworkGroup, EngineHost]
 
     def budget(self, seconds: float) -> Budget:
-        """Give the budget that ends runs of these processes."""
-        return Budget(seconds, self._canceller(Group.CELLS), self._canceller(Group.SEGMENT))
+        """Return a budget that ends runs of these processes."""
+        return Budget(
+            seconds, self._canceller(NetworkGroup.CELLS), self._canceller(NetworkGroup.SEGMENT)
+        )
 
     def deadline(self, at_ns: int | None) -> None:
-        """End all runs but the head's at that monotonic time; None lifts it."""
+        """End all runs except the head's at this monotonic time; None lifts the deadline."""
         for group, host in self.hosts.items():
-            if group is not Group.HEAD:
+            if group is not NetworkGroup.HEAD:
                 host.deadline(at_ns)
 
-    def hurry(self) -> None:
-        """End all runs for good: the head's soon, the others' now; no process is started again."""
+    def stop_now(self) -> None:
+        """End all runs for good, the head's a little later; no process is restarted."""
         now = time.monotonic_ns()
         for group, host in self.hosts.items():
-            host.finish(now + int(HURRIED_HEAD_S * 1e9) if group is Group.HEAD else now)
+            host.finish(now + int(LAST_HEAD_S * 1e9) if group is NetworkGroup.HEAD else now)
 
     @property
     def trouble(self) -> tuple[str, ...]:
-        """What is wrong with the processes, in words."""
+        """Processes that are down, in words."""
         return tuple(
             f"the networks to {_WORDS[group]} are down: {host.health.text}"
             for group, host in self.hosts.items()
@@ -76,7 +78,7 @@ class HostedModel(ClosesItself):
 
     @property
     def restarts(self) -> int:
-        """How often a process died or had to be ended."""
+        """How often a process died or had to be killed."""
         return sum(host.health.deaths + host.health.ended_late for host in self.hosts.values())
 
     def close(self) -> None:
@@ -84,27 +86,26 @@ class HostedModel(ClosesItself):
         for host in self.hosts.values():
             host.close()
 
-    def _canceller(self, group: Group) -> Cancel:
-        host = self.hosts.get(group)
-        return Cancel(host)
+    def _canceller(self, group: NetworkGroup) -> HostDeadline:
+        return HostDeadline(self.hosts.get(group))
 
 
 @dataclass(frozen=True, slots=True)
-class Cancel:
+class HostDeadline:
     """Sets the deadline of a host, if there is one."""
 
     host: EngineHost | None
 
     def __call__(self, at_ns: int | None) -> None:
-        """End all its runs at that monotonic time; None lifts it."""
+        """End all its runs at this monotonic time; None lifts the deadline."""
         if self.host is not None:
             self.host.deadline(at_ns)
 
 
 _WORDS = {
-    Group.SEGMENT: "find cells",
-    Group.CELLS: "judge cells",
-    Group.HEAD: "judge the slide",
+    NetworkGroup.SEGMENT: "find cells",
+    NetworkGroup.CELLS: "judge cells",
+    NetworkGroup.HEAD: "judge the slide",
 }
 
 
@@ -121,24 +122,24 @@ def open_hosted(
     Raises BundleError, EngineError, or DeadlineError when a network hangs in the self-test.
     """
     with ExitStack() as opened:
-        hosts: dict[Group, EngineHost] = {}
+        hosts: dict[NetworkGroup, EngineHost] = {}
 
         def open_all(bundle: Bundle) -> Opened:
             files = network_files(bundle, threads=threads, engines=engines)
             groups = groups_of(bundle.manifest)
             chain = _chain(bundle, engines)
-            for group in Group:
-                runs = workers if group is Group.CELLS else 1
+            for group in NetworkGroup:
+                runs = workers if group is NetworkGroup.CELLS else 1
                 own = [replace(file, workers=runs) for file in files if groups[file.name] is group]
                 if own:
-                    most_s = HEAD_S if group is Group.HEAD else RUN_S
-                    chained = chain if group is Group.CELLS else None
+                    most_s = HEAD_S if group is NetworkGroup.HEAD else RUN_S
+                    chained = chain if group is NetworkGroup.CELLS else None
                     host = EngineHost(own, chain=chained, workers=runs, most_s=most_s)
                     hosts[group] = opened.enter_context(host)
             by_name = (host.engines for host in hosts.values())
             return Opened(
                 {name: engine for engines in by_name for name, engine in engines.items()},
-                hosts[Group.CELLS].chain if Group.CELLS in hosts else None,
+                hosts[NetworkGroup.CELLS].chain if NetworkGroup.CELLS in hosts else None,
             )
 
         model = open_model(
@@ -154,17 +155,17 @@ def open_hosted(
 
 
 def _chain(bundle: Bundle, engines: EngineFolder | None) -> ChainFile | None:
-    """Give the chain of the networks that judge cells, if there is one."""
+    """Return the chain of the networks that judge cells, if there is one."""
     links = links_here(bundle, engines)
     return None if engines is None or not links else chain_file(engines, links)
 
 
-def groups_of(manifest: Manifest) -> Mapping[str, Group]:
-    """Give the group of every network of a bundle."""
-    groups = dict.fromkeys(manifest.networks, Group.CELLS)
+def groups_of(manifest: Manifest) -> Mapping[str, NetworkGroup]:
+    """Return the group of every network of a bundle."""
+    groups = dict.fromkeys(manifest.networks, NetworkGroup.CELLS)
     detector = manifest.segmenter.detector
     if detector is not None:
-        groups |= dict.fromkeys((detector.detector, detector.box_head), Group.SEGMENT)
+        groups |= dict.fromkeys((detector.detector, detector.box_head), NetworkGroup.SEGMENT)
     if manifest.reducer.head is not None:
-        groups[manifest.reducer.head] = Group.HEAD
+        groups[manifest.reducer.head] = NetworkGroup.HEAD
     return groups

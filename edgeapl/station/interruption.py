@@ -1,4 +1,4 @@
-"""What a verdict says of a slide that was left open when the station stopped."""
+"""What a verdict says about a slide that was left open when the station stopped."""
 
 from __future__ import annotations
 
@@ -16,42 +16,45 @@ KEPT_UNREAD = "kept_unread"
 OTHER_JOURNAL = "other_journal"
 
 
-def barred(verdict: Verdict, bars: Sequence[Reason], notes: Sequence[Reason] = ()) -> Verdict:
-    """Bar CLEAR for these reasons, if there are any; a FLAG stays, and says them last.
+def without_clear(
+    verdict: Verdict, doubts: Sequence[Reason], notes: Sequence[Reason] = ()
+) -> Verdict:
+    """Turn CLEAR into REVIEW if there are doubts. A FLAG stays and lists them last.
 
-    What the slide would have been cleared for is no reason of a REVIEW.
+    The reasons for CLEAR are dropped: they do not explain a REVIEW. notes : reasons that change no
+    decision.
     """
     if verdict.decision is Decision.FLAG:
-        return replace(verdict, reasons=(*verdict.reasons, *bars, *notes))
-    if not bars:
+        return replace(verdict, reasons=(*verdict.reasons, *doubts, *notes))
+    if not doubts:
         return replace(verdict, reasons=(*verdict.reasons, *notes))
-    doubts = [reason for reason in verdict.reasons if reason.code != Code.CLEAR]
-    return replace(verdict, decision=Decision.REVIEW, reasons=(*bars, *doubts, *notes))
+    others = [reason for reason in verdict.reasons if reason.code != Code.CLEAR]
+    return replace(verdict, decision=Decision.REVIEW, reasons=(*doubts, *others, *notes))
 
 
 @dataclass(frozen=True, slots=True)
 class Interruption:
-    """A slide that was left open.
+    """A slide that an earlier run left open.
 
-    source : its kept frames. elsewhere : it was begun under another journal.
+    source : its stored frames. elsewhere : it was begun under another journal.
     """
 
     source: ResumedSource
     elsewhere: bool = False
 
-    def told(self, verdict: Verdict, *, final: bool = False) -> Verdict:
-        """Say it in a verdict. What nobody called complete is never CLEAR; a FLAG stays."""
-        bars, notes = self._reasons(final=final)
-        return barred(verdict, bars, notes)
+    def annotate(self, verdict: Verdict, *, final: bool = False) -> Verdict:
+        """Add the interruption to a verdict's reasons; an incomplete slide is never CLEAR."""
+        doubts, notes = self._reasons(final=final)
+        return without_clear(verdict, doubts, notes)
 
     def _reasons(self, *, final: bool) -> tuple[list[Reason], list[Reason]]:
-        """Give reasons that bar CLEAR, and those that are only worth saying."""
+        """Return reasons that rule out CLEAR, and reasons that are only noted."""
         source = self.source
         frames = plural(source.count, "kept frame")
-        bars, notes = [], []
-        if source.alone:
+        doubts, notes = [], []
+        if source.stored_only:
             text = f"the station stopped while this slide was open: judged by its {frames} alone"
-            bars.append(Reason(CUT_SHORT, text))
+            doubts.append(Reason(CUT_SHORT, text))
         else:
             text = (
                 f"the station stopped while this slide was open; a person had it go on ({frames})"
@@ -59,7 +62,7 @@ class Interruption:
             notes.append(Reason(GONE_ON, text))
         if source.unread and final:
             text = f"{source.unread} of {frames} were not examined again: the station had to end"
-            bars.append(Reason(KEPT_UNREAD, text))
+            doubts.append(Reason(KEPT_UNREAD, text))
         if self.elsewhere:
             notes.append(Reason(OTHER_JOURNAL, "this slide was begun under another journal"))
-        return bars, notes
+        return doubts, notes

@@ -1,4 +1,4 @@
-"""Reports of slides that have their final verdict, but were left without one."""
+"""Writes the reports of slides whose station stopped between final verdict and report."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from edgeapl.wording.printable import printable
 
 @dataclass(frozen=True, slots=True)
 class LateReports:
-    """Writes them on start, before anything is examined.
+    """Writes missing reports when a station starts, before it examines anything.
 
-    bundle : that this station runs; of another one it cannot say what roles and limits are.
+    bundle : that this station runs; roles and limits of other bundles are unknown here.
     """
 
     journal: Journal
     bundle: Bundle
 
     def write(self, results: Path) -> tuple[str, ...]:
-        """Write them for a result folder that is held; gives what a person should know.
+        """Write the missing reports of a locked result folder; return notices for people.
 
-        A slide that is still open keeps its unfinished folder. One of another bundle has it set
-        aside, with the tables and pictures that are in it. Raises StorageError.
+        A slide that is still open keeps its unfinished folder. That of another bundle's slide is
+        set aside with its tables and pictures. Raises StorageError.
         """
-        left = unfinished_folders(results)
-        if not left:
+        unfinished = unfinished_folders(results)
+        if not unfinished:
             return ()
         finals = [
             row
             for row in read_rows(self.journal.path, kinds=(VERDICT,))
             if row.consistent and row.content.get("sitting") and _is_of(row, results)
         ]
-        said: list[str] = []
-        for folder in left:
-            of_it = [row for row in finals if slide_of_unfinished(folder, _slide(row))]
-            if of_it and report_of(results, _slide(of_it[-1]), of_it[-1].hash) is None:
-                said.append(printable(self._written(results, folder, of_it[-1])))
-        return tuple(said)
+        notices: list[str] = []
+        for folder in unfinished:
+            rows = [row for row in finals if slide_of_unfinished(folder, _slide(row))]
+            if rows and report_of(results, _slide(rows[-1]), rows[-1].hash) is None:
+                notices.append(printable(self._written(results, folder, rows[-1])))
+        return tuple(notices)
 
     def _written(self, results: Path, folder: Path, row: Row) -> str:
         slide = _slide(row)

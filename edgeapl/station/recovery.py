@@ -1,4 +1,4 @@
-"""What the last run of a station left open, settled by what the journal says of it."""
+"""Slides that the last run of a station left open, compared with the journal."""
 
 from __future__ import annotations
 
@@ -13,76 +13,74 @@ from edgeapl.journal import PROVISIONAL, VERDICT, Journal, Row, read_rows, rows_
 from edgeapl.report.results import finished_records
 from edgeapl.report.safe_names import safe_name
 from edgeapl.report.storage import storing
-from edgeapl.station.open_slide import (
+from edgeapl.station.frame_store import (
     DISCARDED,
-    About,
+    OpenSlideMetadata,
     left_folders,
-    read_about,
-    write_about,
+    read_metadata,
+    write_metadata,
 )
 from edgeapl.wording.printable import printable
 
 SET_ASIDE = "set-aside"
-"""Folder of the results for kept frames that no slide is made of any more."""
+"""Folder of the results for stored frames that no longer belong to an open slide."""
 
-ROWS_LOOKED_AT = 2000
+ROWS_SEARCHED = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOpen:
-    """What is to be done on start.
+class InterruptedSlides:
+    """What a station finds when it starts.
 
-    slides : have no final verdict yet, oldest first.
-    said : what a person should know about all else that was found, in sentences.
+    slides : those without a final verdict, oldest first.
+    notices : sentences for people about everything else that was found.
     """
 
-    slides: tuple[About, ...]
-    said: tuple[str, ...]
+    slides: tuple[OpenSlideMetadata, ...]
+    notices: tuple[str, ...]
 
     def begun_elsewhere(self, slide: str, journal: str) -> bool:
-        """Say whether a slide was begun under another journal than the one with this id."""
-        return any(
-            about.slide == slide and about.journal not in ("", journal) for about in self.slides
-        )
+        """Whether a slide was begun under a journal other than the one with this id."""
+        return any(one.slide == slide and one.journal not in ("", journal) for one in self.slides)
 
 
-def settle(results: Path, journal: Journal) -> LeftOpen:
-    """Sort what lies among the open slides of a result folder.
+def recover(results: Path, journal: Journal) -> InterruptedSlides:
+    """Find the interrupted slides of a result folder and clear away what is finished.
 
-    A slide with a final verdict is done: what was kept of it is removed, or set aside when its
-    report is not there. What is known of a slide and cannot be read is taken from the journal;
-    frames that belong to nobody are set aside, never lost and never judged. Raises StorageError.
+    Stored frames of a slide with a final verdict are removed, or set aside when its report is
+    missing. Unreadable metadata is restored from the journal. Frames that belong to no known slide
+    are set aside: never lost, never judged. Raises StorageError.
     """
     with storing(results / DISCARDED):
         if (results / DISCARDED).is_dir():
             shutil.rmtree(results / DISCARDED)
-    slides, said = [], []
+    slides, notices = [], []
     for folder in left_folders(results):
-        about = _known(folder) or _recorded(folder, journal)
-        if about is None:
-            said += _strangers(results, folder)
+        metadata = _stored_metadata(folder) or _metadata_from_journal(folder, journal)
+        if metadata is None:
+            notices += _set_aside_unknown(results, folder)
             continue
-        closed = _closing_row(results, about, journal)
-        if closed is None:
-            slides.append(about)
+        final = _final_row(results, metadata, journal)
+        if final is None:
+            slides.append(metadata)
         else:
-            said += _done(results, folder, about, closed)
-    slides.sort(key=lambda about: about.started)
-    return LeftOpen(tuple(slides), tuple(said))
+            notices += _clear_finished(results, folder, metadata, final)
+    slides.sort(key=lambda one: one.started)
+    return InterruptedSlides(tuple(slides), tuple(notices))
 
 
-def _known(folder: Path) -> About | None:
-    """Read what lies beside the frames; None when it is damaged or another slide's."""
+def _stored_metadata(folder: Path) -> OpenSlideMetadata | None:
+    """Read the metadata beside the frames; None when it is damaged or another slide's."""
     try:
-        about = read_about(folder)
+        metadata = read_metadata(folder)
     except StorageError:
         return None
-    return about if safe_name(about.slide) == folder.name else None
+    return metadata if safe_name(metadata.slide) == folder.name else None
 
 
-def _recorded(folder: Path, journal: Journal) -> About | None:
-    """Find in the journal which slide was open in a folder, and write it down there."""
-    for row in reversed(read_rows(journal.path, ROWS_LOOKED_AT)):
+def _metadata_from_journal(folder: Path, journal: Journal) -> OpenSlideMetadata | None:
+    """Find in the journal which slide was open in a folder, and store that there."""
+    for row in reversed(read_rows(journal.path, ROWS_SEARCHED)):
         if row.kind not in (PROVISIONAL, VERDICT) or not row.consistent:
             continue
         slide = str(row.content.get("slide"))
@@ -91,64 +89,63 @@ def _recorded(folder: Path, journal: Journal) -> About | None:
         if row.kind == VERDICT:
             return None
         sitting = str(row.content.get("sitting", ""))
-        about = About(slide, row.time, sitting=sitting, journal=journal.identity)
-        write_about(folder, about)
-        return about
+        identity = journal.identity
+        metadata = OpenSlideMetadata(slide, row.time, sitting=sitting, journal=identity)
+        write_metadata(folder, metadata)
+        return metadata
     return None
 
 
-def _closing_row(results: Path, about: About, journal: Journal) -> str | None:
-    """Give the hash of the final verdict of a slide's examination; None while it has none."""
-    for row in _finals(about, journal):
+def _final_row(results: Path, metadata: OpenSlideMetadata, journal: Journal) -> str | None:
+    """Return the hash of an examination's final verdict; None while it has none."""
+    for row in _final_rows(metadata, journal):
         return row.hash
-    return reported(results, about.slide, about.sitting)
+    return reported(results, metadata.slide, metadata.sitting)
 
 
 def reported(results: Path, slide: str, sitting: str) -> str | None:
-    """Give the hash that the report of an examination names, maybe of a row of another journal."""
+    """Return the row's hash in an examination's report; the row may be in another journal."""
     for record in finished_records(results, slide) if sitting else ():
         if record.get("sitting") == sitting:
             return str(record.get("journal_record"))
     return None
 
 
-def _finals(about: About, journal: Journal) -> Iterator[Row]:
-    if about.sitting:
-        yield from rows_with(journal.path, VERDICT, "sitting", about.sitting)
+def _final_rows(metadata: OpenSlideMetadata, journal: Journal) -> Iterator[Row]:
+    if metadata.sitting:
+        yield from rows_with(journal.path, VERDICT, "sitting", metadata.sitting)
         return
-    # Kept by an older version: only name and time tell.
-    started = _moment(about.started)
-    for row in rows_with(journal.path, VERDICT, "slide", about.slide):
-        closed = _moment(row.time)
+    # Stored by an older version: only name and time identify it.
+    started = _parsed_time(metadata.started)
+    for row in rows_with(journal.path, VERDICT, "slide", metadata.slide):
+        closed = _parsed_time(row.time)
         if started is None or closed is None or closed >= started:
             yield row
 
 
-def _moment(text: str) -> datetime | None:
+def _parsed_time(text: str) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        time = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+    return time if time.tzinfo else time.replace(tzinfo=timezone.utc)
 
 
-def _done(results: Path, folder: Path, about: About, record: str) -> list[str]:
-    """Clear away what was kept of a slide that has its verdict."""
-    reported = any(
-        found.get("journal_record") == record for found in finished_records(results, about.slide)
-    )
-    if reported:
+def _clear_finished(
+    results: Path, folder: Path, metadata: OpenSlideMetadata, record: str
+) -> list[str]:
+    """Remove the stored frames of a slide with a verdict, or set them aside; return notices."""
+    slide = metadata.slide
+    if any(found.get("journal_record") == record for found in finished_records(results, slide)):
         discard(results, folder)
         return []
     place = set_aside(results, folder)
-    text = (
-        f"slide {about.slide} has its verdict ({record[:16]}) but no report: frames are in {place}"
-    )
+    text = f"slide {slide} has its verdict ({record[:16]}) but no report: frames are in {place}"
     return [printable(text)]
 
 
-def _strangers(results: Path, folder: Path) -> list[str]:
-    """Set aside frames of which nobody knows whose they are; an empty folder is just removed."""
+def _set_aside_unknown(results: Path, folder: Path) -> list[str]:
+    """Set aside frames of an unknown slide, or remove an empty folder; return notices."""
     if not any(folder.iterdir()):
         folder.rmdir()
         return []
@@ -157,14 +154,14 @@ def _strangers(results: Path, folder: Path) -> list[str]:
 
 
 def discard(results: Path, folder: Path) -> None:
-    """Remove a folder of kept frames: gone at once for the next start, however far this comes."""
+    """Remove a folder of stored frames; the next start ignores it even if this is interrupted."""
     place = _moved(folder, results / DISCARDED)
     with storing(place):
         shutil.rmtree(place)
 
 
 def set_aside(results: Path, folder: Path) -> Path:
-    """Move a folder of kept frames out of the way and give its new place. Raises StorageError."""
+    """Move a folder of stored frames out of the way; return its new place. Raises StorageError."""
     return _moved(folder, results / SET_ASIDE)
 
 

@@ -1,4 +1,4 @@
-"""What people see of the station and tell it: implements StationAccess for page and terminal."""
+"""The station as page and terminal see it."""
 
 from __future__ import annotations
 
@@ -15,18 +15,25 @@ from edgeapl.journal import AMENDMENT, SignOff, append_sign_off, find_record
 from edgeapl.report.versions import located_report
 from edgeapl.stages.find_disc import find_disc
 from edgeapl.stages.focus import focus_measure
-from edgeapl.station import snapshot
 from edgeapl.station.access import WAITING, CellView, HistoryItem, StationView
 from edgeapl.station.history import history_of
-from edgeapl.station.station import LONGEST_NAME, Station
+from edgeapl.station.identifiers import LONGEST_NAME
+from edgeapl.station.snapshot import (
+    OTHER_LABELS,
+    camera_view,
+    cell_views,
+    live_jpeg,
+    plain_health,
+)
+from edgeapl.station.station import Station
 from edgeapl.types import Decision, Frame, signer_text
 from edgeapl.wording.certificate import certificate_in_short
 
 FOCUS_EVERY_S = 0.5
 
 
-class Desk:
-    """Implements StationAccess; every method may be called from any thread."""
+class StationService:
+    """Implements StationAccess; any thread may call any method."""
 
     def __init__(self, station: Station) -> None:
         self._station = station
@@ -40,20 +47,20 @@ class Desk:
         """Open a slide; see `edgeapl.station.access.StationAccess`."""
         self._station.start_slide(slide, again)
 
-    def go_on(self, slide: str) -> None:
-        """Take new frames into a slide that was left open and waits. Raises UsageError."""
-        self._station.go_on(slide)
+    def resume_slide(self, slide: str) -> None:
+        """Take new frames into an interrupted slide that waits for this. Raises UsageError."""
+        self._station.resume_slide(slide)
 
     def close_slide(self) -> None:
-        """Close the open slide: what was captured is judged and committed. Without one, nothing."""
+        """Close the open slide: judge and commit what was captured. Does nothing without one."""
         self._station.close_slide()
 
     def reclassify(self, slide: str, cell: int, label: str, person: str) -> str:
-        """Record what a person calls a cell; see `edgeapl.station.access.StationAccess`."""
-        shown = self._station.shown()
-        cells = () if shown is None or shown.slide != slide else shown.cells
+        """Record a person's label for a cell; see `edgeapl.station.access.StationAccess`."""
+        snapshot = self._station.snapshot()
+        cells = () if snapshot is None or snapshot.slide != slide else snapshot.cells
         picture = next((known for known in cells if known.cell == cell), None)
-        if shown is None or picture is None:
+        if snapshot is None or picture is None:
             raise UsageError("no such cell", f"{cell} of {slide}", "choose one of the gallery")
         if label not in self._label_names():
             known = ", ".join(self._label_names())
@@ -62,8 +69,8 @@ class Desk:
             AMENDMENT,
             {
                 "slide": slide,
-                "record": shown.record,
-                "sitting": shown.sitting,
+                "record": snapshot.record,
+                "sitting": snapshot.sitting,
                 "cell": cell,
                 "scores": dict(picture.scores),
                 "label": label,
@@ -71,23 +78,23 @@ class Desk:
             },
         )
         with self._lock:
-            self._labels[shown.session, cell] = label
+            self._labels[snapshot.session, cell] = label
             self._amendments += 1
-        self._station.note_amendment(shown.record)
-        self._station.changed()
+        self._station.add_amendment(snapshot.record)
+        self._station.changes.notify()
         return row
 
     def sign_off(self, record: str, said: SignOff) -> str:
-        """Record a person's word on a verdict; see `edgeapl.station.access.StationAccess`."""
+        """Record a person's sign-off of a verdict; see `edgeapl.station.access.StationAccess`."""
         journal = self._station.journal
         row = append_sign_off(journal, find_record(journal.path, record), said)
         self._station.standing.ended()  # an overruled CLEAR ends what the model may clear
-        self._station.renew_report(record)
-        self._station.changed()
+        self._station.update_report(record)
+        self._station.changes.notify()
         return row
 
     def report(self, record: str) -> Path | None:
-        """Give the report of a record; None when there is none."""
+        """Return the report of a record; None when there is none."""
         found = find_record(self._station.journal.path, record)
         return located_report(found, self._station.options.out)
 
@@ -96,85 +103,83 @@ class Desk:
         return self._station.alerts.acknowledge(record, person)
 
     def view(self) -> StationView:
-        """Give the station as it is now."""
+        """Return the station as it is now."""
         station = self._station
-        revision, shown = station.revision, station.shown()
+        revision, snapshot = station.changes.revision, station.snapshot()
         model, now_ns = station.hosted.model, time.monotonic_ns()
         manifest = model.bundle.manifest
         return StationView(
             revision=revision,
-            camera=snapshot.camera_view(
-                station.options.camera, self._health(), self._focus_now(), now_ns
-            ),
-            slide=None if shown is None else shown.view(now_ns),
+            camera=camera_view(station.options.camera, self._health(), self._focus_now(), now_ns),
+            slide=None if snapshot is None else snapshot.view(now_ns),
             model=f"{manifest.name} {manifest.version}",
             bundle_digest=model.bundle.digest,
             runtime=model.runtime,
             labels=self._label_names(),
             trouble=station.trouble,
-            alarms=station.alerts.standing,
+            alarms=station.alerts.unacknowledged,
             signed_by=signer_text(model.bundle.signer),
             may_clear=self._may_clear(),
         )
 
     def _may_clear(self) -> str:
-        """Say what proves that the bundle may clear, or why it clears nothing here."""
+        """Return what proves that the bundle may clear, or why it clears nothing here."""
         clearing = self._station.hosted.model.clearing
         ended = self._station.standing.last
         return ended or clearing.without or certificate_in_short(clearing.certificate)
 
     def wait(self, revision: int, timeout_s: float) -> StationView:
-        """Give the station as soon as its revision is above this one, or after the timeout."""
-        self._station.wait(revision, timeout_s)
+        """Return the station once its revision exceeds this one, or after the timeout."""
+        self._station.changes.wait(revision, timeout_s)
         return self.view()
 
     def live_jpeg(self) -> tuple[int, bytes] | None:
-        """Give number and JPEG of the newest picture; None before it."""
+        """Return number and JPEG of the newest picture; None before the first."""
         newest, known = self._station.viewfinder.newest, self._live_jpeg
         if newest is None:
             return None
         if known is None or known[0] != newest.index:
-            self._live_jpeg = known = (newest.index, snapshot.live_jpeg(newest))
+            self._live_jpeg = known = (newest.index, live_jpeg(newest))
         return known
 
     def examined_jpeg(self) -> tuple[int, bytes] | None:
-        """Give number and JPEG of the newest examined frame, its cells outlined."""
-        shown = self._station.shown()
-        return None if shown is None else shown.examined_jpeg()
+        """Return number and JPEG of the newest examined frame, its cells outlined."""
+        snapshot = self._station.snapshot()
+        return None if snapshot is None else snapshot.examined_jpeg()
 
     def cells(self, limit: int) -> Sequence[CellView]:
-        """Give cells of the slide shown, the most suspicious first."""
-        shown = self._station.shown()
-        if shown is None:
+        """Return cells of the visible slide, the most suspicious first."""
+        snapshot = self._station.snapshot()
+        if snapshot is None:
             return ()
         with self._lock:
             labels = {
                 cell: label
                 for (session, cell), label in self._labels.items()
-                if session == shown.session
+                if session == snapshot.session
             }
-        return snapshot.cell_views(shown.cells[:limit], labels)
+        return cell_views(snapshot.cells[:limit], labels)
 
     def cell_jpeg(self, slide: str, cell: int) -> bytes | None:
-        """Give a cell's picture; None when there is none (any more)."""
-        shown = self._station.shown()
-        if shown is None or shown.slide != slide:
+        """Return a cell's picture; None when there is none (any more)."""
+        snapshot = self._station.snapshot()
+        if snapshot is None or snapshot.slide != slide:
             return None
-        return next((known.jpeg for known in shown.cells if known.cell == cell), None)
+        return next((known.jpeg for known in snapshot.cells if known.cell == cell), None)
 
     def history(self, limit: int, demonstrations: bool = False) -> Sequence[HistoryItem]:
-        """Give the newest closed slides, newest first: patients', or demonstrations alone."""
+        """Return the newest closed slides, newest first: patients', or only demonstrations."""
         path, out = self._station.journal.path, self._station.options.out
         return history_of(path, out, limit, demonstrations=demonstrations)
 
     def metrics(self) -> dict[str, Any]:
-        """Give counters and gauges by name, for the metrics endpoint."""
+        """Return counters and gauges by name, for the metrics endpoint."""
         health, counts = self._health(), self._station.counts()
         open_now, slowest_s = counts.pop("slide_open"), counts.pop("slowest_s")
         return {
             **{f"edgeapl_{name}_total": value for name, value in counts.items()},
             "edgeapl_amendments_total": self._amendments,
-            "edgeapl_flags_unacknowledged": float(len(self._station.alerts.standing)),
+            "edgeapl_flags_unacknowledged": float(len(self._station.alerts.unacknowledged)),
             "edgeapl_flag_commands_failed_total": self._station.alerts.failures,
             "edgeapl_slide_state": self._slide_states(),
             "edgeapl_camera_live": float(health.state is CameraState.LIVE),
@@ -188,11 +193,11 @@ class Desk:
         }
 
     def _slide_states(self) -> dict[str, float]:
-        """Give 1 for what the open slide is now, 0 for all else."""
-        shown = self._station.shown()
+        """Return 1 for the state of the open slide, 0 for all others."""
+        snapshot = self._station.snapshot()
         now = ""
-        if shown is not None and shown.open:
-            decision = shown.view(time.monotonic_ns()).decision
+        if snapshot is not None and snapshot.open:
+            decision = snapshot.view(time.monotonic_ns()).decision
             now = WAITING if decision is None else decision.value
         names = (WAITING, *(decision.value for decision in Decision))
         return {name.replace(" ", "_"): float(name == now) for name in names}
@@ -201,10 +206,10 @@ class Desk:
         source = self._station.viewfinder.source
         if isinstance(source, SupervisedSource):
             return source.health()
-        return snapshot.plain_health(self._station.viewfinder)
+        return plain_health(self._station.viewfinder)
 
     def _focus_now(self) -> float | None:
-        """Give the focus of the newest frame, measured now and then."""
+        """Return the focus of the newest frame, measured every `FOCUS_EVERY_S`."""
         newest = self._station.viewfinder.newest
         if newest is None:
             return None
@@ -223,4 +228,4 @@ class Desk:
 
     def _label_names(self) -> tuple[str, ...]:
         roles = tuple(role.name for role in self._station.hosted.model.bundle.manifest.roles)
-        return (*roles, *snapshot.OTHER_LABELS)
+        return (*roles, *OTHER_LABELS)

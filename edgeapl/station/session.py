@@ -17,22 +17,25 @@ from edgeapl.recorder import SlideRecorder
 from edgeapl.report.gallery import CellPicture
 from edgeapl.station import slide_log
 from edgeapl.station.commit_policy import Committer
+from edgeapl.station.frame_store import FrameStore, new_sitting
 from edgeapl.station.hosted_model import HostedModel
 from edgeapl.station.interruption import Interruption
-from edgeapl.station.open_slide import OpenSlide, new_sitting
 from edgeapl.station.recovery import discard, set_aside
 from edgeapl.types import ExaminedFrame, Frame, Verdict, raised_flag
 
 EXPLAINING_S = 60.0
-"""The picture that explains a verdict is made after it; it is left out when it takes longer."""
+"""A verdict is explained after its commit; the picture is left out when it takes longer."""
+
+CommitListener = Callable[[Verdict, str], None]
+"""Called with a committed verdict and the hash of its row."""
 
 
 @dataclass(frozen=True, slots=True)
-class Closed:
+class ClosedSlide:
     """A slide that was examined to its end.
 
     verdict : as committed. record : as in `verdicts.jsonl`. report : the HTML page.
-    exit_code : worst error met, or 0.
+    exit_code : that of the worst error, or 0.
     """
 
     verdict: Verdict
@@ -43,19 +46,19 @@ class Closed:
 
 @dataclass(slots=True, eq=False)
 class Session:
-    """A slide that is being examined; its state may be looked at from other threads.
+    """A slide under examination; other threads may read its state.
 
-    slide : its identifier. options : with a budget. out : gets ``slides/SLIDE``.
-    number : of the sessions of this station.
-    kept : keeps its frames until it is closed; None for sources that can be read again.
-    drawn : the slides are drawn, no patient's.
-    interruption : the slide was left open; None for all others.
-    amended : set when a person has called one of its cells otherwise.
+    slide : its identifier. options : with a budget. out : result folder; gets ``slides/SLIDE``.
+    number : counts the sessions of this station.
+    store : stores its frames until it is closed; None for sources that can be read again.
+    drawn : the slide is drawn, not a patient's.
+    interruption : set when the slide was left open by an earlier run.
+    amended : set when a person has reclassified one of its cells.
     on_change : called whenever there is something new to show.
-    on_committed : told of every committed flag and of the final verdict, with the hash of its row.
+    on_committed : called with every committed flag and with the final verdict.
     stop : set it to close the slide.
-    progress, examined, used, best_cells, frames : what there is to see: where it stands, the newest
-        frame, the newest that the gate let pass, the most suspicious cells, frames used and not.
+    progress, examined, used, best_cells, frames : what there is to see: progress, the newest frame,
+        the newest that passed the gate, the most suspicious cells, counts of frames used and not.
     """
 
     hosted: HostedModel
@@ -64,12 +67,12 @@ class Session:
     journal: Journal
     options: SlideOptions
     number: int = 0
-    kept: OpenSlide | None = None
+    store: FrameStore | None = None
     on_change: Callable[[], None] = lambda: None
     enough_cells: int | None = None
     drawn: bool = False
     interruption: Interruption | None = None
-    on_committed: Callable[[Verdict, str], None] = lambda verdict, record: None
+    on_committed: CommitListener = lambda verdict, record: None
     amended: bool = False
     stop: threading.Event = field(default_factory=threading.Event)
     progress: Progress | None = None
@@ -78,7 +81,7 @@ class Session:
     best_cells: tuple[CellPicture, ...] = ()
     frames: tuple[int, int] = (0, 0)
     _newest: ExaminedFrame | None = None
-    _draw: Callable[[], None] | None = None
+    _draw_later: Callable[[], None] | None = None
     recorder: SlideRecorder = field(init=False)
     committer: Committer = field(init=False)
 
@@ -92,33 +95,33 @@ class Session:
             crops=self.options.crops,
             batch_size=self.options.batch_size,
             drawn=self.drawn,
-            sitting=self.kept.about.sitting if self.kept is not None else new_sitting(),
+            sitting=self.store.metadata.sitting if self.store is not None else new_sitting(),
         )
         self.committer = Committer(self.recorder.commit_provisional, self.options.budget.seconds)
 
     @property
-    def hurries(self) -> bool:
-        """Whether the station must end now."""
+    def stopping_now(self) -> bool:
+        """Whether the station must end at once."""
         return self.options.budget is not None and self.options.budget.hurry.is_set()
 
-    def run(self, source: FrameSource) -> Closed:
-        """Examine what the source gives until it ends or `stop` is set.
+    def run(self, source: FrameSource) -> ClosedSlide:
+        """Examine frames of the source until it ends or `stop` is set.
 
-        Raises StorageError when the verdict or the report cannot be kept; the frames then are.
+        Raises StorageError when verdict or report cannot be stored; the stored frames then stay.
         """
 
         def on_frame(examined: ExaminedFrame) -> None:
             self._newest = examined
             slide_log.gate(self.slide, examined)
-            # Its pictures take longer than its commit, and are looked at after it.
-            self._draw = lambda: self.recorder.add(examined)
+            # Its pictures take longer than its commit and are shown after it.
+            self._draw_later = lambda: self.recorder.add(examined)
 
         observer = Observer(on_frame, self._on_progress, self._on_tick, self._on_accepted)
         model = self.hosted.model
         try:
             outcome = examine_slide(model, self.slide, source, self.options, observer, self.stop)
             recorded = self.recorder.finish(
-                self._told(outcome.verdict, final=True),
+                self._annotated(outcome.verdict, final=True),
                 outcome.errors,
                 on_committed=self.on_committed,
                 may_explain=self._may_explain,
@@ -128,31 +131,31 @@ class Session:
             raise
         finally:
             self.hosted.deadline(None)
-        self._let_go()
+        self._release_frames()
         codes = [error.exit_code for error in outcome.errors]
         verdict = recorded.verdict
         if verdict.tally.not_examined > verdict.hidden_cells or self._unread:
             codes.append(DeadlineError.exit_code)
-        return Closed(verdict, recorded.record, recorded.files.report, max(codes, default=0))
+        return ClosedSlide(verdict, recorded.record, recorded.files.report, max(codes, default=0))
 
     def _may_explain(self) -> bool:
         self.hosted.deadline(time.monotonic_ns() + int(EXPLAINING_S * 1e9))
-        return not self.hurries
+        return not self.stopping_now
 
     @property
     def waits(self) -> bool:
-        """Whether new frames wait for a person's word."""
+        """Whether new frames wait until a person says that the slide continues."""
         return self.interruption is not None and self.interruption.source.waits
 
     def end(self) -> None:
-        """Close the slide; frames that were kept are all examined first."""
-        if self.interruption is not None and not self.hurries:
+        """Close the slide once all stored frames are examined."""
+        if self.interruption is not None and not self.stopping_now:
             self.interruption.source.end()
         else:
             self.stop.set()
 
-    def hurry(self) -> None:
-        """Close the slide at once; no more pictures of frames, which take longer than all else."""
+    def stop_now(self) -> None:
+        """Close the slide at once, and draw no more frames: that takes longer than all else."""
         self.recorder.leave_out_pictures()
         self.stop.set()
 
@@ -160,35 +163,35 @@ class Session:
     def _unread(self) -> int:
         return 0 if self.interruption is None else self.interruption.source.unread
 
-    def _let_go(self) -> None:
-        """Remove the kept frames, now that there are verdict and report; unread ones stay aside."""
-        if self.kept is None:
+    def _release_frames(self) -> None:
+        """Remove the stored frames, now that verdict and report exist; set unread ones aside."""
+        if self.store is None:
             return
-        folder = self.kept.stop_writing()
+        folder = self.store.stop_writing()
         if self._unread:
             set_aside(self.out, folder)
         else:
             discard(self.out, folder)
 
-    def _told(self, verdict: Verdict, *, final: bool = False) -> Verdict:
+    def _annotated(self, verdict: Verdict, *, final: bool = False) -> Verdict:
         if self.interruption is None:
             return verdict
-        return self.interruption.told(verdict, final=final)
+        return self.interruption.annotate(verdict, final=final)
 
     def _on_accepted(self, frame: Frame) -> None:
-        again = self.interruption is not None and frame.index < self.interruption.source.count
-        if self.kept is not None and not again:
-            self.kept.keep(frame)
+        stored = self.interruption is not None and frame.index < self.interruption.source.count
+        if self.store is not None and not stored:
+            self.store.add(frame)
 
     def _on_progress(self, progress: Progress) -> None:
-        progress = replace(progress, verdict=self._told(progress.verdict))
+        progress = replace(progress, verdict=self._annotated(progress.verdict))
         slide_log.deadline(self.slide, progress)
-        if self.committer.progress(progress):
+        if self.committer.update(progress):
             self._note_flag()
-        # Shown only from here on, when what should be committed is; at once, so that the decision
-        # is not seen without its figures while the pictures are made.
+        # Only shown from here on, after the commit; and before the pictures are drawn, so that the
+        # decision is never seen without its figures.
         self.progress = progress
-        draw, self._draw = self._draw, None
+        draw, self._draw_later = self._draw_later, None
         if draw is not None:
             draw()
         if progress.finished_ns is not None and self._newest is not None:
@@ -197,7 +200,7 @@ class Session:
             self.examined = self._newest
             if not self._newest.rejected:
                 self.used = self._newest
-            # Last: the page asks for the pictures when this has changed.
+            # Last: the page asks for the pictures when this changes.
             self.frames = (gallery.frames_used, gallery.frames_rejected)
         enough, tally = self.enough_cells, progress.verdict.tally
         if enough is not None and tally.scored + tally.not_needed >= enough:
@@ -214,6 +217,6 @@ class Session:
         flag = None if committed is None else raised_flag(committed)
         if committed is None or flag is None:
             return
-        if self.kept is not None:
-            self.kept.flag(flag)
+        if self.store is not None:
+            self.store.note_flag(flag)
         self.on_committed(self.recorder.with_origin(committed), self.committer.record)

@@ -1,4 +1,4 @@
-"""What a station notes of its slides in the log: identifiers and figures, nothing of patients."""
+"""What a station logs of its slides: identifiers and figures, nothing about patients."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from edgeapl.types import Decision, ExaminedFrame, Verdict
 
 
 @contextmanager
-def station_day() -> Iterator[None]:
-    """Note when a station starts, and how it ends."""
+def station_run() -> Iterator[None]:
+    """Log when a station starts and how it ends."""
     note("station", "station_started", f"edgeapl {__version__} starts", version=__version__)
     try:
         yield
@@ -26,19 +26,19 @@ def station_day() -> Iterator[None]:
         note("station", "station_ended", "ends")
 
 
-def opened(slide: str, taking: str) -> None:
-    """Note that a slide was opened. taking : which frames it takes."""
-    note("slide", "slide_opened", f"slide {slide} opened, frames: {taking}", slide=slide)
+def opened(slide: str, frames: str) -> None:
+    """Log that a slide was opened. frames : which ones it takes."""
+    note("slide", "slide_opened", f"slide {slide} opened, frames: {frames}", slide=slide)
 
 
 def flagged(verdict: Verdict, record: str) -> None:
-    """Note a flag when it is raised. record : hash of its row in the journal."""
+    """Log a flag when it is raised. record : hash of its row in the journal."""
     text = f"slide {verdict.slide} flagged: APL suspected. Research use only"
     warn("slide", "flag_raised", text, slide=verdict.slide, record=record)
 
 
 def closed(verdict: Verdict, record: str) -> None:
-    """Note a committed verdict. record : hash of its row in the journal."""
+    """Log a committed verdict. record : hash of its row in the journal."""
     tally, decision = verdict.tally, verdict.decision
     text = f"slide {verdict.slide} closed: {decision.value}, {tally.scored} cells scored"
     say = note if decision is Decision.CLEAR else warn
@@ -58,10 +58,12 @@ def closed(verdict: Verdict, record: str) -> None:
 
 
 def scored(record: Mapping[str, Any], *, resumed: bool) -> None:
-    """Note a slide of a folder, from its record. resumed : it was finished before."""
+    """Log a slide of a folder, from its record. resumed : it was finished before."""
     slide, decision = str(record["slide"]), str(record["verdict"])
     text = f"slide {slide}: {decision}" + (", finished before" if resumed else "")
-    errors = [str(error["what"]) for error in record["errors"]]  # what they are about names files
+    errors = [
+        str(error["what"]) for error in record["errors"]
+    ]  # not which file: its name may identify a patient
     say = note if decision == "CLEAR" else warn
     say(
         "slide",
@@ -76,13 +78,13 @@ def scored(record: Mapping[str, Any], *, resumed: bool) -> None:
 
 
 def not_closed(slide: str, error: EdgeAplError) -> None:
-    """Note that a slide has no verdict; what the error is about may name a file and is left out."""
+    """Log that a slide has no verdict; without the file that the error names."""
     text = f"slide {slide} was not closed: {error.what}"
     warn("slide", "slide_not_closed", text, slide=slide, exit_code=error.exit_code)
 
 
 def gate(slide: str, examined: ExaminedFrame) -> None:
-    """Note a frame that was not used, and why."""
+    """Log a frame that was not used, and why."""
     if examined.rejected:
         why = ", ".join(reason.code for reason in examined.rejected)
         text = f"slide {slide}: frame {examined.frame.index} not used: {why}"
@@ -90,7 +92,7 @@ def gate(slide: str, examined: ExaminedFrame) -> None:
 
 
 def deadline(slide: str, progress: Progress) -> None:
-    """Note that cells of a frame were given up because their time was over."""
+    """Log that cells of a frame were given up at the deadline."""
     if progress.cut:
         tally = progress.verdict.tally
         text = f"slide {slide}: time was over, {tally.not_examined} cells not examined so far"

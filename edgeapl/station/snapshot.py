@@ -1,4 +1,4 @@
-"""From what the station knows to what is shown of it."""
+"""Immutable views of slide, cells and camera, as page and terminal show them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edgeapl.report.gallery import CellPicture
 from edgeapl.report.outline import outlines
 from edgeapl.report.pictures import draw_overlay, jpeg_bytes, shrunk
 from edgeapl.station.access import CameraView, CellView, SlideView
-from edgeapl.station.session import Closed, Session
+from edgeapl.station.session import ClosedSlide, Session
 from edgeapl.station.sources import Viewfinder
 from edgeapl.types import Decision, ExaminedFrame, Frame, Reason, Tally, Verdict
 
@@ -27,13 +27,13 @@ _NOTHING_YET = Reason("nothing_yet", "no frame of this slide has been examined y
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shown:
-    """What is shown of a slide; kept after it is closed until the next one is opened.
+class SlideSnapshot:
+    """A slide at one moment; the last one stays visible until the next slide is opened.
 
     session : number of the examination.
     committed, record : the newest verdict in the journal, and the hash of its row.
-    progress : where the examination stands. cells : most suspicious first.
-    flagged : it was before it was taken up again. final, report : once the slide is closed.
+    progress : of the examination. cells : most suspicious first.
+    flagged : a flag was raised before an interruption. final, report : of a closed slide.
     """
 
     session: int
@@ -65,23 +65,23 @@ class Shown:
         """Frames finished so far."""
         return self.frames_used + self.frames_rejected
 
-    def closed(self, closed: Closed | None) -> Shown:
-        """Give what is shown once the slide is closed; None when it could not be."""
+    def after_closing(self, closed: ClosedSlide | None) -> SlideSnapshot:
+        """Return the snapshot of the slide once it is closed; None when closing failed."""
         if closed is None:
             return replace(self, open=False)
         record = closed.record["journal_record"]
         return replace(self, open=False, final=closed.verdict, record=record, report=closed.report)
 
     def view(self, now_ns: int) -> SlideView:
-        """Give the view of it. The decision is the committed one, figures are of this moment.
+        """Return the view for people: the committed decision, with figures of this moment.
 
-        So are the reasons, as long as they lead to the same decision.
+        The reasons are of this moment too, as long as they lead to the same decision.
         """
         committed = self.final or self.committed
-        decision = committed.decision if committed else self._taken_up
+        decision = committed.decision if committed else self._recovered
         newest = self.final or (self.progress.verdict if self.progress else None)
         if decision is None:
-            newest = None  # figures of half a frame stand beside no decision
+            newest = None  # no figures of half a frame without a decision
         waiting_ns = self.progress.waiting_ns if self.progress and self.open else None
         left_s = None if waiting_ns is None else self.budget_s - (now_ns - waiting_ns) / 1e9
         return SlideView(
@@ -108,12 +108,12 @@ class Shown:
         )
 
     @property
-    def _taken_up(self) -> Decision | None:
-        """What is shown before the first frame: a flag from before the restart, else nothing."""
+    def _recovered(self) -> Decision | None:
+        """The decision before the first frame: a flag from before the restart, or none."""
         return Decision.FLAG if self.flagged else None
 
     def examined_jpeg(self) -> tuple[int, bytes] | None:
-        """Give number and JPEG of the newest used frame with its cells outlined."""
+        """Return number and JPEG of the newest used frame, its cells outlined."""
         used = self.used
         if used is None:
             return None
@@ -129,9 +129,9 @@ def _reasons(committed: Verdict | None, newest: Verdict | None) -> tuple[Reason,
     return newest.reasons if newest is not None and agree else committed.reasons
 
 
-def shown_of(session: Session, budget_s: float) -> Shown:
-    """Take what an open session has to show."""
-    return Shown(
+def snapshot_of(session: Session, budget_s: float) -> SlideSnapshot:
+    """Take a snapshot of an open session."""
+    return SlideSnapshot(
         session=session.number,
         slide=session.slide,
         budget_s=budget_s,
@@ -151,7 +151,7 @@ def shown_of(session: Session, budget_s: float) -> Shown:
 
 
 def cell_views(cells: Sequence[CellPicture], labels: Mapping[int, str]) -> tuple[CellView, ...]:
-    """Give the views of cells, with what a person called them."""
+    """Return the views of cells, with the labels that people gave them."""
     return tuple(
         CellView(
             cell=cell.cell,
@@ -165,7 +165,7 @@ def cell_views(cells: Sequence[CellPicture], labels: Mapping[int, str]) -> tuple
 
 
 def camera_view(name: str, health: CameraHealth, focus: float | None, now_ns: int) -> CameraView:
-    """Give the view of a camera."""
+    """Return the view of a camera."""
     newest_ns = health.newest_ns
     return CameraView(
         name=name,
@@ -183,7 +183,7 @@ def camera_view(name: str, health: CameraHealth, focus: float | None, now_ns: in
 
 
 def plain_health(view: Viewfinder) -> CameraHealth:
-    """Give the health of a source that is not watched over: a file, a folder, a demonstration."""
+    """Return the health of an unsupervised source: a file, a folder, a demonstration."""
     newest: Frame | None = view.newest
     state = CameraState.LIVE if newest is not None else CameraState.OPENING
     if view.ended:
@@ -202,5 +202,5 @@ def plain_health(view: Viewfinder) -> CameraHealth:
 
 
 def live_jpeg(frame: Frame) -> bytes:
-    """Give a frame as JPEG, at most `LIVE_PX` wide."""
+    """Return a frame as JPEG, at most `LIVE_PX` wide."""
     return jpeg_bytes(shrunk(frame.pixels, LIVE_PX), quality=75)

@@ -1,4 +1,4 @@
-"""What stands between the camera and a slide: the viewfinder, the scale, the kept frames."""
+"""Between the camera and a slide: the viewfinder, the scale, the stored frames."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _READ_S = 0.5
 
 
 class StationScale:
-    """Gives the scale of frames: measured anew for each slide, assumed between slides.
+    """The scale of frames: measured anew for each slide, assumed between slides.
 
     Parameters
     ----------
-    stated : µm per px if somebody said so. assumed : the bundle's own.
+    stated : µm per px, if given by a person. assumed : the bundle's own, µm per px.
     """
 
     def __init__(self, stated: float | None, assumed: float) -> None:
@@ -29,15 +29,15 @@ class StationScale:
         self._slide: SlideScale | None = None
 
     def start_slide(self) -> None:
-        """Measure from here on."""
+        """Measure from the next frame on."""
         self._slide = SlideScale(self._stated, self._assumed)
 
     def close_slide(self) -> None:
-        """Measure no more: between slides frames are only looked at."""
+        """Stop measuring: between slides frames are only shown."""
         self._slide = None
 
     def __call__(self, pixels: UInt8) -> tuple[float, ScaleOrigin]:
-        """Give µm per px for an image, uint8 (H, W, 3) RGB, and where it comes from."""
+        """Return µm per px for an image, uint8 (H, W, 3) RGB, and how it is known."""
         slide = self._slide
         if slide is not None:
             return slide(pixels)
@@ -47,11 +47,11 @@ class StationScale:
 
 
 class Viewfinder(ClosesItself):
-    """Implements FrameSource over another; its newest frame can be looked at all the time.
+    """Implements FrameSource over another source, and always shows its newest frame.
 
-    A camera is read in a thread of its own, so that it is seen while no slide is open and while
-    the networks are busy; older frames give way to newer ones. Anything else is read only when
-    asked, so that nothing of it is passed over: files, and a folder that fills up.
+    A camera is read in a thread of its own, so that people see it while no slide is open and while
+    the networks are busy; newer frames replace older ones. Files and folders that fill up are read
+    on demand, so that none of their frames is skipped.
 
     Parameters
     ----------
@@ -62,11 +62,11 @@ class Viewfinder(ClosesItself):
         self.live = source.live
         self.runs_ahead = source.live and not getattr(source, "keeps", False)
         self.source = source
-        self._news = threading.Condition()
+        self._arrived = threading.Condition()
         self._newest: Frame | None = None
         self._unread: Frame | None = None
         self._errors: list[EdgeAplError] = []
-        self._over: EdgeAplError | EndOfSource | None = None
+        self._end: EdgeAplError | EndOfSource | None = None
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
         if self.runs_ahead:
@@ -80,26 +80,26 @@ class Viewfinder(ClosesItself):
 
     @property
     def newest(self) -> Frame | None:
-        """The newest frame, taken or not."""
+        """The newest frame, read or not."""
         return self._newest
 
     @property
     def trouble(self) -> str:
-        """Why there is no more; empty while there is."""
-        return "" if self._over is None else str(self._over)
+        """Why there are no more frames; empty while there are."""
+        return "" if self._end is None else str(self._end)
 
     @property
     def ended(self) -> bool:
-        """Whether the source has given its last frame."""
-        return isinstance(self._over, EndOfSource)
+        """Whether the source has delivered its last frame."""
+        return isinstance(self._end, EndOfSource)
 
     def read(self, timeout_s: float) -> Frame:
-        """Give the next frame; of a camera, the newest that was not given yet."""
+        """Return the next frame; of a camera, the newest unread one."""
         if self._thread is None:
             return self._read_through(timeout_s)
-        with self._news:
-            self._news.wait_for(
-                lambda: self._unread or self._errors or self._over or self._closed.is_set(),
+        with self._arrived:
+            self._arrived.wait_for(
+                lambda: self._unread or self._errors or self._end or self._closed.is_set(),
                 timeout_s,
             )
             if self._closed.is_set():
@@ -109,26 +109,26 @@ class Viewfinder(ClosesItself):
             frame, self._unread = self._unread, None
             if frame is not None:
                 return frame
-            if self._over is not None:
-                raise self._over
+            if self._end is not None:
+                raise self._end
         raise SourceStalled("no picture in time", self.name, "check the camera")
 
     def interrupt(self) -> None:
-        """End a read that may take long, where the source can: the station must end."""
+        """Cut a long read short, where the source supports that: the station must end."""
         if isinstance(self.source, Interruptible):
             self.source.interrupt()
 
-    def forget(self) -> None:
-        """Drop a frame that nobody has taken: it was captured before the slide was opened."""
-        with self._news:
+    def discard_unread(self) -> None:
+        """Drop the unread frame: it was captured before the slide was opened."""
+        with self._arrived:
             self._unread = None
             self._errors.clear()
 
     def close(self) -> None:
         """Close the source."""
         self._closed.set()
-        with self._news:
-            self._news.notify_all()
+        with self._arrived:
+            self._arrived.notify_all()
         if self._thread is not None:
             self._thread.join()
         self.source.close()
@@ -137,7 +137,7 @@ class Viewfinder(ClosesItself):
         try:
             self._newest = self.source.read(timeout_s)
         except EndOfSource as end:
-            self._over = end
+            self._end = end
             raise
         return self._newest
 
@@ -148,87 +148,91 @@ class Viewfinder(ClosesItself):
             except SourceStalled:
                 continue
             except InputError as error:
-                with self._news:
+                with self._arrived:
                     self._errors.append(error)
-                    self._news.notify_all()
+                    self._arrived.notify_all()
                 continue
-            except (EdgeAplError, EndOfSource) as over:
-                with self._news:
-                    self._over = over
-                    self._news.notify_all()
+            except (EdgeAplError, EndOfSource) as end:
+                with self._arrived:
+                    self._end = end
+                    self._arrived.notify_all()
                 return
-            with self._news:
+            with self._arrived:
                 self._newest = self._unread = frame
-                self._news.notify_all()
+                self._arrived.notify_all()
 
 
 class ResumedSource:
-    """Implements FrameSource: first frames that were kept, then those of another source.
+    """Implements FrameSource: stored frames first, then those of another source.
 
-    Numbers go on where the kept ones end. No new frame is taken before a person's word.
+    New frames are numbered after the stored ones.
 
     Parameters
     ----------
-    kept : what reads each kept frame.
-    then : left open when this is closed; None to end after the kept ones.
-    waits : new frames wait for `go_on`.
+    stored : one function per stored frame, which reads it.
+    then : source of new frames, left open by `close`; None ends after the stored ones.
+    waits : take new frames only after `resume`.
     """
 
     live = True
 
     def __init__(
-        self, kept: Sequence[Callable[[], Frame]], then: FrameSource | None, *, waits: bool = False
+        self,
+        stored: Sequence[Callable[[], Frame]],
+        then: FrameSource | None,
+        *,
+        waits: bool = False,
     ) -> None:
         self.name = "the frames kept" if then is None else then.name
-        self.count = len(kept)
-        self._kept = kept
+        self.count = len(stored)
+        self._stored = stored
         self._then = then
         self._next = 0
-        self._news = threading.Condition()
+        self._arrived = threading.Condition()
         self._waits = waits
         self._ended = then is None
 
     @property
     def unread(self) -> int:
-        """Kept frames that nobody has taken yet."""
-        return len(self._kept) - self._next
+        """Stored frames that were not read yet."""
+        return len(self._stored) - self._next
 
     @property
     def waits(self) -> bool:
-        """Whether new frames wait for a person's word."""
+        """Whether new frames wait for `resume`."""
         return self._waits and not self._ended
 
     @property
-    def alone(self) -> bool:
-        """Whether the kept frames are all there is and will be."""
+    def stored_only(self) -> bool:
+        """Whether stored frames are all there will be, unless somebody resumes the slide."""
         return self._waits or self._then is None
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Take new frames from now on."""
-        with self._news:
+        with self._arrived:
             self._waits = False
-            self._news.notify_all()
+            self._arrived.notify_all()
 
     def end(self) -> None:
-        """Give the kept frames that are left, and then no more."""
-        with self._news:
+        """Deliver the remaining stored frames, and no new ones."""
+        with self._arrived:
             self._ended = True
-            self._news.notify_all()
+            self._arrived.notify_all()
 
     def read(self, timeout_s: float) -> Frame:
-        """Give the next frame; a kept one that is damaged raises InputError."""
-        if self._next < len(self._kept):
+        """Return the next frame; a damaged stored one raises InputError."""
+        if self._next < len(self._stored):
             self._next += 1
-            return self._kept[self._next - 1]()
-        with self._news:
+            return self._stored[self._next - 1]()
+        with self._arrived:
             if self._waits and not self._ended:
-                self._news.wait(timeout_s)
+                self._arrived.wait(timeout_s)
             if self._ended or self._then is None:
                 raise EndOfSource
             if self._waits:
                 raise SourceStalled("slide was left open", self.name, "say whether it goes on")
         frame = self._then.read(timeout_s)
-        return replace(frame, index=frame.index + len(self._kept)) if self._kept else frame
+        return replace(frame, index=frame.index + len(self._stored)) if self._stored else frame
 
     def close(self) -> None:
-        """Leave the other source as it is."""
+        """Do nothing: the other source stays open."""

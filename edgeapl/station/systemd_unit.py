@@ -1,4 +1,4 @@
-"""The systemd unit that keeps a station running, and what must be in it."""
+"""The systemd unit that keeps a station running, and the lines it must have."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from pathlib import Path
 INSTALLED = Path("/etc/systemd/system/edgeapl.service")
 
 WATCHDOG_S = 20
-"""Without a sign of life for so long systemd starts the station anew; it gives one every 7 s."""
+"""systemd restarts a station that is silent for this long; keep-alives come every 7 s."""
 
 START_S = 1800
-"""To start in at most. Networks are opened in three processes, each within
-`edgeapl.engines.hosted.host.OPENING_S`, where a GPU's kernels are compiled the first time; then the
-self-test is passed, and when engines fail all is done once more with the bundle's own networks."""
+"""Longest start. Three processes open networks, each within
+`edgeapl.engines.hosted.host.OPENING_S`, as a GPU's kernels are compiled the first time; then comes
+the self-test, and when engines fail, all of it again with the bundle's own networks."""
 
 DEVICES = ("nvmap", "nvgpu/*", "nvgpu/*/*", "nvhost-*", "host1x-fence", "nvsciipc")
-"""A Jetson's GPU in /dev. Some belong to no group of devices that could be named, so each that is
-there when the unit is written has a line of its own."""
+"""A Jetson's GPU in /dev. Some devices belong to no group that could be named, so every one that
+exists when the unit is written gets its own line."""
 
 _UNIT = """\
 # EdgeAPL station. Research use only. Written by: edgeapl doctor --unit {camera}
 [Unit]
 Description=EdgeAPL station at {camera} (research use only)
 After=network.target modprobe@nvidia_uvm.service
-# CUDA needs this module, and a service that may get no more rights cannot load it.
+# CUDA needs this module, and a service without new privileges cannot load it.
 Wants=modprobe@nvidia_uvm.service
 
 [Service]
 Type=notify
 NotifyAccess=main
-# It makes their devices; on machines without one there is none to make.
+# Creates the GPU's devices; does nothing on machines without one.
 ExecStartPre=+/bin/sh -c 'nvidia-modprobe -u -c=0 2>/dev/null || true'
 TimeoutStartSec={start_s}
 ExecStart={command} watch {camera} --page --station /etc/edgeapl/edgeapl.toml \
@@ -96,19 +96,19 @@ _ESSENTIAL = (
 
 
 GROUPS = ("video", "plugdev", "render")
-"""Who may open cameras and GPUs; systemd starts no unit that names a group which is not there."""
+"""Groups that may open cameras and GPUs; systemd refuses units that name a missing group."""
 
 
 def unit_text(
     camera: str, command: Path | None = None, *, dev: Path = Path("/dev"), groups: str | None = None
 ) -> str:
-    """Give the unit for a camera of the station file.
+    """Return the unit for a camera of the station file.
 
     Parameters
     ----------
-    command : the program; by default the one that runs now.
-    dev : where this machine's devices are. groups : of the users who may open them; by default
-        those of `GROUPS` that there are.
+    command : the program; by default the running one.
+    dev : folder of this machine's devices. groups : that may open them; by default those of
+        `GROUPS` that exist here.
     """
     command = command or Path(sys.argv[0]).resolve()
     return _UNIT.format(
@@ -122,7 +122,7 @@ def unit_text(
 
 
 def _devices(dev: Path) -> list[str]:
-    """Give the devices of a Jetson's GPU as systemd is to name them."""
+    """Return the devices of a Jetson's GPU by the names for systemd."""
     found = {path for pattern in DEVICES for path in dev.glob(pattern) if not path.is_dir()}
     return sorted(f"/dev/{path.relative_to(dev)}" for path in found)
 
@@ -139,7 +139,7 @@ def _known(names: Iterable[str]) -> list[str]:
 
 
 def missing_from(text: str) -> tuple[str, ...]:
-    """Give what a unit needs for its start, watchdog and hardening and does not have."""
+    """Return the lines for start, watchdog and hardening that a unit lacks."""
     lines = [line.strip() for line in text.splitlines()]
     wanted = [line for line in _UNIT.splitlines() if line.startswith(_ESSENTIAL)]
     return tuple(
@@ -150,5 +150,5 @@ def missing_from(text: str) -> tuple[str, ...]:
 
 
 def hidden_by(text: str, dev: Path = Path("/dev")) -> tuple[str, ...]:
-    """Give the devices of this machine's GPU that a unit does not let the station open."""
+    """Return the devices of this machine's GPU that a unit hides from the station."""
     return tuple(path for path in _devices(dev) if f"DeviceAllow={path} " not in text)

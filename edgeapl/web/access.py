@@ -1,4 +1,4 @@
-"""Which hosts the page answers to, and the token that opens it."""
+"""Under which hosts the page is reached, and the token that opens it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?", re.ASCII)
 class PageAccess:
     """Who may use the page.
 
-    hosts : names and addresses, beside those of the loopback, under which it is reached.
-    token : secret that a browser must show once; None lets everyone in who reaches it.
+    hosts : names and addresses of the page besides the loopback ones.
+    token : secret that a browser must present once; None admits everyone who reaches the page.
 
     Raises ConfigError for a token below 16 characters or a host that is more than a name.
     """
@@ -45,13 +45,13 @@ class PageAccess:
                 )
 
     def reached_as(self, host: str) -> PageAccess:
-        """Give the same access, with one more host."""
+        """Return the same access with one more host."""
         return replace(self, hosts=(*self.hosts, host))
 
     def allows_host(self, header: str) -> bool:
-        """Tell whether a Host header names this station, with any port.
+        """Whether a Host header names this station, with any port.
 
-        With a token, any address in numbers does: nobody can make one point elsewhere.
+        With a token every numeric address is allowed: nobody can make one point elsewhere.
         """
         found = _HOST.fullmatch(header.lower())
         if found is None:
@@ -60,17 +60,17 @@ class PageAccess:
         return found[1] in allowed or (self.token is not None and _is_address(found[1]))
 
     def is_token(self, shown: str) -> bool:
-        """Compare with the token, in a time that tells nothing."""
+        """Whether this is the token, compared in constant time."""
         return self.token is not None and hmac.compare_digest(_digest(shown), _digest(self.token))
 
     def is_cookie(self, shown: str) -> bool:
-        """Compare with the cookie, in a time that tells nothing."""
+        """Whether this is the cookie, compared in constant time."""
         return self.token is not None and hmac.compare_digest(
             shown.encode("utf-8", "surrogateescape"), _digest(self.token).encode("ascii")
         )
 
     def cookie(self) -> str:
-        """Give the value of the cookie: the token's SHA-256, so that any token fits in it."""
+        """Return the value of the cookie: the token's SHA-256, so that any token fits."""
         return _digest(self.token or "")
 
 

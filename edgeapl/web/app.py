@@ -1,4 +1,4 @@
-"""The addresses of the page and what each of them does."""
+"""The routes of the page."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from starlette.exceptions import HTTPException
 from edgeapl.errors import ConfigError, EdgeAplError, IdentifierUsed, InputError, UsageError
 from edgeapl.journal import Opinion, SignOff
 from edgeapl.station.access import StationAccess
-from edgeapl.web.authorisation import Guard, PageAccess
+from edgeapl.web.authorisation import AccessMiddleware, PageAccess
 from edgeapl.web.events import SILENT_S, Feed
 from edgeapl.web.forms import field_of, form_of
-from edgeapl.web.frame_picture import Examined
+from edgeapl.web.frame_picture import FramePicture
 from edgeapl.web.metrics import CONTENT_TYPE, metrics_text
-from edgeapl.web.pages import Pages, from_handle
+from edgeapl.web.pages import PageRenderer, from_handle
 from edgeapl.web.reports import REPORT_POLICY, report_file
 from edgeapl.web.station_calls import StationCalls
 from edgeapl.wording.printable import printable
 
 MOST_STREAMS = 512
-"""Browsers that may follow at once."""
-ORDER_S = 60.0
-"""Seconds the station may take to do what it was told: a frame's 45 s and some more."""
+"""Most browsers with an open event stream."""
+COMMAND_S = 60.0
+"""Longest time for a command to the station, seconds: a frame's 45 s and some more."""
 MOST_IDENTIFIER = 120
 MOST_PERSON = 12
 MOST_CELL = 2**31
@@ -40,32 +40,31 @@ Number = Annotated[int, Query(ge=-1, le=2**62)]
 
 
 class Page:
-    """What the addresses share.
+    """State that the routes share.
 
-    station : what is shown. pages : writes HTML. feed : follows the station. call : asks it.
-    order : has it do something.
-    streams : how many browsers follow now.
+    station : the station. renderer : renders HTML. feed : polls the station. query : reads from it.
+    command : makes it do something. streams : number of open event streams.
     """
 
     def __init__(self, station: StationAccess) -> None:
         self.station = station
-        self.pages = Pages()
-        self.feed = Feed(station, self.pages.fragments)
-        self.call = StationCalls()
-        # To close a slide takes as long as its last frames; hanging pictures are not in its way.
-        self.order = StationCalls(most=4, patience_s=ORDER_S)
+        self.renderer = PageRenderer()
+        self.feed = Feed(station, self.renderer.fragments)
+        self.query = StationCalls()
+        # Closing a slide takes as long as its last frames; pictures that hang do not block it.
+        self.command = StationCalls(most=4, timeout_s=COMMAND_S)
         self.streams = 0
 
     def silence(self) -> dict[str, str]:
-        """Give the fragment that says that the station is silent, if it is."""
+        """Return the fragment that says that the station is silent, if it is."""
         silent = self.feed.silent_s()
-        return {"trouble": self.pages.silence(silent)} if silent > SILENT_S else {}
+        return {"trouble": self.renderer.silence(silent)} if silent > SILENT_S else {}
 
 
 def create_app(station: StationAccess, access: PageAccess) -> FastAPI:
-    """Make the page of a station. Every request passes the guard first.
+    """Create the page of a station; the access middleware checks every request first.
 
-    The page's feed is at `app.state.page.feed`; it is started and stopped with the application.
+    `app.state.page.feed` is the page's feed, started and stopped with the application.
     """
     page = Page(station)
 
@@ -77,12 +76,12 @@ def create_app(station: StationAccess, access: PageAccess) -> FastAPI:
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.page = page
-    app.add_middleware(Guard, access=access)
+    app.add_middleware(AccessMiddleware, access=access)
     _add_static(app)
     _add_errors(app, page)
-    _add_screen(app, page)
+    _add_page(app, page)
     _add_pictures(app, page)
-    _add_orders(app, page)
+    _add_commands(app, page)
     _add_signing(app, page)
     _add_flags(app, page)
     _add_records(app, page)
@@ -90,7 +89,7 @@ def create_app(station: StationAccess, access: PageAccess) -> FastAPI:
 
 
 def _add_static(app: FastAPI) -> None:
-    """Serve our own files from memory: no name that is asked for ever reaches the disk."""
+    """Serve our own files from memory: no requested name ever reaches the disk."""
     kinds = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
     served = {
         path.name: (path.read_bytes(), kinds.get(path.suffix, "text/plain"))
@@ -106,15 +105,15 @@ def _add_static(app: FastAPI) -> None:
 
     @app.get("/favicon.ico")
     async def icon() -> Response:
-        # Asked for by browsers beside reports, which name none.
+        # Browsers request it for reports, which name no icon.
         return await static("icon.svg")
 
 
-def _add_screen(app: FastAPI, page: Page) -> None:
+def _add_page(app: FastAPI, page: Page) -> None:
     @app.get("/")
     async def screen() -> HTMLResponse:
-        # Without asking the station, so that the page comes up even when it hangs.
-        return HTMLResponse(page.pages.page({**page.feed.picture.fragments, **page.silence()}))
+        # Without calling the station, so that the page opens even when it hangs.
+        return HTMLResponse(page.renderer.page({**page.feed.state.fragments, **page.silence()}))
 
     @app.get("/events")
     async def events() -> Response:
@@ -126,14 +125,14 @@ def _add_screen(app: FastAPI, page: Page) -> None:
 async def _counted(page: Page) -> AsyncIterator[bytes]:
     page.streams += 1
     try:
-        async for event in page.feed.stream(page.pages.silence):
+        async for event in page.feed.stream(page.renderer.silence):
             yield event
     finally:
         page.streams -= 1
 
 
 def _add_pictures(app: FastAPI, page: Page) -> None:
-    boxed = Examined(page.station, page.feed, page.call)
+    examined_picture = FramePicture(page.station, page.feed, page.query)
     no_picture = (STATIC / "no-picture.svg").read_bytes()
 
     def picture(found: tuple[int, bytes] | None, after: int) -> Response:
@@ -145,23 +144,23 @@ def _add_pictures(app: FastAPI, page: Page) -> None:
 
     @app.get("/live.jpg")
     async def live(after: Number = -1) -> Response:
-        return picture(await page.call(page.station.live_jpeg), after)
+        return picture(await page.query(page.station.live_jpeg), after)
 
     @app.get("/examined.jpg")
     async def examined(after: Number = -1) -> Response:
-        return picture(await boxed.newest(), after)
+        return picture(await examined_picture.newest(), after)
 
     @app.get("/cell.jpg")
     async def cell(slide: str, cell: Annotated[int, Query(ge=0, le=MOST_CELL)]) -> Response:
-        found = await page.call(page.station.cell_jpeg, from_handle(slide), cell)
+        found = await page.query(page.station.cell_jpeg, from_handle(slide), cell)
         if found is None:
             return Response(no_picture, media_type="image/svg+xml")
         return Response(found, media_type="image/jpeg")
 
 
-def _add_orders(app: FastAPI, page: Page) -> None:
-    def said(text: str) -> HTMLResponse:
-        return HTMLResponse(page.pages.message(text, bad=False))
+def _add_commands(app: FastAPI, page: Page) -> None:
+    def done(text: str) -> HTMLResponse:
+        return HTMLResponse(page.renderer.message(text, bad=False))
 
     @app.post("/slide/start")
     async def start(request: Request) -> Response:
@@ -169,23 +168,23 @@ def _add_orders(app: FastAPI, page: Page) -> None:
         slide = field_of(form, "slide", MOST_IDENTIFIER)
         try:
             again = (True,) if form.get("again") == "1" else ()
-            await page.order(page.station.start_slide, slide, *again)
+            await page.command(page.station.start_slide, slide, *again)
         except IdentifierUsed as used:
             return HTMLResponse(
-                page.pages.ask_again(slide, f"{used.what.capitalize()}: {used.which}")
+                page.renderer.ask_again(slide, f"{used.what.capitalize()}: {used.which}")
             )
-        return said(f"Slide {slide} is started.")
+        return done(f"Slide {slide} is started.")
 
     @app.post("/slide/go-on")
     async def go_on(request: Request) -> Response:
         slide = from_handle(field_of(await form_of(request), "slide", 2000))
-        await page.order(page.station.go_on, slide)
-        return said(f"Slide {slide} goes on with the frames under the camera.")
+        await page.command(page.station.resume_slide, slide)
+        return done(f"Slide {slide} goes on with the frames under the camera.")
 
     @app.post("/slide/close")
     async def close() -> Response:
-        await page.order(page.station.close_slide)
-        return said("The slide is being closed: what was captured is judged and recorded.")
+        await page.command(page.station.close_slide)
+        return done("The slide is being closed: what was captured is judged and recorded.")
 
     @app.post("/cell")
     async def reclassify(request: Request) -> Response:
@@ -196,8 +195,8 @@ def _add_orders(app: FastAPI, page: Page) -> None:
             raise UsageError("cell is not a number", printable(number), "load the page again")
         label = from_handle(label)
         person = field_of(form, "person", MOST_PERSON)
-        record = await page.order(page.station.reclassify, slide, int(number), label, person)
-        return said(f"Cell {number} is called {label} by {person}: recorded as {record[:16]}.")
+        record = await page.command(page.station.reclassify, slide, int(number), label, person)
+        return done(f"Cell {number} is called {label} by {person}: recorded as {record[:16]}.")
 
 
 def _add_flags(app: FastAPI, page: Page) -> None:
@@ -206,9 +205,9 @@ def _add_flags(app: FastAPI, page: Page) -> None:
         form = await form_of(request)
         record = field_of(form, "record", MOST_RECORD)
         person = field_of(form, "person", MOST_PERSON)
-        row = await page.order(page.station.acknowledge, record, person)
+        row = await page.command(page.station.acknowledge, record, person)
         text = f"The flag was seen by {person}: recorded as {row[:16]}."
-        return HTMLResponse(page.pages.message(text, bad=False))
+        return HTMLResponse(page.renderer.message(text, bad=False))
 
 
 def _add_signing(app: FastAPI, page: Page) -> None:
@@ -221,14 +220,14 @@ def _add_signing(app: FastAPI, page: Page) -> None:
         if opinion is not Opinion.OVERRULE:
             texts["label"] = ""  # typed before another choice was made
         signed = SignOff(opinion, **texts)
-        row = await page.order(page.station.sign_off, record, signed)
+        row = await page.command(page.station.sign_off, record, signed)
         return HTMLResponse(
-            page.pages.message(f"Signed: {signed.words}. Recorded as {row[:16]}.", bad=False)
+            page.renderer.message(f"Signed: {signed.words}. Recorded as {row[:16]}.", bad=False)
         )
 
 
 def opinion_of(text: str) -> Opinion:
-    """Read what a person chose. Raises UsageError."""
+    """Parse the choice of a person. Raises UsageError."""
     try:
         return Opinion(text)
     except ValueError as error:
@@ -239,7 +238,7 @@ def opinion_of(text: str) -> Opinion:
 
 def _add_records(app: FastAPI, page: Page) -> None:
     async def serve(record: str, path: str) -> Response:
-        data, kind = await page.call(report_file, page.station, record, path)
+        data, kind = await page.query(report_file, page.station, record, path)
         return Response(data, media_type=kind, headers={"content-security-policy": REPORT_POLICY})
 
     @app.get("/report/{record}/")
@@ -252,16 +251,16 @@ def _add_records(app: FastAPI, page: Page) -> None:
 
     @app.get("/metrics")
     async def metrics() -> Response:
-        values = await page.call(page.station.metrics)
+        values = await page.query(page.station.metrics)
         return Response(metrics_text(values), media_type=CONTENT_TYPE)
 
 
 def _add_errors(app: FastAPI, page: Page) -> None:
-    """Answer every error with one line: HTML for orders, plain text for all else."""
+    """Answer every error with one line: HTML for commands, plain text otherwise."""
 
     def answer(request: Request, text: str, status: int) -> Response:
         if request.method == "POST":
-            return HTMLResponse(page.pages.message(text, bad=True), status)
+            return HTMLResponse(page.renderer.message(text, bad=True), status)
         return PlainTextResponse(printable(text), status)
 
     @app.exception_handler(EdgeAplError)

@@ -1,8 +1,8 @@
-"""Who may talk to the page: hosts, origins, the token, and what every answer carries.
+"""Checks every request to the page: host, origin and token; and adds the security headers.
 
-A page on the loopback address can be reached by every web site that the same browser has open:
-through a name that is made to point to 127.0.0.1 (DNS rebinding), by forms and by pictures. So each
-request is refused unless its Host is one of ours and it does not come from another site.
+Every web site open in the same browser can reach a page on the loopback address: through a name
+that it points to 127.0.0.1 (DNS rebinding), by forms and by pictures. So a request is refused
+unless its Host is one of ours and it does not come from another site.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 MOST_BODY = 8192
 """Bytes; the longest form of the page has four short fields."""
 BODY_S = 10.0
-"""Seconds a request may take to send its body."""
+"""Longest time for a request to send its body, seconds."""
 
-SAID_EVERY_S = 10.0
-"""How often refusals of one kind get a line in the log."""
+LOG_EVERY_S = 10.0
+"""At most one line in the log per kind of refusal and this time, seconds."""
 
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -45,21 +45,21 @@ HEADERS = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"x-frame-options", b"DENY"),
 )
-"""What every answer carries unless it brings its own."""
+"""Headers of every answer that does not set its own."""
 
-__all__ = ["Guard", "PageAccess"]
+__all__ = ["AccessMiddleware", "PageAccess"]
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An answer that the page does not give: status and one line of plain text."""
+    """The answer to a refused request: status and one line of plain text."""
 
     status: int
     text: str
 
 
-class Guard:
-    """ASGI middleware that lets only requests through that `PageAccess` allows."""
+class AccessMiddleware:
+    """ASGI middleware that passes on only requests that `PageAccess` allows."""
 
     def __init__(self, app: App, access: PageAccess) -> None:
         self._app = app
@@ -67,7 +67,7 @@ class Guard:
         self._quiet_until: dict[int, float] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Check one request, hand it on with its whole body, add the headers."""
+        """Check one request, pass it on with its whole body, and add the headers."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
@@ -85,7 +85,7 @@ class Guard:
             shown = _shows_token(request, self._access)
             if shown and "token" in request.query:
                 at_once = request.header(b"sec-fetch-site") in (None, "none", "same-origin")
-                answer = login.let_in(self._access, request.cookie_name, at_once=at_once)
+                answer = login.granted(self._access, request.cookie_name, at_once=at_once)
                 await _answer_in_html(send, answer)
                 return
             if not shown and not request.is_login:
@@ -97,21 +97,21 @@ class Guard:
             self._record(body.status, body.text)
             await _answer(send, body.status, body.text)
         elif self._access.token is not None and request.is_login:
-            answer = login.typed(body, self._access, request.cookie_name)
+            answer = login.submitted(body, self._access, request.cookie_name)
             await _answer_in_html(send, answer)
         else:
             await self._app(scope, _replayed(body, receive), _with_headers(send))
 
     def _record(self, status: int, text: str) -> None:
-        """Note a refusal, each kind once in a while: who attacks must not fill the log."""
+        """Log a refusal, each kind once in a while: an attack must not fill the log."""
         now = time.monotonic()
         if now >= self._quiet_until.get(status, 0.0):
-            self._quiet_until[status] = now + SAID_EVERY_S
+            self._quiet_until[status] = now + LOG_EVERY_S
             warn("page", "request_refused", f"request refused ({status}): {text}", status=status)
 
 
 class _Request:
-    """What the checks need of a request; header values as text, all of one name in a list."""
+    """A request as the checks see it; header values as text, all of one name in a list."""
 
     def __init__(self, scope: Scope) -> None:
         self.method = str(scope["method"])
@@ -121,14 +121,13 @@ class _Request:
         for name, value in scope["headers"]:
             self._headers.setdefault(name.lower(), []).append(value.decode("latin-1"))
         text = scope.get("query_string", b"").decode("latin-1")
-        # A token is compared with the last one given, like parse_qs of any server.
         self.query = parse_qs(text, keep_blank_values=True)
         server = scope.get("server") or ("", 0)
-        # Cookies do not keep ports apart; two stations on one machine must not share one.
+        # Cookies ignore ports; two stations on one machine must not share one.
         self.cookie_name = f"edgeapl-{server[1]}"
 
     def header(self, name: bytes) -> str | None:
-        """Give the only value of a header; None when there is none or more than one."""
+        """Return the only value of a header; None when there is none or more than one."""
         values = self._headers.get(name, [])
         return values[0] if len(values) == 1 else None
 
@@ -136,14 +135,14 @@ class _Request:
         return name in self._headers
 
     def cookies(self) -> list[str]:
-        """Give the values of our cookie."""
+        """Return the values of our cookie."""
         parts = "; ".join(self._headers.get(b"cookie", [])).split(";")
         pairs = [part.strip().partition("=") for part in parts]
         return [value for name, _, value in pairs if name == self.cookie_name]
 
 
 def refused(request: _Request, access: PageAccess) -> Refusal | None:
-    """Say why a request is refused; None when it may go on."""
+    """Return why a request is refused; None when it is allowed."""
     host = request.header(b"host")
     if host is None or not access.allows_host(host):
         return Refusal(421, "this page is not served under that name: use the address printed")
@@ -157,7 +156,7 @@ def refused(request: _Request, access: PageAccess) -> Refusal | None:
 
 
 def _from_elsewhere(request: _Request, host: str) -> bool:
-    """Tell whether a browser sent this for another site; links to the page may be followed."""
+    """Whether a browser sent this for another site; following links to the page is allowed."""
     if request.has(b"origin"):
         origin = (request.header(b"origin") or "").lower()
         if origin not in (f"http://{host.lower()}", f"https://{host.lower()}"):
@@ -179,7 +178,7 @@ def _shows_token(request: _Request, access: PageAccess) -> bool:
 
 
 async def _whole_body(request: _Request, receive: Receive) -> bytes | Refusal:
-    """Read the body before anything is done with the request."""
+    """Read the body before anything else happens with the request."""
     too_long = Refusal(413, f"request is too long: send at most {MOST_BODY} bytes")
     announced = request.header(b"content-length") or "0"
     if not (announced.isascii() and announced.isdigit()) or int(announced[:12]) > MOST_BODY:
@@ -201,14 +200,14 @@ async def _whole_body(request: _Request, receive: Receive) -> bytes | Refusal:
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
-    """Give the body as one message, then what comes after it."""
-    given = False
+    """Return a receiver of the body as one message, and of the messages after it."""
+    sent = False
 
     async def replay() -> Message:
-        nonlocal given
-        if given:
+        nonlocal sent
+        if sent:
             return await receive()
-        given = True
+        sent = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     return replay

@@ -1,15 +1,15 @@
-"""File descriptors: most are the station's own, for its journal, results, camera and networks."""
+"""File descriptors, shared with the station: its journal, results, camera and networks."""
 
 from __future__ import annotations
 
 import resource
 
 RESERVED = 256
-"""Never the page's: a station with three networks and a camera holds about 100."""
+"""Reserved for the station; with three networks and a camera it uses about 100."""
 
 
 def descriptors_for_page(wanted: int) -> int:
-    """Raise this process's limit as far as needed and allowed; gives how many the page may use."""
+    """Raise this process's limit as needed and allowed; return how many the page may use."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     need = wanted + RESERVED
     if soft != resource.RLIM_INFINITY and soft < need:

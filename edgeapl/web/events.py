@@ -1,4 +1,4 @@
-"""What changes on the page, as server-sent events."""
+"""Sends changes of the page as server-sent events."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from edgeapl.station.access import CellView, HistoryItem, SlideView, StationAcce
 from edgeapl.wording.printable import printable
 
 LEAST_PERIOD_S = 0.25
-"""The page changes at most this often, seconds; the pictures are fetched apart from it."""
+"""Shortest time between two changes of the page, seconds; pictures are fetched separately."""
 BEAT_S = 1.0
 SILENT_S = 3.0
-"""The page says that the station does not answer after this many seconds."""
+"""After this many seconds the page says that the station does not answer."""
 HISTORY_S = 5.0
 CELLS_SHOWN = 60
 HISTORY_SHOWN = 20
@@ -26,12 +26,12 @@ _LINE_ENDS = re.compile(r"\r\n|\r|\n")
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What the page shows, from one look at the station.
+class Observation:
+    """The station as the page shows it, read at one moment.
 
-    sitting : grows with every slide, so that pictures of two slides of one name stay apart.
-    history, demonstrations : closed slides of patients, and of nobody.
-    error : what the station raised instead of an answer; empty while all is well.
+    sitting : grows with every slide, so that two slides of one name have different pictures.
+    history, demonstrations : closed slides of patients, and demonstrations.
+    error : raised by the station instead of an answer; empty while all is well.
     """
 
     view: StationView
@@ -42,18 +42,18 @@ class Seen:
     demonstrations: Sequence[HistoryItem] = ()
 
 
-_Past = tuple[Sequence[HistoryItem], Sequence[HistoryItem]]
+_History = tuple[Sequence[HistoryItem], Sequence[HistoryItem]]
 
-Render = Callable[[Seen], Mapping[str, str]]
+Render = Callable[[Observation], Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class PageState:
     """The page as fragments of HTML by name.
 
-    answered_s : when the station last gave an answer, s of the monotonic clock.
-    examined : stands for the newest examined frame: it changes whenever that does.
-    events : the fragments as they are sent; written once for all who listen.
+    answered_s : time of the station's last answer, s of the monotonic clock.
+    examined : key of the newest examined frame.
+    events : the fragments as they are sent, encoded once for all browsers.
     """
 
     fragments: Mapping[str, str]
@@ -63,20 +63,20 @@ class Picture:
 
 
 @dataclass(slots=True)
-class _Sittings:
-    """Tells slides apart, also two of the same name in a row."""
+class _SlideCounter:
+    """Numbers slides, including two of the same name in a row."""
 
     count: int = 0
     last: SlideView | None = field(default=None)
 
     def number(self, slide: SlideView | None) -> int:
         last, self.last = self.last, slide
-        self.count += _another(last, slide)
+        self.count += _differ(last, slide)
         return self.count
 
 
-def _another(last: SlideView | None, slide: SlideView | None) -> bool:
-    """Tell whether another slide than the last one is shown."""
+def _differ(last: SlideView | None, slide: SlideView | None) -> bool:
+    """Whether another slide than the last one is visible."""
     if slide is None or last is None:
         return slide is not last
     return (
@@ -87,64 +87,64 @@ def _another(last: SlideView | None, slide: SlideView | None) -> bool:
 
 
 class Feed:
-    """Follows the station in a thread of its own and wakes everyone who shows it.
+    """Polls the station in a thread of its own and notifies all browsers.
 
-    One look at the station serves all browsers, and a station that hangs keeps nobody waiting.
+    One observation serves all browsers, and a station that hangs blocks none of them.
     """
 
     def __init__(self, station: StationAccess, render: Render) -> None:
         self._station = station
         self._render = render
-        self._picture = Picture({}, time.monotonic())
+        self._state = PageState({}, time.monotonic())
         self._listeners: set[asyncio.Event] = set()
         self._stopped = threading.Event()
-        self._sittings = _Sittings()
-        self._history: tuple[_Past, object, float] = (((), ()), None, 0.0)
+        self._slides = _SlideCounter()
+        self._history: tuple[_History, object, float] = (((), ()), None, 0.0)
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
-    def picture(self) -> Picture:
-        """The newest; without fragments until the station has answered once."""
-        return self._picture
+    def state(self) -> PageState:
+        """The newest state; without fragments until the station has answered once."""
+        return self._state
 
     @property
     def stopped(self) -> bool:
-        """True once `stop` was called."""
+        """Whether `stop` was called."""
         return self._stopped.is_set()
 
     def start(self) -> None:
-        """Follow the station; must be called in the event loop that serves the page."""
+        """Start polling; must be called in the event loop that serves the page."""
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._follow, name="page-feed", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """End all streams and stop following; may be called from any thread, and twice."""
+        """End all streams and stop polling; may be called from any thread, and twice."""
         self._stopped.set()
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._wake)
 
     def silent_s(self) -> float:
-        """Give the seconds since the station's last answer."""
-        return time.monotonic() - self._picture.answered_s
+        """Return the seconds since the station's last answer."""
+        return time.monotonic() - self._state.answered_s
 
     def _follow(self) -> None:
         revision = -1
-        seen: Seen | None = None
+        seen: Observation | None = None
         while not self._stopped.is_set():
             began = time.monotonic()
             try:
                 view = self._station.wait(revision, BEAT_S)
                 revision = view.revision
                 cells = self._station.cells(CELLS_SHOWN)
-                if _another(view.slide, self._station.view().slide):
-                    continue  # the cells may be those of the next slide: look again
-                sitting = self._sittings.number(view.slide)
-                history, demonstrations = self._past(view)
-                seen = Seen(view, cells, history, sitting, demonstrations=demonstrations)
+                if _differ(view.slide, self._station.view().slide):
+                    continue  # the cells may be those of the next slide: read again
+                sitting = self._slides.number(view.slide)
+                history, demonstrations = self._read_history(view)
+                seen = Observation(view, cells, history, sitting, demonstrations=demonstrations)
             except EdgeAplError as error:
-                # What the station says is shown; the next look may go well again.
+                # The error is shown; the next poll may succeed.
                 if seen is not None:
                     seen = replace(seen, error=str(error))
                 self._stopped.wait(BEAT_S)
@@ -152,8 +152,8 @@ class Feed:
                 self._show(seen)
             self._stopped.wait(max(0.0, LEAST_PERIOD_S - (time.monotonic() - began)))
 
-    def _past(self, view: StationView) -> _Past:
-        """Read the history when a slide was closed, and every few seconds."""
+    def _read_history(self, view: StationView) -> _History:
+        """Read the history when a slide is closed, and every `HISTORY_S`."""
         items, key, read_s = self._history
         now, slide = time.monotonic(), view.slide
         new = None if slide is None else (slide.slide, slide.open, slide.report)
@@ -165,15 +165,15 @@ class Feed:
             self._history = (items, new, now)
         return items
 
-    def _show(self, seen: Seen) -> None:
+    def _show(self, seen: Observation) -> None:
         slide = seen.view.slide
         frames = (slide.frames_used, slide.frames_rejected, slide.open) if slide else ()
-        fragments, known = self._render(seen), self._picture
+        fragments, known = self._render(seen), self._state
         events = {
             name: known.events[name] if known.fragments.get(name) == html else event(name, html)
             for name, html in fragments.items()
         }
-        self._picture = Picture(fragments, time.monotonic(), (seen.sitting, *frames), events)
+        self._state = PageState(fragments, time.monotonic(), (seen.sitting, *frames), events)
         loop = self._loop
         if loop is not None and not self._stopped.is_set():
             loop.call_soon_threadsafe(self._wake)
@@ -183,9 +183,9 @@ class Feed:
             listener.set()
 
     async def stream(self, silence: Callable[[float], str]) -> AsyncIterator[bytes]:
-        """Give the events of one browser: what changed, and a beat at least once a second.
+        """Yield the events of one browser: changes, and a heartbeat at least once a second.
 
-        silence : gives the fragment "trouble" for a station that has been silent so many seconds.
+        silence : returns the fragment "trouble" for a station silent for this many seconds.
         """
         changed = asyncio.Event()
         self._listeners.add(changed)
@@ -194,7 +194,7 @@ class Feed:
             yield b"retry: 1000\n\n"
             while not self.stopped:
                 changed.clear()
-                now = dict(self._picture.events)
+                now = dict(self._state.events)
                 silent = self.silent_s()
                 if silent > SILENT_S:
                     now["trouble"] = event("trouble", silence(silent))

@@ -1,4 +1,4 @@
-"""What a form of the page says."""
+"""Reads the forms of the page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edgeapl.errors import UsageError
 
 
 async def form_of(request: Request) -> dict[str, str]:
-    """Read a form; the guard has limited its length. Raises UsageError."""
+    """Read a form; the middleware has limited its length. Raises UsageError."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
         if kind != "application/x-www-form-urlencoded":
@@ -27,7 +27,7 @@ async def form_of(request: Request) -> dict[str, str]:
 
 
 def field_of(form: Mapping[str, str], name: str, longest: int) -> str:
-    """Give a field of a form, without spaces around it. Raises UsageError."""
+    """Return a field of a form, stripped of spaces. Raises UsageError."""
     value = form.get(name, "").strip()
     if not value:
         raise UsageError(f"{name} is empty", "", "type it in")

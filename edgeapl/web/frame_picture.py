@@ -9,10 +9,10 @@ from edgeapl.web.events import Feed
 from edgeapl.web.station_calls import StationCalls
 
 
-class Examined:
-    """The newest examined frame; asked for once per frame, because to draw it takes long.
+class FramePicture:
+    """The newest examined frame, fetched once per frame because drawing it takes long.
 
-    Its number is our own: those of two slides may be the same.
+    It gets a number of its own: frames of two slides may have the same.
     """
 
     def __init__(self, station: StationAccess, feed: Feed, call: StationCalls) -> None:
@@ -22,12 +22,12 @@ class Examined:
         self._known: tuple[object, ...] = ()
         self._found: tuple[int, bytes] | None = None
         self._number = 0
-        self._asking = asyncio.Lock()
+        self._fetching = asyncio.Lock()
 
     async def newest(self) -> tuple[int, bytes] | None:
-        """Give its number and its JPEG; None when there is none."""
-        async with self._asking:
-            wanted = self._feed.picture.examined
+        """Return its number and its JPEG; None when there is none."""
+        async with self._fetching:
+            wanted = self._feed.state.examined
             if wanted != self._known:
                 found = await self._call(self._station.examined_jpeg)
                 self._number += 1

@@ -1,4 +1,4 @@
-"""The page's entrance: the token is typed into a form and becomes a cookie, never an address."""
+"""The login: the token is typed into a form and becomes a cookie, never part of an address."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from edgeapl.web.access import PageAccess
 
 LOGIN = "/login"
 PUBLIC = ("/static/login.css", "/static/icon.svg")
-"""What the form needs; the same for everyone."""
+"""Files of the form, served without a token."""
 
 FORM_HEADERS = ((b"referrer-policy", b"same-origin"),)
-"""With no-referrer a browser would not say where its form comes from, and be refused."""
+"""With no-referrer a browser would send no Origin with the form, and be refused."""
 
 _FORM = """\
 <!DOCTYPE html>
@@ -42,26 +42,26 @@ Answer = tuple[int, str, tuple[tuple[bytes, bytes], ...]]
 
 
 def form(wrong: bool = False) -> Answer:
-    """Give the form that asks for the token."""
+    """Return the form that asks for the token."""
     words = "That is not the token of this station." if wrong else ""
     return 401, _FORM.format(words=words), FORM_HEADERS
 
 
-def typed(body: bytes, access: PageAccess, cookie_name: str) -> Answer:
-    """Take what was typed into the form."""
+def submitted(body: bytes, access: PageAccess, cookie_name: str) -> Answer:
+    """Answer the submitted form."""
     fields = parse_qs(body.decode("latin-1"), encoding="utf-8", errors="surrogateescape")
     shown = fields.get("token", [])
     if len(shown) == 1 and access.is_token(shown[0].strip()):
-        return let_in(access, cookie_name, at_once=True)
+        return granted(access, cookie_name, at_once=True)
     return form(wrong=True)
 
 
-def let_in(access: PageAccess, cookie_name: str, *, at_once: bool) -> Answer:
+def granted(access: PageAccess, cookie_name: str, *, at_once: bool) -> Answer:
     """Put the token into a cookie and send the browser to the page itself.
 
-    at_once : by a redirect, so that an address with the token is never in the history. A browser
-        that came from another site would not send a strict cookie along with one: it gets a page
-        that leads on.
+    at_once : redirect, so that an address with the token never enters the history. After a link on
+        another site a browser would not send a strict cookie with a redirect: it gets a page that
+        forwards it.
     """
     cookie = f"{cookie_name}={access.cookie()}; Path=/; HttpOnly; SameSite=Strict"
     kept = ((b"set-cookie", cookie.encode("ascii")),)

@@ -21,8 +21,8 @@ _NAME = re.compile(r"[a-z_][a-z0-9_]*", re.ASCII)
 def metrics_text(values: Mapping[str, Any]) -> bytes:
     """Write values by name; a name that ends in ``_total`` is a counter, any other a gauge.
 
-    A value is a number, or a mapping from a word to a number (``{"scored": 5}``), which becomes
-    the label ``kind``. None means that there is none now and is left out; NaN stays NaN.
+    A value is a number, or a mapping from words to numbers (``{"scored": 5}``) whose words become
+    the label ``kind``. None is left out; NaN stays NaN.
 
     Raises ConfigError for a name or a value that cannot be written.
     """

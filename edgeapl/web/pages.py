@@ -1,4 +1,4 @@
-"""The page as HTML: once whole, then fragment by fragment as things change."""
+"""Renders the page as HTML: once whole, then fragment by fragment as things change."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edgeapl.report.cell_classes import in_words
 from edgeapl.report.pictures import RESEARCH_USE_ONLY
 from edgeapl.station.access import WAITING, CameraState, CellView, SlideView
 from edgeapl.types import CellStatus, Interval
-from edgeapl.web.events import Seen
+from edgeapl.web.events import Observation
 from edgeapl.web.verdict_text import answer_of, history_probability
 from edgeapl.wording.numbers import NO_BREAK, percent, plural
 from edgeapl.wording.printable import printable
@@ -35,22 +35,22 @@ BAD_STATES = (CameraState.LOST, CameraState.FROZEN, CameraState.FAILED)
 MOST_FLAGS = 3
 """Flags shown at once; each that is acknowledged makes room for the next."""
 MOST_KEYS = 9
-"""Labels that have a key of their own: 1 to 9."""
+"""Labels with a keyboard shortcut: 1 to 9."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
     """What is wrong, shown above everything else.
 
-    silent : the station does not answer, so all that the page shows is old.
+    silent : the station does not answer, so everything on the page is outdated.
     """
 
     lines: tuple[str, ...]
     silent: bool = False
 
 
-class Pages:
-    """Writes HTML. Every text from outside is made one plain line and escaped."""
+class PageRenderer:
+    """Renders HTML. Every text from outside becomes one plain line and is escaped."""
 
     def __init__(self) -> None:
         self._environment = Environment(
@@ -76,24 +76,24 @@ class Pages:
         )
 
     def page(self, fragments: Mapping[str, str]) -> str:
-        """Give the whole page with what is known now."""
+        """Return the whole page with these fragments."""
         # Our own output, escaped when it was made.
         known = {name: Markup(html) for name, html in fragments.items()}  # noqa: S704
-        return self._write("page.html.j2", known=known)
+        return self._render("page.html.j2", known=known)
 
-    def fragments(self, seen: Seen) -> dict[str, str]:
-        """Give every part of the page that changes, by the name of its event."""
+    def fragments(self, seen: Observation) -> dict[str, str]:
+        """Return every part of the page that changes, by the name of its event."""
         view = seen.view
         slide, camera = view.slide, view.camera
         answer = None if slide is None else answer_of(slide)
         labels = [(label, str(n) if n <= MOST_KEYS else "") for n, label in _numbered(view.labels)]
         return {
-            "flags": self._write("flags.html.j2", alarms=view.alarms, most=MOST_FLAGS),
+            "flags": self._render("flags.html.j2", alarms=view.alarms, most=MOST_FLAGS),
             "trouble": self.trouble(_trouble(seen)),
-            "camera": self._write("camera.html.j2", camera=camera, focus=_focus(camera.focus)),
-            "cover": self._write("cover.html.j2", text=_cover(seen)),
-            "slide": self._write("slide.html.j2", slide=slide),
-            "verdict": self._write(
+            "camera": self._render("camera.html.j2", camera=camera, focus=_focus(camera.focus)),
+            "cover": self._render("cover.html.j2", text=_cover(seen)),
+            "slide": self._render("slide.html.j2", slide=slide),
+            "verdict": self._render(
                 "verdict.html.j2",
                 slide=slide,
                 answer=answer,
@@ -101,23 +101,23 @@ class Pages:
                 bar=_bar,
                 budget=_budget(slide),
             ),
-            "spoken": self._write("spoken.html.j2", slide=slide, answer=answer),
-            "examined": self._write("examined.html.j2", slide=slide),
-            "labels": self._write("labels.html.j2", labels=labels),
-            "gallery": self._write(
+            "spoken": self._render("spoken.html.j2", slide=slide, answer=answer),
+            "examined": self._render("examined.html.j2", slide=slide),
+            "labels": self._render("labels.html.j2", labels=labels),
+            "gallery": self._render(
                 "gallery.html.j2",
                 slide=slide,
-                cells=[_shown(cell, seen) for cell in seen.cells] if slide else [],
+                cells=[_gallery_cell(cell, seen) for cell in seen.cells] if slide else [],
             ),
-            "history": self._write(
+            "history": self._render(
                 "history.html.j2", history=seen.history, demonstrations=seen.demonstrations
             ),
-            "model": self._write("model.html.j2", view=view),
+            "model": self._render("model.html.j2", view=view),
         }
 
     def silence(self, seconds: float) -> str:
-        """Give the fragment "trouble" for a station that does not answer."""
-        # In steps, so that a screen reader does not speak every second.
+        """Return the fragment "trouble" for a station that does not answer."""
+        # In steps, so that a screen reader does not speak up every second.
         steps = max(3, 5 * int(seconds / 5))
         text = (
             f"The station has not answered for more than {steps} s. What this page shows is old: "
@@ -126,28 +126,28 @@ class Pages:
         return self.trouble(Trouble((text,), silent=True))
 
     def trouble(self, trouble: Trouble) -> str:
-        """Give the fragment "trouble"."""
-        return self._write("trouble.html.j2", trouble=trouble)
+        """Return the fragment "trouble"."""
+        return self._render("trouble.html.j2", trouble=trouble)
 
     def ask_again(self, slide: str, text: str) -> str:
-        """Ask whether one more record of an identifier is meant."""
-        return self._write("again.html.j2", slide=slide, text=text)
+        """Return the question whether one more record of an identifier is meant."""
+        return self._render("again.html.j2", slide=slide, text=text)
 
     def message(self, text: str, *, bad: bool) -> str:
-        """Give the answer to what a person just did."""
-        return self._write("message.html.j2", text=text, bad=bad)
+        """Return the answer to what a person just did."""
+        return self._render("message.html.j2", text=text, bad=bad)
 
-    def _write(self, template: str, **values: Any) -> str:
+    def _render(self, template: str, **values: Any) -> str:
         return self._environment.get_template(template).render(**values)
 
 
 def to_handle(text: str) -> str:
-    """Give a text in a form that comes back unchanged from an address or a form, whatever it is."""
+    """Encode any text so that addresses and forms return it unchanged."""
     return text.encode("utf-8", "surrogatepass").hex()
 
 
 def from_handle(handle: str) -> str:
-    """Give the text of a handle. Raises UsageError for what is none."""
+    """Decode a handle. Raises UsageError."""
     try:
         return bytes.fromhex(handle).decode("utf-8", "surrogatepass")
     except ValueError as error:
@@ -155,7 +155,7 @@ def from_handle(handle: str) -> str:
 
 
 def _plain(value: object) -> object:
-    """Make every text that a template prints one line of visible characters."""
+    """Turn every text that a template prints into one line of visible characters."""
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
@@ -163,7 +163,7 @@ def _numbered(labels: tuple[str, ...]) -> list[tuple[int, str]]:
     return list(enumerate(labels, start=1))
 
 
-def _trouble(seen: Seen) -> Trouble:
+def _trouble(seen: Observation) -> Trouble:
     camera = seen.view.camera
     lines = [seen.error] if seen.error else []
     if camera.state in BAD_STATES:
@@ -171,8 +171,8 @@ def _trouble(seen: Seen) -> Trouble:
     return Trouble((*lines, *seen.view.trouble))
 
 
-def _cover(seen: Seen) -> str:
-    """Give the words that lie over the live picture when it is not live."""
+def _cover(seen: Observation) -> str:
+    """Return the words over the live picture when it is not live."""
     camera = seen.view.camera
     if camera.state is CameraState.LIVE:
         return ""
@@ -188,7 +188,7 @@ def _cover(seen: Seen) -> str:
 
 
 def _focus(focus: float | None) -> dict[str, Any] | None:
-    """Give the focus in words and as a place on a line whose middle is the limit."""
+    """Return the focus in words and as a position on a line whose middle is the limit."""
     if focus is None:
         return None
     return {"good": focus >= 1, "value": f"{focus:.1f}", "at": f"{50 * min(max(focus, 0), 2):.1f}"}
@@ -204,14 +204,14 @@ def _tally(slide: SlideView | None) -> str:
 
 
 def _bar(value: float, interval: Interval | None) -> dict[str, str]:
-    """Give places on a line from 0 to 100 for a share and its interval."""
+    """Return positions from 0 to 100 for a share and its interval."""
     low, high = (interval.low, interval.high) if interval else (value, value)
     numbers = {"value": value, "low": low, "width": high - low}
     return {name: f"{100 * number:.2f}" for name, number in numbers.items()}
 
 
 def _budget(slide: SlideView | None) -> dict[str, Any] | None:
-    """Give what is left of the oldest waiting frame's time, and how much of the bar that is."""
+    """Return the time left for the oldest waiting frame, in words and as a share of the bar."""
     if slide is None:
         return None
     left, whole = slide.budget_left_s, slide.budget_s
@@ -223,8 +223,8 @@ def _budget(slide: SlideView | None) -> dict[str, Any] | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Shown:
-    """A cell of the gallery. key : stands for its picture, the same only for the same cell."""
+class _GalleryCell:
+    """A cell of the gallery. key : of its picture, the same only for the same cell."""
 
     cell: int
     key: str
@@ -235,7 +235,7 @@ class _Shown:
     title: str
 
 
-def _shown(cell: CellView, seen: Seen) -> _Shown:
+def _gallery_cell(cell: CellView, seen: Observation) -> _GalleryCell:
     slide = seen.view.slide
     what = (slide.slide if slide else "", seen.sitting, cell.cell, cell.status.value, cell.scores)
     key = hashlib.sha256(repr(what).encode("utf-8", "surrogateescape")).hexdigest()[:16]
@@ -247,7 +247,7 @@ def _shown(cell: CellView, seen: Seen) -> _Shown:
     }
     best = in_words(scores[0][0]) if scores else ""
     told = ", ".join(f"{in_words(role)} {value:.2f}" for role, value in scores)
-    return _Shown(
+    return _GalleryCell(
         cell=cell.cell,
         key=key,
         kind=status.get(cell.status, best),

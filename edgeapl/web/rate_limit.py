@@ -1,8 +1,8 @@
-"""How many requests are answered a second, so that the station has the processor.
+"""Limits how many requests are answered per second, so that the station keeps the processor.
 
 The page is served in the station's process: each answer takes a millisecond or two from the frames.
-A client that asks without a pause waits for its turn, for some seconds at most. Addresses take
-turns, so that one which asks a lot does not delay the others.
+A client that sends requests without a pause waits a few seconds at most. Addresses are served round
+robin, so that a busy one does not delay the others.
 """
 
 from __future__ import annotations
@@ -23,19 +23,20 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 FREE_BYTES = 256 << 10
-"""Of an answer; each further piece of this size counts as one more answer."""
+"""Size of an answer that counts once; every further piece of this size counts again."""
 
 CROWDED = b"too many ask this page at once: try again"
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Answers a second.
+    """Answers per second.
 
-    per_address, total : a page asks for 13 pictures a second at most.
-    burst : how many at once after a pause; a page asks for about 80 things when it is opened.
-    longest_s : nobody waits for longer: when many wait, more are answered for it.
-    most : may wait. They are about as many as the door lets in; those whose client is gone wait on.
+    per_address, total : a page requests 13 pictures a second at most.
+    burst : answers at once after a pause; opening a page takes about 80 requests.
+    longest_s : longest wait, seconds: when many wait, the rates rise.
+    most : requests that may wait, about as many as there may be connections; requests whose client
+        is gone still count.
     """
 
     per_address: float = 25.0
@@ -46,38 +47,38 @@ class Rates:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Turn:
-    """A request that waits. since_s : for so long. answered : told whether it may go on."""
+class _WaitingRequest:
+    """A request that waits since `since_s`. admitted : resolved with whether it is answered."""
 
     since_s: float
-    answered: asyncio.Future[bool]
+    admitted: asyncio.Future[bool]
 
-    def tell(self, *, answered: bool) -> None:
-        if not self.answered.done():  # the page is being stopped
-            self.answered.set_result(answered)
+    def resolve(self, *, admitted: bool) -> None:
+        if not self.admitted.done():  # the page is being stopped
+            self.admitted.set_result(admitted)
 
 
 @dataclass(slots=True, eq=False)
-class _Line:
-    """What may still be answered to one address, or to all; and who waits for it."""
+class _TokenBucket:
+    """Answers left to one address, or to all, and the requests that wait for them."""
 
-    left: float
+    tokens: float
     since_s: float
-    waiting: deque[_Turn] = field(default_factory=deque)
+    waiting: deque[_WaitingRequest] = field(default_factory=deque)
 
     def refill(self, now_s: float, rate: float, burst: float) -> None:
-        self.left = min(burst, self.left + rate * (now_s - self.since_s))
+        self.tokens = min(burst, self.tokens + rate * (now_s - self.since_s))
         self.since_s = now_s
 
     def next_s(self, rate: float) -> float:
-        """Give the seconds until one more may be answered."""
-        return max(0.0, 1.0 - self.left) / rate
+        """Return the seconds until one more request may be answered."""
+        return max(0.0, 1.0 - self.tokens) / rate
 
 
-class Pace:
-    """Gives requests their turns; used in the event loop alone.
+class RateLimiter:
+    """Admits waiting requests at limited rates; for use in the event loop alone.
 
-    now : monotonic seconds; tests give their own.
+    now : monotonic seconds; tests pass their own.
     """
 
     def __init__(
@@ -85,102 +86,102 @@ class Pace:
     ) -> None:
         self._rates = rates or Rates()
         self._now = now
-        self._all = _Line(self._rates.burst, now())
-        self._lines: dict[str, _Line] = {}
-        """By address; whose turn is next comes first."""
+        self._total = _TokenBucket(self._rates.burst, now())
+        self._buckets: dict[str, _TokenBucket] = {}
+        """By address; the one to serve next comes first."""
         self._timer: asyncio.TimerHandle | None = None
 
     @property
     def waiting(self) -> int:
-        """Requests that wait for their turn."""
-        return sum(len(line.waiting) for line in self._lines.values())
+        """Number of waiting requests."""
+        return sum(len(bucket.waiting) for bucket in self._buckets.values())
 
-    async def turn(self, address: str) -> bool:
-        """Wait until a request of an address may be answered; False when too many wait."""
+    async def acquire(self, address: str) -> bool:
+        """Wait until a request of this address may be answered; False when too many wait."""
         if self.waiting >= self._rates.most:
-            fullest = max(self._lines.values(), key=lambda one: len(one.waiting))
-            fullest.waiting.popleft().tell(answered=False)
+            fullest = max(self._buckets.values(), key=lambda one: len(one.waiting))
+            fullest.waiting.popleft().resolve(admitted=False)
         now = self._now()
-        line = self._lines.setdefault(address, _Line(self._rates.burst, now))
-        turn = _Turn(now, asyncio.get_running_loop().create_future())
-        line.waiting.append(turn)
-        self._hand_out()
+        bucket = self._buckets.setdefault(address, _TokenBucket(self._rates.burst, now))
+        request = _WaitingRequest(now, asyncio.get_running_loop().create_future())
+        bucket.waiting.append(request)
+        self._admit()
         try:
-            return await turn.answered
+            return await request.admitted
         finally:
-            if turn in line.waiting:  # the page is being stopped
-                line.waiting.remove(turn)
+            if request in bucket.waiting:  # the page is being stopped
+                bucket.waiting.remove(request)
 
     def charge(self, address: str, nbytes: int) -> None:
         """Count a large answer as several."""
         more = nbytes // FREE_BYTES
-        self._all.left -= more
-        if address in self._lines:
-            self._lines[address].left -= more
+        self._total.tokens -= more
+        if address in self._buckets:
+            self._buckets[address].tokens -= more
 
-    def _hand_out(self) -> None:
-        """Answer whose turn it is, and come back when there is a next one."""
+    def _admit(self) -> None:
+        """Admit all requests that are due, and schedule the next call."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None
         now, rates = self._now(), self._rates
         rate = max(rates.total, self.waiting / rates.longest_s)
-        self._all.refill(now, rate, rates.burst)
-        for address, line in list(self._lines.items()):
-            line.refill(now, self._rate(line), rates.burst)
-            if not line.waiting and line.left >= rates.burst:
-                del self._lines[address]
-            while line.waiting and now - line.waiting[0].since_s >= rates.longest_s:
-                line.waiting.popleft().tell(answered=True)
-        while self._all.left >= 1 and self._answer_one():
+        self._total.refill(now, rate, rates.burst)
+        for address, bucket in list(self._buckets.items()):
+            bucket.refill(now, self._rate(bucket), rates.burst)
+            if not bucket.waiting and bucket.tokens >= rates.burst:
+                del self._buckets[address]
+            while bucket.waiting and now - bucket.waiting[0].since_s >= rates.longest_s:
+                bucket.waiting.popleft().resolve(admitted=True)
+        while self._total.tokens >= 1 and self._admit_one():
             pass
-        at_work = [line for line in self._lines.values() if line.waiting]
-        if at_work:
-            next_s = min(line.next_s(self._rate(line)) for line in at_work)
-            overdue_s = min(line.waiting[0].since_s for line in at_work) + rates.longest_s - now
-            wait_s = max(0.0, min(overdue_s, max(next_s, self._all.next_s(rate))))
-            self._timer = asyncio.get_running_loop().call_later(wait_s, self._hand_out)
+        busy = [bucket for bucket in self._buckets.values() if bucket.waiting]
+        if busy:
+            next_s = min(bucket.next_s(self._rate(bucket)) for bucket in busy)
+            overdue_s = min(bucket.waiting[0].since_s for bucket in busy) + rates.longest_s - now
+            wait_s = max(0.0, min(overdue_s, max(next_s, self._total.next_s(rate))))
+            self._timer = asyncio.get_running_loop().call_later(wait_s, self._admit)
 
-    def _rate(self, line: _Line) -> float:
-        return max(self._rates.per_address, len(line.waiting) / self._rates.longest_s)
+    def _rate(self, bucket: _TokenBucket) -> float:
+        return max(self._rates.per_address, len(bucket.waiting) / self._rates.longest_s)
 
-    def _answer_one(self) -> bool:
-        """Answer the oldest request of the address whose turn is next; False when there is none."""
-        ready = (name for name, one in self._lines.items() if one.waiting and one.left >= 1)
+    def _admit_one(self) -> bool:
+        """Admit the oldest request of the next address; False when there is none."""
+        ready = (name for name, one in self._buckets.items() if one.waiting and one.tokens >= 1)
         address = next(ready, None)
         if address is None:
             return False
-        line = self._lines.pop(address)
-        self._lines[address] = line  # the others first, next time
-        line.left -= 1
-        self._all.left -= 1
-        line.waiting.popleft().tell(answered=True)
+        bucket = self._buckets.pop(address)
+        self._buckets[address] = bucket  # the others first, next time
+        bucket.tokens -= 1
+        self._total.tokens -= 1
+        bucket.waiting.popleft().resolve(admitted=True)
         return True
 
 
-class Paced:
-    """ASGI middleware that answers each request when its turn has come."""
+class RateLimitMiddleware:
+    """ASGI middleware that passes requests on at limited rates."""
 
-    def __init__(self, app: App, pace: Pace) -> None:
+    def __init__(self, app: App, limiter: RateLimiter) -> None:
         self._app = app
-        self._pace = pace
+        self._limiter = limiter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Wait, then hand the request on; what it is answered with is counted."""
+        """Wait, pass the request on, and count the size of its answer."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         address = network_of(str((scope.get("client") or ("", 0))[0]))
-        if not await self._pace.turn(address):
+        if not await self._limiter.acquire(address):
             headers = [(b"content-type", b"text/plain"), (b"retry-after", b"2")]
             await send({"type": "http.response.start", "status": 503, "headers": headers})
             await send({"type": "http.response.body", "body": CROWDED})
             return
 
         async def counted(message: Message) -> None:
-            # A stream grows by what happens at the station, not by what its client asks.
+            # The length of a stream depends on the station, not on the client's requests.
             if message["type"] == "http.response.body" and not message.get("more_body", False):
-                self._pace.charge(address, len(message.get("body", b"")))
+                self._limiter.charge(address, len(message.get("body", b"")))
             await send(message)
 
         await self._app(scope, receive, counted)

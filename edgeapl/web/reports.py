@@ -1,4 +1,4 @@
-"""Reports of closed slides, and nothing else of the disk."""
+"""Reads the reports of closed slides, and nothing else from the disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ REPORT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data: 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
 )
-"""Reports hold their own style and pictures; a script may not run in them."""
+"""Reports contain their style and pictures; scripts are forbidden in them."""
 OVERLAYS = "overlays"
 
 _RECORD = re.compile(r"[0-9a-f]{8,128}", re.ASCII)
@@ -21,7 +21,7 @@ _OVERLAY = re.compile(r"[^/\\\x00]{1,200}\.png")
 
 
 def report_file(station: StationAccess, record: str, overlay: str) -> tuple[bytes, str]:
-    """Read a report, or one of the frames beside it that the report links to.
+    """Read a report, or one of the frames that it links to.
 
     Parameters
     ----------

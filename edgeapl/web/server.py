@@ -15,17 +15,17 @@ from edgeapl.errors import ConfigError
 from edgeapl.station.access import StationAccess
 from edgeapl.web.app import create_app
 from edgeapl.web.authorisation import PageAccess
-from edgeapl.web.connection import connections_through, keep_door
-from edgeapl.web.connection_limit import Door, Limits
+from edgeapl.web.connection import limited_connections, sweep_connections
+from edgeapl.web.connection_limit import ConnectionLimiter, ConnectionLimits
 from edgeapl.web.descriptors import descriptors_for_page
 from edgeapl.web.events import Feed
-from edgeapl.web.rate_limit import Pace, Paced
+from edgeapl.web.rate_limit import RateLimiter, RateLimitMiddleware
 from edgeapl.wording.printable import printable
 
 START_S = 10.0
 MOST_PORT = 65535
 BACKLOG = 64
-"""Connections taken in one turn of the loop, before the door has counted them."""
+"""Connections accepted in one iteration of the loop, before the limiter counts them."""
 STOP_S = 3.0
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - refused without a token
 
@@ -45,7 +45,7 @@ class PageServer:
         self._running: tuple[uvicorn.Server, threading.Thread, Feed] | None = None
 
     def start(self, host: str, port: int) -> str:
-        """Serve until `stop`; gives the address; the page asks for the token.
+        """Serve until `stop` and return the address; the page asks for the token.
 
         Parameters
         ----------
@@ -65,14 +65,15 @@ class PageServer:
         name = f"[{host}]" if family == socket.AF_INET6 else host
         access = self._access.reached_as(socket.gethostname() if host in WILDCARDS else name)
         app = create_app(self._station, access)
-        limits = Limits()
-        door = Door(limits.within(descriptors_for_page(limits.total + BACKLOG) - BACKLOG))
+        limits = ConnectionLimits()
+        descriptors = descriptors_for_page(limits.total + BACKLOG) - BACKLOG
+        limiter = ConnectionLimiter(limits.within(descriptors))
         config = uvicorn.Config(
-            Paced(app, Pace()),
-            http=connections_through(door),
+            RateLimitMiddleware(app, RateLimiter()),
+            http=limited_connections(limiter),
             backlog=BACKLOG,
             log_config=None,
-            # A stranger's nonsense must not fill the log.
+            # Malformed requests must not fill the log.
             log_level="error",
             access_log=False,
             server_header=False,
@@ -84,7 +85,7 @@ class PageServer:
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(
-            target=_serve, args=(server, bound, door), name="page-server", daemon=True
+            target=_serve, args=(server, bound, limiter), name="page-server", daemon=True
         )
         thread.start()
         self._running = (server, thread, app.state.page.feed)
@@ -103,12 +104,12 @@ class PageServer:
         thread.join(STOP_S)
 
 
-def _serve(server: uvicorn.Server, bound: socket.socket, door: Door) -> None:
+def _serve(server: uvicorn.Server, bound: socket.socket, limiter: ConnectionLimiter) -> None:
     async def serve() -> None:
-        keeping = asyncio.create_task(keep_door(door))
+        sweeping = asyncio.create_task(sweep_connections(limiter))
         await server.serve(sockets=[bound])
-        keeping.cancel()
-        # What a slow client or a hanging station kept open beyond the time allowed.
+        sweeping.cancel()
+        # Connections that a slow client or a hanging station keeps open beyond the timeout.
         for connection in list(server.server_state.connections):
             transport = getattr(connection, "transport", None)
             if transport is not None:
@@ -119,7 +120,7 @@ def _serve(server: uvicorn.Server, bound: socket.socket, door: Door) -> None:
 
 
 def _shown_host(host: str, name: str, access: PageAccess) -> str:
-    """Give the name to print; a wildcard is an address that no browser can open."""
+    """Return the host to print; no browser can open a wildcard address."""
     if host not in WILDCARDS:
         return name
     return access.hosts[0]
@@ -133,9 +134,9 @@ def _is_loopback(host: str) -> bool:
 
 
 def _bound(host: str, port: int) -> socket.socket:
-    """Bind before anything is started, so that what is wrong is known at once."""
+    """Bind before anything is started, so that errors are known at once."""
     where = f"{printable(host)}:{port}"
-    if not 0 <= port <= MOST_PORT:  # getaddrinfo would take another one without a word
+    if not 0 <= port <= MOST_PORT:  # getaddrinfo would silently use another one
         raise ConfigError("page cannot be served there", where, f"ports go from 0 to {MOST_PORT}")
     bound: socket.socket | None = None
     try:

@@ -1,4 +1,4 @@
-"""The words and figures of a slide as the page shows them."""
+"""Words and figures of a slide for the page."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from edgeapl.wording.verdicts import (
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the page says of the open slide.
+    """What the page says about the open slide.
 
     probability : value and, if it has an interval, low and high; empty without one.
     none : why there is no probability.
-    flag : since when the slide is flagged, and what its cells give now; empty where it is not.
+    flag : since when the slide is flagged, and its present figures; empty without a flag.
     """
 
     headline: str
@@ -53,7 +53,7 @@ def answer_of(slide: SlideView) -> Answer:
 
 
 def history_probability(item: HistoryItem) -> str:
-    """Give the probability of a closed slide, or nothing."""
+    """Return the probability of a closed slide, or an empty text."""
     if item.probability is None:
         return ""
     return probability_in_words(item.probability, None, item.limits)

@@ -32,8 +32,8 @@ from edgeapl.station.access import CameraState, HistoryItem  # noqa: E402
 from edgeapl.types import Decision  # noqa: E402
 from edgeapl.web.authorisation import PageAccess  # noqa: E402
 from edgeapl.web.server import PageServer  # noqa: E402
-from edgeapl.web.testing import FakeStation  # noqa: E402
 from tests.drawn_slides import context, examined, record  # noqa: E402
+from tests.fake_station import FakeStation  # noqa: E402
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -132,7 +132,7 @@ def sign(page: Page, initials: str) -> None:
 
 
 def amendments(station: FakeStation) -> list[tuple[object, ...]]:
-    return [said for said in station.said if said[0] == "reclassify"]
+    return [said for said in station.calls if said[0] == "reclassify"]
 
 
 def cut_off(page: Page) -> Any:
@@ -255,7 +255,7 @@ def test_a_bad_identifier_is_answered_in_words(page: Page, station: FakeStation)
     playwright.expect(page.locator("#identifier")).to_be_focused()
     page.keyboard.type("9")
     playwright.expect(page.locator("#said")).to_be_empty()
-    assert station.said == []
+    assert station.calls == []
 
 
 def test_a_lost_camera_and_a_silent_station_are_said(page: Page, station: FakeStation) -> None:
@@ -404,7 +404,7 @@ def test_another_site_in_the_same_browser_sees_and_does_nothing(
         evil.goto(site)
         evil.wait_for_timeout(1500)
         assert evil.evaluate("window.seen") == []
-    assert station.said == []
+    assert station.calls == []
     assert set(answers) == {200, 403}  # its own page, and ours never
     assert answers.count(200) == 1
 
@@ -474,7 +474,7 @@ def banner(page: Page) -> Locator:
 
 
 def acknowledged(station: FakeStation) -> list[object]:
-    return [said[2] for said in station.said if said[0] == "acknowledge"]
+    return [said[2] for said in station.calls if said[0] == "acknowledge"]
 
 
 def overlooks(page: Page) -> Any:

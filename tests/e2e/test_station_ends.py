@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from edgeapl.cli.watch import Watched
+from edgeapl.cli.station_run import RunResult
 from edgeapl.errors import EngineError, StorageError
-from edgeapl.report.folder_lock import claimed
+from edgeapl.report.folder_lock import locked_folder
 from edgeapl.report.pictures import png_bytes
 from tests.e2e.station import Station
 from tests.small_bundle import drawn_field
@@ -49,18 +49,18 @@ def test_a_slide_that_was_not_closed_is_an_error(station: Station, address: str)
 
 def test_what_was_not_closed_weighs_more_than_any_verdict() -> None:
     errors = (EngineError("network failed"), StorageError("disk is full"))
-    assert Watched((), errors, stopped=True).exit_code(fail_on_flag=True) == 5
-    assert Watched((), (), stopped=True).exit_code(fail_on_flag=False) == 130
-    assert Watched((), (), stopped=False).exit_code(fail_on_flag=False) == 0
+    assert RunResult((), errors, stopped=True).exit_code(fail_on_flag=True) == 5
+    assert RunResult((), (), stopped=True).exit_code(fail_on_flag=False) == 130
+    assert RunResult((), (), stopped=False).exit_code(fail_on_flag=False) == 0
 
 
 def test_a_result_folder_is_held_by_one_station(station: Station) -> None:
     out = station.folder / "out"
-    with claimed(out):
+    with locked_folder(out):
         done = station.run("demo", "--out", out)
     assert done.code == 5
     assert "another program uses the result folder" in done.err
-    with claimed(out):
+    with locked_folder(out):
         pass
 
 

@@ -20,8 +20,8 @@ from edgeapl.errors import DeadlineError, EndOfSource
 from edgeapl.journal import Journal, read_rows
 from edgeapl.pipeline import SlideOptions
 from edgeapl.pipeline.options import RESERVE_S
-from edgeapl.station.hosted_model import Group, HostedModel, open_hosted
-from edgeapl.station.session import Closed, Session
+from edgeapl.station.hosted_model import HostedModel, NetworkGroup, open_hosted
+from edgeapl.station.session import ClosedSlide, Session
 from edgeapl.types import Decision, Frame, UInt8, Verdict
 from tests.slow_networks import ENDLESS
 from tests.trap_bundle import trap_bundle, trap_field
@@ -74,7 +74,7 @@ def opened(folder: Path, turns: int) -> Iterator[HostedModel]:
     trap_bundle(folder / "bundle", turns)
     with open_hosted(folder / "bundle") as hosted:
         # The test ends processes more often than a station would bear.
-        hosted.hosts[Group.CELLS]._keeper._budget = RestartBudget(deaths=10_000)
+        hosted.hosts[NetworkGroup.CELLS]._keeper._budget = RestartBudget(deaths=10_000)
         yield hosted
 
 
@@ -88,7 +88,7 @@ def journal(tmp_path: Path) -> Iterator[Clocked]:
 
 def examine(
     hosted: HostedModel, journal: Clocked, folder: Path, pixels: list[UInt8], name: str
-) -> tuple[Closed, list[float]]:
+) -> tuple[ClosedSlide, list[float]]:
     """Run a slide; gives it and how long after its capture each frame was committed, s."""
     source = Frames(pixels)
     options = SlideOptions(batch_size=1, budget=hosted.budget(BUDGET_S))
@@ -135,7 +135,7 @@ def test_a_hundred_slides_with_slow_endless_and_crashing_networks_are_answered_i
 
 
 def end_networks(hosted: HostedModel) -> None:
-    pid = hosted.hosts[Group.CELLS].health.pid
+    pid = hosted.hosts[NetworkGroup.CELLS].health.pid
     if pid is not None:
         os.kill(pid, signal.SIGSEGV)
 
@@ -181,7 +181,7 @@ def test_a_head_that_hangs_is_replaced_before_the_deadline(
     tmp_path: Path, journal: Clocked
 ) -> None:
     with opened(tmp_path, SLOW) as hosted:
-        pid = hosted.hosts[Group.HEAD].health.pid
+        pid = hosted.hosts[NetworkGroup.HEAD].health.pid
         assert pid is not None
         os.kill(pid, signal.SIGSTOP)
         plain = trap_field(CELLS, 0).copy()
@@ -194,10 +194,10 @@ def test_a_head_that_hangs_is_replaced_before_the_deadline(
 
 @pytest.mark.parametrize(
     ("stopped", "at_once"),
-    [(None, False), (None, True), (Group.CELLS, False), (Group.HEAD, False)],
+    [(None, False), (None, True), (NetworkGroup.CELLS, False), (NetworkGroup.HEAD, False)],
 )
 def test_a_station_in_a_hurry_closes_the_slide_at_once(
-    tmp_path: Path, journal: Clocked, stopped: Group | None, at_once: bool
+    tmp_path: Path, journal: Clocked, stopped: NetworkGroup | None, at_once: bool
 ) -> None:
     """With a process that stands still, and just before a run gets its own deadline."""
     with opened(tmp_path, ENDLESS) as hosted:
@@ -219,14 +219,14 @@ def test_a_station_in_a_hurry_closes_the_slide_at_once(
             if pid is not None:
                 os.kill(pid, signal.SIGSTOP)
             hurry.set()
-            hosted.hurry()
-            session.hurry()
+            hosted.stop_now()
+            session.stop_now()
 
         if not at_once:
             threading.Timer(0.5, hurry_up).start()
         closed = session.run(Frames([trap_field(CELLS, 0)]))
         # Of a run under way the process is ended, and none is started for nothing.
-        assert at_once or hosted.hosts[Group.CELLS].health.pid is None
+        assert at_once or hosted.hosts[NetworkGroup.CELLS].health.pid is None
     assert time.monotonic() - hurried[0] < 3.0
     assert closed.verdict.tally.not_examined == len(CELLS)
     assert closed.exit_code == DeadlineError.exit_code  # no network has failed

@@ -39,12 +39,12 @@ from edgeapl.model import Model, open_model
 from edgeapl.pipeline import Budget, SlideOptions, producer
 from edgeapl.protocols import Arrays
 from edgeapl.sources.frames import frame_of_pixels
-from edgeapl.station.flag_recovery import flag_taken_up
+from edgeapl.station.flag_recovery import recovered_flag
+from edgeapl.station.frame_store import FrameStore
 from edgeapl.station.hosted_model import HostedModel
 from edgeapl.station.interruption import Interruption
-from edgeapl.station.open_slide import OpenSlide
-from edgeapl.station.recovery import settle
-from edgeapl.station.session import Closed, Session
+from edgeapl.station.recovery import recover
+from edgeapl.station.session import ClosedSlide, Session
 from edgeapl.station.sources import ResumedSource
 from edgeapl.types import CellStatus, Decision, Frame, ScaleOrigin, UInt8, Verdict
 from tests.small_bundle import cell_network, drawn_field, small_bundle
@@ -150,9 +150,9 @@ class Sitting:
         self.hurry = threading.Event()
         self.doomed = False
         self.ended: BaseException | None = None
-        self.closed: Closed | None = None
-        kept = OpenSlide.start(out, SLIDE, "2026-01-01T00:00:00+00:00", journal.identity)
-        frames = kept.kept()
+        self.closed: ClosedSlide | None = None
+        kept = FrameStore.start(out, SLIDE, "2026-01-01T00:00:00+00:00", journal.identity)
+        frames = kept.readers()
         source = ResumedSource(frames, self.camera)
         budget = Budget(3600).hurried_by(self.hurry)
         self.session = Session(
@@ -163,12 +163,12 @@ class Sitting:
             SlideOptions(
                 batch_size=2,
                 budget=budget,
-                flagged=flag_taken_up(kept, journal.path),
+                flagged=recovered_flag(kept, journal.path),
                 stop_error=0.001,
             ),
-            kept=kept,
+            store=kept,
             on_change=self._changed,
-            interruption=Interruption(source) if kept.taken_up else None,
+            interruption=Interruption(source) if kept.resumed else None,
         )
         self._kept = kept
         self._thread = threading.Thread(target=self._run, args=(source,), daemon=True)
@@ -197,7 +197,7 @@ class Sitting:
         self._thread.join(LONG_S)
         assert not self.alive, "the station does not end"
         if self.closed is None:
-            self._kept.settle()  # what was handed to the disk arrives there, or it would not yet
+            self._kept.flush()  # what was handed to the disk arrives there, or it would not yet
 
     def _run(self, source: ResumedSource) -> None:
         try:
@@ -273,7 +273,7 @@ class OneSlide(RuleBasedStateMachine):
         journal = Dying.open(self.folder / "journal.sqlite3", reserve_bytes=4096)
         assert isinstance(journal, Dying)
         self.journal = journal
-        left = settle(self.folder / "out", journal).slides
+        left = recover(self.folder / "out", journal).slides
         assert [about.slide for about in left] == [SLIDE] * self.is_left
         self.sitting = Sitting(self.hosted, self.folder / "out", journal)
 
@@ -311,7 +311,7 @@ class OneSlide(RuleBasedStateMachine):
         sitting, self.sitting = self.open, None
         sitting.session.end()
         sitting.join()
-        assert not settle(self.folder / "out", self.journal).slides
+        assert not recover(self.folder / "out", self.journal).slides
         self.journal.close()
         assert sitting.ended is None, sitting.ended
         assert sitting.closed is not None
@@ -343,7 +343,7 @@ class OneSlide(RuleBasedStateMachine):
     @rule()
     def started_again_after_the_end(self) -> None:
         with Journal.open(self.folder / "journal.sqlite3", reserve_bytes=4096) as journal:
-            assert not settle(self.folder / "out", journal).slides
+            assert not recover(self.folder / "out", journal).slides
 
     @invariant()
     def nothing_ended_the_station(self) -> None:

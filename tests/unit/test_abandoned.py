@@ -16,14 +16,14 @@ from edgeapl.journal import VERDICT, Journal, read_rows
 from edgeapl.model import open_model
 from edgeapl.pipeline import Observer, SlideOptions, examine_slide
 from edgeapl.report.context import report_context
-from edgeapl.report.folder_lock import claimed
+from edgeapl.report.folder_lock import locked_folder
 from edgeapl.report.results import report_of
 from edgeapl.report.writer import SlideWriter
 from edgeapl.stages.findings import Code
 from edgeapl.station.abandoned_slides import close_abandoned
+from edgeapl.station.frame_store import FrameStore
 from edgeapl.station.interruption import CUT_SHORT, Interruption
 from edgeapl.station.late_reports import LateReports
-from edgeapl.station.open_slide import OpenSlide
 from edgeapl.station.sources import ResumedSource
 from edgeapl.types import Decision, Origin, Reason, Tally, Verdict
 from tests.faults.journal_worker import make_verdict
@@ -31,8 +31,8 @@ from tests.small_bundle import drawn_field, scripted, small_bundle
 
 HOLD = """
 import pathlib, sys
-from edgeapl.report.folder_lock import claimed
-with claimed(pathlib.Path(sys.argv[1])):
+from edgeapl.report.folder_lock import locked_folder
+with locked_folder(pathlib.Path(sys.argv[1])):
     print(flush=True)
     sys.stdin.read()
 """
@@ -71,7 +71,7 @@ def test_an_abandoned_slide_gets_one_final_verdict(
     out = tmp_path / "out"
     for decision in committed:
         journal.commit(verdict(out, decision), provisional=True)
-    with claimed(out):
+    with locked_folder(out):
         (said,) = close_abandoned(out, journal)
         assert final.value in said
         assert close_abandoned(out, journal) == ()
@@ -82,13 +82,13 @@ def test_slides_that_are_closed_kept_or_of_an_unknown_examination_are_left_alone
     tmp_path: Path, journal: Journal
 ) -> None:
     out = tmp_path / "out"
-    kept = OpenSlide.start(out, "kept", "2026-01-01T00:00:00+00:00")
-    journal.commit(verdict(out, FLAG, kept.about.sitting), provisional=True)
+    kept = FrameStore.start(out, "kept", "2026-01-01T00:00:00+00:00")
+    journal.commit(verdict(out, FLAG, kept.metadata.sitting), provisional=True)
     journal.commit(verdict(out, FLAG, ""), provisional=True)
     journal.commit(verdict(out, REVIEW), provisional=True)
     journal.commit(verdict(out, CLEAR))
     journal.commit(verdict(tmp_path / "gone", FLAG, "b2"), provisional=True)
-    with claimed(out):
+    with locked_folder(out):
         assert close_abandoned(out, journal) == ()
     assert finals(journal) == [("CLEAR", False)]
     kept.stop_writing()
@@ -99,7 +99,7 @@ def test_a_slide_that_another_station_examines_now_is_left_to_it(
 ) -> None:
     theirs, mine = tmp_path / "theirs", tmp_path / "mine"
     command = [sys.executable, "-c", HOLD, str(theirs)]
-    with claimed(mine):
+    with locked_folder(mine):
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
             assert other.stdout is not None
             other.stdout.readline()
@@ -122,12 +122,12 @@ def test_a_slide_that_was_cut_short_says_nothing_of_being_clear(
     reasons = (Reason(REASONS[last], "as it was"), Reason("a_note", "and this"))
     before = replace(verdict(tmp_path / "out", last), reasons=reasons)
     if kept:
-        told = Interruption(ResumedSource((), None, waits=False)).told(before, final=True)
+        told = Interruption(ResumedSource((), None, waits=False)).annotate(before, final=True)
         codes = [reason.code for reason in told.reasons]
         decision = told.decision
     else:
         journal.commit(before, provisional=True)
-        with claimed(tmp_path / "out"):
+        with locked_folder(tmp_path / "out"):
             close_abandoned(tmp_path / "out", journal)
         (row,) = read_rows(journal.path, kinds=(VERDICT,))
         codes = [reason["code"] for reason in row.content["reasons"]]
@@ -155,7 +155,7 @@ def left(out: Path, slide: str, bundle: Bundle) -> Path:
     with open_model(bundle.folder) as model:
         source = scripted([drawn_field([(60, 60), (150, 130)])])
         examine_slide(model, slide, source, SlideOptions(), Observer(writer.add))
-    writer._settle(most=0)
+    writer._await_drawing(most=0)
     (folder,) = (out / "slides").glob("*.partial")
     return folder
 
@@ -185,7 +185,7 @@ def test_it_gets_its_report_at_the_next_start(
         shutil.rmtree(folder)
         folder.mkdir()
     row = journal.commit(of_bundle(out, bundle), provisional=not committed)
-    with claimed(out):
+    with locked_folder(out):
         said = close_abandoned(out, journal, LateReports(journal, bundle).write)
     (final,) = read_rows(journal.path, kinds=(VERDICT,))
     report = report_of(out, "slide 1", final.hash)
@@ -200,7 +200,7 @@ def test_it_gets_its_report_at_the_next_start(
     assert ((report.parent / "cells.csv").read_text() == whole) is kept
     assert len(list(report.parent.glob("overlays/*.png"))) == (0 if torn == "the folder" else 1)
     assert not list((out / "slides").glob("*.partial"))
-    with claimed(out):
+    with locked_folder(out):
         assert close_abandoned(out, journal, LateReports(journal, bundle).write) == ()
 
 
@@ -216,7 +216,7 @@ def test_its_tables_hold_no_frame_that_came_after_the_verdict(
         assert more != rows
         (folder / name).write_text("".join([first, *rows, *more]))
     journal.commit(of_bundle(out, bundle), provisional=True)
-    with claimed(out):
+    with locked_folder(out):
         close_abandoned(out, journal, LateReports(journal, bundle).write)
     home = folder.with_name(folder.name.removesuffix(".partial"))
     assert "do not hold every cell" not in (home / "report.html").read_text()
@@ -231,13 +231,13 @@ def test_what_is_open_or_of_another_bundle_gets_no_report_that_could_be_wrong(
 ) -> None:
     out = tmp_path / "out"
     still_open = left(out, "slide 2", bundle)
-    with claimed(out):
+    with locked_folder(out):
         assert close_abandoned(out, journal, LateReports(journal, bundle).write) == ()
     assert still_open.is_dir()
     still_open.rename(out / "slides" / "slide_2")  # so that only one is left
     folder = left(out, "slide 1", bundle)
     journal.commit(verdict(out, FLAG), provisional=True)
-    with claimed(out):
+    with locked_folder(out):
         said = close_abandoned(out, journal, LateReports(journal, bundle).write)
     assert "another bundle examined it" in said[-1]
     assert not folder.exists()

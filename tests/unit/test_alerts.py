@@ -18,7 +18,7 @@ from edgeapl.cli.main import run
 from edgeapl.errors import ConfigError, StorageError, UsageError
 from edgeapl.journal import ACKNOWLEDGEMENT, NOTICE, Journal, read_rows, verify
 from edgeapl.journal.alarms import read_alarms
-from edgeapl.station.alert_record import FolderNotices
+from edgeapl.station.alert_record import FolderNotifier
 from edgeapl.station.alerts import Alerts
 from edgeapl.station.flag_command import FlagCommand
 from edgeapl.types import Decision, Origin, Verdict
@@ -47,7 +47,7 @@ def commit(journal: Journal, alerts: Alerts | None, made: Verdict, provisional: 
 
 
 def slides(alerts: Alerts) -> list[str]:
-    return [alarm.slide for alarm in alerts.standing]
+    return [alarm.slide for alarm in alerts.unacknowledged]
 
 
 def until(promise: Callable[[], bool]) -> None:
@@ -68,17 +68,17 @@ def test_a_flag_stands_through_the_next_slide_and_a_restart_until_it_is_acknowle
     commit(journal, alerts, verdict("b", "2", Decision.REVIEW), provisional=False)
     commit(journal, alerts, verdict("a", "3"))  # another slide of this name
     assert slides(alerts) == slides(Alerts(journal)) == ["a", "a"]
-    assert alerts.standing[-1].record == first
+    assert alerts.unacknowledged[-1].record == first
     row = alerts.acknowledge(first, " AB ")
     assert slides(alerts) == slides(Alerts(journal)) == ["a"]
-    assert alerts.standing[0].sitting == "3"
+    assert alerts.unacknowledged[0].sitting == "3"
     newest = read_rows(journal.path)[-1]
     assert (newest.hash, newest.kind) == (row, ACKNOWLEDGEMENT)
     assert newest.content == {"slide": "a", "record": first, "person": "AB"}
     # What was seen stays seen, also while the slide goes on.
     again = Alerts(journal)
     commit(journal, again, verdict("a", "1"))
-    assert [alarm.sitting for alarm in again.standing] == ["3"]
+    assert [alarm.sitting for alarm in again.unacknowledged] == ["3"]
     assert not verify(journal.path).problems
 
 
@@ -122,8 +122,8 @@ def test_flags_of_demonstrations_come_back_at_demonstrations_alone(
     commit(journal, None, verdict("drawn", "2", demonstration=True))
     commit(journal, None, verdict("scored", ""), provisional=False)
     alerts = Alerts(journal, demonstration=demonstration)
-    assert len(alerts.standing) == count
-    assert not Alerts(journal, recall=False).standing
+    assert len(alerts.unacknowledged) == count
+    assert not Alerts(journal, recall=False).unacknowledged
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_a_command_that_is_none_is_refused_before_anything_starts(text: str, wor
 def test_a_folder_has_the_command_run_for_its_new_flags_alone(
     journal: Journal, tmp_path: Path
 ) -> None:
-    notices = FolderNotices(journal, program(tmp_path, WRITE))
+    notices = FolderNotifier(journal, program(tmp_path, WRITE))
 
     def scored(slide: str, decision: str, resumed: bool) -> None:
         record: dict[str, Any] = {"slide": slide, "verdict": decision, "journal_record": slide * 64}
@@ -326,7 +326,7 @@ def test_a_flag_is_acknowledged_from_the_command_line_and_the_station_hears_of_i
     assert run(["journal", "acknowledge", *where]) == 0
     listed = capsys.readouterr().out.splitlines()
     assert [line.split("\t")[0] for line in listed[1:-1]] == [
-        alarm.record[:12] for alarm in reversed(alerts.standing)
+        alarm.record[:12] for alarm in reversed(alerts.unacknowledged)
     ]
     told.clear()
     # Any row in which the slide is flagged will do; the acknowledgement names the first.
@@ -334,16 +334,18 @@ def test_a_flag_is_acknowledged_from_the_command_line_and_the_station_hears_of_i
     assert "slide a is acknowledged by AB" in capsys.readouterr().out
     newest = read_rows(journal.path)[-1]
     assert newest.content == {"slide": "a", "record": first, "person": "AB"}
-    alerts.hear()
+    alerts.sync()
     assert slides(alerts) == slides(Alerts(journal)) == ["b"]
     assert told.is_set()
     # Not asked again at once, and not at all when nothing stands.
-    assert run(["journal", "acknowledge", alerts.standing[0].record, "--by", "C", *where]) == 0
-    alerts.hear()
+    assert (
+        run(["journal", "acknowledge", alerts.unacknowledged[0].record, "--by", "C", *where]) == 0
+    )
+    alerts.sync()
     assert slides(alerts) == ["b"]
-    monkeypatch.setattr("edgeapl.station.alerts.HEARS_EVERY_S", 0.0)
-    alerts._hear_next = 0.0
-    alerts.hear()
+    monkeypatch.setattr("edgeapl.station.alerts.SYNC_EVERY_S", 0.0)
+    alerts._sync_at = 0.0
+    alerts.sync()
     assert slides(alerts) == []
     capsys.readouterr()
     assert run(["journal", "acknowledge", "--json", *where]) == 0

@@ -46,10 +46,10 @@ class Desk:
 
     def finish(self, decision: Decision, captured_s: float, *, cut: bool = False) -> bool:
         progress = Progress(verdict(decision), 1, finished_ns=int(captured_s * S), cut=cut)
-        return self.committer.progress(progress)
+        return self.committer.update(progress)
 
     def middle(self, decision: Decision) -> bool:
-        return self.committer.progress(Progress(verdict(decision), 1, waiting_ns=0))
+        return self.committer.update(Progress(verdict(decision), 1, waiting_ns=0))
 
 
 def test_the_first_answer_and_every_change_are_committed_at_once() -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from edgeapl.examination.flag_latch import FlagLatch
 from edgeapl.journal import Journal
-from edgeapl.station.flag_recovery import flag_taken_up
-from edgeapl.station.open_slide import OpenSlide, left_folders, read_about
+from edgeapl.station.flag_recovery import recovered_flag
+from edgeapl.station.frame_store import FrameStore, left_folders, read_metadata
 from edgeapl.types import (
     NOT_NOTED,
     Decision,
@@ -98,12 +98,12 @@ def test_what_a_flag_stands_on_outlives_any_number_of_restarts(tmp_path: Path) -
     flag = raised_flag(verdict(Decision.FLAG, RAISED, SINCE))
     assert flag == RaisedFlag(SINCE, RAISED, "b", LIMITS)
     with Journal.open(tmp_path / "j.sqlite3", reserve_bytes=4096) as journal:
-        OpenSlide.start(tmp_path, "S", "2026-01-01").flag(flag)
+        FrameStore.start(tmp_path, "S", "2026-01-01").note_flag(flag)
         for _ in range(3):
-            again = OpenSlide.start(tmp_path, "S", "2026-02-02")
-            assert flag_taken_up(again, journal.path) == flag
-            settled = latch(again.about.flag).settle(Decision.REVIEW, WHY, NOTHING)
-            again.flag(RaisedFlag(settled.flagged_since, settled.figures, "b", settled.limits))
+            again = FrameStore.start(tmp_path, "S", "2026-02-02")
+            assert recovered_flag(again, journal.path) == flag
+            settled = latch(again.metadata.flag).settle(Decision.REVIEW, WHY, NOTHING)
+            again.note_flag(RaisedFlag(settled.flagged_since, settled.figures, "b", settled.limits))
 
 
 @pytest.mark.parametrize("noted", [None, 3, {}, {"since": 1, "figures": {}, "bundle_digest": ""}])
@@ -112,15 +112,15 @@ def test_a_flag_that_was_noted_without_figures_or_badly_is_still_a_flag(
 ) -> None:
     """Notes of older versions have the word alone."""
     with Journal.open(tmp_path / "j.sqlite3", reserve_bytes=4096) as journal:
-        OpenSlide.start(tmp_path, "S", "2026-01-01")
+        FrameStore.start(tmp_path, "S", "2026-01-01")
         note = {"slide": "S", "started": "2026-01-01", "flagged": True}
         about_of(tmp_path).write_text(
             json.dumps(note if noted is None else {**note, "flag": noted})
         )
-        assert read_about(left_folders(tmp_path)[0]).flagged
-        assert flag_taken_up(OpenSlide.start(tmp_path, "S", ""), journal.path) == NOT_NOTED
+        assert read_metadata(left_folders(tmp_path)[0]).flagged
+        assert recovered_flag(FrameStore.start(tmp_path, "S", ""), journal.path) == NOT_NOTED
         journal.commit(verdict(Decision.FLAG, RAISED), provisional=True)
-        found = flag_taken_up(OpenSlide.start(tmp_path, "S", ""), journal.path)
+        found = recovered_flag(FrameStore.start(tmp_path, "S", ""), journal.path)
         assert found is not None
         assert (found.figures, found.bundle_digest) == (RAISED, "b")
         assert found.since  # of the journal's row
@@ -130,7 +130,7 @@ def test_a_flag_that_was_noted_without_figures_or_badly_is_still_a_flag(
 def test_a_flag_that_stands_in_the_journal_alone_is_taken_up(tmp_path: Path, older: bool) -> None:
     """The station was ended between the commit and the note beside the frames."""
     with Journal.open(tmp_path / "j.sqlite3", reserve_bytes=4096) as journal:
-        sitting = OpenSlide.start(tmp_path, "S", "2026-01-01").about.sitting
+        sitting = FrameStore.start(tmp_path, "S", "2026-01-01").metadata.sitting
         if older:
             note = {"slide": "S", "started": "2026-01-01", "flagged": False}
             about_of(tmp_path).write_text(json.dumps(note))
@@ -142,7 +142,7 @@ def test_a_flag_that_stands_in_the_journal_alone_is_taken_up(tmp_path: Path, old
             return journal.commit(made, provisional=of == sitting)
 
         def taken_up() -> RaisedFlag | None:
-            return flag_taken_up(OpenSlide.start(tmp_path, "S", ""), journal.path)
+            return recovered_flag(FrameStore.start(tmp_path, "S", ""), journal.path)
 
         commit(Decision.FLAG, LOWER, of="the slide of this name before")
         assert taken_up() is None

@@ -14,9 +14,15 @@ import pytest
 from edgeapl.errors import UsageError
 from edgeapl.journal import PROVISIONAL, VERDICT, Journal, read_rows
 from edgeapl.report.writer import SlideWriter
+from edgeapl.station.frame_store import (
+    METADATA,
+    FrameStore,
+    left_folders,
+    read_metadata,
+    write_metadata,
+)
 from edgeapl.station.hosted_model import HostedModel, open_hosted
 from edgeapl.station.interruption import Interruption
-from edgeapl.station.open_slide import ABOUT, OpenSlide, left_folders, read_about, write_about
 from edgeapl.station.sources import ResumedSource
 from edgeapl.types import Decision, Remark, Verdict
 from tests.faults.journal_worker import make_verdict
@@ -43,7 +49,7 @@ def cut(*_: object, **__: object) -> NoReturn:
 
 
 def half_removed(folder: Path) -> NoReturn:
-    (folder / ABOUT).unlink()
+    (folder / METADATA).unlink()
     raise PowerCut
 
 
@@ -71,7 +77,7 @@ def patched(patch: pytest.MonkeyPatch, where: str) -> None:
 
 
 def examine_and_cut(hosted: HostedModel, folder: Path, slide: str, arm: Callable[[], None]) -> None:
-    with opened(hosted, folder, waits=False) as desk:
+    with opened(hosted, folder, attended=False) as desk:
         desk.start(slide)
         desk.show(0)
         desk.show(3)
@@ -90,14 +96,14 @@ def leave(hosted: HostedModel, folder: Path, where: str, *slides: str) -> None:
 def cut_again(hosted: HostedModel, folder: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Journal, "commit", no_final(Journal.commit))
-        with pytest.raises(PowerCut), opened(hosted, folder, waits=False) as desk:
+        with pytest.raises(PowerCut), opened(hosted, folder, attended=False) as desk:
             desk.until(lambda view: not desk.station.alive)
 
 
 def restart(hosted: HostedModel, folder: Path, then: str | None = "B", **more: Any) -> Bench:
     """Start the station again with nobody there, and examine another patient's slide."""
-    with opened(hosted, folder, **{"waits": False, **more}) as desk:
-        expected = len(desk.station.left_open)
+    with opened(hosted, folder, **{"attended": False, **more}) as desk:
+        expected = len(desk.station.interrupted)
         desk.until(lambda view: len(desk.closed) == expected)
         if then is not None:
             desk.start(then)
@@ -143,19 +149,23 @@ def test_wherever_the_power_goes_a_slide_has_one_final_verdict_of_its_own_frames
 def test_what_was_cut_short_is_never_clear_and_a_flag_stays() -> None:
     source = ResumedSource([], None)
     clear = replace(make_verdict(1), decision=Decision.CLEAR)
-    told = Interruption(source).told(clear)
+    told = Interruption(source).annotate(clear)
     assert (told.decision, told.reasons[0].code) == (Decision.REVIEW, "cut_short")
-    flag = Interruption(source).told(replace(clear, decision=Decision.FLAG))
+    flag = Interruption(source).annotate(replace(clear, decision=Decision.FLAG))
     assert (flag.decision, flag.reasons[-1].code) == (Decision.FLAG, "cut_short")
     camera = ResumedSource([], ResumedSource([], None), waits=True)
-    camera.go_on()
-    assert Interruption(camera).told(clear).decision is Decision.CLEAR  # a person called it whole
+    camera.resume()
+    assert (
+        Interruption(camera).annotate(clear).decision is Decision.CLEAR
+    )  # a person called it whole
 
 
 def test_kept_frames_that_there_was_no_time_for_are_said() -> None:
     kept = ResumedSource([lambda: shot(0, "a"), lambda: shot(1, "b")], None)
     kept.read(1)
-    told = Interruption(kept).told(replace(make_verdict(1), decision=Decision.CLEAR), final=True)
+    told = Interruption(kept).annotate(
+        replace(make_verdict(1), decision=Decision.CLEAR), final=True
+    )
     assert "1 of 2 kept frames were not examined again" in told.reasons[1].text
 
 
@@ -165,7 +175,7 @@ def test_a_flagged_slide_that_was_left_open_is_flagged_and_finished(
 ) -> None:
     leave(hosted, tmp_path, "before the final verdict", "A")
     (kept,) = left_folders(tmp_path / "out")
-    write_about(kept, replace(read_about(kept), flagged=True))
+    write_metadata(kept, replace(read_metadata(kept), flagged=True))
     restart(hosted, tmp_path)
     assert finals(tmp_path)[0]["verdict"] == "FLAG"
 
@@ -175,9 +185,9 @@ def test_all_slides_that_were_left_open_are_finished_and_the_newest_waits(
     tmp_path: Path,
 ) -> None:
     for number, name in enumerate(("old", "new")):
-        kept = OpenSlide.start(tmp_path / "out", name, f"2026-01-0{number + 1}")
-        kept.keep(shot(number, name))
-        kept.settle()
+        kept = FrameStore.start(tmp_path / "out", name, f"2026-01-0{number + 1}")
+        kept.add(shot(number, name))
+        kept.flush()
     with opened(hosted, tmp_path) as desk:
         view = desk.until(lambda view: view.slide is not None and view.slide.waits)
         assert view.slide is not None
@@ -195,13 +205,13 @@ def test_what_is_known_of_a_slide_comes_from_the_journal_when_it_can_not_be_read
 ) -> None:
     leave(hosted, tmp_path, "before the final verdict", "A")
     (kept,) = left_folders(tmp_path / "out")
-    about = read_about(kept)
+    about = read_metadata(kept)
     if damage is None:
-        (kept / ABOUT).unlink()
+        (kept / METADATA).unlink()
     elif damage == "another's":
-        write_about(kept, replace(about, slide="C"))
+        write_metadata(kept, replace(about, slide="C"))
     else:
-        (kept / ABOUT).write_text(damage)
+        (kept / METADATA).write_text(damage)
     restart(hosted, tmp_path)
     found = finals(tmp_path)
     assert [(record["slide"], len(record["frames"])) for record in found] == [("A", 2), ("B", 1)]
@@ -212,10 +222,10 @@ def test_frames_of_which_nobody_knows_whose_they_are_are_set_aside_unjudged(
     hosted: HostedModel,
     tmp_path: Path,
 ) -> None:
-    kept = OpenSlide.start(tmp_path / "out", "A", "2026-01-01")
-    kept.keep(shot(0, "a"))
-    kept.settle()
-    (tmp_path / "out/open/A" / ABOUT).write_text("{")
+    kept = FrameStore.start(tmp_path / "out", "A", "2026-01-01")
+    kept.add(shot(0, "a"))
+    kept.flush()
+    (tmp_path / "out/open/A" / METADATA).write_text("{")
     (tmp_path / "out/open/empty").mkdir()
     (tmp_path / "out/open/a-file").write_text("?")
     desk = restart(hosted, tmp_path)
@@ -257,9 +267,9 @@ def test_of_a_slide_that_an_older_version_kept_name_and_time_tell_whether_it_is_
     judged: int,
 ) -> None:
     restart(hosted, tmp_path, "A")
-    OpenSlide.start(tmp_path / "out", "A", started)
+    FrameStore.start(tmp_path / "out", "A", started)
     note = {"slide": "A", "started": started, "flagged": False}
-    (tmp_path / "out/open/A" / ABOUT).write_text(json.dumps(note))
+    (tmp_path / "out/open/A" / METADATA).write_text(json.dumps(note))
     restart(hosted, tmp_path, None)
     assert len(finals(tmp_path)) == 1 + judged
 
@@ -269,7 +279,7 @@ def test_a_person_may_go_on_with_a_slide_from_the_start(
     tmp_path: Path,
 ) -> None:
     leave(hosted, tmp_path, "before the final verdict", "A", "C")
-    with opened(hosted, tmp_path, waits=False, resume="C") as desk:
+    with opened(hosted, tmp_path, attended=False, resume="C") as desk:
         desk.until(lambda view: view.slide is not None and view.slide.frames_used == 2)
         assert desk.show(1).slide is not None
         desk.close_slide()
@@ -290,7 +300,7 @@ def test_the_identifier_of_a_slide_that_was_left_open_is_asked_about(
     leave(hosted, tmp_path, "before the final verdict", "A")
     with (
         pytest.raises(UsageError, match=r"was left open when the station stopped: A: go on with"),
-        opened(hosted, tmp_path, waits=waits, begins_with=" A "),
+        opened(hosted, tmp_path, attended=waits, first_slide=" A "),
     ):
         pass
     assert not finals(tmp_path)  # nothing was done to it
@@ -308,14 +318,14 @@ def test_frames_are_kept_once_however_often_the_power_goes(
         (kept,) = left_folders(tmp_path / "out")
         assert len(list(kept.glob("*.png"))) == 2
     rows = [row for row in read_rows(tmp_path / JOURNAL) if row.kind == PROVISIONAL]
-    assert {row.content["sitting"] for row in rows} == {read_about(kept).sitting}
+    assert {row.content["sitting"] for row in rows} == {read_metadata(kept).sitting}
     shutil.rmtree(kept)
 
 
 def test_a_kept_frame_keeps_how_it_was_read(tmp_path: Path) -> None:
     remarks = (Remark("depth", "scaled"), Remark("colour", "cannot be told", doubtful=True))
-    kept = OpenSlide.start(tmp_path, "S", "2026-01-01")
-    kept.keep(replace(shot(1, "a.tif"), remarks=remarks))
-    kept.settle()
-    (read,) = kept.kept()
+    kept = FrameStore.start(tmp_path, "S", "2026-01-01")
+    kept.add(replace(shot(1, "a.tif"), remarks=remarks))
+    kept.flush()
+    (read,) = kept.readers()
     assert read().remarks == remarks

@@ -196,12 +196,12 @@ def test_a_slide_is_named_by_its_identifier_and_files_are_not_named(file: Path) 
 @pytest.fixture
 def guard() -> Any:
     pytest.importorskip("fastapi", reason="needs the extra: page")
-    from edgeapl.web.authorisation import Guard, PageAccess  # noqa: PLC0415
+    from edgeapl.web.authorisation import AccessMiddleware, PageAccess  # noqa: PLC0415
 
     async def app(scope: object, receive: object, send: object) -> None:
         raise AssertionError("let through")
 
-    return Guard(app, PageAccess(token=SECRET))
+    return AccessMiddleware(app, PageAccess(token=SECRET))
 
 
 def test_the_page_notes_refusals_once_in_a_while_and_never_what_was_shown(

@@ -11,7 +11,7 @@ import pytest
 
 from edgeapl.report.cell_classes import cell_kinds, role_kinds
 from edgeapl.report.gallery import Gallery
-from edgeapl.report.page import MOST_PICTURE_BYTES, choose, render_page
+from edgeapl.report.page import MOST_PICTURE_BYTES, choose_pictures, render_page
 from edgeapl.types import CellStatus, ExaminedFrame, Reason
 from edgeapl.wording.numbers import percent
 from edgeapl.wording.verdicts import tally_in_words
@@ -106,11 +106,11 @@ def test_a_page_says_its_verdict_why_and_where_it_comes_from(
         "edgeapl 0.1.0",
         "2025-11-21 09:30 UTC",
         "out of focus (0.02, at least 0.10 is needed)",
-        "speak for APL",
+        "suggest APL",
     ]
     for word in (*words, *common):
         expected = re.sub(r"\s+", " ", word)
-        if word == "speak for APL" and verdict == "CLEAR":
+        if word == "suggest APL" and verdict == "CLEAR":
             continue
         assert expected in text, expected
     for other in {"FLAG", "REVIEW", "CLEAR"} - {verdict}:
@@ -202,14 +202,16 @@ def test_pictures_on_a_page_are_limited_and_the_count_left_out_is_said(
 ) -> None:
     gallery = gallery_of(frames)
     data = record(frames)
-    whole = choose(data, gallery)
+    whole = choose_pictures(data, gallery)
     assert len(whole.frames) == gallery.frames_used == 7
     cells = sum(len(cell.jpeg) for cell in (*gallery.best_cells(), *gallery.unscored))
     cells += sum(len(frame.jpeg or b"") for frame in gallery.rejected)
     limit = cells + len(whole.frames[0].jpeg) + 1
     assert limit < MOST_PICTURE_BYTES
     monkeypatch.setattr("edgeapl.report.page.MOST_PICTURE_BYTES", limit)
-    assert [frame.number for frame in choose(data, gallery).frames] == [whole.frames[0].number]
+    assert [frame.number for frame in choose_pictures(data, gallery).frames] == [
+        whole.frames[0].number
+    ]
     assert "1 shown of 7 used" in Reader(render_page(data, "a", context(), gallery, NOW)).text
 
 
@@ -248,7 +250,7 @@ def test_only_suspicious_cells_are_said_to_have_raised_a_flag() -> None:
     raised, others = page.split("Cells that raised the flag")[1].split("Other cells")
     assert re.findall(r"<b>cell (\d+)</b>", raised) == ["0"]
     assert sorted(re.findall(r"<b>cell (\d+)</b>", others)) == ["1", "2"]
-    assert "1 of 3 scored cells speaks for APL (33.3 %; 95 % interval 6.1 % to 79.2 %)" in Reader(
+    assert "1 of 3 scored cells suggests APL (33.3 %; 95 % interval 6.1 % to 79.2 %)" in Reader(
         page
     ).text.replace("\N{NO-BREAK SPACE}", " ")
 

@@ -10,7 +10,7 @@ import pytest
 from edgeapl.errors import StorageError
 from edgeapl.journal import AMENDMENT, Journal, Opinion, SignOff, append_sign_off, find_record
 from edgeapl.report.results import REPORT, VERDICT, record_line, slide_folder
-from edgeapl.report.sign_off import BEGIN, people_part
+from edgeapl.report.sign_off import BEGIN, people_section
 from edgeapl.report.versions import add_version, amended_report
 from edgeapl.types import Origin
 from tests.faults.journal_worker import make_verdict
@@ -29,7 +29,7 @@ def recorded(journal: Journal, out: Path, page: str, slide: str = "A", number: i
     return row
 
 
-@pytest.mark.parametrize("part", [people_part(None), ""], ids=["ours", "of an older version"])
+@pytest.mark.parametrize("part", [people_section(None), ""], ids=["ours", "of an older version"])
 def test_the_newest_version_says_it_and_the_one_before_is_kept(tmp_path: Path, part: str) -> None:
     page = f"<main><h1>A</h1>{part}<h2>rest</h2></main>"
     with Journal.open(tmp_path / "j.sqlite3", reserve_bytes=0) as journal:

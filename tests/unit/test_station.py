@@ -23,10 +23,10 @@ from edgeapl.report.storage import sync
 from edgeapl.report.writer import SlideWriter
 from edgeapl.sources.frames import ScaleFor, frame_of_pixels
 from edgeapl.station.access import CameraState, StationAccess, StationView
+from edgeapl.station.frame_store import FrameStore, left_folders
 from edgeapl.station.hosted_model import HostedModel, open_hosted
-from edgeapl.station.open_slide import OpenSlide, left_folders
-from edgeapl.station.service import Desk
-from edgeapl.station.session import Closed, Session
+from edgeapl.station.service import StationService
+from edgeapl.station.session import ClosedSlide, Session
 from edgeapl.station.station import Station, StationOptions
 from edgeapl.types import (
     Certificate,
@@ -112,11 +112,11 @@ class Bench:
 
     def __init__(self, station: Station, camera: Camera, journal: Journal, out: Path) -> None:
         self.station = station
-        self.access: StationAccess = Desk(station)
+        self.access: StationAccess = StationService(station)
         self.camera = camera
         self.journal = journal
         self.out = out
-        self.closed: list[Closed] = []
+        self.closed: list[ClosedSlide] = []
 
     def until(self, true: Callable[[StationView], bool], within_s: float = 20) -> StationView:
         end = time.monotonic() + within_s
@@ -138,7 +138,7 @@ class Bench:
         slide = self.access.view().slide
         return 0 if slide is None else slide.frames_used + slide.frames_rejected
 
-    def close_slide(self) -> Closed:
+    def close_slide(self) -> ClosedSlide:
         before = len(self.closed)
         self.station.close_slide()
         self.until(lambda view: len(self.closed) > before)
@@ -167,7 +167,7 @@ def opened(
         cameras.append(Camera(scale_for))
         return cameras[-1]
 
-    closed: list[Closed] = []
+    closed: list[ClosedSlide] = []
     options = StationOptions("camera0", folder / "out", um_per_px=0.2, **more)
     with (
         Journal.open(folder / journal) as record,
@@ -298,19 +298,19 @@ def test_a_slide_that_was_left_open_goes_on_with_all_its_frames(
         desk.start("S1")
         desk.show(0)
         whole = desk.close_slide().verdict
-    kept = OpenSlide.start(tmp_path / "out", "S1", "2026-01-01T00:00:00")
-    kept.keep(shot(0, "camera#7"))
-    kept.flag()
-    kept.settle()
+    kept = FrameStore.start(tmp_path / "out", "S1", "2026-01-01T00:00:00")
+    kept.add(shot(0, "camera#7"))
+    kept.note_flag()
+    kept.flush()
     with opened(hosted, tmp_path) as desk:
         desk.until(lambda view: view.slide is not None and view.slide.frames_used == 1)
         desk.camera.show(field_of(1))  # whose field that is nobody has said
         with pytest.raises(UsageError, match="go on with it, or close it first"):
             desk.station.start_slide("S1")
         with pytest.raises(UsageError, match="does not wait"):
-            desk.access.go_on("S2")
+            desk.access.resume_slide("S2")
         desk.until(lambda view: desk.camera.taken == 1)
-        desk.access.go_on("S1")
+        desk.access.resume_slide("S1")
         view = desk.show(2)
         assert view.slide is not None
         assert not view.slide.waits
@@ -325,7 +325,7 @@ def test_an_older_slide_that_was_left_open_is_closed_first(
     hosted: HostedModel, tmp_path: Path
 ) -> None:
     for name, started in (("old", "2026-01-01"), ("new", "2026-01-02")):
-        OpenSlide.start(tmp_path / "out", name, started)
+        FrameStore.start(tmp_path / "out", name, started)
     with opened(hosted, tmp_path) as desk:
         desk.until(lambda view: view.slide is not None and view.slide.slide == "new")
         assert [one.verdict.slide for one in desk.closed] == ["old"]
@@ -336,39 +336,39 @@ def test_an_older_slide_that_was_left_open_is_closed_first(
 def test_a_kept_frame_that_was_cut_short_is_left_out_and_not_written_over(
     tmp_path: Path, cut: int
 ) -> None:
-    kept = OpenSlide.start(tmp_path, "S", "2026-01-01")
+    kept = FrameStore.start(tmp_path, "S", "2026-01-01")
     for number in range(3):
-        kept.keep(shot(number, f"c#{number}"))
-    kept.settle()
+        kept.add(shot(number, f"c#{number}"))
+    kept.flush()
     next(tmp_path.glob(f"open/*/*{cut}.json")).unlink()
-    again = OpenSlide.start(tmp_path, "S", "2026-01-01")
+    again = FrameStore.start(tmp_path, "S", "2026-01-01")
     whole = [f"c#{number}" for number in range(3) if number != cut]
-    assert [read().source for read in again.kept()] == whole
-    again.keep(shot(3, "c#3"))
-    again.settle()
-    assert [read().source for read in again.kept()] == [*whole, "c#3"]
+    assert [read().source for read in again.readers()] == whole
+    again.add(shot(3, "c#3"))
+    again.flush()
+    assert [read().source for read in again.readers()] == [*whole, "c#3"]
 
 
 def test_a_process_that_is_killed_while_it_keeps_a_frame_leaves_no_damaged_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept, copies = OpenSlide.start(tmp_path / "a", "S", "2026-01-01"), tmp_path / "killed"
+    kept, copies = FrameStore.start(tmp_path / "a", "S", "2026-01-01"), tmp_path / "killed"
 
     def copied(file: IO[bytes]) -> None:
         shutil.copytree(tmp_path / "a", copies / str(len(list(copies.glob("*")))))
         sync(file)
 
     monkeypatch.setattr("edgeapl.report.storage.sync", copied)
-    kept.keep(shot(0, "c#0"))
-    kept.settle()
+    kept.add(shot(0, "c#0"))
+    kept.flush()
     monkeypatch.undo()
     assert len(list(copies.iterdir())) == 2  # the picture, and what is known of it
     for folder in copies.iterdir():
-        again = OpenSlide.start(folder, "S", "2026-01-01")
-        assert [read().source for read in again.kept()] == []
-        again.keep(shot(1, "c#1"))
-        again.settle()
-        assert [read().source for read in again.kept()] == ["c#1"]
+        again = FrameStore.start(folder, "S", "2026-01-01")
+        assert [read().source for read in again.readers()] == []
+        again.add(shot(1, "c#1"))
+        again.flush()
+        assert [read().source for read in again.readers()] == ["c#1"]
 
 
 def test_metrics_count_what_happened(desk: Bench) -> None:
@@ -434,10 +434,10 @@ def test_a_slide_waits_for_its_first_frame_and_is_no_review_until_then(desk: Ben
 def test_a_flag_stands_at_the_station_until_it_is_acknowledged(
     hosted: HostedModel, tmp_path: Path
 ) -> None:
-    kept = OpenSlide.start(tmp_path / "out", "S1", "2026-01-01")
-    kept.keep(shot(0, "camera#0"))
-    kept.settle()
-    kept.flag()
+    kept = FrameStore.start(tmp_path / "out", "S1", "2026-01-01")
+    kept.add(shot(0, "camera#0"))
+    kept.flush()
+    kept.note_flag()
     with opened(hosted, tmp_path) as desk:
         desk.until(lambda view: len(view.alarms) == 1)
         desk.start("S2")
@@ -456,7 +456,7 @@ def test_a_flag_stands_at_the_station_until_it_is_acknowledged(
 def test_half_a_frame_shows_its_cells_and_no_figures(desk: Bench) -> None:
     desk.start("S1")
     desk.show(0)
-    shown = desk.station.shown()
+    shown = desk.station.snapshot()
     assert shown is not None
     assert shown.view(0).probability is not None
     half = replace(shown, committed=None).view(0)

@@ -18,7 +18,7 @@ from edgeapl.doctor import Health
 from edgeapl.engines.hosted.host import OPENING_S
 from edgeapl.station import checks
 from edgeapl.station.checks import station_checks
-from edgeapl.station.notify import Supervisor
+from edgeapl.station.systemd_notifier import SystemdNotifier
 from edgeapl.station.systemd_unit import hidden_by, missing_from, unit_text
 
 NOWHERE = "http://127.0.0.1:1/metrics"
@@ -31,7 +31,7 @@ def test_systemd_hears_of_the_start_of_life_and_of_the_end(tmp_path: Path) -> No
         heard.bind(path)
         heard.settimeout(2)
         settings = {"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "9000000"}
-        supervisor = Supervisor(settings, lambda: now[0])
+        supervisor = SystemdNotifier(settings, lambda: now[0])
         supervisor.ready()
         for second in range(10):
             now[0] = second
@@ -43,7 +43,7 @@ def test_systemd_hears_of_the_start_of_life_and_of_the_end(tmp_path: Path) -> No
 
 
 def test_without_systemd_nothing_is_said() -> None:
-    supervisor = Supervisor({})
+    supervisor = SystemdNotifier({})
     supervisor.ready()
     supervisor.alive("x")
     supervisor.stopping()

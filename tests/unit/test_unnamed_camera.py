@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from edgeapl.cli.camera_choice import resolved_camera
 from edgeapl.cli.main import run
-from edgeapl.cli.watch import camera_meant
 from edgeapl.config import CameraConfig, StationConfig, load_station
 from edgeapl.errors import CameraError, ConfigError
 from edgeapl.sources.devices import inventory
@@ -27,10 +27,10 @@ def test_the_only_camera_is_taken_and_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     there(monkeypatch, PROGRAM, SCOPE)
-    assert camera_meant("camera0", StationConfig()) == "aravis://GV01"
+    assert resolved_camera("camera0", StationConfig()) == "aravis://GV01"
     assert "camera0 is the only camera that is there: Scope" in capsys.readouterr().err
-    assert camera_meant("demo://apl?seed=1", StationConfig()) == "demo://apl?seed=1"
-    assert camera_meant("folder", StationConfig()) == "folder"
+    assert resolved_camera("demo://apl?seed=1", StationConfig()) == "demo://apl?seed=1"
+    assert resolved_camera("folder", StationConfig()) == "folder"
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_else_the_lines_to_write_are_shown_and_work(
 ) -> None:
     there(monkeypatch, *cameras)
     with pytest.raises(error, match=what):
-        camera_meant("camera0", StationConfig())
+        resolved_camera("camera0", StationConfig())
     shown = capsys.readouterr().err
     for camera in cameras:
         lines = lines_for("camera0", camera)
@@ -65,7 +65,7 @@ def test_a_station_file_with_other_cameras_decides(monkeypatch: pytest.MonkeyPat
     there(monkeypatch, SCOPE)
     config = StationConfig(cameras={"left": CameraConfig(source="0")})
     with pytest.raises(ConfigError, match=r"no camera has this name: camera0: .* left"):
-        camera_meant("camera0", config)
+        resolved_camera("camera0", config)
 
 
 def test_cameras_are_listed_on_stdout(

@@ -19,8 +19,8 @@ from edgeapl.station.access import (
     StationView,
 )
 from edgeapl.types import CellStatus, Decision, Interval, Reason, RoleCount, Tally
-from edgeapl.web.events import Seen, _Sittings, event
-from edgeapl.web.pages import Pages, from_handle, to_handle
+from edgeapl.web.events import Observation, _SlideCounter, event
+from edgeapl.web.pages import PageRenderer, from_handle, to_handle
 from edgeapl.wording.verdicts import HEADLINES
 
 OWNED = "<img src=x onerror=\"document.title='owned'\">"
@@ -54,8 +54,8 @@ CELLS = (
 PAST = HistoryItem("2026-0814", "2026-11-20T09:08:07Z", "CLEAR", 0.02, "cd" * 32, Path("r.html"), 2)
 TIME = "2026-11-20T09:08:07Z"
 VIEW = StationView(5, CAMERA, SLIDE, "apl-demo 1", "ef" * 32, "a runtime", ("promyelocyte",), ())
-SEEN = Seen(VIEW, CELLS, (PAST,), 1)
-PAGES = Pages()
+SEEN = Observation(VIEW, CELLS, (PAST,), 1)
+PAGES = PageRenderer()
 
 
 class Texts(HTMLParser):
@@ -219,7 +219,7 @@ def test_pictures_of_two_slides_are_never_taken_for_each_other() -> None:
 
 
 def test_every_slide_is_a_sitting_of_its_own_also_under_the_same_name() -> None:
-    sittings = _Sittings()
+    sittings = _SlideCounter()
     closed = replace(SLIDE, open=False)
     fewer = replace(SLIDE, tally=Tally(1, 1, 0, 0))
     steps = [None, SLIDE, SLIDE, closed, closed, SLIDE, fewer, replace(SLIDE, slide="x")]
@@ -256,7 +256,7 @@ def hostile_page() -> tuple[dict[str, str], str]:
     view = replace(view, alarms=(Alarm(HOSTILE, HOSTILE, HOSTILE, HOSTILE, 0.5, False),))
     cell = CellView(1, CellStatus.SCORED, ((HOSTILE, 0.9),), 0.9, HOSTILE)
     past = HistoryItem(HOSTILE, HOSTILE, HOSTILE, 0.5, HOSTILE, Path("x"), 1)
-    shown = PAGES.fragments(Seen(view, (cell,), (past,), 1, HOSTILE))
+    shown = PAGES.fragments(Observation(view, (cell,), (past,), 1, HOSTILE))
     shown["said"] = PAGES.message(HOSTILE, bad=True)
     return shown, PAGES.page(shown)
 

@@ -10,7 +10,7 @@ import pytest
 from edgeapl.errors import InputError
 from edgeapl.types import Decision
 from edgeapl.web.reports import report_file
-from edgeapl.web.testing import FakeStation
+from tests.fake_station import FakeStation
 
 
 @pytest.fixture

@@ -22,10 +22,10 @@ from edgeapl.errors import ConfigError, StorageError
 from edgeapl.station.access import CameraState, CellView
 from edgeapl.types import Decision
 from edgeapl.web.authorisation import PageAccess
-from edgeapl.web.events import Feed, Seen
+from edgeapl.web.events import Feed, Observation
 from edgeapl.web.pages import to_handle
 from edgeapl.web.server import PageServer
-from edgeapl.web.testing import FakeStation
+from tests.fake_station import FakeStation
 
 TOKEN = "a-token-of-20-letters"
 
@@ -117,7 +117,7 @@ def test_a_slide_from_start_to_report(station: FakeStation, client: Client) -> N
         until(events, "gallery", "called neutrophil")
         assert client.post("/slide/close")[0] == 200
         until(events, "history", "2026-1")
-    assert station.said == [
+    assert station.calls == [
         ("start", "2026-1"),
         ("reclassify", "2026-1", cell, "neutrophil", "AB"),
         ("close", "2026-1"),
@@ -152,14 +152,14 @@ def test_an_identifier_is_used_again_after_a_question_and_a_verdict_is_signed(
 ) -> None:
     station.start_slide("<b>A")
     station.close_slide()
-    before = list(station.said)
+    before = list(station.calls)
     status, asked = client.post("/slide/start", slide="<b>A")
     assert status == 200
     assert "Slide has a record already" in asked
     assert "<b>A" not in asked
-    assert station.said == before
+    assert station.calls == before
     assert client.post("/slide/start", slide="<b>A", again="1")[0] == 200
-    assert station.said[-1] == ("start", "<b>A")
+    assert station.calls[-1] == ("start", "<b>A")
     record = station.history(1)[0].record
     form = {"opinion": "overrule", "label": "AML", "person": "AB", "comment": "blasts"}
     status, said = client.post("/sign-off", record=record, **form)
@@ -174,7 +174,7 @@ def test_a_slide_that_waits_goes_on_at_a_persons_word(station: FakeStation, clie
     station.start_slide("A")
     station.slide(waits=True)
     assert client.post("/slide/go-on", slide=to_handle("A"))[0] == 200
-    assert station.said[-1] == ("go on", "A")
+    assert station.calls[-1] == ("go on", "A")
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_bad_orders_are_answered_in_words_and_change_nothing(
     assert status == 422
     assert words in said
     assert 'class="bad"' in said
-    assert station.said == []
+    assert station.calls == []
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_what_is_no_form_is_refused(
     station: FakeStation, client: Client, kind: str, body: str
 ) -> None:
     assert client.ask("POST", "/slide/start", body, content_type=kind)[0] == 422
-    assert station.said == []
+    assert station.calls == []
 
 
 def test_what_the_station_cannot_do_is_said(
@@ -260,16 +260,16 @@ def test_cells_of_the_next_slide_are_never_shown_under_the_name_of_the_last(
 ) -> None:
     station.start_slide("first")
     take = station.cells
-    shown: list[Seen] = []
+    shown: list[Observation] = []
 
     def cells(limit: int) -> Sequence[CellView]:
-        if station.said == [("start", "first")]:
+        if station.calls == [("start", "first")]:
             station.start_slide("second")  # between the view and its cells
             station.capture()
             station.examine(Decision.FLAG, ["made so"], 0.9)
         return take(limit)
 
-    def render(seen: Seen) -> dict[str, str]:
+    def render(seen: Observation) -> dict[str, str]:
         shown.append(seen)
         return {}
 

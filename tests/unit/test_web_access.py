@@ -11,7 +11,15 @@ import pytest
 
 from edgeapl.errors import ConfigError
 from edgeapl.web.access import PageAccess
-from edgeapl.web.authorisation import HEADERS, MOST_BODY, Guard, Message, Receive, Scope, Send
+from edgeapl.web.authorisation import (
+    HEADERS,
+    MOST_BODY,
+    AccessMiddleware,
+    Message,
+    Receive,
+    Scope,
+    Send,
+)
 
 TOKEN = "0123456789abcdef; ü"
 OPEN = PageAccess()
@@ -72,7 +80,7 @@ def ask(
     async def receive() -> Message:
         return waiting.pop(0)
 
-    asyncio.run(Guard(app, access)(scope, receive, answer.send))
+    asyncio.run(AccessMiddleware(app, access)(scope, receive, answer.send))
     return answer
 
 
@@ -265,7 +273,7 @@ def test_websockets_are_closed() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         raise AssertionError("the application was asked")
 
-    asyncio.run(Guard(app, OPEN)({"type": "websocket", "headers": []}, receive, send))
+    asyncio.run(AccessMiddleware(app, OPEN)({"type": "websocket", "headers": []}, receive, send))
     assert sent == [{"type": "websocket.close", "code": 1008}]
 
 

@@ -1,4 +1,4 @@
-"""Tell systemd how the station is (sd_notify(3)): a datagram to the socket it names."""
+"""Tells systemd the state of the station (sd_notify(3)): datagrams to the socket that it names."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import time
 from collections.abc import Callable, Mapping
 
 BEATS = 3
-"""Signs of life in each of systemd's watchdog periods; two may be lost."""
+"""Keep-alives in each of systemd's watchdog periods; two may be lost."""
 
 
-class Supervisor:
-    """Speaks to systemd when it started the station; else says nothing.
+class SystemdNotifier:
+    """Notifies systemd when systemd started the station; otherwise does nothing.
 
     Parameters
     ----------
     environment : with ``NOTIFY_SOCKET`` and ``WATCHDOG_USEC``; by default this process's own.
-    now : monotonic seconds; tests give their own.
+    now : monotonic seconds; tests pass their own.
     """
 
     def __init__(
@@ -33,24 +33,24 @@ class Supervisor:
         self._last_s = float("-inf")
 
     def ready(self) -> None:
-        """Say that the station has started."""
-        self._tell("READY=1")
+        """Report that the station has started."""
+        self._send("READY=1")
 
     def alive(self, status: str) -> None:
-        """Say that it is at work, and how; as often as the watchdog asks for."""
+        """Send a keep-alive with a status line, as often as the watchdog asks for it."""
         if self._every_s is None or self._now() - self._last_s < self._every_s:
             return
         self._last_s = self._now()
-        self._tell(f"WATCHDOG=1\nSTATUS={' '.join(status.split())}")
+        self._send(f"WATCHDOG=1\nSTATUS={' '.join(status.split())}")
 
     def stopping(self) -> None:
-        """Say that it is about to end."""
-        self._tell("STOPPING=1")
+        """Report that the station is about to end."""
+        self._send("STOPPING=1")
 
-    def _tell(self, text: str) -> None:
+    def _send(self, text: str) -> None:
         if not self._address:
             return
-        # A name that starts with @ is in Linux's abstract space, written with a zero.
+        # @ stands for Linux's abstract namespace, which is written with a zero byte.
         address = "\0" + self._address[1:] if self._address[0] == "@" else self._address
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
             out.sendto(text.encode(), address)

@@ -1,4 +1,4 @@
-"""A station made by hand, for tests of the page and for looking at it."""
+"""A station in memory, for tests of the page and for looking at it."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ SUSPICIOUS = ("apl_hypergranular", "apl_microgranular", "promyelocyte")
 class FakeStation:
     """Implements StationAccess in memory; every method may be called from any thread.
 
-    A slide is answered by `examine`, which draws a field of cells and scores them as drawn.
+    `examine` draws a field of cells and scores them as drawn.
 
     Parameters
     ----------
     folder : gets the reports.
-    labels : what a person may call a cell.
+    labels : those a person may give a cell.
 
-    said : every call that changed something, in order.
+    calls : every call that changed something, in order.
     """
 
     def __init__(self, folder: Path, labels: tuple[str, ...] = LABELS) -> None:
-        self.said: list[tuple[object, ...]] = []
+        self.calls: list[tuple[object, ...]] = []
         self.hanging = threading.Event()
         self._folder = folder
         self._changed = threading.Condition(threading.RLock())
@@ -64,47 +64,47 @@ class FakeStation:
             1, camera, None, "apl-demo 1.0", "b" * 64, "onnxruntime CPU", labels, ()
         )
 
-    # -- what the page asks ---------------------------------------------------------------------
+    # -- what the page calls ---------------------------------------------------------------------
 
     def view(self) -> StationView:
-        """Give the station as it is now."""
+        """Return the station as it is now."""
         self._hang()
         return self._view
 
     def wait(self, revision: int, timeout_s: float) -> StationView:
-        """Give the station as soon as its revision is above this one, or after the timeout."""
+        """Return the station once its revision exceeds this one, or after the timeout."""
         with self._changed:
             self._changed.wait_for(lambda: self._view.revision > revision, timeout_s)
         return self.view()
 
     def live_jpeg(self) -> tuple[int, bytes] | None:
-        """Give number and JPEG of the newest picture."""
+        """Return number and JPEG of the newest picture."""
         self._hang()
         return self._live
 
     def examined_jpeg(self) -> tuple[int, bytes] | None:
-        """Give number and JPEG of the newest examined frame."""
+        """Return number and JPEG of the newest examined frame."""
         self._hang()
         return self._boxed
 
     def cells(self, limit: int) -> Sequence[CellView]:
-        """Give cells of the slide shown, the most suspicious first."""
+        """Return cells of the visible slide, the most suspicious first."""
         with self._changed:
             return sorted(self._cells.values(), key=lambda cell: -(cell.suspicion or 0))[:limit]
 
     def cell_jpeg(self, slide: str, cell: int) -> bytes | None:
-        """Give a cell's picture."""
+        """Return a cell's picture."""
         shown = self._view.slide
         return self._pictures.get(cell) if shown is not None and shown.slide == slide else None
 
     def history(self, limit: int, demonstrations: bool = False) -> Sequence[HistoryItem]:
-        """Give the newest closed slides, newest first."""
+        """Return the newest closed slides, newest first."""
         with self._changed:
             wanted = [item for item in self._history if item.demonstration is demonstrations]
             return tuple(wanted[:limit])
 
     def report(self, record: str) -> Path | None:
-        """Give the report of a record."""
+        """Return the report of a record."""
         with self._changed:
             known = [item for item in self._history if item.record == record]
         if not known:
@@ -120,7 +120,7 @@ class FakeStation:
             raise UsageError("slide identifier is wrong", slide, "start it with a letter or digit")
         with self._changed:
             self.close_slide()
-            self.said.append(("start", slide))
+            self.calls.append(("start", slide))
             self._cells, self._pictures, self._boxed = {}, {}, None
             reasons = (Reason("nothing_yet", "no frame of this slide has been examined yet"),)
             self._sitting += 1
@@ -130,13 +130,13 @@ class FakeStation:
             )  # fmt: skip
             self.show(slide=view)
 
-    def go_on(self, slide: str) -> None:
-        """Go on with a slide that waits."""
+    def resume_slide(self, slide: str) -> None:
+        """Continue a slide that waits."""
         with self._changed:
             shown = self._view.slide
             if shown is None or shown.slide != slide or not shown.waits:
                 raise UsageError("slide does not wait to go on", slide, "start it")
-            self.said.append(("go on", slide))
+            self.calls.append(("go on", slide))
             self.slide(waits=False)
 
     def close_slide(self) -> None:
@@ -145,7 +145,7 @@ class FakeStation:
             slide = self._view.slide
             if slide is None or not slide.open:
                 return
-            self.said.append(("close", slide.slide))
+            self.calls.append(("close", slide.slide))
             record = f"{len(self._history) + 1:064x}"
             report = self._folder / f"{record}.html"
             report.write_text(REPORT.format(f"Report {len(self._history) + 1}"), encoding="utf-8")
@@ -166,22 +166,22 @@ class FakeStation:
             self.show(slide=closed)
 
     def reclassify(self, slide: str, cell: int, label: str, person: str) -> str:
-        """Record what a person calls a cell."""
+        """Record a person's label for a cell."""
         with self._changed:
             shown = self._view.slide
             if shown is None or shown.slide != slide or cell not in self._cells:
                 raise UsageError("there is no such cell", f"{cell} of {slide}", "load the page")
             if label not in self._view.labels:
                 raise UsageError("there is no such label", label, "choose one of those shown")
-            self.said.append(("reclassify", slide, cell, label, person))
+            self.calls.append(("reclassify", slide, cell, label, person))
             self._cells[cell] = replace(self._cells[cell], label=label)
             self.show()
             return "a" * 64
 
     def sign_off(self, record: str, said: SignOff) -> str:
-        """Record a person's word on a verdict."""
+        """Record a person's sign-off of a verdict."""
         with self._changed:
-            self.said.append(("sign off", record, said))
+            self.calls.append(("sign off", record, said))
             signed = f"{said.words} by {said.person}"
             self._history = [
                 replace(item, signed=signed) if item.record == record else item
@@ -196,12 +196,12 @@ class FakeStation:
             standing = tuple(one for one in self._view.alarms if one.record != record)
             if len(standing) == len(self._view.alarms):
                 raise UsageError("there is no such flag", record[:16], "load the page again")
-            self.said.append(("acknowledge", record, person))
+            self.calls.append(("acknowledge", record, person))
             self.show(alarms=standing)
             return "e" * 64
 
     def metrics(self) -> dict[str, Any]:
-        """Give counters and gauges by name."""
+        """Return counters and gauges by name."""
         camera = self._view.camera
         return {"frames_received_total": camera.received, "camera_focus": camera.focus}
 
@@ -307,7 +307,7 @@ class FakeStation:
         return RoleCount(role, positive, len(values), positive / len(values), around)
 
     def _hang(self) -> None:
-        """Keep whoever asks, as a station that is stuck does, until `hanging` is cleared."""
+        """Block the caller, as a stuck station does, until `hanging` is cleared."""
         while self.hanging.is_set():
             time.sleep(0.02)
 

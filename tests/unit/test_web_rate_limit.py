@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("fastapi", reason="needs the extra: page")
 
 from edgeapl.web import rate_limit as paced
-from edgeapl.web.rate_limit import FREE_BYTES, Pace, Paced, Rates
+from edgeapl.web.rate_limit import FREE_BYTES, RateLimiter, RateLimitMiddleware, Rates
 
 RATES = Rates(per_address=40, total=100, burst=10, longest_s=3, most=400)
 
@@ -21,7 +21,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.pace = Pace(RATES, lambda: self.now)
+        self.limiter = RateLimiter(RATES, lambda: self.now)
         self.answered: list[str] = []
         self.refused: list[str] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -30,7 +30,7 @@ class Clock:
         """Let requests of an address come in."""
 
         async def one() -> None:
-            (self.answered if await self.pace.turn(address) else self.refused).append(address)
+            (self.answered if await self.limiter.acquire(address) else self.refused).append(address)
 
         self._tasks += [asyncio.create_task(one()) for _ in range(count)]
         await self.settle()
@@ -43,7 +43,7 @@ class Clock:
         """Let time go by; the timer is what would call, so that it is called here."""
         for _ in range(round(seconds / step)):
             self.now += step
-            self.pace._hand_out()
+            self.limiter._admit()
             await self.settle()
 
     async def end(self) -> None:
@@ -71,7 +71,7 @@ def test_one_address_gets_its_rate_after_the_burst() -> None:
         assert len(clock.answered) == pytest.approx(50, abs=2)
         await clock.pass_by(2)
         assert len(clock.answered) == 100
-        assert clock.pace.waiting == 0
+        assert clock.limiter.waiting == 0
 
     play(scene)
 
@@ -113,7 +113,7 @@ def test_when_too_many_wait_the_oldest_of_who_has_most_is_refused() -> None:
     async def scene(clock: Clock) -> None:
         await clock.ask("flood", RATES.most + 10)
         await clock.ask("b")
-        assert clock.pace.waiting == RATES.most
+        assert clock.limiter.waiting == RATES.most
         assert set(clock.refused) == {"flood"}
         await clock.pass_by(0.1)
         assert "b" in clock.answered
@@ -132,7 +132,7 @@ def test_a_large_answer_counts_as_several_and_a_stream_does_not(more_body: bool,
         async def nothing(*_: Any) -> None:
             return None
 
-        served = Paced(app, clock.pace)
+        served = RateLimitMiddleware(app, clock.limiter)
         scope = {"type": "http", "client": ("10.0.0.1", 1)}
         await served(scope, nothing, nothing)  # type: ignore[arg-type]
         await clock.ask("10.0.0.1", 20)
@@ -154,9 +154,9 @@ def test_who_is_refused_is_told_when_to_come_again(monkeypatch: pytest.MonkeyPat
         async def never(*_: Any) -> None:
             raise AssertionError
 
-        monkeypatch.setattr(clock.pace, "turn", no_turn)
+        monkeypatch.setattr(clock.limiter, "acquire", no_turn)
         scope = {"type": "http", "client": ("10.0.0.1", 1)}
-        await Paced(never, clock.pace)(scope, never, send)  # type: ignore[arg-type]
+        await RateLimitMiddleware(never, clock.limiter)(scope, never, send)  # type: ignore[arg-type]
         assert sent[0]["status"] == 503
         assert (b"retry-after", b"2") in sent[0]["headers"]
         assert sent[1]["body"] == paced.CROWDED

@@ -1,7 +1,7 @@
-"""The frames of a slide that is still open, kept on the disk until its verdict is committed.
+"""The frames of an open slide, stored on disk until its verdict is committed.
 
-When the station loses its power, the frames are examined again and the slide goes on. They are
-kept without loss, so the answers are the same.
+After a power cut they are examined again and the slide continues. They are stored without loss, so
+the answers are the same.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from edgeapl.types import NOT_NOTED, Frame, RaisedFlag, Remark, ScaleOrigin
 
 FOLDER = "open"
 DISCARDED = "discarded"
-"""Where kept frames go to be removed, so that no half of them is ever taken for an open slide."""
+"""Stored frames move here before they are removed, so that half of them never look like a slide."""
 
 MOST_WRITING = 2
-"""Frames on their way to the disk; a slow disk then holds the reading up, not the memory."""
-ABOUT = "slide.json"
+"""Frames written at once; beyond that a slow disk delays reading instead of filling memory."""
+METADATA = "slide.json"
 
 
 @dataclass(frozen=True, slots=True)
-class About:
-    """What is known of an open slide.
+class OpenSlideMetadata:
+    """An open slide.
 
-    started : UTC, ISO 8601. flagged : a flag was shown. flag : what it stands on; None where an
-    older version did not note it.
-    sitting : stands for this examination, as in `edgeapl.types.Origin`; empty when an older version
-    kept the slide. journal : id of the journal it was begun under; empty when not known.
+    started : UTC, ISO 8601. flagged : a flag was shown. flag : its evidence; None where an older
+    version did not store it.
+    sitting : id of this examination, as in `edgeapl.types.Origin`; empty for slides stored by an
+    older version. journal : id of the journal it was begun under; empty when unknown.
     """
 
     slide: str
@@ -53,65 +53,65 @@ class About:
 
 
 def new_sitting() -> str:
-    """Give what stands for an examination that begins now."""
+    """Return a new id for an examination."""
     return secrets.token_hex(8)
 
 
-class OpenSlide:
-    """Keeps the frames of one slide.
+class FrameStore:
+    """Stores the frames of one slide.
 
     Parameters
     ----------
-    folder : of this slide; made if missing. Raises StorageError.
+    folder : of this slide; created if missing. Raises StorageError.
 
-    taken_up : whether the slide had been left open.
+    resumed : whether an earlier run left the slide open.
     """
 
-    def __init__(self, folder: Path, about: About) -> None:
+    def __init__(self, folder: Path, metadata: OpenSlideMetadata) -> None:
         self._folder = folder
-        self.about = about
-        self.taken_up = (folder / ABOUT).is_file()
+        self.metadata = metadata
+        self.resumed = (folder / METADATA).is_file()
         with storing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        self._write()
-        # Behind a picture that was cut short, too: no file is written over.
+        self._write_metadata()
+        # After truncated pictures too: no file is overwritten.
         numbers = [int(path.name.partition(".")[0]) for path in self._folder.glob("[0-9]*.*")]
         self._next = max(numbers, default=-1) + 1
         self._writer = ThreadPoolExecutor(1, "edgeapl-keep")
         self._writing: deque[Future[None]] = deque()
 
     @classmethod
-    def start(cls, results: Path, slide: str, started: str, journal: str = "") -> OpenSlide:
-        """Open a slide in a result folder; one of this name that was left open goes on.
+    def start(cls, results: Path, slide: str, started: str, journal: str = "") -> FrameStore:
+        """Open a slide in a result folder, or resume the one of this name that was left open.
 
         journal : id of the journal that gets its verdict.
         """
         folder = results / FOLDER / safe_name(slide)
-        if (folder / ABOUT).is_file():
-            about = read_about(folder)
+        if (folder / METADATA).is_file():
+            metadata = read_metadata(folder)
         else:
-            about = About(slide, started, sitting=new_sitting(), journal=journal)
-        return cls(folder, about)
+            metadata = OpenSlideMetadata(slide, started, sitting=new_sitting(), journal=journal)
+        return cls(folder, metadata)
 
-    def keep(self, frame: Frame) -> None:
-        """Keep a frame; writing goes on in the background, as packing 5 megapixels takes 0.2 s.
+    def add(self, frame: Frame) -> None:
+        """Store a frame in the background: compressing 5 megapixels takes 0.2 s.
 
         Raises StorageError when an earlier frame could not be written.
         """
-        self._settle(wait=len(self._writing) >= MOST_WRITING)
+        self._collect(wait=len(self._writing) >= MOST_WRITING)
         stem, self._next = f"{self._next:06d}", self._next + 1
         self._writing.append(self._writer.submit(self._write_frame, stem, frame))
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Wait until every frame is on the disk. Raises StorageError."""
-        self._settle(wait=True)
+        self._collect(wait=True)
 
-    def _settle(self, *, wait: bool) -> None:
+    def _collect(self, *, wait: bool) -> None:
         while self._writing and (wait or self._writing[0].done()):
             self._writing.popleft().result()
 
     def _write_frame(self, stem: str, frame: Frame) -> None:
-        about = {
+        values = {
             "source": frame.source,
             "um_per_px": frame.um_per_px,
             "scale": frame.scale.value,
@@ -119,66 +119,66 @@ class OpenSlide:
             "remarks": [[item.code, item.text, item.doubtful] for item in frame.remarks],
         }
         write_new_synced(self._folder / f"{stem}.png", png_bytes(frame.pixels))
-        # Written last, and there at once or not at all: a picture without it was cut short.
+        # Written last and atomically: a picture without it was cut short.
         with replacing(self._folder / f"{stem}.json") as file:
-            file.write(json.dumps(about).encode())
+            file.write(json.dumps(values).encode())
 
-    def flag(self, flag: RaisedFlag = NOT_NOTED) -> None:
-        """Note that a flag was shown; it is not taken back when the slide goes on."""
-        if not self.about.flagged or self.about.flag != flag:
-            self.about = replace(self.about, flagged=True, flag=flag)
-            self._write()
+    def note_flag(self, flag: RaisedFlag = NOT_NOTED) -> None:
+        """Store that a flag was shown, so that resuming the slide does not take it back."""
+        if not self.metadata.flagged or self.metadata.flag != flag:
+            self.metadata = replace(self.metadata, flagged=True, flag=flag)
+            self._write_metadata()
 
-    def kept(self) -> list[Callable[[], Frame]]:
-        """Give what reads each frame kept so far; reading raises InputError for a damaged one."""
+    def readers(self) -> list[Callable[[], Frame]]:
+        """Return one function per stored frame, which reads it; InputError for a damaged one."""
         return [
             partial(_read, self._folder / name, index) for index, name in enumerate(self._names())
         ]
 
     def stop_writing(self) -> Path:
-        """Let no more be written and give the folder, to be removed or moved."""
+        """Stop writing and return the folder, to be removed or moved."""
         self._writer.shutdown()
         return self._folder
 
     def _names(self) -> list[str]:
-        stems = {path.stem for path in self._folder.glob("*.json") if path.name != ABOUT}
+        stems = {path.stem for path in self._folder.glob("*.json") if path.name != METADATA}
         whole = [path.stem for path in self._folder.glob("*.png") if path.stem in stems]
         return sorted(whole)
 
-    def _write(self) -> None:
-        write_about(self._folder, self.about)
+    def _write_metadata(self) -> None:
+        write_metadata(self._folder, self.metadata)
 
 
-def write_about(folder: Path, about: About) -> None:
-    """Write what is known of an open slide beside its frames. Raises StorageError."""
+def write_metadata(folder: Path, metadata: OpenSlideMetadata) -> None:
+    """Write the metadata of an open slide beside its frames. Raises StorageError."""
     text: dict[str, Any] = {
-        "slide": about.slide,
-        "started": about.started,
-        "flagged": about.flagged,
-        "sitting": about.sitting,
-        "journal": about.journal,
+        "slide": metadata.slide,
+        "started": metadata.started,
+        "flagged": metadata.flagged,
+        "sitting": metadata.sitting,
+        "journal": metadata.journal,
     }
-    if about.flag is not None:
-        text["flag"] = flag_to_json(about.flag)
-    with replacing(folder / ABOUT) as file:
+    if metadata.flag is not None:
+        text["flag"] = flag_to_json(metadata.flag)
+    with replacing(folder / METADATA) as file:
         file.write(json.dumps(text).encode())
 
 
 def left_folders(results: Path) -> list[Path]:
-    """Give the folders in which slides of a result folder were kept."""
+    """Return the folders of open slides in a result folder."""
     home = results / FOLDER
     if not home.is_dir():
         return []
     return sorted(path for path in home.iterdir() if path.is_dir() and not path.is_symlink())
 
 
-def read_about(folder: Path) -> About:
-    """Read what is known of an open slide. Raises StorageError."""
-    path = folder / ABOUT
+def read_metadata(folder: Path) -> OpenSlideMetadata:
+    """Read the metadata of an open slide. Raises StorageError."""
+    path = folder / METADATA
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         flag = flag_from_json(values["flag"]) if "flag" in values else None
-        return About(
+        return OpenSlideMetadata(
             str(values["slide"]),
             str(values["started"]),
             bool(values["flagged"]),
