@@ -9,13 +9,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import Protocol, cast
 
+from edgeapl.engines.trt.plan import PlanRecord
 from edgeapl.errors import EngineError
 from edgeapl.protocols import CellChain, Engine, Link
-
-if TYPE_CHECKING:
-    from edgeapl.engines.trt.plan import PlanRecord
 
 CUDA = "onnxruntime-cuda"
 """onnxruntime's CUDA provider: runs an ONNX file on GPUs that TensorRT-RTX does not serve."""

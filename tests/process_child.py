@@ -45,12 +45,15 @@ WRITES = {
 FIRST = {"another version": b"edgeapl 0.0.9\n", "no version": b"\n", "a warning": b"Warning: x\n"}
 """In place of the first line."""
 
+HOW = "EDGEAPL_TEST_CHILD"
+
 TORN = b'[{"kind":"word","te'
 
 
 def main() -> None:
-    """Do what the third argument says."""
+    """Do what the environment variable `HOW` says, or else the third argument."""
     requests, replies, how = sys.argv[1:4]
+    how = os.environ.get(HOW, how)
     if how in WRITES or how in FIRST:
         _write(int(replies), FIRST.get(how, VERSION_LINE) + WRITES.get(how, b""))
         time.sleep(60)

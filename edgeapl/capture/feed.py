@@ -119,7 +119,7 @@ class CameraFeed:
             self._news.notify_all()
 
     def fail(self, error: EdgeAplError) -> None:
-        """Give the camera up: every reader hears why."""
+        """Note that the camera was given up: every reader hears why."""
         with self._news:
             self._failure = error
             self.change(state=CameraState.FAILED, text=str(error))

@@ -10,10 +10,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeapl.engines.hosted.calls import Call, Limit
-from edgeapl.engines.hosted.exchange import Exchange
-from edgeapl.engines.hosted.process import ChildProcess
-from edgeapl.engines.hosted.wire import Answer, DescribedChain, Drop, Finish, Judge, Put
+from edgeapl.engines.hosted.client import Client
+from edgeapl.engines.hosted.messages import (
+    Answer,
+    ChainInfo,
+    DropFrame,
+    FinishBatch,
+    PutFrame,
+    StartBatch,
+)
+from edgeapl.engines.hosted.process import EngineProcess
+from edgeapl.engines.hosted.requests import Limit, PendingRequest
 from edgeapl.errors import EngineError
 from edgeapl.protocols import Arrays, CellsOnFrame, Moved
 from edgeapl.types import Frame, UInt16
@@ -35,8 +42,8 @@ class _Placed:
 
     frame: Frame
     labels: UInt16
-    child: ChildProcess | None = None
-    asked: ChildProcess | None = None
+    child: EngineProcess | None = None
+    asked: EngineProcess | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -46,7 +53,7 @@ class _Batch:
     cells: tuple[CellsOnFrame, ...]
     networks: tuple[str, ...]
     limit: Limit
-    call: Call
+    pending: PendingRequest
 
 
 class HostedChain:
@@ -58,27 +65,27 @@ class HostedChain:
 
     Parameters
     ----------
-    described : by the child. most_s : how long a batch may take, waiting included; None for as long
-        as it wants.
+    info : what the child says of it.
+    most_s : how long a batch may take, waiting included; None for as long as it wants.
 
     For use by one thread at a time.
     """
 
-    def __init__(self, exchange: Exchange, described: DescribedChain, most_s: float | None) -> None:
-        self._exchange = exchange
+    def __init__(self, client: Client, info: ChainInfo, most_s: float | None) -> None:
+        self._client = client
         self._most_s = most_s
         self._frames: dict[int, _Placed] = {}
         self._placed = 0
         self._under_way: deque[_Batch] = deque()
         self._moved = Moved()
-        self._counted: tuple[ChildProcess | None, Moved] = (None, Moved())
-        self.runtime = described.runtime
-        self.digest = described.digest
-        self.most_cells = described.most_cells
-        self.most_batches = min(described.most_batches, MOST_BATCHES)
-        self.most_pixels = described.most_pixels
-        self.widest_cut = described.widest_cut
-        self.labelled = described.labelled
+        self._counted: tuple[EngineProcess | None, Moved] = (None, Moved())
+        self.runtime = info.runtime
+        self.digest = info.digest
+        self.most_cells = info.most_cells
+        self.most_batches = min(info.most_batches, MOST_BATCHES)
+        self.most_pixels = info.most_pixels
+        self.widest_cut = info.widest_cut
+        self.labelled = info.labelled
 
     @property
     def moved(self) -> Moved:
@@ -86,7 +93,7 @@ class HostedChain:
         return self._moved
 
     def put(self, frame: Frame, labels: UInt16) -> int | None:
-        """Give a place for a frame; None when all are taken."""
+        """Return a place for a frame; None when all are taken."""
         if len(self._frames) == PLACES:
             return None
         self._placed += 1
@@ -98,22 +105,22 @@ class HostedChain:
         text = ", ".join(networks)
         until_ns = None if self._most_s is None else time.monotonic_ns() + int(self._most_s * 1e9)
         limit = Limit(text, self._most_s, until_ns)
-        call = self._ask(cells, networks, limit)
-        self._under_way.append(_Batch(tuple(cells), tuple(networks), limit, call))
+        pending = self._send(cells, networks, limit)
+        self._under_way.append(_Batch(tuple(cells), tuple(networks), limit, pending))
 
     def finish(self) -> dict[str, dict[str, NDArray[np.generic]]]:
         """Wait for the batch that was started first; raises DeadlineError too."""
         batch = self._under_way.popleft()
-        asked, call = batch.cells, batch.call
+        asked, pending = batch.cells, batch.pending
         while True:
-            call.child.tell(Finish(call.number))
-            answered = self._exchange.answer(call, batch.limit)
+            pending.child.send(FinishBatch(pending.number))
+            answered = self._client.answer(pending, batch.limit)
             if answered is not None:
                 break
             asked = self._still_wanted(batch)
-            call = self._ask(asked, batch.networks, batch.limit)
+            pending = self._send(asked, batch.networks, batch.limit)
         answer, arrays = answered
-        self._note(call.child, answer)
+        self._note(pending.child, answer)
         outputs: dict[str, dict[str, NDArray[np.generic]]] = {}
         for name, values in arrays.items():
             network, _, output = name.partition(".")
@@ -121,26 +128,28 @@ class HostedChain:
         return outputs
 
     def drop(self, place: int) -> None:
-        """Give a frame's place free; what was started on it still ends."""
+        """Free a frame's place; what was started on it still ends."""
         placed = self._frames.pop(place)
-        if placed.asked is not None and placed.asked is self._exchange.child:
-            placed.asked.tell(Drop(place))
+        if placed.asked is not None and placed.asked is self._client.child:
+            placed.asked.send(DropFrame(place))
 
     def close(self) -> None:
-        """Give up what is under way. The device is freed with the child, which the host ends."""
+        """Leave what is under way. The device is freed with the child, which the host ends."""
         while self._under_way:
-            self._exchange.leave(self._under_way.popleft().call)
+            self._client.leave(self._under_way.popleft().pending)
         self._frames.clear()
 
     def _still_wanted(self, batch: _Batch) -> tuple[CellsOnFrame, ...]:
-        """Give the cells whose frame was not dropped meanwhile; raises EngineError without any."""
+        """Return the cells whose frame is still there; raises EngineError when there are none."""
         cells = tuple(one for one in batch.cells if one.place in self._frames)
         if not cells:
             text = "its frames were dropped before it was over"
             raise EngineError("batch was given up", batch.limit.network, text)
         return cells
 
-    def _ask(self, cells: Sequence[CellsOnFrame], networks: Sequence[str], limit: Limit) -> Call:
+    def _send(
+        self, cells: Sequence[CellsOnFrame], networks: Sequence[str], limit: Limit
+    ) -> PendingRequest:
         """Start a batch in the child that has all its frames."""
         inputs = {
             "squares": np.concatenate([one.squares for one in cells]),
@@ -149,19 +158,21 @@ class HostedChain:
         parts = tuple((one.place, len(one.labels)) for one in cells)
         while True:
             child = self._bring([one.place for one in cells], limit)
-            call = self._exchange.ask(
+            pending = self._client.send(
                 limit,
                 inputs,
-                lambda number, slot, places: Judge(number, slot, tuple(networks), parts, places),
+                lambda number, slot, arrays: StartBatch(
+                    number, slot, tuple(networks), parts, arrays
+                ),
                 only=child,
             )
-            if call is not None:
-                return call
+            if pending is not None:
+                return pending
 
-    def _bring(self, places: Sequence[int], limit: Limit) -> ChildProcess:
-        """Copy frames to the device where they are not there yet; gives the child that has all."""
+    def _bring(self, places: Sequence[int], limit: Limit) -> EngineProcess:
+        """Copy frames to the device where they are missing; returns the child that has all."""
         while True:
-            child = self._exchange.child
+            child = self._client.child
             missing = [place for place in places if self._frames[place].child is not child]
             if child is not None and not missing:
                 return child
@@ -173,17 +184,17 @@ class HostedChain:
         inputs: Arrays = {"pixels": placed.frame.pixels}
         if self.labelled:
             inputs = {**inputs, "labels": placed.labels}
-        call = self._exchange.ask(
-            limit, inputs, lambda number, slot, places: Put(number, slot, place, places)
+        pending = self._client.send(
+            limit, inputs, lambda number, slot, arrays: PutFrame(number, slot, place, arrays)
         )
-        assert call is not None
-        placed.asked = call.child
-        answered = self._exchange.answer(call, limit)
+        assert pending is not None
+        placed.asked = pending.child
+        answered = self._client.answer(pending, limit)
         if answered is not None:
-            placed.child = call.child
-            self._note(call.child, answered[0])
+            placed.child = pending.child
+            self._note(pending.child, answered[0])
 
-    def _note(self, child: ChildProcess, answer: Answer) -> None:
+    def _note(self, child: EngineProcess, answer: Answer) -> None:
         """Add up what went over the bus; a new child counts from the start again."""
         known, before = self._counted
         now = answer.moved or Moved()
@@ -200,7 +211,7 @@ class HostedChain:
 def _rows_of_all(
     cells: Sequence[CellsOnFrame], asked: Sequence[CellsOnFrame], values: NDArray[np.generic]
 ) -> NDArray[np.generic]:
-    """Give a row to every cell of a batch: NaN to those that were not asked about again."""
+    """Return a row for every cell of a batch: NaN for those that were not asked about again."""
     if len(asked) == len(cells):
         return values
     there = np.concatenate([np.full(len(one.labels), one in asked) for one in cells])

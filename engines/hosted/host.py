@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -13,16 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.closable import ClosesItself
-from edgeapl.engines.hosted.budget import RestartBudget
-from edgeapl.engines.hosted.calls import Calls, Limit
 from edgeapl.engines.hosted.chain import MOST_BATCHES, HostedChain
-from edgeapl.engines.hosted.exchange import Exchange
-from edgeapl.engines.hosted.keeper import Keeper
+from edgeapl.engines.hosted.client import Client
+from edgeapl.engines.hosted.messages import EngineInfo, Open, RunNetwork
 from edgeapl.engines.hosted.networks import ChainFile, NetworkFile
-from edgeapl.engines.hosted.shared import Region, make_memory
-from edgeapl.engines.hosted.wire import Described, Open, Run
+from edgeapl.engines.hosted.requests import Limit, PendingRequests
+from edgeapl.engines.hosted.supervisor import EngineSupervisor
 from edgeapl.engines.input_checks import Declared, check_inputs
 from edgeapl.errors import EngineError
+from edgeapl.process.memory import SharedMemory
+from edgeapl.process.restart import RestartBudget
 from edgeapl.protocols import Arrays
 
 OPENING_S = 300.0
@@ -35,7 +34,7 @@ class HostHealth:
     """How the child is.
 
     ready : runs are taken now. pid : of the child; None while there is none.
-    running : runs that the child was asked for and has not answered.
+    running : requests that the child has not answered.
     deaths : how often it died by itself. ended_late : how often it was ended, as a cancelled run
         did not end. text : why it is down for good, or how it died last; empty when it never did.
     """
@@ -76,29 +75,31 @@ class EngineHost(ClosesItself):
     ) -> None:
         self._most_s = most_s
         slots = workers + (0 if chain is None else MOST_BATCHES)
-        self._calls = Calls(slots)
-        self._memory = [make_memory("edgeapl-networks") for _ in range(2 * slots)]
-        self._regions = [Region(descriptor) for descriptor in self._memory]
-        pairs = list(zip(self._regions[::2], self._regions[1::2], strict=True))
-        budget = RestartBudget() if budget is None else budget
-        opening = Open(tuple(networks), chain)
-        self._keeper = Keeper(opening, self._calls, self._memory, opening_s, budget)
-        self._exchange = Exchange(self._calls, pairs, self._keeper.wake)
+        self._requests = PendingRequests(slots)
+        self._memory = [SharedMemory.create("edgeapl-networks") for _ in range(2 * slots)]
+        pairs = list(zip(self._memory[::2], self._memory[1::2], strict=True))
+        self._supervisor = EngineSupervisor(
+            Open(tuple(networks), chain),
+            self._requests,
+            self._memory,
+            opening_s,
+            RestartBudget() if budget is None else budget,
+        )
+        self._supervisor.start()
+        self._client = Client(self._requests, pairs, self._supervisor.wake)
         self._closing = threading.Lock()
         self._closed = False
         try:
-            self._calls.wait_for_child()
+            self._requests.wait_for_child()
         except BaseException:
             self.close()
             raise
         self._in_use = {network.name for network in networks}
         self.engines: Mapping[str, HostedEngine] = MappingProxyType(
-            {one.name: HostedEngine(self, one) for one in self._keeper.opened.networks}
+            {one.name: HostedEngine(self, one) for one in self._supervisor.opened.networks}
         )
-        described = self._keeper.opened.chain
-        self.chain = (
-            None if described is None else HostedChain(self._exchange, described, self._most_s)
-        )
+        info = self._supervisor.opened.chain
+        self.chain = None if info is None else HostedChain(self._client, info, most_s)
 
     def deadline(self, at_ns: int | None) -> None:
         """Set when every run must be over, those under way and those that start later.
@@ -110,7 +111,7 @@ class EngineHost(ClosesItself):
         ----------
         at_ns : of `time.monotonic_ns`; now or earlier cancels at once; None lifts it.
         """
-        self._calls.set_deadline(at_ns)
+        self._requests.set_deadline(at_ns)
 
     def finish(self, at_ns: int) -> None:
         """Set the deadline for the last time: what moves or lifts it later has no effect.
@@ -118,20 +119,21 @@ class EngineHost(ClosesItself):
         A child that does not end a run by then is ended without any grace, and none is started
         again. at_ns : as for `deadline`.
         """
-        self._calls.set_deadline(at_ns, last=True)
-        self._keeper.finish()
+        self._requests.set_deadline(at_ns, last=True)
+        self._supervisor.finish()
 
     @property
     def health(self) -> HostHealth:
         """How the child is."""
-        child, refusal, keeper = self._calls.child, self._calls.refusal, self._keeper
+        child, refusal = self._requests.child, self._requests.refusal
+        supervisor = self._supervisor
         return HostHealth(
             ready=child is not None and refusal is None,
             pid=None if child is None else child.pid,
-            running=self._calls.running,
-            deaths=keeper.deaths,
-            ended_late=keeper.ended_late,
-            text=keeper.last_death if refusal is None else str(refusal),
+            running=self._requests.running,
+            deaths=supervisor.deaths,
+            ended_late=supervisor.ended_late,
+            text=supervisor.last_death if refusal is None else str(refusal),
         )
 
     def run(
@@ -142,11 +144,13 @@ class EngineHost(ClosesItself):
         until_ns = None if most_s is None else time.monotonic_ns() + int(most_s * 1e9)
         limit = Limit(network, most_s, until_ns)
         while True:
-            call = self._exchange.ask(
-                limit, inputs, lambda number, slot, places: Run(number, slot, network, places)
+            pending = self._client.send(
+                limit,
+                inputs,
+                lambda number, slot, arrays: RunNetwork(number, slot, network, arrays),
             )
-            assert call is not None
-            answered = self._exchange.answer(call, limit)
+            assert pending is not None
+            answered = self._client.answer(pending, limit)
             if answered is not None:
                 return answered[1]
 
@@ -162,22 +166,21 @@ class EngineHost(ClosesItself):
             if self._closed:
                 return
             self._closed = True
-        self._keeper.close()
+        self._supervisor.close()
         # A caller that is still copying would write where something else was opened by then.
-        if self._calls.wait_until_all_left(timeout_s=1.0):
-            for region, descriptor in zip(self._regions, self._memory, strict=True):
-                region.close()
-                os.close(descriptor)
+        if self._requests.wait_until_all_left(timeout_s=1.0):
+            for memory in self._memory:
+                memory.close()
 
 
 class HostedEngine(Declared):
     """Implements Engine: one network of a host."""
 
-    def __init__(self, host: EngineHost, described: Described) -> None:
-        inputs = {name: (dtype, shape) for name, dtype, shape in described.inputs}
-        super().__init__(described.name, described.digest, inputs, described.outputs)
+    def __init__(self, host: EngineHost, info: EngineInfo) -> None:
+        inputs = {name: (dtype, shape) for name, dtype, shape in info.inputs}
+        super().__init__(info.name, info.digest, inputs, info.outputs)
         self._host = host
-        self._runtime = described.runtime
+        self._runtime = info.runtime
         self._open = True
 
     @property

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edgeapl.bundle.digest import sha256
 from edgeapl.bundle.load import Bundle
 from edgeapl.engines.registry import Origin, open_chain, open_engine
 from edgeapl.engines.store.folder import EngineFolder
 from edgeapl.engines.store.record import CUTTER
-from edgeapl.engines.trt.plan import Place, PlanRecord
 from edgeapl.errors import EngineError
 from edgeapl.protocols import CellChain, Engine, Link
 
@@ -47,10 +45,6 @@ class NetworkFile:
             device=self.device,
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """Give all fields as JSON knows them."""
-        return {**asdict(self), "path": str(self.path)}
-
 
 @dataclass(frozen=True, slots=True)
 class ChainFile:
@@ -72,38 +66,6 @@ class ChainFile:
         chained = {link.network: engines[link.network] for link in self.links}
         return open_chain(self.target, plan, self.links, chained, self.origin)
 
-    def to_json(self) -> dict[str, Any]:
-        """Give all fields as JSON knows them."""
-        return {**asdict(self), "path": str(self.path)}
-
-
-def network_from_json(fields: Mapping[str, Any]) -> NetworkFile:
-    """Read `NetworkFile.to_json` back."""
-    return NetworkFile(**{**fields, **_path_and_origin(fields)})
-
-
-def chain_from_json(fields: Mapping[str, Any]) -> ChainFile:
-    """Read `ChainFile.to_json` back."""
-    links = tuple(
-        Link(
-            link["network"],
-            link["input"],
-            None if link["after"] is None else (link["after"][0], link["after"][1]),
-            tuple(link["outputs"]),
-        )
-        for link in fields["links"]
-    )
-    return ChainFile(**{**fields, **_path_and_origin(fields), "links": links})
-
-
-def _path_and_origin(fields: Mapping[str, Any]) -> dict[str, Any]:
-    origin = fields["origin"]
-    if origin is not None:
-        record = origin["record"]
-        plan = PlanRecord(record["sha256"], record["size"], Place(**record["place"]))
-        origin = Origin(plan, origin["machine"], origin["device"])
-    return {"path": Path(fields["path"]), "origin": origin}
-
 
 def _checked(path: Path, digest: str) -> bytes:
     try:
@@ -118,7 +80,7 @@ def _checked(path: Path, digest: str) -> bytes:
 
 
 def chain_file(engines: EngineFolder, links: Sequence[Link]) -> ChainFile:
-    """Give the plan that cuts cells, which must be among these engines, with networks behind it."""
+    """Return the plan that cuts cells, one of these engines, with networks behind it."""
     cutter = engines.record.files[CUTTER]
     return ChainFile(
         engines.record.target,
@@ -136,7 +98,7 @@ def network_files(
     threads: int = 1,
     engines: EngineFolder | None = None,
 ) -> tuple[NetworkFile, ...]:
-    """Give the networks of a bundle, or the engines that stand in their place.
+    """Return the networks of a bundle, or the engines that stand in their place.
 
     Parameters
     ----------

@@ -7,28 +7,33 @@ import traceback
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from edgeapl.cores import OwnCores
-from edgeapl.engines.hosted.pipes import BROKEN, Requests, Teller
-from edgeapl.engines.hosted.shared import Region
-from edgeapl.engines.hosted.wire import (
+from edgeapl.engines.hosted.arrays import put_arrays
+from edgeapl.engines.hosted.messages import (
     Answer,
-    Drop,
-    Finish,
-    Judge,
-    Put,
-    Run,
-    Trouble,
-    trouble_of,
+    DropFrame,
+    Failed,
+    FinishBatch,
+    PutFrame,
+    Reply,
+    RunNetwork,
+    StartBatch,
+    ToChild,
+    failed,
 )
+from edgeapl.engines.hosted.queues import RequestQueues
 from edgeapl.errors import DeviceError, EdgeAplError, EngineError
+from edgeapl.process.memory import SharedMemory
+from edgeapl.process.parent import BROKEN, Parent
 from edgeapl.protocols import CellChain, CellsOnFrame, Engine
 from edgeapl.types import Frame
 
-Slots = Sequence[tuple[Region, Region]]
+Host = Parent[ToChild, Reply]
+
+Slots = Sequence[tuple[SharedMemory, SharedMemory]]
 """(memory of inputs, memory of outputs) of each."""
 
 
@@ -37,13 +42,13 @@ class Worker(ABC):
 
     Parameters
     ----------
-    slots : where arrays come and go. requests, tell : the pipes.
+    slots : where arrays come and go. queues : what is asked. host : gets the answers.
     """
 
-    def __init__(self, slots: Slots, requests: Requests, tell: Teller) -> None:
+    def __init__(self, slots: Slots, queues: RequestQueues, host: Host) -> None:
         self._slots = slots
-        self._requests = requests
-        self._tell = tell
+        self._queues = queues
+        self._host = host
 
     def work(self, own: OwnCores) -> None:
         """Answer for as long as the process lives; keeps to a core of its own if there is one."""
@@ -68,29 +73,29 @@ class NetworkWorker(Worker):
     """
 
     def __init__(
-        self, engines: Mapping[str, Engine], slots: Slots, requests: Requests, tell: Teller
+        self, engines: Mapping[str, Engine], slots: Slots, queues: RequestQueues, host: Host
     ) -> None:
-        super().__init__(slots, requests, tell)
+        super().__init__(slots, queues, host)
         self._engines = engines
 
     def _work_once(self) -> None:
-        self._tell(self._answer(self._requests.next()))
+        self._host.send(self._answer(self._queues.next_run()))
 
-    def _answer(self, run: Run) -> Answer | Trouble:
+    def _answer(self, run: RunNetwork) -> Answer | Failed:
         engine = self._engines[run.network]
         given, made = self._slots[run.slot]
         try:
-            if not self._requests.begin(run.call, engine):
+            if not self._queues.begin(run.request, engine):
                 raise EngineError("run was cancelled", run.network)
             outputs = engine.run(given.take(run.arrays))
-            return Answer(run.call, made.put(outputs))
+            return Answer(run.request, put_arrays(made, outputs))
         except DeviceError as error:
-            self._tell(replace(trouble_of(run.call, error), last=True))
+            self._host.send(failed(run.request, error, is_last=True))
             raise
         except EdgeAplError as error:
-            return trouble_of(run.call, error)
+            return failed(run.request, error)
         finally:
-            self._requests.end(run.call)
+            self._queues.end(run.request)
 
 
 class ChainWorker(Worker):
@@ -100,32 +105,32 @@ class ChainWorker(Worker):
     hears of it so, and the next process has a new chain.
     """
 
-    def __init__(self, chain: CellChain, slots: Slots, requests: Requests, tell: Teller) -> None:
-        super().__init__(slots, requests, tell)
+    def __init__(self, chain: CellChain, slots: Slots, queues: RequestQueues, host: Host) -> None:
+        super().__init__(slots, queues, host)
         self._chain = chain
         self._places: dict[int, int] = {}
-        self._under_way: deque[Judge] = deque()
+        self._under_way: deque[StartBatch] = deque()
 
     def _work_once(self) -> None:
-        message = self._requests.next_of_chain()
-        if isinstance(message, Drop):
+        message = self._queues.next_for_chain()
+        if isinstance(message, DropFrame):
             self._drop(message.place)
-        elif isinstance(message, Finish):
-            self._finish(message.call)
-        elif not self._requests.begin(message.call, self._chain):
-            self._over(trouble_of(message.call, EngineError("run was cancelled", "chain")))
-        elif isinstance(message, Put):
+        elif isinstance(message, FinishBatch):
+            self._finish(message.request)
+        elif not self._queues.begin(message.request, self._chain):
+            self._over(failed(message.request, EngineError("run was cancelled", "chain")))
+        elif isinstance(message, PutFrame):
             self._put(message)
         else:
             self._start(message)
 
     def _drop(self, place: int) -> None:
-        """Give a place free; the host also names those whose frame never came."""
+        """Free a place; the host also names those whose frame never came."""
         there = self._places.pop(place, None)
         if there is not None:
             self._chain.drop(there)
 
-    def _put(self, put: Put) -> None:
+    def _put(self, put: PutFrame) -> None:
         self._drop(put.place)  # put there before, but the host gave up waiting for the answer
         given, _ = self._slots[put.slot]
         arrays = given.take(put.arrays)
@@ -136,34 +141,34 @@ class ChainWorker(Worker):
         if place is None:
             raise EngineError("no place for another frame", "chain", "drop one before")
         self._places[put.place] = place
-        self._over(Answer(put.call, (), self._chain.moved))
+        self._over(Answer(put.request, (), self._chain.moved))
 
-    def _start(self, judge: Judge) -> None:
-        given, _ = self._slots[judge.slot]
-        arrays = given.take(judge.arrays)
+    def _start(self, batch: StartBatch) -> None:
+        given, _ = self._slots[batch.slot]
+        arrays = given.take(batch.arrays)
         squares = np.array(arrays["squares"], np.int32)
         labels = np.array(arrays["labels"], np.int32)
         cells, first = [], 0
-        for place, count in judge.parts:
+        for place, count in batch.parts:
             rows = slice(first, first + count)
             cells.append(CellsOnFrame(self._places[place], squares[rows], labels[rows]))
             first += count
-        self._chain.start(cells, judge.networks)
-        self._under_way.append(judge)
+        self._chain.start(cells, batch.networks)
+        self._under_way.append(batch)
 
-    def _finish(self, call: int) -> None:
+    def _finish(self, request: int) -> None:
         """Finish the oldest batch; nothing is to be done when it was cancelled before it began."""
-        if not self._under_way or self._under_way[0].call != call:
+        if not self._under_way or self._under_way[0].request != request:
             return
-        judge = self._under_way.popleft()
-        _, made = self._slots[judge.slot]
+        batch = self._under_way.popleft()
+        _, made = self._slots[batch.slot]
         outputs = {
             f"{network}.{output}": values
             for network, of_network in self._chain.finish().items()
             for output, values in of_network.items()
         }
-        self._over(Answer(call, made.put(outputs), self._chain.moved))
+        self._over(Answer(request, put_arrays(made, outputs), self._chain.moved))
 
-    def _over(self, reply: Answer | Trouble) -> None:
-        self._requests.end(reply.call)
-        self._tell(reply)
+    def _over(self, reply: Answer | Failed) -> None:
+        self._queues.end(reply.request)
+        self._host.send(reply)

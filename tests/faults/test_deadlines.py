@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgeapl.engines.hosted.budget import RestartBudget
 from edgeapl.engines.hosted.host import EngineHost
 from edgeapl.errors import DeadlineError, EngineError
+from edgeapl.process.restart import RestartBudget
 from tests.slow_networks import ENDLESS, HUGE, chain_network, count, loop_network, steps, written
 
 LATE_S = 0.5
@@ -31,7 +31,7 @@ PATIENCE_S = 20.0
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[EngineHost]:
     files = written(tmp_path, loop=loop_network(), chain=chain_network())
-    with EngineHost(files, workers=2, budget=RestartBudget(deaths=1000)) as made:
+    with EngineHost(files, workers=2, budget=RestartBudget(restarts=1000)) as made:
         yield made
 
 

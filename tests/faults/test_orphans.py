@@ -16,8 +16,8 @@ PATIENCE_S = 20.0
 
 STATIONS = {
     "networks": """
-from edgeapl.engines.hosted.process import ChildProcess
-start = lambda: ChildProcess(())
+from edgeapl.engines.hosted.process import EngineProcess
+start = lambda: EngineProcess(())
 """,
     "camera": """
 from edgeapl.capture.process import CaptureProcess

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from edgeapl.engines.hosted.budget import RestartBudget
 from edgeapl.errors import DeadlineError, EndOfSource
 from edgeapl.journal import Journal, read_rows
 from edgeapl.pipeline import SlideOptions
 from edgeapl.pipeline.options import RESERVE_S
+from edgeapl.process.restart import RestartBudget
 from edgeapl.station.hosted_model import HostedModel, NetworkGroup, open_hosted
 from edgeapl.station.session import ClosedSlide, Session
 from edgeapl.types import Decision, Frame, UInt8, Verdict
@@ -74,7 +74,7 @@ def opened(folder: Path, turns: int) -> Iterator[HostedModel]:
     trap_bundle(folder / "bundle", turns)
     with open_hosted(folder / "bundle") as hosted:
         # The test ends processes more often than a station would bear.
-        hosted.hosts[NetworkGroup.CELLS]._keeper._budget = RestartBudget(deaths=10_000)
+        hosted.hosts[NetworkGroup.CELLS]._supervisor._budget = RestartBudget(restarts=10_000)
         yield hosted
 
 

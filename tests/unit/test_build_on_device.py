@@ -34,7 +34,8 @@ from edgeapl.calibration.quantise.rounding import multiplied_in_tf32
 from edgeapl.calibration.validation.chain_replay import tiled
 from edgeapl.cli.main import run
 from edgeapl.engines import registry
-from edgeapl.engines.hosted.networks import network_files, network_from_json
+from edgeapl.engines.hosted.messages import REQUESTS, Open
+from edgeapl.engines.hosted.networks import network_files
 from edgeapl.engines.store import local_target
 from edgeapl.engines.store.folder import EngineFolder, write_engines
 from edgeapl.engines.trt import chain, driver, engine, layer_profiler, library
@@ -332,7 +333,7 @@ def test_of_several_gpus_the_chosen_one_builds_proves_and_serves(workshop: Works
         assert model.chain is not None
     bundle = open_bundle(workshop.bundle)
     for file in network_files(bundle, engines=folder):
-        assert network_from_json(json.loads(json.dumps(file.to_json()))) == file
+        assert REQUESTS.decode(REQUESTS.encode(Open((file,)))) == Open((file,))
         assert file.origin is not None
         assert (file.device, file.origin.device) == (2, 2)
     assert gpu.used == {2}

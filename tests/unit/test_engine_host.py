@@ -11,36 +11,36 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from edgeapl.bundle.digest import sha256
-from edgeapl.engines.hosted import process
-from edgeapl.engines.hosted.budget import RestartBudget
+from edgeapl.engines.hosted.arrays import put_arrays
 from edgeapl.engines.hosted.host import EngineHost
-from edgeapl.engines.hosted.networks import ChainFile, NetworkFile, network_files
-from edgeapl.engines.hosted.shared import Region, make_memory
-from edgeapl.engines.hosted.wire import (
+from edgeapl.engines.hosted.messages import (
+    REPLIES,
+    REQUESTS,
     Answer,
-    ArrayPlace,
     Cancel,
-    Described,
-    DescribedChain,
-    Drop,
-    Finish,
-    Judge,
-    Message,
+    ChainInfo,
+    DropFrame,
+    EngineInfo,
+    Failed,
+    FinishBatch,
     Open,
     Opened,
-    Put,
-    Run,
-    Trouble,
-    from_line,
-    to_line,
+    PutFrame,
+    Reply,
+    RunNetwork,
+    StartBatch,
+    ToChild,
 )
+from edgeapl.engines.hosted.networks import ChainFile, NetworkFile, network_files
 from edgeapl.engines.ort import OrtEngine
 from edgeapl.engines.registry import Origin, open_engine
 from edgeapl.engines.store.folder import write_engines
@@ -48,6 +48,8 @@ from edgeapl.engines.trt.plan import Place, PlanRecord
 from edgeapl.errors import EngineError
 from edgeapl.model.assembled import assemble
 from edgeapl.model.golden import self_test
+from edgeapl.process.memory import ArrayPlace, SharedMemory
+from edgeapl.process.messages import MOST_REQUEST_BYTES, Codec, Failure, MessageError
 from edgeapl.protocols import Arrays, Engine, Moved
 from tests.contract.test_engines import (  # noqa: F401 - run here on a hosted engine
     test_a_cell_gets_the_same_answer_in_any_batch,
@@ -265,22 +267,6 @@ def test_nothing_is_left_open_after_a_host(tmp_path: Path) -> None:
     assert (open_files(), shared_memory()) == before
 
 
-def test_a_child_that_a_driver_holds_does_not_hold_the_station(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(process, "STUCK_S", 0.1)
-    memory = [make_memory("test"), make_memory("test")]
-    child = process.ChildProcess(memory)
-    with monkeypatch.context() as held:
-        held.setattr(subprocess.Popen, "kill", lambda _: None)
-        os.kill(child.pid, signal.SIGSTOP)
-        assert child.bury() == "killed, but held by a driver"
-    child.kill()
-    child._process.wait(PATIENCE_S)
-    for descriptor in memory:
-        os.close(descriptor)
-
-
 def test_closing_ends_a_run_and_closes_twice(tmp_path: Path) -> None:
     host = EngineHost(written(tmp_path, loop=loop_network()))
     with ThreadPoolExecutor(1) as pool:
@@ -329,39 +315,54 @@ def test_cancelling_ends_the_run_of_one_thread_alone() -> None:
 
 PLACE = ArrayPlace("cells", "uint8", (2, 3), 64)
 PLAN = PlanRecord("a" * 64, 5, Place("tensorrt", "10.3", "a GPU", "8.7", "m"))
-MESSAGES: tuple[Message, ...] = (
+MESSAGES: tuple[ToChild | Reply, ...] = (
     Open((NetworkFile("cells", "tensorrt", Path("/é\n"), "a" * 64, 2, Origin(PLAN, "m")),)),
     Open((NetworkFile("cells", "onnxruntime", Path("/x"), "a" * 64),)),
     Open((), ChainFile("tensorrt", Path("/x"), "a" * 64, LINKS, Origin(PLAN, "m"))),
-    Run(1, 0, "cells", (PLACE,)),
-    Put(1, 0, 7, (PLACE,)),
-    Judge(1, 0, ("cells", "more"), ((7, 2), (8, 1)), (PLACE, PLACE)),
-    Finish(1),
-    Drop(7),
+    RunNetwork(1, 0, "cells", (PLACE,)),
+    PutFrame(1, 0, 7, (PLACE,)),
+    StartBatch(1, 0, ("cells", "more"), ((7, 2), (8, 1)), (PLACE, PLACE)),
+    FinishBatch(1),
+    DropFrame(7),
     Cancel(7),
-    Opened((Described("cells", "r", "d", (("cells", "uint8", (None, 3)),), ("a", "b")),)),
-    Opened((), DescribedChain("r", "d", 8, 2, 5, 3, labelled=True)),
+    Opened((EngineInfo("cells", "r", "d", (("cells", "uint8", (None, 3)),), ("a", "b")),)),
+    Opened((), ChainInfo("r", "d", 8, 2, 5, 3, labelled=True)),
     Answer(1, (PLACE, PLACE)),
     Answer(1, (), Moved(4, 3, 2, 1)),
-    Trouble(1, "what", "which", "mend\nmend"),
+    Failed(1, Failure("EngineError", "what", "which", "mend\nmend"), is_last=True),
 )
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
-def test_a_message_arrives_as_it_was_sent_on_one_line(message: Message) -> None:
-    line = to_line(message)
+def test_a_message_arrives_as_it_was_sent_on_one_line(message: ToChild | Reply) -> None:
+    codec: Codec[Any] = REPLIES if isinstance(message, Reply) else REQUESTS
+    line = codec.encode(message)
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
-    assert from_line(line) == message
+    assert codec.decode(line.rstrip(b"\n")) == message
 
 
 @pytest.mark.parametrize(
     "line",
-    [b"", b"{}", b"[]", b'["Run", {}]', b'["Rerun", {}]', b'["Answer", {"call": 1, "arrays": 3}]'],
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b'[{"kind": "run network"}]',
+        b'[{"kind": "rerun"}]',
+        b'[{"kind": "answer", "request": 1, "arrays": 3}]',
+        b'[{"kind": "cancel", "request": 1}]',
+    ],
 )
-def test_nonsense_is_no_message(line: bytes) -> None:
-    with pytest.raises(ValueError, match="no message"):
-        from_line(line)
+def test_nonsense_is_no_answer(line: bytes) -> None:
+    with pytest.raises(MessageError, match="no message"):
+        REPLIES.decode(line)
+
+
+def test_networks_whose_names_do_not_fit_into_a_request_are_refused_in_one_line() -> None:
+    long = NetworkFile("x" * MOST_REQUEST_BYTES, "onnxruntime", Path("/x"), "a" * 64)
+    with pytest.raises(EngineError, match=r"request is too long: .*: use shorter names"):
+        EngineHost([long])
 
 
 @pytest.mark.parametrize(
@@ -373,17 +374,14 @@ def test_nonsense_is_no_message(line: bytes) -> None:
         {"shape": (-1, -1)},
         {"shape": (1 << 62, 1 << 62)},
         {"dtype": "object"},
+        {"dtype": "no type"},
     ],
 )
 def test_a_place_outside_the_memory_is_never_read(changes: dict[str, object]) -> None:
-    descriptor = make_memory("test")
-    try:
-        region = Region(descriptor)
-        assert region.take((PLACE,))["cells"].shape == (2, 3)
+    with closing(SharedMemory.create("test")) as memory:
+        assert memory.take((PLACE,))["cells"].shape == (2, 3)
         with pytest.raises(ValueError, match="no array of the shared memory"):
-            region.take((replace(PLACE, **changes),))  # type: ignore[arg-type]
-    finally:
-        os.close(descriptor)
+            memory.take((replace(PLACE, **changes),))  # type: ignore[arg-type]
 
 
 def test_no_memory_is_an_error_and_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -391,34 +389,12 @@ def test_no_memory_is_an_error_and_no_crash(monkeypatch: pytest.MonkeyPatch) -> 
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    descriptor = make_memory("test")
-    try:
-        region = Region(descriptor)
-        assert region.put(cells(1))
+    with closing(SharedMemory.create("test")) as memory:
+        assert put_arrays(memory, cells(1))
         with pytest.raises(
             EngineError, match="5 MiB: No space left on device: use a smaller batch"
         ):
-            region.put(cells(1500))
-    finally:
-        os.close(descriptor)
-
-
-@pytest.mark.parametrize(
-    ("deaths_s", "again"),
-    [
-        ([0, 1, 2, 3], True),
-        ([0, 1, 2, 3, 4], False),
-        ([0, 10, 20, 30, 60], False),
-        ([0, 10, 20, 30, 61], True),
-        ([0, 61, 62, 63, 64], True),
-        ([0, 61, 62, 63, 64, 65], False),
-    ],
-)
-def test_five_deaths_within_a_minute_are_too_many(deaths_s: list[int], again: bool) -> None:
-    budget = RestartBudget()
-    results = [budget.restart_after_death(int(second * 1e9)) for second in deaths_s]
-    assert all(results[:-1])
-    assert results[-1] is again
+            put_arrays(memory, cells(1500))
 
 
 def is_alive(pid: int) -> bool:

@@ -15,12 +15,11 @@ import pytest
 
 from edgeapl.bundle.digest import sha256
 from edgeapl.engines.hosted import process
-from edgeapl.engines.hosted.budget import RestartBudget
-from edgeapl.engines.hosted.calls import Call, Limit
 from edgeapl.engines.hosted.chain import MOST_BATCHES, PLACES, HostedChain
-from edgeapl.engines.hosted.exchange import Exchange
+from edgeapl.engines.hosted.client import Client
 from edgeapl.engines.hosted.host import EngineHost
 from edgeapl.engines.hosted.networks import ChainFile, NetworkFile
+from edgeapl.engines.hosted.requests import Limit, PendingRequest
 from edgeapl.engines.registry import Origin
 from edgeapl.engines.store.folder import open_engines
 from edgeapl.engines.trt import chain, engine
@@ -31,6 +30,7 @@ from edgeapl.engines.trt.plan import record_of
 from edgeapl.errors import DeadlineError, EngineError
 from edgeapl.model import Model
 from edgeapl.pipeline import Observer, SlideOptions, SlideOutcome, examine_slide
+from edgeapl.process.restart import RestartBudget
 from edgeapl.protocols import CellChain
 from edgeapl.station.hosted_model import HostedModel, open_hosted
 from edgeapl.testing import FakeDriver, ScriptedSource
@@ -157,16 +157,16 @@ def test_a_frame_that_came_when_nobody_waited_any_more_keeps_no_place(
     hosted: Hosted, again: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = field(0)
-    answer = Exchange.answer
+    answer = Client.answer
 
-    def too_late(self: Exchange, call: Call, limit: Limit) -> None:
-        answer(self, call, limit)
+    def too_late(self: Client, pending: PendingRequest, limit: Limit) -> None:
+        answer(self, pending, limit)
         raise DeadlineError("told to by the test")
 
     for _ in range(PLACES + 1):
         place = hosted.put(one)
         with monkeypatch.context() as late:
-            late.setattr(Exchange, "answer", too_late)
+            late.setattr(Client, "answer", too_late)
             with pytest.raises(DeadlineError):
                 hosted.chain.start([one.on(place)], NAMES)
         if again:
@@ -243,7 +243,7 @@ def test_runs_beside_one_that_broke_the_gpu_are_asked_again(tmp_path: Path, flag
 
 def test_a_gpu_that_never_works_again_is_given_up_in_words(tmp_path: Path, flags: Path) -> None:
     networks, _ = files(tmp_path / "plans")
-    with EngineHost(networks, budget=RestartBudget(deaths=2)) as host:
+    with EngineHost(networks, budget=RestartBudget(restarts=1)) as host:
         cells = {"cells": np.zeros((1, SIZE, SIZE, 3), np.uint8)}
         for _ in range(2):
             Trouble.FAILS_ONCE.begin(flags)
@@ -257,7 +257,7 @@ def test_a_gpu_with_less_memory_at_a_later_start_is_named_in_words(
     tmp_path: Path, flags: Path
 ) -> None:
     networks, chained = files(tmp_path / "plans")
-    with EngineHost(networks, chain=chained, budget=RestartBudget(deaths=2)) as host:
+    with EngineHost(networks, chain=chained, budget=RestartBudget(restarts=1)) as host:
         cells = {"cells": np.zeros((1, SIZE, SIZE, 3), np.uint8)}
         Trouble.SHORT.begin(flags)
         Trouble.FAILS_ONCE.begin(flags)

@@ -15,15 +15,22 @@ from pathlib import Path
 
 import pytest
 
-from edgeapl.capture.health import Limits
+from edgeapl.capture import process as capture_process
+from edgeapl.capture.health import CameraState, Limits
 from edgeapl.capture.process import CaptureProcess
 from edgeapl.capture.restart import RestartDelay
+from edgeapl.capture.source import SupervisedSource
+from edgeapl.engines.hosted import process as hosted_process
+from edgeapl.engines.hosted.host import EngineHost
+from edgeapl.engines.hosted.networks import NetworkFile
+from edgeapl.errors import EngineError
 from edgeapl.process import child as process_child
 from edgeapl.process.child import ChildProcess, Exit
 from edgeapl.process.messages import MOST_REQUEST_BYTES, MessageError
 from edgeapl.process.restart import RestartBudget
 from edgeapl.process.supervisor import Supervisor
 from tests import process_child as words
+from tests.pictures import stated_scale
 from tests.process_child import FIRST, WORDS, WRITES, Number, Word
 
 Said = Word | Number
@@ -84,6 +91,42 @@ def test_a_child_that_dies_in_the_middle_of_a_message_is_said_to() -> None:
         with pytest.raises(EOFError):
             heard(child)
         assert str(child.end(PATIENCE_S)) == "SIGABRT in the middle of a message"
+
+
+BROKEN_RULES = {
+    "another version": "its process is 'edgeapl 0.0.9' and not 'edgeapl 0.1.0': start this program",
+    "not JSON": "no message: b'hello'",
+    "a field too many": "no message: ",
+    "a line without an end": "message of more than 1048576 bytes",
+    "torn": "SIGABRT in the middle of a message",
+}
+
+
+@pytest.mark.parametrize("how", BROKEN_RULES)
+def test_a_host_says_in_words_how_its_child_broke_the_rules(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hosted_process, "CHILD", words.__name__)
+    monkeypatch.setenv(words.HOW, how)
+    with pytest.raises(EngineError) as caught:
+        EngineHost([NetworkFile("cells", "onnxruntime", Path("/x"), "a" * 64)])
+    text = str(caught.value)
+    assert text.startswith("network process d")
+    assert BROKEN_RULES[how] in text
+
+
+@pytest.mark.parametrize("how", BROKEN_RULES)
+def test_a_camera_says_in_words_how_its_child_broke_the_rules(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capture_process, "CHILD", words.__name__)
+    monkeypatch.setenv(words.HOW, how)
+    with SupervisedSource("demo://apl", stated_scale, patient=True) as source:
+        source.wait_until_open()
+        health = source.health()
+    assert health.state is CameraState.LOST
+    assert BROKEN_RULES[how] in health.text
+    assert health.text.endswith("it is started again")
 
 
 def test_a_message_that_would_not_fit_into_the_pipe_is_refused_before_it_is_sent() -> None:

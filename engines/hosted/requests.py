@@ -1,4 +1,4 @@
-"""The book of the host: which slots are free, which runs are under way, and until when."""
+"""Which requests the child has not answered, until when they may take, and which slots are free."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import threading
 import time
 from dataclasses import dataclass
 
-from edgeapl.engines.hosted.process import ChildProcess
-from edgeapl.engines.hosted.wire import Answer, Request, Trouble
+from edgeapl.engines.hosted.messages import Answer, Failed, Request
+from edgeapl.engines.hosted.process import EngineProcess
 from edgeapl.errors import DeadlineError, EngineError
+from edgeapl.process.messages import MessageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,38 +23,41 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A run that gets no answer. again : it was not at fault and may be asked again."""
+    """A request that gets no answer. may_repeat : it was not at fault and may be sent again."""
 
-    again: bool
+    may_repeat: bool
     text: str
 
 
 @dataclass(slots=True, eq=False)
-class Call:
-    """One run. given_up_ns : when its caller stopped waiting; the slot is not free until then."""
+class PendingRequest:
+    """One request.
+
+    given_up_ns : when its caller stopped waiting; its slot is free once the child has answered.
+    """
 
     number: int
     slot: int
-    child: ChildProcess
-    reply: Answer | Trouble | Lost | None = None
+    child: EngineProcess
+    reply: Answer | Failed | Lost | None = None
     given_up_ns: int | None = None
 
 
-class Calls:
-    """Callers enter, send, wait and leave; the keeper tells what became of it.
+class PendingRequests:
+    """Callers enter, send, wait and leave; the supervisor tells what became of it.
 
     Parameters
     ----------
-    slots : runs at the same time.
+    slots : requests at the same time.
     """
 
     def __init__(self, slots: int) -> None:
         self._news = threading.Condition()
         self._slots = slots
         self._free = list(range(slots))
-        self._under_way: dict[int, Call] = {}
+        self._pending: dict[int, PendingRequest] = {}
         self._count = 0
-        self._child: ChildProcess | None = None
+        self._child: EngineProcess | None = None
         self._refusal: tuple[str, str, str] | None = None
         self._deadline_ns: int | None = None
         self._deadline_is_last = False
@@ -67,14 +71,14 @@ class Calls:
             self._news.notify_all()
 
     @property
-    def child(self) -> ChildProcess | None:
+    def child(self) -> EngineProcess | None:
         """The child that is ready; None while there is none."""
         return self._child
 
     @property
     def running(self) -> int:
-        """Runs under way, given up ones included."""
-        return len(self._under_way)
+        """Requests that were not answered, given up ones included."""
+        return len(self._pending)
 
     def wait_for_child(self) -> None:
         """Wait until the first child is ready; raises EngineError when it will not be."""
@@ -82,7 +86,7 @@ class Calls:
             self._news.wait_for(lambda: self._child or self._refusal)
             self._check()
 
-    def enter(self, limit: Limit) -> Call:
+    def enter(self, limit: Limit) -> PendingRequest:
         """Wait for a child and a free slot; raises DeadlineError, or EngineError when down."""
         with self._news:
             while True:
@@ -90,74 +94,74 @@ class Calls:
                 left_s = self._left_s(limit)
                 if self._child is not None and self._free:
                     self._count += 1
-                    return Call(self._count, self._free.pop(), self._child)
+                    return PendingRequest(self._count, self._free.pop(), self._child)
                 self._news.wait(left_s)
 
-    def send(self, call: Call, request: Request) -> None:
-        """Send the request of a call; when its child is gone the reply is that it was lost."""
+    def send(self, pending: PendingRequest, request: Request) -> None:
+        """Send a request; when its child is gone the reply is that it was lost."""
         with self._news:
-            if call.child is self._child and call.child.tell(request):
-                self._under_way[call.number] = call
+            if pending.child is self._child and pending.child.send(request):
+                self._pending[pending.number] = pending
             else:
-                call.reply = Lost(again=True, text="")
+                pending.reply = Lost(may_repeat=True, text="")
 
-    def wait(self, call: Call, limit: Limit) -> Answer | Trouble | Lost:
+    def wait(self, pending: PendingRequest, limit: Limit) -> Answer | Failed | Lost:
         """Wait for the reply; raises DeadlineError."""
         with self._news:
-            while call.reply is None:
+            while pending.reply is None:
                 self._news.wait(self._left_s(limit))
-            return call.reply
+            return pending.reply
 
-    def leave(self, call: Call) -> bool:
-        """Say that the caller is done with it, or gives it up; True when it is still running."""
+    def leave(self, pending: PendingRequest) -> bool:
+        """Note that the caller is done with it, or gives it up; True when it is still running."""
         with self._news:
-            if call.number in self._under_way:
-                call.given_up_ns = time.monotonic_ns()
+            if pending.number in self._pending:
+                pending.given_up_ns = time.monotonic_ns()
                 return True
-            self._release(call)
+            self._release(pending)
             return False
 
-    def ready(self, child: ChildProcess) -> None:
+    def ready(self, child: EngineProcess) -> None:
         """Let callers use a child."""
         with self._news:
             self._child = child
             self._news.notify_all()
 
-    def answered(self, reply: Answer | Trouble) -> None:
-        """Hand a reply on; raises ValueError when nobody asked."""
+    def answered(self, reply: Answer | Failed) -> None:
+        """Hand a reply on; raises MessageError when nobody asked."""
         with self._news:
-            call = self._under_way.pop(reply.call, None)
-            if call is None:
-                raise ValueError(f"no such call: {reply.call}")
-            self._finish(call, reply)
+            pending = self._pending.pop(reply.request, None)
+            if pending is None:
+                raise MessageError(f"no such request: {reply.request}")
+            self._finish(pending, reply)
 
     def given_up(self) -> dict[int, int]:
-        """Give the runs that nobody waits for: number to the monotonic time of giving up."""
+        """Return the requests that nobody waits for: number to the time of giving up, in ns."""
         with self._news:
             return {
-                call.number: call.given_up_ns
-                for call in self._under_way.values()
-                if call.given_up_ns is not None
+                pending.number: pending.given_up_ns
+                for pending in self._pending.values()
+                if pending.given_up_ns is not None
             }
 
     def lost(self, lost: Lost) -> None:
-        """Note that the child is gone, and every run with it."""
+        """Note that the child is gone, and every request with it."""
         with self._news:
             self._child = None
-            for call in self._under_way.values():
-                self._finish(call, lost)
-            self._under_way.clear()
+            for pending in self._pending.values():
+                self._finish(pending, lost)
+            self._pending.clear()
             self._news.notify_all()
 
     def refuse(self, error: EngineError) -> None:
-        """Refuse all further runs with this error; the first refusal stays."""
+        """Refuse all further requests with this error; the first refusal stays."""
         with self._news:
             self._refusal = self._refusal or (error.what, error.which, error.mend)
             self._news.notify_all()
 
     @property
     def refusal(self) -> EngineError | None:
-        """Why no run is taken any more, made anew for each who raises it."""
+        """Why no request is taken any more, made anew for each who raises it."""
         return None if self._refusal is None else EngineError(*self._refusal)
 
     def wait_until_all_left(self, timeout_s: float) -> bool:
@@ -183,13 +187,13 @@ class Calls:
         text = "the run was cancelled; what it was asked about is not examined"
         raise DeadlineError("network gave no answer by the deadline", limit.network, text)
 
-    def _finish(self, call: Call, reply: Answer | Trouble | Lost) -> None:
-        if call.given_up_ns is None:
-            call.reply = reply
+    def _finish(self, pending: PendingRequest, reply: Answer | Failed | Lost) -> None:
+        if pending.given_up_ns is None:
+            pending.reply = reply
             self._news.notify_all()
         else:
-            self._release(call)
+            self._release(pending)
 
-    def _release(self, call: Call) -> None:
-        self._free.append(call.slot)
+    def _release(self, pending: PendingRequest) -> None:
+        self._free.append(pending.slot)
         self._news.notify_all()
