@@ -20,7 +20,7 @@ from edgeapl.engines.store.local_target import module_version
 from edgeapl.engines.trt.library import MODULES
 from edgeapl.errors import EdgeAplError
 from edgeapl.journal import verify
-from edgeapl.model import open_model
+from edgeapl.model import ModelRequest, open_model
 from edgeapl.model.trial import try_out
 from edgeapl.sources.formats import optional_imports
 from edgeapl.types import signer_text
@@ -203,7 +203,7 @@ def _targets() -> Iterator[Check]:
 def _bundle(folder: Path, trust: Trust | None) -> Check:
     try:
         try_out(folder, trust, remember=False)
-        with open_model(folder, trust=trust) as model:
+        with open_model(ModelRequest(folder, trust=trust)) as model:
             manifest = model.bundle.manifest
             text = f"{manifest.name} {manifest.version} passes its self-test in {model.runtime}"
             text += f"; signed by: {signer_text(model.bundle.signer)}"

@@ -61,7 +61,7 @@ class OpenVinoEngine(Declared):
     workers : runs at the same time, 1 or more; each has a stream of OpenVINO's to itself.
     precision : one of `PRECISIONS`, for what the file leaves open. OpenVINO's own default on a
         processor with AMX is bf16, which changes answers unsaid; here that is a choice.
-    own_cores : keep each stream to a core of its own if there are as many cores; for who asks one
+    pin_cores : keep each stream to a core of its own if there are as many cores; for who asks one
         network at a time. Streams of two networks may keep to the same core.
 
     Of calls from more threads than `workers` one waits inside OpenVINO, the others here. Raises
@@ -75,7 +75,7 @@ class OpenVinoEngine(Declared):
         *,
         threads: int = 1,
         workers: int = 1,
-        own_cores: bool = False,
+        pin_cores: bool = False,
         precision: str = "f32",
     ) -> None:
         if precision not in PRECISIONS:
@@ -89,7 +89,7 @@ class OpenVinoEngine(Declared):
             "INFERENCE_PRECISION_HINT": precision,
             # Off: it would round activations to INT8 without a calibration.
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
-            "ENABLE_CPU_PINNING": own_cores and _has_all_cores(threads, workers),
+            "ENABLE_CPU_PINNING": pin_cores and _has_all_cores(threads, workers),
         }
         if not model:
             raise EngineError("network was refused by openvino", name, "the file is empty")

@@ -75,7 +75,7 @@ def open_engine(
     *,
     threads: int = 1,
     workers: int = 1,
-    own_cores: bool = False,
+    pin_cores: bool = False,
     origin: Origin | None = None,
     arena: bool = True,
     device: int = 0,
@@ -89,7 +89,7 @@ def open_engine(
     model : bytes of its file: ONNX, or a plan for TensorRT.
     threads : CPU threads inside one run; a GPU has no use for it.
     workers : runs at the same time; onnxruntime takes any number of them, OpenVINO is told.
-    own_cores : of OpenVINO: its threads keep to a core each, where this process has them all; only
+    pin_cores : of OpenVINO: its threads keep to a core each, where this process has them all; only
         for who asks one network at a time.
     origin : of a plan; without it a plan is never loaded.
     arena : of onnxruntime: keep the memory of a run for the next one.
@@ -118,7 +118,7 @@ def open_engine(
         "onnxruntime": {"arena": arena},
         CUDA: {"device": device},
     }
-    more = settings.get(target, {"workers": workers, "own_cores": own_cores})
+    more = settings.get(target, {"workers": workers, "pin_cores": pin_cores})
     return cast(Engine, getattr(backend, kind)(name, model, threads=threads, **more))
 
 

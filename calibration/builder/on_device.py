@@ -23,8 +23,9 @@ from edgeapl.engines.registry import open_chain, open_engine
 from edgeapl.engines.store.folder import EngineFolder
 from edgeapl.engines.store.record import CUTTER, Settings
 from edgeapl.inference.routing import chain_links
-from edgeapl.model import Model
-from edgeapl.model.opener import Opened, links_here, open_model
+from edgeapl.model import Model, ModelRequest
+from edgeapl.model.opener import OpenNetworks, open_resolved
+from edgeapl.model.resolution import ResolvedModel, links_of, resolve
 from edgeapl.protocols import CellChain, Engine
 from edgeapl.types import UInt8
 
@@ -46,7 +47,7 @@ def opened_on_device(bundle: Bundle, engines: EngineFolder) -> Iterator[Model]:
     """
     with ExitStack() as opened:
 
-        def open_all(_: Bundle) -> Opened:
+        def open_all(_: ResolvedModel) -> OpenNetworks:
             ready: dict[str, Engine] = {}
             for name in bundle.manifest.networks:
                 ready[name] = open_engine(
@@ -61,13 +62,13 @@ def opened_on_device(bundle: Bundle, engines: EngineFolder) -> Iterator[Model]:
             chain = _chain(bundle, engines, ready)
             if chain is not None:
                 opened.callback(chain.close)
-            return Opened(ready, chain)
+            return OpenNetworks(ready, chain)
 
-        yield open_model(bundle.folder, engines=engines, opener=open_all)
+        yield open_resolved(resolve(ModelRequest(bundle.folder, engines=engines)), open_all)
 
 
 def _chain(bundle: Bundle, engines: EngineFolder, ready: Mapping[str, Engine]) -> CellChain | None:
-    if not links_here(bundle, engines):
+    if not links_of(bundle, engines):
         return None
     links = chain_links(with_classes(bundle.manifest))
     chained = {link.network: ready[link.network] for link in links}

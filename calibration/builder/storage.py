@@ -23,7 +23,9 @@ from edgeapl.engines.store.cache import cache_folder
 from edgeapl.engines.store.clocks import clocks
 from edgeapl.engines.store.folder import EngineFolder, write_engines
 from edgeapl.engines.store.record import BuiltNetwork, EngineRecord
-from edgeapl.model.opener import Opened, open_model
+from edgeapl.model import ModelRequest
+from edgeapl.model.opener import OpenNetworks, open_resolved
+from edgeapl.model.resolution import resolve
 from edgeapl.protocols import Engine
 
 
@@ -72,7 +74,8 @@ def store(
         if best.target in BACKENDS:
             say("self-test with the engines")
             with InTurn(tuple(bundle.manifest.networks), _opener(engines)) as turns:
-                open_model(bundle.folder, engines=engines, opener=lambda _: Opened(turns))
+                resolved = resolve(ModelRequest(bundle.folder, engines=engines))
+                open_resolved(resolved, lambda _: OpenNetworks(turns))
 
     return write_engines(request.out or cache_folder() / record.key, record, files, check)
 

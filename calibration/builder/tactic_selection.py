@@ -23,7 +23,7 @@ from edgeapl.engines.exclusive import Opener
 from edgeapl.engines.registry import ON_GPU, PLANS, open_engine
 from edgeapl.engines.store.record import Precision, Settings
 from edgeapl.errors import EngineError
-from edgeapl.model.opener import own_batch_size
+from edgeapl.model.resolution import own_batch_size
 from edgeapl.protocols import Engine
 from edgeapl.types import UInt8
 

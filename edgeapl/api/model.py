@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Literal, cast
 
@@ -16,8 +15,9 @@ from edgeapl.api.verdict import Verdict
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.closable import ClosesItself
 from edgeapl.errors import EdgeAplError, UsageError
-from edgeapl.model import EMBEDDED, origin_of
-from edgeapl.model.with_engines import open_with_engines
+from edgeapl.model import EMBEDDED, ModelRequest, origin_of
+from edgeapl.model.fallback import open_with_fallback
+from edgeapl.model.opener import open_resolved
 from edgeapl.pipeline import Observer, SlideOptions, examine_slide
 from edgeapl.report.context import report_context
 from edgeapl.types import signer_text
@@ -138,19 +138,22 @@ def open_model(
     ConfigError
         The station file is wrong.
     EngineError
-        A network is refused.
+        A network is refused, or named engines do not fit.
+    UsageError
+        `threads` or `workers` is below 1.
     """
     folder = EMBEDDED if bundle is None else Path(bundle)
     if engines in ("auto", "none"):
         wanted = cast("Path | Literal['auto', 'none']", engines)
     else:
         wanted = Path(engines)
-    opened, chosen = open_with_engines(
-        partial(model.open_model, own_cores=True),
+    request = ModelRequest(
         folder,
-        wanted,
+        engines=wanted,
         threads=threads,
         workers=workers,
+        pin_cores=True,
         trust=station_trust(station),
     )
-    return Model(opened, chosen.text, chosen.refused)
+    opened, resolved = open_with_fallback(request, open_resolved)
+    return Model(opened, resolved.chosen.text, resolved.chosen.refused)

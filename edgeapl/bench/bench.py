@@ -60,7 +60,7 @@ def run_bench(request: BenchRequest) -> BenchResult:
     offline = plan.scenario is Scenario.OFFLINE  # as `score`
     with ExitStack() as opened:
         candidates = [
-            opened.enter_context(open_candidate(setup, hosted=hosted, own_cores=offline))
+            opened.enter_context(open_candidate(setup, hosted=hosted, pin_cores=offline))
             for setup in request.setups
         ]
         first = candidates[0]

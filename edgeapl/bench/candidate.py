@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from edgeapl.bench.instrumented_engine import Ledger, watched
-from edgeapl.bundle.load import open_bundle
 from edgeapl.bundle.trust import Trust
 from edgeapl.engines.registry import open_engine
 from edgeapl.engines.store.folder import EngineFolder
-from edgeapl.model import Model, open_model
-from edgeapl.model.opener import choose_engines, threads_of, workers_of
+from edgeapl.model import Model, ModelRequest
+from edgeapl.model.opener import open_resolved
+from edgeapl.model.resolution import resolve
 from edgeapl.protocols import Engine
 from edgeapl.station.hosted_model import HostedModel, open_hosted
 
@@ -86,30 +86,33 @@ class Candidate:
 
 @contextmanager
 def open_candidate(
-    setup: Setup, *, hosted: bool = False, own_cores: bool = False
+    setup: Setup, *, hosted: bool = False, pin_cores: bool = False
 ) -> Iterator[Candidate]:
     """Open a setup; with `hosted`, its networks in processes of their own, as at the station.
 
-    own_cores : of `edgeapl.model.open_model`.
+    pin_cores : of `edgeapl.model.ModelRequest`.
 
     Raises BundleError or EngineError: engines that fail are never replaced by others here.
     """
     start = time.monotonic_ns()
-    chosen = choose_engines(open_bundle(setup.bundle), setup.engines, setup.trust)
-    threads = threads_of(chosen.engines, setup.threads)
-    settings: dict[str, Any] = {
-        "threads": setup.threads,
-        "engines": chosen.engines,
-        "workers": setup.workers or workers_of(chosen.engines, setup.threads),
-        "trust": setup.trust,
-    }
+    resolved = resolve(
+        ModelRequest(
+            setup.bundle,
+            engines=setup.engines,
+            threads=setup.threads,
+            workers=setup.workers,
+            pin_cores=pin_cores and not hosted,
+            trust=setup.trust,
+        )
+    )
+    chosen = resolved.chosen
     station: HostedModel | None = None
     ledger = Ledger()
     if hosted:
-        station = open_hosted(setup.bundle, **settings)
+        station = open_hosted(resolved)
         opened = station.model
     else:
-        opened = open_model(setup.bundle, **settings, own_cores=own_cores)
+        opened = open_resolved(resolved)
     open_s = (time.monotonic_ns() - start) / 1e9
     with station or opened:
         model = watched(opened, ledger)
@@ -118,5 +121,13 @@ def open_candidate(
             station = replace(station, model=model)
         refused = tuple(str(error) for error in chosen.refused)
         yield Candidate(
-            setup, model, station, ledger, chosen.engines, threads, chosen.text, refused, open_s
+            setup,
+            model,
+            station,
+            ledger,
+            chosen.engines,
+            resolved.threads,
+            chosen.text,
+            refused,
+            open_s,
         )

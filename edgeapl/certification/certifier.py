@@ -29,7 +29,7 @@ from edgeapl.certification.seen_images import SeenImages, refuse_seen, refuse_sh
 from edgeapl.cores import cpu_cores
 from edgeapl.errors import BundleError, InputError
 from edgeapl.evaluation.labels import read_slide_labels
-from edgeapl.model import open_model
+from edgeapl.model import ModelRequest, open_model
 from edgeapl.sources.discover import find_slides
 from edgeapl.stages.domain import FEWEST_CELLS, DomainModel
 from edgeapl.types import Signer
@@ -93,7 +93,8 @@ def certify(request: CertifyRequest, tell: Tell) -> Certified:
     labelled, left_out = _not_seen(labelled, seen, request)
     _check_enough(labelled, positive, request.risk)
     tell(f"examine {len(labelled)} labelled slides", 0.0)
-    with open_model(request.bundle, threads=cpu_cores(), own_cores=True) as model:
+    wanted = ModelRequest(request.bundle, threads=cpu_cores(), pin_cores=True)
+    with open_model(wanted) as model:
         examined = examine(
             model, labelled, request.how, lambda done, of: tell(f"examine {of} slides", done / of)
         )

@@ -19,7 +19,7 @@ from edgeapl.certification.evidence import (
 )
 from edgeapl.engines.store.folder import EngineFolder, write_engines
 from edgeapl.errors import InputError, UsageError
-from edgeapl.model.opener import open_model
+from edgeapl.model import ModelRequest, open_model
 from edgeapl.sources.digests import image_digests
 from edgeapl.sources.discover import find_slides
 from edgeapl.types import Decision
@@ -65,7 +65,7 @@ def inherit(
     evidence = read_evidence(bundle.read(spec.evidence))
     _refuse_chosen(engines, evidence)
     labelled = _found(evidence, frames, crops=how.crops)
-    with open_model(folder, engines=engines, own_cores=True) as model:
+    with open_model(ModelRequest(folder, engines=engines, pin_cores=True)) as model:
         examined = examine(model, labelled, how, step)
     otherwise = tuple(
         slide.slide

@@ -128,7 +128,7 @@ def bench(
     from edgeapl.bench.candidate import Setup
     from edgeapl.bench.scenarios import Plan, Scenario
     from edgeapl.config import load_station
-    from edgeapl.model.opener import choose_engines
+    from edgeapl.model.engine_choice import choose_engines
     from edgeapl.model.trial import try_out
 
     config = load_station(station)

@@ -38,7 +38,7 @@ def inspect(
     """
     from edgeapl.config import load_station
     from edgeapl.engines.store.record import RECORD
-    from edgeapl.model import open_model
+    from edgeapl.model import ModelRequest, open_model
     from edgeapl.model.trial import try_out
 
     config = load_station(station)
@@ -48,7 +48,7 @@ def inspect(
         return
     folder = chosen_bundle(bundle, config)
     try_out(folder, trust)
-    with open_model(folder, trust=trust) as model:
+    with open_model(ModelRequest(folder, trust=trust)) as model:
         document = _describe(model)
     if as_json:
         print_json(document)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeVar
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from edgeapl.bundle.trust import Trust
     from edgeapl.config import StationConfig
     from edgeapl.model import Model
+    from edgeapl.model.resolution import ResolvedModel
     from edgeapl.station.flag_command import FlagCommand
     from edgeapl.station.hosted_model import HostedModel
 
@@ -115,9 +115,9 @@ def opened_model(
     named: Path | None, station: StationConfig, engines: str, terminal: Console
 ) -> Iterator[Model]:
     """Open the bundle to use on folders with the engines to use, and say which they are."""
-    from edgeapl.model import open_model
+    from edgeapl.model.opener import open_resolved
 
-    with _opened(partial(open_model, own_cores=True), named, station, engines, terminal) as model:
+    with _opened(open_resolved, named, station, engines, terminal, pin_cores=True) as model:
         _announce(terminal, model, named, station)
         yield model
 
@@ -142,27 +142,31 @@ def _announce(terminal: Console, model: Model, named: Path | None, station: Stat
 
 @contextmanager
 def _opened(
-    opener: Callable[..., Opened],
+    opener: Callable[[ResolvedModel], Opened],
     named: Path | None,
     station: StationConfig,
     engines: str,
     terminal: Console,
+    *,
+    pin_cores: bool = False,
 ) -> Iterator[Opened]:
-    from edgeapl.model.with_engines import open_with_engines
+    from edgeapl.model import ModelRequest
+    from edgeapl.model.fallback import open_with_fallback
 
     wanted: Any = engines if engines in ("auto", "none") else Path(engines)
-    opened, chosen = open_with_engines(
-        opener,
+    request = ModelRequest(
         chosen_bundle(named, station),
-        wanted,
+        engines=wanted,
         threads=station.threads,
         workers=station.workers,
+        pin_cores=pin_cores,
         trust=station_trust(station),
     )
+    opened, resolved = open_with_fallback(request, opener)
     with opened:
-        for refused in chosen.refused:
+        for refused in resolved.chosen.refused:
             terminal.print(f"not used: {one_line(str(refused))}", style="yellow", markup=False)
-        terminal.print(f"using {chosen.text}", markup=False, soft_wrap=True)
+        terminal.print(f"using {resolved.chosen.text}", markup=False, soft_wrap=True)
         yield opened
 
 

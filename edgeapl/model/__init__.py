@@ -7,9 +7,10 @@ from pathlib import Path
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.model.assembled import Model
 from edgeapl.model.opener import open_model
+from edgeapl.model.request import ModelRequest
 from edgeapl.types import Origin
 
-__all__ = ["DEMONSTRATION", "EMBEDDED", "Model", "open_model", "origin_of"]
+__all__ = ["DEMONSTRATION", "EMBEDDED", "Model", "ModelRequest", "open_model", "origin_of"]
 
 EMBEDDED = Path(__file__).parent.parent / "models" / "apl-demo"
 """The bundle that is used when none is named."""

@@ -11,6 +11,7 @@ from edgeapl.bundle.specs import GoldenSpec
 from edgeapl.bundle.write import write_bundle
 from edgeapl.model.golden import golden_answers, golden_frame, golden_npz
 from edgeapl.model.opener import open_model
+from edgeapl.model.request import ModelRequest
 
 
 def seal_bundle(
@@ -31,7 +32,7 @@ def seal_bundle(
     golden = GoldenSpec.model_validate(settings["golden"])
     complete = {**files, golden.frame: golden_png, golden.expected: b""}
     write_bundle(folder, settings, complete)
-    with open_model(folder, proven=False) as model:
+    with open_model(ModelRequest(folder, self_test=False)) as model:
         answers = golden_npz(model, golden_answers(model, golden_frame(golden_png, golden)))
     bundle = write_bundle(folder, settings, {**complete, golden.expected: answers})
     open_model(folder).close()

@@ -10,6 +10,7 @@ from edgeapl.engines.store.folder import open_engines
 from edgeapl.errors import UsageError
 from edgeapl.model import EMBEDDED
 from edgeapl.model.opener import open_model
+from edgeapl.model.request import ModelRequest
 from edgeapl.model.trial import try_out
 from edgeapl.types import Signer
 
@@ -24,7 +25,7 @@ def sign_bundle(folder: Path, key: PrivateKey, signer: str) -> Signer:
             "the embedded bundle is part of the program", folder, "sign a bundle of your own"
         )
     try_out(folder, resign=True)
-    with open_model(folder, resign=True) as model:
+    with open_model(ModelRequest(folder, resign=True)) as model:
         bundle = model.bundle
     manifest = bundle.manifest
     return write_signature(

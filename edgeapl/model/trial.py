@@ -22,6 +22,7 @@ from edgeapl.engines.store.local_target import runtime_version
 from edgeapl.model import EMBEDDED
 from edgeapl.model.apart import call_apart
 from edgeapl.model.opener import open_model
+from edgeapl.model.request import ModelRequest, WantedEngines
 
 LIMIT_S = 90.0
 """For all networks to open and to answer the golden cells and slides."""
@@ -78,8 +79,8 @@ def try_out(
 
 def open_once(folder: Path, engines: Path | None, resign: bool) -> None:
     """Open a bundle, with engines if there are any, and close it."""
-    built = None if engines is None else open_engines(engines)
-    open_model(folder, engines=built, resign=resign).close()
+    wanted: WantedEngines = "none" if engines is None else open_engines(engines)
+    open_model(ModelRequest(folder, engines=wanted, resign=resign)).close()
 
 
 def _mark(bundle: Bundle, engines: EngineFolder | None) -> Path:

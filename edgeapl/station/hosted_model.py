@@ -13,15 +13,13 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
-from edgeapl.bundle.load import Bundle
 from edgeapl.bundle.manifest import Manifest
-from edgeapl.bundle.trust import Trust
 from edgeapl.closable import ClosesItself
 from edgeapl.engines.hosted.host import EngineHost
 from edgeapl.engines.hosted.networks import ChainFile, chain_file, network_files
-from edgeapl.engines.store.folder import EngineFolder
-from edgeapl.model import Model, open_model
-from edgeapl.model.opener import Opened, links_here
+from edgeapl.model import Model, ModelRequest
+from edgeapl.model.opener import OpenNetworks, open_resolved
+from edgeapl.model.resolution import ResolvedModel, resolve
 from edgeapl.pipeline import Budget
 
 HEAD_S = 1.0
@@ -109,27 +107,25 @@ _WORDS = {
 }
 
 
-def open_hosted(
-    folder: Path,
-    *,
-    threads: int = 1,
-    engines: EngineFolder | None = None,
-    workers: int = 1,
-    trust: Trust | None = None,
-) -> HostedModel:
-    """Open a bundle in child processes and prove it; see `edgeapl.model.open_model`.
+def open_hosted(wanted: ResolvedModel | ModelRequest | Path) -> HostedModel:
+    """Open a model in child processes and prove it; see `edgeapl.model.open_model`.
+
+    Parameters
+    ----------
+    wanted : a model; what is not resolved yet is resolved here.
 
     Raises BundleError, EngineError, or DeadlineError when a network hangs in the self-test.
     """
+    resolved = wanted if isinstance(wanted, ResolvedModel) else resolve(wanted)
     with ExitStack() as opened:
         hosts: dict[NetworkGroup, EngineHost] = {}
 
-        def open_all(bundle: Bundle) -> Opened:
-            files = network_files(bundle, threads=threads, engines=engines)
-            groups = groups_of(bundle.manifest)
-            chain = _chain(bundle, engines)
+        def open_all(model: ResolvedModel) -> OpenNetworks:
+            files = network_files(model.bundle, threads=model.threads, engines=model.engines)
+            groups = groups_of(model.bundle.manifest)
+            chain = _chain(model)
             for group in NetworkGroup:
-                runs = workers if group is NetworkGroup.CELLS else 1
+                runs = model.workers if group is NetworkGroup.CELLS else 1
                 own = [replace(file, workers=runs) for file in files if groups[file.name] is group]
                 if own:
                     most_s = HEAD_S if group is NetworkGroup.HEAD else RUN_S
@@ -137,26 +133,19 @@ def open_hosted(
                     host = EngineHost(own, chain=chained, workers=runs, most_s=most_s)
                     hosts[group] = opened.enter_context(host)
             by_name = (host.engines for host in hosts.values())
-            return Opened(
+            return OpenNetworks(
                 {name: engine for engines in by_name for name, engine in engines.items()},
                 hosts[NetworkGroup.CELLS].chain if NetworkGroup.CELLS in hosts else None,
             )
 
-        model = open_model(
-            folder,
-            threads=threads,
-            engines=engines,
-            opener=open_all,
-            workers=workers,
-            trust=trust,
-        )
+        model = open_resolved(resolved, open_all)
         opened.pop_all()
     return HostedModel(model, hosts)
 
 
-def _chain(bundle: Bundle, engines: EngineFolder | None) -> ChainFile | None:
+def _chain(model: ResolvedModel) -> ChainFile | None:
     """Return the chain of the networks that judge cells, if there is one."""
-    links = links_here(bundle, engines)
+    engines, links = model.engines, model.links
     return None if engines is None or not links else chain_file(engines, links)
 
 

@@ -12,7 +12,7 @@ from edgeapl.bundle.load import Bundle
 from edgeapl.export.train_demo.pool import drawn_frame
 from edgeapl.export.train_demo.trainer import Say
 from edgeapl.inference import classify
-from edgeapl.model import Model, open_model
+from edgeapl.model import Model, ModelRequest, open_model
 from edgeapl.model.sealer import add_files
 from edgeapl.stages.crop import cut_cells
 from edgeapl.stages.domain import DomainModel, describe_frame, describe_slide
@@ -25,7 +25,7 @@ FRAMES = 2
 
 def fit_domain(folder: Path, say: Say) -> Bundle:
     """Describe drawn slides through the bundle's own networks and store the guard in it."""
-    with open_model(folder, proven=False) as model:
+    with open_model(ModelRequest(folder, self_test=False)) as model:
         fitted = [_describe(model, number) for number in FITTED]
         say(f"{len(fitted)} slides described")
         limiting = [_describe(model, number) for number in LIMITING]

@@ -24,7 +24,7 @@ from edgeapl.engines.store.folder import open_engines
 from edgeapl.engines.trt.engine import TrtEngine
 from edgeapl.inference import InferenceResult, scheduler_for
 from edgeapl.inference.routing import steps
-from edgeapl.model import Model, open_model
+from edgeapl.model import Model, ModelRequest, open_model
 from edgeapl.protocols import Moved
 from edgeapl.stages.crop import cut_cells, leave_uncut
 from edgeapl.types import Detections, Frame
@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=169)
     parser.add_argument("--frames", type=int, default=20)
     asked = parser.parse_args()
-    with open_model(asked.bundle, engines=open_engines(asked.engines)) as model:
+    with open_model(ModelRequest(asked.bundle, engines=open_engines(asked.engines))) as model:
         found = measured(model, noise(model, asked.cells), asked.frames)
         print(f"{model.runtime}, {asked.cells} cells, batches of {model.batch_size}")
     print(f"engines one by one  {found.engines_s * 1e3:9.2f} ms")

@@ -17,7 +17,7 @@ from edgeapl.export.exporter import ExportRequest, export  # noqa: E402
 from edgeapl.export.proof_images import ProofImages  # noqa: E402
 from edgeapl.export.recipes.registry import find_recipe  # noqa: E402
 from edgeapl.journal import Journal  # noqa: E402
-from edgeapl.model import open_model  # noqa: E402
+from edgeapl.model import ModelRequest, open_model  # noqa: E402
 from edgeapl.scoring import ScoreListener, ScoreRequest, score_folder  # noqa: E402
 
 # Recipe, segmenter, a heading of its picture, and whether it takes minutes.
@@ -45,7 +45,7 @@ def test_a_published_system_runs_from_weights_to_its_picture(
     assert not done.report["problems"]
     score = ScoreRequest(tmp_path / "slide", tmp_path / "out", um_per_px=0.044)
     with (
-        open_model(tmp_path / "bundle", threads=2) as model,
+        open_model(ModelRequest(tmp_path / "bundle", threads=2)) as model,
         Journal.open(tmp_path / "journal.db") as journal,
     ):
         result = score_folder(score, model, journal, ScoreListener())

@@ -26,7 +26,7 @@ from edgeapl.engines.store.local_target import runtime_version
 from edgeapl.engines.store.machine import cpu, machine_id
 from edgeapl.engines.store.record import EngineRecord
 from edgeapl.errors import EngineError
-from edgeapl.model.opener import FROM_BUNDLE
+from edgeapl.model.engine_choice import FROM_BUNDLE
 from edgeapl.model.trial import try_out
 from tests.slow_networks import ENDLESS
 from tests.small_bundle import (

@@ -32,7 +32,7 @@ from edgeapl.errors import (
     UsageError,
 )
 from edgeapl.journal import Journal, read_rows
-from edgeapl.model.opener import Chosen
+from edgeapl.model.engine_choice import ChosenEngines
 from edgeapl.pixel_size import SlideScale
 from edgeapl.testing import FakeClock, FakeEngine
 from edgeapl.types import Decision, Reason, Tally, Verdict
@@ -324,10 +324,10 @@ def test_nothing_that_can_be_examined_is_an_error(
 def test_engines_that_could_not_be_used_are_said(
     candidate: Candidate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def choose(bundle: object, wanted: object, trust: object = None) -> Chosen:
-        return Chosen(None, "its own", (EngineError("engines are for another device", "x"),))
+    def choose(bundle: object, wanted: object, trust: object = None) -> ChosenEngines:
+        return ChosenEngines(None, "its own", (EngineError("engines are for another device", "x"),))
 
-    monkeypatch.setattr("edgeapl.bench.candidate.choose_engines", choose)
+    monkeypatch.setattr("edgeapl.model.resolution.choose_engines", choose)
     with open_candidate(candidate.setup) as opened:
         assert opened.refused == ("engines are for another device: x",)
 

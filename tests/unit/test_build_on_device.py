@@ -40,7 +40,8 @@ from edgeapl.engines.store import local_target
 from edgeapl.engines.store.folder import EngineFolder, write_engines
 from edgeapl.engines.trt import chain, driver, engine, layer_profiler, library
 from edgeapl.errors import EngineError, ProofError, UsageError
-from edgeapl.model import open_model, opener
+from edgeapl.model import ModelRequest, engine_choice, open_model
+from edgeapl.model.engine_choice import choose_engines
 from edgeapl.pipeline import Observer, SlideOptions, examine_slide
 from edgeapl.protocols import Arrays
 from edgeapl.testing import FakeDriver
@@ -79,7 +80,7 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
     for module in (engine, chain, library):
         monkeypatch.setattr(module, "find_library", lambda target: fake.library)
     runtimes = local_target.runtime_version
-    for module in (build, plans, sidecar, opener, device_proof):
+    for module in (build, plans, sidecar, engine_choice, device_proof):
         monkeypatch.setattr(
             module,
             "runtime_version",
@@ -329,7 +330,7 @@ def test_of_several_gpus_the_chosen_one_builds_proves_and_serves(workshop: Works
     # On the thread that builds it is the current one.
     assert all(len(config.contexts) == 1 for config in workshop.builds.configs)
     assert gpu.used == {2}
-    with open_model(workshop.bundle, engines=folder) as model:
+    with open_model(ModelRequest(workshop.bundle, engines=folder)) as model:
         assert model.chain is not None
     bundle = open_bundle(workshop.bundle)
     for file in network_files(bundle, engines=folder):
@@ -339,7 +340,7 @@ def test_of_several_gpus_the_chosen_one_builds_proves_and_serves(workshop: Works
     assert gpu.used == {2}
     gpu.gpus = 1
     with pytest.raises(EngineError, match="another device"):
-        opener.choose_engines(bundle, folder.folder)
+        choose_engines(bundle, folder.folder)
 
 
 def unproven(folder: EngineFolder, **changes: Any) -> EngineFolder:
@@ -364,7 +365,7 @@ def test_engines_that_were_proven_on_the_cpu_only_clear_no_slide_until_they_are_
     engines = unproven(built, **changes)
 
     def reasons(engines: EngineFolder) -> set[str]:
-        with open_model(workshop.bundle, engines=engines) as model:
+        with open_model(ModelRequest(workshop.bundle, engines=engines)) as model:
             source = scripted([drawn_field()])
             verdict = examine_slide(model, "s", source, SlideOptions(), Observer()).verdict
         return {reason.code for reason in verdict.reasons}
@@ -388,7 +389,7 @@ def test_engines_that_fail_where_they_run_stay_what_they_were(workshop: Workshop
     assert {path.name for path in engines.folder.iterdir()} >= {
         built.file for built in engines.record.files.values()
     }
-    with open_model(workshop.bundle, engines=engines) as model:
+    with open_model(ModelRequest(workshop.bundle, engines=engines)) as model:
         assert model.proven_elsewhere
 
 
@@ -405,10 +406,10 @@ def test_a_plan_for_gpus_that_were_named_is_not_opened_on_another(workshop: Work
     fits = unproven(
         workshop.build(precision="fp32"), device="", capability="", capabilities=("8.7", "8.9")
     )
-    assert opener.choose_engines(bundle, fits.folder).engines is not None
+    assert choose_engines(bundle, fits.folder).engines is not None
     other = unproven(fits, capabilities=("12.0",))
     with pytest.raises(EngineError, match=r"for other GPUs: .*built for 12.0, here 8.7"):
-        opener.choose_engines(bundle, other.folder)
+        choose_engines(bundle, other.folder)
 
 
 def made(name: str, plans: Any = None) -> Candidate:

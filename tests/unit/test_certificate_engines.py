@@ -16,7 +16,7 @@ from edgeapl.engines.store.folder import EngineFolder, open_engines, write_engin
 from edgeapl.engines.store.record import BuiltNetwork
 from edgeapl.errors import InputError, UsageError
 from edgeapl.journal import Journal
-from edgeapl.model import open_model
+from edgeapl.model import ModelRequest, open_model
 from edgeapl.scoring import ScoreListener, ScoreRequest, score_folder
 from tests.certified import UM_PER_PX, certified_bundle, domain_bundle, write_slide
 from tests.small_bundle import cell_network
@@ -56,7 +56,7 @@ def engines(
 def verdict(bundle: Bundle, built: EngineFolder, tmp_path: Path, name: str) -> tuple[str, set[str]]:
     write_slide(tmp_path / name, 600)
     with (
-        open_model(bundle.folder, engines=built) as model,
+        open_model(ModelRequest(bundle.folder, engines=built)) as model,
         Journal.open(tmp_path / f"{name}.db") as journal,
     ):
         request = ScoreRequest(tmp_path / name, tmp_path / f"{name}-out", um_per_px=UM_PER_PX)

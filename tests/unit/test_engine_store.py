@@ -31,7 +31,7 @@ from edgeapl.engines.store.record import (
     Settings,
 )
 from edgeapl.errors import EngineError, StorageError, UsageError
-from edgeapl.model.opener import FROM_BUNDLE, choose_engines
+from edgeapl.model.engine_choice import FROM_BUNDLE, choose_engines
 from tests.small_bundle import cell_network, small_bundle
 
 BUNDLE = "b" * 64

@@ -20,7 +20,9 @@ from edgeapl.engines.hosted import process
 from edgeapl.engines.hosted.host import EngineHost
 from edgeapl.engines.store.cache import cache_folder
 from edgeapl.errors import ConfigError, DeadlineError, EdgeAplError, EngineError
-from edgeapl.model import opener, with_engines
+from edgeapl.model import engine_choice, fallback, resolution
+from edgeapl.model.engine_choice import ChosenEngines
+from edgeapl.model.resolution import ResolvedModel
 from edgeapl.station import hosted_model
 from edgeapl.testing import FakeDriver
 from tests import gpu_child
@@ -39,9 +41,9 @@ class Opener:
     own: Any = field(default_factory=nullcontext)
     opened: list[Any] = field(default_factory=list)
 
-    def __call__(self, folder: Path, **how: Any) -> Any:
-        self.opened.append(how.get("engines"))
-        if how.get("engines") is not None:
+    def __call__(self, resolved: ResolvedModel) -> Any:
+        self.opened.append(resolved.engines)
+        if resolved.engines is not None:
             raise self.error
         return self.own
 
@@ -49,14 +51,13 @@ class Opener:
 @pytest.fixture
 def chosen(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Engines that are there; what they are does not matter here."""
-    settings = SimpleNamespace(threads=1, workers=1)
-    engines: Any = SimpleNamespace(record=SimpleNamespace(settings=settings, target="tensorrt"))
+    engines: Any = SimpleNamespace()
 
-    def choose(bundle: object, wanted: object, trust: object = None) -> opener.Chosen:
-        return opener.Chosen(None, "own") if wanted == "none" else opener.Chosen(engines, "gpu")
+    def choose(bundle: object, wanted: object, trust: object = None) -> ChosenEngines:
+        return ChosenEngines(None if wanted == "none" else engines, "whichever")
 
-    monkeypatch.setattr(with_engines, "choose_engines", choose)
-    monkeypatch.setattr(with_engines, "try_out", passed)
+    monkeypatch.setattr(resolution, "choose_engines", choose)
+    monkeypatch.setattr(fallback, "try_out", passed)
     return engines
 
 
@@ -110,9 +111,9 @@ def test_a_station_starts_though_its_gpu_hangs(
     small_bundle(tmp_path / "bundle")
     written = write_plans(tmp_path, cache_folder() / "engines", fake)
     written.folder.rename(cache_folder() / written.record.key)
-    monkeypatch.setattr(opener, "check_fits", lambda *_: None)
-    monkeypatch.setattr(opener, "runtime_version", lambda _: fake.place.version)
-    monkeypatch.setattr(with_engines, "try_out", passed)
+    monkeypatch.setattr(engine_choice, "check_fits", lambda *_: None)
+    monkeypatch.setattr(engine_choice, "runtime_version", lambda _: fake.place.version)
+    monkeypatch.setattr(fallback, "try_out", passed)
     Trouble.HANGS.begin(flags)
     said = io.StringIO()
     terminal = Console(file=said, width=300)

@@ -28,7 +28,7 @@ from edgeapl.engines.trt import stages as trt_stages
 from edgeapl.engines.trt.crop_network import crop_network
 from edgeapl.engines.trt.plan import record_of
 from edgeapl.errors import DeadlineError, EngineError
-from edgeapl.model import Model
+from edgeapl.model import Model, ModelRequest
 from edgeapl.pipeline import Observer, SlideOptions, SlideOutcome, examine_slide
 from edgeapl.process.restart import RestartBudget
 from edgeapl.protocols import CellChain
@@ -365,7 +365,7 @@ def station(tmp_path: Path, flags: Path, monkeypatch: pytest.MonkeyPatch) -> Sta
 
 
 def open_station(station: Station) -> HostedModel:
-    return open_hosted(station.bundle, engines=open_engines(station.engines))
+    return open_hosted(ModelRequest(station.bundle, engines=open_engines(station.engines)))
 
 
 def examined(

@@ -12,7 +12,7 @@ from edgeapl.bundle.load import open_bundle
 from edgeapl.bundle.write import write_bundle
 from edgeapl.errors import EngineError, ModelError
 from edgeapl.model import open_model
-from edgeapl.model.opener import RUN_CELLS, RUN_PIXELS, own_batch_size
+from edgeapl.model.resolution import RUN_CELLS, RUN_PIXELS, own_batch_size
 from tests.small_bundle import cell_network, drawn_field, png, settings, small_bundle
 
 

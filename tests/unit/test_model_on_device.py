@@ -22,8 +22,9 @@ from edgeapl.engines.trt.crop_network import crop_network
 from edgeapl.errors import EngineError
 from edgeapl.examination import prepare_frame
 from edgeapl.inference import scheduler_for
-from edgeapl.model import Model, open_model
-from edgeapl.model.opener import Opened
+from edgeapl.model import Model, ModelRequest, open_model
+from edgeapl.model.opener import OpenNetworks, open_resolved
+from edgeapl.model.resolution import resolve
 from edgeapl.pipeline import Observer, SlideOptions, SlideOutcome, examine_slide
 from edgeapl.protocols import CellChain, Moved
 from edgeapl.stages.crop import Uncut, cut_cells
@@ -53,7 +54,9 @@ class Station:
     fake: FakeTensorRt
 
     def open(self, *, planned: bool = True) -> Model:
-        return open_model(self.bundle, engines=open_engines(self.engines) if planned else None)
+        return open_model(
+            ModelRequest(self.bundle, engines=open_engines(self.engines) if planned else "none")
+        )
 
 
 @pytest.fixture
@@ -186,7 +189,7 @@ def test_the_verdict_names_what_cut_the_cells(station: Station) -> None:
         without = write_plans(
             station.bundle.parent, station.bundle.parent / "two", station.fake, cutter=False
         )
-        with open_model(station.bundle, engines=without) as plain:
+        with open_model(ModelRequest(station.bundle, engines=without)) as plain:
             assert plain.chain is None
             assert plain.engine_digest == usual.engine_digest
 
@@ -249,7 +252,7 @@ def test_a_plan_that_cuts_cells_and_is_not_what_was_built_is_refused(
         open_engines(station.engines)
     before = station.fake.deserialised
     with pytest.raises(EngineError, match="build-engine"):
-        open_model(station.bundle, engines=opened)
+        open_model(ModelRequest(station.bundle, engines=opened))
     # The networks were loaded before it, and it was not.
     assert station.fake.deserialised - before == len(opened.record.networks)
     assert not any(station.fake.driver.live.values())
@@ -307,8 +310,7 @@ def test_engines_that_were_opened_elsewhere_have_the_chain_that_was_opened_with_
 ) -> None:
     with station.open(planned=False) as usual:
         lent = dict(usual.engines)
-        with open_model(
-            station.bundle, engines=open_engines(station.engines), opener=lambda _: Opened(lent)
-        ) as model:
+        resolved = resolve(ModelRequest(station.bundle, engines=open_engines(station.engines)))
+        with open_resolved(resolved, lambda _: OpenNetworks(lent)) as model:
             assert model.chain is None
             assert replace(model, workers=2).chain is None

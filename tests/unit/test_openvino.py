@@ -16,7 +16,7 @@ import pytest
 from edgeapl import cores
 from edgeapl.engines.registry import open_engine
 from edgeapl.errors import EngineError
-from edgeapl.model import open_model
+from edgeapl.model import ModelRequest, open_model
 from tests.small_bundle import SIZE, cell_network, small_bundle
 
 pytest.importorskip("openvino")
@@ -152,7 +152,7 @@ def test_a_stream_has_its_next_run_at_hand_where_runs_wait_inside(
     tmp_path: Path, target: str, workers: int, waiting: int
 ) -> None:
     bundle = small_bundle(tmp_path / "bundle")
-    with open_model(bundle.folder, target=target, workers=workers) as model:
+    with open_model(ModelRequest(bundle.folder, runtime=target, workers=workers)) as model:
         assert (model.workers, model.waiting) == (workers, waiting)
         engine = model.engines["cells"]
         if isinstance(engine, OpenVinoEngine):
@@ -213,7 +213,7 @@ def test_openvino_keeps_its_threads_to_cores_only_when_it_has_all_of_them(
 
 @pytest.mark.parametrize(("asked", "workers"), [(True, 1), (False, 2), (True, 2)])
 def test_openvino_says_whether_its_threads_keep_to_cores(asked: bool, workers: int) -> None:
-    engine = OpenVinoEngine("cells", cell_network(), workers=workers, own_cores=asked)
+    engine = OpenVinoEngine("cells", cell_network(), workers=workers, pin_cores=asked)
     kept = asked and _has_all_cores(1, workers)
     assert engine.used("ENABLE_CPU_PINNING") == str(kept)
     engine.close()

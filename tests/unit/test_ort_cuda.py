@@ -12,7 +12,6 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from edgeapl.bundle.load import open_bundle
 from edgeapl.calibration.builder import build, plans, sidecar
 from edgeapl.calibration.builder.build import BuildRequest, build_engine
 from edgeapl.calibration.builder.proof_slides import ProofSlides
@@ -23,7 +22,7 @@ from edgeapl.engines.store import local_target
 from edgeapl.engines.store.cuda import cuda_device
 from edgeapl.engines.store.machine import Device
 from edgeapl.errors import EngineError
-from edgeapl.model import open_model, opener
+from edgeapl.model import ModelRequest, engine_choice, open_model
 from tests.small_bundle import SIZE, cell_network, small_bundle
 
 PROVIDERS = ["CUDAExecutionProvider", "CPUExecutionProvider"]
@@ -52,7 +51,7 @@ def sessions(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[Any]]:
     monkeypatch.setattr(registry, "_nvidia_driver", lambda: True)
     monkeypatch.setattr(local_target, "cuda_device", lambda number: Device("NVIDIA H200", "9.0"))
     version = local_target.runtime_version
-    for module in (build, opener, plans, sidecar):
+    for module in (build, engine_choice, plans, sidecar):
         monkeypatch.setattr(
             module, "runtime_version", lambda target: "1.27" if target == CUDA else version(target)
         )
@@ -107,8 +106,7 @@ def test_it_is_built_proven_raced_and_found_again(
     assert f"{record.precision} {CUDA}" in record.timing["seconds_for_16_cells"]
     assert (record.built_for.device, record.built_for.capability) == ("NVIDIA H200", "9.0")
     assert record.settings.workers == 1
-    chosen = opener.choose_engines(open_bundle(bundle), engines.folder)
-    with open_model(bundle, engines=chosen.engines) as model:
+    with open_model(ModelRequest(bundle, engines=engines.folder)) as model:
         assert "CUDA" in model.runtime
         assert not model.proven_elsewhere
 

@@ -37,8 +37,10 @@ from edgeapl.engines.registry import BACKENDS, CUDA, Availability, open_engine
 from edgeapl.engines.store.folder import EngineFolder, open_engines
 from edgeapl.engines.store.record import RECORD, Settings, read_record
 from edgeapl.errors import EngineError
-from edgeapl.model import opener
-from edgeapl.model.opener import open_model, workers_of
+from edgeapl.model import ModelRequest, open_model, opener, resolution
+from edgeapl.model.engine_choice import ChosenEngines
+from edgeapl.model.request import WantedEngines
+from edgeapl.model.resolution import ResolvedModel, fastest_workers
 from edgeapl.pipeline.producer import Producer
 from edgeapl.protocols import Arrays, Engine
 from edgeapl.station import hosted_model
@@ -199,37 +201,40 @@ def test_workers_are_those_measured_within_the_cores_there_are(
     cores: int,
     wanted: int,
 ) -> None:
-    monkeypatch.setattr(opener, "cpu_cores", lambda: cores)
-    assert workers_of(with_settings(built, settings=recorded, target=target), 1) == wanted
+    monkeypatch.setattr(resolution, "cpu_cores", lambda: cores)
+    engines = with_settings(built, settings=recorded, target=target)
+    assert fastest_workers(engines, recorded.threads) == wanted
 
 
 def test_networks_of_a_bundle_get_as_many_workers_as_there_are_cores_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(opener, "cpu_cores", lambda: 6)
-    assert [workers_of(None, threads) for threads in (1, 2, 6, 8)] == [6, 3, 1, 1]
+    monkeypatch.setattr(resolution, "cpu_cores", lambda: 6)
+    assert [fastest_workers(None, threads) for threads in (1, 2, 6, 8)] == [6, 3, 1, 1]
 
 
-@pytest.mark.parametrize("own_cores", [False, True])
+@pytest.mark.parametrize("pin_cores", [False, True])
 @pytest.mark.parametrize("from_bundle", [False, True])
 def test_every_engine_is_told_its_workers_and_whether_they_keep_to_cores(
     bundle: Bundle,
     built: EngineFolder,
     from_bundle: bool,
-    own_cores: bool,
+    pin_cores: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     told: list[tuple[int, bool]] = []
 
-    def noted(*given: Any, workers: int, own_cores: bool, **more: Any) -> Engine:
-        told.append((workers, own_cores))
-        return registry.open_engine(*given, workers=workers, own_cores=own_cores, **more)
+    def noted(*given: Any, workers: int, pin_cores: bool, **more: Any) -> Engine:
+        told.append((workers, pin_cores))
+        return registry.open_engine(*given, workers=workers, pin_cores=pin_cores, **more)
 
     monkeypatch.setattr(opener, "open_engine", noted)
-    engines = None if from_bundle else built
-    with open_model(bundle.folder, engines=engines, workers=3, own_cores=own_cores) as model:
+    engines: WantedEngines = "none" if from_bundle else built
+    with open_model(
+        ModelRequest(bundle.folder, engines=engines, workers=3, pin_cores=pin_cores)
+    ) as model:
         assert model.workers == 3
-    assert told == [(3, own_cores)] * len(bundle.manifest.networks)
+    assert told == [(3, pin_cores)] * len(bundle.manifest.networks)
 
 
 @pytest.mark.parametrize("scenario", Scenario)
@@ -238,8 +243,8 @@ def test_the_bench_keeps_threads_to_cores_only_where_score_does(
 ) -> None:
     told: list[bool] = []
 
-    def refuse(*_: object, own_cores: bool, **more: object) -> None:
-        told.append(own_cores)
+    def refuse(*_: object, pin_cores: bool, **more: object) -> None:
+        told.append(pin_cores)
         raise EngineError("told to by the test")
 
     monkeypatch.setattr("edgeapl.bench.bench.open_candidate", refuse)
@@ -251,11 +256,11 @@ def test_the_bench_keeps_threads_to_cores_only_where_score_does(
 def test_score_keeps_threads_to_cores(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[object] = []
 
-    def refuse(*_: object, **more: object) -> None:
-        told.append(more.get("own_cores"))
+    def refuse(resolved: ResolvedModel) -> None:
+        told.append(resolved.request.pin_cores)
         raise EngineError("told to by the test")
 
-    monkeypatch.setattr("edgeapl.model.open_model", refuse)
+    monkeypatch.setattr("edgeapl.model.opener.open_resolved", refuse)
     with (
         pytest.raises(EngineError),
         opened_model(bundle.folder, StationConfig(), "none", Console()),
@@ -282,7 +287,7 @@ def test_only_networks_that_judge_cells_run_side_by_side_at_the_station(
             pass
 
     monkeypatch.setattr(hosted_model, "EngineHost", Host)
-    hosted_model.open_hosted(bundle.folder, engines=built, workers=2)
+    hosted_model.open_hosted(ModelRequest(bundle.folder, engines=built, workers=2))
     assert opened.pop("head") == 1
     assert set(opened.values()) == {2}
 
@@ -294,7 +299,7 @@ def test_opencv_leaves_the_cores_to_several_workers(
     before = cv2.getNumThreads()
     cv2.setNumThreads(3)
     try:
-        with open_model(bundle.folder, workers=workers) as model:
+        with open_model(ModelRequest(bundle.folder, workers=workers)) as model:
             with Producer(model, [], threading.Event()):
                 assert cv2.getNumThreads() == inside
             assert cv2.getNumThreads() == 3
@@ -305,10 +310,10 @@ def test_opencv_leaves_the_cores_to_several_workers(
 def test_bench_uses_the_workers_of_the_engines_unless_told(
     bundle: Bundle, built: EngineFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opener, "cpu_cores", lambda: 8)
+    monkeypatch.setattr(resolution, "cpu_cores", lambda: 8)
     monkeypatch.setattr(
-        "edgeapl.bench.candidate.choose_engines",
-        lambda *given: opener.Chosen(with_settings(built, settings=settings(5, 1, 4)), "own"),
+        "edgeapl.model.resolution.choose_engines",
+        lambda *given: ChosenEngines(with_settings(built, settings=settings(5, 1, 4)), "own"),
     )
     for named, wanted in ((None, 5), (2, 2)):
         with open_candidate(Setup(bundle.folder, workers=named)) as opened:

@@ -34,8 +34,8 @@ from edgeapl.errors import (
     UsageError,
 )
 from edgeapl.journal import verdict_from_json
-from edgeapl.model import open_model
-from edgeapl.model.opener import choose_engines
+from edgeapl.model import ModelRequest, open_model
+from edgeapl.model.engine_choice import choose_engines
 from edgeapl.model.signer import sign_bundle, sign_engines
 from edgeapl.types import Signer
 from tests.small_bundle import drawn_field, png, small_bundle
@@ -184,7 +184,7 @@ def test_a_bundle_that_was_touched_is_refused(attack: str, copy: Path, trust: Tr
     touch, said = ATTACKS[attack]
     touch(copy)
     with pytest.raises(BundleError, match=said) as caught:
-        open_model(copy, trust=trust)
+        open_model(ModelRequest(copy, trust=trust))
     assert "\n" not in str(caught.value)
 
 
@@ -192,7 +192,7 @@ def test_a_signed_bundle_is_run_and_says_who_signed(
     signed: Bundle, trust: Trust, key: keys.PrivateKey
 ) -> None:
     assert signed.signer == Signer(NAME, keys.fingerprint(key.public))
-    with open_model(signed.folder, trust=trust) as model:
+    with open_model(ModelRequest(signed.folder, trust=trust)) as model:
         assert model.bundle.signer == signed.signer
 
 
@@ -202,7 +202,7 @@ def test_the_signature_of_another_bundle_does_not_fit(
     other = small_bundle(tmp_path / "other", version="2.0")
     shutil.copy(signed.folder / SIGNATURE, other.folder / SIGNATURE)
     with pytest.raises(BundleError, match="made for something else"):
-        open_model(other.folder, trust=trust)
+        open_model(ModelRequest(other.folder, trust=trust))
     with pytest.raises(BundleError, match="made for something else"):
         open_bundle(other.folder)  # also where no key is trusted
 
@@ -220,8 +220,8 @@ def test_a_bundle_that_is_replaced_after_opening_is_noticed(
 def test_an_old_version_is_refused_though_it_is_signed(signed: Bundle, trust: Trust) -> None:
     assert trust.keys is not None
     with pytest.raises(BundleError, match="older than the station allows"):
-        open_model(signed.folder, trust=Trust(trust.keys, {"small": "1.0+cal1"}))
-    open_model(signed.folder, trust=Trust(trust.keys, {"another": "9.0"})).close()
+        open_model(ModelRequest(signed.folder, trust=Trust(trust.keys, {"small": "1.0+cal1"})))
+    open_model(ModelRequest(signed.folder, trust=Trust(trust.keys, {"another": "9.0"}))).close()
 
 
 def test_versions_are_ordered_by_number() -> None:
@@ -232,7 +232,7 @@ def test_versions_are_ordered_by_number() -> None:
 
 def test_unsigned_bundles_run_where_no_key_is_trusted(tmp_path: Path) -> None:
     bundle = small_bundle(tmp_path / "plain")
-    with open_model(bundle.folder, trust=trust_of(None, {})) as model:
+    with open_model(ModelRequest(bundle.folder, trust=trust_of(None, {}))) as model:
         assert model.bundle.signer is None
 
 
@@ -255,7 +255,7 @@ def test_a_missing_library_is_a_refusal(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "cryptography", None)
     with pytest.raises(BundleError, match=r"cannot be checked.*pip install cryptography"):
-        open_model(signed.folder, trust=trust)
+        open_model(ModelRequest(signed.folder, trust=trust))
 
 
 # Engines.
@@ -270,11 +270,11 @@ def test_engines_need_a_signature_of_their_own(
     with pytest.raises(EngineError, match="of these engines there is no signature"):
         choose_engines(signed, folder, trust)
     with pytest.raises(EngineError, match="of these engines there is no signature"):
-        open_model(signed.folder, engines=open_engines(folder), trust=trust)
+        open_model(ModelRequest(signed.folder, engines=open_engines(folder), trust=trust))
     sign_engines(folder, key, NAME)
     chosen = choose_engines(signed, folder, trust)
     assert chosen.engines is not None
-    with open_model(signed.folder, engines=chosen.engines, trust=trust) as model:
+    with open_model(ModelRequest(signed.folder, engines=chosen.engines, trust=trust)) as model:
         assert model.bundle.signer is not None
 
 
