@@ -26,6 +26,7 @@ usage or settings; 3 some input was not examined; 4 model refused; 5 storage; 6 
 COMMANDS = (
     "demo",
     "score",
+    "merge",
     "watch",
     "cameras",
     "evaluate",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -33,7 +33,7 @@ from edgeapl.cli.verdicts import slides_table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgeapl.scoring import JointTables, ScoreListener, ScoreResult
+    from edgeapl.scoring import JointTables, ScoreListener
     from edgeapl.sources.discover import SlideInput
     from edgeapl.station.alert_record import FolderNotifier
     from edgeapl.types import ExaminedFrame
@@ -110,14 +110,15 @@ def score(
         print_json(document)
     else:
         slides_table(document, request.out)
-    _say_errors(terminal, result)
+    say_errors(result.errors)
     flagged = any(record["verdict"] == "FLAG" for record in result.records)
     code = FLAGGED if fail_on_flag and flagged else result.exit_code
     raise typer.Exit(code)
 
 
-def _say_errors(terminal: Console, result: ScoreResult) -> None:
-    for error in result.errors:
+def say_errors(errors: Sequence[Mapping[str, Any]]) -> None:
+    """Say what images could not be examined, one line each."""
+    for error in errors:
         parts = (error["what"], error["which"], error["mend"])
         text = one_line(": ".join(part for part in parts if part))
         typer.echo(f"error: {text}", err=True)
@@ -128,7 +129,8 @@ def _say_part(slides: int, of: int) -> None:
         typer.echo(f"note: this part has {slides} of {of} slides", err=True)
 
 
-def _say_waiting() -> None:
+def say_waiting() -> None:
+    """Say that another program writes what we are about to write."""
     text = "another program writes the tables of the result folder: waiting until it is our turn"
     typer.echo(f"note: {text}", err=True)
 
@@ -196,7 +198,7 @@ class _Bar:
             on_unlisted=self._on_unlisted,
             on_tile=self._on_tile,
             on_part=_say_part,
-            on_wait=_say_waiting,
+            on_wait=say_waiting,
             on_tables=_say_tables,
         )
 

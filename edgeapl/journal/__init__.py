@@ -22,14 +22,28 @@ from edgeapl.journal.chain import (
     ACKNOWLEDGEMENT,
     AMENDMENT,
     EVENTS,
+    MERGED,
     NOTICE,
     PROVISIONAL,
     VERDICT,
     Row,
+    origin_of_row,
 )
 from edgeapl.journal.location import default_journal_path
-from edgeapl.journal.reader import find_row, read_rows, rows_with
-from edgeapl.journal.record import same_verdict, verdict_from_json, verdict_to_json
+from edgeapl.journal.reader import (
+    every_row,
+    find_row,
+    journal_identity,
+    read_rows,
+    row_with_hash,
+    rows_with,
+)
+from edgeapl.journal.record import (
+    same_verdict,
+    steady_fields,
+    verdict_from_json,
+    verdict_to_json,
+)
 from edgeapl.journal.records import (
     Record,
     find_record,
@@ -46,6 +60,7 @@ __all__ = [
     "ACKNOWLEDGEMENT",
     "AMENDMENT",
     "EVENTS",
+    "MERGED",
     "NOTICE",
     "PROVISIONAL",
     "VERDICT",
@@ -59,15 +74,20 @@ __all__ = [
     "VerifyReport",
     "append_sign_off",
     "default_journal_path",
+    "every_row",
     "find_record",
     "find_row",
+    "journal_identity",
+    "origin_of_row",
     "read_records",
     "read_rows",
     "records_of",
     "records_of_slide",
+    "row_with_hash",
     "rows_with",
     "same_verdict",
     "sign_off_of",
+    "steady_fields",
     "verdict_from_json",
     "verdict_to_json",
     "verify",

@@ -22,6 +22,9 @@ AMENDMENT = "amendment"
 ACKNOWLEDGEMENT = "acknowledgement"
 NOTICE = "notice"
 
+MERGED = "merged"
+"""Field of a row that another journal had first: that journal's identity, and the row's hash."""
+
 EVENTS = (AMENDMENT, ACKNOWLEDGEMENT, NOTICE)
 """Kinds of row that refer to earlier rows."""
 
@@ -79,3 +82,14 @@ class Row:
         if not isinstance(content, dict):
             raise StorageError("journal row is not a JSON object", self.sequence)
         return content
+
+
+def origin_of_row(row: Row, identity: str) -> tuple[str, str]:
+    """Return the identity of the journal that had a row first, and the row's hash there.
+
+    identity : of the journal in which the row stands.
+    """
+    merged = row.content.get(MERGED)
+    if isinstance(merged, dict):
+        return str(merged.get("journal", "")), str(merged.get("record", ""))
+    return identity, row.hash

@@ -45,19 +45,24 @@ def reserve_path(journal: Path) -> Path:
     return journal.with_name(journal.name + ".reserve")
 
 
-def refuse_network_share(journal: Path, mounts: Path = MOUNTS) -> None:
-    """Raise StorageError if the journal would be on a network share.
+def share_of(path: Path, mounts: Path = MOUNTS) -> str:
+    """Return the type of the network share that holds an absolute path; empty for other places.
 
-    Only Linux says what a file system is; elsewhere nothing is checked.
+    Only Linux tells; elsewhere nothing is checked.
     """
     if not mounts.is_file():
-        return
-    kind = filesystem_of(journal, mounts.read_text(encoding="utf-8", errors="surrogateescape"))
-    if kind in NETWORK_FILESYSTEMS:
+        return ""
+    kind = filesystem_of(path, mounts.read_text(encoding="utf-8", errors="surrogateescape"))
+    return kind if kind in NETWORK_FILESYSTEMS else ""
+
+
+def refuse_network_share(journal: Path, mounts: Path = MOUNTS) -> None:
+    """Raise StorageError when the journal would lie on a network share."""
+    if kind := share_of(journal, mounts):
         raise StorageError(
             "journal is on a network share",
             f"{journal} ({kind})",
-            "choose a folder on a local disk",
+            "choose a folder on a local disk; edgeapl merge brings journals together",
         )
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from edgeapl.errors import StorageError, UsageError
 from edgeapl.journal import schema
 from edgeapl.journal.anchor import MEND
-from edgeapl.journal.chain import Row
-from edgeapl.journal.location import anchor_path
+from edgeapl.journal.chain import MERGED, Row, origin_of_row
+from edgeapl.journal.location import anchor_path, share_of
 from edgeapl.journal.record import canonical
 from edgeapl.wording.names import canonical_name
 
@@ -59,6 +59,31 @@ def read_rows(path: Path, last: int | None = None, kinds: Sequence[str] = ()) ->
         return tuple(rows)[::-1]
 
 
+def every_row(path: Path) -> Iterator[Row]:
+    """Yield all rows, oldest first, without the opening one; one is in memory at a time.
+
+    Rows that are committed meanwhile are left out. Raises StorageError.
+    """
+    with snapshot(path) as connection:
+        yield from schema.select_rows(connection, "WHERE sequence > 0 ORDER BY sequence")
+
+
+def journal_identity(path: Path) -> str:
+    """Return what no other journal has. Raises StorageError."""
+    with snapshot(path) as connection:
+        rows = list(schema.select_rows(connection, "WHERE sequence = 0"))
+    return str(rows[0].content.get("id", "")) if rows else ""
+
+
+def row_with_hash(path: Path, digest: str) -> Row:
+    """Return the row with a whole hash. Raises StorageError when there is none or it was edited."""
+    with snapshot(path) as connection:
+        rows = list(schema.select_rows(connection, "WHERE hash = ?", (digest,)))
+    if not rows or not rows[0].consistent:
+        raise StorageError("journal row has gone or was edited", f"{digest} in {path}", MEND)
+    return rows[0]
+
+
 def read_rows_after(path: Path, sequence: int, kinds: Sequence[str]) -> tuple[Row, ...]:
     """Return the rows of these kinds after row `sequence`, oldest first."""
     places = ", ".join("?" for _ in kinds)
@@ -101,6 +126,7 @@ def find_row(path: Path, key: str) -> Row:
         elif len(key) >= MIN_HASH_DIGITS and set(key) <= set("0123456789abcdef"):
             prefix = (len(key), key)
             rows = list(schema.select_rows(connection, "WHERE substr(hash, 1, ?) = ?", prefix))
+            rows = rows or _merged_rows(connection, key)
         else:
             raise UsageError(
                 "neither a row number nor a hash", key, f"give {MIN_HASH_DIGITS} digits or more"
@@ -113,8 +139,18 @@ def find_row(path: Path, key: str) -> Row:
     return rows[0]
 
 
+def _merged_rows(connection: sqlite3.Connection, key: str) -> list[Row]:
+    """Return the rows that had a hash in the journal they were merged from."""
+    clause = "WHERE instr(payload, ?) > 0 AND instr(payload, ?) > 0"
+    held = (f'"{MERGED}":{{', f'"record":"{key}')
+    found = schema.select_rows(connection, clause, held)
+    return [row for row in found if origin_of_row(row, "")[1].startswith(key)]
+
+
 def _open(path: Path) -> sqlite3.Connection:
     """Open for reading; on a read-only medium SQLite can do that only if no log is left over."""
+    if kind := share_of(path):
+        return _open_on_share(path, kind)
     connection = schema.connect(path, "mode=ro", BUSY_S)
     try:
         connection.execute("PRAGMA application_id").fetchone()
@@ -123,15 +159,27 @@ def _open(path: Path) -> sqlite3.Connection:
         connection.close()
         if "readonly" in str(error) and path.with_name(path.name + "-journal").exists():
             raise _nothing(path) from error  # its creation was cut short, before the first row
-        log = path.with_name(path.name + "-wal")
-        left_over = log.exists() and log.stat().st_size > 0
-        if "unable to open" not in str(error) or left_over or os.access(path.parent, os.W_OK):
+        writable = os.access(path.parent, os.W_OK)
+        if "unable to open" not in str(error) or _log_left_over(path) or writable:
             raise
         return schema.connect(path, "mode=ro&immutable=1", BUSY_S)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _open_on_share(path: Path, kind: str) -> sqlite3.Connection:
+    """Open a copy on a network share, whose log no other machine sees, if it has been closed."""
+    if _log_left_over(path):
+        mend = "copy it to a local disk together with its -wal and .anchor files, and read it there"
+        raise StorageError("journal on a network share is in use", f"{path} ({kind})", mend)
+    return schema.connect(path, "mode=ro&immutable=1", BUSY_S)
+
+
+def _log_left_over(path: Path) -> bool:
+    log = path.with_name(path.name + "-wal")
+    return log.exists() and log.stat().st_size > 0
 
 
 def _nothing(path: Path) -> StorageError:

@@ -13,6 +13,7 @@ from edgeapl.journal.attachments import (
     look_from_json,
     look_to_json,
 )
+from edgeapl.journal.chain import MERGED
 from edgeapl.journal.origin import origin_from_json, origin_to_json
 from edgeapl.types import (
     NOT_NOTED,
@@ -119,13 +120,22 @@ def flag_of_record(data: Mapping[str, Any]) -> RaisedFlag | None:
     )
 
 
+_OF_ITS_RUN = frozenset({"timings", "sitting", "results", "journal_record", "slide_list", MERGED})
+"""Fields that tell when, where and how fast a slide was examined."""
+
+
 def same_verdict(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two records say the same of a slide, whenever and however fast it was examined.
 
     Fields that only one has are left out of account, as records of two versions differ in them.
     """
-    told = (one.keys() & other.keys()) - {"timings", "sitting", "results"}
+    told = (one.keys() & other.keys()) - _OF_ITS_RUN
     return bool(told) and all(one[name] == other[name] for name in told)
+
+
+def steady_fields(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what every run over the same images with the same settings says."""
+    return {name: value for name, value in content.items() if name not in _OF_ITS_RUN}
 
 
 def verdict_from_json(data: Mapping[str, Any]) -> Verdict:

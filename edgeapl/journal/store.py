@@ -105,6 +105,13 @@ class Journal:
             raise StorageError("journal does not know this kind of row", kind, mend)
         return self._append(kind, payload)
 
+    def append_copy(self, row: Row, content: Mapping[str, Any]) -> str:
+        """Store a row of another journal under the time at which it was committed there.
+
+        content : its payload, which says where it comes from: see `chain.MERGED`.
+        """
+        return self._append(row.kind, content, row.time)
+
     @property
     def identity(self) -> str:
         """Identity of this journal: random, drawn when it was created."""
@@ -147,14 +154,14 @@ class Journal:
         with schema.transaction(self._connection):
             self._settle()
 
-    def _append(self, kind: str, content: Mapping[str, Any]) -> str:
+    def _append(self, kind: str, content: Mapping[str, Any], time: str = "") -> str:
         payload = canonical(content)
 
         def insert() -> Row:
             with schema.transaction(self._connection):
                 # No row is added before its predecessor is anchored, so the anchor lacks at most
                 # one.
-                row = Row.next(self._settle(), self._time(), kind, payload)
+                row = Row.next(self._settle(), time or self._time(), kind, payload)
                 self._insert(row)
             return row
 

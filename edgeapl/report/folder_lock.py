@@ -60,17 +60,38 @@ def locked_folder(folder: Path, byte_range: LockRange = WHOLE_FOLDER) -> Iterato
 
 
 @contextmanager
-def locked_tables(folder: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+def locked_tables(
+    folder: Path, on_wait: Callable[[], None], name: str = TABLES
+) -> Iterator[None]:
     """Lock the tables of a result folder; waits while another program has locked them.
 
-    on_wait : called before waiting.
+    on_wait : called before waiting. name : of the file that stands for what is locked.
     """
     with storing(folder):
-        file = (folder / TABLES).open("ab")
+        file = (folder / name).open("ab")
     with file:
         if not _locked(file.fileno(), folder, WHOLE_FOLDER):
             on_wait()
             _locked(file.fileno(), folder, WHOLE_FOLDER, wait=True)
+        yield
+
+
+@contextmanager
+def locked_part(folder: Path) -> Iterator[None]:
+    """Lock a result folder that is only read, if its disk allows that.
+
+    Raises StorageError when another program works in it. Never call this for a folder that this
+    process has locked.
+    """
+    try:
+        file = (folder / LOCK).open("r+b")
+    except OSError:  # of an older version, or on a disk that nobody can write to
+        yield
+        return
+    with file:
+        if not _locked(file.fileno(), folder, WHOLE_FOLDER):
+            which = f"{_shown(folder)}{_holder(file.fileno(), WHOLE_FOLDER)}"
+            raise StorageError("a part is still being scored", which, "wait until it has ended")
         yield
 
 
