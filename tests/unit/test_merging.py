@@ -317,3 +317,24 @@ def test_a_journal_on_a_network_share_is_read_only_when_it_is_closed(
     share.with_name(f"{share.name}-wal").write_bytes(b"rows that no other machine sees")
     with pytest.raises(StorageError, match=r"journal on a network share is in use: .*\(nfs4\)"):
         lab.merge()
+
+
+def test_a_slide_that_only_an_earlier_list_has_is_copied_once_however_often_it_is_merged(
+    lab: Lab, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both, journal = lab.folder / "both", lab.folder / "both.sqlite3"
+    for number, name in enumerate(NAMES[:2]):
+        path = lab.folder / f"{number}.csv"
+        path.write_text(f"slide,file\n{name},{name}/field.png\n")
+        score_part(model, lab.slides, both, journal, slide_list=path)
+
+    def kill(*_: object) -> None:
+        raise _Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(merge_module, "assemble", kill)
+        with pytest.raises(_Killed):
+            lab.merge(parts=(both,), journals=(journal,))
+    merged = lab.merge(parts=(both,), journals=(journal,))
+    assert len(merged.records) == 2
+    assert sorted(home.name for home in (lab.out / "slides").iterdir()) == list(NAMES[:2])
