@@ -101,7 +101,9 @@ def merge(
         mend = "name result folders and --out, or journals with --from"
         raise UsageError("nothing to merge", "", mend)
     with ExitStack() as held:
-        held.enter_context(locked_tables(journal.path.parent, on_wait, f".{journal.path.name}.merge"))
+        held.enter_context(
+            locked_tables(journal.path.parent, on_wait, f".{journal.path.name}.merge")
+        )
         parts = _locked_parts(request, held)
         selection = select_slides(parts)
         plan = plan_rows(request.journals, journal)

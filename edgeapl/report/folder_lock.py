@@ -60,9 +60,7 @@ def locked_folder(folder: Path, byte_range: LockRange = WHOLE_FOLDER) -> Iterato
 
 
 @contextmanager
-def locked_tables(
-    folder: Path, on_wait: Callable[[], None], name: str = TABLES
-) -> Iterator[None]:
+def locked_tables(folder: Path, on_wait: Callable[[], None], name: str = TABLES) -> Iterator[None]:
     """Lock the tables of a result folder; waits while another program has locked them.
 
     on_wait : called before waiting. name : of the file that stands for what is locked.
