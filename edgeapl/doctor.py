@@ -19,6 +19,7 @@ from edgeapl.engines.registry import available_targets
 from edgeapl.engines.store.local_target import module_version
 from edgeapl.engines.trt.library import MODULES
 from edgeapl.errors import EdgeAplError
+from edgeapl.installation import compare_with_archive
 from edgeapl.journal import verify
 from edgeapl.model import ModelRequest, open_model
 from edgeapl.model.trial import try_out
@@ -112,6 +113,18 @@ def examine_machine(
         _disk("results folder", results),
         _journal(journal),
     )
+
+
+def examine_installation(archive: Path) -> tuple[Check, ...]:
+    """Compare what is installed with an unpacked archive of ``deploy/wheelhouse/make``.
+
+    Raises InputError when `archive` is no such archive.
+    """
+    packages, deviations = compare_with_archive(archive)
+    wrong = tuple(Check(d.package, Health.PROBLEM, d.detail, 1) for d in deviations)
+    text = f"{packages - len(deviations)} of {packages} packages are as in {archive}"
+    health = Health.PROBLEM if wrong else Health.OK
+    return (*wrong, Check("installation", health, text, 1 if wrong else 0))
 
 
 def _packages() -> Iterator[Check]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
@@ -19,6 +20,9 @@ from edgeapl.cli.options import (
 )
 from edgeapl.cli.output import RESEARCH_USE_ONLY, answer_console, one_line, print_json
 
+if TYPE_CHECKING:
+    from edgeapl.doctor import Check
+
 
 def doctor(
     bundle: BundleOption = None,
@@ -29,6 +33,13 @@ def doctor(
         Optional[str],  # noqa: UP045
         typer.Option(metavar="CAMERA", help="Print a systemd unit for a camera, and do no more."),
     ] = None,
+    verify: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            metavar="ARCHIVE",
+            help="Compare what is installed with an unpacked archive of wheels, and do no more.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check what is installed, which runtimes work, the CPU, the disk, the journal, the station.
@@ -36,12 +47,15 @@ def doctor(
     Changes nothing. Ends with 0 when the station can work, else with the code of the first problem.
     """
     from edgeapl.config import load_station
-    from edgeapl.doctor import Health, examine_machine
+    from edgeapl.doctor import examine_installation, examine_machine
     from edgeapl.station.checks import station_checks
     from edgeapl.station.systemd_unit import unit_text
 
     if unit is not None:
         typer.echo(unit_text(unit), nl=False)
+        return
+    if verify is not None:
+        _show(examine_installation(verify), as_json)
         return
     config = load_station(station)
     machine = examine_machine(
@@ -50,7 +64,13 @@ def doctor(
         chosen_results(out, config, ""),
         station_trust(config),
     )
-    checks = (*machine, *station_checks())
+    _show((*machine, *station_checks()), as_json)
+
+
+def _show(checks: Sequence[Check], as_json: bool) -> None:
+    """Print the checks; end with the code of the first problem."""
+    from edgeapl.doctor import Health
+
     if as_json:
         rows = [{"name": c.name, "health": c.health.value, "detail": c.detail} for c in checks]
         print_json({"schema": 1, "checks": rows})
