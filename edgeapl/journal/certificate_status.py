@@ -78,6 +78,12 @@ class Standing:
             self.last = self._ended()
             return self.last
 
+    @property
+    def unlike(self) -> int:
+        """How many of the newest `WINDOW` slides were unlike those of the certificate."""
+        with self._lock:
+            return sum(self._unlike)
+
     def _ended(self) -> str:
         if self._certificate is None or not self._journal.exists():
             return ""

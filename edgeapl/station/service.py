@@ -8,16 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edgeapl.capture.health import CameraHealth, CameraState
+from edgeapl.capture.health import CameraHealth
 from edgeapl.capture.source import SupervisedSource
 from edgeapl.errors import UsageError
 from edgeapl.journal import AMENDMENT, SignOff, append_sign_off, find_record
 from edgeapl.report.versions import located_report
 from edgeapl.stages.find_disc import find_disc
 from edgeapl.stages.focus import focus_measure
-from edgeapl.station.access import WAITING, CellView, HistoryItem, StationView
+from edgeapl.station.access import CellView, HistoryItem, StationView
 from edgeapl.station.history import history_of
 from edgeapl.station.identifiers import LONGEST_NAME
+from edgeapl.station.metrics import station_metrics
 from edgeapl.station.snapshot import (
     OTHER_LABELS,
     camera_view,
@@ -26,7 +27,7 @@ from edgeapl.station.snapshot import (
     plain_health,
 )
 from edgeapl.station.station import Station
-from edgeapl.types import Decision, Frame, signer_text
+from edgeapl.types import Frame, signer_text
 from edgeapl.wording.certificate import certificate_in_short
 
 FOCUS_EVERY_S = 0.5
@@ -174,33 +175,7 @@ class StationService:
 
     def metrics(self) -> dict[str, Any]:
         """Return counters and gauges by name, for the metrics endpoint."""
-        health, counts = self._health(), self._station.counts()
-        open_now, slowest_s = counts.pop("slide_open"), counts.pop("slowest_s")
-        return {
-            **{f"edgeapl_{name}_total": value for name, value in counts.items()},
-            "edgeapl_amendments_total": self._amendments,
-            "edgeapl_flags_unacknowledged": float(len(self._station.alerts.unacknowledged)),
-            "edgeapl_flag_commands_failed_total": self._station.alerts.failures,
-            "edgeapl_slide_state": self._slide_states(),
-            "edgeapl_camera_live": float(health.state is CameraState.LIVE),
-            "edgeapl_camera_received_total": health.received,
-            "edgeapl_camera_dropped_total": health.dropped,
-            "edgeapl_camera_restarts_total": health.restarts,
-            "edgeapl_network_restarts_total": self._station.hosted.restarts,
-            "edgeapl_slide_open": open_now,
-            "edgeapl_slowest_commit_seconds": slowest_s,
-            "edgeapl_budget_seconds": self._station.options.budget_s,
-        }
-
-    def _slide_states(self) -> dict[str, float]:
-        """Return 1 for the state of the open slide, 0 for all others."""
-        snapshot = self._station.snapshot()
-        now = ""
-        if snapshot is not None and snapshot.open:
-            decision = snapshot.view(time.monotonic_ns()).decision
-            now = WAITING if decision is None else decision.value
-        names = (WAITING, *(decision.value for decision in Decision))
-        return {name.replace(" ", "_"): float(name == now) for name in names}
+        return station_metrics(self._station, self._health(), self._amendments)
 
     def _health(self) -> CameraHealth:
         source = self._station.viewfinder.source

@@ -37,6 +37,7 @@ from edgeapl.types import (
     UInt8,
     Verdict,
 )
+from tests.deployed import metrics_asked_for
 from tests.faults.journal_worker import make_verdict
 from tests.small_bundle import drawn_field, small_bundle
 
@@ -380,6 +381,8 @@ def test_metrics_count_what_happened(desk: Bench) -> None:
     assert metrics["edgeapl_cells_total"] == 2
     assert 0 < metrics["edgeapl_slowest_commit_seconds"] < metrics["edgeapl_budget_seconds"]
     json.dumps(metrics, allow_nan=False)
+    assert metrics_asked_for() <= set(metrics)  # what alarms and dashboard look at
+    assert min(metrics["edgeapl_disk_free_bytes"].values()) > 0
 
 
 def test_the_answer_is_committed_before_the_pictures_of_its_frame_are_made(

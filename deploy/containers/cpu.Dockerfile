@@ -1,0 +1,28 @@
+# A station on a CPU. Research use only. Not for diagnosis.
+# Built in the folder that deploy/wheelhouse/make writes (x86_64, Python 3.11); needs no network then.
+#   docker build -f containers/cpu.Dockerfile -t edgeapl:cpu .
+#   docker run --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges \
+#     --device /dev/video0 --group-add video --env-file token.env -p 8765:8765 --restart always \
+#     -v edgeapl-state:/var/lib/edgeapl -v edgeapl-results:/results edgeapl:cpu
+# token.env holds EDGEAPL_TOKEN=WORD, readable by root alone.
+FROM python:3.11.15-slim-bookworm
+
+RUN groupadd --system --gid 880 edgeapl \
+ && useradd --system --uid 880 --gid edgeapl --home-dir /var/lib/edgeapl --shell /usr/sbin/nologin edgeapl \
+ && install -d -o edgeapl -g edgeapl /var/lib/edgeapl /results
+
+COPY . /opt/archive
+RUN bash /opt/archive/install /opt/edgeapl \
+ && rm -r /opt/archive/wheels
+
+ENV PATH=/opt/edgeapl/bin:$PATH HOME=/var/lib/edgeapl XDG_STATE_HOME=/var/lib/edgeapl PYTHONDONTWRITEBYTECODE=1
+USER edgeapl
+WORKDIR /results
+VOLUME ["/var/lib/edgeapl", "/results"]
+EXPOSE 8765
+HEALTHCHECK --interval=30s --timeout=5s --start-period=120s --retries=3 CMD ["python3", "/opt/archive/containers/healthcheck.py"]
+# SIGTERM closes the open slide and commits its verdict within 3 s.
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["edgeapl"]
+# From outside the container the page is reached with a token alone: EDGEAPL_TOKEN.
+CMD ["watch", "camera0", "--page", "--host", "0.0.0.0", "--out", "/results"]
