@@ -16,7 +16,8 @@ RUN bash /opt/archive/install /opt/edgeapl \
  && rm -r /opt/archive/wheels
 
 ENV PATH=/opt/edgeapl/bin:$PATH HOME=/var/lib/edgeapl XDG_STATE_HOME=/var/lib/edgeapl PYTHONDONTWRITEBYTECODE=1
-USER edgeapl
+# By number: a host that refuses root reads no names.
+USER 880:880
 WORKDIR /results
 VOLUME ["/var/lib/edgeapl", "/results"]
 EXPOSE 8765

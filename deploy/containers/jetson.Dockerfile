@@ -8,6 +8,8 @@
 # token.env holds EDGEAPL_TOKEN=WORD, readable by root alone.
 FROM nvcr.io/nvidia/l4t-jetpack:r36.4.0
 
+# The archive of the distribution keeps no old versions, so none can be pinned.
+# hadolint ignore=DL3008
 RUN apt-get update \
  && apt-get install -y --no-install-recommends python3-venv \
  && rm -rf /var/lib/apt/lists/*
@@ -23,7 +25,8 @@ RUN bash /opt/archive/install /opt/edgeapl --system-site-packages \
  && rm -r /opt/archive/wheels
 
 ENV PATH=/opt/edgeapl/bin:$PATH HOME=/var/lib/edgeapl XDG_STATE_HOME=/var/lib/edgeapl PYTHONDONTWRITEBYTECODE=1
-USER edgeapl
+# By number: a host that refuses root reads no names.
+USER 880:880
 WORKDIR /results
 VOLUME ["/var/lib/edgeapl", "/results"]
 EXPOSE 8765
