@@ -113,6 +113,7 @@ def train(
         from edgeapl.export.training.device import choose_device
         from edgeapl.export.training.labelled_set import read_labelled_set
         from edgeapl.export.training.overrides import changed
+        from edgeapl.export.training.page import write_page
         from edgeapl.export.training.registry import find_training
         from edgeapl.export.training.trainer import TrainingRequest
         from edgeapl.export.training.trainer import train as run
@@ -138,8 +139,9 @@ def train(
         watcher.said(f"{found.name} on {used.text}")
         trained = run(found, labelled, used, request, watcher)
     document = write_trained(trained, out)
+    page = write_page(trained, document, out)
     if as_json:
-        print_json({**document, "folder": str(out)})
+        print_json({**document, "folder": str(out), "page": str(page)})
     else:
         _show(document, out)
 
@@ -229,7 +231,7 @@ def _show(document: Mapping[str, Any], out: Path) -> None:
     for name in ("cross_validation", "test"):
         if document[name] is not None:
             _show_tested(terminal, name.replace("_", "-"), document[name])
-    terminal.print(f"weights, recipe and figures in {out}", markup=False, soft_wrap=True)
+    terminal.print(f"page {out}/train-report.html", markup=False, soft_wrap=True)
     terminal.print(
         f"next: edgeapl export {out}/recipe.toml --weights model={out}/weights.pt "
         f"--trained-on {out}/training-set.json --out BUNDLE",

@@ -30,14 +30,15 @@ def draw(evaluation: Evaluation, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for curve in evaluation.curves:
-        written += _save(folder, f"roc {curve.name}", partial(_roc, curve=curve))
-        written += _save(folder, f"precision-recall {curve.name}", partial(_pr, curve=curve))
+        written += save(folder, f"roc {curve.name}", partial(_roc, curve=curve))
+        written += save(folder, f"precision-recall {curve.name}", partial(_pr, curve=curve))
     for name, matrix in evaluation.matrices:
-        written += _save(folder, f"confusion {name}", partial(_matrix, matrix=matrix))
+        written += save(folder, f"confusion {name}", partial(_matrix, matrix=matrix))
     return written
 
 
-def _save(folder: Path, name: str, paint: Callable[[Axes], None]) -> list[Path]:
+def save(folder: Path, name: str, paint: Callable[[Axes], None]) -> list[Path]:
+    """Write what is painted as a PNG and an SVG named and titled so, and return both files."""
     # A fixed salt, so that the same figures give the same SVG.
     with mpl.rc_context({"svg.hashsalt": "edgeapl"}):
         figure = Figure(figsize=SIZE_INCHES, layout="constrained")

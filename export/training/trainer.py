@@ -15,6 +15,7 @@ from torch import nn
 
 from edgeapl.bundle.digest import sha256
 from edgeapl.errors import InputError, UsageError
+from edgeapl.export.checkpoints import read_checkpoint
 from edgeapl.export.training.cell_pool import CellPool, Cutting, load_pool
 from edgeapl.export.training.device import Device
 from edgeapl.export.training.duplicates import check_patients_apart
@@ -120,6 +121,7 @@ def train(
     Raises InputError for a cohort that can not be trained on, UsageError when `request.out` holds
     another training, EngineError when the loss is not a number or memory runs out.
     """
+    init = None if request.init is None else read_checkpoint(request.init).digest
     watcher.said("reading cells")
     cutting = Cutting(
         recipe.crop, recipe.segmenter, request.crops, request.um_per_px, recipe.um_per_px
@@ -130,7 +132,7 @@ def train(
     labels = _labels(recipe, pool)
     classes = _classes(recipe, pool, labels, request.positive)
     whole = _material(recipe, pool, classes, device)
-    run = _digest(recipe, pool, device, request)
+    run = _digest(recipe, pool, device, request, init)
     rounds = _rounds(recipe, labels, pool, request)
     done: list[Round] = []
     made: tuple[nn.Module, Predictions] | None = None
@@ -308,9 +310,13 @@ def _label_of_patient(
 
 
 def _digest(
-    recipe: TrainingRecipe, pool: CellPool, device: Device, request: TrainingRequest
+    recipe: TrainingRecipe,
+    pool: CellPool,
+    device: Device,
+    request: TrainingRequest,
+    init: str | None,
 ) -> str:
-    """Return what tells this training from all others."""
+    """Return what tells this training from all others; init : digest of the file, or None."""
     listed = [
         (digest, image.slide, image.patient, image.label, image.cell_class)
         for digest, image in zip(pool.digests, pool.images, strict=True)
@@ -325,6 +331,6 @@ def _digest(
         "folds": request.folds,
         "positive": request.positive,
         "tested": sorted(request.tested),
-        "init": sha256(request.init.read_bytes()) if request.init else None,
+        "init": init,
     }
     return sha256(json.dumps(content, sort_keys=True).encode())
