@@ -61,6 +61,8 @@ def _why_kept(
     """Say why a network stays in FP32; None when it is measured."""
     if not Network(name, model).has_convolution:
         return "no convolution in it"
+    if manifest.segmenter.sam is not None and name in manifest.detector_networks:
+        return "it draws outlines, and Segment Anything is not run in eight bits"
     if name in manifest.detector_networks:
         return "images of single cells tell nothing about it" if shown is None else None
     count = 0 if shown is None else len(shown)

@@ -39,6 +39,9 @@ def _row(network: NetworkRecipe) -> str:
         takes = f"uint8 ({'N' if given.many else 1}, {given.height}, {given.width}, 3) RGB"
     else:
         takes = f"float32 (N, {', '.join(map(str, given.shape))})"
+    shared = network.shared
+    if shared is not None:
+        takes += f" and {shared.name} float32 (1, {', '.join(map(str, shared.shape))})"
     gives = ", ".join(
         name for out in network.outputs if out is not None for name in (out.name, *out.classes)
     )

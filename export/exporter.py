@@ -157,7 +157,10 @@ def network_bytes(weights: Weights, network: NetworkRecipe, *, explain: bool) ->
     many = not isinstance(network.input, Images) or network.input.many
     names = graph.output_names
     try:
-        return onnx_bytes(graph, graph.example(), network.input_name, names, batch=many)
+        shared = (network.shared.name, *graph.shared_example()) if network.shared else None
+        return onnx_bytes(
+            graph, graph.example(), network.input_name, names, batch=many, shared=shared
+        )
     except Exception as error:  # the exporter runs the user's module, which may raise anything
         raise code_error("network cannot be exported", network.name, error) from error
 

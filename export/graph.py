@@ -18,8 +18,9 @@ NOT_RUN = "network does not run as the recipe says"
 class Graph(nn.Module):
     """Wraps the part of a module that a recipe names, so that pre- and post-processing travel.
 
-    Takes uint8 (N, H, W, 3) RGB or float32 (N, ...), as the recipe's input says. Gives every
-    output as it is, and after it one probability (N,) per class.
+    Takes uint8 (N, H, W, 3) RGB or float32 (N, ...), as the recipe's input says, and float32
+    (1, ...) where rows share an input. Gives every output as it is, and after it one probability
+    (N,) per class.
 
     Parameters
     ----------
@@ -32,6 +33,7 @@ class Graph(nn.Module):
         self.inner = recipe.part(module, explain)
         self._input = recipe.input
         self._outputs = recipe.named(explain)
+        self._shared = recipe.shared
         if isinstance(self._input, Images):
             shape = (1, 3, 1, 1)
             mean = torch.tensor(self._input.mean).view(shape)
@@ -49,9 +51,12 @@ class Graph(nn.Module):
                 names += [output.name, *output.classes]
         return tuple(names)
 
-    def forward(self, given: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(
+        self, given: torch.Tensor, shared: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, ...]:
         """Return every named output."""
-        tensors = picked(self.inner(self._prepared(given)), self._outputs)
+        more = () if shared is None else (shared,)
+        tensors = picked(self.inner(self._prepared(given), *more), self._outputs)
         answers: list[torch.Tensor] = []
         for tensor, output in zip(tensors, self._outputs, strict=True):
             if output is not None and tensor is not None:
@@ -86,7 +91,7 @@ class Graph(nn.Module):
         for rows in (2, 1) if many else (1,):
             try:
                 with torch.no_grad():
-                    answers = self(self.example(rows))
+                    answers = self(self.example(rows), *self.shared_example())
             except EdgeAplError:
                 raise
             except WrongOutputs as error:
@@ -108,7 +113,7 @@ class Graph(nn.Module):
     def _squeezed(self, rows: int) -> str:
         """Say how to keep a row for each cell."""
         with Squeezes() as found, torch.no_grad():
-            self.inner(self._prepared(self.example(rows)))
+            self.inner(self._prepared(self.example(rows)), *self.shared_example())
         if found.place:
             return f"{found.place}: squeeze() drops the cells too, write squeeze(1) or flatten(1)"
         return "give one row per cell, also for a single cell"
@@ -123,6 +128,10 @@ class Graph(nn.Module):
             return torch.zeros((rows, *self._input.shape))
         rows = rows if self._input.many else 1
         return torch.zeros((rows, self._input.height, self._input.width, 3), dtype=torch.uint8)
+
+    def shared_example(self) -> tuple[torch.Tensor, ...]:
+        """Return one of the input that the rows share; nothing where they share none."""
+        return () if self._shared is None else (torch.zeros((1, *self._shared.shape)),)
 
 
 def _probabilities(tensor: torch.Tensor, output: Output) -> list[torch.Tensor]:

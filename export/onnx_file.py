@@ -25,23 +25,30 @@ def onnx_bytes(
     outputs: Sequence[str],
     *,
     batch: bool,
+    shared: tuple[str, torch.Tensor] | None = None,
 ) -> bytes:
     """Export a module in evaluation mode; the same module gives the same bytes.
 
     Parameters
     ----------
-    module : takes one tensor.
+    module : takes one tensor, or two where there is a shared one.
     example : an input; with `batch` its first dimension is free afterwards.
     input_name, outputs : names in the file.
+    shared : name and example of a second input, which all rows have in common.
     """
-    shapes = ({0: torch.export.Dim("batch", min=1, max=MOST_ROWS)},) if batch else None
+    names, examples = [input_name], [example]
+    if shared is not None:
+        names.append(shared[0])
+        examples.append(shared[1])
+    rows = {0: torch.export.Dim("batch", min=1, max=MOST_ROWS)}
+    shapes = (rows, *(None for _ in examples[1:])) if batch else None
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own deprecations
         program = torch.onnx.export(
             module.eval(),
-            (example,),
-            input_names=[input_name],
+            tuple(examples),
+            input_names=names,
             output_names=list(outputs),
             dynamo=True,
             dynamic_shapes=shapes,

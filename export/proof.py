@@ -100,21 +100,29 @@ def prove(
     what a network answers.
     """
     names = tuple(network.name for network in recipe.networks)
+    by_name = {network.name: network for network in recipe.networks}
     inputs: dict[str, list[Rows]] = defaultdict(list)
+    shared: dict[str, dict[str, Rows]] = {}
 
     def record(name: str, given: Arrays) -> None:
-        """Keep the first rows that a network is shown."""
-        (rows,) = given.values()
+        """Keep the first rows that a network is shown, and what the first of them share."""
+        network = by_name[name]
+        if network.shared is not None and len(inputs[name]):
+            return  # other rows may share something else
+        if network.shared is not None:
+            shared[name] = {network.shared.name: np.array(given[network.shared.name])}
         missing = max(BATCHES) - sum(len(part) for part in inputs[name])
         if missing > 0:
-            inputs[name].append(np.array(rows[:missing]))
+            inputs[name].append(np.array(given[network.input_name][:missing]))
 
     say("whole slide with the exported networks")
     with InTurn(names, exported, record) as engines:
         answer = slide_answer(manifest, engines, cells.crops)
-        if manifest.detector_networks:
-            # Once, so that the inputs of the detector's networks are on record.
-            segmenter_of(manifest, engines).segment(cells.frames[0])
+        for frame in cells.frames if manifest.detector_networks else ():
+            # So that the inputs of the networks that find cells are on record.
+            segmenter_of(manifest, engines).segment(frame)
+            if all(inputs[name] for name in manifest.detector_networks):
+                break
     say("whole slide with the torch modules")
     with InTurn(names, reference) as engines:
         wanted = slide_answer(manifest, engines, cells.crops)
@@ -127,7 +135,8 @@ def prove(
         rows = _rows(network, inputs[network.name], cells.crops)
         if rows is None:
             continue
-        compared = _compare(network, rows, exported, reference, recipe.tolerance)
+        more = shared.get(network.name, {})
+        compared = _compare(network, rows, more, exported, reference, recipe.tolerance)
         differences += compared[0]
         agreements += compared[1]
         answers = compared[2]
@@ -155,7 +164,12 @@ def _rows(network: NetworkRecipe, recorded: list[Rows], crops: UInt8) -> Rows | 
 
 
 def _compare(
-    network: NetworkRecipe, rows: Rows, exported: Opener, reference: Opener, tolerance: float
+    network: NetworkRecipe,
+    rows: Rows,
+    shared: Mapping[str, Rows],
+    exported: Opener,
+    reference: Opener,
+    tolerance: float,
 ) -> tuple[list[Difference], list[Agreement], list[Mapping[str, Rows]]]:
     """Compare at every batch size; also give torch's answers to each, the largest batch last."""
     many = not (isinstance(network.input, Images) and not network.input.many)
@@ -165,7 +179,8 @@ def _compare(
     have, want = exported(network.name), reference(network.name)
     for size in BATCHES if many else (1,):
         # Fewer cells than the batch are repeated: the batch size is what is being tried.
-        batch = {network.input_name: np.ascontiguousarray(np.resize(rows, (size, *rows.shape[1:])))}
+        repeated = np.ascontiguousarray(np.resize(rows, (size, *rows.shape[1:])))
+        batch = {network.input_name: repeated, **shared}
         given, wanted = have.run(batch), want.run(batch)
         differences += [
             _difference(network.name, name, size, given[name], values, tolerance)

@@ -100,10 +100,19 @@ def _examples(graph: Graph, network: NetworkRecipe) -> torch.Tensor:
     return torch.from_numpy(drawn)
 
 
+def _shared(graph: Graph) -> tuple[torch.Tensor, ...]:
+    """Return noise for the input that the rows share, if they do; the same at each call."""
+    rng = np.random.default_rng(12)
+    return tuple(
+        torch.from_numpy(rng.uniform(0.2, 0.6, tuple(one.shape)).astype(np.float32))
+        for one in graph.shared_example()
+    )
+
+
 def _run(graph: Graph, network: NetworkRecipe, given: torch.Tensor) -> Answers:
     try:
         with torch.no_grad():
-            answers = graph(given)
+            answers = graph(given, *_shared(graph))
     except Exception as error:  # a user's module may raise anything
         raise code_error("network does not run", network.name, error) from error
     return {
@@ -115,7 +124,7 @@ def _run(graph: Graph, network: NetworkRecipe, given: torch.Tensor) -> Answers:
 def _unfit(
     what: str, graph: Graph, network: NetworkRecipe, given: torch.Tensor, *, drawn: bool
 ) -> CodeError:
-    found = causes(graph.inner, lambda: graph(given), len(given))
+    found = causes(graph.inner, lambda: graph(given, *_shared(graph)), len(given))
     cause = next((one for one in found if one.random is drawn), None)
     where = (cause.place if cause else "") or forward_place(graph.inner)
     which = f"{network.name}, {where}" if where else network.name

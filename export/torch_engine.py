@@ -36,11 +36,17 @@ class TorchEngine:
     @property
     def inputs(self) -> Mapping[str, tuple[str, tuple[int | None, ...]]]:
         """Input name to (numpy dtype name, shape)."""
-        given = self._recipe.input
+        name, given = self._recipe.input_name, self._recipe.input
+        described: dict[str, tuple[str, tuple[int | None, ...]]] = {}
         if isinstance(given, Images):
             rows = None if given.many else 1
-            return {self._recipe.input_name: ("uint8", (rows, given.height, given.width, 3))}
-        return {self._recipe.input_name: ("float32", (None, *given.shape))}
+            described[name] = ("uint8", (rows, given.height, given.width, 3))
+        else:
+            described[name] = ("float32", (None, *given.shape))
+        shared = self._recipe.shared
+        if shared is not None:
+            described[shared.name] = ("float32", (1, *shared.shape))
+        return described
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -51,9 +57,9 @@ class TorchEngine:
         """Run once; see `edgeapl.protocols.Engine.run`."""
         if self._graph is None:
             raise EngineError("network was closed", self._recipe.name, "open it again")
-        given = torch.from_numpy(np.array(inputs[self._recipe.input_name]))
+        given = [torch.from_numpy(np.array(inputs[name])) for name in self.inputs]
         with torch.inference_mode():
-            answers = self._graph(given)
+            answers = self._graph(*given)
         arrays = [np.asarray(answer.numpy()) for answer in answers]
         return dict(zip(self._outputs, arrays, strict=True))
 

@@ -154,7 +154,7 @@ def _detected(
     candidate: Mapping[str, Engine],
     frames: Sequence[Frame],
 ) -> Detected | None:
-    if manifest.segmenter.detector is None or not frames:
+    if not manifest.detector_networks or not frames:
         return None
     before, after = segmenter_of(manifest, paired), segmenter_of(manifest, candidate)
     found = [before.segment(one) for one in frames]

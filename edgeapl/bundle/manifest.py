@@ -74,8 +74,7 @@ class Manifest(Spec):
     @property
     def detector_networks(self) -> tuple[str, ...]:
         """Networks that find cells rather than classify them."""
-        detector = self.segmenter.detector
-        return () if detector is None else (detector.detector, detector.box_head)
+        return self.segmenter.networks
 
     @model_validator(mode="after")
     def _files_are_listed(self) -> Manifest:

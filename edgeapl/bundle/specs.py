@@ -44,20 +44,64 @@ class DetectorSpec(Spec):
     batch_size: Annotated[int, Field(ge=1, le=1000)] = 250
 
 
+Prompts = Literal["boxes", "grid"]
+
+
+class SamSpec(Spec):
+    """Segment Anything: two networks, and the numbers that the steps around them need.
+
+    encoder : network of the image; takes uint8 (1, side, side, 3) RGB, gives `embedding`.
+    decoder : network that answers prompts; takes `prompts` float32 (N, 2, 3) and the embedding.
+    side : of the image that a frame is brought to, px.
+    prompts : ``boxes``: those of the classical segmenter; ``grid``: points spread evenly over the
+        frame, as Segment Anything's automatic masks.
+    grid : points along each side of the frame.
+    batch_size : prompts in one run of the decoder.
+    min_predicted_iou, min_stability : masks below are dropped; see `edgeapl.stages.sam.masks`.
+        These and the next are those of the automatic masks (Kirillov et al. 2023, appendix B).
+    max_overlap : of the boxes of two masks of the grid; the worse one is dropped beyond it.
+    min_agreement : overlap (intersection over union) with the classical outline of a cell, below
+        which a mask is not taken for that cell.
+    """
+
+    encoder: Name
+    decoder: Name
+    side: Annotated[int, Field(ge=64, le=2048, multiple_of=16)]
+    prompts: Prompts = "boxes"
+    grid: Annotated[int, Field(ge=1, le=128)] = 32
+    batch_size: Annotated[int, Field(ge=1, le=256)] = 16
+    min_predicted_iou: Share = 0.88
+    min_stability: Share = 0.95
+    max_overlap: Share = 0.7
+    min_agreement: Share = 0.5
+
+
 class SegmenterSpec(Spec):
     """How cells are found.
 
     kind : ``hsv-watershed``: classical; ``faster-rcnn``: networks, described in `detector`;
-        ``field``: the whole field of view is judged as one, without looking for cells.
+        ``sam``: Segment Anything, described in `sam`, draws the outlines of the cells that the
+        classical one finds; ``field``: the whole field of view is judged as one, without
+        looking for cells.
     """
 
-    kind: Literal["hsv-watershed", "faster-rcnn", "field"] = "hsv-watershed"
+    kind: Literal["hsv-watershed", "faster-rcnn", "sam", "field"] = "hsv-watershed"
     detector: DetectorSpec | None = None
+    sam: SamSpec | None = None
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Networks that find cells."""
+        if self.detector is not None:
+            return self.detector.detector, self.detector.box_head
+        return () if self.sam is None else (self.sam.encoder, self.sam.decoder)
 
     @model_validator(mode="after")
-    def _detector_fits(self) -> SegmenterSpec:
+    def _networks_fit(self) -> SegmenterSpec:
         if (self.kind == "faster-rcnn") != (self.detector is not None):
             raise ValueError("segmenter: 'faster-rcnn' and detector go together")
+        if (self.kind == "sam") != (self.sam is not None):
+            raise ValueError("segmenter: kind 'sam' and the section sam go together")
         return self
 
 

@@ -65,7 +65,10 @@ def export(
     ] = False,
     segmenter: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="Find cells another way: hsv-watershed, faster-rcnn or field."),
+        typer.Option(
+            help="Find cells another way: hsv-watershed, faster-rcnn, field, or sam: Segment "
+            "Anything draws the outlines (docs/segment-anything.md)."
+        ),
     ] = None,
     trust_archive: Annotated[
         bool,

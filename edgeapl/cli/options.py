@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeVar
 
@@ -59,6 +60,15 @@ EnginesOption = Annotated[
         "a folder.",
     ),
 ]
+SegmenterOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--segmenter",
+        metavar="NAME",
+        help="Find cells in another way than the bundle's own: hsv-watershed, or sam, sam-boxes or "
+        "sam-grid where it holds Segment Anything. Then no slide is cleared.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 FailOnFlagOption = Annotated[
     bool, typer.Option("--fail-on-flag", help="Leave with exit code 10 when a slide is flagged.")
@@ -112,24 +122,36 @@ def trust_here(named: Path | None) -> Trust:
 
 @contextmanager
 def opened_model(
-    named: Path | None, station: StationConfig, engines: str, terminal: Console
+    named: Path | None,
+    station: StationConfig,
+    engines: str,
+    terminal: Console,
+    segmenter: str | None = None,
 ) -> Iterator[Model]:
     """Open the bundle to use on folders with the engines to use, and say which they are."""
     from edgeapl.model.opener import open_resolved
+    from edgeapl.model.segmenter_choice import with_segmenter
 
-    with _opened(open_resolved, named, station, engines, terminal, pin_cores=True) as model:
+    with _opened(open_resolved, named, station, engines, terminal, pin_cores=True) as opened:
+        model = with_segmenter(opened, segmenter)
         _announce(terminal, model, named, station)
         yield model
 
 
 @contextmanager
 def hosted_model(
-    named: Path | None, station: StationConfig, engines: str, terminal: Console
+    named: Path | None,
+    station: StationConfig,
+    engines: str,
+    terminal: Console,
+    segmenter: str | None = None,
 ) -> Iterator[HostedModel]:
     """Do the same with the networks in processes of their own."""
+    from edgeapl.model.segmenter_choice import with_segmenter
     from edgeapl.station.hosted_model import open_hosted
 
-    with _opened(open_hosted, named, station, engines, terminal) as hosted:
+    with _opened(open_hosted, named, station, engines, terminal) as opened:
+        hosted = replace(opened, model=with_segmenter(opened.model, segmenter))
         _announce(terminal, hosted.model, named, station)
         yield hosted
 

@@ -21,6 +21,7 @@ from edgeapl.cli.options import (
     OnFlagOption,
     OutOption,
     ScaleOption,
+    SegmenterOption,
     StationOption,
     chosen_journal,
     chosen_results,
@@ -64,6 +65,7 @@ def score(
     out: OutOption = None,
     bundle: BundleOption = None,
     engines: EnginesOption = "auto",
+    segmenter: SegmenterOption = None,
     journal: JournalOption = None,
     station: StationOption = None,
     as_json: JsonOption = False,
@@ -97,7 +99,7 @@ def score(
     terminal = console()
     with (
         logging_to(log, as_json=log_json),
-        opened_model(bundle, config, engines, terminal) as model,
+        opened_model(bundle, config, engines, terminal, segmenter) as model,
         Journal.open(chosen_journal(journal, config)) as record,
     ):
         notices = FolderNotifier(record, command)

@@ -69,6 +69,7 @@ def run_station(
     config: StationConfig,
     bundle: Path | None,
     engines: str = "auto",
+    segmenter: str | None = None,
     journal: Path,
     page: PageAddress | None = None,
     as_json: bool,
@@ -90,7 +91,7 @@ def run_station(
     with ExitStack() as opened:
         opened.enter_context(sigterm_interrupts())  # until the signals are handled below
         opened.enter_context(locked_folder(options.out))
-        hosted = opened.enter_context(hosted_model(bundle, config, engines, terminal))
+        hosted = opened.enter_context(hosted_model(bundle, config, engines, terminal, segmenter))
         if options.stop_error is not None and not hosted.model.reducer.bounded:
             text = "this bundle judges a slide by features of all its cells: all are examined"
             terminal.print(text, style="yellow", markup=False, soft_wrap=True)

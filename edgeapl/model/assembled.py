@@ -15,6 +15,7 @@ from edgeapl.stages.clearance import Clearing
 from edgeapl.stages.detect import FasterRcnnSegmenter
 from edgeapl.stages.domain import DomainModel
 from edgeapl.stages.reduce import Reducer
+from edgeapl.stages.sam import SamSegmenter
 from edgeapl.stages.segment import HsvWatershed
 from edgeapl.stages.whole_image import WholeField
 from edgeapl.types import Certificate
@@ -114,10 +115,12 @@ def clearing_of(bundle: Bundle) -> Clearing:
 
 
 def segmenter_of(manifest: Manifest, engines: Mapping[str, Engine]) -> Segmenter:
-    """Give what finds the cells; a detector runs two of the engines."""
-    detector = manifest.segmenter.detector
+    """Give what finds the cells; a detector and Segment Anything run two of the engines."""
+    detector, sam = manifest.segmenter.detector, manifest.segmenter.sam
     if detector is not None:
         return FasterRcnnSegmenter(engines[detector.detector], engines[detector.box_head], detector)
+    if sam is not None:
+        return SamSegmenter(engines[sam.encoder], engines[sam.decoder], sam)
     if manifest.segmenter.kind == "field":
         return WholeField()
     return HsvWatershed()

@@ -152,9 +152,7 @@ def _chain(model: ResolvedModel) -> ChainFile | None:
 def groups_of(manifest: Manifest) -> Mapping[str, NetworkGroup]:
     """Return the group of every network of a bundle."""
     groups = dict.fromkeys(manifest.networks, NetworkGroup.CELLS)
-    detector = manifest.segmenter.detector
-    if detector is not None:
-        groups |= dict.fromkeys((detector.detector, detector.box_head), NetworkGroup.SEGMENT)
+    groups |= dict.fromkeys(manifest.detector_networks, NetworkGroup.SEGMENT)
     if manifest.reducer.head is not None:
         groups[manifest.reducer.head] = NetworkGroup.HEAD
     return groups

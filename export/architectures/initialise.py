@@ -9,6 +9,7 @@ from torch import nn
 
 from edgeapl.export.architectures.blocks import FrozenBatchNorm2d, ResidualBlock
 from edgeapl.export.architectures.faster_rcnn import BoxPredictor, FeaturePyramid, RpnHead
+from edgeapl.export.architectures.segment_anything.random import draw_positions
 from edgeapl.export.architectures.xception import SeparableConv2d
 
 BRANCH_SCALE = 0.25
@@ -36,8 +37,10 @@ def initialise(module: nn.Module, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for part in module.modules():
-            if isinstance(part, (nn.Conv2d, nn.Linear)):
+            if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
                 _fill(part, RELU / part.weight[0].numel(), generator)
+            elif isinstance(part, nn.Embedding):
+                part.weight.normal_(generator=generator)
             elif isinstance(part, (nn.BatchNorm1d, nn.BatchNorm2d, FrozenBatchNorm2d)):
                 for tensor, value in (
                     *((part.weight, 1.0), (part.bias, 0.0)),
@@ -47,6 +50,7 @@ def initialise(module: nn.Module, seed: int) -> None:
                         tensor.fill_(value)
         for part in module.modules():
             _mind_the_place(part, generator)
+            draw_positions(part, generator)
 
 
 def _mind_the_place(part: nn.Module, generator: torch.Generator) -> None:

@@ -15,11 +15,16 @@ from edgeapl.export.recipes.factory import load_factory, part_of
 from edgeapl.export.recipes.recipe import NetworkRecipe, Numbers, Recipe, Shapes
 from edgeapl.export.recipes.recipe_checks import check_manifest, mistakes
 from edgeapl.export.recipes.recipe_file import NetworkPart, RecipeFile, WeightsPart
+from edgeapl.export.recipes.segment_anything import Finder
 from edgeapl.toml_file import Mistake, first_mistake, line_of, read_toml
 
 
-def recipe(path: Path) -> Recipe:
+def recipe(path: Path, finder: Finder | None = None) -> Recipe:
     """Read a recipe file.
+
+    Parameters
+    ----------
+    finder : in place of the segmenter that the file names.
 
     Raises ConfigError that names the setting, and says when the file or a factory is missing.
     """
@@ -37,11 +42,18 @@ def recipe(path: Path) -> Recipe:
         "roles": [role.model_dump(mode="json") for role in file.roles],
         **({"features": file.features} if file.features else {}),
     }
+    networks = tuple(_network(name, part, file, path) for name, part in file.networks.items())
+    if finder is not None:
+        taken = sorted({network.name for network in finder.networks} & file.networks.keys())
+        if taken:
+            raise ConfigError("network has a name that is taken", taken[0], "call it otherwise")
+        settings["segmenter"] = finder.settings
+        networks = (*finder.networks, *networks)
     explanation = file.explanation.model_dump(mode="json") if file.explanation else {}
     made = Recipe(
         name=file.name,
         source=f"recipe file {path.name}",
-        networks=tuple(_network(name, part, file, path) for name, part in file.networks.items()),
+        networks=networks,
         settings=settings,
         explanation=explanation,
         card=file.about,

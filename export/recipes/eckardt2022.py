@@ -35,6 +35,7 @@ from edgeapl.export.recipes.recipe import (
     Recipe,
     Shapes,
 )
+from edgeapl.export.recipes.segment_anything import Finder, other_segmenter
 
 UM_PER_PX = 171 / 2560
 SIDE = 299
@@ -47,7 +48,6 @@ ROLES = ("myeloblast", "promyelocyte", "auer_rod")
 """In the order of the paper's text, which is that of the ratios."""
 
 SUSPICIOUS = ("promyelocyte", "auer_rod")
-CLASSICAL = "hsv-watershed"
 
 CARD = """
 Finds the cells of a bone marrow smear, tells myeloblasts, promyelocytes and cells with Auer rods,
@@ -56,13 +56,13 @@ and judges the smear by their shares.
 
 
 def recipe(segmenter: str | None = None) -> Recipe:
-    """Return the recipe, with its detector or with another segmenter of the manifest instead."""
-    classical = segmenter is not None and segmenter != "faster-rcnn"
-    detector = () if classical else (_detector(), _box_head())
+    """Return the recipe, with its detector or with another segmenter instead."""
+    name = segmenter or "faster-rcnn"
+    finder = _finder() if name == "faster-rcnn" else other_segmenter(name)
     settings = {
         "intended_use": f"Detection of APL in bone marrow smears. {RESEARCH}",
         "um_per_px": round(UM_PER_PX, 5),
-        "segmenter": {"kind": segmenter} if classical else _segmenter(),
+        "segmenter": finder.settings,
         "crop": {"window_um": round(SIDE * UM_PER_PX, 3), "size_px": SIDE},
         "roles": [
             {
@@ -85,14 +85,14 @@ def recipe(segmenter: str | None = None) -> Recipe:
     return Recipe(
         name="eckardt2022",
         source="Eckardt et al. 2022, BMC Cancer 22:201, doi 10.1186/s12885-022-09307-8",
-        networks=(*detector, *(_cells(role) for role in ROLES), _head()),
+        networks=(*finder.networks, *(_cells(role) for role in ROLES), _head()),
         settings=settings,
         explanation={"kind": "occlusion", "title": "Occlusion sensitivity"},
         card=CARD,
     )
 
 
-def _segmenter() -> dict[str, object]:
+def _finder() -> Finder:
     detector = {
         "detector": "detector",
         "box_head": "box_head",
@@ -100,7 +100,8 @@ def _segmenter() -> dict[str, object]:
         "input_width": FRAME_WIDTH,
         "max_detections": MOST_CELLS,
     }
-    return {"kind": "faster-rcnn", "detector": detector}
+    settings = {"kind": "faster-rcnn", "detector": detector}
+    return Finder((_detector(), _box_head()), settings)
 
 
 def _detector_networks(shapes: Shapes) -> FasterRcnnNetworks:

@@ -30,6 +30,7 @@ from edgeapl.export.recipes.recipe import (
     Recipe,
     Shapes,
 )
+from edgeapl.export.recipes.segment_anything import other_segmenter
 
 UM_PER_PX = 12.8 / SIDE
 
@@ -42,6 +43,7 @@ it had that cell alone.
 
 def recipe(segmenter: str | None = None, classes: Sequence[str] = CLASSES) -> Recipe:
     """Return the recipe; its segmenter is the classical one unless another is named."""
+    finder = other_segmenter(segmenter or "hsv-watershed")
     mean, deviation = IMAGENET
     encoder = NetworkRecipe(
         name="encoder",
@@ -67,7 +69,7 @@ def recipe(segmenter: str | None = None, classes: Sequence[str] = CLASSES) -> Re
     settings = {
         "intended_use": f"Detection of APL among AML in blood films. {RESEARCH}",
         "um_per_px": UM_PER_PX,
-        "segmenter": {"kind": segmenter or "hsv-watershed"},
+        "segmenter": finder.settings,
         "crop": {"window_um": 12.8, "size_px": SIDE},
         "roles": [
             {
@@ -87,7 +89,7 @@ def recipe(segmenter: str | None = None, classes: Sequence[str] = CLASSES) -> Re
     return Recipe(
         name="manescu2023",
         source="Manescu et al. 2023, Scientific Reports, doi 10.1038/s41598-023-29160-4",
-        networks=(encoder, head),
+        networks=(*finder.networks, encoder, head),
         settings=settings,
         explanation={"kind": "contributions", "title": "Cells that made the answer"},
         card=CARD,

@@ -49,6 +49,14 @@ class Numbers:
 
 
 @dataclass(frozen=True, slots=True)
+class Shared:
+    """A second input, float32 (1, *shape), which all rows of a run have in common."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Output:
     """One tensor that a network gives.
 
@@ -82,13 +90,15 @@ class NetworkRecipe:
     build : gives the module for a checkpoint with tensors of these shapes; of no tensors at all,
         the published architecture.
     part : gives, of that module, what the graph holds; told whether explanations are wanted. Takes
-        one float32 tensor (images as (N, 3, H, W)) and gives a tensor or a tuple.
+        one float32 tensor (images as (N, 3, H, W)), and after it what rows share, and gives a
+        tensor or a tuple.
     outputs : names for what the part gives, in order; None for one that is left out.
     explained : a further output, given only when explanations are wanted.
     renamed : gives a checkpoint's tensors the names of today; None where names never changed.
     keras : for checkpoints of Keras; None where they are not read.
     choice : what is taken of the checkpoint, and under which names.
     after, when : as in `edgeapl.bundle.specs.NetworkSpec`.
+    shared : a second input, if it has one.
     """
 
     name: str
@@ -104,6 +114,7 @@ class NetworkRecipe:
     choice: Choice = field(default_factory=Choice)
     after: str | None = None
     when: str | None = None
+    shared: Shared | None = None
 
     @property
     def keras_reader(self) -> KerasReader | None:

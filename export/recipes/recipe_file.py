@@ -148,6 +148,12 @@ class RecipeFile(Spec):
     explanation: ExplanationSpec | None = None
 
     @model_validator(mode="after")
+    def _no_networks_of_ours(self) -> RecipeFile:
+        if self.segmenter.kind == "sam":
+            raise ValueError("segmenter 'sam' is not written here: export with --segmenter sam")
+        return self
+
+    @model_validator(mode="after")
     def _rule_is_sound(self) -> RecipeFile:
         if self.answers == "apl":
             check_rule(self.rule, self.reducer, self.roles)

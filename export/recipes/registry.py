@@ -7,6 +7,7 @@ from pathlib import Path
 from edgeapl.errors import UsageError
 from edgeapl.export.recipes import custom, eckardt2022, manescu2023, spatial_attention, yan2025
 from edgeapl.export.recipes.recipe import Recipe
+from edgeapl.export.recipes.segment_anything import other_segmenter
 
 PUBLISHED = {
     "eckardt2022": eckardt2022.recipe,
@@ -21,7 +22,7 @@ def find_recipe(name: str, segmenter: str | None = None) -> Recipe:
 
     Parameters
     ----------
-    segmenter : kind of segmenter to use instead of the recipe's; for published recipes only.
+    segmenter : to use instead of the recipe's; in place of that of a file Segment Anything alone.
 
     Raises UsageError when there is none, ConfigError when the file is wrong.
     """
@@ -29,7 +30,8 @@ def find_recipe(name: str, segmenter: str | None = None) -> Recipe:
         return PUBLISHED[name](segmenter)
     path = Path(name)
     if path.suffix == ".toml":
-        if segmenter is not None:
+        finder = None if segmenter is None else other_segmenter(segmenter)
+        if finder is not None and not finder.networks:
             raise UsageError("a recipe file names its own segmenter", "--segmenter", "set it there")
-        return custom.recipe(path)
+        return custom.recipe(path, finder)
     raise UsageError("no such recipe", name, f"name a TOML file or one of: {', '.join(PUBLISHED)}")

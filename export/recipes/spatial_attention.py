@@ -17,6 +17,7 @@ from torch import nn
 from edgeapl.export.architectures.spatial_attention import CLASSES, SpatialAttention
 from edgeapl.export.recipes.constants import GATE, RESEARCH, rule
 from edgeapl.export.recipes.recipe import Images, NetworkRecipe, Output, Recipe, Shapes
+from edgeapl.export.recipes.segment_anything import other_segmenter
 
 SIDE = 224
 
@@ -28,6 +29,7 @@ APL it still names a fusion gene. Use it only where APL is known.
 
 def recipe(segmenter: str | None = None) -> Recipe:
     """Return the recipe; with a segmenter named, single cells are judged instead of fields."""
+    finder = other_segmenter(segmenter or "field")
     network = NetworkRecipe(
         name="network",
         weights="model",
@@ -44,7 +46,7 @@ def recipe(segmenter: str | None = None) -> Recipe:
         "intended_use": f"Fusion gene of a known APL, from bone marrow smears. {RESEARCH}",
         "answers": "subtype",
         "um_per_px": 0.1,
-        "segmenter": {"kind": segmenter or "field"},
+        "segmenter": finder.settings,
         "crop": {"window_um": 20.0, "size_px": SIDE, "cut": cut, "cell_image_cut": "box"},
         "roles": [
             {
@@ -62,7 +64,7 @@ def recipe(segmenter: str | None = None) -> Recipe:
     return Recipe(
         name="spatial-attention",
         source="CNN with spatial attention, APL fusion gene subtypes (98.04 % of the test images)",
-        networks=(network,),
+        networks=(*finder.networks, network),
         settings=settings,
         explanation={"kind": "map", "title": "Attention", "maps": ["network.attention"]},
         card=CARD,

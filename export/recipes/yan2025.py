@@ -4,11 +4,13 @@ Seven progressive multi-granularity ResNeXt-50 networks. Stage 1 parts benign fr
 2B tells five benign types, 2T myeloid from lymphoid, 3M and 3L their kinds; two more networks tell
 APL from other AML and Ph-positive from other ALL. A cell is shown only to the networks on its way.
 
-Cells are cut out with their mask, what lies outside is black (the paper's "segmentation-based";
-its masks come from Segment Anything, here from whatever segmenter the bundle has). Input 448x448
-px: the image brought to 550 px and its centre taken, as Du et al. 2020 test. The paper's images
-are 250x250 px of a DI-60; their scale is not printed: 25 µm here. It judges single cells: how many
-make a slide is not said, so a slide is flagged from 20 % APL cells on (WHO 2016: 20 % blasts).
+Cells are cut out with their mask, what lies outside is black (the paper's "segmentation-based").
+Its masks come from Segment Anything, ViT-L, by a grid of points: `--segmenter sam-vit-l-grid`, see
+`edgeapl.export.recipes.segment_anything`; without it the classical segmenter draws them. Input
+448x448 px: the image brought to 550 px and its centre taken, as Du et al. 2020 test. The paper's
+images are 250x250 px of a DI-60; their scale is not printed: 25 µm here. It judges single cells:
+how many make a slide is not said, so a slide is flagged from 20 % APL cells on (WHO 2016: 20 %
+blasts).
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from torch import nn
 from edgeapl.export.architectures.pmg import SIDE, Pmg, PmgWithMap
 from edgeapl.export.recipes.constants import GATE, RESEARCH, SUSPICIOUS_SHARE, rule
 from edgeapl.export.recipes.recipe import Images, NetworkRecipe, Output, Recipe, Shapes
+from edgeapl.export.recipes.segment_anything import other_segmenter
 
 RESIZED = 550
 WINDOW_UM = 25.0
@@ -51,11 +54,12 @@ asked about, because an earlier step put it elsewhere, has probability 0.
 
 def recipe(segmenter: str | None = None) -> Recipe:
     """Return the recipe; its segmenter is the classical one unless another is named."""
+    finder = other_segmenter(segmenter or "hsv-watershed")
     network_of = {name: stage for stage, classes, _ in STAGES for name in classes}
     settings = {
         "intended_use": f"Sorting of single blood cells and detection of APL. {RESEARCH}",
         "um_per_px": 0.1,
-        "segmenter": {"kind": segmenter or "hsv-watershed"},
+        "segmenter": finder.settings,
         "crop": {
             "window_um": WINDOW_UM,
             "size_px": SIDE,
@@ -80,7 +84,7 @@ def recipe(segmenter: str | None = None) -> Recipe:
     return Recipe(
         name="yan2025",
         source="Yan et al. 2025, Cancer Science 116:533-543, doi 10.1111/cas.16374",
-        networks=tuple(_network(*stage) for stage in STAGES),
+        networks=(*finder.networks, *(_network(*stage) for stage in STAGES)),
         settings=settings,
         explanation={
             "kind": "map",

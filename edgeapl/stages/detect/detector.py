@@ -54,17 +54,19 @@ def detect(
     return boxes[kept], scores[kept]
 
 
-def letterbox(pixels: UInt8, height: int, width: int) -> tuple[UInt8, float]:
+def letterbox(
+    pixels: UInt8, height: int, width: int, fill: tuple[int, int, int] = (0, 0, 0)
+) -> tuple[UInt8, float]:
     """Bring a frame to the networks' input without changing its proportions.
 
-    Returns uint8 (height, width, 3), black to the right or below where the frame ends, and the
-    scale, input px per frame px.
+    Returns uint8 (height, width, 3), of the colour `fill` to the right or below where the frame
+    ends, and the scale, input px per frame px.
     """
     scale = min(height / pixels.shape[0], width / pixels.shape[1])
     rows = min(height, max(1, round(pixels.shape[0] * scale)))
     columns = min(width, max(1, round(pixels.shape[1] * scale)))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    given = np.zeros((height, width, 3), dtype=np.uint8)
+    given = np.full((height, width, 3), fill, dtype=np.uint8)
     given[:rows, :columns] = cv2.resize(pixels, (columns, rows), interpolation=how)
     return given, scale
 

@@ -1,0 +1,61 @@
+"""Let a bundle find its cells in another way than its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from edgeapl.bundle.digest import sha256_of_parts
+from edgeapl.bundle.specs import SamSpec
+from edgeapl.errors import UsageError
+from edgeapl.model.assembled import Model
+from edgeapl.protocols import Segmenter
+from edgeapl.stages.sam import SamSegmenter
+from edgeapl.stages.segment import HsvWatershed
+
+CLASSICAL, SAM = "hsv-watershed", "sam"
+PROMPTED: dict[str, str] = {"sam-boxes": "boxes", "sam-grid": "grid"}
+"""Segment Anything with prompts that are not the bundle's own."""
+
+NAMES = (CLASSICAL, SAM, *PROMPTED)
+
+
+def with_segmenter(model: Model, name: str | None) -> Model:
+    """Return a model that finds cells in the way that is named; None for the bundle's own.
+
+    What was proven was proven with the bundle's own segmenter: with another, no slide is cleared.
+    Raises UsageError when the bundle can not find cells in that way.
+    """
+    spec = model.bundle.manifest.segmenter
+    if name is None or name == _own_name(spec.kind, spec.sam) or name == spec.kind:
+        return model
+    segmenter = _segmenter(model, name)
+    words = f"cells are found by {name} here, and what was proven was proven with {spec.kind}"
+    proven = model.clearing.certificate is not None
+    return replace(
+        model,
+        segmenter=segmenter,
+        engine_digest=sha256_of_parts([model.engine_digest, "cells are found by", name]),
+        clearing=replace(model.clearing, without=words) if proven else model.clearing,
+    )
+
+
+def _own_name(kind: str, sam: SamSpec | None) -> str:
+    return kind if sam is None else f"sam-{sam.prompts}"
+
+
+def _segmenter(model: Model, name: str) -> Segmenter:
+    spec = model.bundle.manifest.segmenter
+    which = f"--segmenter {name}"
+    if name not in NAMES:
+        own = "" if spec.kind in NAMES else f", or leave it out for {spec.kind}"
+        raise UsageError("no such segmenter", which, f"choose one of: {', '.join(NAMES)}{own}")
+    if spec.kind == "field":
+        mend = "leave --segmenter out: this bundle judges whole fields"
+        raise UsageError("bundle looks for no cells", which, mend)
+    if name == CLASSICAL:
+        return HsvWatershed()
+    if spec.sam is None:
+        mend = "export it with edgeapl export RECIPE --segmenter sam --weights sam=FILE"
+        raise UsageError("bundle holds no Segment Anything", which, mend)
+    sam = spec.sam.model_copy(update={"prompts": PROMPTED[name]})
+    return SamSegmenter(model.engines[sam.encoder], model.engines[sam.decoder], sam)
