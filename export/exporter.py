@@ -34,8 +34,8 @@ from edgeapl.export.single_cells import check_single_cells
 from edgeapl.export.torch_engine import TorchEngine
 from edgeapl.export.user_code import code_error
 from edgeapl.export.weights import Weights
-from edgeapl.model.apart import call_apart
 from edgeapl.model.assembled import segmenter_of
+from edgeapl.model.isolation import call_isolated
 from edgeapl.model.sealer import seal_bundle
 from edgeapl.model.trial import LIMIT_S
 from edgeapl.protocols import Engine
@@ -168,7 +168,7 @@ def network_bytes(weights: Weights, network: NetworkRecipe, *, explain: bool) ->
 def _sealed(folder: Path, settings: Mapping[str, Any], files: Mapping[str, bytes | Path]) -> Bundle:
     """Write the bundle in another process: exported networks may hang or crash their runtime."""
     golden = _golden_png()
-    call_apart(seal_bundle, folder, settings, files, golden, folder=folder, limit_s=2 * LIMIT_S)
+    call_isolated(seal_bundle, folder, settings, files, golden, folder=folder, limit_s=2 * LIMIT_S)
     return open_bundle(folder)
 
 

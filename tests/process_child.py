@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from edgeapl.errors import StorageError
 from edgeapl.process.messages import MOST_MESSAGE_BYTES, VERSION_LINE, Codec
 from edgeapl.process.parent import Parent
 
@@ -68,6 +71,22 @@ def main() -> None:
         parent.send(Word("printed"))
     parent.listen(parent.send)
     time.sleep(60)
+
+
+def stop(mark: Path) -> None:
+    """Stop this process, as a driver that hangs in the kernel does, and say which it is."""
+    mark.write_text(str(os.getpid()))
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def refuse(what: str) -> None:
+    """Raise an error of ours."""
+    raise StorageError(what, "x", "y")
+
+
+def fail() -> None:
+    """Raise an error of the system."""
+    raise OSError("full")
 
 
 def _write(descriptor: int, data: bytes) -> None:

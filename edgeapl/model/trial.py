@@ -20,7 +20,7 @@ from edgeapl.engines.store.cache import cache_folder
 from edgeapl.engines.store.folder import EngineFolder, open_engines
 from edgeapl.engines.store.local_target import runtime_version
 from edgeapl.model import EMBEDDED
-from edgeapl.model.apart import call_apart
+from edgeapl.model.isolation import call_isolated
 from edgeapl.model.opener import open_model
 from edgeapl.model.request import ModelRequest, WantedEngines
 
@@ -40,7 +40,7 @@ def try_out(
     remember: bool = True,
     limit_s: float | None = None,
 ) -> Bundle:
-    """Open a bundle elsewhere, unless this was done before, and give it.
+    """Open a bundle in another process, unless it passed there before, and return it.
 
     Parameters
     ----------
@@ -69,7 +69,9 @@ def try_out(
     about = called or folder
     if limit_s is None:
         limit_s = PLANS_LIMIT_S if plans else LIMIT_S
-    call_apart(open_once, folder, called, resign, folder=about, limit_s=limit_s, bounded=not plans)
+    call_isolated(
+        open_once, folder, called, resign, folder=about, limit_s=limit_s, bounded=not plans
+    )
     if remember:
         with suppress(OSError):  # it is tried again next time
             mark.parent.mkdir(parents=True, exist_ok=True)

@@ -178,6 +178,9 @@ class ChildProcess(Generic[Sent, Received]):
         try:
             code = self._process.wait(STUCK_S)
         except subprocess.TimeoutExpired:
+            # Reaped when the driver lets it go, whoever has forgotten it by then.
+            name = f"edgeapl-stuck-{self.pid}"
+            threading.Thread(target=self._process.wait, name=name, daemon=True).start()
             return Exit("killed, but held by a driver", said, is_stuck=True)
         torn = " in the middle of a message" if self._lines.is_torn else ""
         return Exit(_in_words(code) + torn, self._last_words())

@@ -25,8 +25,8 @@ start = lambda: CaptureProcess("demo://apl")
 """,
     "trial": """
 from pathlib import Path
-from edgeapl.model.apart import call_apart
-start = lambda: call_apart(Path.exists, Path("x"), folder=Path("x"), limit_s=60)
+from edgeapl.model.isolation import call_isolated
+start = lambda: call_isolated(Path.exists, Path("x"), folder=Path("x"), limit_s=60)
 """,
 }
 

@@ -23,7 +23,8 @@ from edgeapl.capture.source import SupervisedSource
 from edgeapl.engines.hosted import process as hosted_process
 from edgeapl.engines.hosted.host import EngineHost
 from edgeapl.engines.hosted.networks import NetworkFile
-from edgeapl.errors import EngineError
+from edgeapl.errors import EngineError, StorageError
+from edgeapl.model.isolation import call_isolated
 from edgeapl.process import child as process_child
 from edgeapl.process.child import ChildProcess, Exit
 from edgeapl.process.messages import MOST_REQUEST_BYTES, MessageError
@@ -202,6 +203,35 @@ def test_a_child_that_a_driver_holds_does_not_hold_its_parent(
             assert time.monotonic() - start < 5.0
         child._process.kill()
         child._process.wait(PATIENCE_S)
+
+
+def test_a_call_in_a_process_that_a_driver_holds_is_given_up_in_time(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(process_child, "STUCK_S", 0.1)
+    mark = tmp_path / "mark"
+    start = time.monotonic()
+    with monkeypatch.context() as held:
+        held.setattr(subprocess.Popen, "kill", lambda _: None)
+        with pytest.raises(EngineError, match="networks do not come to an end: here: "):
+            call_isolated(words.stop, mark, folder=Path("here"), limit_s=6.0)
+    assert time.monotonic() - start < 6.0 + 5.0
+    pid = int(mark.read_text())
+    os.kill(pid, signal.SIGKILL)
+    until = time.monotonic() + PATIENCE_S
+    while Path(f"/proc/{pid}").exists():  # not even as a zombie
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_what_a_call_refuses_and_how_its_process_ends_is_told() -> None:
+    call_isolated(len, "x", folder=Path("here"), limit_s=PATIENCE_S)
+    with pytest.raises(StorageError, match="é\n: x: y"):
+        call_isolated(words.refuse, "é\n", folder=Path("here"), limit_s=PATIENCE_S)
+    with pytest.raises(EngineError, match="end the process that runs them: here: SIGABRT"):
+        call_isolated(os.abort, folder=Path("here"), limit_s=PATIENCE_S)
+    with pytest.raises(EngineError, match="here: exit code 1: OSError: full"):
+        call_isolated(words.fail, folder=Path("here"), limit_s=PATIENCE_S)
 
 
 def thread_states(pid: int) -> list[str]:
