@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from edgeapl.errors import UsageError
-from edgeapl.model import EMBEDDED
+from edgeapl.model import is_embedded
 
 
 def next_version(version: str) -> str:
@@ -21,7 +21,7 @@ def next_version(version: str) -> str:
 def target_of(bundle: Path, out: Path | None) -> Path:
     """Return the folder of the next version. Raises UsageError when it cannot be written there."""
     target = out or bundle
-    if target.resolve() == EMBEDDED.resolve():
+    if is_embedded(target):
         raise UsageError(
             "the embedded bundle is part of the program", target, "name a new folder with --out"
         )

@@ -14,6 +14,7 @@ from edgeapl.stages.findings import Code, Effect, Finding
 from edgeapl.types import Reason, Remark, ScaleOrigin, Tally, TileState
 from edgeapl.wording.numbers import exact_percent, percent
 from edgeapl.wording.printable import printable
+from edgeapl.wording.questions import QUESTIONS
 from edgeapl.wording.verdicts import examined_percent
 
 DEPTH = "depth"
@@ -35,7 +36,7 @@ def of_model(manifest: Manifest) -> list[Finding]:
             "its figures count only where APL is known"
         )
         findings.append(Finding("subtype_only", text, Effect.UNTRUSTED))
-    if manifest.domain is None:
+    if manifest.domain is None and QUESTIONS[manifest.answers].clears:
         text = (
             "this bundle does not know which stain and optics it was made for, so it can clear "
             "no slide: run edgeapl calibrate"

@@ -14,11 +14,13 @@ from edgeapl.errors import InputError
 from edgeapl.report.pictures import RESEARCH_USE_ONLY, jpeg_bytes, shrunk
 from edgeapl.types import UInt8, Verdict
 from edgeapl.wording.numbers import plural
+from edgeapl.wording.questions import question_of
 from edgeapl.wording.verdicts import (
-    ADVICE,
+    advice,
     by_weight,
     headline,
     probability_in_words,
+    sentence,
     tally_in_words,
 )
 
@@ -33,19 +35,20 @@ def verdict_html(answer: Verdict, cells: Cells) -> str:
     """Return a verdict as HTML without scripts; all text from outside is escaped."""
     decision = answer.decision.value
     reasons = by_weight(answer.reasons, lambda reason: reason.code)
-    head = headline(decision, [reason.code for reason in reasons])
+    codes = {reason.code for reason in reasons}
+    head = headline(decision, codes)
     limits = () if answer.limits is None else answer.limits.of_probability
     facts = []
     if answer.probability is not None:
         interval = None if answer.interval is None else answer.interval.ends
         shown = probability_in_words(answer.probability, interval, limits)
-        facts.append(f"Probability of APL {shown}.")
+        facts.append(f"{sentence(question_of(codes).figure)} {shown}.")
     counts = {
         name: getattr(answer.tally, name)
         for name in ("seen", "scored", "not_examined", "failed", "not_needed")
     }
     facts.append(tally_in_words(counts))
-    facts.append(ADVICE[decision])
+    facts.append(advice(decision, codes))
     why = "".join(f"<li>{escape(reason.text)}</li>" for reason in reasons)
     return (
         '<div style="max-width:820px;font-family:system-ui,sans-serif;overflow-wrap:anywhere">'

@@ -39,7 +39,8 @@ class Manifest(Spec):
     """The whole of `bundle.toml`.
 
     answers : ``apl``: whether the slide is suspected of APL; ``subtype``: which kind of APL it is,
-        if it is one, so that its only verdict is REVIEW.
+        if it is one, so that its only verdict is REVIEW; ``differential``: how many cells of each
+        kind there are, so that it flags immature granulocytes and never clears.
     trained : False for weights that were never trained; then the only verdict is REVIEW.
     features : output float32 (N, D) that pooling reducers take.
     training : what the networks were trained on; None if unknown.
@@ -50,7 +51,7 @@ class Manifest(Spec):
     name: Name
     version: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+){0,3}[a-z0-9.+-]*$")]
     intended_use: Annotated[str, Field(min_length=1)]
-    answers: Literal["apl", "subtype"] = "apl"
+    answers: Literal["apl", "subtype", "differential"] = "apl"
     trained: bool
     um_per_px: Positive
     model_card: FileName
@@ -129,7 +130,10 @@ class Manifest(Spec):
         names = [role.name for role in self.roles]
         if len(set(names)) != len(names) or not names:
             raise ValueError("roles: at least one, and no name twice")
-        must_suspect = self.reducer.kind in ("vote", "ratio") and self.answers == "apl"
+        for role in self.roles:
+            if role.name in role.members or not set(role.members) <= set(names):
+                raise ValueError(f"roles: members of {role.name!r} must be other roles")
+        must_suspect = self.reducer.kind in ("vote", "ratio") and self.answers != "subtype"
         if must_suspect and not any(role.suspicious for role in self.roles):
             raise ValueError("roles: at least one must be suspicious")
         if self.reducer.pools and self.features is None:
@@ -145,8 +149,23 @@ class Manifest(Spec):
     @model_validator(mode="after")
     def _rule_is_sound(self) -> Manifest:
         # Bundles that tell subtypes apart, or were never trained, give REVIEW whatever the rule.
-        if self.answers == "apl" and self.trained:
+        if self.answers != "subtype" and self.trained:
             check_rule(self.rule, self.reducer, self.roles)
+        return self
+
+    @model_validator(mode="after")
+    def _kinds_are_counted(self) -> Manifest:
+        counts = self.answers == "differential"
+        if counts and self.reducer.kind != "vote":
+            raise ValueError("answers 'differential' needs the reducer 'vote'")
+        if counts and self.certificate is not None:
+            raise ValueError("certificate: a bundle that answers 'differential' never clears")
+        if self.rule.role_limits and not counts:
+            raise ValueError("rule: role_limits need answers 'differential'")
+        suspicious = {role.name for role in self.roles if role.suspicious}
+        for name in self.rule.role_limits:
+            if name not in suspicious:
+                raise ValueError(f"rule: role_limits names {name!r}, no suspicious role")
         return self
 
     @property

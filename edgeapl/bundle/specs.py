@@ -160,6 +160,8 @@ class RoleSpec(Spec):
     threshold : a cell is positive from this probability on. A cell that the network was not shown,
         because another network classified it differently, has probability 0.
     suspicious : whether a positive cell suggests APL.
+    members : roles whose probabilities this one adds up; where a cell is positive for one of
+        these, it is called after that one.
     """
 
     name: Name
@@ -167,6 +169,7 @@ class RoleSpec(Spec):
     output: str
     threshold: Share
     suspicious: bool = False
+    members: tuple[Name, ...] = ()
 
 
 class ReducerSpec(Spec):
@@ -213,6 +216,8 @@ class RuleSpec(Spec):
         `edgeapl.stages.sub_bags`. docs/pooling.md was measured with 12.
     min_examined_share : a slide is cleared only if at least this share of its field could be
         examined; in a folder of fields, of every field.
+    role_limits : role to the share of scored cells above which it flags a slide by itself, with
+        the whole interval; for bundles that count kinds of cells, which never clear.
     """
 
     flag_at: Share
@@ -223,6 +228,7 @@ class RuleSpec(Spec):
     max_lost_share: Share
     most_suspicious: Annotated[int, Field(ge=1, le=1000)] = 12
     min_examined_share: Share = 0.95
+    role_limits: dict[Name, Share] = {}
 
     @model_validator(mode="after")
     def _order(self) -> RuleSpec:

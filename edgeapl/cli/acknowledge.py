@@ -66,7 +66,8 @@ def _show(standing: Sequence[Alarm]) -> None:
         typer.echo("\t".join(HEADINGS))
     for alarm in standing:
         slide = alarm.slide + (" (demonstration)" if alarm.demonstration else "")
-        figures = {"probability": alarm.probability, "interval": None}
+        reasons = [{"code": code} for code in alarm.codes]
+        figures = {"probability": alarm.probability, "interval": None, "reasons": reasons}
         fields = (alarm.record[:12], alarm.time, slide, probability_text(figures))
         typer.echo("\t".join(one_line(field) for field in fields))
     if not standing:

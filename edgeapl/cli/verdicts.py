@@ -14,6 +14,7 @@ from edgeapl.cli.output import (
 )
 from edgeapl.wording.names import told_apart
 from edgeapl.wording.numbers import percents, plural
+from edgeapl.wording.questions import APL, question_of
 from edgeapl.wording.verdicts import (
     by_urgency,
     field_in_words,
@@ -31,13 +32,14 @@ from edgeapl.wording.verdicts import (
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+    from edgeapl.bundle.manifest import Manifest
     from edgeapl.model import Model
     from edgeapl.station.access import CameraView, SlideView
     from edgeapl.types import Figures
 
 
 def announce_bundle(terminal: Console, model: Model, *, embedded: bool) -> None:
-    """Say which bundle answers, and that the embedded one is a demonstration."""
+    """Say which bundle answers, and what an embedded one is."""
     from edgeapl.types import signer_text
 
     manifest = model.bundle.manifest
@@ -45,11 +47,20 @@ def announce_bundle(terminal: Console, model: Model, *, embedded: bool) -> None:
     text = f"bundle {manifest.name} {manifest.version} ({model.bundle.digest[:12]})"
     text += f", signed by: {one_line(signed)}" if model.bundle.signer else f", {signed}"
     if embedded:
-        text += ": the embedded demonstration, trained on drawn images only"
+        text += f": embedded, {embedded_in_words(manifest)}"
     terminal.print(f"{text}. {RESEARCH_USE_ONLY}", style="yellow", markup=False)
+    if manifest.answers == "differential":
+        return
     if model.clearing.certificate is None or model.clearing.without:
         text = model.clearing.without or "this model has no proof that it may clear"
         terminal.print(f"no slide is cleared: {text}", style="yellow", markup=False, soft_wrap=True)
+
+
+def embedded_in_words(manifest: Manifest) -> str:
+    """Say what a bundle that comes with the program knows."""
+    if manifest.answers == "differential":
+        return "counts kinds of cells, trained on healthy donors' cells, never clears"
+    return "a demonstration, trained on drawn images only"
 
 
 def probability_text(record: Mapping[str, Any]) -> str:
@@ -57,7 +68,9 @@ def probability_text(record: Mapping[str, Any]) -> str:
     probability = record["probability"]
     if probability is None:
         return "-"
-    return probability_in_words(probability, record["interval"], limits_of(record))
+    shown = probability_in_words(probability, record["interval"], limits_of(record))
+    asked = question_of([str(reason["code"]) for reason in record.get("reasons", ())])
+    return shown if asked is APL else f"{shown} ({asked.figure})"
 
 
 def signed_by(record: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from edgeapl.journal import schema
 from edgeapl.journal.chain import ACKNOWLEDGEMENT, NOTICE, PROVISIONAL, VERDICT, Row
 from edgeapl.journal.reader import find_row, read_rows, snapshot
 from edgeapl.journal.store import Journal
+from edgeapl.wording.questions import APL, question_of
 
 _FLAGS = '"verdict":"FLAG"'
 """How a flag appears in canonical JSON. No text can contain it: quotes are escaped there."""
@@ -28,6 +29,7 @@ class Alarm:
     probability : in that row, 0 to 1, or None.
     demonstration : the slide is not a patient's.
     acknowledged_by : initials; empty until acknowledged.
+    codes : of the verdict's reasons in that row.
     noticed : the ``--on-flag`` command was run for it, whether or not it succeeded.
     """
 
@@ -39,6 +41,17 @@ class Alarm:
     demonstration: bool
     acknowledged_by: str = ""
     noticed: bool = False
+    codes: tuple[str, ...] = ()
+
+    @property
+    def says(self) -> str:
+        """What the flag says, in a few words."""
+        return question_of(self.codes).flag
+
+    @property
+    def of_apl(self) -> bool:
+        """Whether the probability is that of APL."""
+        return question_of(self.codes) is APL
 
 
 def read_alarms(path: Path) -> tuple[Alarm, ...]:
@@ -122,7 +135,15 @@ def _alarm(row: Row, content: dict[str, Any]) -> Alarm:
         time=row.time,
         probability=content.get("probability"),
         demonstration=content.get("demonstration") is True,
+        codes=_codes(content.get("reasons")),
     )
+
+
+def _codes(reasons: object) -> tuple[str, ...]:
+    """Return the codes of reasons; a row that was edited may hold anything."""
+    if not isinstance(reasons, list):
+        return ()
+    return tuple(str(one.get("code")) for one in reasons if isinstance(one, dict))
 
 
 def _with_event(alarm: Alarm, kind: str, content: dict[str, Any]) -> Alarm:

@@ -10,13 +10,32 @@ from edgeapl.model.opener import open_model
 from edgeapl.model.request import ModelRequest
 from edgeapl.types import Origin
 
-__all__ = ["DEMONSTRATION", "EMBEDDED", "Model", "ModelRequest", "open_model", "origin_of"]
+__all__ = [
+    "BLOOD_CELLS",
+    "DEMONSTRATION",
+    "EMBEDDED",
+    "Model",
+    "ModelRequest",
+    "is_embedded",
+    "open_model",
+    "origin_of",
+]
 
-EMBEDDED = Path(__file__).parent.parent / "models" / "apl-demo"
-"""The bundle that is used when none is named."""
+_BUNDLES = Path(__file__).parent.parent / "models"
+
+EMBEDDED = _BUNDLES / "apl-demo"
+"""The demonstration, for drawn images: used where none is named and the images are drawn."""
+
+BLOOD_CELLS = _BUNDLES / "blood-cells"
+"""The bundle for real images where none is named: it counts kinds of cells and never clears."""
 
 DEMONSTRATION = "apl-demo"
 """Name of the demonstration and of what is calibrated from it: no answer of it is a patient's."""
+
+
+def is_embedded(folder: Path) -> bool:
+    """Tell whether a bundle is part of the program."""
+    return folder.resolve() in (EMBEDDED.resolve(), BLOOD_CELLS.resolve())
 
 
 def origin_of(

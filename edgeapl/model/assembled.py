@@ -87,7 +87,7 @@ def assemble(
         bundle=bundle,
         engines=engines,
         segmenter=segmenter_of(manifest, engines),
-        reducer=Reducer(manifest.roles, manifest.reducer),
+        reducer=Reducer(manifest.roles, manifest.reducer, manifest.answers),
         domain=domain,
         clearing=clearing_of(bundle),
         engine_digest=sha256_of_parts(parts),

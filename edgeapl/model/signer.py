@@ -8,7 +8,7 @@ from edgeapl.bundle.keys import PrivateKey
 from edgeapl.bundle.signature import ENGINE_SIGNATURE, SIGNATURE, write_signature
 from edgeapl.engines.store.folder import open_engines
 from edgeapl.errors import UsageError
-from edgeapl.model import EMBEDDED
+from edgeapl.model import is_embedded
 from edgeapl.model.opener import open_model
 from edgeapl.model.request import ModelRequest
 from edgeapl.model.trial import try_out
@@ -20,7 +20,7 @@ def sign_bundle(folder: Path, key: PrivateKey, signer: str) -> Signer:
 
     Raises BundleError or EngineError when the bundle is damaged or fails its self-test.
     """
-    if folder.resolve() == EMBEDDED.resolve():
+    if is_embedded(folder):
         raise UsageError(
             "the embedded bundle is part of the program", folder, "sign a bundle of your own"
         )

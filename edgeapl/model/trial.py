@@ -19,7 +19,7 @@ from edgeapl.engines.registry import PLANS
 from edgeapl.engines.store.cache import cache_folder
 from edgeapl.engines.store.folder import EngineFolder, open_engines
 from edgeapl.engines.store.local_target import runtime_version
-from edgeapl.model import EMBEDDED
+from edgeapl.model import is_embedded
 from edgeapl.model.isolation import call_isolated
 from edgeapl.model.opener import open_model
 from edgeapl.model.request import ModelRequest, WantedEngines
@@ -58,7 +58,7 @@ def try_out(
         trust.check(bundle)
         if engines is not None:
             trust.check_engines(engines.folder, engines.signer)
-    if engines is None and folder.resolve() == EMBEDDED.resolve():
+    if engines is None and is_embedded(folder):
         return bundle
     mark = _mark(bundle, engines)
     if mark.exists():

@@ -77,13 +77,15 @@ def cell_kinds(
     It is the most probable positive role. Roles that suggest APL come first, so that a suspicious
     cell never appears as anything else.
     """
-    best: list[tuple[bool, float, CellKind]] = [(False, -1.0, OTHER)] * len(examined.ids)
+    best: list[tuple[bool, bool, float, CellKind]] = [(False, False, -1.0, OTHER)] * len(
+        examined.ids
+    )
     for role, threshold in context.roles.items():
         values = examined.roles[role]
         for row in np.flatnonzero(reaches(values, threshold)).tolist():
             kind = kinds[role]
-            claim = (kind.suspicious, float(values[row]), kind)
-            if claim[:2] > best[row][:2]:
+            claim = (kind.suspicious, role not in context.group_roles, float(values[row]), kind)
+            if claim[:3] > best[row][:3]:
                 best[row] = claim
     unscored = {
         CellStatus.NOT_EXAMINED: NOT_EXAMINED,
@@ -91,5 +93,5 @@ def cell_kinds(
         CellStatus.NOT_NEEDED: NOT_NEEDED,
     }
     return tuple(
-        unscored.get(status, claim[2]) for status, claim in zip(examined.status, best, strict=True)
+        unscored.get(status, claim[3]) for status, claim in zip(examined.status, best, strict=True)
     )

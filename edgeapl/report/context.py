@@ -22,6 +22,8 @@ class ReportContext:
     crops : every image is one cell.
     software : name and version of the program.
     gallery_size : most pictures of suspicious cells.
+    group_roles : those that add others up. by_kind : cells of every kind are shown, not only the
+        most suspicious ones.
     by_cells : the rule counts suspicious cells; otherwise only the slide's probability counts.
     """
 
@@ -38,6 +40,8 @@ class ReportContext:
     software: str
     gallery_size: int = 120
     by_cells: bool = True
+    group_roles: frozenset[str] = frozenset()
+    by_kind: bool = False
 
 
 def report_context(manifest: Manifest, *, crops: bool) -> ReportContext:
@@ -54,5 +58,7 @@ def report_context(manifest: Manifest, *, crops: bool) -> ReportContext:
         confidence=manifest.rule.confidence,
         crops=crops,
         software=f"edgeapl {__version__}",
+        group_roles=frozenset(role.name for role in manifest.roles if role.members),
+        by_kind=manifest.answers == "differential",
         by_cells=manifest.rule.suspicious_share is not None or manifest.reducer.kind == "vote",
     )

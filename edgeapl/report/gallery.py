@@ -15,6 +15,7 @@ from edgeapl.report.unexamined_area import lost_parts
 from edgeapl.types import CellStatus, ExaminedFrame, UInt8
 
 MOST_UNSCORED = 60
+MOST_OF_KIND = 12
 MOST_FRAMES = 30
 MOST_REJECTED_PICTURES = 12
 MOST_REJECTED = 200
@@ -74,6 +75,8 @@ class Gallery:
 
     overview : JPEG of a whole slide's scan with the examined tiles; None for frames.
 
+    of_kind : the first cells of every kind, for models that tell many kinds apart.
+
     Cells are kept by suspicion, frames by their number of suspicious cells, both then by order.
     The first cells without a score and the first rejected frames are kept, up to a limit.
     """
@@ -86,6 +89,7 @@ class Gallery:
     frames_rejected: int = 0
     frames_not_drawn: int = 0
     suspicious: int = 0
+    of_kind: dict[str, list[CellPicture]] = field(default_factory=dict)
     cells: dict[CellStatus, int] = field(default_factory=lambda: dict.fromkeys(CellStatus, 0))
     _best: list[tuple[float, int, CellPicture]] = field(default_factory=list)
     _frames: list[tuple[int, float, int, FramePicture]] = field(default_factory=list)
@@ -106,6 +110,7 @@ class Gallery:
                 if len(self.unscored) < MOST_UNSCORED:
                     self.unscored.append(self._picture(examined, row, kinds[row]))
                 continue
+            self._keep_of_kind(examined, row, kinds[row])
             rank = (float(examined.suspicion[row]), -int(examined.ids[row]))
             if len(self._best) >= self.context.gallery_size and rank < self._best[0][:2]:
                 continue
@@ -113,6 +118,13 @@ class Gallery:
             heapq.heappush(self._best, entry)
             if len(self._best) > self.context.gallery_size:
                 heapq.heappop(self._best)
+
+    def _keep_of_kind(self, examined: ExaminedFrame, row: int, kind: CellKind) -> None:
+        if not self.context.by_kind:
+            return
+        kept = self.of_kind.setdefault(kind.name, [])
+        if len(kept) < MOST_OF_KIND:
+            kept.append(self._picture(examined, row, kind))
 
     def _picture(self, examined: ExaminedFrame, row: int, kind: CellKind) -> CellPicture:
         box = examined.detections.boxes[row]

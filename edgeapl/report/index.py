@@ -21,6 +21,7 @@ from edgeapl.report.storage import replacing
 from edgeapl.types import UInt8
 from edgeapl.wording.names import told_apart
 from edgeapl.wording.printable import printable
+from edgeapl.wording.questions import question_of
 from edgeapl.wording.verdicts import (
     URGENCY,
     by_urgency,
@@ -73,6 +74,7 @@ def _rows(folder: Path, records: Sequence[Mapping[str, Any]]) -> Iterator[dict[s
             "verdict": verdict,
             "link": f"slides/{quote(home.name)}/{REPORT}",
             "picture": _thumbnail(home),
+            "figure": question_of([str(one["code"]) for one in record["reasons"]]).figure,
             "headline": headline(verdict, [str(one["code"]) for one in record["reasons"]]),
             "probability": ""
             if probability is None

@@ -19,7 +19,7 @@ from markupsafe import Markup
 from edgeapl.report.cell_classes import in_words, role_kinds
 from edgeapl.report.context import ReportContext
 from edgeapl.report.explanation import Explanation
-from edgeapl.report.gallery import CellPicture, FramePicture, Gallery
+from edgeapl.report.gallery import MOST_OF_KIND, CellPicture, FramePicture, Gallery
 from edgeapl.report.pictures import CELL_WINDOW_UM, RESEARCH_USE_ONLY
 from edgeapl.report.sign_off import people_section
 from edgeapl.report.verdict_text import answer_of
@@ -125,6 +125,7 @@ def render_page(
         window_um=f"{CELL_WINDOW_UM:g}",
         research_use_only=RESEARCH_USE_ONLY,
         may_clear=certificate_of_record(record),
+        most_of_kind=MOST_OF_KIND,
         unaccounted=_unaccounted(record["tally"], gallery),
     )
 
@@ -153,6 +154,7 @@ def choose_pictures(
         MOST_PICTURE_BYTES
         - taken_bytes
         - sum(len(cell.jpeg) for cell in (*best, *gallery.unscored))
+        - sum(len(cell.jpeg) for kept in gallery.of_kind.values() for cell in kept)
     )
     room -= sum(len(frame.jpeg) for frame in gallery.rejected if frame.jpeg is not None)
     frames = []

@@ -9,9 +9,10 @@ from typing import Any
 from edgeapl.report.context import ReportContext
 from edgeapl.types import Limits
 from edgeapl.wording.numbers import NO_BREAK
+from edgeapl.wording.questions import Question, question_of
 from edgeapl.wording.verdicts import (
-    ADVICE,
     CELLS_BELOW,
+    advice,
     flag_in_words,
     headline,
     no_probability,
@@ -32,7 +33,7 @@ class Answer:
     limits : those the figures are compared with.
     flag : since when the slide is flagged, and its present figures; empty for other verdicts.
     counts : per role, of the cells in the tables; without any, those of the stored flag.
-    counts_note : a remark on the counts.
+    counts_note : a remark on the counts. asked : what the figures are about.
     """
 
     headline: str
@@ -45,6 +46,7 @@ class Answer:
     flag: str
     counts: Sequence[Count]
     counts_note: str
+    asked: Question
 
 
 def answer_of(
@@ -64,7 +66,7 @@ def answer_of(
     shows_cells = pictured and decision == "FLAG" and bool(record["evidence"])
     return Answer(
         headline=sentence(headline(decision, codes)),
-        advice=ADVICE[decision] + (f" {CELLS_BELOW}" if shows_cells else ""),
+        advice=advice(decision, codes) + (f" {CELLS_BELOW}" if shows_cells else ""),
         reasons=reasons_of(record),
         probability=_percent(record, limits),
         none=sentence(no_probability(decision, tally["scored"], codes)),
@@ -73,6 +75,7 @@ def answer_of(
         flag="" if not _is_held(record) else _flag(record, current, limits),
         counts=counts,
         counts_note=note,
+        asked=question_of(codes),
     )
 
 

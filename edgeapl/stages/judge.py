@@ -10,6 +10,7 @@ from edgeapl.stages.findings import Code, Effect, Finding
 from edgeapl.stages.reduce import Reduced
 from edgeapl.types import NOT_NOTED, Decision, RaisedFlag, Reason, Tally
 from edgeapl.wording.numbers import exact_percent
+from edgeapl.wording.questions import COUNTS_KINDS, QUESTIONS, question_of
 
 
 def decide(
@@ -38,10 +39,15 @@ def decide(
     Cells left out on purpose (`edgeapl.stages.sequential`) never yield CLEAR: each of them bars it.
     """
     untrusted = _reasons(findings, Effect.UNTRUSTED)
+    beyond = _beyond_limits(rule, reduced, tally)
     barring = [*_reasons(findings, Effect.BARS_CLEAR), *_gaps(rule, reduced, tally)]
     notes = [*_reasons(findings, Effect.NOTE), *_left_out(rule, reduced, tally)]
     if untrusted:
-        first = would_flag(rule, reduced, "the model cannot be trusted here")
+        first = would_flag(rule, reduced, but := "the model cannot be trusted here")
+        first = first or [
+            Reason(Code.WOULD_FLAG, f"{one.text}, but {but}: look at this slide first")
+            for one in beyond
+        ]
         return Decision.REVIEW, (*first, *untrusted, *barring, *notes)
     if reduced.probability is None:
         text = "no cell could be scored, so there is no probability"
@@ -49,9 +55,9 @@ def decide(
             text = "this bundle has no role that speaks for APL, so there is no probability"
         missing = Reason(Code.NO_SCORE, text)
         return Decision.REVIEW, (*barring, missing, *notes)
-    if _flags(rule, reduced, tally):
-        text = reasons.what_was_seen(rule, reduced, tally)
-        return Decision.FLAG, (Reason(Code.FLAG, text), *barring, *notes)
+    if beyond or _flags(rule, reduced, tally):
+        seen = Reason(Code.FLAG, reasons.what_was_seen(rule, reduced, tally))
+        return Decision.FLAG, (*beyond, seen, *barring, *notes)
     doubts = _doubts(rule, reduced, tally)
     if doubts or barring:
         return Decision.REVIEW, (*doubts, *barring, *notes)
@@ -75,7 +81,8 @@ def latch(
     """
     if before is not Decision.FLAG or decision is Decision.FLAG:
         return decision, why
-    return Decision.FLAG, (Reason(Code.FLAG_KEPT, reasons.kept(flag, decision)), *why)
+    asked = question_of({reason.code for reason in why})
+    return Decision.FLAG, (Reason(Code.FLAG_KEPT, reasons.kept(flag, decision, asked)), *why)
 
 
 def _reasons(findings: Sequence[Finding], effect: Effect) -> list[Reason]:
@@ -90,6 +97,13 @@ def _flags(rule: RuleSpec, reduced: Reduced, tally: Tally) -> bool:
         and _enough_suspicious(rule, reduced)
         and _enough_to_flag(rule, reduced, tally)
     )
+
+
+def _beyond_limits(rule: RuleSpec, reduced: Reduced, tally: Tally) -> list[Reason]:
+    """Return what single roles flag a slide for; never from a part of its cells alone."""
+    if tally.not_needed or tally.scored < rule.min_scored:
+        return []
+    return [Reason(Code.FLAG, text) for text in reasons.beyond_limits(rule, reduced)]
 
 
 def _enough_suspicious(rule: RuleSpec, reduced: Reduced) -> bool:
@@ -112,6 +126,8 @@ def would_flag(rule: RuleSpec, reduced: Reduced, but: str) -> list[Reason]:
 def _gaps(rule: RuleSpec, reduced: Reduced, tally: Tally) -> list[Reason]:
     """Name what was not looked at and bars CLEAR; cells left out on purpose always do."""
     gaps = []
+    if never := QUESTIONS[reduced.answers].never_clears:
+        gaps.append(Reason(COUNTS_KINDS, never))
     if not tally.seen:
         gaps.append(Reason(Code.NO_CELLS, "no nucleated cell was found"))
     elif tally.scored < rule.min_scored:

@@ -7,6 +7,7 @@ from edgeapl.stages.intervals import wilson_with_lost
 from edgeapl.stages.reduce import Reduced
 from edgeapl.types import Decision, Interval, Limits, RaisedFlag, Tally
 from edgeapl.wording.numbers import exact, exact_percent, number, percent, percents
+from edgeapl.wording.questions import APL, QUESTIONS, Question
 from edgeapl.wording.verdicts import flagged_since, probability_in_words
 
 
@@ -27,7 +28,7 @@ def share_bounds(rule: RuleSpec, reduced: Reduced, tally: Tally) -> Interval:
 
 def what_was_seen(rule: RuleSpec, reduced: Reduced, tally: Tally) -> str:
     """Say what an answer stands on."""
-    of_slide = f"probability of APL {_probability(rule, reduced)}"
+    of_slide = f"{_figure(reduced)} {_probability(rule, reduced)}"
     if not counts_suspicious(rule, reduced):
         return f"{of_slide} from {tally.scored} cells"
     within = ""
@@ -51,7 +52,7 @@ def too_few_suspicious(rule: RuleSpec, reduced: Reduced, tally: Tally) -> str:
     """Say that the cells do not bear a high score out."""
     assert rule.suspicious_share is not None
     return (
-        f"probability of APL {_probability(rule, reduced)}, but "
+        f"{_figure(reduced)} {_probability(rule, reduced)}, but "
         f"{_suspicious(rule, reduced, tally)}; a flag takes {exact_percent(rule.suspicious_share)}"
     )
 
@@ -59,7 +60,7 @@ def too_few_suspicious(rule: RuleSpec, reduced: Reduced, tally: Tally) -> str:
 def uncertain(rule: RuleSpec, reduced: Reduced) -> str:
     """Say that the probability may be too high to clear the slide."""
     shown = _probability(rule, reduced)
-    return f"probability of APL {shown} is not surely below {exact(rule.clear_below)}"
+    return f"{_figure(reduced)} {shown} is not surely below {exact(rule.clear_below)}"
 
 
 def too_high_a_share(rule: RuleSpec, reduced: Reduced, tally: Tally) -> str:
@@ -73,7 +74,25 @@ def too_high_a_share(rule: RuleSpec, reduced: Reduced, tally: Tally) -> str:
     )
 
 
-def kept(flag: RaisedFlag, now: Decision) -> str:
+def beyond_limits(rule: RuleSpec, reduced: Reduced) -> list[str]:
+    """Return, in words, of which roles surely more cells were seen than the rule's limit.
+
+    Surely: the lower end of the interval of their share lies above it.
+    """
+    texts = []
+    for count in reduced.counts:
+        limit = rule.role_limits.get(count.role)
+        if limit is None or not count.interval.low > limit:
+            continue
+        share, low, high = percents([count.share, *count.interval.ends], [limit])
+        texts.append(
+            f"{count.positive} of {count.scored} cells are {count.role.replace('_', ' ')}s: "
+            f"{share} ({low} to {high}), the limit is {exact_percent(limit)}"
+        )
+    return texts
+
+
+def kept(flag: RaisedFlag, now: Decision, asked: Question = APL) -> str:
     """Say when a flag was raised and on what, and that it would not be raised now."""
     figures = "its figures were not kept"
     if flag.figures is not None and flag.figures.probability is not None:
@@ -82,7 +101,7 @@ def kept(flag: RaisedFlag, now: Decision) -> str:
             flag.figures.interval.ends if flag.figures.interval else None,
             flag.limits.of_probability if flag.limits else (),
         )
-        figures = f"last with a probability of APL of {shown}"
+        figures = f"last with a {asked.figure} of {shown}"
     return (
         f"{flagged_since(flag.since)}, {figures}; a flag is never taken back, "
         f"although what is known now would be {now.value}"
@@ -102,6 +121,10 @@ def _suspicious(rule: RuleSpec, reduced: Reduced, tally: Tally) -> str:
         share = percent(reduced.suspicious_share, _share_limits(rule))
         text += f"; {share} of all are estimated to"
     return text
+
+
+def _figure(reduced: Reduced) -> str:
+    return QUESTIONS[reduced.answers].figure
 
 
 def _share_limits(rule: RuleSpec) -> list[float]:

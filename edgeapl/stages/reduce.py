@@ -39,6 +39,7 @@ class Reduced:
         been the one that mattered.
     evidence : ids of the most suspicious cells, strongest first.
     voted : whether the probability is the share of suspicious cells.
+    answers : what the bundle is asked; see `edgeapl.bundle.manifest.Manifest`.
     """
 
     probability: float | None
@@ -50,6 +51,7 @@ class Reduced:
     lost_bounded: bool
     evidence: tuple[int, ...]
     voted: bool = False
+    answers: str = "apl"
 
     def __post_init__(self) -> None:
         if self.probability is not None and not 0 <= self.probability <= 1:  # NaN fails both
@@ -62,9 +64,11 @@ class Reducer:
     Parameters
     ----------
     roles, spec : of the bundle's manifest; the order of the roles is that of the head's ratios.
+    answers : what the bundle is asked, from there too.
     """
 
-    def __init__(self, roles: Sequence[RoleSpec], spec: ReducerSpec) -> None:
+    def __init__(self, roles: Sequence[RoleSpec], spec: ReducerSpec, answers: str = "apl") -> None:
+        self._answers = answers
         self._roles = tuple(roles)
         self._spec = spec
 
@@ -170,6 +174,7 @@ class Reducer:
             lost_bounded=self.bounded,
             evidence=tuple(cell for _, cell in state.evidence),
             voted=self._spec.kind == "vote",
+            answers=self._answers,
         )
         if not state.cells or (self._spec.kind == "vote" and not answer.suspicious_roles):
             return answer, ()

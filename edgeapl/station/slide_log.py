@@ -11,6 +11,7 @@ from edgeapl.errors import EdgeAplError
 from edgeapl.logs import note, warn
 from edgeapl.pipeline import Progress
 from edgeapl.types import Decision, ExaminedFrame, Verdict
+from edgeapl.wording.questions import question_of
 
 
 @contextmanager
@@ -33,7 +34,8 @@ def opened(slide: str, frames: str) -> None:
 
 def flagged(verdict: Verdict, record: str) -> None:
     """Log a flag when it is raised. record : hash of its row in the journal."""
-    text = f"slide {verdict.slide} flagged: APL suspected. Research use only"
+    says = question_of({reason.code for reason in verdict.reasons}).flag
+    text = f"slide {verdict.slide} flagged: {says}. Research use only"
     warn("slide", "flag_raised", text, slide=verdict.slide, record=record)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from edgeapl.station.access import WAITING, HistoryItem, SlideView
 from edgeapl.types import Reason
+from edgeapl.wording.questions import APL, question_of
 from edgeapl.wording.verdicts import (
     by_weight,
     flag_in_words,
@@ -22,7 +23,7 @@ class Answer:
     """What the page says about the open slide.
 
     probability : value and, if it has an interval, low and high; empty without one.
-    none : why there is no probability.
+    none : why there is no probability. figure : what it is.
     flag : since when the slide is flagged, and its present figures; empty without a flag.
     """
 
@@ -31,6 +32,7 @@ class Answer:
     probability: Sequence[str]
     none: str
     flag: str
+    figure: str = APL.figure
 
 
 def answer_of(slide: SlideView) -> Answer:
@@ -49,6 +51,7 @@ def answer_of(slide: SlideView) -> Answer:
         probability=shown,
         none=f"none: {no_probability(decision, slide.tally.scored, codes)}",
         flag=_flag(slide),
+        figure=question_of(codes).figure,
     )
 
 

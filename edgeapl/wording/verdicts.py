@@ -8,17 +8,17 @@ from math import floor
 from typing import Any, TypeVar
 
 from edgeapl.wording.numbers import numbers, percent, percents, plural
+from edgeapl.wording.questions import APL, question_of
 
 HEADLINES = {
-    "FLAG": "APL suspected",
+    "FLAG": APL.flag,
     "CLEAR": "APL not suspected among the cells examined",
     "REVIEW": "a person must look",
 }
 URGENCY = ("FLAG", "REVIEW", "CLEAR")
 LOOK_FIRST = "a person must look, and at this slide first"
 ADVICE = {
-    "FLAG": "Acute promyelocytic leukaemia is an emergency: have a haematologist look at this "
-    "smear now.",
+    "FLAG": APL.advice,
     "CLEAR": "This is not a diagnosis and rules nothing out. It holds for the cells examined, "
     "with this model, and for nothing else.",
     "REVIEW": "The program does not vouch for an answer on this slide. The reasons stand below.",
@@ -39,7 +39,12 @@ def headline(decision: str, codes: Collection[str]) -> str:
     """Return the verdict in a few words. codes : of its reasons."""
     if decision == "REVIEW" and "would_flag" in codes:
         return LOOK_FIRST
-    return HEADLINES[decision]
+    return question_of(codes).flag if decision == "FLAG" else HEADLINES[decision]
+
+
+def advice(decision: str, codes: Collection[str]) -> str:
+    """Return what to do, or what the answer does not say. codes : of the verdict's reasons."""
+    return question_of(codes).advice if decision == "FLAG" else ADVICE[decision]
 
 
 def sentence(words: str) -> str:
