@@ -13,11 +13,11 @@ from edgeapl.evaluation.labels import SlideLabel
 from edgeapl.evaluation.results import SlideResult
 from edgeapl.model import Model
 from edgeapl.pipeline import (
+    Barrier,
     Observer,
     SlideJob,
     SlideOptions,
     SlideOutcome,
-    Turn,
     examine_slides,
 )
 from edgeapl.pixel_size import SlideScale, measure_ahead
@@ -144,7 +144,7 @@ def _jobs(
     labelled: Sequence[Labelled],
     how: HowToExamine,
     keep: Callable[[SlideOutcome], None],
-) -> Iterator[SlideJob | Turn]:
+) -> Iterator[SlideJob | Barrier]:
     manifest = model.bundle.manifest
     for one in labelled:
         leave_out = manifest.crop.leave_out if how.crops else ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeapl.examination.open_frame import FrameInWork
+from edgeapl.examination.open_frame import OpenFrame
 from edgeapl.examination.preparation import (
     PreparedFrame,
     gate_frame,
@@ -13,7 +13,7 @@ from edgeapl.examination.preparation import (
 from edgeapl.examination.slide import SlideExamination
 
 __all__ = [
-    "FrameInWork",
+    "OpenFrame",
     "PreparedFrame",
     "SlideExamination",
     "gate_frame",

@@ -9,27 +9,33 @@ from edgeapl.bundle.specs import RoleSpec
 from edgeapl.errors import DeadlineError, EngineError
 from edgeapl.model import Model
 from edgeapl.stages.intervals import wilson
-from edgeapl.stages.sequential import Counted, Look, frame_error, is_sampled, share_bounds
+from edgeapl.stages.sequential import (
+    FinishedCounts,
+    InterimCounts,
+    frame_error,
+    is_sampled,
+    share_bounds,
+)
 from edgeapl.types import Interval
 
 
-class Looked(Protocol):
-    """A frame in work."""
+class ExaminedPart(Protocol):
+    """A frame of which some cells were looked at."""
 
     @property
     def count(self) -> int:
         """Cells of the frame."""
 
     @property
-    def waiting(self) -> int:
+    def pending(self) -> int:
         """Cells that may still get an answer."""
 
-    def look(self, roles: Sequence[RoleSpec]) -> Look:
-        """Give what is known of the frame now."""
+    def interim(self, roles: Sequence[RoleSpec]) -> InterimCounts:
+        """Return what is known of the frame now."""
 
 
 class EarlyStop:
-    """Looks at the oldest frame in work after every batch; see `edgeapl.stages.sequential`.
+    """Looks at the oldest open frame after every batch; see `edgeapl.stages.sequential`.
 
     Parameters
     ----------
@@ -46,33 +52,33 @@ class EarlyStop:
         self._rule = manifest.rule
         asks = not shares or self._rule.suspicious_share is not None
         self._questions = len(shares) + asks
-        self._before = Counted(0, 0, (0,) * (len(self._roles) + 1))
+        self._before = FinishedCounts(0, 0, (0,) * (len(self._roles) + 1))
         self._frames = 0
 
-    def finish(self, work: Looked) -> None:
+    def finish(self, frame: ExaminedPart) -> None:
         """Count a frame that is finished."""
-        if work.count:
-            self._before = self._before.plus(work.look(self._roles))
+        if frame.count:
+            self._before = self._before.plus(frame.interim(self._roles))
             self._frames += 1
 
-    def is_decided(self, work: Looked) -> bool:
+    def is_decided(self, frame: ExaminedPart) -> bool:
         """Tell whether all cells of the frames up to this one would give FLAG, or as good as."""
-        look = work.look(self._roles)
+        counts = frame.interim(self._roles)
         error = frame_error(self.error, self._frames + 1) / self._questions
-        shares = share_bounds(self._before, look, error)
+        shares = share_bounds(self._before, counts, error)
         if shares is None or not self._speak_for_apl(shares):
             return False
-        if self._before.scored + look.scored + work.waiting >= self._rule.min_scored:
+        if self._before.scored + counts.scored + frame.pending >= self._rule.min_scored:
             return True
         # All cells are too few to flag by their number: their interval would have to do so.
-        seen, confidence = self._before.seen + look.seen, self._rule.confidence
+        seen, confidence = self._before.seen + counts.seen, self._rule.confidence
         lows = [wilson(share.low * seen, seen, confidence).low for share in shares]
         highs = [wilson(share.high * seen, seen, confidence).high for share in shares]
         return self._speak_for_apl(list(map(Interval, lows, highs)), by_cells=False)
 
-    def is_sampled(self, work: Looked) -> bool:
+    def is_sampled(self, frame: ExaminedPart) -> bool:
         """Tell whether enough of the frame was looked at for a slide that is flagged."""
-        return is_sampled(work.look(self._roles))
+        return is_sampled(frame.interim(self._roles))
 
     def _speak_for_apl(self, shares: Sequence[Interval], *, by_cells: bool = True) -> bool:
         least = self._rule.suspicious_share

@@ -1,4 +1,4 @@
-"""The thread that runs the networks, adds up and keeps the time."""
+"""The thread that runs the networks, adds up their answers and keeps the deadline."""
 
 from __future__ import annotations
 
@@ -8,37 +8,40 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from edgeapl.errors import DeadlineError, EdgeAplError
-from edgeapl.examination import FrameInWork, PreparedFrame, SlideExamination
+from edgeapl.examination import OpenFrame, PreparedFrame, SlideExamination
 from edgeapl.examination.preparation import add_seconds, timed
 from edgeapl.inference import InferenceResult, scheduler_for
 from edgeapl.model import Model
-from edgeapl.pipeline.jobs import SlideJob, Turn
+from edgeapl.pipeline.jobs import Barrier, SlideJob
 from edgeapl.pipeline.options import Budget, Progress, SlideOutcome
-from edgeapl.pipeline.producer import End, Item, Over, Producer, Sent
+from edgeapl.pipeline.producer import EndOfJobs, EndOfSlide, Item, Producer, SlideItem
 
 MOST_HELD_BYTES = 256 << 20
 """Frames wait for a batch of their rarest kind of cell to fill up; above this no longer."""
 
 MOST_WAITING_CELLS = 32
-"""A camera's next frame is asked for when no more cells wait: enough to keep the networks busy
-while it is searched for cells, and few enough that it is not old when its turn comes."""
+"""A camera's next frame is requested when no more cells wait: enough to keep the networks busy
+while it is searched for cells, and few enough that it is not old when its cells are examined."""
 
 TICK_S = 0.25
-"""How long nothing may happen before the observer is called; also how often a frame that is still
-in work tells where it stands."""
+"""How long nothing may happen before the observer is called; also how often the progress of an open
+frame is reported."""
 
 MOST_OPEN_SLIDES = 16
-"""Slides whose last cells wait for a batch to fill up; each has open files and pictures."""
+"""Slides whose last cells wait for a batch to fill up; each has open files and images."""
 
 
 @dataclass(slots=True, eq=False)
-class _Open:
-    """A slide in work. waiting : its frames, oldest first. read : whether all of them are here."""
+class _OpenSlide:
+    """A slide without its verdict.
+
+    frames : that are not finished, oldest first. all_read : whether no more will come.
+    """
 
     job: SlideJob
     examination: SlideExamination
-    waiting: deque[FrameInWork] = field(default_factory=deque)
-    read: bool = False
+    frames: deque[OpenFrame] = field(default_factory=deque)
+    all_read: bool = False
 
 
 class Examiner:
@@ -46,7 +49,8 @@ class Examiner:
 
     Parameters
     ----------
-    fill : wait for full batches. budget : of the only slide.
+    batch_size : cells in one run; None for what is best for the model.
+    budget : of the only slide. fill : wait for full batches.
     """
 
     def __init__(
@@ -62,18 +66,17 @@ class Examiner:
         self._producer = producer
         self._budget = budget
         self._fill = fill
-        size = batch_size or model.batch_size
         self._scheduler = scheduler_for(
             model.bundle.manifest,
             model.engines,
-            size,
+            batch_size or model.batch_size,
             model.workers + model.waiting,
             chain=model.chain,
             keep_pace=not fill,
         )
-        self._line: deque[_Open | Turn] = deque()
-        self._newest: _Open | None = None
-        self._told_ns = 0
+        self._queue: deque[_OpenSlide | Barrier] = deque()
+        self._newest: _OpenSlide | None = None
+        self._reported_ns = 0
 
     def __enter__(self) -> Examiner:
         return self
@@ -82,35 +85,30 @@ class Examiner:
         self._scheduler.close()
 
     def run(self) -> None:
-        """Answer all slides; raises what ended the producer, after those that were read."""
-        while not isinstance(item := self._next(), Over):
-            if isinstance(item, Sent):
+        """Examine all slides; raises what ended the producer, after those that were read."""
+        while not isinstance(item := self._next_item(), EndOfJobs):
+            if isinstance(item, SlideItem):
                 self._receive(item)
             elif item is not None:
-                self._line.append(item)
+                self._queue.append(item)
             elif self._newest is not None:
                 self._newest.job.observer.on_tick()
             item = None  # a frame that is finished must not live on until the next one is here
-            while self._fill and self._held_bytes() > MOST_HELD_BYTES and self._busy:
+            while self._fill and self._held_bytes() > MOST_HELD_BYTES and self._is_busy:
                 self._step(flush=True)
-            self._hand_on()
-        self._finish()
+            self._finish_ready()
+        self._finish_all()
         if item.error is not None:
             raise item.error
 
-    def _finish(self) -> None:
-        """Answer what is in work, without waiting for more."""
-        while self._busy:
-            self._step(flush=True)
-
     def begin(self, job: SlideJob) -> None:
-        """Open a slide behind those in work; if it cannot begin, those are answered first."""
-        while len(self._line) >= MOST_OPEN_SLIDES and self._busy:
+        """Open a slide behind the others; if it cannot begin, these are finished first."""
+        while len(self._queue) >= MOST_OPEN_SLIDES and self._is_busy:
             self._step(flush=True)
         try:
             job.on_begin()
         except EdgeAplError:
-            self._finish()
+            self._finish_all()
             raise
         examination = SlideExamination(
             self._model,
@@ -124,59 +122,59 @@ class Examiner:
             stop_error=job.options.stop_error,
             sampled=job.options.sampled,
         )
-        self._newest = _Open(job, examination)
-        self._line.append(self._newest)
+        self._newest = _OpenSlide(job, examination)
+        self._queue.append(self._newest)
 
     @property
-    def _slides(self) -> Iterator[_Open]:
-        return (slide for slide in self._line if isinstance(slide, _Open))
+    def _slides(self) -> Iterator[_OpenSlide]:
+        return (slide for slide in self._queue if isinstance(slide, _OpenSlide))
 
     @property
-    def _works(self) -> Iterator[FrameInWork]:
-        return (work for slide in self._slides for work in slide.waiting)
+    def _frames(self) -> Iterator[OpenFrame]:
+        return (frame for slide in self._slides for frame in slide.frames)
 
     @property
-    def _busy(self) -> bool:
-        return any(slide.waiting for slide in self._slides)
+    def _is_busy(self) -> bool:
+        return any(slide.frames for slide in self._slides)
 
-    def _next(self) -> Item | None:
-        """Run what is ready, and give the next item when nothing is."""
-        self._want_more()
+    def _next_item(self) -> Item | None:
+        """Run what is ready, and return the next item when nothing is."""
+        self._request_frame()
         # Runs about cells that nobody waits for any more are left to themselves.
-        while self._busy and self._scheduler.ready(flush=False):
+        while self._is_busy and self._scheduler.ready(flush=False):
             self._step(flush=False)
-        while self._busy:
-            item = self._producer.take(TICK_S if self._fill else 0)
+        while self._is_busy:
+            item = self._producer.get(TICK_S if self._fill else 0)
             if item is not None:
                 return item
-            full = self._held_bytes() > MOST_HELD_BYTES or self._producer.room.wanted
+            full = self._held_bytes() > MOST_HELD_BYTES or self._producer.memory.is_short
             if not self._fill or full:
                 self._step(flush=True)
-        return self._producer.take(TICK_S)
+        return self._producer.get(TICK_S)
 
-    def _receive(self, item: Sent) -> None:
+    def _receive(self, item: SlideItem) -> None:
         if self._newest is None or self._newest.job is not item.job:
             self.begin(item.job)
         slide = self._newest
         assert slide is not None
-        if isinstance(item.what, End):
-            slide.read = True
-        elif isinstance(item.what, EdgeAplError):
-            slide.examination.note_error(item.what)
-            self._producer.room.give_back(item.nbytes)
+        if isinstance(item.content, EndOfSlide):
+            slide.all_read = True
+        elif isinstance(item.content, EdgeAplError):
+            slide.examination.note_error(item.content)
+            self._producer.memory.release(item.nbytes)
         else:
-            self._enter(slide, item.what)
+            self._enter(slide, item.content)
 
-    def _enter(self, slide: _Open, prepared: PreparedFrame) -> None:
+    def _enter(self, slide: _OpenSlide, prepared: PreparedFrame) -> None:
         live = slide.job.source.live
         start_ns = prepared.frame.captured_ns if live else time.monotonic_ns()
         deadline_ns = None if self._budget is None else self._budget.cutoff_ns(start_ns)
-        slide.waiting.append(slide.examination.enter(prepared, start_ns, deadline_ns))
+        slide.frames.append(slide.examination.enter(prepared, start_ns, deadline_ns))
 
     def _step(self, *, flush: bool) -> None:
         """Run one batch, unless the time of the oldest frame is up."""
         deadline_ns = self._deadline_ns()
-        if self._hurries():
+        if self._must_end():
             self._give_up(None)
             return
         if deadline_ns is not None and time.monotonic_ns() >= deadline_ns:
@@ -185,16 +183,16 @@ class Examiner:
         if self._budget is not None:
             self._budget.cancel_cells(deadline_ns)
         try:
-            self._ask(flush=flush)
+            self._run_batch(flush=flush)
         except DeadlineError:
-            self._give_up(None if self._hurries() else deadline_ns)
-        self._hand_on()
-        self._want_more()
-        self._tell_now_and_then()
+            self._give_up(None if self._must_end() else deadline_ns)
+        self._finish_ready()
+        self._request_frame()
+        self._report_now_and_then()
 
-    def _ask(self, *, flush: bool) -> None:
+    def _run_batch(self, *, flush: bool) -> None:
         """Run one batch; raises DeadlineError when it was cancelled. Its cells then wait again."""
-        oldest = next((slide for slide in self._slides if slide.waiting), self._newest)
+        oldest = next((slide for slide in self._slides if slide.frames), self._newest)
         assert oldest is not None
         with timed(oldest.examination.timings, "infer"):
             result = self._scheduler.step(flush=flush)
@@ -205,69 +203,77 @@ class Examiner:
     def _take(self, result: InferenceResult) -> None:
         if not result.is_empty:
             for slide in self._slides:
-                slide.examination.take(result, slide.waiting)
+                slide.examination.take(result, slide.frames)
 
-    def _want_more(self) -> None:
-        if sum(work.waiting for work in self._works) <= MOST_WAITING_CELLS:
-            self._producer.want_one()
+    def _request_frame(self) -> None:
+        if sum(frame.pending for frame in self._frames) <= MOST_WAITING_CELLS:
+            self._producer.request_frame()
 
-    def _hurries(self) -> bool:
+    def _must_end(self) -> bool:
         return self._budget is not None and self._budget.hurry.is_set()
 
     def _deadline_ns(self) -> int | None:
-        times = [work.deadline_ns for work in self._works if work.deadline_ns is not None]
+        times = [frame.deadline_ns for frame in self._frames if frame.deadline_ns is not None]
         return min(times, default=None)
 
     def _give_up(self, deadline_ns: int | None) -> None:
         """Give up the frames whose time is up by then; without a time, all.
 
-        What the networks have said by then counts: the run that was cancelled is one of several.
+        What the networks have answered by then counts: several runs may have been under way.
         """
         self._take(self._scheduler.collect())
         for slide in self._slides:
-            for work in slide.waiting:
-                if deadline_ns is None or (work.deadline_ns or 0) <= deadline_ns:
-                    slide.examination.give_up(work)
-        self._hand_on()
+            for frame in slide.frames:
+                if deadline_ns is None or (frame.deadline_ns or 0) <= deadline_ns:
+                    slide.examination.give_up(frame)
+        self._finish_ready()
 
-    def _hand_on(self) -> None:
-        """Finish what is at the head of the line: frames whose cells all have an answer, slides."""
-        while self._line:
-            head = self._line[0]
-            if isinstance(head, _Open):
-                while head.waiting and head.waiting[0].done:
-                    work = head.waiting.popleft()
-                    nbytes = work.prepared.frame.pixels.nbytes
-                    head.job.observer.on_frame(head.examination.leave(work))
-                    self._tell(head, work)
-                    del work  # before another takes its room
-                    self._producer.room.give_back(nbytes)
-                if head.waiting or not head.read:
+    def _finish_all(self) -> None:
+        """Finish what is open, without waiting for more."""
+        while self._is_busy:
+            self._step(flush=True)
+
+    def _finish_ready(self) -> None:
+        """Finish frames and slides at the head of the queue, and call barriers, in order."""
+        while self._queue:
+            head = self._queue[0]
+            if isinstance(head, _OpenSlide):
+                self._finish_frames(head)
+                if head.frames or not head.all_read:
                     return
                 outcome = SlideOutcome(head.examination.verdict(), head.examination.errors)
-                self._line.popleft()
+                self._queue.popleft()
                 head.job.on_outcome(outcome)
             else:
-                self._line.popleft()
+                self._queue.popleft()
                 head()
 
-    def _tell_now_and_then(self) -> None:
-        late = time.monotonic_ns() - self._told_ns > TICK_S * 1e9
-        if late and not self._fill and self._newest is not None and self._newest.waiting:
-            self._tell(self._newest, None)
+    def _finish_frames(self, slide: _OpenSlide) -> None:
+        while slide.frames and slide.frames[0].done:
+            frame = slide.frames.popleft()
+            nbytes = frame.prepared.frame.pixels.nbytes
+            slide.job.observer.on_frame(slide.examination.leave(frame))
+            self._report(slide, frame)
+            del frame  # before another takes its memory
+            self._producer.memory.release(nbytes)
 
-    def _tell(self, slide: _Open, finished: FrameInWork | None) -> None:
+    def _report_now_and_then(self) -> None:
+        late = time.monotonic_ns() - self._reported_ns > TICK_S * 1e9
+        if late and not self._fill and self._newest is not None and self._newest.frames:
+            self._report(self._newest, None)
+
+    def _report(self, slide: _OpenSlide, finished: OpenFrame | None) -> None:
         if slide.job.observer.on_progress is None:
             return
-        self._told_ns = time.monotonic_ns()
+        self._reported_ns = time.monotonic_ns()
         progress = Progress(
-            verdict=slide.examination.verdict(slide.waiting),
+            verdict=slide.examination.verdict(slide.frames),
             frames=slide.examination.frames,
             finished_ns=None if finished is None else finished.start_ns,
-            waiting_ns=min((work.start_ns for work in slide.waiting), default=None),
+            waiting_ns=min((frame.start_ns for frame in slide.frames), default=None),
             cut=finished is not None and bool(finished.given_up),
         )
         slide.job.observer.on_progress(progress)
 
     def _held_bytes(self) -> int:
-        return self._scheduler.held_bytes + sum(work.held_bytes for work in self._works)
+        return self._scheduler.held_bytes + sum(frame.held_bytes for frame in self._frames)

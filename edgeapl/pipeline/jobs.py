@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from edgeapl.pipeline.options import Observer, SlideOptions, SlideOutcome
 from edgeapl.protocols import FrameSource
 
-Turn = Callable[[], None]
-"""Stands among the slides; called when all before it are answered."""
+Barrier: TypeAlias = Callable[[], None]
+"""Stands among the slides; called when all before it have their verdicts."""
 
 
 def _nothing() -> None:
@@ -21,9 +22,9 @@ class SlideJob:
     """One slide of several.
 
     slide : identifier that the verdict will carry.
-    source : gives the frames; closed by who made it.
-    options, observer : how, and who is told.
-    on_begin : called before anything else is told about this slide.
+    source : supplies the frames; closed by its owner.
+    options, observer : how to examine it, and whom to tell.
+    on_begin : called before anything else is reported about this slide.
     on_outcome : called with its verdict, after that of every slide before it.
     """
 

@@ -1,4 +1,4 @@
-"""How a slide is to be examined, and who is told what."""
+"""How a slide is to be examined, and what is reported meanwhile."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Budget:
     """How long an answer may take.
 
     seconds : from the capture of a frame to the committed verdict that takes it into account;
-        above `RESERVE_S`. A file has no capture: its time starts when its turn comes.
-    cancel_cells, cancel_segmenting : tell what runs those networks when to stop a run, monotonic
-        ns, None for never. The run then raises DeadlineError.
-    hurry : once set, all that has no answer yet is given up: the station must end.
+        above `RESERVE_S`. A file has no capture: its time starts when it is prepared.
+    cancel_cells, cancel_segmenting : set the time at which a run of those networks is cancelled,
+        monotonic ns, None for never. The run then raises DeadlineError.
+    hurry : once set, every cell without an answer is given up: the station must end.
     """
 
     seconds: float
@@ -32,11 +32,11 @@ class Budget:
     hurry: threading.Event = field(default_factory=threading.Event)
 
     def hurried_by(self, hurry: threading.Event) -> Budget:
-        """Give the same budget with this event."""
+        """Return the same budget with this event."""
         return replace(self, hurry=hurry)
 
     def cutoff_ns(self, start_ns: int) -> int:
-        """Give the time at which the cells of a frame that nobody has looked at are given up."""
+        """Return the time at which cells of a frame without an answer are given up."""
         return start_ns + int((self.seconds - RESERVE_S) * 1e9)
 
 
@@ -47,8 +47,8 @@ class Progress:
     verdict : the answer as it stands, not committed.
     frames : frames finished so far, rejected ones included.
     finished_ns : when the time of the frame that was just finished started, monotonic; None when
-        this is about a frame still in work, or about nothing new.
-    waiting_ns : the same of the oldest frame in work; None when there is none.
+        this is about an open frame, or about nothing new.
+    waiting_ns : the same of the oldest open frame; None when there is none.
     cut : whether cells of the finished frame were given up.
     """
 
@@ -98,7 +98,7 @@ class SlideOutcome:
 
 @dataclass(slots=True)
 class Observer:
-    """Who is told what happens; calls come from the thread that called `examine_slide`.
+    """Callbacks; they come from the thread that called `examine_slide`.
 
     on_accepted : the gate let a frame pass; comes from the thread that reads.
     on_frame : a frame is finished.

@@ -1,4 +1,4 @@
-"""The threads that read slides and make their frames ready for the networks."""
+"""The threads that read slides and prepare their frames for the networks."""
 
 from __future__ import annotations
 
@@ -22,82 +22,85 @@ from edgeapl.errors import (
 )
 from edgeapl.examination import PreparedFrame, gate_frame, prepare_frame, search_frame
 from edgeapl.model import Model
-from edgeapl.pipeline.jobs import SlideJob, Turn
-from edgeapl.pipeline.memory_budget import Room
+from edgeapl.pipeline.jobs import Barrier, SlideJob
+from edgeapl.pipeline.memory_budget import MemoryBudget
 from edgeapl.stages.gate import FieldMemory
 from edgeapl.types import Frame
 
 READ_TIMEOUT_S = 0.5
-"""How often a silent source lets the pipeline look whether it shall stop."""
+"""How often the pipeline checks whether to stop while a source is silent."""
 
 
-class End:
-    """The slide's source has given its last frame, or the slide was closed."""
+class EndOfSlide:
+    """The slide's source has no more frames, or the slide was closed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sent:
-    """Something about one slide. nbytes : room that it takes until it is finished."""
+class SlideItem:
+    """A frame of a slide, or something else about it.
+
+    nbytes : memory that it holds until it is finished.
+    """
 
     job: SlideJob
-    what: PreparedFrame | EdgeAplError | End
+    content: PreparedFrame | EdgeAplError | EndOfSlide
     nbytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Over:
-    """Nothing more will come. error : that ended the thread before its time; to be raised."""
+class EndOfJobs:
+    """Nothing more will come. error : that ended the thread early; to be raised."""
 
     error: BaseException | None = None
 
 
-Item = Sent | Turn | Over
+Item = SlideItem | Barrier | EndOfJobs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Search:
+class _PendingFrame:
     """A frame of a slide that is being searched for cells."""
 
     job: SlideJob
-    found: Future[PreparedFrame]
+    search: Future[PreparedFrame]
     nbytes: int
 
-    def outcome(self) -> Sent | Over:
-        """Give what was found, or the error of the networks that search."""
-        error = self.found.exception()
+    def outcome(self) -> SlideItem | EndOfJobs:
+        """Return the prepared frame, or the error of the networks that search it."""
+        error = self.search.exception()
         if error is None:
-            return Sent(self.job, self.found.result(), self.nbytes)
+            return SlideItem(self.job, self.search.result(), self.nbytes)
         return (
-            Sent(self.job, error, self.nbytes)
+            SlideItem(self.job, error, self.nbytes)
             if isinstance(error, (DeadlineError, EngineError))
-            else Over(error)
+            else EndOfJobs(error)
         )
 
 
 class Producer:
     """Reads and prepares frames in threads of its own, for as long as it is entered.
 
-    Meanwhile OpenCV has no threads of its own if others use all cores, workers of the model or
-    searchers: its threads wait for each other by spinning.
+    OpenCV has no threads of its own meanwhile, if workers of the model or searchers use all cores:
+    its threads wait for each other by spinning.
 
     Parameters
     ----------
     model : the bundle.
-    jobs : slides, one after another; asked for in this thread, each when the one before is read.
-        Anything else that it gives is handed on in its place.
+    jobs : slides, one after another; taken in the reading thread, each when the one before is read.
+        Barriers are passed on in their place.
     stop : once set, nothing more is read.
-    searchers : frames that are searched for cells at the same time. With one it is done before the
-        next is read, as a camera needs it; more are for slides without a budget.
+    searchers : frames that are searched for cells at the same time. With one, a frame is searched
+        before the next is read, as a camera needs it; more are for slides without a budget.
     """
 
     def __init__(
         self,
         model: Model,
-        jobs: Iterable[SlideJob | Turn],
+        jobs: Iterable[SlideJob | Barrier],
         stop: threading.Event,
         searchers: int = 1,
     ) -> None:
-        self.room = Room()
+        self.memory = MemoryBudget()
         self._model = model
         self._searchers = (
             ThreadPoolExecutor(searchers, "edgeapl-prepare") if searchers > 1 else None
@@ -105,12 +108,12 @@ class Producer:
         self._jobs = jobs
         self._stop = stop
         self._left = threading.Event()
-        # With the frame that waits for room and the one that is waited for, enough for all
-        # searchers; a frame and its labels may take 25 MB, so no more.
-        self._queue: queue.Queue[Item | _Search] = queue.Queue(maxsize=max(1, searchers - 1))
-        self._head: Item | _Search | None = None
-        self._wanted = threading.Event()
-        self._wanted.set()
+        # Enough for all searchers, with the frame that waits for memory and the one that the
+        # examiner waits for; a frame and its labels may take 25 MB, so no more.
+        self._queue: queue.Queue[Item | _PendingFrame] = queue.Queue(maxsize=max(1, searchers - 1))
+        self._head: Item | _PendingFrame | None = None
+        self._requested = threading.Event()
+        self._requested.set()
         self._thread = threading.Thread(target=self._run, name="edgeapl-prepare", daemon=True)
 
     def __enter__(self) -> Producer:
@@ -128,27 +131,27 @@ class Producer:
             self._searchers.shutdown(cancel_futures=True)
         cv2.setNumThreads(self._opencv_threads)
 
-    def want_one(self) -> None:
-        """Ask a camera for its newest picture, if none is on its way.
+    def request_frame(self) -> None:
+        """Request a camera's newest frame, if none is on its way.
 
-        Without being asked none is read: one that waits here grows old, and would have little of
-        its time left when its turn comes.
+        Without a request none is read: a frame that waits here grows old, and would have little of
+        its time left when its cells are examined.
         """
         if self._queue.empty():
-            self._wanted.set()
+            self._requested.set()
 
-    def take(self, wait_s: float) -> Item | None:
-        """Give the next item, in the order in which they were read; None if it is not there yet."""
+    def get(self, wait_s: float) -> Item | None:
+        """Return the next item, in the order of reading; None if it is not there in time."""
         if self._head is None:
             try:
                 self._head = self._queue.get(timeout=wait_s) if wait_s else self._queue.get_nowait()
             except queue.Empty:
                 return None
         head = self._head
-        if not isinstance(head, _Search):
+        if not isinstance(head, _PendingFrame):
             self._head = None
             return head
-        if not wait([head.found], wait_s).done:
+        if not wait([head.search], wait_s).done:
             return None
         self._head = None
         return head.outcome()
@@ -163,16 +166,16 @@ class Producer:
                 if self._stop.is_set():
                     break
         except BaseException as error:  # noqa: BLE001 - handed to the calling thread, which raises it
-            self._put(Over(error))
+            self._put(EndOfJobs(error))
         else:
-            self._put(Over())
+            self._put(EndOfJobs())
 
     def _read_slide(self, job: SlideJob) -> None:
         try:
             self._read_all(job)
         except EdgeAplError as error:
-            self._put(Sent(job, error))
-        self._put(Sent(job, End()))
+            self._put(SlideItem(job, error))
+        self._put(SlideItem(job, EndOfSlide()))
 
     def _read_all(self, job: SlideJob) -> None:
         source, options = job.source, job.options
@@ -181,9 +184,9 @@ class Producer:
         idle_s = 0.0
         on_demand = source.live and options.budget is not None
         while not self._stop.is_set() and frames != options.max_frames:
-            if on_demand and not self._wanted.wait(READ_TIMEOUT_S):
+            if on_demand and not self._requested.wait(READ_TIMEOUT_S):
                 continue
-            if not self.room.wait(READ_TIMEOUT_S):
+            if not self.memory.wait(READ_TIMEOUT_S):
                 continue
             try:
                 frame = source.read(READ_TIMEOUT_S)
@@ -196,22 +199,22 @@ class Producer:
                     return
                 continue
             except InputError as error:
-                self._put(Sent(job, error))
+                self._put(SlideItem(job, error))
                 continue
             except CameraError as error:
-                self._put(Sent(job, error))
+                self._put(SlideItem(job, error))
                 return
             if options.budget is not None and options.budget.hurry.is_set():
-                return  # nobody would look at it
-            self.room.take(frame.pixels.nbytes)
+                return  # it would not be examined
+            self.memory.acquire(frame.pixels.nbytes)
             frames += 1
             idle_s = 0.0
-            self._wanted.clear()
+            self._requested.clear()
             memory = self._prepare(job, frame, memory)
-            del frame  # it would be in memory while the next one is decoded
+            del frame  # or it would stay in memory while the next one is decoded
 
     def _prepare(self, job: SlideJob, frame: Frame, memory: FieldMemory) -> FieldMemory:
-        """Hand the frame on, or the error of the networks that search it for cells."""
+        """Pass on the prepared frame, or the error of the networks that search it for cells."""
         if self._searchers is not None:
             return self._search(self._searchers, job, frame, memory)
         budget = job.options.budget
@@ -221,27 +224,27 @@ class Producer:
         try:
             prepared, memory = prepare_frame(self._model, frame, memory, crops=job.options.crops)
         except (DeadlineError, EngineError) as error:
-            self._put(Sent(job, error, frame.pixels.nbytes))
+            self._put(SlideItem(job, error, frame.pixels.nbytes))
             return memory
         if not prepared.rejected:
             job.observer.on_accepted(frame)
-        self._put(Sent(job, prepared, frame.pixels.nbytes))
+        self._put(SlideItem(job, prepared, frame.pixels.nbytes))
         return memory
 
     def _search(
         self, searchers: ThreadPoolExecutor, job: SlideJob, frame: Frame, memory: FieldMemory
     ) -> FieldMemory:
-        """Gate the frame and hand it on while it is searched for cells."""
+        """Gate the frame and pass it on while it is searched for cells."""
         crops = job.options.crops
         gated, memory = gate_frame(self._model, frame, memory, crops=crops)
         if not gated.rejected:
             job.observer.on_accepted(frame)
         found = searchers.submit(search_frame, self._model, gated, crops=crops)
-        self._put(_Search(job, found, frame.pixels.nbytes))
+        self._put(_PendingFrame(job, found, frame.pixels.nbytes))
         return memory
 
-    def _put(self, item: Item | _Search) -> None:
-        """Wait for room; give up when nobody will take the item any more."""
+    def _put(self, item: Item | _PendingFrame) -> None:
+        """Wait until the queue has room; give up when nobody will take the item any more."""
         while True:
             try:
                 self._queue.put(item, timeout=READ_TIMEOUT_S)

@@ -8,14 +8,14 @@ from collections.abc import Iterable
 from edgeapl.cores import cpu_cores
 from edgeapl.model import Model
 from edgeapl.pipeline.examiner import Examiner
-from edgeapl.pipeline.jobs import SlideJob, Turn
+from edgeapl.pipeline.jobs import Barrier, SlideJob
 from edgeapl.pipeline.options import Observer, SlideOptions, SlideOutcome
 from edgeapl.pipeline.producer import Producer
 from edgeapl.protocols import FrameSource
 
 MOST_SEARCHERS = 4
 """Frames of a folder that are searched for cells at the same time: light networks, or a GPU, are
-done with a frame sooner than one core has searched the next. More would wait for who reads."""
+done with a frame sooner than one core has searched the next. More would wait for the reader."""
 
 
 def examine_slide(
@@ -32,8 +32,8 @@ def examine_slide(
     ----------
     model : the bundle, ready to run.
     slide : identifier that the verdict will carry.
-    source : gives the frames; closed by the caller.
-    options, observer : how, and who is told.
+    source : supplies the frames; closed by the caller.
+    options, observer : how to examine it, and whom to tell.
     stop : set it from anywhere to close the slide; what was read by then is still finished.
 
     Errors of single frames are collected; the slide then ends in REVIEW unless it is flagged.
@@ -53,22 +53,22 @@ def examine_slide(
 
 def examine_slides(
     model: Model,
-    jobs: Iterable[SlideJob | Turn],
+    jobs: Iterable[SlideJob | Barrier],
     *,
     batch_size: int | None = None,
     stop: threading.Event | None = None,
 ) -> None:
     """Examine slides one after another, in batches that span slides as well as frames.
 
-    The next slide is read while the last cells of those before are in work. Verdicts come in the
-    order of the jobs. An error that a source or the jobs raise ends it all, after the slides before
-    are answered.
+    The next slide is read while the last cells of those before are examined. Verdicts come in the
+    order of the jobs. An error that a source or the jobs raise ends the run, after the slides
+    before have their verdicts.
 
     Parameters
     ----------
     model : the bundle, ready to run.
-    jobs : slides without a budget that are not live. Asked for in another thread, each when the
-        one before is read.
+    jobs : slides without a budget that are not live, and barriers. Taken in another thread, each
+        when the one before is read.
     batch_size : cells in one run of a network; None for what is best for the model.
     stop : set here when the run ends early, for jobs that take long to make; or from anywhere, to
         read nothing more.

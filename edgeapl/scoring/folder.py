@@ -14,11 +14,11 @@ from edgeapl.errors import InputError
 from edgeapl.journal import Journal, Standing
 from edgeapl.model import Model
 from edgeapl.pipeline import (
+    Barrier,
     Observer,
     SlideJob,
     SlideOptions,
     SlideOutcome,
-    Turn,
     examine_slides,
 )
 from edgeapl.pixel_size import SlideScale, measure_ahead
@@ -131,7 +131,7 @@ class _Scoring:
         self._standing = Standing(journal.path, model.clearing.certificate)
         self._begun: dict[str, SlideRecorder] = {}
 
-    def jobs(self, slides: Sequence[SlideInput]) -> Iterator[SlideJob | Turn]:
+    def jobs(self, slides: Sequence[SlideInput]) -> Iterator[SlideJob | Barrier]:
         """Yield the job of each slide; runs in the reading thread."""
         request, manifest = self._request, self._model.bundle.manifest
         leave_out = manifest.crop.leave_out if request.crops else ()

@@ -27,7 +27,7 @@ flagged; see `sample_of`. Fewer would hardly tell whether the frame is like thos
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class FinishedCounts:
     """Cells of frames that are finished.
 
     seen, scored : cells. positive : scored cells that are positive, one count per question: the
@@ -38,17 +38,17 @@ class Counted:
     scored: int
     positive: tuple[int, ...]
 
-    def plus(self, look: Look) -> Counted:
-        """Give the counts with those of one more frame."""
-        positive = zip(self.positive, look.positive, strict=True)
-        return Counted(
-            self.seen + look.seen, self.scored + look.scored, tuple(a + b for a, b in positive)
+    def plus(self, frame: InterimCounts) -> FinishedCounts:
+        """Return the counts with those of one more frame."""
+        positive = zip(self.positive, frame.positive, strict=True)
+        return FinishedCounts(
+            self.seen + frame.seen, self.scored + frame.scored, tuple(a + b for a, b in positive)
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What is known of one frame at one moment; counts of positive cells are as in `Counted`.
+class InterimCounts:
+    """What is known of one frame now; positive cells are counted as in `FinishedCounts`.
 
     seen, scored, positive : of all its cells.
     rest : cells that are looked at in random order; rest_scored and rest_positive of them.
@@ -67,7 +67,7 @@ class Look:
 
 
 def frame_error(error: float, number: int) -> float:
-    """Give what the frame with this number, from 1, may spend of a slide's error.
+    """Return what the frame with this number, from 1, may spend of a slide's error.
 
     1 / (1 * 2) + 1 / (2 * 3) + ... = 1: all frames together spend no more, however many come.
     """
@@ -82,7 +82,7 @@ def positive_bounds(positive: int, drawn: int, cells: int, error: float) -> tupl
     positive, drawn, cells : 0 <= positive <= drawn <= cells.
     error : chance, 0 to 1 exclusive, that the bounds miss at any look at these cells.
 
-    Gives (fewest, most). Raises ValueError for other counts.
+    Returns (fewest, most). Raises ValueError for other counts.
     """
     if not 0 <= positive <= drawn <= cells or not 0 < error < 1:
         raise ValueError(f"positive_bounds: {positive} of {drawn} of {cells}, error {error}")
@@ -103,24 +103,26 @@ def positive_bounds(positive: int, drawn: int, cells: int, error: float) -> tupl
     return positive + int(kept[0]), positive + int(kept[-1])
 
 
-def share_bounds(before: Counted, look: Look, error: float) -> tuple[Interval, ...] | None:
+def share_bounds(
+    before: FinishedCounts, now: InterimCounts, error: float
+) -> tuple[Interval, ...] | None:
     """Bound the shares that all cells of the frames up to this one would give.
 
     Parameters
     ----------
-    before : frames that are finished. look : the frame in work.
+    before : frames that are finished. now : the open frame.
     error : chance that the bounds of one question miss, at any look at this frame.
 
     Cells without a score that are not among the frame's random ones may be either. None when the
     cells contradict the bounds, which then miss.
     """
-    seen = before.seen + look.seen
-    open_rest = look.rest - look.rest_scored
-    open_other = before.seen - before.scored + look.seen - look.scored - open_rest
+    seen = before.seen + now.seen
+    open_rest = now.rest - now.rest_scored
+    open_other = before.seen - before.scored + now.seen - now.scored - open_rest
     shares = []
-    for column, known in enumerate(look.positive):
-        fewest, most = positive_bounds(look.drawn_positive[column], look.drawn, look.rest, error)
-        in_rest = look.rest_positive[column]
+    for column, known in enumerate(now.positive):
+        fewest, most = positive_bounds(now.drawn_positive[column], now.drawn, now.rest, error)
+        in_rest = now.rest_positive[column]
         if fewest > in_rest + open_rest or most < in_rest:
             return None
         sure = before.positive[column] + known
@@ -131,15 +133,15 @@ def share_bounds(before: Counted, look: Look, error: float) -> tuple[Interval, .
 
 
 def sample_of(first: int, rest: int) -> int:
-    """Give how many of the cells in random order are looked at on a flagged slide.
+    """Return how many of the cells in random order are looked at on a flagged slide.
 
     As many again as of the largest, so that shares are still estimated without bias.
     """
     return min(rest, max(first, SAMPLE))
 
 
-def is_sampled(look: Look) -> bool:
+def is_sampled(now: InterimCounts) -> bool:
     """Tell whether enough of a further frame of a flagged slide was looked at."""
-    first = look.seen - look.rest
-    first_scored = look.scored - look.rest_scored
-    return first_scored == first and look.drawn >= sample_of(first, look.rest)
+    first = now.seen - now.rest
+    first_scored = now.scored - now.rest_scored
+    return first_scored == first and now.drawn >= sample_of(first, now.rest)

@@ -16,16 +16,18 @@ from edgeapl.types import CellScores
 
 
 def split(scores: CellScores, hidden: Collection[int]) -> tuple[CellScores, CellScores]:
-    """Give the answers that count, and those that say nothing.
+    """Return the answers that count, and those about hidden cells.
 
+    Parameters
+    ----------
     hidden : numbers of the cells that lie where the image cannot be judged.
     """
-    unseen = np.isin(scores.ids, list(hidden))
-    return rows_of(scores, ~unseen), rows_of(scores, unseen)
+    rows = np.isin(scores.ids, list(hidden))
+    return rows_of(scores, ~rows), rows_of(scores, rows)
 
 
 def rows_of(scores: CellScores, rows: np.ndarray) -> CellScores:
-    """Give some rows, bool (N,)."""
+    """Return some rows, bool (N,)."""
     return CellScores(
         ids=scores.ids[rows],
         roles={name: values[rows] for name, values in scores.roles.items()},

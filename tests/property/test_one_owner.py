@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from edgeapl.engines.ort import OrtEngine
 from edgeapl.engines.wrapper import AroundEngine
 from edgeapl.errors import DeadlineError, EngineError
-from edgeapl.examination import FrameInWork
+from edgeapl.examination import OpenFrame
 from edgeapl.examination.preparation import PreparedFrame
 from edgeapl.inference import InferenceResult, Scheduler, scheduler_for
 from edgeapl.inference.workers import WorkerThreads
@@ -116,13 +116,13 @@ class Books:
 
     def __init__(self, of: Scheduler) -> None:
         self.of = of
-        self.works: list[FrameInWork] = []
+        self.works: list[OpenFrame] = []
         self.entered = 0
 
     def enter(self, found: Detections) -> None:
         rows = np.arange(len(found), dtype=np.int64)
         prepared = PreparedFrame(found, leave_uncut(found, SPEC), (), Counter())
-        work = FrameInWork(prepared, self.entered, Order(rows[:0], rows), 0, None)
+        work = OpenFrame(prepared, self.entered, Order(rows[:0], rows), 0, None)
         self.entered += work.count
         self.works.append(work)
         self.of.enter(work.ids, prepared.crops)
@@ -137,7 +137,7 @@ class Books:
         except DeadlineError:
             self.check()
 
-    def give_up(self, work: FrameInWork, *, on_purpose: bool) -> None:
+    def give_up(self, work: OpenFrame, *, on_purpose: bool) -> None:
         self.of.give_up(work.ids)
         _ = work.leave_out() if on_purpose else work.give_up()
 
@@ -146,12 +146,12 @@ class Books:
         owners: Counter[int] = Counter()
         for work in self.works:
             scored = [scores.ids.tolist() for scores in work.scores]
-            for cells in (*scored, work.failed, work.given_up, work.left_out, work.open):
+            for cells in (*scored, work.failed, work.given_up, work.left_out, work.pending_ids):
                 owners.update(cells)
             assert work.tally.seen == work.count
         assert sorted(owners) == list(range(self.entered))
         assert set(owners.values()) <= {1}
-        still_open = frozenset(cell for work in self.works for cell in work.open)
+        still_open = frozenset(cell for work in self.works for cell in work.pending_ids)
         assert self.of.held == still_open
 
 

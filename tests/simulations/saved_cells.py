@@ -31,7 +31,7 @@ from edgeapl.pipeline.options import Budget
 from edgeapl.pixel_size import SlideScale
 from edgeapl.stages.cell_order import FIRST, FIRST_SHARE, Stratum, estimated_shares
 from edgeapl.stages.intervals import wilson
-from edgeapl.stages.sequential import Look
+from edgeapl.stages.sequential import InterimCounts
 from edgeapl.types import Interval, Verdict
 
 ERROR = 0.001
@@ -78,21 +78,21 @@ class Replayed:
         return len(self.answers.T)
 
     @property
-    def waiting(self) -> int:
+    def pending(self) -> int:
         """Cells not looked at yet."""
         return self.count - self.scored
 
-    def look(self, roles: Sequence[RoleSpec]) -> Look:
+    def interim(self, roles: Sequence[RoleSpec]) -> InterimCounts:
         """Give what is known of the frame now."""
         known = tuple(self.answers[:, : self.scored].sum(axis=1).tolist())
         drawn = max(0, self.scored - self.first)
         rest = tuple(self.answers[:, self.first : self.first + drawn].sum(axis=1).tolist())
         count = self.count - self.first
-        return Look(self.count, self.scored, known, count, drawn, rest, drawn, rest)
+        return InterimCounts(self.count, self.scored, known, count, drawn, rest, drawn, rest)
 
     def flags(self, model: Model, roles: Sequence[RoleSpec]) -> bool:
         """Judge the cells looked at so far by their estimated shares."""
-        look, rule = self.look(roles), model.bundle.manifest.rule
+        look, rule = self.interim(roles), model.bundle.manifest.rule
         first = min(self.scored, self.first)
         strata = [
             _stratum(self.answers[:, :first], self.first),

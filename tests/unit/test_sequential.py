@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from edgeapl.bundle.specs import ReducerSpec, RuleSpec
 from edgeapl.examination.early_stop import EarlyStop
-from edgeapl.examination.open_frame import FrameInWork
+from edgeapl.examination.open_frame import OpenFrame
 from edgeapl.examination.preparation import PreparedFrame
 from edgeapl.inference import InferenceResult
 from edgeapl.model import EMBEDDED, Model, open_model
@@ -32,8 +32,8 @@ from edgeapl.stages.judge import decide
 from edgeapl.stages.reduce import Reduced, Reducer, ReducerState
 from edgeapl.stages.sequential import (
     SAMPLE,
-    Counted,
-    Look,
+    FinishedCounts,
+    InterimCounts,
     frame_error,
     is_sampled,
     positive_bounds,
@@ -135,7 +135,7 @@ def test_all_frames_together_spend_the_error_once() -> None:
 
 
 @st.composite
-def frames_half_seen(draw: st.DrawFn) -> tuple[Counted, Look, tuple[int, ...]]:
+def frames_half_seen(draw: st.DrawFn) -> tuple[FinishedCounts, InterimCounts, tuple[int, ...]]:
     """Draw finished frames, a frame in work, and what all the cells would have been."""
     seed = draw(st.integers(0, 2**32 - 1))
     random = np.random.default_rng(seed)
@@ -151,9 +151,9 @@ def frames_half_seen(draw: st.DrawFn) -> tuple[Counted, Look, tuple[int, ...]]:
     def counts(part: Any) -> tuple[int, ...]:
         return tuple(part.sum(axis=1).tolist())
 
-    before = Counted(done, int(before_scored.sum()), counts(before_answers & before_scored))
+    before = FinishedCounts(done, int(before_scored.sum()), counts(before_answers & before_scored))
     known = answers & scored
-    look = Look(
+    look = InterimCounts(
         first + rest,
         int(scored.sum()),
         counts(known),
@@ -170,7 +170,7 @@ def frames_half_seen(draw: st.DrawFn) -> tuple[Counted, Look, tuple[int, ...]]:
 @given(frames_half_seen())
 @settings(deadline=None, max_examples=300)
 def test_the_shares_of_all_cells_lie_within_the_bounds(
-    drawn: tuple[Counted, Look, tuple[int, ...]],
+    drawn: tuple[FinishedCounts, InterimCounts, tuple[int, ...]],
 ) -> None:
     """At an error so small that a miss would be a mistake, not chance."""
     before, look, whole = drawn
@@ -187,8 +187,8 @@ def test_the_shares_of_all_cells_lie_within_the_bounds(
 
 def test_cells_that_contradict_the_bounds_decide_nothing() -> None:
     """Drawn are 20 negatives; yet all 30 that came in out of order are positive."""
-    look = Look(60, 50, (30,), 60, 50, (30,), 20, (0,))
-    assert share_bounds(Counted(0, 0, (0,)), look, 0.9) is None
+    look = InterimCounts(60, 50, (30,), 60, 50, (30,), 20, (0,))
+    assert share_bounds(FinishedCounts(0, 0, (0,)), look, 0.9) is None
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_cells_that_contradict_the_bounds_decide_nothing() -> None:
 def test_a_sample_holds_the_largest_cells_and_others(
     first: int, first_scored: int, rest: int, drawn: int, enough: bool
 ) -> None:
-    look = Look(first + rest, first_scored + drawn, (0,), rest, drawn, (0,), drawn, (0,))
+    look = InterimCounts(first + rest, first_scored + drawn, (0,), rest, drawn, (0,), drawn, (0,))
     assert is_sampled(look) is enough
 
 
@@ -352,7 +352,7 @@ def test_answers_count_as_drawn_up_to_the_first_gap(model: Model) -> None:
     found = Detections(shown, boxes, labels, np.ones(10, np.float32))
     rest = np.array([9, 3, 5, 7, 2, 8, 4, 6], np.int64)
     prepared = PreparedFrame(found, np.zeros((10, 1, 1, 3), np.uint8), (), Counter())
-    work = FrameInWork(prepared, 100, Order(np.arange(2), rest), 0, None)
+    work = OpenFrame(prepared, 100, Order(np.arange(2), rest), 0, None)
 
     def answered(positive: bool, *rows: int) -> InferenceResult:
         ids = np.array(rows, np.int64) + 100
@@ -365,14 +365,14 @@ def test_answers_count_as_drawn_up_to_the_first_gap(model: Model) -> None:
         return (count,) * 4
 
     work.take(answered(True, 0, 9, 5))
-    assert work.look(roles) == Look(10, 3, all_of(3), 8, 2, all_of(2), 1, all_of(1))
+    assert work.interim(roles) == InterimCounts(10, 3, all_of(3), 8, 2, all_of(2), 1, all_of(1))
     work.take(answered(False, 1, 3))
-    assert work.look(roles) == Look(10, 5, all_of(3), 8, 3, all_of(2), 3, all_of(2))
+    assert work.interim(roles) == InterimCounts(10, 5, all_of(3), 8, 3, all_of(2), 3, all_of(2))
     failed = replace(answered(False), failed=np.array([107], np.int64))
     work.take(failed)
     work.take(answered(False, 2, 8, 4, 6))
-    assert work.look(roles) == Look(10, 9, all_of(3), 8, 7, all_of(2), 3, all_of(2))
-    assert (work.tally.scored, work.tally.failed, work.waiting) == (9, 1, 0)
+    assert work.interim(roles) == InterimCounts(10, 9, all_of(3), 8, 7, all_of(2), 3, all_of(2))
+    assert (work.tally.scored, work.tally.failed, work.pending) == (9, 1, 0)
 
 
 def test_each_frame_spends_less_of_the_error_and_its_questions_share_it(
@@ -380,7 +380,9 @@ def test_each_frame_spends_less_of_the_error_and_its_questions_share_it(
 ) -> None:
     spent: set[float] = set()
 
-    def noted(before: Counted, look: Look, error: float) -> tuple[Interval, ...] | None:
+    def noted(
+        before: FinishedCounts, look: InterimCounts, error: float
+    ) -> tuple[Interval, ...] | None:
         spent.add(error)
         return share_bounds(before, look, error)
 

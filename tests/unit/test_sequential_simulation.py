@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgeapl.stages.intervals import wilson
-from edgeapl.stages.sequential import Counted, Look, positive_bounds, share_bounds
+from edgeapl.stages.sequential import FinishedCounts, InterimCounts, positive_bounds, share_bounds
 from tests.simulations.early_stop import (
     COLUMNS,
     Case,
@@ -73,11 +73,11 @@ def test_the_simulation_bounds_shares_as_the_station_does() -> None:
             return np.asarray(COLUMNS[:, part].sum(axis=1))
 
         known, found = positive(kinds[:first]), positive(kinds[first : first + drawn])
-        look = Look(
+        look = InterimCounts(
             first + rest, first + drawn, tuple((known + found).tolist()),
             rest, drawn, tuple(found.tolist()), drawn, tuple(found.tolist()),
         )  # fmt: skip
-        bounds = share_bounds(Counted(done, done, tuple(before.tolist())), look, 0.01)
+        bounds = share_bounds(FinishedCounts(done, done, tuple(before.tolist())), look, 0.01)
         assert bounds is not None
         table = Tables(positive_bounds).of(drawn, rest, 0.01)
         low, high = shares_within((before + known)[None], table[found][None], done + look.seen)

@@ -20,11 +20,11 @@ from edgeapl.errors import EdgeAplError, InputError, StorageError
 from edgeapl.journal import Journal, read_rows
 from edgeapl.model import Model, open_model
 from edgeapl.pipeline import (
+    Barrier,
     Observer,
     SlideJob,
     SlideOptions,
     SlideOutcome,
-    Turn,
     examine_slide,
     examine_slides,
     producer,
@@ -109,7 +109,7 @@ def test_slides_share_batches_and_each_is_answered_as_if_it_were_alone(
 
 def test_what_is_told_of_a_slide_comes_between_those_of_its_neighbours(model: Model) -> None:
     log = Log()
-    jobs: list[SlideJob | Turn] = [log.job(name, fields()) for name in "abc"]
+    jobs: list[SlideJob | Barrier] = [log.job(name, fields()) for name in "abc"]
     jobs.insert(2, lambda: log.told.append(("turn", "outcome")))
     examine_slides(model, jobs, batch_size=100)
     assert log.order == ["a", "b", "turn", "c"]
