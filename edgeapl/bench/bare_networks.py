@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgeapl.bench.time_limit import NO_LIMIT, TimeLimit
 from edgeapl.bench.usage import cpu_seconds
 from edgeapl.cores import OwnCores
 from edgeapl.protocols import Arrays, Engine
@@ -76,21 +77,30 @@ def settings_to_try(cores: int, batches: Sequence[int]) -> tuple[Setting, ...]:
 
 
 def best_setting(
-    opener: Opener, rows: Arrays, settings: Sequence[Setting], at_least_s: float = SEARCH_S
+    opener: Opener,
+    rows: Arrays,
+    settings: Sequence[Setting],
+    at_least_s: float = SEARCH_S,
+    limit: TimeLimit = NO_LIMIT,
 ) -> tuple[Rate, tuple[Rate, ...]]:
-    """Return the fastest of some settings, and the rates of all.
+    """Return the fastest of some settings, and the rates of those that were tried.
 
-    at_least_s : each is run so long; see `SEARCH_S`.
+    at_least_s : each is run so long; see `SEARCH_S`. limit : no further one is tried after it.
     """
 
     def rate(setting: Setting, seconds: float) -> Rate:
         with session(opener, setting) as engine:
             return Rate(setting, run_rows(engine, rows, setting, seconds).rows_per_s)
 
-    first = {setting: rate(setting, at_least_s) for setting in settings}
-    fastest = sorted(settings, key=lambda setting: -first[setting].rows_per_s)[:FINALISTS]
-    longer = {setting: rate(setting, FINAL_TIMES * at_least_s) for setting in fastest}
-    best = max(longer.values(), key=lambda one: one.rows_per_s)
+    first: dict[Setting, Rate] = {}
+    for setting in settings:
+        if not (first and limit.over):
+            first[setting] = rate(setting, at_least_s)
+    longer: dict[Setting, Rate] = {}
+    for setting in sorted(first, key=lambda setting: -first[setting].rows_per_s)[:FINALISTS]:
+        if not limit.over:
+            longer[setting] = rate(setting, FINAL_TIMES * at_least_s)
+    best = max((longer or first).values(), key=lambda one: one.rows_per_s)
     return best, tuple({**first, **longer}.values())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from edgeapl.bench.contention import measure_busy
 from edgeapl.bench.document import document, versus_document
 from edgeapl.bench.energy import find_meters
 from edgeapl.bench.scenarios import Measured, Plan, Scenario, measure, open_runner
+from edgeapl.bench.time_limit import Shares, TimeLimit
 from edgeapl.bench.workload import open_material
 
 
@@ -25,6 +26,7 @@ class BenchRequest:
     images : a folder, a ``demo://`` address, or None for the drawn slide.
     setups : one, or two to compare. floor : whether to measure how far from the machine it is.
     busy : programs, each keeping a core busy, beside which the slow-down is measured; 0 for none.
+    most_s : seconds for all of it; None for what its parts take by default.
     say : told, in words, what is going on.
     """
 
@@ -33,6 +35,7 @@ class BenchRequest:
     images: str | None = None
     floor: bool = False
     busy: int = 0
+    most_s: float | None = None
     say: Callable[[str], None] = field(default=lambda text: None)
 
 
@@ -67,7 +70,8 @@ def run_bench(request: BenchRequest) -> BenchResult:
         for candidate in candidates:
             for refused in candidate.refused:
                 request.say(f"not used: {refused}")
-            request.say(f"using {candidate.model.bundle.manifest.name}: {candidate.said}")
+            name = candidate.model.bundle.manifest.name
+            request.say(f"using {name}: {candidate.said}: {candidate.settings_text}")
         assumed = first.model.bundle.manifest.um_per_px
         material = opened.enter_context(open_material(request.images, assumed))
         request.say(f"{plan.scenario.value}: {material.frames} frames of {material.name}")
@@ -77,7 +81,16 @@ def run_bench(request: BenchRequest) -> BenchResult:
         for candidate in candidates:
             folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="edgeapl-")))
             runners.append(opened.enter_context(open_runner(candidate, plan, folder)))
-        measured = measure(runners, material, plan, meters)
+        shares = Shares.of(
+            plan.duration_s,
+            len(candidates),
+            floor=request.floor,
+            busy=bool(request.busy),
+            most_s=request.most_s,
+        )
+        request.say(shares.text)
+        plan = replace(plan, duration_s=shares.frames / len(candidates))
+        measured = measure(runners, material, plan, meters, say=request.say)
         result = document(material, first, measured[0], meters)
         versus = None
         if len(candidates) > 1:
@@ -86,9 +99,10 @@ def run_bench(request: BenchRequest) -> BenchResult:
         if request.floor:
             from edgeapl.bench.floor import measure_floor  # noqa: PLC0415 - needs onnx if it can
 
-            request.say("floor: the bare networks and the peak of this machine")
-            result["floor"] = measure_floor(first, material)
+            limit = TimeLimit.of(shares.floor)
+            result["floor"] = measure_floor(first, material, limit, request.say)
         if request.busy:
             request.say(f"busy programs: {request.busy}, in turns with none")
-            result["busy"] = measure_busy(first, material, request.busy)
+            limit = TimeLimit.of(shares.busy)
+            result["busy"] = measure_busy(first, material, request.busy, limit, request.say)
     return BenchResult(result, measured, versus)

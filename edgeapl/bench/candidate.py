@@ -13,6 +13,8 @@ from edgeapl.bench.instrumented_engine import Ledger, watched
 from edgeapl.bundle.trust import Trust
 from edgeapl.engines.registry import open_engine
 from edgeapl.engines.store.folder import EngineFolder
+from edgeapl.engines.store.record import Settings
+from edgeapl.errors import UsageError
 from edgeapl.model import Model, ModelRequest
 from edgeapl.model.opener import open_resolved
 from edgeapl.model.resolution import resolve
@@ -26,6 +28,7 @@ class Setup:
 
     bundle : its folder. engines : a folder, ``auto`` or ``none``; see `choose_engines`.
     threads : CPU threads inside one run of a network of the bundle; engines bring their own.
+    engine_threads : the same of engines, in place of theirs; None for these.
     workers : runs at the same time; None for what is best for the networks or engines.
     batch_size : cells in one run; None for what is best for the networks or engines.
     trust : what the station asks of bundles and engines.
@@ -34,6 +37,7 @@ class Setup:
     bundle: Path
     engines: Path | Literal["auto", "none"] = "auto"
     threads: int = 1
+    engine_threads: int | None = None
     workers: int | None = None
     batch_size: int | None = None
     trust: Trust | None = None
@@ -79,6 +83,14 @@ class Candidate:
             origin=self.engines.origin(network),
         )
 
+    @property
+    def settings_text(self) -> str:
+        """Return how it runs, for people."""
+        model = self.model
+        return Settings(
+            threads=self.threads, batch_size=model.batch_size, workers=model.workers
+        ).text
+
     def precision(self, network: str) -> str:
         """Return what a network computes in: fp32, fp16 or int8."""
         return "fp32" if self.engines is None else self.engines.record.networks[network].precision
@@ -100,6 +112,7 @@ def open_candidate(
             setup.bundle,
             engines=setup.engines,
             threads=setup.threads,
+            engine_threads=setup.engine_threads,
             workers=setup.workers,
             pin_cores=pin_cores and not hosted,
             trust=setup.trust,
@@ -115,6 +128,8 @@ def open_candidate(
         opened = open_resolved(resolved)
     open_s = (time.monotonic_ns() - start) / 1e9
     with station or opened:
+        if setup.batch_size is not None:
+            _refuse_batch(opened, setup.batch_size)
         model = watched(opened, ledger)
         model = replace(model, batch_size=setup.batch_size or model.batch_size)
         if station is not None:
@@ -131,3 +146,13 @@ def open_candidate(
             refused,
             open_s,
         )
+
+
+def _refuse_batch(model: Model, batch_size: int) -> None:
+    """Raise UsageError when a network of cells takes batches of another size alone."""
+    for name in dict.fromkeys(role.network for role in model.bundle.manifest.roles):
+        for _, shape in model.engines[name].inputs.values():
+            fixed = shape[0] if shape else None
+            if fixed is not None and fixed != batch_size:
+                mend = f"leave --batch-size out, or give {fixed}"
+                raise UsageError("network takes batches of one size", f"{name}: {fixed}", mend)

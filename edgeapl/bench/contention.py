@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from edgeapl.bench.candidate import Candidate
 from edgeapl.bench.rounds import ROUNDS, frames_of_round
 from edgeapl.bench.runner import PipelineRunner, Until
 from edgeapl.bench.statistics import paired_ratio
+from edgeapl.bench.time_limit import NO_LIMIT, TimeLimit
 from edgeapl.bench.workload import Material
 from edgeapl.closable import ClosesItself
 from edgeapl.cores import cpu_cores
@@ -78,11 +79,20 @@ class BusyPrograms(ClosesItself):
                 program.send_signal(what)
 
 
-def measure_busy(candidate: Candidate, material: Material, count: int) -> dict[str, Any]:
+def measure_busy(
+    candidate: Candidate,
+    material: Material,
+    count: int,
+    limit: TimeLimit = NO_LIMIT,
+    say: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
     """Let the pipeline run a slide with so many busy programs beside it, and without, in turns.
 
     slow_down : time with them over time without. fair : what is to be expected when every thread
     gets the same share of the cores: (workers x threads + programs) / cores, or 1.
+
+    limit : no round begins after it; fewer than `LEAST_PAIRS` rounds give no interval.
+    say : told of every round.
     """
     slide = material.slides[0]
     quiet_s, busy_s = [], []
@@ -92,7 +102,7 @@ def measure_busy(candidate: Candidate, material: Material, count: int) -> dict[s
         Journal.open(Path(folder) / "journal.sqlite3") as journal,
     ):
         runner = PipelineRunner(candidate, journal, None)
-        most = frames_of_round(runner, slide)
+        most = frames_of_round(runner, slide, limit)
 
         def quiet() -> None:
             quiet_s.append(runner.run(slide, most, Until()).seconds)
@@ -102,6 +112,9 @@ def measure_busy(candidate: Candidate, material: Material, count: int) -> dict[s
                 busy_s.append(runner.run(slide, most, Until()).seconds)
 
         for number in range(ROUNDS):
+            if number and limit.over:
+                break
+            say(f"busy programs: round {number + 1} of {ROUNDS}")
             for run in (quiet, busy) if number % 2 == 0 else (busy, quiet):
                 run()
     ratio = paired_ratio(busy_s, quiet_s)

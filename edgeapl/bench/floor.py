@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -25,6 +26,7 @@ from edgeapl.bench.peak import Peak, higher, measure_peak
 from edgeapl.bench.rounds import ROUND_S, ROUNDS, frames_of_round
 from edgeapl.bench.runner import PipelineRunner, Until
 from edgeapl.bench.statistics import paired_ratio
+from edgeapl.bench.time_limit import NO_LIMIT, TimeLimit
 from edgeapl.bench.usage import Others, cpu_seconds
 from edgeapl.bench.workload import BenchSlide, Material
 from edgeapl.cores import cpu_cores
@@ -35,6 +37,9 @@ from edgeapl.protocols import Arrays
 
 BARE_S = 0.4
 """A network by itself is run at least so long in a round."""
+
+SEARCH_SHARE = 0.5
+"""Of the time, for finding how to ask the networks."""
 
 BUSY = 0.25
 """Cores that other programs may keep busy before it is said."""
@@ -47,7 +52,8 @@ BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 class _Network:
     """A network, what it is asked, and how it is asked the fastest.
 
-    rows : some inputs. per_pass : rows in one pass of the pipeline.
+    rows : some inputs. per_pass : rows in one pass of the pipeline. untried : settings for which
+    there was no time.
     """
 
     name: str
@@ -55,6 +61,7 @@ class _Network:
     per_pass: int
     best: Rate
     tried: tuple[Rate, ...]
+    untried: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +74,12 @@ class _Round:
     pipeline_cpu_s: float
 
 
-def measure_floor(candidate: Candidate, material: Material) -> dict[str, Any]:
+def measure_floor(
+    candidate: Candidate,
+    material: Material,
+    limit: TimeLimit = NO_LIMIT,
+    say: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
     """Measure bare networks, pipeline and peak in turns, and say how near each is to the next.
 
     pipeline_over_bare : time of the bare networks on the cells of a pass, over the pipeline's time
@@ -75,19 +87,24 @@ def measure_floor(candidate: Candidate, material: Material) -> dict[str, Any]:
     processor times; with all cores in use the pipeline can be no nearer to the bare networks, and
     what other programs do moves it little. bare_over_peak : time that the
     networks' operations would take at the machine's peak, over their time.
+
+    limit : half of it is for finding how to ask the networks, the rest for rounds; no step begins
+    after it, and fewer rounds than `LEAST_PAIRS` give no interval. say : told of every step.
     """
     slide = material.slides[0]
     graph = _graph()
     others, before_s = Others(), cpu_seconds()
+    search = limit.part(SEARCH_SHARE)
+    say("floor: the peak of this machine")
     peak = measure_peak(cpu_cores(), _maker(graph))
     with (
         tempfile.TemporaryDirectory(prefix="edgeapl-floor-") as folder,
         Journal.open(Path(folder) / "journal.sqlite3") as journal,
     ):
         runner = PipelineRunner(candidate, journal, None)
-        most = frames_of_round(runner, slide)
-        networks = _networks(candidate, runner, slide, most)
-        rounds, rates = _rounds(candidate, runner, slide, most, networks)
+        most = frames_of_round(runner, slide, limit)
+        networks = _networks(candidate, runner, slide, most, search, say)
+        rounds, rates = _rounds(candidate, runner, slide, most, networks, limit, say)
     peak = higher(peak, measure_peak(cpu_cores(), _maker(graph)))
     others_cores = others.cores(cpu_seconds() - before_s)
     ratio = paired_ratio([one.bare_s for one in rounds], [one.pipeline_s for one in rounds])
@@ -117,12 +134,21 @@ def measure_floor(candidate: Candidate, material: Material) -> dict[str, Any]:
             "bytes_per_s": peak.bytes_per_s,
         },
         "others_cores": others_cores,
-        "notes": [*peak.notes, *_notes(candidate, graph, others_cores)],
+        "notes": [
+            *peak.notes,
+            *_notes(candidate, graph, others_cores),
+            *_cut_short(networks, len(rounds)),
+        ],
     }
 
 
 def _networks(
-    candidate: Candidate, runner: PipelineRunner, slide: BenchSlide, most: int
+    candidate: Candidate,
+    runner: PipelineRunner,
+    slide: BenchSlide,
+    most: int,
+    limit: TimeLimit,
+    say: Callable[[str], None],
 ) -> tuple[_Network, ...]:
     """Note what the pipeline asks the networks in one pass, and find how to ask it the fastest."""
     ledger = candidate.ledger
@@ -132,19 +158,20 @@ def _networks(
     runner.run(slide, most, Until())
     ledger.keep = False
     head = candidate.model.bundle.manifest.reducer.head
-    networks = []
+    networks: list[_Network] = []
+    asked = len(ledger.kept.keys() - {head})
     for name, work in dict(ledger.work).items():
         if name == head or name not in ledger.kept:
             continue  # the head is one small layer, asked per verdict and not per cell
         rows = _same_shaped(ledger.kept[name])
         batches = _batches(candidate, name, row_count(rows))
         count = 1 if candidate.engines and candidate.engines.record.target in PLANS else cpu_cores()
-        best, tried = best_setting(
-            _opener(candidate, name),
-            rows,
-            settings_to_try(count, batches),
-        )
-        networks.append(_Network(name, rows, work.rows, best, tried))
+        settings = settings_to_try(count, batches)
+        say(f"floor: how to ask {name} the fastest, {len(settings)} settings")
+        share = limit.part(1 / max(1, asked - len(networks)))
+        best, tried = best_setting(_opener(candidate, name), rows, settings, limit=share)
+        untried = tuple(set(settings) - {rate.setting for rate in tried})
+        networks.append(_Network(name, rows, work.rows, best, tried, len(untried)))
     if not networks:
         raise UsageError("no network was asked", slide.name, "choose images with cells in them")
     ledger.kept.clear()
@@ -174,28 +201,41 @@ def _rounds(
     slide: BenchSlide,
     most: int,
     networks: tuple[_Network, ...],
+    limit: TimeLimit,
+    say: Callable[[str], None],
 ) -> tuple[tuple[_Round, ...], dict[str, float]]:
     """Let bare networks and pipeline take turns; gives the rounds, and rows/s of each network."""
-    rounds = []
+    rounds: list[_Round] = []
     rates: dict[str, list[float]] = {one.name: [] for one in networks}
-    for _ in range(ROUNDS):
+    while len(rounds) < ROUNDS and not (rounds and limit.over):
+        say(f"floor: round {len(rounds) + 1} of {ROUNDS}")
+        window_s = min(ROUND_S, limit.left_s / (2 * (ROUNDS - len(rounds))))
         bare_s = bare_cpu_s = 0.0
         for one in networks:
             setting = one.best.setting
             with session(_opener(candidate, one.name), setting) as engine:
-                done = run_rows(engine, one.rows, setting, _window_s(one, len(networks)))
+                done = run_rows(engine, one.rows, setting, _window_s(one, window_s / len(networks)))
             rates[one.name].append(done.rows_per_s)
             bare_s += one.per_pass / done.rows_per_s
             bare_cpu_s += one.per_pass / done.rows * done.cpu_s
         before_s = cpu_seconds()
         pipeline_s = runner.run(slide, most, Until()).seconds
         rounds.append(_Round(bare_s, bare_cpu_s, pipeline_s, cpu_seconds() - before_s))
-    return tuple(rounds), {name: sorted(all_)[ROUNDS // 2] for name, all_ in rates.items()}
+    return tuple(rounds), {name: sorted(all_)[len(all_) // 2] for name, all_ in rates.items()}
 
 
-def _window_s(one: _Network, networks: int) -> float:
+def _window_s(one: _Network, most_s: float) -> float:
     """Return the time for a network by itself: what its share of the pass takes, within limits."""
-    return min(ROUND_S / networks, max(BARE_S, one.per_pass / one.best.rows_per_s))
+    return min(most_s, max(BARE_S, one.per_pass / one.best.rows_per_s))
+
+
+def _cut_short(networks: tuple[_Network, ...], rounds: int) -> list[str]:
+    """Say what there was no time for."""
+    untried = sum(one.untried for one in networks)
+    notes = [f"no time for {untried} settings of bare networks"] if untried else []
+    if rounds < ROUNDS:
+        notes.append(f"time for {rounds} of {ROUNDS} rounds only: give more with --seconds")
+    return notes
 
 
 def _opener(candidate: Candidate, name: str) -> Opener:

@@ -110,7 +110,7 @@ class GlassRunner:
                 before.update(progress.verdict.timings)
                 finished_ns[index] = self.now()
                 times[index] = FrameTimes.of(examined, stages)
-                if until.over:
+                if until.over():
                     session.stop.set()
 
             session.on_change = on_change

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.resources import files
 from pathlib import Path
 
@@ -31,6 +32,19 @@ def render_page(result: BenchResult) -> str:
         pairs=plots.pairs(document["versus"]["pairs_ms"] if "versus" in document else ()),
         roofline=plots.roofline(document["floor"]) if "floor" in document else "",
     )
+
+
+def refuse_place(path: Path) -> None:
+    """Raise StorageError where no page can be written, before anything is measured for it."""
+    why = ""
+    if not path.parent.is_dir():
+        why = "there is no such folder"
+    elif path.is_dir():
+        why = "it is a folder"
+    elif not os.access(path if path.exists() else path.parent, os.W_OK):
+        why = "no permission to write there"
+    if why:
+        raise StorageError("page cannot be written", path, why)
 
 
 def write_page(path: Path, result: BenchResult) -> None:

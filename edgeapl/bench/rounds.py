@@ -6,6 +6,7 @@ import math
 import time
 
 from edgeapl.bench.runner import PipelineRunner, Until
+from edgeapl.bench.time_limit import TimeLimit
 from edgeapl.bench.workload import BenchSlide
 
 ROUNDS = 5
@@ -19,9 +20,14 @@ LEAST_FRAMES = 4
 networks, and so a hundredth of a round."""
 
 
-def frames_of_round(runner: PipelineRunner, slide: BenchSlide) -> int:
-    """Return the frames that the pipeline is given in a round; one is run to find out."""
+def frames_of_round(runner: PipelineRunner, slide: BenchSlide, limit: TimeLimit) -> int:
+    """Return the frames that the pipeline is given in a round; one is run to find out.
+
+    limit : of all rounds together, half of which are the pipeline's.
+    """
     start = time.perf_counter()
     runner.run(slide, 1, Until())
     one_s = time.perf_counter() - start
-    return max(1, min(len(slide.files), max(LEAST_FRAMES, math.floor(ROUND_S / one_s))))
+    fit = math.floor(min(ROUND_S, limit.left_s / (2 * ROUNDS)) / one_s)
+    least = LEAST_FRAMES if LEAST_FRAMES * one_s * 2 * ROUNDS <= limit.left_s else 1
+    return max(1, min(len(slide.files), max(least, fit)))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from edgeapl.bench.candidate import Candidate
 from edgeapl.bench.sources import Now, PacedSource
+from edgeapl.bench.time_limit import TimeLimit
 from edgeapl.bench.workload import BenchSlide
 from edgeapl.journal import Journal
 from edgeapl.pipeline import Observer, Progress, SlideOptions, examine_slide
@@ -102,17 +103,17 @@ class Runner(Protocol):
         """Run a slide, or the first `most` frames of it."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Until:
-    """Ends a run when its time is up. end_ns : monotonic; None for never."""
+    """Ends a run when its time is up; `told` hears of every frame."""
 
-    end_ns: int | None = None
-    now: Now = time.monotonic_ns
+    limit: TimeLimit = field(default_factory=TimeLimit)
+    told: Callable[[], None] = lambda: None
 
-    @property
     def over(self) -> bool:
-        """Whether the time is up."""
-        return self.end_ns is not None and self.now() >= self.end_ns
+        """Take a frame that is done; says whether the time is up."""
+        self.told()
+        return self.limit.over
 
 
 @dataclass(slots=True)
@@ -178,7 +179,7 @@ class PipelineRunner:
                     self.journal.commit(progress.verdict, provisional=True)
                     spent = (self.now() - start) / 1e9
                 watch.finished(progress.verdict, spent)
-                if until.over:
+                if until.over():
                     source.close()
                 source.answered()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -16,6 +16,7 @@ from edgeapl.bench.instrumented_engine import Work
 from edgeapl.bench.runner import REST, STAGES, Pass, PipelineRunner, Runner, Until
 from edgeapl.bench.sources import Now
 from edgeapl.bench.statistics import Summary, summarise
+from edgeapl.bench.time_limit import WARM_UP, FrameCount, TimeLimit
 from edgeapl.bench.usage import Memory, MemoryMeter, Others, cpu_seconds
 from edgeapl.bench.workload import Material
 from edgeapl.errors import UsageError
@@ -59,6 +60,7 @@ class Plan:
 class Measured:
     """What was measured of one candidate.
 
+    frame_s : seconds of a frame when it was warmed up, at most; None before.
     first_s : the very first frame, from asking for it to its commit; None where it is not told.
     memory : of all candidates together. cpu_s, joules : used by this one; meter to energy.
     others_cores : that other programs kept busy meanwhile; None where the machine does not tell.
@@ -68,6 +70,7 @@ class Measured:
     plan: Plan
     passes: list[Pass] = field(default_factory=list)
     first_s: float | None = None
+    frame_s: float | None = None
     memory: Memory | None = None
     cpu_s: float = 0.0
     others_cores: float | None = None
@@ -152,24 +155,36 @@ def measure(
     plan: Plan,
     meters: Meters | None = None,
     now: Now = time.monotonic_ns,
+    say: Callable[[str], None] = lambda text: None,
 ) -> tuple[Measured, ...]:
     """Run the slides again and again until there are enough frames or the time is up.
 
     Several runners take turns, slide by slide, A B B A, so that whatever else the machine does
-    meets all of them. Raises UsageError when warming up gives no answer.
+    meets all of them. They are given as many frames of a slide as fit into the time that is left,
+    by what a frame took before, but at least one.
+
+    Parameters
+    ----------
+    say : told from time to time how far it is.
+
+    Raises UsageError when warming up gives no answer.
     """
     all_measured = tuple(_warmed(runner, material, plan, now) for runner in runners)
-    until = Until(now() + int(plan.duration_s * len(runners) * 1e9), now)
+    limit = TimeLimit.of(plan.duration_s * len(runners), now)
+    count = FrameCount(say, plan.frames * len(runners), now)
     memory = MemoryMeter()
     others = Others(now)
     turn = 0
-    while not until.over and min(one.frames for one in all_measured) < plan.frames:
+    while not limit.over and min(one.frames for one in all_measured) < plan.frames:
         slide = material.slides[turn % len(material.slides)]
         pairs = list(zip(runners, all_measured, strict=True))
         most = plan.frames - min(one.frames for one in all_measured)
+        if len(runners) > 1:
+            frame_s = sum(one.frame_s or 0.0 for one in all_measured)
+            most = max(1, min(most, int(limit.left_s / frame_s))) if frame_s else most
         for runner, measured in pairs if turn % 2 == 0 else reversed(pairs):
             # Of several runners all finish the slide, or their answers could not be compared.
-            ends = until if len(runners) == 1 else Until(None, now)
+            ends = Until(limit if len(runners) == 1 else TimeLimit(), count.add)
             with _charged(measured, meters):
                 measured.passes.append(runner.run(slide, most, ends))
         turn += 1
@@ -198,15 +213,17 @@ def _warmed(runner: Runner, material: Material, plan: Plan, now: Now) -> Measure
     measured = Measured(plan)
     left = max(1, plan.warmup)
     turn = 0
-    while left > 0:
+    limit = TimeLimit.of(WARM_UP * plan.duration_s, now)
+    while left > 0 and not (turn and limit.over):
         slide = material.slides[turn % len(material.slides)]
         most = 1 if turn == 0 else left
-        done = runner.run(replace(slide), most, Until(None, now))
+        done = runner.run(replace(slide), most, Until(limit))
         if not done.frames and done.errors:
             raise UsageError("no frame could be examined", slide.name, done.errors[0])
         if turn == 0:
             # Offline gives no latencies; its first slide of one frame is one.
             measured.first_s = done.latencies[0] if done.latencies else done.seconds
+        measured.frame_s = done.seconds / max(1, len(done.frames))
         left -= max(1, len(done.frames))
         turn += 1
     runner.candidate.ledger.clear()

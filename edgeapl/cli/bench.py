@@ -50,8 +50,9 @@ def bench(
         ),
     ] = ScenarioName.SINGLE_STREAM,
     budget: Annotated[
-        float, typer.Option(min=3, max=3600, help="Seconds that p99 must not exceed.")
-    ] = 45.0,
+        Optional[float],  # noqa: UP045
+        typer.Option(min=3, max=3600, help="Seconds that p99 must not exceed; 45 without it."),
+    ] = None,
     images: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
@@ -64,7 +65,16 @@ def bench(
         float, typer.Option(min=0.1, help="Stop after so many seconds (for each of A and B).")
     ] = 60.0,
     warmup: Annotated[int, typer.Option(min=1, help="Frames before, not counted.")] = 4,
-    streams: Annotated[int, typer.Option(min=2, help="Frames at once in multi-stream.")] = 8,
+    seconds: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(
+            min=1, help="End after about so many seconds in all, opening aside; a step is finished."
+        ),
+    ] = None,
+    streams: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=2, help="Frames at once in multi-stream; 8 without it."),
+    ] = None,
     exhaustive: Annotated[
         bool,
         typer.Option("--exhaustive", help="At the station: look at every cell, as watch does."),
@@ -76,7 +86,7 @@ def bench(
     ] = None,
     threads: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, max=256, help="CPU threads inside one run of a network."),
+        typer.Option(min=1, max=256, help="CPU threads inside one run of a network of A."),
     ] = None,
     threads2: Annotated[
         Optional[int],  # noqa: UP045
@@ -84,7 +94,7 @@ def bench(
     ] = None,
     workers: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, max=256, help="Runs at the same time."),
+        typer.Option(min=1, max=256, help="Runs of A at the same time."),
     ] = None,
     workers2: Annotated[
         Optional[int],  # noqa: UP045
@@ -92,7 +102,7 @@ def bench(
     ] = None,
     batch_size: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, max=1024, help="Cells in one run of a network."),
+        typer.Option(min=1, max=1024, help="Cells in one run of a network of A."),
     ] = None,
     batch_size2: Annotated[
         Optional[int],  # noqa: UP045
@@ -100,14 +110,14 @@ def bench(
     ] = None,
     floor: Annotated[
         bool,
-        typer.Option("--floor", help="Measure the bare networks and this machine's peak as well."),
+        typer.Option("--floor", help="Measure A's bare networks and this machine's peak as well."),
     ] = False,
     busy: Annotated[
         int,
         typer.Option(
             min=0,
             max=256,
-            help="Measure as well how much slower it is while so many other programs keep a core "
+            help="Measure as well how much slower A is while so many other programs keep a core "
             "busy each.",
         ),
     ] = 0,
@@ -121,8 +131,8 @@ def bench(
     """Time a bundle by stage, against a budget, against another one, and against the bare networks.
 
     Without arguments: the embedded bundle on a drawn slide. Ends with 7 when p99 misses the budget.
-    Times are of this machine and of what else it does; compare ratios of one run. Research use
-    only.
+    Times are of this machine and of what else it does; compare ratios of one run. Settings without
+    a 2 are A's alone. Research use only.
     """
     from edgeapl.bench.bench import BenchRequest, run_bench
     from edgeapl.bench.candidate import Setup
@@ -131,11 +141,13 @@ def bench(
     from edgeapl.model.engine_choice import choose_engines
     from edgeapl.model.trial import try_out
 
+    _refuse_unused(scenario, streams=streams, exhaustive=exhaustive, budget=budget)
     config = load_station(station)
     one = Setup(
         chosen_bundle(bundle, config),
         _engines(engines),
         threads or config.threads,
+        threads,
         workers or config.workers,
         batch_size or config.batch_size,
         station_trust(config),
@@ -145,10 +157,11 @@ def bench(
     if any(given is not None for given in of_b):
         second = Setup(
             other or one.bundle,
-            _engines(engines2 or engines),
-            threads2 or one.threads,
-            workers2 or one.workers,
-            batch_size2 or one.batch_size,
+            _engines(engines2 or _engines_of_b(engines, other)),
+            threads2 or config.threads,
+            threads2,
+            workers2 or config.workers,
+            batch_size2 or config.batch_size,
             one.trust,
         )
         setups = (one, second)
@@ -158,13 +171,19 @@ def bench(
         if built is not None:
             try_out(setup.bundle, setup.trust, built)
     stop_error = None if exhaustive or config.exhaustive else config.stop_error
-    plan = Plan(Scenario(scenario.value), frames, duration, warmup, streams, budget, stop_error)
+    plan = Plan(
+        Scenario(scenario.value), frames, duration, warmup, streams or 8, budget or 45.0, stop_error
+    )
     terminal = console()
+    if page is not None:
+        from edgeapl.bench.page import refuse_place
+
+        refuse_place(page)
 
     def say(text: str) -> None:
         terminal.print(one_line(text), markup=False, soft_wrap=True)
 
-    result = run_bench(BenchRequest(plan, setups, images, floor, busy, say))
+    result = run_bench(BenchRequest(plan, setups, images, floor, busy, seconds, say))
     if page is not None:
         from edgeapl.bench.page import write_page
 
@@ -177,6 +196,27 @@ def bench(
 
         print_tables(result.document)
     raise typer.Exit(MISSED if result.misses_budget else 0)
+
+
+def _refuse_unused(
+    scenario: ScenarioName, *, streams: int | None, exhaustive: bool, budget: float | None
+) -> None:
+    """Refuse options that the scenario has no use for. Raises UsageError."""
+    from edgeapl.errors import UsageError
+
+    for option, given, used in (
+        ("--streams", streams is not None, scenario is ScenarioName.MULTI_STREAM),
+        ("--exhaustive", exhaustive, scenario is ScenarioName.GLASS_TO_FLAG),
+        ("--budget", budget is not None, scenario is not ScenarioName.OFFLINE),
+    ):
+        if given and not used:
+            mend = "leave it out, or choose another --scenario"
+            raise UsageError(f"option has no use in {scenario.value}", option, mend)
+
+
+def _engines_of_b(engines: str, other: Path | None) -> str:
+    """Return A's engines for B, but for a folder of engines where B is another bundle."""
+    return engines if other is None or engines in ("auto", "none") else "auto"
 
 
 def _engines(text: str) -> Any:

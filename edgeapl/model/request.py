@@ -23,6 +23,8 @@ class ModelRequest:
     bundle : its folder.
     engines : what runs the networks.
     threads : CPU threads in one run of the bundle's own networks, 1 or more; engines bring theirs.
+    engine_threads : the same for engines that run on the CPU, instead of the number measured when
+        they were built; None for that number.
     workers : parallel runs of the networks of cells; None for the fastest number.
     runtime : of the bundle's own networks, one of `edgeapl.engines.registry.BACKENDS`.
     pin_cores : for callers that show all cells to one network, then to the next, as `score` does;
@@ -35,6 +37,7 @@ class ModelRequest:
     bundle: Path
     engines: WantedEngines = "none"
     threads: int = 1
+    engine_threads: int | None = None
     workers: int | None = 1
     runtime: str = "onnxruntime"
     pin_cores: bool = False

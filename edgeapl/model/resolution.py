@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edgeapl.bundle.load import Bundle, open_bundle
 from edgeapl.cores import cpu_cores
-from edgeapl.engines.registry import PLANS
+from edgeapl.engines.registry import ON_GPU, PLANS
 from edgeapl.engines.store.folder import EngineFolder
 from edgeapl.errors import DeadlineError, EngineError, UsageError
 from edgeapl.inference.routing import chain_links
@@ -57,7 +57,7 @@ class ResolvedModel:
         """CPU threads in one run."""
         if self.engines is None:
             return self.request.threads
-        return self.engines.record.settings.threads
+        return self.request.engine_threads or self.engines.record.settings.threads
 
     @property
     def workers(self) -> int:
@@ -98,7 +98,7 @@ def resolve(request: ModelRequest | Path) -> ResolvedModel:
     Raises
     ------
     UsageError
-        A number of threads or workers makes no sense.
+        A number of threads or workers makes no sense, or the engines have no use for it.
     BundleError
         The bundle is damaged, incomplete, or not trusted.
     EngineError
@@ -106,13 +106,23 @@ def resolve(request: ModelRequest | Path) -> ResolvedModel:
     """
     if isinstance(request, Path):
         request = ModelRequest(request)
-    for name, count in (("threads", request.threads), ("workers", request.workers)):
+    threads, own_threads = request.engine_threads, request.threads
+    for name, count in (
+        ("threads", own_threads),
+        ("threads", threads),
+        ("workers", request.workers),
+    ):
         if count is not None and count < 1:
             raise UsageError(f"{name} out of range", count, "give 1 or more")
     bundle = open_bundle(request.bundle, resign=request.resign)
     if request.trust is not None:
         request.trust.check(bundle)
-    return ResolvedModel(request, bundle, choose_engines(bundle, request.engines, request.trust))
+    chosen = choose_engines(bundle, request.engines, request.trust)
+    target = "" if chosen.engines is None else chosen.engines.record.target
+    if threads is not None and target in ON_GPU:
+        mend = "leave it out, or choose the bundle's own networks with --engines none"
+        raise UsageError("engines on a GPU have no threads", f"--threads {threads}", mend)
+    return ResolvedModel(request, bundle, chosen)
 
 
 def links_of(bundle: Bundle, engines: EngineFolder | None) -> tuple[Link, ...]:

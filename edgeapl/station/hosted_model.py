@@ -121,7 +121,12 @@ def open_hosted(wanted: ResolvedModel | ModelRequest | Path) -> HostedModel:
         hosts: dict[NetworkGroup, EngineHost] = {}
 
         def open_all(model: ResolvedModel) -> OpenNetworks:
-            files = network_files(model.bundle, threads=model.threads, engines=model.engines)
+            files = network_files(
+                model.bundle,
+                threads=model.threads,
+                engines=model.engines,
+                engine_threads=model.request.engine_threads,
+            )
             groups = groups_of(model.bundle.manifest)
             chain = _chain(model)
             for group in NetworkGroup:

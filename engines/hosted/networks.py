@@ -97,12 +97,14 @@ def network_files(
     target: str = "onnxruntime",
     threads: int = 1,
     engines: EngineFolder | None = None,
+    engine_threads: int | None = None,
 ) -> tuple[NetworkFile, ...]:
     """Return the networks of a bundle, or the engines that stand in their place.
 
     Parameters
     ----------
     target, threads : for the bundle's networks; engines bring their own.
+    engine_threads : in place of what was measured for engines; None for that.
 
     Raises BundleError or EngineError when a file was changed since it was opened.
     """
@@ -126,7 +128,7 @@ def network_files(
             record.target,
             (engines.folder / record.networks[name].file).absolute(),
             record.networks[name].sha256,
-            record.settings.threads,
+            engine_threads or record.settings.threads,
             engines.origin(name),
             device=record.built_for.number,
         )

@@ -22,6 +22,7 @@ from edgeapl.bench.instrumented_engine import Ledger, WatchedEngine
 from edgeapl.bench.runner import INSIDE, FrameTimes, Pass, Until, grown, rest_of
 from edgeapl.bench.scenarios import Measured, Plan, Scenario, measure, open_runner
 from edgeapl.bench.sources import BenchCamera, PacedSource, read_all
+from edgeapl.bench.time_limit import TimeLimit
 from edgeapl.bench.workload import BenchSlide, Material, open_material
 from edgeapl.errors import (
     ConfigError,
@@ -273,7 +274,7 @@ def test_the_time_ends_a_measurement_in_the_middle_of_a_slide(
 ) -> None:
     clock = FakeClock()
     with open_runner(candidate, Plan(Scenario.SINGLE_STREAM), tmp_path) as runner:
-        done = runner.run(slide, None, Until(0, clock.monotonic_ns))
+        done = runner.run(slide, None, Until(TimeLimit(0, clock.monotonic_ns)))
     assert len(done.frames) == 1
 
 
