@@ -22,6 +22,7 @@ from edgeapl.bench.time_limit import FrameCount, Shares, TimeLimit
 from edgeapl.bench.workload import BenchSlide, Material
 from edgeapl.bundle.load import Bundle
 from edgeapl.cli.main import run
+from edgeapl.cores import cpu_cores
 from edgeapl.engines.store.record import Settings
 from edgeapl.errors import UsageError
 from edgeapl.model.engine_choice import ChosenEngines
@@ -113,9 +114,9 @@ def test_a_gpu_has_no_threads_and_says_so(bundle: Bundle, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("arguments", "a", "b"),
     [
-        (("--workers", "3", "--workers2", "1"), (1, 3), (1, 1)),
-        (("--workers", "3", "--batch-size2", "2"), (1, 3), (1, None)),
-        (("--threads", "2", "--workers2", "1"), (2, None), (1, 1)),
+        (("--workers", "7", "--workers2", "1"), (1, 7), (1, 1)),
+        (("--workers", "7", "--batch-size2", "2"), (1, 7), (1, None)),
+        (("--threads", "2", "--workers", "3", "--workers2", "1"), (2, 3), (1, 1)),
         (("--threads2", "2"), (1, None), (2, None)),
         (("--batch-size", "5", "--workers2", "1"), (1, None), (1, 1)),
     ],
@@ -128,7 +129,7 @@ def test_a_setting_without_a_two_is_of_the_first_alone(
     for wanted, engines in ((a, document["engines"]), (b, document["versus"]["b"]["engines"])):
         threads, workers = wanted
         assert engines["threads"] == threads
-        assert workers is None or engines["workers"] == workers
+        assert engines["workers"] == (workers or cpu_cores())
     sizes = document["engines"]["batch_size"], document["versus"]["b"]["engines"]["batch_size"]
     asked = dict(zip(arguments[::2], arguments[1::2], strict=True))
     assert sizes == (int(asked.get("--batch-size", 8)), int(asked.get("--batch-size2", 8)))
