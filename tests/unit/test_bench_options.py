@@ -129,7 +129,7 @@ def test_a_setting_without_a_two_is_of_the_first_alone(
     for wanted, engines in ((a, document["engines"]), (b, document["versus"]["b"]["engines"])):
         threads, workers = wanted
         assert engines["threads"] == threads
-        assert engines["workers"] == (workers or cpu_cores())
+        assert engines["workers"] == (workers or max(1, cpu_cores() // threads))
     sizes = document["engines"]["batch_size"], document["versus"]["b"]["engines"]["batch_size"]
     asked = dict(zip(arguments[::2], arguments[1::2], strict=True))
     assert sizes == (int(asked.get("--batch-size", 8)), int(asked.get("--batch-size2", 8)))
