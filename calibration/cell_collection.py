@@ -20,7 +20,8 @@ from edgeapl.model import Model
 from edgeapl.pixel_size import SlideScale, measure_ahead
 from edgeapl.sources.discover import SlideInput, part_files
 from edgeapl.sources.files import FilesSource
-from edgeapl.stages.domain import FEWEST_CELLS, describe_frame
+from edgeapl.stages.domain import FEWEST_CELLS
+from edgeapl.stages.frame_descriptor import describe_frame
 from edgeapl.stages.gate import FieldMemory
 from edgeapl.types import Frame, UInt8
 from edgeapl.wording.printable import printable

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.calibration.cell_selection import picture_hashes, with_length_one
 from edgeapl.calibration.spool import Spool
-from edgeapl.stages.domain import FrameDescriptor
+from edgeapl.stages.frame_descriptor import FrameDescriptor
 from edgeapl.types import CellScores, Float32, UInt8
 
 NO_ROLE = "none of the roles"

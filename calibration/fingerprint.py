@@ -11,12 +11,14 @@ import numpy as np
 
 from edgeapl.calibration.cells import SlideSeen
 from edgeapl.stages.detail import detail_from
-from edgeapl.stages.domain import FEWEST_CELLS, DomainModel, describe_slide
+from edgeapl.stages.domain import FEWEST_CELLS
+from edgeapl.stages.domain_fit import fit_domain_model_to_few
+from edgeapl.stages.slide_descriptor import describe_slide
 
 FILE = "domain.npz"
 
 FEWEST_SLIDES = 5
-"""Below this the limits of `DomainModel.fit_few` are too wide to notice anything."""
+"""Below this the limits of `fit_domain_model_to_few` are too wide to notice anything."""
 
 SOUND_SLIDES = 10
 """From here on the limits are within a quarter of those of very many slides."""
@@ -71,7 +73,7 @@ def fingerprint(slides: Sequence[SlideSeen]) -> Fingerprint:
     if len(usable) < FEWEST_SLIDES:
         return Fingerprint(names, None)
     file = io.BytesIO()
-    DomainModel.fit_few([describe_slide(slide.frames) for slide in usable]).save(file)
+    fit_domain_model_to_few([describe_slide(slide.frames) for slide in usable]).save(file)
     return Fingerprint(names, file.getvalue(), _min_focus(usable), _min_detail(usable))
 
 

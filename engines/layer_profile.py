@@ -10,7 +10,7 @@ from edgeapl.errors import EngineError
 
 
 def profile_plans(engines: EngineFolder) -> dict[str, list[tuple[str, float]]]:
-    """Give network to its layers with their times in ms, on the GPU that is here.
+    """Return network to its layers with their times in ms, on the GPU that is here.
 
     Raises EngineError where they are no plans, or no GPU can be used.
     """
@@ -24,11 +24,6 @@ def profile_plans(engines: EngineFolder) -> dict[str, list[tuple[str, float]]]:
         origin = engines.origin(name)
         assert origin is not None
         found[name] = profiling.profile_plan(
-            record.target,
-            name,
-            engines.read(name),
-            origin.record,
-            machine=origin.machine,
-            device=origin.device,
+            origin.stored_plan(record.target, name, engines.read(name))
         )
     return found

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol, cast
 
-from edgeapl.engines.trt.plan import PlanRecord
+from edgeapl.engines.trt.plan import PlanRecord, StoredPlan
 from edgeapl.errors import EngineError
 from edgeapl.protocols import CellChain, Engine, Link
 
@@ -58,6 +58,10 @@ class Origin:
     machine: str
     device: int = 0
 
+    def stored_plan(self, target: str, name: str, data: bytes) -> StoredPlan:
+        """Return a plan of this origin. name : what messages call it. data : its bytes."""
+        return StoredPlan(target, name, data, self.record, self.machine, self.device)
+
 
 @dataclass(frozen=True, slots=True)
 class Availability:
@@ -103,10 +107,7 @@ def open_engine(
             text = "only a plan that this machine built is loaded: edgeapl build-engine"
             raise EngineError("plan has no record", name, text)
         plans = importlib.import_module("edgeapl.engines.trt.engine")
-        opened = plans.open_plan(
-            target, name, model, origin.record, machine=origin.machine, device=origin.device
-        )
-        return cast(Engine, _warm(opened))
+        return cast(Engine, _warm(plans.open_plan(origin.stored_plan(target, name, model))))
     if target not in BACKENDS:
         raise EngineError("unknown target", target, f"choose one of: {', '.join(TARGETS)}")
     module, kind, package = BACKENDS[target]
@@ -142,16 +143,8 @@ def open_chain(
     if target not in PLANS or origin is None:
         raise EngineError("engines cannot be chained", target, f"only {', '.join(PLANS)} can")
     chains = importlib.import_module("edgeapl.engines.trt.chain")
-    opened = chains.open_chain(
-        target,
-        plan,
-        origin.record,
-        links,
-        engines,
-        machine=origin.machine,
-        device=origin.device,
-    )
-    return cast(CellChain, _warm(opened))
+    stored = origin.stored_plan(target, chains.NAME, plan)
+    return cast(CellChain, _warm(chains.open_chain(stored, links, engines)))
 
 
 class _Warms(Protocol):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edgeapl.engines.ort import OrtEngine
 from edgeapl.engines.trt.engine import TrtEngine, open_plan
 from edgeapl.engines.trt.library import Library, library_of
-from edgeapl.engines.trt.plan import Place, record_of
+from edgeapl.engines.trt.plan import Place, StoredPlan, record_of
 from edgeapl.errors import EngineError
 from edgeapl.testing import FakeDriver
 
@@ -114,15 +114,8 @@ class FakeTensorRt:
 
     def open(self, plan: bytes, name: str = "cells") -> TrtEngine:
         """Open a plan as one that was built here."""
-        return open_plan(
-            "tensorrt",
-            name,
-            plan,
-            record_of(plan, self.place),
-            machine="this machine",
-            driver=self.driver,
-            library=self.library,
-        )
+        stored = StoredPlan("tensorrt", name, plan, record_of(plan, self.place), "this machine")
+        return open_plan(stored, driver=self.driver, library=self.library)
 
 
 class FakeRuntime:

@@ -14,7 +14,7 @@ from edgeapl.engines.trt.chain import TrtChain, open_chain
 from edgeapl.engines.trt.crop_network import crop_network
 from edgeapl.engines.trt.cutter import STEP
 from edgeapl.engines.trt.engine import TrtEngine
-from edgeapl.engines.trt.plan import record_of
+from edgeapl.engines.trt.plan import StoredPlan, record_of
 from edgeapl.protocols import CellsOnFrame, Link
 from edgeapl.testing import FakeDriver
 from edgeapl.types import Frame, Int32, UInt16
@@ -102,16 +102,8 @@ def chain_on(
     spec: CropSpec = SPEC,
 ) -> TrtChain:
     plan = crop_network(spec)
-    return open_chain(
-        "tensorrt",
-        plan,
-        record_of(plan, fake.place),
-        links,
-        engines,
-        machine="this machine",
-        driver=fake.driver,
-        library=fake.library,
-    )
+    stored = StoredPlan("tensorrt", "crop", plan, record_of(plan, fake.place), "this machine")
+    return open_chain(stored, links, engines, driver=fake.driver, library=fake.library)
 
 
 def chained(driver: FakeDriver | None = None, spec: CropSpec = SPEC) -> Chained:

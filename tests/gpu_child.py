@@ -13,7 +13,7 @@ from enum import Enum
 from pathlib import Path
 
 from edgeapl.engines.hosted import child
-from edgeapl.engines.trt import chain, engine
+from edgeapl.engines.trt import local_runtime
 from edgeapl.testing import FakeDriver
 from edgeapl.testing.streams import EventState
 from tests.fake_tensorrt import FakeTensorRt
@@ -79,9 +79,8 @@ def main() -> None:
     fake = FakeTensorRt(driver, LARGEST, OTHERS)
     if Trouble.SHORT.there(driver.flags):
         fake.scratch = driver.capacity * 4 // 5
-    for module in (engine, chain):
-        module.find_library = lambda target: fake.library  # type: ignore[attr-defined]
-        module.load_driver = lambda: fake.driver  # type: ignore[attr-defined]
+    local_runtime.find_library = lambda target: fake.library  # type: ignore[assignment, attr-defined]
+    local_runtime.load_driver = lambda: fake.driver  # type: ignore[attr-defined]
     child.main()
 
 

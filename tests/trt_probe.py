@@ -14,10 +14,11 @@ import threading
 from typing import Any
 
 from edgeapl.engines.trt.build import BuildOptions, build_plan
-from edgeapl.engines.trt.engine import open_plan, place_here
+from edgeapl.engines.trt.engine import open_plan
 from edgeapl.engines.trt.library import Library, find_library
+from edgeapl.engines.trt.local_runtime import place_here
 from edgeapl.engines.trt.monitor import monitor_of
-from edgeapl.engines.trt.plan import record_of
+from edgeapl.engines.trt.plan import StoredPlan, record_of
 from edgeapl.errors import EngineError
 from edgeapl.testing import FakeDriver
 from tests.probing import said
@@ -91,11 +92,7 @@ def our_side(library: Library) -> dict[str, Any]:
         ),
         "open": said(
             lambda: open_plan(
-                library.target,
-                "head",
-                plan,
-                record_of(plan, place),
-                machine="this machine",
+                StoredPlan(library.target, "head", plan, record_of(plan, place), "this machine"),
                 driver=driver,
                 library=library,
             )

@@ -31,7 +31,8 @@ from edgeapl.errors import BundleError, InputError
 from edgeapl.evaluation.labels import read_slide_labels
 from edgeapl.model import ModelRequest, open_model
 from edgeapl.sources.discover import find_slides
-from edgeapl.stages.domain import FEWEST_CELLS, DomainModel
+from edgeapl.stages.domain import FEWEST_CELLS
+from edgeapl.stages.domain_fit import fit_domain_model_to_few
 from edgeapl.types import Signer
 from edgeapl.wording.names import canonical_name
 from edgeapl.wording.numbers import exact, exact_percent, plural
@@ -201,7 +202,7 @@ def _look(examined: Sequence[Examined]) -> bytes:
     names = set.intersection(*(set(groups) for groups in looks))
     rows = [{name: np.array(groups[name]) for name in sorted(names)} for groups in looks]
     file = io.BytesIO()
-    DomainModel.fit_few(rows, inside=INSIDE).save(file)
+    fit_domain_model_to_few(rows, inside=INSIDE).save(file)
     return file.getvalue()
 
 

@@ -16,8 +16,9 @@ from edgeapl.examination.open_frame import OpenFrame
 from edgeapl.examination.preparation import Timings, timed
 from edgeapl.model import Model
 from edgeapl.stages.cell_order import Stratum
-from edgeapl.stages.domain import FrameDescriptor, describe_slide
 from edgeapl.stages.findings import Finding
+from edgeapl.stages.frame_descriptor import FrameDescriptor
+from edgeapl.stages.slide_descriptor import describe_slide
 from edgeapl.stages.sub_bags import SubBags
 from edgeapl.types import CellScores, Look, Reason, Remark, ScaleOrigin, Tally
 

@@ -10,11 +10,12 @@ from edgeapl.examination.evidence import SlideEvidence
 from edgeapl.examination.open_frame import OpenFrame
 from edgeapl.model import Model
 from edgeapl.stages.cell_order import Stratum, estimated_shares
-from edgeapl.stages.domain import FrameDescriptor, cells_of
 from edgeapl.stages.findings import Code, Finding
+from edgeapl.stages.frame_descriptor import FrameDescriptor
 from edgeapl.stages.judge import decide, would_flag
 from edgeapl.stages.populations import two_populations
 from edgeapl.stages.reduce import Reduced, ReducerState
+from edgeapl.stages.slide_descriptor import cells_of
 from edgeapl.types import Decision, Figures, Reason, Tally
 
 _EXAMINING = Reason("examining", "the newest frame is still being examined")

@@ -13,7 +13,7 @@ from edgeapl.examination.preparation import PreparedFrame
 from edgeapl.inference import InferenceResult
 from edgeapl.stages.accumulate import counted, empty, merge, reached
 from edgeapl.stages.cell_order import Order, Stratum
-from edgeapl.stages.domain import FrameDescriptor, describe_frame
+from edgeapl.stages.frame_descriptor import FrameDescriptor, describe_frame
 from edgeapl.stages.sequential import InterimCounts
 from edgeapl.stages.unjudged_cells import rows_of
 from edgeapl.types import CellScores, Int64, Tally

@@ -38,9 +38,12 @@ class Clearing:
         return replace(limits, clear_below=below)
 
     def of_look(self, cells: int, slide: Mapping[str, NDArray[np.float64]]) -> list[Finding]:
-        """Say in what a slide is unlike those that the certificate was earned on.
+        """Return in what a slide is unlike those that the certificate was earned on.
 
-        cells : that the slide was described by. slide : of `edgeapl.stages.domain.describe_slide`.
+        Parameters
+        ----------
+        cells : number of cells that the slide was described by.
+        slide : of `edgeapl.stages.slide_descriptor.describe_slide`.
         """
         if self.look is None or self.earning or cells < FEWEST_CELLS:
             return []  # too few cells bar CLEAR already

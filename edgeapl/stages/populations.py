@@ -17,8 +17,10 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeapl.stages.domain import GROUP_WORDS, RESOLUTION, FrameDescriptor
+from edgeapl.stages.domain import GROUP_WORDS
+from edgeapl.stages.domain_fit import RESOLUTION
 from edgeapl.stages.findings import Code, Effect, Finding
+from edgeapl.stages.frame_descriptor import FrameDescriptor
 
 Float64 = NDArray[np.float64]
 

@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 from edgeapl.closable import ClosesItself
 from edgeapl.errors import EndOfSource, EngineError
 from edgeapl.protocols import Arrays
-from edgeapl.testing.gpu import FakeDriver, Work
+from edgeapl.testing.gpu import FakeDriver
+from edgeapl.testing.gpu_log import Work
 from edgeapl.types import Frame
 
 __all__ = ["FakeClock", "FakeDriver", "FakeEngine", "ScriptedSource", "Work"]
 
 
 class FakeClock:
-    """Implements Clock without waiting: time moves only when somebody sleeps or `move` is called.
+    """Implements Clock without waiting: time moves only by `sleep` and `move`.
 
     naps : every sleep so far, seconds.
     """
@@ -27,7 +28,7 @@ class FakeClock:
         self.naps: list[float] = []
 
     def monotonic_ns(self) -> int:
-        """Give the time that was made."""
+        """Return the time so far."""
         return self._now
 
     def sleep(self, seconds: float) -> None:
@@ -41,7 +42,7 @@ class FakeClock:
 
 
 class ScriptedSource(ClosesItself):
-    """Implements FrameSource from a list: frames are given, errors are raised, then it ends.
+    """Implements FrameSource from a list: returns its frames, raises its errors, then ends.
 
     closed : whether `close` was called.
     """
@@ -55,7 +56,7 @@ class ScriptedSource(ClosesItself):
         self._script = iter(script)
 
     def read(self, timeout_s: float) -> Frame:
-        """Give or raise the next item."""
+        """Return or raise the next item."""
         if self.closed:
             raise EndOfSource
         try:

@@ -1,47 +1,39 @@
-"""A GPU made of host memory, behind what pycuda calls its driver."""
+"""A GPU made of host memory, behind the interface of pycuda's driver."""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeapl.testing.gpu_log import Work
+from edgeapl.testing.gpu_objects import (
+    BLOCKING_SYNC,
+    DISABLE_TIMING,
+    INTEGRATED,
+    FakeAllocation,
+    FakeContext,
+    FakeError,
+    FakeEvent,
+    FakePinned,
+    FakeStream,
+    device_class,
+)
 from edgeapl.testing.streams import EventState, Streams
-
-MILLISECONDS = 1.0
-"""Between any two events."""
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One thing that was asked of a stream or an event.
-
-    call : its name. stream, event : their numbers, in the order in which they were made; -1 where
-    there is none. size : bytes. locked : whether the host's side of a copy was page-locked.
-    sleeps : whether who waits for it keeps no core busy.
-    """
-
-    call: str
-    stream: int = -1
-    event: int = -1
-    size: int = 0
-    locked: bool = True
-    sleeps: bool = True
 
 
 class FakeDriver:
     """Stands in for the module ``pycuda.driver``: one GPU made of host memory.
 
     Work on a stream is kept and done only when it is waited for, with the bytes that are in memory
-    by then, as on a GPU: who reads too early, or writes too early, gets wrong numbers. Streams
-    depend on each other through events alone. Every call but those that ask for the device needs a
-    pushed context.
+    by then, as on a GPU: code that reads or writes too early gets wrong numbers. Streams depend on
+    each other through events alone. Every call but those that ask for the device needs a pushed
+    context.
 
     Parameters
     ----------
@@ -54,12 +46,10 @@ class FakeDriver:
     at most so far. gpus : how many there are, all alike. used : numbers of those that were.
     """
 
-    event_flags = SimpleNamespace(BLOCKING_SYNC=1, DISABLE_TIMING=2)
+    event_flags = SimpleNamespace(BLOCKING_SYNC=BLOCKING_SYNC, DISABLE_TIMING=DISABLE_TIMING)
     host_alloc_flags = SimpleNamespace(DEVICEMAP=2)
-    device_attribute = SimpleNamespace(INTEGRATED=18)
-
-    class Error(Exception):
-        """What pycuda.driver calls Error."""
+    device_attribute = SimpleNamespace(INTEGRATED=INTEGRATED)
+    Error = FakeError
 
     def __init__(
         self,
@@ -90,8 +80,8 @@ class FakeDriver:
         self._ahead: frozenset[int] = frozenset()
         self.gpus = 1
         self.used: set[int] = set()
-        self.Device = _devices(self)
-        self.Context = _FakeContext(self)
+        self.Device = device_class(self)
+        self.Context = FakeContext(self)
 
     def init(self) -> None:
         """Start."""
@@ -101,23 +91,23 @@ class FakeDriver:
         """CUDA 12.6."""
         return 12060
 
-    def Stream(self) -> _FakeStream:  # noqa: N802 - pycuda's name
+    def Stream(self) -> FakeStream:  # noqa: N802 - pycuda's name
         """Make a stream."""
         self.record("Stream")
         handle = self._address(1)
         self._streams.add(handle)
         self._numbers[handle] = len(self._numbers)
         self._send_ahead()
-        return _FakeStream(self, handle)
+        return FakeStream(self, handle)
 
-    def Event(self, flags: int = 0) -> _FakeEvent:  # noqa: N802 - pycuda's name
+    def Event(self, flags: int = 0) -> FakeEvent:  # noqa: N802 - pycuda's name
         """Make an event."""
         self.record("Event")
         self._events += 1
-        return _FakeEvent(self, self._events - 1, flags)
+        return FakeEvent(self, self._events - 1, flags)
 
     def mem_get_info(self) -> tuple[int, int]:
-        """Give the bytes that are free, and all."""
+        """Return the bytes that are free, and all."""
         self.record("mem_get_info")
         return self.capacity - self.taken, self.capacity
 
@@ -127,40 +117,40 @@ class FakeDriver:
         """Take host memory whose base can be freed."""
         self.record("pagelocked_empty")
         self.live["host"] += 1
-        made = np.asarray(_FakePinned(self, shape, dtype, mapped=bool(mem_flags)))
+        made = np.asarray(FakePinned(self, shape, dtype, mapped=bool(mem_flags)))
         self._locked[made.ctypes.data] = made.nbytes
         return made
 
     def map(self, data: NDArray[np.uint8]) -> int:
-        """Give the address under which the GPU sees memory of the host."""
+        """Return the address under which the GPU sees memory of the host."""
         address = self._address(data.size)
         self._memory[address] = data
         return address
 
     def unmap(self, address: int) -> None:
-        """Let the GPU see it no more."""
+        """End what `map` did."""
         del self._memory[address]
 
-    def mem_alloc(self, size: int) -> _FakeAllocation:
+    def mem_alloc(self, size: int) -> FakeAllocation:
         """Take device memory."""
         self.record("mem_alloc")
         if self.taken + size > self.capacity:
-            raise FakeDriver.Error("mem_alloc failed: out of memory")
+            raise FakeError("mem_alloc failed: out of memory")
         self.live["device"] += 1
         self.taken += size
         self.most_taken = max(self.most_taken, self.taken)
         address = self._address(size)
-        # What a GPU's memory holds at first is anybody's guess.
+        # Fresh memory of a GPU holds anything.
         self._memory[address] = np.full(size, 0x5A, np.uint8)
-        return _FakeAllocation(self, address)
+        return FakeAllocation(self, address)
 
-    def memcpy_htod_async(self, to: int, source: NDArray[np.generic], stream: _FakeStream) -> None:
+    def memcpy_htod_async(self, to: int, source: NDArray[np.generic], stream: FakeStream) -> None:
         """Copy to the device, later."""
         data = source.view(np.uint8)
         self._note("memcpy_htod_async", stream, data.size, locked=self._is_locked(data))
         self._put(stream, lambda: self._write(to, data))
 
-    def memcpy_dtoh_async(self, to: NDArray[np.generic], source: int, stream: _FakeStream) -> None:
+    def memcpy_dtoh_async(self, to: NDArray[np.generic], source: int, stream: FakeStream) -> None:
         """Copy from the device, later."""
         data = to.view(np.uint8)
         self._note("memcpy_dtoh_async", stream, data.size, locked=self._is_locked(data))
@@ -170,22 +160,22 @@ class FakeDriver:
 
         self._put(stream, copy)
 
-    def memcpy_dtod_async(self, to: int, source: int, size: int, stream: _FakeStream) -> None:
+    def memcpy_dtod_async(self, to: int, source: int, size: int, stream: FakeStream) -> None:
         """Copy within the device, later."""
         self._note("memcpy_dtod_async", stream, size)
         self._put(stream, lambda: self._write(to, self.memory(source)[:size]))
 
-    def memset_d8_async(self, to: int, byte: int, count: int, stream: _FakeStream) -> None:
+    def memset_d8_async(self, to: int, byte: int, count: int, stream: FakeStream) -> None:
         """Fill device memory, later."""
         self._note("memset_d8_async", stream, count)
         self._put(stream, lambda: self._write(to, np.full(count, byte, np.uint8)))
 
     def memory(self, address: int) -> NDArray[np.uint8]:
-        """Give the bytes from an address on, for stand-ins of libraries that compute there."""
+        """Return the bytes from an address on, for fake libraries that compute there."""
         for start, data in self._memory.items():
             if start <= address < start + data.size:
                 return data[address - start :]
-        raise FakeDriver.Error(f"illegal address {address:#x}")
+        raise FakeError(f"illegal address {address:#x}")
 
     def enqueue(self, stream: int, work: Callable[[], None]) -> None:
         """Put work on a stream."""
@@ -193,19 +183,19 @@ class FakeDriver:
         self._streams.put(stream, work)
 
     def run_ahead(self, *numbers: int) -> None:
-        """Let these streams, by the order in which they are made, do their work at once."""
+        """Let these streams, numbered as they were made, do their work at once."""
         self._ahead = frozenset(numbers)
         self._send_ahead()
 
     def record(self, call: str, *, needs_context: bool = True) -> None:
-        """Write a call down, and fail it if told to."""
+        """Record a call, and fail it if told to."""
         self.calls.append(call)
         number = self._counts[call]
         self._counts[call] += 1
         if self.fail_on.get(call) == number:
-            raise FakeDriver.Error(f"{call} failed: told to by the test")
+            raise FakeError(f"{call} failed: told to by the test")
         if needs_context and threading.get_ident() not in self._contexts:
-            raise FakeDriver.Error(f"{call} failed: invalid device context")
+            raise FakeError(f"{call} failed: invalid device context")
 
     @property
     def contexts(self) -> tuple[int, ...]:
@@ -221,7 +211,7 @@ class FakeDriver:
         self._contexts.remove(threading.get_ident())
 
     def free(self, kind: str, address: int) -> None:
-        """Give back what was taken."""
+        """Free what was allocated."""
         self.record(f"free_{kind}")
         if kind == "device":
             self.taken -= self._memory.pop(address).size
@@ -230,7 +220,7 @@ class FakeDriver:
         self.live[kind] -= 1
 
     def synchronize(self, stream: int) -> None:
-        """Do all that waits on a stream."""
+        """Do all work of a stream."""
         self.record("synchronize")
         self.log.append(Work("synchronize", self._numbers[stream], sleeps=False))
         self._streams.drain(stream)
@@ -253,12 +243,12 @@ class FakeDriver:
         self.log.append(Work("event_synchronize", event=event, sleeps=sleeps))
         self._streams.reach(state)
 
-    def _note(self, call: str, stream: _FakeStream, size: int, *, locked: bool = True) -> None:
+    def _note(self, call: str, stream: FakeStream, size: int, *, locked: bool = True) -> None:
         self.record(call)
         number = self._numbers[stream.handle]
         self.log.append(Work(call, number, size=int(size), locked=locked))
 
-    def _put(self, stream: _FakeStream, work: Callable[[], None]) -> None:
+    def _put(self, stream: FakeStream, work: Callable[[], None]) -> None:
         self._streams.put(stream.handle, work)
 
     def _send_ahead(self) -> None:
@@ -281,124 +271,3 @@ class FakeDriver:
 
     def _write(self, address: int, data: NDArray[np.uint8]) -> None:
         self.memory(address)[: data.size] = data
-
-
-class _FakeStream:
-    def __init__(self, driver: FakeDriver, handle: int) -> None:
-        self.handle = handle
-        self._driver = driver
-
-    def synchronize(self) -> None:
-        self._driver.synchronize(self.handle)
-
-    def wait_for_event(self, event: _FakeEvent) -> None:
-        self._driver.wait_for_event(self.handle, event.number, event.state)
-
-
-class _FakeEvent:
-    def __init__(self, driver: FakeDriver, number: int, flags: int) -> None:
-        self.number = number
-        self.flags = flags
-        self.state = EventState()
-        self._driver = driver
-
-    def record(self, stream: _FakeStream) -> None:
-        self._driver.record_event(self.number, self.state, stream.handle)
-
-    def synchronize(self) -> None:
-        sleeps = bool(self.flags & FakeDriver.event_flags.BLOCKING_SYNC)
-        self._driver.synchronize_event(self.number, self.state, sleeps=sleeps)
-
-    def time_till(self, later: _FakeEvent) -> float:
-        if (self.flags | later.flags) & FakeDriver.event_flags.DISABLE_TIMING:
-            raise FakeDriver.Error("time_till failed: event was made without time")
-        if not (self.state.fired and later.state.fired):
-            raise FakeDriver.Error("time_till failed: event was not reached")
-        return MILLISECONDS
-
-
-class _FakeAllocation:
-    def __init__(self, driver: FakeDriver, address: int) -> None:
-        self._driver = driver
-        self._address = address
-
-    def __int__(self) -> int:
-        return self._address
-
-    def free(self) -> None:
-        self._driver.free("device", self._address)
-
-
-class _FakePinned:
-    def __init__(
-        self, driver: FakeDriver, count: int, dtype: np.dtype[Any], *, mapped: bool
-    ) -> None:
-        self._driver = driver
-        self._mapped = mapped
-        self._seen = 0
-        self._bytes = np.full(count * dtype.itemsize, 0x5A, np.uint8)
-        self.__array_interface__ = {
-            "version": 3,
-            "shape": (count,),
-            "typestr": dtype.str,
-            "data": (self._bytes.ctypes.data, False),
-        }
-
-    def get_device_pointer(self) -> int:
-        if not self._mapped:
-            raise FakeDriver.Error("get_device_pointer failed: memory is not mapped")
-        self._seen = self._seen or self._driver.map(self._bytes)
-        return self._seen
-
-    def free(self) -> None:
-        self._driver.free("host", self._bytes.ctypes.data)
-        if self._seen:
-            self._driver.unmap(self._seen)
-
-
-class _FakeContext:
-    def __init__(self, driver: FakeDriver) -> None:
-        self._driver = driver
-
-    def push(self) -> None:
-        self._driver.record("push", needs_context=False)
-        self._driver.push_here()
-
-    def pop(self) -> None:
-        self._driver.pop_here()
-        self._driver.record("pop", needs_context=False)
-
-    def detach(self) -> None:
-        self._driver.record("detach")
-        self._driver.pop_here()
-        self._driver.live["context"] -= 1
-
-
-def _devices(driver: FakeDriver) -> type:
-    class Device:
-        def __init__(self, index: int) -> None:
-            if not 0 <= index < driver.gpus:
-                raise FakeDriver.Error("invalid device ordinal")
-            self._index = index
-
-        @staticmethod
-        def count() -> int:
-            return driver.gpus
-
-        def name(self) -> str:
-            return driver.name
-
-        def compute_capability(self) -> tuple[int, int]:
-            return driver.capability
-
-        def get_attribute(self, which: int) -> int:
-            assert which == FakeDriver.device_attribute.INTEGRATED
-            return int(driver.integrated)
-
-        def retain_primary_context(self) -> _FakeContext:
-            driver.record("retain_primary_context", needs_context=False)
-            driver.used.add(self._index)
-            driver.live["context"] += 1
-            return _FakeContext(driver)
-
-    return Device

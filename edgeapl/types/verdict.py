@@ -61,9 +61,9 @@ NOT_NOTED = RaisedFlag()
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a slide looks like, in numbers.
+    """How a slide looks, in numbers.
 
-    groups : of `edgeapl.stages.domain.describe_frame`, medians over the slide, without features.
+    groups : of `edgeapl.stages.slide_descriptor.describe_slide`, without features.
     distances : group to its distance from the slides that the model was made for, and the limit.
     """
 

@@ -22,12 +22,12 @@ from edgeapl.engines.input_checks import first_line
 from edgeapl.engines.trt.cell_networks import Shapes
 from edgeapl.engines.trt.cutter import NAME
 from edgeapl.engines.trt.device import shared_on
-from edgeapl.engines.trt.driver import load_driver, on_gpu
-from edgeapl.engines.trt.engine import TrtEngine, place_here
+from edgeapl.engines.trt.engine import TrtEngine
 from edgeapl.engines.trt.frames import PLACES
-from edgeapl.engines.trt.library import Library, find_library
+from edgeapl.engines.trt.library import Library
+from edgeapl.engines.trt.local_runtime import runtime_for
 from edgeapl.engines.trt.memory import GpuMemory
-from edgeapl.engines.trt.plan import PlanRecord, check_plan
+from edgeapl.engines.trt.plan import StoredPlan
 from edgeapl.engines.trt.stages import BATCHES, Stages
 from edgeapl.errors import EngineError
 from edgeapl.protocols import CellsOnFrame, Link, Moved
@@ -38,14 +38,10 @@ WARM_SIDE = 32
 
 
 def open_chain(
-    target: str,
-    plan: bytes,
-    built: PlanRecord,
+    plan: StoredPlan,
     links: Sequence[Link],
     engines: Mapping[str, TrtEngine],
     *,
-    machine: str,
-    device: int = 0,
     driver: Any = None,
     library: Library | None = None,
 ) -> TrtChain:
@@ -53,17 +49,15 @@ def open_chain(
 
     Parameters
     ----------
-    target : ``tensorrt`` or ``tensorrt-rtx``. plan, built : of `edgeapl.engines.trt.crop_network`.
+    plan : of `edgeapl.engines.trt.crop_network`.
     links : the networks, each after the one that it takes its input from.
     engines : network to its plan, which stays open longer than the chain.
-    machine : id of this machine. device : number of the GPU. driver, library : stand-ins for tests.
+    driver, library : stand-ins for tests.
 
     Raises EngineError when the plan may not be loaded, or a network cannot be chained.
     """
-    library = library or find_library(target)
-    driver = on_gpu(driver or load_driver(), device)
-    check_plan(NAME, plan, built, place_here(target, machine, driver, library))
-    return TrtChain(plan, built.sha256, links, engines, library, driver)
+    runtime = runtime_for(plan, driver, library)
+    return TrtChain(plan.data, plan.record.sha256, links, engines, runtime.library, runtime.driver)
 
 
 class TrtChain:
@@ -87,7 +81,7 @@ class TrtChain:
         self._digest = digest
         self._library = library
         self._driver = driver
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._refusal = ""
         self._under_way: deque[tuple[int, Shapes]] = deque()
         self._started = self._put = 0
@@ -217,7 +211,7 @@ class TrtChain:
 
     def close(self) -> None:
         """Free all that is held on the GPU; the engines stay open."""
-        with self._turn:
+        with self._lock:
             self._refusal = "chain was closed"
             error = self._release()
         if error is not None:
@@ -232,7 +226,7 @@ class TrtChain:
     @contextmanager
     def _working(self) -> Iterator[Stages]:
         """Work on the GPU; the first failure is the last."""
-        with self._turn:
+        with self._lock:
             stages = self._stages
             if self._refusal or stages is None:
                 raise EngineError(self._refusal, NAME, "open it again")

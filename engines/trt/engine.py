@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from edgeapl.engines.input_checks import check_inputs, first_line
 from edgeapl.engines.trt.batch_limit import fitted
 from edgeapl.engines.trt.device import shared_on
-from edgeapl.engines.trt.driver import describe_gpu, load_driver, on_gpu
-from edgeapl.engines.trt.library import Library, find_library
+from edgeapl.engines.trt.driver import describe_gpu
+from edgeapl.engines.trt.library import Library
+from edgeapl.engines.trt.local_runtime import runtime_for
 from edgeapl.engines.trt.memory import Buffer, GpuMemory, Owned
-from edgeapl.engines.trt.plan import Place, PlanRecord, check_plan
+from edgeapl.engines.trt.plan import StoredPlan
 from edgeapl.engines.trt.plan_loader import (
     Working,
     deserialise,
@@ -39,46 +40,23 @@ from edgeapl.protocols import Arrays, Moved
 CLOSED = "network was closed"
 
 
-def place_here(target: str, machine: str, driver: Any = None, library: Any = None) -> Place:
-    """Describe this machine as a place for plans; raises EngineError without library or GPU."""
-    library = library or find_library(target)
-    gpu = describe_gpu(driver or load_driver())
-    return Place(target, library.version, gpu.name, gpu.compute_capability, machine)
-
-
-def open_plan(
-    target: str,
-    name: str,
-    plan: bytes,
-    built: PlanRecord,
-    *,
-    machine: str,
-    device: int = 0,
-    driver: Any = None,
-    library: Library | None = None,
-) -> TrtEngine:
+def open_plan(plan: StoredPlan, *, driver: Any = None, library: Library | None = None) -> TrtEngine:
     """Check a plan against its record and this machine, then load it.
 
     Parameters
     ----------
-    target : ``tensorrt`` or ``tensorrt-rtx``.
-    name : what messages call it.
-    built : what was written down when it was built.
-    machine : id of this machine. device : number of the GPU.
     driver, library : stand-ins for tests.
 
     Raises EngineError when it may not be loaded, or the library refuses it.
     """
-    library = library or find_library(target)
-    driver = on_gpu(driver or load_driver(), device)
-    check_plan(name, plan, built, place_here(target, machine, driver, library))
-    return TrtEngine(name, plan, built.sha256, library, driver)
+    runtime = runtime_for(plan, driver, library)
+    return TrtEngine(plan.name, plan.data, plan.record.sha256, runtime.library, runtime.driver)
 
 
 class TrtEngine:
     """One plan on one GPU. Made by `open_plan` alone, which knows that the plan may be loaded.
 
-    Calls from several threads take turns. After a run that failed on the GPU, which raises
+    Calls from several threads wait for each other. After a run that failed on the GPU, which raises
     DeviceError, all further runs raise it too: what it left half done could end in the next answer.
     """
 
@@ -87,7 +65,7 @@ class TrtEngine:
         self._digest = digest
         self._library = library
         self._driver = driver
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._refusal = ""
         self._engine: Any = None
         self._working: Working | None = None
@@ -150,7 +128,7 @@ class TrtEngine:
         rows : of the batch, within what the plan takes at once. runs : one after another, after
             a first one that does not count.
         """
-        with self._turn:
+        with self._lock:
             memory = self._memory
             self._check_refusal()
             assert memory is not None
@@ -186,12 +164,12 @@ class TrtEngine:
         """
         smallest, largest = self._layout.batches
         for rows in self._sizes or sorted({smallest, largest}):
-            self.run({t.name: np.zeros(_shape(t, rows), t.dtype) for t in self._layout.inputs})
+            self.run({t.name: np.zeros(t.shape_of(rows), t.dtype) for t in self._layout.inputs})
         self._shared.kernels.keep()
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.generic]]:
         """Run once, in parts when the batch is larger than the plan takes."""
-        with self._turn:
+        with self._lock:
             self._check_refusal()
             check_inputs(self._name, self.inputs, inputs)
             memory = self._memory
@@ -205,7 +183,7 @@ class TrtEngine:
 
     def close(self) -> None:
         """Free all that is held on the GPU."""
-        with self._turn:
+        with self._lock:
             self._refusal = CLOSED
             error = self._release()
         if error is not None:
@@ -283,7 +261,7 @@ class TrtEngine:
         }
 
     def _set_rows(self, context: Any, tensor: Tensor, rows: int) -> None:
-        if not context.set_input_shape(tensor.name, _shape(tensor, rows)):
+        if not context.set_input_shape(tensor.name, tensor.shape_of(rows)):
             raise EngineError("shape was refused", f"{self._name}.{tensor.name}", self._reason())
 
     def _execute(self, memory: GpuMemory, working: Working) -> None:
@@ -311,7 +289,7 @@ class TrtEngine:
         return reason(self._library)
 
     def _release(self) -> Exception | None:
-        """Free everything in the order that the library needs; gives the first error."""
+        """Free everything in the order that the library needs; return the first error."""
         memory, self._memory = self._memory, None
         self._buffers = {}
         if memory is None:
@@ -339,8 +317,3 @@ class TrtEngine:
                 needs, self._needs = self._needs, None
                 if needs is not None:
                     self._shared.scratch.spare(needs)
-
-
-def _shape(tensor: Tensor, rows: int) -> tuple[int, ...]:
-    """Give the shape of an input in a batch of so many rows."""
-    return (rows, *tensor.shape[1:]) if tensor.free else tensor.shape

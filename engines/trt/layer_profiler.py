@@ -7,13 +7,12 @@ from statistics import median
 from typing import Any
 
 from edgeapl.engines.input_checks import first_line
-from edgeapl.engines.trt.driver import load_driver, on_gpu
-from edgeapl.engines.trt.engine import place_here
-from edgeapl.engines.trt.library import Library, find_library
+from edgeapl.engines.trt.library import Library
+from edgeapl.engines.trt.local_runtime import runtime_for
 from edgeapl.engines.trt.memory import GpuMemory
-from edgeapl.engines.trt.plan import PlanRecord, check_plan
+from edgeapl.engines.trt.plan import StoredPlan
 from edgeapl.engines.trt.plan_loader import deserialise, reason
-from edgeapl.engines.trt.tensors import Tensor, layout_of
+from edgeapl.engines.trt.tensors import layout_of
 from edgeapl.errors import EngineError
 
 RUNS = 10
@@ -21,36 +20,26 @@ BATCH = 16
 
 
 def profile_plan(
-    target: str,
-    name: str,
-    plan: bytes,
-    built: PlanRecord,
-    *,
-    machine: str,
-    device: int = 0,
-    driver: Any = None,
-    library: Library | None = None,
+    plan: StoredPlan, *, driver: Any = None, library: Library | None = None
 ) -> list[tuple[str, float]]:
-    """Give layers, in the order in which they run, with the median of their times in ms.
+    """Return layers, in the order in which they run, with the median of their times in ms.
+
+    One batch of up to 16 rows of zeros is run several times without CUDA graphs, each layer by
+    itself: together they take longer than a run at the station.
 
     Parameters
     ----------
-    target, name, plan, built, machine, driver, library : as for
-        `edgeapl.engines.trt.engine.open_plan`. device : number of the GPU.
+    driver, library : stand-ins for tests.
 
-    One batch of up to 16 rows of zeros is run several times without CUDA graphs, each layer by
-    itself: together they take longer than a run at the station. Raises EngineError when the plan
-    may not be loaded, or does not run.
+    Raises EngineError when the plan may not be loaded, or does not run.
     """
-    library = library or find_library(target)
-    driver = on_gpu(driver or load_driver(), device)
-    check_plan(name, plan, built, place_here(target, machine, driver, library))
-    memory = GpuMemory(driver)
+    runtime = runtime_for(plan, driver, library)
+    memory = GpuMemory(runtime.driver)
     try:
         with memory.active():
-            return _profiled(name, plan, library, memory)
-    except driver.Error as error:
-        raise EngineError("plan could not be profiled", name, first_line(error)) from error
+            return _profiled(plan.name, plan.data, runtime.library, memory)
+    except runtime.driver.Error as error:
+        raise EngineError("plan could not be profiled", plan.name, first_line(error)) from error
     finally:
         memory.close()
 
@@ -71,7 +60,7 @@ def _profiled(
         memory.clear(buffer)
         fits = fits and context.set_tensor_address(tensor.name, buffer.address)
     for tensor in layout.inputs:
-        fits = fits and context.set_input_shape(tensor.name, _shape(tensor, rows))
+        fits = fits and context.set_input_shape(tensor.name, tensor.shape_of(rows))
     # One that does not count: what a plan meets for the first time is slow.
     fits = fits and context.execute_async_v3(memory.stream.raw.handle)
     memory.wait()
@@ -84,10 +73,6 @@ def _profiled(
         raise EngineError("plan could not be profiled", name, logged or "a run was refused")
     del context, engine
     return [(layer, median(found)) for layer, found in times.items()]
-
-
-def _shape(tensor: Tensor, rows: int) -> tuple[int, ...]:
-    return (rows, *tensor.shape[1:]) if tensor.free else tensor.shape
 
 
 def _profiler(api: Any, times: dict[str, list[float]]) -> Any:

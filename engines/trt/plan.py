@@ -43,6 +43,24 @@ class PlanRecord:
     place: Place
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredPlan:
+    """A plan as it was built, and the GPU that is to run it.
+
+    target : ``tensorrt`` or ``tensorrt-rtx``.
+    name : what messages call it. data : its bytes.
+    record : written when it was built.
+    machine : id of this machine. device : number of the GPU.
+    """
+
+    target: str
+    name: str
+    data: bytes
+    record: PlanRecord
+    machine: str
+    device: int = 0
+
+
 def record_of(plan: bytes, place: Place) -> PlanRecord:
     """Describe a plan that was built just now."""
     return PlanRecord(sha256(plan), len(plan), place)

@@ -48,6 +48,10 @@ class Tensor:
         """Whether the first dimension is a free batch."""
         return self.shape[:1] == (-1,)
 
+    def shape_of(self, rows: int) -> tuple[int, ...]:
+        """Return its shape in a batch of so many rows."""
+        return (rows, *self.shape[1:]) if self.free else self.shape
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:

@@ -15,7 +15,9 @@ from edgeapl.inference import classify
 from edgeapl.model import Model, ModelRequest, open_model
 from edgeapl.model.sealer import add_files
 from edgeapl.stages.crop import cut_cells
-from edgeapl.stages.domain import DomainModel, describe_frame, describe_slide
+from edgeapl.stages.domain_fit import fit_domain_model
+from edgeapl.stages.frame_descriptor import describe_frame
+from edgeapl.stages.slide_descriptor import describe_slide
 
 FITTED, LIMITING = range(3000, 3120), range(4000, 4060)
 """Slide numbers: means and covariances come from the first, limits from the second."""
@@ -32,7 +34,7 @@ def fit_domain(folder: Path, say: Say) -> Bundle:
         # A later version would say that its certificate is the old one's.
         version = model.bundle.manifest.version.split("+")[0]
     file = io.BytesIO()
-    DomainModel.fit(fitted, limiting).save(file)
+    fit_domain_model(fitted, limiting).save(file)
     settings = {"version": version, "domain": {"file": "domain.npz"}}
     return add_files(folder, settings, {"domain.npz": file.getvalue()})
 

@@ -17,9 +17,10 @@ from edgeapl.engines.trt.chain import TrtChain, open_chain
 from edgeapl.engines.trt.crop_network import crop_network, crop_ranges, widest
 from edgeapl.engines.trt.cuda_bindings import BindingsDriver, open_driver
 from edgeapl.engines.trt.driver import load_driver
-from edgeapl.engines.trt.engine import TrtEngine, open_plan, place_here
+from edgeapl.engines.trt.engine import TrtEngine, open_plan
 from edgeapl.engines.trt.library import find_library
-from edgeapl.engines.trt.plan import record_of
+from edgeapl.engines.trt.local_runtime import place_here
+from edgeapl.engines.trt.plan import StoredPlan, record_of
 from edgeapl.inference.routing import chain_links
 from edgeapl.model import Model, open_model
 from edgeapl.protocols import Engine, Link
@@ -63,7 +64,7 @@ class Plans:
         library = find_library(self.name)
         plan = build_plan(onnx, name=name, library=library, profile=Profile(1, batch, batch))
         record = record_of(plan, place_here(self.name, MACHINE))
-        return open_plan(self.name, name, plan, record, machine=MACHINE)
+        return open_plan(StoredPlan(self.name, name, plan, record, MACHINE))
 
     def chain(
         self, engines: Mapping[str, TrtEngine], links: Sequence[Link], spec: CropSpec, scale: float
@@ -73,7 +74,7 @@ class Plans:
         library = find_library(self.name)
         plan = build_plan(crop_network(spec), name="crop", library=library, ranges=ranges)
         record = record_of(plan, place_here(self.name, MACHINE))
-        return open_chain(self.name, plan, record, links, engines, machine=MACHINE)
+        return open_chain(StoredPlan(self.name, "crop", plan, record, MACHINE), links, engines)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

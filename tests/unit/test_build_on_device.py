@@ -38,7 +38,7 @@ from edgeapl.engines.hosted.messages import REQUESTS, Open
 from edgeapl.engines.hosted.networks import network_files
 from edgeapl.engines.store import local_target
 from edgeapl.engines.store.folder import EngineFolder, write_engines
-from edgeapl.engines.trt import chain, driver, engine, layer_profiler, library
+from edgeapl.engines.trt import chain, driver, library, local_runtime
 from edgeapl.errors import EngineError, ProofError, UsageError
 from edgeapl.model import ModelRequest, engine_choice, open_model
 from edgeapl.model.engine_choice import choose_engines
@@ -75,9 +75,9 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
     # A plan takes eight cells, and frames of ten tiles.
     fake = FakeTensorRt(FakeDriver(), 8, {"frame": 10 * SIZE**2, "steps": 64})
     builds = offer_builder(fake)
-    for module in (engine, chain, driver):
+    for module in (local_runtime, driver):
         monkeypatch.setattr(module, "load_driver", lambda: fake.driver)
-    for module in (engine, chain, library):
+    for module in (local_runtime, library):
         monkeypatch.setattr(module, "find_library", lambda target: fake.library)
     runtimes = local_target.runtime_version
     for module in (build, plans, sidecar, engine_choice, device_proof):
@@ -471,8 +471,6 @@ class Profiled(FakeExecution):
 def test_layers_are_listed_and_timed(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(layer_profiler, "load_driver", lambda: workshop.fake.driver)
-    monkeypatch.setattr(layer_profiler, "find_library", lambda target: workshop.fake.library)
     workshop.fake.execution = Profiled
     workshop.fake.api.IProfiler = type("IProfiler", (), {})
     folder = str(workshop.build(precision="fp16").folder)

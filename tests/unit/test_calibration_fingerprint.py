@@ -15,14 +15,11 @@ from edgeapl.calibration.fingerprint import FEWEST_SLIDES, SOUND_SLIDES, Strengt
 from edgeapl.pixel_size import SlideScale, measure_ahead
 from edgeapl.sources.decode import read_image
 from edgeapl.sources.discover import find_slides
-from edgeapl.stages.domain import (
-    FEWEST_CELLS,
-    DomainModel,
-    FrameDescriptor,
-    describe_frame,
-    describe_slide,
-)
+from edgeapl.stages.domain import FEWEST_CELLS, DomainModel
+from edgeapl.stages.domain_fit import fit_domain_model_to_few
+from edgeapl.stages.frame_descriptor import FrameDescriptor, describe_frame
 from edgeapl.stages.segment import HsvWatershed
+from edgeapl.stages.slide_descriptor import describe_slide
 from edgeapl.stages.whole_image import whole_crop
 from edgeapl.types import Frame
 
@@ -48,7 +45,7 @@ def outside(model: DomainModel, slides: Sequence[Slide]) -> float:
 @pytest.mark.parametrize("count", [5, 10, 20, 50])
 def test_slides_of_the_same_kind_pass_however_few_set_the_limits(count: int) -> None:
     shares = [
-        outside(DomainModel.fit_few(drawn(count, seed)), drawn(30, 1000 + seed))
+        outside(fit_domain_model_to_few(drawn(count, seed)), drawn(30, 1000 + seed))
         for seed in range(20)
     ]
     assert np.mean(shares) <= 0.04  # three groups, 0.5 % each, and their spread
@@ -56,7 +53,7 @@ def test_slides_of_the_same_kind_pass_however_few_set_the_limits(count: int) -> 
 
 @pytest.mark.parametrize(("count", "away"), [(5, 4.0), (10, 1.5), (50, 1.0)])
 def test_others_do_not_and_more_slides_notice_smaller_differences(count: int, away: float) -> None:
-    model = DomainModel.fit_few(drawn(count, 1))
+    model = fit_domain_model_to_few(drawn(count, 1))
     assert outside(model, drawn(30, 2, away)) >= 0.95
 
 
@@ -64,7 +61,7 @@ def test_limits_grow_narrower_with_the_slides() -> None:
     limits = [
         np.mean(
             [
-                DomainModel.fit_few(drawn(count, seed)).distances(drawn(1, 0)[0])["stain"][1]
+                fit_domain_model_to_few(drawn(count, seed)).distances(drawn(1, 0)[0])["stain"][1]
                 for seed in range(20)
             ]
         )
@@ -75,14 +72,14 @@ def test_limits_grow_narrower_with_the_slides() -> None:
 
 def test_slides_that_are_all_alike_do_not_make_one_grey_level_foreign() -> None:
     light = np.array([0.0984, -0.1237])
-    model = DomainModel.fit_few([{"light": light} for _ in range(8)])
+    model = fit_domain_model_to_few([{"light": light} for _ in range(8)])
     assert not outside(model, [{"light": light + 0.004}])
     assert outside(model, [{"light": light + 0.1}])
 
 
 def test_a_group_without_numbers_is_left_out() -> None:
     slides = [{**slide, "features": np.empty(0)} for slide in drawn(6, 1)]
-    assert set(DomainModel.fit_few(slides).distances(slides[0])) == {"stain", "size"}
+    assert set(fit_domain_model_to_few(slides).distances(slides[0])) == {"stain", "size"}
 
 
 def seen(slides: Sequence[Slide], cells: int = 40) -> list[SlideSeen]:
@@ -147,7 +144,7 @@ def test_half_of_a_laboratorys_patients_pass_the_others_and_stop_other_laborator
         described(slide.files[::6], 0.1, crops=True)
         for slide in find_slides(real_data / "deepapl_discovery", crops=True).slides
     ]
-    model = DomainModel.fit_few(patients[::2])
+    model = fit_domain_model_to_few(patients[::2])
     assert outside(model, patients[1::2]) <= 0.2
     fields = {
         "bccd": sorted((real_data / "bccd").rglob("*.jpg"))[:12],

@@ -13,8 +13,10 @@ from edgeapl.calibration.fingerprint import fingerprint
 from edgeapl.stages.area import judge_cell_image
 from edgeapl.stages.cut_cell import CUT_SHARE, is_cut, share_on_edge
 from edgeapl.stages.detail import detail_of
-from edgeapl.stages.domain import DomainModel, FrameDescriptor, describe_frame
+from edgeapl.stages.domain import DomainModel
+from edgeapl.stages.domain_fit import fit_domain_model_to_few
 from edgeapl.stages.findings import Effect
+from edgeapl.stages.frame_descriptor import FrameDescriptor, describe_frame
 from edgeapl.types import Detections, Frame, TileState, UInt8
 from tests.damage import blurred, filled, jpeg, left
 
@@ -65,7 +67,7 @@ def seen() -> list[SlideSeen]:
 def guard(slides: list[SlideSeen], *groups: str) -> DomainModel:
     """Fit some groups alone."""
     rows = [frame.values for slide in slides for frame in slide.frames]
-    return DomainModel.fit_few([{name: row[name] for name in groups} for row in rows])
+    return fit_domain_model_to_few([{name: row[name] for name in groups} for row in rows])
 
 
 @pytest.mark.parametrize("sigma", [1.0, 1.25, 1.5, 1.75])

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgeapl.stages.domain import FEWEST_CELLS, DomainModel, FrameDescriptor, describe_frame
+from edgeapl.stages.domain import FEWEST_CELLS, DomainModel
+from edgeapl.stages.domain_fit import fit_domain_model
 from edgeapl.stages.findings import Effect
+from edgeapl.stages.frame_descriptor import FrameDescriptor, describe_frame
 from edgeapl.stages.segment import HsvWatershed
 from edgeapl.types import Frame, UInt8
 from tests.small_bundle import drawn_field
@@ -26,7 +28,7 @@ def slides(count: int, seed: int) -> list[Slide]:
 
 @pytest.fixture(scope="module")
 def guard() -> DomainModel:
-    return DomainModel.fit(slides(200, 1), slides(100, 2))
+    return fit_domain_model(slides(200, 1), slides(100, 2))
 
 
 def frame(values: Slide, cells: int = 40) -> FrameDescriptor:

@@ -22,8 +22,8 @@ from edgeapl.engines.hosted.networks import ChainFile, NetworkFile
 from edgeapl.engines.hosted.requests import Limit, PendingRequest
 from edgeapl.engines.registry import Origin
 from edgeapl.engines.store.folder import open_engines
-from edgeapl.engines.trt import chain, engine
 from edgeapl.engines.trt import frames as trt_frames
+from edgeapl.engines.trt import local_runtime
 from edgeapl.engines.trt import stages as trt_stages
 from edgeapl.engines.trt.crop_network import crop_network
 from edgeapl.engines.trt.plan import record_of
@@ -357,9 +357,8 @@ def station(tmp_path: Path, flags: Path, monkeypatch: pytest.MonkeyPatch) -> Sta
     """A station whose GPU is here and in the processes of networks, one each."""
     small_bundle(tmp_path / "bundle")
     fake = FakeTensorRt(FakeDriver(), largest=8, others=OTHERS)
-    for module in (engine, chain):
-        monkeypatch.setattr(module, "find_library", lambda target: fake.library)
-        monkeypatch.setattr(module, "load_driver", lambda: fake.driver)
+    monkeypatch.setattr(local_runtime, "find_library", lambda target: fake.library)
+    monkeypatch.setattr(local_runtime, "load_driver", lambda: fake.driver)
     written = write_plans(tmp_path, tmp_path / "engines", fake)
     return Station(tmp_path / "bundle", written.folder, fake)
 

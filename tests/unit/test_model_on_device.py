@@ -17,7 +17,7 @@ from edgeapl.engines.registry import open_chain
 from edgeapl.engines.store.folder import EngineFolder, open_engines, write_engines
 from edgeapl.engines.store.machine import machine_id
 from edgeapl.engines.store.record import CUTTER, RECORD, BuiltFor, BuiltNetwork, EngineRecord
-from edgeapl.engines.trt import chain, engine
+from edgeapl.engines.trt import chain, local_runtime
 from edgeapl.engines.trt.crop_network import crop_network
 from edgeapl.errors import EngineError
 from edgeapl.examination import prepare_frame
@@ -64,9 +64,8 @@ def station(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Station:
     small_bundle(tmp_path / "bundle")
     others = {"frame": 40_000, "steps": 64}
     fake = FakeTensorRt(FakeDriver(), largest=8, others=others)
-    for module in (engine, chain):
-        monkeypatch.setattr(module, "find_library", lambda target: fake.library)
-        monkeypatch.setattr(module, "load_driver", lambda: fake.driver)
+    monkeypatch.setattr(local_runtime, "find_library", lambda target: fake.library)
+    monkeypatch.setattr(local_runtime, "load_driver", lambda: fake.driver)
     engines = write_plans(tmp_path, tmp_path / "engines", fake)
     return Station(tmp_path / "bundle", engines.folder, fake)
 

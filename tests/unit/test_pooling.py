@@ -21,7 +21,8 @@ from edgeapl.model.sealer import seal_bundle
 from edgeapl.protocols import Engine
 from edgeapl.scoring import ScoreListener, ScoreRequest, score_folder
 from edgeapl.stages import sub_bags
-from edgeapl.stages.domain import DomainModel, FrameDescriptor
+from edgeapl.stages.domain import DomainModel
+from edgeapl.stages.frame_descriptor import FrameDescriptor
 from edgeapl.stages.populations import FALSE_ALARMS, apart, two_populations
 from edgeapl.stages.reduce import Reducer
 from edgeapl.stages.sub_bags import SubBags

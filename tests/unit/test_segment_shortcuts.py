@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgeapl.stages import domain
+from edgeapl.stages import frame_descriptor
 from edgeapl.stages.segment import (
     cells,
     cytoplasm,
@@ -173,7 +173,7 @@ def test_sums_for_the_background_fit_are_those_of_the_products(degree: int) -> N
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])
 def test_percentiles_of_counted_values_are_those_of_the_values(size: int) -> None:
     values = np.random.default_rng(size).integers(0, 256, size)
-    spread = domain._Spread(np.arange(256.0), np.bincount(values, minlength=256))
+    spread = frame_descriptor._Spread(np.arange(256.0), np.bincount(values, minlength=256))
     assert spread.mean == pytest.approx(values.mean())
     for percent in (0, 10, 33.3, 50, 90, 95, 100):
         assert spread.percentile(percent) == pytest.approx(np.percentile(values, percent))

@@ -14,7 +14,7 @@ from edgeapl.engines.ort import OrtEngine
 from edgeapl.engines.trt.chain import TrtChain, open_chain
 from edgeapl.engines.trt.crop_network import crop_network
 from edgeapl.engines.trt.frames import PLACES
-from edgeapl.engines.trt.plan import record_of
+from edgeapl.engines.trt.plan import StoredPlan, record_of
 from edgeapl.engines.trt.stages import BATCHES
 from edgeapl.errors import EngineError
 from edgeapl.protocols import CellChain, Link
@@ -544,17 +544,9 @@ def test_a_plan_that_was_changed_is_never_deserialised() -> None:
     count, built = fake.deserialised, record_of(plan, fake.place)
     elsewhere = dataclasses.replace(built, place=dataclasses.replace(built.place, machine="that"))
     for bad, record in ((plan[:-1] + bytes([plan[-1] ^ 1]), built), (plan, elsewhere)):
+        stored = StoredPlan("tensorrt", "crop", bad, record, "this machine")
         with pytest.raises(EngineError, match=r"crop.*edgeapl build-engine"):
-            open_chain(
-                "tensorrt",
-                bad,
-                record,
-                LINKS,
-                engines,
-                machine="this machine",
-                driver=fake.driver,
-                library=fake.library,
-            )
+            open_chain(stored, LINKS, engines, driver=fake.driver, library=fake.library)
     assert fake.deserialised == count
 
 

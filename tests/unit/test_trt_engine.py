@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 
 from edgeapl.engines.trt.engine import TrtEngine, open_plan
 from edgeapl.engines.trt.memory import GpuMemory
-from edgeapl.engines.trt.plan import PlanRecord, check_plan, record_of
+from edgeapl.engines.trt.plan import PlanRecord, StoredPlan, check_plan, record_of
 from edgeapl.errors import EngineError
 from edgeapl.testing import FakeDriver
 from tests.fake_tensorrt import FakeTensorRt
@@ -265,16 +265,9 @@ def test_a_plan_that_does_not_belong_here_is_never_deserialised(
 ) -> None:
     fake = FakeTensorRt(FakeDriver())
     record = change(record_of(PLAN, fake.place))
+    stored = StoredPlan("tensorrt", "cells", plan, record, "this machine")
     with pytest.raises(EngineError, match=message) as caught:
-        open_plan(
-            "tensorrt",
-            "cells",
-            plan,
-            record,
-            machine="this machine",
-            driver=fake.driver,
-            library=fake.library,
-        )
+        open_plan(stored, driver=fake.driver, library=fake.library)
     assert fake.deserialised == 0
     assert "edgeapl build-engine" in str(caught.value)
     assert "\n" not in str(caught.value)
