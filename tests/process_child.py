@@ -8,11 +8,11 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
-
+from edgeapl.capture.messages import REPLIES, Picture
 from edgeapl.errors import StorageError
+from edgeapl.process.memory import ArrayPlace
 from edgeapl.process.messages import MOST_MESSAGE_BYTES, VERSION_LINE, Codec
 from edgeapl.process.parent import Parent
 
@@ -33,7 +33,7 @@ class Number:
     kind: Literal["number"] = "number"
 
 
-WORDS: Codec[Word | Number] = Codec(Annotated[Word | Number, Field(discriminator="kind")])
+WORDS: Codec[Word | Number] = Codec(Word | Number)
 
 WRITES = {
     "not JSON": b"hello\n",
@@ -44,6 +44,22 @@ WRITES = {
     "a line without an end": b"x" * (MOST_MESSAGE_BYTES + 2),
 }
 """What breaks the rules, after a right first line."""
+
+PICTURES = {
+    "a slot that is not there": (7, "uint8", (2, 2, 3), 0),
+    "a place outside the memory": (0, "uint8", (10_000, 10_000, 3), 0),
+    "an offset before the memory": (0, "uint8", (2, 2, 3), -64),
+    "a grey picture": (0, "uint8", (2, 2), 0),
+    "a deep picture": (0, "float32", (2, 2, 3), 0),
+}
+"""Slot, type, shape and offset of what is no picture of a camera."""
+
+WRITES |= {
+    name: REPLIES.encode(
+        Picture(slot, ArrayPlace("pixels", dtype, shape, offset), 0, 0, "x", "x", None)
+    )
+    for name, (slot, dtype, shape, offset) in PICTURES.items()
+}
 
 FIRST = {"another version": b"edgeapl 0.0.9\n", "no version": b"\n", "a warning": b"Warning: x\n"}
 """In place of the first line."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from edgeapl.errors import CameraError, ConfigError, EdgeAplError, InputError, UsageError
 from edgeapl.process.memory import ArrayPlace
@@ -13,8 +11,6 @@ from edgeapl.process.messages import Codec, Failure
 
 SLOTS = 3
 """Pictures in shared memory: one is filled, one waits to be taken, one is copied."""
-
-Slot = Annotated[int, Field(ge=0, lt=SLOTS)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +31,7 @@ class Picture:
     um_per_px : only when the source itself states it.
     """
 
-    slot: Slot
+    slot: int
     pixels: ArrayPlace
     index: int
     captured_ns: int
@@ -83,13 +79,13 @@ class Ended:
 class Release:
     """To the capture process: the picture in this slot was copied or is not wanted."""
 
-    slot: Slot
+    slot: int
 
 
 Reply = Opened | Picture | Waiting | Failed | Ended
 
 REQUESTS: Codec[Release] = Codec(Release)
-REPLIES: Codec[Reply] = Codec(Annotated[Reply, Field(discriminator="kind")])
+REPLIES: Codec[Reply] = Codec(Reply)
 
 
 _KINDS = (CameraError, ConfigError, InputError, UsageError)

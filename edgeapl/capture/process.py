@@ -8,7 +8,8 @@ from typing import Protocol
 import numpy as np
 
 from edgeapl.capture.messages import REPLIES, REQUESTS, SLOTS, Picture, Release, Reply
-from edgeapl.process.child import ChildProcess, Exit
+from edgeapl.process.child import ChildProcess
+from edgeapl.process.exit import Exit
 from edgeapl.process.memory import SharedMemory
 from edgeapl.process.messages import MessageError
 from edgeapl.types import UInt8
@@ -74,8 +75,9 @@ class CaptureProcess(ChildProcess[Release, Reply]):
 
     def _view(self, picture: Picture) -> UInt8:
         place = picture.pixels
-        if place.dtype != "uint8" or len(place.shape) != 3 or place.shape[2] != 3:
-            raise MessageError(f"no picture: {place.dtype} {place.shape}")
+        is_picture = place.dtype == "uint8" and len(place.shape) == 3 and place.shape[2] == 3
+        if not is_picture or not 0 <= picture.slot < SLOTS:
+            raise MessageError(f"no picture: slot {picture.slot}, {place.dtype} {place.shape}")
         try:
             view = self._slots[picture.slot].take((place,))[place.name]
         except ValueError as error:

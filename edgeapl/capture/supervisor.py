@@ -12,7 +12,7 @@ from edgeapl.capture.pictures import PictureHistory
 from edgeapl.capture.process import Capture
 from edgeapl.capture.restart import RestartDelay
 from edgeapl.errors import CameraError, InputError
-from edgeapl.process.child import Exit
+from edgeapl.process.exit import Exit
 from edgeapl.process.messages import MessageError
 from edgeapl.process.supervisor import Supervisor
 from edgeapl.protocols import Clock

@@ -5,17 +5,16 @@ from __future__ import annotations
 import fcntl
 import os
 import select
-import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
 import edgeapl
+from edgeapl.process.exit import Exit, in_words, wait_for_killed
 from edgeapl.process.memory import nameless_file
 from edgeapl.process.messages import (
     MOST_REQUEST_BYTES,
@@ -35,31 +34,11 @@ _START = (
 )
 """Like ``-m MODULE``, which would import a json.py of the working folder."""
 
-STUCK_S = 2.0
-"""How long a killed process is waited for. One that hangs in a driver goes when the driver lets it,
-and runs no line of ours any more; the program must not hang with it."""
-
 LAST_WORDS_BYTES = 500
 """Of what a child printed that are looked at; one line of them is shown."""
 
 MOST_PRINTED_BYTES = 1 << 20
 """What a child printed is kept in memory and forgotten at this size; drivers print for days."""
-
-
-@dataclass(frozen=True, slots=True)
-class Exit:
-    """How a child ended.
-
-    cause : its signal or exit code, in words. last_words : the last line that it printed.
-    is_stuck : it was killed and is still there; a driver holds it.
-    """
-
-    cause: str
-    last_words: str = ""
-    is_stuck: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.cause}: {self.last_words}" if self.last_words else self.cause
 
 
 class ChildProcess(Generic[Sent, Received]):
@@ -174,16 +153,11 @@ class ChildProcess(Generic[Sent, Received]):
         return self._exit
 
     def _wait(self) -> Exit:
-        said = self._last_words()
-        try:
-            code = self._process.wait(STUCK_S)
-        except subprocess.TimeoutExpired:
-            # Reaped when the driver lets it go, whoever has forgotten it by then.
-            name = f"edgeapl-stuck-{self.pid}"
-            threading.Thread(target=self._process.wait, name=name, daemon=True).start()
-            return Exit("killed, but held by a driver", said, is_stuck=True)
+        code = wait_for_killed(self._process)
+        if code is None:
+            return Exit("killed, but held by a driver", self._last_words(), is_stuck=True)
         torn = " in the middle of a message" if self._lines.is_torn else ""
-        return Exit(_in_words(code) + torn, self._last_words())
+        return Exit(in_words(code) + torn, self._last_words())
 
     def _last_words(self) -> str:
         start = max(0, os.fstat(self._printed).st_size - LAST_WORDS_BYTES)
@@ -212,12 +186,3 @@ def _printed_file() -> int:
     descriptor = nameless_file("edgeapl-output")
     fcntl.fcntl(descriptor, fcntl.F_SETFL, os.O_APPEND | fcntl.fcntl(descriptor, fcntl.F_GETFL))
     return descriptor
-
-
-def _in_words(code: int) -> str:
-    if code >= 0:
-        return f"exit code {code}"
-    try:
-        return signal.Signals(-code).name
-    except ValueError:  # one of the real-time signals
-        return f"signal {-code}"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, get_args
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import ValidationError, to_json
 
 from edgeapl import __version__, errors
 from edgeapl.errors import EdgeAplError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 Message = TypeVar("Message")
 
@@ -39,7 +42,7 @@ class Codec(Generic[Message]):
 
     Parameters
     ----------
-    union : frozen dataclasses, each with a field `kind` of its own literal.
+    union : a frozen dataclass, or several, each with a field `kind` of its own literal.
     """
 
     def __init__(self, union: Any) -> None:
@@ -47,13 +50,18 @@ class Codec(Generic[Message]):
 
     @cached_property
     def _adapter(self) -> TypeAdapter[tuple[Message]]:
+        # When the first message arrives: by then a camera's process has sent its first picture.
+        from pydantic import ConfigDict, Field, TypeAdapter  # noqa: PLC0415
+
+        message: Any = self._union
+        if get_args(message):
+            message = Annotated[message, Field(discriminator="kind")]
         # In brackets: a dataclass by itself takes no configuration from outside.
-        brackets: Any = tuple[self._union]  # type: ignore[name-defined]
-        return TypeAdapter(brackets, config=ConfigDict(extra="forbid", strict=True))
+        return TypeAdapter(tuple[message], config=ConfigDict(extra="forbid", strict=True))
 
     def encode(self, message: Message, most_bytes: int = MOST_MESSAGE_BYTES) -> bytes:
         """Return the line of a message, its end included; raises MessageError when too long."""
-        line = self._adapter.dump_json((message,)) + b"\n"
+        line = to_json((message,)) + b"\n"
         if len(line) > most_bytes:
             raise MessageError(f"message is too long: {len(line)} bytes of {most_bytes}")
         return line

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import Generic, Protocol, TypeVar
 
-from edgeapl.process.child import Exit
+from edgeapl.process.exit import Exit
 from edgeapl.process.messages import MessageError
 
 MOST_WAKES = 64 << 10

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from edgeapl.errors import ConfigError
+from edgeapl.process.exit import wait_for_killed
 from edgeapl.wording.printable import printable
 
 LIMIT_S = 30.0
@@ -85,7 +86,7 @@ class FlagCommand:
             except subprocess.TimeoutExpired:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+                wait_for_killed(process)  # not for ever: it may hang in a driver
                 return Outcome(False, f"did not end within {self.limit_s:g} s" + _last_line(output))
             if code == 0:
                 return Outcome(True, "done")

@@ -6,9 +6,7 @@ Arrays lie in shared memory and only their places are told.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from edgeapl.engines.hosted.networks import ChainFile, NetworkFile
 from edgeapl.errors import EdgeAplError, EngineError, ModelError
@@ -163,8 +161,8 @@ Request = RunNetwork | PutFrame | StartBatch
 ToChild = Open | Request | FinishBatch | DropFrame | Cancel
 Reply = Opened | Answer | Failed
 
-REQUESTS: Codec[ToChild] = Codec(Annotated[ToChild, Field(discriminator="kind")])
-REPLIES: Codec[Reply] = Codec(Annotated[Reply, Field(discriminator="kind")])
+REQUESTS: Codec[ToChild] = Codec(ToChild)
+REPLIES: Codec[Reply] = Codec(Reply)
 
 
 def failed(request: int, error: EdgeAplError, *, is_last: bool = False) -> Failed:

@@ -12,7 +12,7 @@ from edgeapl.engines.hosted.process import EngineProcess
 from edgeapl.engines.hosted.requests import Lost, PendingRequests
 from edgeapl.errors import EngineError
 from edgeapl.logs import warn
-from edgeapl.process.child import Exit
+from edgeapl.process.exit import Exit
 from edgeapl.process.memory import SharedMemory
 from edgeapl.process.messages import MessageError
 from edgeapl.process.restart import RestartBudget

@@ -30,7 +30,7 @@ from edgeapl.capture.messages import (
 from edgeapl.capture.restart import RestartDelay
 from edgeapl.capture.source import SupervisedSource
 from edgeapl.errors import CameraError, ConfigError, EndOfSource, InputError, SourceStalled
-from edgeapl.process.child import Exit
+from edgeapl.process.exit import Exit
 from edgeapl.process.memory import ArrayPlace
 from edgeapl.process.messages import Codec, Failure
 from edgeapl.types import UInt8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -25,14 +26,15 @@ from edgeapl.engines.hosted.host import EngineHost
 from edgeapl.engines.hosted.networks import NetworkFile
 from edgeapl.errors import EngineError, StorageError
 from edgeapl.model.isolation import call_isolated
-from edgeapl.process import child as process_child
-from edgeapl.process.child import ChildProcess, Exit
+from edgeapl.process import exit as process_exit
+from edgeapl.process.child import ChildProcess
+from edgeapl.process.exit import Exit
 from edgeapl.process.messages import MOST_REQUEST_BYTES, MessageError
 from edgeapl.process.restart import RestartBudget
 from edgeapl.process.supervisor import Supervisor
 from tests import process_child as words
 from tests.pictures import stated_scale
-from tests.process_child import FIRST, WORDS, WRITES, Number, Word
+from tests.process_child import FIRST, PICTURES, WORDS, WRITES, Number, Word
 
 Said = Word | Number
 Child = ChildProcess[Said, Said]
@@ -71,7 +73,7 @@ def test_messages_come_back_as_they_went() -> None:
         assert came == sent
 
 
-@pytest.mark.parametrize("how", [*WRITES, *FIRST])
+@pytest.mark.parametrize("how", [*(how for how in WRITES if how not in PICTURES), *FIRST])
 def test_a_child_that_breaks_the_rules_is_an_error_in_words(how: str) -> None:
     with started(how) as child:
         with pytest.raises(MessageError) as caught:
@@ -128,6 +130,19 @@ def test_a_camera_says_in_words_how_its_child_broke_the_rules(
     assert health.state is CameraState.LOST
     assert BROKEN_RULES[how] in health.text
     assert health.text.endswith("it is started again")
+
+
+@pytest.mark.parametrize("how", PICTURES)
+def test_a_picture_that_is_none_ends_the_process_of_a_camera(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capture_process, "CHILD", words.__name__)
+    monkeypatch.setenv(words.HOW, how)
+    with SupervisedSource("demo://apl", stated_scale, patient=True) as source:
+        source.wait_until_open()
+        health = source.health()
+    assert (health.state, health.received) == (CameraState.LOST, 0)
+    assert re.search("confused .no (picture|array of the shared memory): ", health.text)
 
 
 def test_a_message_that_would_not_fit_into_the_pipe_is_refused_before_it_is_sent() -> None:
@@ -189,7 +204,7 @@ def test_a_descriptor_above_1023_can_be_waited_for() -> None:
 def test_a_child_that_a_driver_holds_does_not_hold_its_parent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(process_child, "STUCK_S", 0.1)
+    monkeypatch.setattr(process_exit, "STUCK_S", 0.1)
     with started("echoes") as child:
         child.send(Word("x"))
         heard(child)
@@ -208,7 +223,7 @@ def test_a_child_that_a_driver_holds_does_not_hold_its_parent(
 def test_a_call_in_a_process_that_a_driver_holds_is_given_up_in_time(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(process_child, "STUCK_S", 0.1)
+    monkeypatch.setattr(process_exit, "STUCK_S", 0.1)
     mark = tmp_path / "mark"
     start = time.monotonic()
     with monkeypatch.context() as held:
