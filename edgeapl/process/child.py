@@ -41,6 +41,12 @@ MOST_PRINTED_BYTES = 1 << 20
 """What a child printed is kept in memory and forgotten at this size; drivers print for days."""
 
 
+def module_command(module: str) -> list[str]:
+    """Return the command that calls `main` of a module of ours; what is added are its arguments."""
+    root = str(Path(edgeapl.__file__).parents[1])
+    return [sys.executable, "-c", _START, root, module]
+
+
 class ChildProcess(Generic[Sent, Received]):
     """A started child; its module's `main` makes a `Parent` of the first two arguments.
 
@@ -80,9 +86,8 @@ class ChildProcess(Generic[Sent, Received]):
             _opened(of_child, reply_end)
             _opened(undo, self._replies)
             passed = (request_end, reply_end)
-            root = str(Path(edgeapl.__file__).parents[1])
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter, our own module
-                [sys.executable, "-c", _START, root, module, *map(str, passed), *arguments],
+                [*module_command(module), *map(str, passed), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=self._printed,
                 stderr=self._printed,

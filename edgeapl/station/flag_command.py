@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
-import signal
-import subprocess
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from edgeapl.errors import ConfigError
-from edgeapl.process.exit import wait_for_killed
+from edgeapl.process.program import run_program
 from edgeapl.wording.printable import printable
 
 LIMIT_S = 30.0
@@ -67,35 +62,19 @@ class FlagCommand:
     def run(self, document: Mapping[str, Any]) -> Outcome:
         """Run it with a JSON document on its standard input and wait for it. Never raises."""
         text = json.dumps(document, allow_nan=False, ensure_ascii=True) + "\n"
-        with tempfile.TemporaryFile() as document_file, tempfile.TemporaryFile() as output:
-            # From a file: a program that reads nothing then blocks nobody.
-            document_file.write(text.encode("ascii"))
-            document_file.seek(0)
-            try:
-                process = subprocess.Popen(  # noqa: S603 - the station's owner named it
-                    self.arguments,
-                    stdin=document_file,
-                    stdout=output,
-                    stderr=output,
-                    start_new_session=True,
-                )
-            except OSError as error:
-                return Outcome(False, f"could not be started: {error.strerror}")
-            try:
-                code = process.wait(self.limit_s)
-            except subprocess.TimeoutExpired:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                wait_for_killed(process)  # not for ever: it may hang in a driver
-                return Outcome(False, f"did not end within {self.limit_s:g} s" + _last_line(output))
-            if code == 0:
-                return Outcome(True, "done")
+        try:
+            done = run_program(self.arguments, self.limit_s, text=text.encode("ascii"))
+        except OSError as error:
+            return Outcome(False, f"could not be started: {error.strerror}")
+        if done.code == 0:
+            return Outcome(True, "done")
+        how = f"did not end within {self.limit_s:g} s"
+        if done.code is not None:
+            code = done.code
             how = f"exit code {code}" if code > 0 else f"ended by signal {-code}"
-            return Outcome(False, how + _last_line(output))
+        return Outcome(False, how + _last_line(done.output))
 
 
-def _last_line(output: IO[bytes]) -> str:
-    output.seek(0, os.SEEK_END)
-    output.seek(max(0, output.tell() - 4096))
-    lines = output.read().decode("utf-8", "replace").strip().splitlines()
+def _last_line(output: bytes) -> str:
+    lines = output[-4096:].decode("utf-8", "replace").strip().splitlines()
     return f", {printable(lines[-1].strip()[:LONGEST_OUTPUT])}" if lines else ""

@@ -462,6 +462,14 @@ def test_drivers_that_hang_or_crash_do_not_take_the_listing_along(text: str, why
     assert "rtsp" in reasons
 
 
+def test_no_file_of_the_working_folder_is_imported_by_the_listing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit(9)")
+    monkeypatch.chdir(tmp_path)
+    assert not any("exit code 9" in missing.why for missing in inventory.find_all().not_searched)
+
+
 def test_cameras_are_listed_under_the_name_that_stays(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -30,6 +30,7 @@ from edgeapl.process import exit as process_exit
 from edgeapl.process.child import ChildProcess
 from edgeapl.process.exit import Exit
 from edgeapl.process.messages import MOST_REQUEST_BYTES, MessageError
+from edgeapl.process.program import run_program
 from edgeapl.process.restart import RestartBudget
 from edgeapl.process.supervisor import Supervisor
 from tests import process_child as words
@@ -237,6 +238,20 @@ def test_a_call_in_a_process_that_a_driver_holds_is_given_up_in_time(
     while Path(f"/proc/{pid}").exists():  # not even as a zombie
         assert time.monotonic() < until
         time.sleep(0.01)
+
+
+def test_a_program_that_a_driver_holds_is_given_up_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(process_exit, "STUCK_S", 0.1)
+    text = "import os; print(os.getpid(), flush=True); os.kill(os.getpid(), 19)"
+    start = time.monotonic()
+    with monkeypatch.context() as held:
+        held.setattr(os, "killpg", lambda *_: None)
+        done = run_program([sys.executable, "-c", text], 3.0)
+    assert time.monotonic() - start < 3.0 + 5.0
+    assert done.code is None
+    os.kill(int(done.output), signal.SIGKILL)
 
 
 def test_what_a_call_refuses_and_how_its_process_ends_is_told() -> None:

@@ -1,20 +1,21 @@
 """The cameras that are there, each with the address that stays the same.
 
-Drivers hang and crash, so each kind is looked for by a process of its own with a time limit:
-``python -m edgeapl.sources.devices.inventory KIND`` prints what it found as JSON.
+Drivers hang and crash, so each kind is looked for by a process of its own with a time limit, which
+prints what it found as JSON.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from urllib.parse import quote
 
 from edgeapl.errors import CameraError
+from edgeapl.process.child import module_command
+from edgeapl.process.program import run_program
 from edgeapl.sources.devices import v4l
 from edgeapl.sources.devices.aravis import SCHEME
 from edgeapl.sources.devices.aravis_library import find_cameras
@@ -64,7 +65,7 @@ def find_all(limit_s: float = LIMIT_S, command: Sequence[str] | None = None) -> 
     limit_s : for each kind that a driver is asked for, seconds.
     command : looks for the kind named by the argument added to it; tests give their own.
     """
-    command = command or (sys.executable, "-m", "edgeapl.sources.devices.inventory")
+    command = command or module_command(__name__)
     cameras: list[FoundCamera] = []
     missing: list[NotSearched] = []
     for kind in _SEARCHES:
@@ -85,20 +86,20 @@ def find_all(limit_s: float = LIMIT_S, command: Sequence[str] | None = None) -> 
 def _ask(kind: str, command: Sequence[str], limit_s: float) -> list[FoundCamera] | NotSearched:
     """Look for one kind in a process that is ended at its limit."""
     try:
-        done = subprocess.run(  # noqa: S603 - our own interpreter and module
-            [*command, kind], capture_output=True, timeout=limit_s, check=False
-        )
-    except subprocess.TimeoutExpired:
+        done = run_program([*command, kind], limit_s, with_errors=False)
+    except OSError as error:
+        return NotSearched(kind, f"its process cannot be started: {error.strerror}")
+    if done.code is None:
         return NotSearched(kind, f"its driver did not answer within {limit_s:g} s")
-    if done.returncode < 0:
-        return NotSearched(kind, f"its driver crashed (signal {-done.returncode})")
+    if done.code < 0:
+        return NotSearched(kind, f"its driver crashed (signal {-done.code})")
     try:
-        answer = json.loads(done.stdout)
+        answer = json.loads(done.output)
         if "why" in answer:
             return NotSearched(kind, printable(answer["why"]))
         return [FoundCamera(**row) for row in answer["cameras"]]
     except (ValueError, TypeError, KeyError):
-        return NotSearched(kind, f"its driver failed (exit code {done.returncode})")
+        return NotSearched(kind, f"its driver failed (exit code {done.code})")
 
 
 def _video() -> list[FoundCamera]:
@@ -145,15 +146,12 @@ def _micromanager_demo() -> FoundCamera | NotSearched:
 _SEARCHES: dict[str, Callable[[], list[FoundCamera]]] = {"video": _video, "aravis": _aravis}
 
 
-def main(kind: str) -> None:
-    """Look for one kind and print what was found, or why it could not be."""
+def main(kind: str | None = None) -> None:
+    """Look for one kind, of the command line if not given; print it, or why it was not found."""
+    kind = kind or sys.argv[1]
     answer: dict[str, object]
     try:
         answer = {"cameras": [asdict(camera) for camera in _SEARCHES[kind]()]}
     except CameraError as error:
         answer = {"why": str(error)}
     sys.stdout.write(json.dumps(answer))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])
