@@ -32,10 +32,10 @@ def acknowledge(
     station: StationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Acknowledge a flag of a station, or list those that nobody has. Research use only.
+    """Acknowledge a flag, or list those that nobody has.
 
-    A row of the journal says who, and of which slide; the verdict stays as it is. A station that
-    runs takes it up within some seconds.
+    Records in the journal who has seen it; the verdict does not change. A running station shows
+    that within seconds. Research use only.
     """
     from edgeapl.config import load_station
     from edgeapl.journal import Journal

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from edgeapl.cli.options import (
+    OUTPUT,
     EnginesOption,
     JsonOption,
     StationOption,
@@ -45,78 +46,119 @@ def bench(
     scenario: Annotated[
         ScenarioName,
         typer.Option(
+            rich_help_panel="Workload",
             help="One frame after another, several at once, a folder, or the station: from a "
-            "camera's picture to the committed verdict."
+            "camera's picture to the committed verdict.",
         ),
     ] = ScenarioName.SINGLE_STREAM,
     budget: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(min=3, max=3600, help="Seconds that p99 must not exceed; 45 without it."),
+        typer.Option(
+            min=3,
+            max=3600,
+            rich_help_panel="Workload",
+            help="Seconds that p99 must not exceed; 45 without it.",
+        ),
     ] = None,
     images: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
+            rich_help_panel="Workload",
             help="Folder of images, or demo://KIND?width=2560&height=1920&cells=169 and the like; "
-            "without it a drawn slide."
+            "without it a drawn slide.",
         ),
     ] = None,
-    frames: Annotated[int, typer.Option(min=1, help="Stop after so many frames.")] = 320,
+    frames: Annotated[
+        int, typer.Option(min=1, rich_help_panel="Workload", help="Stop after so many frames.")
+    ] = 320,
     duration: Annotated[
-        float, typer.Option(min=0.1, help="Stop after so many seconds (for each of A and B).")
+        float,
+        typer.Option(
+            min=0.1,
+            rich_help_panel="Workload",
+            help="Stop after so many seconds (for each of A and B).",
+        ),
     ] = 60.0,
-    warmup: Annotated[int, typer.Option(min=1, help="Frames before, not counted.")] = 4,
+    warmup: Annotated[
+        int, typer.Option(min=1, rich_help_panel="Workload", help="Frames before, not counted.")
+    ] = 4,
     seconds: Annotated[
         Optional[float],  # noqa: UP045
         typer.Option(
-            min=1, help="End after about so many seconds in all, opening aside; a step is finished."
+            min=1,
+            rich_help_panel="Workload",
+            help="End after about so many seconds in all, opening aside; a step is finished.",
         ),
     ] = None,
     streams: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=2, help="Frames at once in multi-stream; 8 without it."),
+        typer.Option(
+            min=2, rich_help_panel="Workload", help="Frames at once in multi-stream; 8 without it."
+        ),
     ] = None,
     exhaustive: Annotated[
         bool,
-        typer.Option("--exhaustive", help="At the station: look at every cell, as watch does."),
+        typer.Option(
+            "--exhaustive",
+            rich_help_panel="Workload",
+            help="glass-to-flag: examine every cell, as watch --exhaustive does.",
+        ),
     ] = False,
     engines: EnginesOption = "auto",
     engines2: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="Engines of B, as --engines; makes B of the same bundle without one."),
+        typer.Option(
+            rich_help_panel="Bundle B",
+            help="Engines of B, as --engines; makes B of the same bundle without one.",
+        ),
     ] = None,
     threads: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, max=256, help="CPU threads inside one run of a network of A."),
+        typer.Option(
+            min=1,
+            max=256,
+            rich_help_panel="Workload",
+            help="CPU threads inside one run of a network of A.",
+        ),
     ] = None,
     threads2: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, max=256, help="The same for B."),
+        typer.Option(min=1, max=256, rich_help_panel="Bundle B", help="The same for B."),
     ] = None,
     workers: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, max=256, help="Runs of A at the same time."),
+        typer.Option(
+            min=1, max=256, rich_help_panel="Workload", help="Runs of A at the same time."
+        ),
     ] = None,
     workers2: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, max=256, help="The same for B."),
+        typer.Option(min=1, max=256, rich_help_panel="Bundle B", help="The same for B."),
     ] = None,
     batch_size: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, max=1024, help="Cells in one run of a network of A."),
+        typer.Option(
+            min=1, max=1024, rich_help_panel="Workload", help="Cells in one run of a network of A."
+        ),
     ] = None,
     batch_size2: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, max=1024, help="The same for B."),
+        typer.Option(min=1, max=1024, rich_help_panel="Bundle B", help="The same for B."),
     ] = None,
     floor: Annotated[
         bool,
-        typer.Option("--floor", help="Measure A's bare networks and this machine's peak as well."),
+        typer.Option(
+            "--floor",
+            rich_help_panel="Workload",
+            help="Measure A's bare networks and this machine's peak as well.",
+        ),
     ] = False,
     busy: Annotated[
         int,
         typer.Option(
             min=0,
             max=256,
+            rich_help_panel="Workload",
             help="Measure as well how much slower A is while so many other programs keep a core "
             "busy each.",
         ),
@@ -125,10 +167,10 @@ def bench(
     as_json: JsonOption = False,
     page: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="Write an HTML page with plots."),
+        typer.Option(rich_help_panel=OUTPUT, help="Write an HTML page with plots."),
     ] = None,
 ) -> None:
-    """Time a bundle by stage, against a budget, against another one, and against the bare networks.
+    """Measure how fast a bundle is on this machine.
 
     Without arguments: the embedded bundle on a drawn slide. Ends with 7 when p99 misses the budget.
     Times are of this machine and of what else it does; compare ratios of one run. Settings without

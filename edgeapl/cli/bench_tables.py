@@ -84,7 +84,7 @@ def _add_row(table: Any, name: str, summary: Mapping[str, Any]) -> None:
 
 
 def number(value: float | None) -> str:
-    """Give a number with three digits that count; a dash for None."""
+    """Return a number with three significant digits; a dash for None."""
     if value is None:
         return "-"
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from edgeapl.cli.options import (
+    PROOF,
     CropsOption,
     JsonOption,
     ProofFramesOption,
@@ -55,16 +56,23 @@ def build_engine(
     precision: Annotated[
         PrecisionChoice,
         typer.Option(
+            rich_help_panel="Engines",
             help="auto: the fastest that passes the proof. tf32: FP32 of which a GPU multiplies 10 "
-            "bits; never chosen by itself."
+            "bits; never chosen by itself.",
         ),
     ] = PrecisionChoice.AUTO,
     target: Annotated[
-        TargetChoice, typer.Option(help="auto: all that run on this machine are tried.")
+        TargetChoice,
+        typer.Option(
+            rich_help_panel="Engines", help="auto: all that run on this machine are tried."
+        ),
     ] = TargetChoice.AUTO,
     out: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="Folder for the engines; without it the cache, where they are found."),
+        typer.Option(
+            rich_help_panel="Engines",
+            help="Folder for the engines; without it the cache, where they are found.",
+        ),
     ] = None,
     frames: ProofFramesOption = None,
     crops: CropsOption = False,
@@ -72,47 +80,73 @@ def build_engine(
     evidence: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(
+            rich_help_panel=PROOF,
             help="Slides of the bundle's certificate: engines in fewer bits may clear only if they "
-            "judge all of them as the bundle does."
+            "judge all of them as the bundle does.",
         ),
     ] = None,
     max_flip_rate: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(min=0, max=1, help="Keep layers in a higher precision until this holds."),
+        typer.Option(
+            min=0,
+            max=1,
+            rich_help_panel="Engines",
+            help="Keep layers in a higher precision until this holds.",
+        ),
     ] = None,
     device: Annotated[
-        int, typer.Option(min=0, help="Number of the GPU, where there are several.")
+        int,
+        typer.Option(
+            min=0, rich_help_panel="TensorRT", help="Number of the GPU, where there are several."
+        ),
     ] = 0,
     max_batch: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="TensorRT: cells in the largest run; 32 unless said otherwise."),
+        typer.Option(
+            min=1,
+            rich_help_panel="TensorRT",
+            help="TensorRT: cells in the largest run; 32 unless said otherwise.",
+        ),
     ] = None,
     workspace: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(
-            min=1, help="TensorRT: MiB of scratch memory for a layer; 2048 unless said otherwise."
+            min=1,
+            rich_help_panel="TensorRT",
+            help="TensorRT: MiB of scratch memory for a layer; 2048 unless said otherwise.",
         ),
     ] = None,
     compute_capability: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(
+            rich_help_panel="TensorRT",
             help="TensorRT-RTX: GPUs to build for, e.g. 8.9; again for more. Without it the one "
-            "here."
+            "here.",
         ),
     ] = None,
     optimization_level: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=0, max=5, help="TensorRT: how long it searches for fast kernels."),
+        typer.Option(
+            min=0,
+            max=5,
+            rich_help_panel="TensorRT",
+            help="TensorRT: how long it searches for fast kernels.",
+        ),
     ] = None,
     timing_cache: Annotated[
-        bool, typer.Option(help="TensorRT: use, and keep, what earlier builds measured.")
+        bool,
+        typer.Option(
+            rich_help_panel="TensorRT",
+            help="TensorRT: use, and keep, what earlier builds measured.",
+        ),
     ] = True,
     station: StationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Build engines, prove them against the bundle and measure them on this machine.
+    """Build engines for this machine, and prove them.
 
-    Exit code 1 when no engine answers like the bundle within its limits. Research use only.
+    Compares them with the bundle and measures their speed here. Exit code 1 when no engine answers
+    like the bundle within its limits. Research use only.
     """
     from edgeapl.errors import EngineError
     from edgeapl.model import EMBEDDED
@@ -185,7 +219,7 @@ def _say_what_may_clear(bundle: Path, engines: EngineFolder) -> None:
 
 
 def _earlier() -> dict[str, float]:
-    """Give how long the stages of earlier builds took, from the newest engines that say so."""
+    """Return how long the stages of earlier builds took, from the newest engines that know."""
     from edgeapl.engines.store.cache import cache_folder, kept_engines
     from edgeapl.engines.store.folder import EngineFolder
 

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from edgeapl.cli.options import CropsOption, JsonOption, ScaleOption, StationOption, trust_here
+from edgeapl.cli.options import (
+    IMAGES,
+    OUTPUT,
+    CropsOption,
+    JsonOption,
+    ScaleOption,
+    StationOption,
+    trust_here,
+)
 from edgeapl.cli.output import RESEARCH_USE_ONLY, console, print_json
 
 if TYPE_CHECKING:
@@ -34,71 +42,110 @@ class Method(str, Enum):
 def calibrate(
     bundle: Annotated[Path, typer.Argument(help="Bundle to calibrate.")],
     frames: Annotated[
-        Path, typer.Option(help="Images; sub-folders are slides. Give several slides.")
+        Path,
+        typer.Option(
+            rich_help_panel=IMAGES, help="Images; sub-folders are slides. Give several slides."
+        ),
     ],
     crops: CropsOption = False,
     exclude: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(
+            rich_help_panel=IMAGES,
             help="CSV of test slides (column slide, patient or file; with a column split only its "
-            "rows test): refused if they are among the images."
+            "rows test): refused if they are among the images.",
         ),
     ] = None,
     leave_out_excluded: Annotated[
-        bool, typer.Option("--leave-out-excluded", help="Leave test slides out instead.")
+        bool,
+        typer.Option(
+            "--leave-out-excluded", rich_help_panel=IMAGES, help="Leave test slides out instead."
+        ),
     ] = False,
     leave_out_unusable: Annotated[
         bool,
         typer.Option(
-            "--leave-out-unusable", help="Leave black, blurred or damaged images out, and count."
+            "--leave-out-unusable",
+            rich_help_panel=IMAGES,
+            help="Leave black, blurred or damaged images out, and count.",
         ),
     ] = False,
     um_per_px: ScaleOption = None,
     size: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(
-            min=8, help="Cells for the ranges. Without it, as many as make the ranges stable."
+            min=8,
+            rich_help_panel=IMAGES,
+            help="Cells for the ranges. Without it, as many as make the ranges stable.",
         ),
     ] = None,
-    method: Annotated[Method, typer.Option(help="How ranges are taken.")] = Method.PERCENTILE,
+    method: Annotated[
+        Method, typer.Option(rich_help_panel="Ranges", help="How ranges are taken.")
+    ] = Method.PERCENTILE,
     percentile: Annotated[
-        float, typer.Option(min=90, max=100, help="Share of values that a range keeps, percent.")
+        float,
+        typer.Option(
+            min=90,
+            max=100,
+            rich_help_panel="Ranges",
+            help="Share of values that a range keeps, percent.",
+        ),
     ] = 99.99,
     labels: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(
+            rich_help_panel="Certificate",
             help="CSV with slide,label or patient,label or all three: instead of ranges, prove on "
-            "these slides what the bundle may clear."
+            "these slides what the bundle may clear.",
         ),
     ] = None,
     alpha: Annotated[
         float,
-        typer.Option(min=0.001, max=0.5, help="With --labels: most of them that may be cleared."),
+        typer.Option(
+            min=0.001,
+            max=0.5,
+            rich_help_panel="Certificate",
+            help="With --labels: most of them that may be cleared.",
+        ),
     ] = 0.05,
     positive: Annotated[
-        str, typer.Option(help="With --labels: label of the slides that must not be cleared.")
+        str,
+        typer.Option(
+            rich_help_panel="Certificate",
+            help="With --labels: label of the slides that must not be cleared.",
+        ),
     ] = "APL",
     leave_out_seen: Annotated[
         bool,
         typer.Option(
-            "--leave-out-seen", help="With --labels: leave slides out that were seen before."
+            "--leave-out-seen",
+            rich_help_panel="Certificate",
+            help="With --labels: leave slides out that were seen before.",
         ),
     ] = False,
     drawn: Annotated[
-        bool, typer.Option("--drawn", help="With --labels: the slides are drawn; it will be said.")
+        bool,
+        typer.Option(
+            "--drawn",
+            rich_help_panel="Certificate",
+            help="With --labels: the slides are drawn; it will be said.",
+        ),
     ] = False,
     out: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="New bundle. Without it, the bundle is replaced by its next version."),
+        typer.Option(
+            rich_help_panel=OUTPUT,
+            help="New bundle. Without it, the bundle is replaced by its next version.",
+        ),
     ] = None,
     station: StationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Choose a calibration set, measure every tensor's range, and describe the slides.
+    """Measure a bundle on real images; prove what it may clear.
 
-    The bundle's next version holds the ranges (for INT8), the digests of all images used, and what
-    lets the station notice slides unlike them. With --labels it holds the proof of what it may
-    clear instead. Research use only.
+    Writes the bundle's next version, with the range of every tensor (for INT8), the digests of all
+    images used, and a description by which a station notices slides unlike them. With --labels it
+    gets the proof of what it may clear instead. Research use only.
     """
     if labels is not None:
         _certify(

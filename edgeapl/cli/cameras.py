@@ -9,10 +9,10 @@ from edgeapl.cli.output import RESEARCH_USE_ONLY, answer_console, one_line, prin
 
 
 def cameras(as_json: JsonOption = False) -> None:
-    """List cameras, each with an address that stays the same when it is plugged in again.
+    """List cameras by addresses that stay the same.
 
-    Looks for cameras of this machine, GigE and USB3 Vision cameras and Micro-Manager's DemoCamera,
-    and says what it could not look for. Takes a few seconds; changes nothing.
+    Finds cameras of this machine, GigE and USB3 Vision cameras and Micro-Manager's DemoCamera, and
+    says which kinds it could not search for. Takes a few seconds; changes nothing.
     """
     from edgeapl.sources.devices.inventory import find_all
 

@@ -29,10 +29,11 @@ def cohorts(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List public cohorts: where, licence, size, what they teach, what they are not for.
+    """List public cohorts, or read one that you downloaded.
 
-    With a name and a folder, reads that cohort as it was downloaded and counts its patients and
-    cells. Nothing is ever downloaded.
+    The list says where each is, its licence and size, what it teaches and what it is not for. With
+    a name and a folder, reads that cohort as downloaded and counts its patients and cells. Nothing
+    is ever downloaded.
     """
     from edgeapl.errors import UsageError
 

@@ -1,4 +1,4 @@
-"""`edgeapl demo`: a drawn slide through the real pipeline."""
+"""`edgeapl demo`: a drawn slide in the real pipeline."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from edgeapl.cli.options import (
     flag_command,
 )
 from edgeapl.cli.output import console
-from edgeapl.cli.station_run import run_station
 
 
 def demo(
@@ -29,10 +28,11 @@ def demo(
     fail_on_flag: FailOnFlagOption = False,
     on_flag: OnFlagOption = None,
 ) -> None:
-    """Play a drawn slide through the real pipeline with the embedded bundle.
+    """Examine a drawn slide with the demonstration bundle.
 
-    Everything is on this machine: nothing is fetched or sent. Research use only.
+    Everything runs on this machine: nothing is downloaded or sent. Research use only.
     """
+    from edgeapl.cli.station_run import run_station
     from edgeapl.config import StationConfig
     from edgeapl.station.options import StationOptions
 

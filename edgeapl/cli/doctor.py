@@ -42,9 +42,9 @@ def doctor(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check what is installed, which runtimes work, the CPU, the disk, the journal, the station.
+    """Check this machine: runtimes, CPU, disk, journal, station.
 
-    Changes nothing. Ends with 0 when the station can work, else with the code of the first problem.
+    Changes nothing. Exit code 0 when a station can run here, otherwise that of the first problem.
     """
     from edgeapl.config import load_station
     from edgeapl.doctor import examine_installation, examine_machine

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def layers_document(engines: EngineFolder, *, profile: bool) -> dict[str, Any]:
-    """Give what is known of all layers, as plain values.
+    """Return what is known of all layers, as plain values.
 
     profile : time those of plans on the GPU that is here; raises EngineError where that cannot be.
     """

@@ -17,7 +17,7 @@ from edgeapl.cli.options import (
 )
 from edgeapl.cli.output import RESEARCH_USE_ONLY, print_json
 
-app = typer.Typer(help="The engines that were built.", no_args_is_help=True)
+app = typer.Typer(help="List, verify, inspect and remove built engines.", no_args_is_help=True)
 
 EnginesArgument = Annotated[
     str, typer.Argument(metavar="ENGINES", help="Folder, or name as edgeapl engines list has it.")
@@ -26,7 +26,7 @@ EnginesArgument = Annotated[
 
 @app.command("list")
 def list_engines(as_json: JsonOption = False) -> None:
-    """List the engines in the cache, newest first, and say which are damaged."""
+    """List the engines in the cache, and which are damaged."""
     from rich.console import Console
 
     from edgeapl.engines.store.cache import cache_folder, kept_engines
@@ -69,7 +69,7 @@ def verify(
         typer.Argument(help="Folder of engines; without it all in the cache."),
     ] = None,
 ) -> None:
-    """Check that every file is what was built; exit code 4 when one is not."""
+    """Check that no file was changed; exit code 4 when one was."""
     from rich.console import Console
 
     from edgeapl.engines.store.cache import cache_folder, kept_engines
@@ -105,7 +105,7 @@ def prove(
     um_per_px: ScaleOption = None,
     station: StationOption = None,
 ) -> None:
-    """Compare engines of a GPU with their bundle on the GPU that is here, and write that down.
+    """Compare engines with their bundle on this machine's GPU.
 
     Those that were built where no GPU could be used clear no slide before. A signature ends with
     the record that it was made for. Exit code 1 when they do not answer like the bundle.
@@ -138,14 +138,18 @@ def prove(
 def inspect(
     engines: EnginesArgument,
     layers: Annotated[
-        bool, typer.Option("--layers", help="Name every layer, what it takes, gives and moves.")
+        bool,
+        typer.Option("--layers", help="List every layer with its inputs, outputs and bytes moved."),
     ] = False,
     profile: Annotated[
-        bool, typer.Option("--profile", help="Time every layer of plans on the GPU that is here.")
+        bool, typer.Option("--profile", help="Time every layer of plans on this machine's GPU.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what the layers of engines compute in, and how long each takes. Research use only."""
+    """Show the precision of every layer, and its time.
+
+    Research use only.
+    """
     from edgeapl.cli.engine_layers import layers_document, print_layers
     from edgeapl.engines.store.folder import open_engines
 
@@ -157,7 +161,7 @@ def inspect(
 
 
 def _folder(engines: str) -> Path:
-    """Give a folder by its path, or by its name in the cache."""
+    """Return a folder by its path, or by its name in the cache."""
     from edgeapl.engines.store.cache import cache_folder
 
     named = Path(engines)

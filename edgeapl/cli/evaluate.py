@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from edgeapl.cli.options import JsonOption, StationOption, trust_here
+from edgeapl.cli.options import COMPARISONS, OUTPUT, JsonOption, StationOption, trust_here
 from edgeapl.cli.output import RESEARCH_USE_ONLY, console, one_line, print_json
 
 if TYPE_CHECKING:
@@ -24,69 +24,112 @@ def evaluate(
     ] = None,
     labels: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="CSV with the columns slide,label or patient,label or all three."),
+        typer.Option(
+            rich_help_panel="Slides and patients",
+            help="CSV with the columns slide,label or patient,label or all three.",
+        ),
     ] = None,
-    positive: Annotated[str, typer.Option(help="Label of the slides that must be found.")] = "APL",
+    positive: Annotated[
+        str,
+        typer.Option(
+            rich_help_panel="Slides and patients", help="Label of the slides that must be found."
+        ),
+    ] = "APL",
     bundle: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--bundle", "-b", help="Take the thresholds from this bundle."),
+        typer.Option(
+            "--bundle",
+            "-b",
+            rich_help_panel="Slides and patients",
+            help="Take the thresholds from this bundle.",
+        ),
     ] = None,
     threshold: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(min=0, max=1, help="Probability from which a slide is called positive."),
+        typer.Option(
+            min=0,
+            max=1,
+            rich_help_panel="Slides and patients",
+            help="Probability from which a slide is called positive.",
+        ),
     ] = None,
     cells: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
+            rich_help_panel="Cells",
             help="Evaluate cells too: 'folders' (an image's folder is its class) or a CSV "
-            "with the columns file,label."
+            "with the columns file,label.",
         ),
     ] = None,
     classes: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option("--map", help="ROLE=LABEL[,LABEL]: which cells a role should find."),
+        typer.Option(
+            "--map",
+            rich_help_panel="Cells",
+            help="ROLE=LABEL[,LABEL]: which cells a role should find.",
+        ),
     ] = None,
     boxes: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(
+            rich_help_panel="Cells",
             help="COCO JSON with boxes that people drew: average precision and recall of the cells "
-            "found; needs pycocotools."
+            "found; needs pycocotools.",
         ),
     ] = None,
     counts: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(
-            help="People's differential counts: CSV with slide, then one column per class."
+            rich_help_panel="Cells",
+            help="People's differential counts: CSV with slide, then one column per class.",
         ),
     ] = None,
     folds: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="CSV with slide,fold or patient,fold: figures by fold, and their mean."),
+        typer.Option(
+            rich_help_panel=COMPARISONS,
+            help="CSV with slide,fold or patient,fold: figures by fold, and their mean.",
+        ),
     ] = None,
     against: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="Result folder of another model on the same slides, to compare with."),
+        typer.Option(
+            rich_help_panel=COMPARISONS,
+            help="Result folder of another model on the same slides, to compare with.",
+        ),
     ] = None,
     confusion: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="Instead of results: a CSV, rows are the truth, columns predicted."),
+        typer.Option(
+            rich_help_panel=COMPARISONS,
+            help="Instead of results: a CSV, rows are the truth, columns predicted.",
+        ),
     ] = None,
     transposed: Annotated[
         bool,
-        typer.Option("--transposed", help="In that CSV rows are predicted, columns the truth."),
+        typer.Option(
+            "--transposed",
+            rich_help_panel=COMPARISONS,
+            help="In that CSV rows are predicted, columns the truth.",
+        ),
     ] = False,
     plots: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="Folder for curves and matrices, PNG and SVG; needs edgeapl[plots]."),
+        typer.Option(
+            rich_help_panel=OUTPUT,
+            help="Folder for curves and matrices, PNG and SVG; needs edgeapl[plots].",
+        ),
     ] = None,
-    digits: Annotated[int, typer.Option(min=1, max=8, help="Digits after the point.")] = 3,
+    digits: Annotated[
+        int, typer.Option(min=1, max=8, rich_help_panel=OUTPUT, help="Digits after the point.")
+    ] = 3,
     station: StationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Accuracy, precision, recall, F1 and areas under curves, with 95 % intervals.
+    """Compare verdicts with diagnoses: accuracy, F1, curves.
 
-    Slides and patients are counted once each; REVIEW is counted as what it is, not as a negative.
-    Research use only.
+    Figures have 95 % intervals. Slides and patients count once each, and REVIEW counts as itself,
+    not as a negative. Research use only.
     """
     from edgeapl.errors import UsageError
     from edgeapl.evaluation.additional_analyses import Further, further_document

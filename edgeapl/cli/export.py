@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from edgeapl.cli.options import CropsOption, JsonOption, ScaleOption, StationOption, trust_here
+from edgeapl.cli.options import (
+    PROOF,
+    CropsOption,
+    JsonOption,
+    ScaleOption,
+    StationOption,
+    trust_here,
+)
 from edgeapl.cli.output import RESEARCH_USE_ONLY, console, print_json
 
 if TYPE_CHECKING:
@@ -31,57 +38,80 @@ def export(
     ],
     weights: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option(help="role=FILE, once per role: .pt, .pth, .safetensors, TorchScript."),
+        typer.Option(
+            rich_help_panel="Checkpoint",
+            help="role=FILE, once per role: .pt, .pth, .safetensors, TorchScript.",
+        ),
     ] = None,
     out: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="Folder for the bundle; a bundle that is there is replaced."),
+        typer.Option(
+            rich_help_panel="Bundle",
+            help="Folder for the bundle; a bundle that is there is replaced.",
+        ),
     ] = None,
     check: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="Write nothing; prove this bundle against the checkpoints again."),
+        typer.Option(
+            rich_help_panel=PROOF,
+            help="Write nothing; prove this bundle against the checkpoints again.",
+        ),
     ] = None,
     images: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="Real images to prove the export on; without it, drawn ones."),
+        typer.Option(
+            rich_help_panel=PROOF,
+            help="Real images to prove the export on; without it, drawn ones.",
+        ),
     ] = None,
     crops: CropsOption = False,
     um_per_px: ScaleOption = None,
     trained_on: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(
+            rich_help_panel="Checkpoint",
             help="Images that the weights were trained on, or a JSON list of their SHA-256: later "
-            "steps refuse them as evidence."
+            "steps refuse them as evidence.",
         ),
     ] = None,
     random_weights: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(
-            min=0, metavar="SEED", help="No checkpoint: random weights, for latency studies only."
+            min=0,
+            metavar="SEED",
+            rich_help_panel="Checkpoint",
+            help="No checkpoint: random weights, for latency studies only.",
         ),
     ] = None,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Let the bundle make pictures that explain.")
+        bool,
+        typer.Option(
+            "--explain", rich_help_panel="Bundle", help="Let the bundle make pictures that explain."
+        ),
     ] = False,
     segmenter: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
+            rich_help_panel="Bundle",
             help="Find cells another way: hsv-watershed, faster-rcnn, field, or sam: Segment "
-            "Anything draws the outlines (docs/segment-anything.md)."
+            "Anything draws the outlines (docs/segment-anything.md).",
         ),
     ] = None,
     trust_archive: Annotated[
         bool,
         typer.Option(
-            "--trust-archive", help="Load .pt2 archives. Loading one can run code: know its maker."
+            "--trust-archive",
+            rich_help_panel="Checkpoint",
+            help="Load .pt2 archives. Loading one can run code: know its maker.",
         ),
     ] = False,
     station: StationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Export a trained model to ONNX, prove it against the checkpoint and write a bundle.
+    """Export a PyTorch model as a proven bundle.
 
-    Exit code 1 when the exported networks do not answer like the checkpoint. Research use only.
+    Exports the networks to ONNX and compares them with the checkpoint: exit code 1 when their
+    answers differ. Research use only.
     """
     from edgeapl.errors import EngineError, UsageError
     from edgeapl.model.trial import try_out

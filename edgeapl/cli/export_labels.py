@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from edgeapl.cli.options import JournalOption, JsonOption, StationOption, chosen_journal
+from edgeapl.cli.options import (
+    IMAGES,
+    OUTPUT,
+    JournalOption,
+    JsonOption,
+    StationOption,
+    chosen_journal,
+)
 from edgeapl.cli.output import RESEARCH_USE_ONLY, console, one_line, print_json
 
 if TYPE_CHECKING:
@@ -33,36 +40,54 @@ def export_labels(
         Format,
         typer.Option(
             "--format",
+            rich_help_panel=OUTPUT,
             help="coco: one JSON file with boxes and outlines; csv: a table; folders: an image of "
             "each cell in a folder per class; qupath: GeoJSON and a script that imports it.",
         ),
     ],
     out: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="Folder for labels; without it edgeapl-labels/NAME-FORMAT."),
+        typer.Option(
+            rich_help_panel=OUTPUT, help="Folder for labels; without it edgeapl-labels/NAME-FORMAT."
+        ),
     ] = None,
     images: Annotated[
         Optional[list[Path]],  # noqa: UP045
-        typer.Option(help="Where the frames lie now, if they were moved; may be given again."),
+        typer.Option(
+            rich_help_panel=IMAGES,
+            help="Where the frames lie now, if they were moved; may be given again.",
+        ),
     ] = None,
     margin_um: Annotated[
-        float, typer.Option(min=0, max=50, help="µm shown around a cell in its image.")
+        float,
+        typer.Option(
+            min=0, max=50, rich_help_panel=IMAGES, help="µm shown around a cell in its image."
+        ),
     ] = 4.0,
     all_records: Annotated[
         bool,
-        typer.Option("--all-records", help="Of slides with several records all, not the newest."),
+        typer.Option(
+            "--all-records",
+            rich_help_panel="Cells",
+            help="Of slides with several records all, not the newest.",
+        ),
     ] = False,
     machine_only: Annotated[
-        bool, typer.Option("--machine-only", help="Without people's words; asks no journal.")
+        bool,
+        typer.Option(
+            "--machine-only",
+            rich_help_panel="Cells",
+            help="Without people's words; asks no journal.",
+        ),
     ] = False,
     journal: JournalOption = None,
     station: StationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the cells of a result folder with what the networks and people called them.
+    """Export cells with labels, for training and annotation.
 
-    A person's word wins over the networks'; both are kept, with who and when. Cells that no network
-    scored have no class. Research use only.
+    A person's label takes precedence over the networks'; both are written, with who and when. Cells
+    that no network scored have no class. Research use only.
     """
     from edgeapl.config import load_station
     from edgeapl.labelling import LabelsRequest

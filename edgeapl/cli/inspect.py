@@ -32,9 +32,10 @@ def inspect(
     station: StationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a bundle or engines bit by bit and show what they hold; a bundle's self-test is run.
+    """Check a bundle or engines, and show what they contain.
 
-    Where the station file trusts keys, what they did not sign is refused.
+    Checks every file by its digest, and runs a bundle's self-test. Where the station file names
+    trusted keys, everything that they did not sign is refused.
     """
     from edgeapl.config import load_station
     from edgeapl.engines.store.record import RECORD

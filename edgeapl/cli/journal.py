@@ -31,7 +31,7 @@ VERDICTS = ("verdict", "provisional")
 """Version of the JSON documents; raised when a field changes its meaning or goes."""
 
 app = typer.Typer(
-    help="Look into the record of verdicts, verify it, sign verdicts, acknowledge flags.",
+    help="Read, verify and sign the record of verdicts.",
     no_args_is_help=True,
 )
 app.command("history")(history)
@@ -119,10 +119,10 @@ def show(
 def verify(
     journal: JournalOption = None, station: StationOption = None, as_json: JsonOption = False
 ) -> None:
-    """Find every row that was edited, deleted, inserted, reordered or cut off.
+    """Find rows that were edited, deleted, added or moved.
 
-    Exit code 5 when one is found. Changes that were made to the journal and its anchor alike show
-    only against a hash kept elsewhere, such as in a report: edgeapl journal show HASH.
+    Exit code 5 when there is one. Changes made to both the journal and its anchor only show against
+    a hash kept elsewhere, such as in a report: edgeapl journal show HASH.
     """
     from edgeapl.journal import verify as check
 

@@ -17,7 +17,7 @@ def bundle_text(content: Mapping[str, Any]) -> str:
 
 
 def said_in_short(row: Row) -> str:
-    """Give what a person did in a row that is no verdict."""
+    """Return what a person did in a row that is not a verdict."""
     from edgeapl.errors import UsageError
     from edgeapl.journal import sign_off_of
 

@@ -14,7 +14,9 @@ import typer
 PASSPHRASE = "EDGEAPL_KEY_PASSPHRASE"  # noqa: S105 - the name of a variable
 
 app = typer.Typer(
-    help="Keys that sign bundles.", no_args_is_help=True, pretty_exceptions_enable=False
+    help="Make and show keys that sign bundles.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
 )
 
 
@@ -60,7 +62,7 @@ def cryptography_needed() -> Iterator[None]:
 
 
 def passphrase(file: Path, *, confirm: bool = False) -> bytes:
-    """Give the passphrase of a key: from the environment, else asked for on the terminal.
+    """Return the passphrase of a key, from the environment or asked for on the terminal.
 
     Raises UsageError where there is neither.
     """

@@ -1,17 +1,17 @@
-"""The command `edgeapl`: find the subcommand, and turn every error into one line."""
+"""The command `edgeapl`: finds the subcommand and turns every error into one line."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from types import ModuleType
 
 import typer
 
 from edgeapl import __version__
-from edgeapl.cli.help import HELP, asked_help, polished
+from edgeapl.cli.help import HELP, requested_help, with_plain_help
 from edgeapl.cli.output import INTERRUPTED, one_line, take_any_text
 from edgeapl.errors import EdgeAplError
 
@@ -44,17 +44,31 @@ COMMANDS = (
 )
 """Each is the function of its name in the module of its name."""
 
+USAGE = 2
+"""Exit code for a command line that is not understood."""
+
+AFTER_STOP = {
+    "score": "finished slides are kept; run the same command to continue",
+    "train": "finished epochs are kept; run the same command to continue",
+    "watch": "a slide that was open is examined again at the next start",
+}
+START_OVER = "run the same command to start over"
+"""What to do after Ctrl-C, by command."""
+
+COMPLETION = "_EDGEAPL_COMPLETE"
+"""Set by a shell that asks for completion."""
+
 GROUPS = ("engines", "journal", "keys")
 """Each is the `app` in the module of its name."""
 
 
 def build_app(called: str | None = None) -> typer.Typer:
-    """Put the commands together.
+    """Build the command line.
 
     Parameters
     ----------
-    called : the first word of the command line. Of a command nothing but that one is built; of
-        anything else only what the list of commands shows, without their options. None for all.
+    called : the first word of the command line. Only the command of this name is built; for any
+        other word all commands, but without options, for their list. None builds everything.
     """
     named = called in (*COMMANDS, *GROUPS)
     app = typer.Typer(
@@ -62,7 +76,8 @@ def build_app(called: str | None = None) -> typer.Typer:
         help="Raise an APL flag from smear images with a trained model.",
         epilog=EXIT_CODES,
         no_args_is_help=True,
-        add_completion=False,
+        # Its two options take time to build, and stand only where no command is called.
+        add_completion=not named,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": list(HELP)},
     )
@@ -82,7 +97,7 @@ def _module(name: str) -> ModuleType:
 
 
 def _listed(function: Callable[..., object]) -> Callable[[], None]:
-    """Give a command without its options, which take most of the time, for the list of commands."""
+    """Return a command without its options, which take most of the time, for the list."""
 
     def listed() -> None:
         raise AssertionError("only listed")
@@ -107,40 +122,47 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line and leave with its exit code."""
+    """Run the command line and exit with its exit code."""
     take_any_text()
     sys.exit(run())
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Run with the given arguments (default: the process's) and give the exit code."""
+    """Run with these arguments (default: the process's) and return the exit code."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        command = polished(typer.main.get_command(build_app(next(iter(words), ""))))
-        text = asked_help(command, words, "edgeapl")
+        command = with_plain_help(typer.main.get_command(build_app(_called(words))))
+        if COMPLETION in os.environ:
+            command(words, prog_name="edgeapl")  # answers the shell and exits
+        text = requested_help(command, words, "edgeapl")
         if text is not None:
             typer.echo(text)
-            return 0
-        code = command(arguments, prog_name="edgeapl", standalone_mode=False)
+            return 0 if words and words[-1] in HELP else USAGE  # a group without a command
+        # Not by calling the command, which turns Ctrl-C into an exit code like any other.
+        with command.make_context("edgeapl", list(words)) as context:
+            command.invoke(context)
     except EdgeAplError as error:
         return _fail(str(error), error.exit_code)
     except typer.TyperException as error:
-        if not error.format_message().strip():
-            return 2  # called without a command: the help was printed instead
-        return _fail(f"usage: {error.format_message()} Try '{_help_of(error)}'", 2)
-    except (KeyboardInterrupt, typer.Abort):
-        return _fail(
-            "stopped: what was finished is kept; run the same command to go on", INTERRUPTED
-        )
+        return _fail(f"usage: {error.format_message()} Try '{_help_of(error)}'", USAGE)
+    except typer.Exit as done:
+        return int(done.exit_code)
+    except (KeyboardInterrupt, EOFError, typer.Abort):
+        return _fail(f"stopped: {AFTER_STOP.get(_called(words) or '', START_OVER)}", INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output has gone; point stdout elsewhere or Python complains at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 5
-    return int(code or 0)
+    return 0
+
+
+def _called(words: Sequence[str]) -> str | None:
+    """Return the first word; None when a shell asks for completion, which needs every command."""
+    return None if COMPLETION in os.environ else next(iter(words), "")
 
 
 def _help_of(error: typer.TyperException) -> str:
-    """Give the command whose help says how it is used: that of the subcommand that was called."""
+    """Return the command line that shows the help of the subcommand that was called."""
     context = getattr(error, "ctx", None)
     return f"{'edgeapl' if context is None else context.command_path} --help"
 

@@ -34,10 +34,11 @@ def merge(
     station: StationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Merge results and journals of parts: --from journals into --journal. Research use only.
+    """Merge result folders and journals of several machines.
 
-    Chains are verified first, duplicates count once, and contradictions are refused before anything
-    is written. Run it again to go on.
+    Journals named by --from go into --journal. Chains are verified first, duplicates count once,
+    and contradictions are refused before anything is written. Run it again to continue. Research
+    use only.
     """
     from edgeapl.config import load_station
     from edgeapl.journal import Journal

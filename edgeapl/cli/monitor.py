@@ -31,7 +31,7 @@ def monitor(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show verdicts, drift of slides and scores, and what people said, over weeks.
+    """Show a station over weeks: verdicts, drift, corrections.
 
     Writes a page; with --json also prints all figures. Research use only.
     """

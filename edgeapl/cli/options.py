@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Options that several commands share, and the objects that they choose."""
 
 from __future__ import annotations
 
@@ -24,38 +24,68 @@ if TYPE_CHECKING:
 
 Opened = TypeVar("Opened", bound="Model | HostedModel")
 
+IMAGES = "Images"
+MODEL = "Model and engines"
+OUTPUT = "Output"
+PROOF = "Proof"
+RECORD = "Record"
+SETTINGS = "Settings and log"
+COMPARISONS = "Comparisons"
+"""Headings of options in help texts."""
+
 # Typer reads these at run time, and Python 3.10's typing wants Optional inside Annotated.
 BundleOption = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Option("--bundle", "-b", help="Bundle to use; without it the embedded demonstration."),
+    typer.Option(
+        "--bundle",
+        "-b",
+        rich_help_panel=MODEL,
+        help="Bundle to use; without it the embedded demonstration.",
+    ),
 ]
 JournalOption = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Option(help="Journal file; without it the one in your state folder."),
+    typer.Option(
+        rich_help_panel=RECORD, help="Journal file; without it the one in your state folder."
+    ),
 ]
 ScaleOption = Annotated[
     Optional[float],  # noqa: UP045
     typer.Option(
-        min=0.005, max=10, help="µm per pixel. Without it, it is measured from the red cells."
+        min=0.005,
+        max=10,
+        rich_help_panel=IMAGES,
+        help="µm per pixel. Without it, it is measured from the red cells.",
     ),
 ]
-CropsOption = Annotated[bool, typer.Option("--crops", help="Every image is one cell.")]
+CropsOption = Annotated[
+    bool, typer.Option("--crops", rich_help_panel=IMAGES, help="Every image is one cell.")
+]
 ProofFramesOption = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Option("--frames", help="Slides to prove on; without it drawn ones."),
+    typer.Option(
+        "--frames", rich_help_panel=PROOF, help="Slides to prove on; without it drawn ones."
+    ),
 ]
 OutOption = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Option(help="Folder for results; without it edgeapl-results/NAME."),
+    typer.Option(
+        rich_help_panel=OUTPUT, help="Folder for results; without it edgeapl-results/NAME."
+    ),
 ]
 StationOption = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Option("--station", help="Station file; without it ./edgeapl.toml if there is one."),
+    typer.Option(
+        "--station",
+        rich_help_panel=SETTINGS,
+        help="Station file; without it ./edgeapl.toml if there is one.",
+    ),
 ]
 EnginesOption = Annotated[
     str,
     typer.Option(
         "--engines",
+        rich_help_panel=MODEL,
         help="Built engines: auto (the newest that fit, else the bundle's own networks), none, or "
         "a folder.",
     ),
@@ -65,13 +95,21 @@ SegmenterOption = Annotated[
     typer.Option(
         "--segmenter",
         metavar="NAME",
+        rich_help_panel=MODEL,
         help="Find cells in another way than the bundle's own: hsv-watershed, or sam, sam-boxes or "
         "sam-grid where it holds Segment Anything. Then no slide is cleared.",
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", rich_help_panel=OUTPUT, help="Print JSON on stdout.")
+]
 FailOnFlagOption = Annotated[
-    bool, typer.Option("--fail-on-flag", help="Leave with exit code 10 when a slide is flagged.")
+    bool,
+    typer.Option(
+        "--fail-on-flag",
+        rich_help_panel=OUTPUT,
+        help="Exit with code 10 when a slide is flagged.",
+    ),
 ]
 
 OnFlagOption = Annotated[
@@ -79,17 +117,25 @@ OnFlagOption = Annotated[
     typer.Option(
         "--on-flag",
         metavar="COMMAND",
-        help="Program to run once for every flagged slide, with the verdict as JSON on its "
-        "standard input; no shell.",
+        rich_help_panel=RECORD,
+        help="Program to run once for every flagged slide; it gets the verdict as JSON on its "
+        "standard input. No shell is used.",
     ),
 ]
 
 LogOption = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Option("--log", help="File for a log of what happens, or - for standard error."),
+    typer.Option(
+        "--log",
+        rich_help_panel=SETTINGS,
+        help="File for a log of what happens, or - for standard error.",
+    ),
 ]
 LogJsonOption = Annotated[
-    bool, typer.Option("--log-json", help="Write the log as one JSON object a line.")
+    bool,
+    typer.Option(
+        "--log-json", rich_help_panel=SETTINGS, help="Write the log as one JSON object a line."
+    ),
 ]
 
 FLAGGED = 10
@@ -97,23 +143,23 @@ FLAGGED = 10
 
 
 def chosen_bundle(named: Path | None, station: StationConfig) -> Path:
-    """Give the bundle to use: named on the command line, in the station file, or embedded."""
+    """Return the bundle to use: from the command line, the station file, or embedded."""
     from edgeapl.model import EMBEDDED
 
     return named or station.bundle or EMBEDDED
 
 
 def station_trust(station: StationConfig) -> Trust:
-    """Give what the station file asks of bundles and engines."""
+    """Return what the station file demands of bundles and engines."""
     from edgeapl.bundle.trust import trust_of
 
     return trust_of(station.trusted_keys, station.oldest_versions)
 
 
 def trust_here(named: Path | None) -> Trust:
-    """Give what the station file asks: the one that is named, else the working folder's.
+    """Return what the station file demands: the named one, or the working folder's.
 
-    For commands that open a bundle and take nothing else from the station.
+    For commands that open a bundle and need nothing else from the station file.
     """
     from edgeapl.config import load_station
 
@@ -128,7 +174,7 @@ def opened_model(
     terminal: Console,
     segmenter: str | None = None,
 ) -> Iterator[Model]:
-    """Open the bundle to use on folders with the engines to use, and say which they are."""
+    """Open the chosen bundle and engines for folders, and print which they are."""
     from edgeapl.model.opener import open_resolved
     from edgeapl.model.segmenter_choice import with_segmenter
 
@@ -193,19 +239,19 @@ def _opened(
 
 
 def flag_command(text: str | None) -> FlagCommand | None:
-    """Give the program to run for flags. Raises ConfigError when it is none."""
+    """Return the program to run for flags. Raises ConfigError when there is none."""
     from edgeapl.station.flag_command import FlagCommand
 
     return None if text is None else FlagCommand.parse(text)
 
 
 def chosen_journal(named: Path | None, station: StationConfig) -> Path:
-    """Give the journal to use."""
+    """Return the journal to use."""
     from edgeapl.journal import default_journal_path
 
     return named or station.journal or default_journal_path()
 
 
 def chosen_results(named: Path | None, station: StationConfig, name: str) -> Path:
-    """Give the folder for the results of an input with this name."""
+    """Return the result folder for an input with this name."""
     return named or (station.results or Path("edgeapl-results")) / name

@@ -1,4 +1,4 @@
-"""What the commands share when they print."""
+"""Printing that all commands share."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ DECISION_STYLES = {"FLAG": "bold white on red", "CLEAR": "bold green", "REVIEW":
 
 
 def console() -> Console:
-    """Give the terminal for people: stderr, so that stdout stays free for data."""
+    """Return the terminal for people: stderr, so that stdout stays free for data."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False)
 
 
 def answer_console() -> Console:
-    """Give stdout, for commands whose whole answer is for people."""
+    """Return stdout, for commands whose whole output is for people."""
     from rich.console import Console
 
     return Console(highlight=False)
 
 
 def take_any_text() -> None:
-    r"""Let stdout and stderr take every text: what their encoding lacks is shown as ``\xe4``.
+    r"""Make stdout and stderr accept every text: what their encoding lacks becomes ``\xe4``.
 
-    A terminal's settings must not end a command whose work is done.
+    A terminal's encoding must not end a command whose work is done.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

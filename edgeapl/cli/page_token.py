@@ -20,7 +20,7 @@ MOST_BYTES = 4096
 
 
 def page_token(given: str | None, file: Path | None, terminal: Console) -> str | None:
-    """Give the token. One that was typed behind the command starts the program again without it.
+    """Return the token. One on the command line restarts the program without it.
 
     Raises UsageError when there are two, ConfigError when the file cannot be read.
     """
@@ -40,7 +40,7 @@ def page_token(given: str | None, file: Path | None, terminal: Console) -> str |
 
 
 def without_token(arguments: Sequence[str]) -> list[str] | None:
-    """Give the arguments without the token; None when it is not among them."""
+    """Return the arguments without the token; None when it is not among them."""
     rest: list[str] = []
     skip = found = False
     for argument in arguments:

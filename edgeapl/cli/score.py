@@ -1,4 +1,4 @@
-"""`edgeapl score`: a folder of images to one verdict per slide."""
+"""`edgeapl score`: one verdict for every slide of a folder."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from edgeapl.cli.options import (
     FLAGGED,
+    IMAGES,
     BundleOption,
     CropsOption,
     EnginesOption,
@@ -45,12 +46,16 @@ def score(
     crops: CropsOption = False,
     slides: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="CSV with the columns slide,file[,um_per_px,patient]; others are kept."),
+        typer.Option(
+            rich_help_panel=IMAGES,
+            help="CSV with the columns slide,file[,um_per_px,patient]; others are kept.",
+        ),
     ] = None,
     slide_from: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
             metavar="REGEX",
+            rich_help_panel=IMAGES,
             help="Pattern for file names: its group 'slide', or the first, is the slide.",
         ),
     ] = None,
@@ -58,6 +63,7 @@ def score(
         Optional[str],  # noqa: UP045
         typer.Option(
             metavar="I/N",
+            rich_help_panel=IMAGES,
             help="Only part I of N of the slides: the others are scored by other machines.",
         ),
     ] = None,
@@ -74,9 +80,10 @@ def score(
     log: LogOption = None,
     log_json: LogJsonOption = False,
 ) -> None:
-    """Score every slide in a folder and write verdicts, tables, pictures and a report for each.
+    """Score all slides of a folder; write verdicts and reports.
 
-    Run it again to go on: slides already finished are not scored twice. Research use only.
+    Each slide gets a verdict, tables, pictures and a report. After Ctrl-C or a power cut run the
+    same command again: finished slides are not scored twice. Research use only.
     """
     from edgeapl.config import load_station
     from edgeapl.journal import Journal

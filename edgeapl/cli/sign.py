@@ -23,9 +23,10 @@ def sign(
     ],
     name: Annotated[str, typer.Option(help="Who signs; stands in every verdict.")],
 ) -> None:
-    """Sign a bundle or engines, so that stations which trust the key run them.
+    """Sign a bundle or engines for stations that trust the key.
 
-    A bundle must pass its self-test. Any later change, calibrate for one, needs a new signature.
+    A bundle must pass its self-test. Every later change, by calibrate for example, needs a new
+    signature.
     """
     from edgeapl.bundle.keys import read_private
     from edgeapl.engines.store.record import RECORD

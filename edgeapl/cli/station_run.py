@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 REFRESH_S = 0.25
 
+CLOSING = (
+    "closing the slide: its last frames are still examined; press Ctrl-C again to stop at once"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class PageAddress:
@@ -192,6 +196,8 @@ def _follow(
             except UsageError as error:
                 display.say(str(error))
     systemd.stopping()
+    if signals.count and view.slide is not None and view.slide.open:
+        display.say(CLOSING)
     station.finish(signals.immediate)
     for one in closed[shown:]:
         display.final(one)

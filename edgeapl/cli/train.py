@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from edgeapl.cli.options import CropsOption, JsonOption, ScaleOption
+from edgeapl.cli.options import OUTPUT, CropsOption, JsonOption, ScaleOption
 from edgeapl.cli.output import RESEARCH_USE_ONLY, console, print_json
 
 if TYPE_CHECKING:
@@ -42,67 +42,129 @@ class Precision(str, Enum):
 def train(
     recipe: Annotated[str, typer.Argument(help="What to train: mil-small.")],
     slides: Annotated[
-        Path, typer.Option(help="Folder of slides: a sub-folder each, or with a list slides.csv.")
+        Path,
+        typer.Option(
+            rich_help_panel="Data",
+            help="Folder of slides: a sub-folder each, or with a list slides.csv.",
+        ),
     ],
     labels: Annotated[
-        Path, typer.Option(help="CSV with slide,label or patient,label or all three.")
+        Path,
+        typer.Option(
+            rich_help_panel="Data", help="CSV with slide,label or patient,label or all three."
+        ),
     ],
     out: Annotated[
-        Path, typer.Option(help="Folder for the result; the same command goes on after a kill.")
+        Path,
+        typer.Option(
+            rich_help_panel=OUTPUT,
+            help="Folder for the result; the same command goes on after a kill.",
+        ),
     ],
     crops: CropsOption = False,
     um_per_px: ScaleOption = None,
-    positive: Annotated[str, typer.Option(help="Label that is looked for.")] = "APL",
+    positive: Annotated[
+        str, typer.Option(rich_help_panel="Data", help="Label that is looked for.")
+    ] = "APL",
     folds: Annotated[
-        int, typer.Option(min=0, max=100, help="Cross-validation by patient, in so many folds.")
+        int,
+        typer.Option(
+            min=0,
+            max=100,
+            rich_help_panel="Test",
+            help="Cross-validation by patient, in so many folds.",
+        ),
     ] = 0,
     seeds: Annotated[
-        int, typer.Option(min=1, max=100, help="Do it with so many seeds, each its own folds.")
+        int,
+        typer.Option(
+            min=1,
+            max=100,
+            rich_help_panel="Test",
+            help="Do it with so many seeds, each its own folds.",
+        ),
     ] = 1,
     hold_out: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option(help="Patient kept for a test of the model; once per patient."),
+        typer.Option(
+            rich_help_panel="Test", help="Patient kept for a test of the model; once per patient."
+        ),
     ] = None,
     init: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="Weights to start from: what fits by name and shape is taken."),
+        typer.Option(
+            rich_help_panel="Training",
+            help="Weights to start from: what fits by name and shape is taken.",
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of all random choices.")] = 1,
+    seed: Annotated[
+        int, typer.Option(min=0, rich_help_panel="Training", help="Of all random choices.")
+    ] = 1,
     epochs: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="At most; without it the recipe's."),
+        typer.Option(min=1, rich_help_panel="Training", help="At most; without it the recipe's."),
     ] = None,
     rate: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(min=1e-9, max=10, help="Learning rate; without it the recipe's."),
+        typer.Option(
+            min=1e-9,
+            max=10,
+            rich_help_panel="Training",
+            help="Learning rate; without it the recipe's.",
+        ),
     ] = None,
     bag: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="Cells of a slide in a step; without it the recipe's."),
+        typer.Option(
+            min=1,
+            rich_help_panel="Training",
+            help="Cells of a slide in a step; without it the recipe's.",
+        ),
     ] = None,
     batch: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="Slides, or images, in a step; without it the recipe's."),
+        typer.Option(
+            min=1,
+            rich_help_panel="Training",
+            help="Slides, or images, in a step; without it the recipe's.",
+        ),
     ] = None,
     patience: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="Epochs without a better loss before it stops early."),
+        typer.Option(
+            min=1,
+            rich_help_panel="Training",
+            help="Epochs without a better loss before it stops early.",
+        ),
     ] = None,
     views: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="Augmented passes that a test averages; 1 for none."),
+        typer.Option(
+            min=1,
+            rich_help_panel="Training",
+            help="Augmented passes that a test averages; 1 for none.",
+        ),
     ] = None,
-    device: Annotated[Device, typer.Option(help="Where to train.")] = Device.CPU,
+    device: Annotated[
+        Device, typer.Option(rich_help_panel="Machine", help="Where to train.")
+    ] = Device.CPU,
     precision: Annotated[
-        Precision, typer.Option(help="auto: bf16 where the device multiplies it (AMX, GPU).")
+        Precision,
+        typer.Option(
+            rich_help_panel="Machine", help="auto: bf16 where the device multiplies it (AMX, GPU)."
+        ),
     ] = Precision.AUTO,
     threads: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="Of the processor; with 1, the same seed gives the same weights."),
+        typer.Option(
+            min=1,
+            rich_help_panel="Machine",
+            help="Of the processor; with 1, the same seed gives the same weights.",
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a network on your slides, and say how good it is on patients it did not see.
+    """Train a network on your slides and test it on new patients.
 
     Research use only.
     """

@@ -1,4 +1,4 @@
-"""How verdicts look in a terminal."""
+"""Verdicts in a terminal."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 def announce_bundle(terminal: Console, model: Model, *, embedded: bool) -> None:
-    """Say which bundle answers, and what an embedded one is."""
+    """Print which bundle is used, and what an embedded one is."""
     from edgeapl.types import signer_text
 
     manifest = model.bundle.manifest
@@ -57,14 +57,14 @@ def announce_bundle(terminal: Console, model: Model, *, embedded: bool) -> None:
 
 
 def embedded_in_words(manifest: Manifest) -> str:
-    """Say what a bundle that comes with the program knows."""
+    """Return what a bundle that comes with the program knows."""
     if manifest.answers == "differential":
         return "counts kinds of cells, trained on healthy donors' cells, never clears"
     return "a demonstration, trained on drawn images only"
 
 
 def probability_text(record: Mapping[str, Any]) -> str:
-    """Give the probability and its interval."""
+    """Return the probability and its interval."""
     probability = record["probability"]
     if probability is None:
         return "-"
@@ -74,14 +74,14 @@ def probability_text(record: Mapping[str, Any]) -> str:
 
 
 def signed_by(record: dict[str, Any]) -> str:
-    """Say who signed the bundle of a verdict; records of older versions do not tell."""
+    """Return who signed the bundle of a verdict; older records do not contain it."""
     key = record.get("signing_key")
     name = str(record.get("signed_by", "not recorded"))
     return name if key is None else f"{name} (key {key})"
 
 
 def slides_table(document: dict[str, Any], out: Path) -> None:
-    """Print one row per slide, flags first, a tally, and where the reports lie."""
+    """Print one row per slide, flags first, a tally, and where the reports are."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -109,7 +109,7 @@ def slides_table(document: dict[str, Any], out: Path) -> None:
 
 
 def slide_record(slide: SlideView) -> dict[str, Any]:
-    """Give an open slide in the words of a record, without what grows with it."""
+    """Return an open slide with the keys of a record, without lists that grow with it."""
     from edgeapl.station.access import WAITING
 
     return {
@@ -143,7 +143,7 @@ def _figures(figures: SlideView | Figures) -> dict[str, Any]:
 
 
 def camera_line(camera: CameraView) -> RenderableType:
-    """Say in one line how the camera is."""
+    """Return the state of the camera in one line."""
     from rich.text import Text
 
     line = Text(f"{one_line(camera.name)}: ").append(
@@ -159,7 +159,7 @@ def camera_line(camera: CameraView) -> RenderableType:
 
 
 def verdict_panel(record: dict[str, Any], *, running: bool) -> RenderableType:
-    """Draw one verdict: the word, the figures, the reasons."""
+    """Draw one verdict: the decision, the figures, the reasons."""
     from rich.panel import Panel
     from rich.table import Table
     from rich.text import Text
@@ -202,7 +202,7 @@ def verdict_panel(record: dict[str, Any], *, running: bool) -> RenderableType:
 
 
 def _flag_text(record: dict[str, Any]) -> str:
-    """Say since when a slide is flagged, and what its cells give now where that is not a flag."""
+    """Return since when a slide is flagged, and its present figures where they are no flag."""
     current = record.get("current")
     now = ""
     if current is not None and current["probability"] is not None:

@@ -1,4 +1,4 @@
-"""`edgeapl watch`: one slide after another in front of the camera, each to its verdict."""
+"""`edgeapl watch`: a verdict for one slide after another at a camera."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ from edgeapl.cli.options import (
 )
 from edgeapl.cli.output import console
 from edgeapl.cli.page_token import page_token
-from edgeapl.cli.station_run import PageAddress, run_station
 
 
 def watch(
@@ -39,57 +38,92 @@ def watch(
     ],
     slide: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="Identifier of the first slide; without it you are asked, or the time."),
+        typer.Option(
+            rich_help_panel="Slides",
+            help="Identifier of the first slide; without it you are asked for one.",
+        ),
     ] = None,
     resume: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="Go on with this slide, which was left open when the station stopped."),
+        typer.Option(
+            rich_help_panel="Slides",
+            help="Continue this slide, which was open when the station stopped.",
+        ),
     ] = None,
     again: Annotated[
         bool,
         typer.Option(
-            "--again", help="--slide has a record already: open one more, beside the first."
+            "--again",
+            rich_help_panel="Slides",
+            help="Open one more record of a slide that has one.",
         ),
     ] = False,
     budget: Annotated[
-        float, typer.Option(min=5, max=3600, help="Seconds from a frame to its verdict.")
+        float,
+        typer.Option(
+            min=5,
+            max=3600,
+            rich_help_panel="When a slide ends",
+            help="Seconds from a frame to its verdict.",
+        ),
     ] = 45.0,
     cells: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(
-            min=1, help="Close the slide once so many cells are scored or, with a flag, not needed."
+            min=1,
+            rich_help_panel="When a slide ends",
+            help="Close the slide once this many cells are scored or not needed.",
         ),
     ] = None,
     max_frames: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="Close the slide after this many frames."),
+        typer.Option(
+            min=1,
+            rich_help_panel="When a slide ends",
+            help="Close the slide after this many frames.",
+        ),
     ] = None,
     idle: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(min=0.5, help="Close the slide after this many seconds without a frame."),
+        typer.Option(
+            min=0.5,
+            rich_help_panel="When a slide ends",
+            help="Close the slide after this many seconds without a frame.",
+        ),
     ] = None,
     exhaustive: Annotated[
         bool,
         typer.Option(
             "--exhaustive",
-            help="Examine every cell, also when the others already decide the flag.",
+            rich_help_panel="When a slide ends",
+            help="Examine every cell, even if the others already decide a flag.",
         ),
     ] = False,
-    page: Annotated[bool, typer.Option("--page", help="Serve the station's page.")] = False,
-    host: Annotated[str, typer.Option(help="Address the page is served on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Its port; 0 takes a free one.")] = (
-        8765
-    ),
+    page: Annotated[
+        bool, typer.Option("--page", rich_help_panel="Page", help="Serve the station's page.")
+    ] = False,
+    host: Annotated[
+        str, typer.Option(rich_help_panel="Page", help="Address to serve the page on.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int,
+        typer.Option(
+            min=0, max=65535, rich_help_panel="Page", help="Port of the page; 0 takes a free one."
+        ),
+    ] = (8765),
     token: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
             envvar="EDGEAPL_TOKEN",
-            help="Word that opens the page; needed for other machines. Better in --token-file.",
+            rich_help_panel="Page",
+            help="Token that opens the page; needed for other machines. Safer in --token-file.",
         ),
     ] = None,
     token_file: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--token-file", help="File with that word; chmod 600."),
+        typer.Option(
+            "--token-file", rich_help_panel="Page", help="File with the token; chmod 600."
+        ),
     ] = None,
     on_flag: OnFlagOption = None,
     um_per_px: ScaleOption = None,
@@ -104,18 +138,19 @@ def watch(
     log: LogOption = None,
     log_json: LogJsonOption = False,
 ) -> None:
-    """Watch slides and end each with its verdict. Research use only.
+    """Examine one slide after another at a camera.
 
     On a terminal: type or scan an identifier and press Enter to open a slide, press Enter alone to
-    close it, Ctrl-C to close it and leave.
+    close it. Ctrl-C closes it and exits; a second Ctrl-C does not wait for its last frames.
 
-    A slide that was left open, by a power cut for one, is examined again by its kept frames alone.
-    On a terminal and on the page it waits for your word to go on with the camera; else it is
-    closed, and only --resume goes on with it.
+    A slide that a power cut left open is examined again from its stored frames alone. On a terminal
+    and on the page it then asks you whether to continue with the camera; otherwise it is closed,
+    unless --resume names it.
 
-    Once the cells seen so far decide a flag, the others are counted as not needed; only a flag ever
-    ends a frame early, and no slide is cleared before all its cells were examined.
+    Once the cells seen so far decide a flag, the others are counted as not needed. Only a flag ends
+    a frame early: no slide is cleared before all its cells were examined. Research use only.
     """
+    from edgeapl.cli.station_run import PageAddress, run_station
     from edgeapl.config import load_station
     from edgeapl.errors import UsageError
     from edgeapl.logs import logging_to

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
 import resource
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +14,11 @@ from typing import Any
 import pytest
 import typer
 
-from edgeapl.cli.main import build_app, run
+from edgeapl.cli import main
+from edgeapl.cli.examples import EXAMPLES
+from edgeapl.cli.main import COMPLETION, build_app, run
+
+MOST_IN_GROUP = 9
 
 
 def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -102,3 +109,113 @@ def test_a_mistake_names_the_help_of_its_own_command(
     said = capsys.readouterr().err
     assert said.startswith("error: usage: ")
     assert named in said
+
+
+def words_of(path: tuple[str, ...]) -> str:
+    return " ".join(path)
+
+
+COMMANDS = typer.main.get_command(build_app())
+
+
+GROUPS = [path for path in ALL if len(path) < 2 and (not path or path[0] in main.GROUPS)]
+
+
+def command_of(path: tuple[str, ...]) -> Any:
+    command: Any = COMMANDS
+    for word in path:
+        command = command.commands[word]
+    return command
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_every_command_shows_examples_that_it_takes(
+    path: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = command_of(path)
+    if getattr(command, "commands", None) and path:
+        return  # its commands have them
+    examples = EXAMPLES[words_of(path)]
+    assert run([*path, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert examples
+    for line in examples:
+        assert f"\n  {line}\n" in shown
+        program, *words = shlex.split(line.partition(" > ")[0])
+        assert program == "edgeapl"
+        named = command_path(words)
+        assert words[: len(named)] == list(named)
+        assert not path or named == path
+        rest = words[len(named) :]
+        command_of(named).make_context(words_of(named), rest)  # raises for what it does not take
+
+
+def command_path(words: list[str]) -> tuple[str, ...]:
+    return max((path for path in ALL if tuple(words[: len(path)]) == path), key=len)
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_many_options_are_in_groups(
+    path: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    if getattr(command_of(path), "commands", None):
+        return
+    assert run([*path, "--help"]) == 0
+    sections = capsys.readouterr().out.split("\n\n")
+    options = [part for part in sections if re.search(r"^  (-\w, )?--\w", part, re.MULTILINE)]
+    most = max(len(re.findall(r"^  (?:-\w, )?--\w", part, re.MULTILINE)) for part in options)
+    assert most <= MOST_IN_GROUP
+
+
+@pytest.mark.parametrize("path", GROUPS, ids=str)
+def test_a_group_alone_shows_its_commands_and_cuts_no_text_off(
+    path: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(list(path)) == 2, "it was called without a command"
+    said = capsys.readouterr()
+    assert not said.err
+    listed = said.out.partition("Commands:\n")[2].partition("Examples:")[0]
+    assert listed.startswith("  ")
+    assert "..." not in listed
+
+
+@pytest.mark.parametrize(
+    ("typed", "wanted"),
+    [
+        ("edgeapl sc", ["score"]),
+        ("edgeapl journal ack", ["acknowledge"]),
+        ("edgeapl watch --max", ["--max-frames"]),
+        ("edgeapl bench --scenario off", ["offline"]),
+    ],
+)
+def test_a_shell_completes_commands_options_and_choices(typed: str, wanted: list[str]) -> None:
+    words = typed.split(" ")
+    environment = {
+        **os.environ,
+        COMPLETION: "complete_bash",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(len(words) - 1),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "edgeapl"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == wanted, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [("score", "run the same command to continue"), ("doctor", "to start over")],
+)
+def test_after_ctrl_c_it_says_how_to_go_on(
+    command: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("edgeapl.config.load_station", interrupted)
+    assert run([command, "slides"] if command == "score" else [command]) == 130
+    assert said in capsys.readouterr().err
