@@ -25,6 +25,7 @@ from edgeapl.model import ModelRequest, open_model
 from edgeapl.model.trial import try_out
 from edgeapl.sources.formats import optional_imports
 from edgeapl.types import signer_text
+from edgeapl.wording.numbers import plural
 
 BASE_PACKAGES = (
     "numpy",
@@ -246,9 +247,11 @@ def _journal(path: Path) -> Check:
     except EdgeAplError as error:
         return Check("journal", Health.PROBLEM, str(error), error.exit_code)
     if report.problems:
-        text = f"{path}: {len(report.problems)} problem(s): see edgeapl journal verify"
+        text = f"{path}: {plural(len(report.problems), 'problem')}: see edgeapl journal verify"
         return Check("journal", Health.PROBLEM, text, 5)
-    return Check("journal", Health.OK, f"{path}: {report.rows} rows, chain intact, writable")
+    return Check(
+        "journal", Health.OK, f"{path}: {plural(report.rows, 'row')}, chain intact, writable"
+    )
 
 
 def _existing(path: Path) -> Path:

@@ -12,7 +12,7 @@ from edgeapl.errors import DeadlineError, EdgeAplError, EngineError
 from edgeapl.stages.find_disc import SHRUNK
 from edgeapl.stages.findings import Code, Effect, Finding
 from edgeapl.types import Reason, Remark, ScaleOrigin, Tally, TileState
-from edgeapl.wording.numbers import exact_percent, percent
+from edgeapl.wording.numbers import exact_percent, percent, plural
 from edgeapl.wording.printable import printable
 from edgeapl.wording.questions import QUESTIONS
 from edgeapl.wording.verdicts import examined_percent
@@ -106,7 +106,7 @@ def of_remarks(remarks: Mapping[Remark, int]) -> list[Finding]:
         doubtful = remark.doubtful or (remark.code == DEPTH and len(scaled) > 1)
         effect = Effect.BARS_CLEAR if doubtful else Effect.NOTE
         findings.append(
-            Finding(f"image_{remark.code}", f"{frames} frame(s): {remark.text}", effect)
+            Finding(f"image_{remark.code}", f"{plural(frames, 'frame')}: {remark.text}", effect)
         )
     return findings
 
@@ -178,16 +178,17 @@ def of_discs(discs: Sequence[tuple[float, float] | None]) -> list[Finding]:
     low, high = percent(min(shares)), percent(max(shares))
     much = low if low == high else f"{low} to {high}"
     text = (
-        f"{len(shares)} frame(s) show a round field, as through an eyepiece: {much} of the picture "
-        "is its dark surround and counts neither way"
+        f"{plural(len(shares), 'frame shows', 'frames show')} a round field, as through an "
+        f"eyepiece: {much} of the picture is its dark surround and counts neither way"
     )
     found = [Finding(Code.ROUND_FIELD, text, Effect.NOTE)]
     whole = len(discs) - len(shares)
     if whole or min(radii) < SHRUNK * max(radii):
         others = f"{whole} a whole one" if whole else "the rounds differ in size"
         text = (
-            f"{len(shares)} frame(s) show a round field and {others}: part of the light may have "
-            "been lost; score images taken in different ways as different slides"
+            f"{plural(len(shares), 'frame shows', 'frames show')} a round field and {others}: part "
+            "of the light may have been lost; score images taken in different ways as different "
+            "slides"
         )
         found.append(Finding(Code.FIELDS_DIFFER, text, Effect.BARS_CLEAR))
     return found
@@ -198,15 +199,16 @@ def of_errors(errors: Sequence[EdgeAplError]) -> list[Finding]:
     findings = []
     late = [error for error in errors if isinstance(error, DeadlineError)]
     if late:
-        text = f"{len(late)} frame(s) could not be searched for cells in time; the first: {late[0]}"
+        frames = plural(len(late), "frame")
+        text = f"{frames} could not be searched for cells in time; the first: {late[0]}"
         findings.append(Finding("deadline", text, Effect.BARS_CLEAR))
     inputs = [error for error in errors if not isinstance(error, EngineError | DeadlineError)]
     if inputs:
-        text = f"{len(inputs)} input(s) could not be examined; the first: {inputs[0]}"
+        text = f"{plural(len(inputs), 'input')} could not be examined; the first: {inputs[0]}"
         findings.append(Finding("input_failed", text, Effect.BARS_CLEAR))
     failures = [error for error in errors if isinstance(error, EngineError)]
     if failures:
-        text = f"a network failed {len(failures)} time(s); the first: {failures[0]}"
+        text = f"a network failed {plural(len(failures), 'time')}; the first: {failures[0]}"
         findings.append(Finding("engine_failed", text, Effect.BARS_CLEAR))
     return findings
 
@@ -272,4 +274,4 @@ def _frames(names: Sequence[str]) -> str:
 def _some(names: Sequence[str], kind: str) -> str:
     shown = ", ".join(names[:NAMED])
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return f"{len(names)} {kind}(s) ({shown}{more})"
+    return f"{plural(len(names), kind)} ({shown}{more})"

@@ -23,6 +23,7 @@ from edgeapl.model import ModelRequest, open_model
 from edgeapl.sources.digests import image_digests
 from edgeapl.sources.discover import find_slides
 from edgeapl.types import Decision
+from edgeapl.wording.numbers import plural
 from edgeapl.wording.printable import printable
 
 _SHOWN = 5
@@ -82,7 +83,8 @@ def _refuse_chosen(engines: EngineFolder, evidence: Sequence[EvidenceSlide]) -> 
     found = [slide.slide for slide in evidence if slide.images & chosen_on]
     if found:
         raise UsageError(
-            f"the layers of these engines were chosen on {len(found)} slide(s) of the certificate",
+            "the layers of these engines were chosen on "
+            f"{plural(len(found), 'slide')} of the certificate",
             _some(found),
             "build them again with other slides in --frames",
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 from edgeapl.bundle.load import Bundle
 from edgeapl.calibration.document import read_set
 from edgeapl.errors import BundleError, UsageError
+from edgeapl.wording.numbers import plural
 from edgeapl.wording.printable import printable
 
 _SHOWN = 5
@@ -56,7 +57,8 @@ def refuse_seen(found: Mapping[str, str]) -> None:
         return
     names = [f"{printable(name)} ({what})" for name, what in sorted(found.items())]
     raise UsageError(
-        f"{len(found)} labelled slide(s) were seen before and prove nothing",
+        f"{plural(len(found), 'labelled slide was', 'labelled slides were')} seen before "
+        "and prove nothing",
         _some(names),
         "take them out, or add --leave-out-seen",
     )

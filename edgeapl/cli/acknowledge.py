@@ -1,4 +1,4 @@
-"""`edgeapl journal acknowledge`: say that a flag was seen, where there is no page to say it on."""
+"""`edgeapl journal acknowledge`: acknowledge a flag where there is no page for it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import typer
 
 from edgeapl.cli.options import JournalOption, JsonOption, StationOption, chosen_journal
 from edgeapl.cli.output import RESEARCH_USE_ONLY, one_line, print_json
+from edgeapl.cli.record_table import print_records
 from edgeapl.cli.verdicts import probability_text
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from edgeapl.journal.alarms import Alarm
 
-HEADINGS = ("flag", "since", "slide", "probability of APL")
+HEADINGS = ("flag", "time", "slide", "probability of APL")
 
 
 def acknowledge(
@@ -62,17 +63,18 @@ def acknowledge(
 
 
 def _show(standing: Sequence[Alarm]) -> None:
-    if standing:
-        typer.echo("\t".join(HEADINGS))
-    for alarm in standing:
-        slide = alarm.slide + (" (demonstration)" if alarm.demonstration else "")
-        reasons = [{"code": code} for code in alarm.codes]
-        figures = {"probability": alarm.probability, "interval": None, "reasons": reasons}
-        fields = (alarm.record[:12], alarm.time, slide, probability_text(figures))
-        typer.echo("\t".join(one_line(field) for field in fields))
     if not standing:
         typer.echo("every flag is acknowledged")
-    typer.echo(RESEARCH_USE_ONLY)
+        typer.echo(RESEARCH_USE_ONLY)
+        return
+    print_records(HEADINGS, [_fields(alarm) for alarm in standing], narrow=HEADINGS)
+
+
+def _fields(alarm: Alarm) -> tuple[str, ...]:
+    slide = alarm.slide + (" (demonstration)" if alarm.demonstration else "")
+    reasons = [{"code": code} for code in alarm.codes]
+    figures = {"probability": alarm.probability, "interval": None, "reasons": reasons}
+    return (alarm.record[:12], alarm.time, slide, probability_text(figures))
 
 
 def _as_json(alarm: Alarm) -> dict[str, Any]:

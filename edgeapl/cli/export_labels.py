@@ -17,6 +17,7 @@ from edgeapl.cli.options import (
     chosen_journal,
 )
 from edgeapl.cli.output import RESEARCH_USE_ONLY, console, one_line, print_json
+from edgeapl.wording.numbers import plural
 
 if TYPE_CHECKING:
     from edgeapl.labelling import ExportedLabels, LabelsRequest
@@ -150,11 +151,12 @@ def _show(exported: ExportedLabels, request: LabelsRequest) -> None:
     records, cells = exported.left_out
     if records:
         typer.echo(
-            f"{records} older record(s) left out, in which people named {cells} cell(s): "
+            f"{plural(records, 'older record')} left out, in which people named "
+            f"{plural(cells, 'cell')}: "
             "--all-records takes them"
         )
     if exported.errors:
-        typer.echo(f"{len(exported.errors)} frame(s) gave no images of cells; see above")
-    slides = f"{exported.slides} slide(s), {exported.frames} frame(s)"
+        typer.echo(f"{plural(len(exported.errors), 'frame')} gave no images of cells; see above")
+    slides = f"{plural(exported.slides, 'slide')}, {plural(exported.frames, 'frame')}"
     typer.echo(one_line(f"{slides} as {request.format} in {request.out}"))
     typer.echo(RESEARCH_USE_ONLY)

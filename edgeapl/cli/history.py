@@ -1,4 +1,4 @@
-"""`edgeapl journal history`: final verdicts with what people said of them."""
+"""`edgeapl journal history`: final verdicts and their sign-offs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import typer
 
 from edgeapl.cli.journal_wording import bundle_text, said_in_short
 from edgeapl.cli.options import JournalOption, JsonOption, StationOption, chosen_journal
-from edgeapl.cli.output import RESEARCH_USE_ONLY, one_line, print_json
+from edgeapl.cli.output import print_json
+from edgeapl.cli.record_table import print_records
 from edgeapl.cli.verdicts import probability_text
+from edgeapl.wording.numbers import plural
 
 if TYPE_CHECKING:
     from edgeapl.journal import Record
@@ -44,13 +46,13 @@ def history(
         document = {"schema": SCHEMA, "research_use_only": True, "journal": str(path)}
         print_json(document | {"records": [_as_json(record) for record in wanted]})
         return
-    headings = (*HEADINGS, "bundle")
-    typer.echo("\t".join(headings))
-    for record in wanted:
-        typer.echo("\t".join(one_line(field) for field in _fields(record)))
-    if left_out:
-        typer.echo(f"{left_out} demonstration(s) left out: --demonstrations shows them.")
-    typer.echo(RESEARCH_USE_ONLY)
+    note = f"{plural(left_out, 'demonstration')} left out: --demonstrations shows them."
+    print_records(
+        (*HEADINGS, "bundle"),
+        [_fields(record) for record in wanted],
+        narrow=("record", "time", "slide", "verdict", "signed"),
+        notes=(note,) if left_out else (),
+    )
 
 
 def _fields(record: Record) -> tuple[str, ...]:

@@ -1,11 +1,10 @@
-"""`edgeapl journal`: list, show and verify what was recorded. Never makes or changes a journal.
+"""`edgeapl journal`: lists, shows and verifies the record; these never create or change a journal.
 
-What adds to it, a signature or an acknowledgement, has a module of its own.
+Commands that add to it, a sign-off or an acknowledgement, have modules of their own.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
@@ -16,10 +15,13 @@ from edgeapl.cli.acknowledge import acknowledge
 from edgeapl.cli.history import history
 from edgeapl.cli.journal_wording import bundle_text, said_in_short
 from edgeapl.cli.options import JournalOption, JsonOption, StationOption, chosen_journal
-from edgeapl.cli.output import DECISION_STYLES, RESEARCH_USE_ONLY, one_line, print_json
+from edgeapl.cli.output import RESEARCH_USE_ONLY, one_line, print_json
+from edgeapl.cli.record_table import print_records
 from edgeapl.cli.sign_off import sign_off
 from edgeapl.cli.verdicts import probability_text, signed_by, verdict_panel
 from edgeapl.errors import StorageError
+from edgeapl.wording.local_time import local_time
+from edgeapl.wording.numbers import plural
 from edgeapl.wording.verdicts import tally_in_a_row
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ def list_rows(
     station: StationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List what was recorded, oldest first. Research use only."""
+    """List the record, oldest first. Research use only."""
     from edgeapl.journal import read_rows
 
     path = _path(journal, station)
@@ -73,7 +75,7 @@ def show(
     station: StationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show all of one record. Research use only."""
+    """Show everything in one record. Research use only."""
     from rich.console import Console
     from rich.markup import escape
 
@@ -88,7 +90,7 @@ def show(
     facts = {
         "record": row.sequence,
         "kind": row.kind,
-        "time": row.time,
+        "time": local_time(row.time, seconds=True),
         "hash": row.hash,
         "follows": row.previous,
     }
@@ -140,11 +142,13 @@ def verify(
         for problem in report.problems:
             typer.echo(one_line(problem.text))
         if not report.problems:
-            typer.echo(one_line(f"intact: {report.rows} row(s) in {path}, newest {report.newest}"))
+            typer.echo(
+                one_line(f"intact: {plural(report.rows, 'row')} in {path}, newest {report.newest}")
+            )
     if report.problems:
         raise StorageError(
             "journal is not as it was written",
-            f"{path} ({len(report.problems)} problem(s))",
+            f"{path} ({plural(len(report.problems), 'problem')})",
             "keep it for inquiry; to go on, move journal and anchor away together",
         )
 
@@ -175,32 +179,15 @@ def _problem_as_json(problem: Problem) -> dict[str, Any]:
 
 
 def _print_rows(rows: Sequence[Row]) -> None:
-    """Draw a table for a person; for a pipe, one line per row with tabs between the fields."""
     headings = (
         *("record", "time", "slide", "verdict", "probability of APL", "cells", "hash"),
         "bundle",
     )
-    if not sys.stdout.isatty():
-        typer.echo("\t".join(headings))
-        for row in rows:
-            typer.echo("\t".join(_fields(row)))
-        typer.echo(RESEARCH_USE_ONLY)
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False)
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        number, time, slide, verdict, probability, cells, digest, made = map(Text, _fields(row))
-        verdict.stylize(DECISION_STYLES.get(verdict.plain, ""))
-        time = Text(time.plain[:19].replace("T", " "))
-        table.add_row(number, time, slide, verdict, probability, cells, digest[:12], made)
-    terminal = Console(highlight=False)
-    terminal.print(table)
-    terminal.print(f"{len(rows)} record(s), times in UTC. {RESEARCH_USE_ONLY}", style="dim")
+    print_records(
+        headings,
+        [_fields(row) for row in rows],
+        narrow=("record", "time", "slide", "verdict", "probability of APL"),
+    )
 
 
 def _fields(row: Row) -> tuple[str, ...]:
@@ -218,8 +205,7 @@ def _fields(row: Row) -> tuple[str, ...]:
             verdict += " (so far)"
         probability, cells = probability_text(content), tally_in_a_row(content["tally"])
         made = bundle_text(content)
-    fields = (str(row.sequence), row.time, slide, verdict, probability, cells, row.hash, made)
-    return tuple(one_line(field) for field in fields)
+    return (str(row.sequence), row.time, slide, verdict, probability, cells, row.hash, made)
 
 
 def _printable(value: Any) -> Any:

@@ -31,6 +31,7 @@ from edgeapl.cli.options import (
 )
 from edgeapl.cli.output import console, one_line, print_json
 from edgeapl.cli.verdicts import slides_table
+from edgeapl.wording.numbers import plural
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -228,15 +229,14 @@ class _Bar:
 
     def _on_unlisted(self, files: Sequence[Path]) -> None:
         if files:
-            text = f"{len(files)} image(s) of the folder are not in the slide list"
-            typer.echo(
-                f"note: {text} and not examined; the first: {one_line(str(files[0]))}", err=True
-            )
+            images = plural(len(files), "image")
+            text = f"{images} of the folder not examined, as the slide list lacks them; the first: "
+            typer.echo(f"note: {text}{one_line(str(files[0]))}", err=True)
 
     def _on_slides(self, slides: Sequence[SlideInput]) -> None:
         self._images = {slide.name: len(slide.files) for slide in slides}
         self._task = self._progress.add_task(
-            "images", total=sum(self._images.values()), note=f"{len(slides)} slides"
+            "images", total=sum(self._images.values()), note=plural(len(slides), "slide")
         )
         self._before = self._frames = self._cells = 0
 

@@ -16,6 +16,7 @@ from edgeapl.cli.options import FLAGGED, hosted_model
 from edgeapl.cli.output import INTERRUPTED, console, one_line
 from edgeapl.cli.terminal import Display
 from edgeapl.cli.watch_signals import Signals, handled_signals, sigterm_interrupts
+from edgeapl.wording.numbers import plural
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -182,7 +183,8 @@ def _follow(
         with suppress(StorageError):  # committing a verdict will report it
             station.alerts.sync()
         if station.alive:
-            systemd.alive(f"camera {view.camera.state.value}, {len(closed)} slides closed")
+            closed_now = plural(len(closed), "slide")
+            systemd.alive(f"camera {view.camera.state.value}, {closed_now} closed")
         for one in closed[shown:]:
             display.final(one)
         shown = len(closed)

@@ -121,11 +121,13 @@ class Display:
         from rich.console import Group
         from rich.text import Text
 
+        from edgeapl.wording.local_time import local_time
+
         lines: list[Any] = [camera_line(view.camera)]
         lines += [Text(one_line(text), style="bold red") for text in view.trouble]
         lines += [
             Text(
-                f" FLAG of slide {one_line(alarm.slide)} since {alarm.time[:16]}: "
+                f" FLAG of slide {one_line(alarm.slide)} since {local_time(alarm.time)}: "
                 "not acknowledged yet ",
                 style="bold white on red",
             )

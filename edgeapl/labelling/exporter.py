@@ -19,6 +19,7 @@ from edgeapl.labelling.qupath import write_qupath
 from edgeapl.labelling.reader import HOW, read_record, read_slide
 from edgeapl.labelling.storage import LabelsFolder
 from edgeapl.report.results import every_folder, newest_folders
+from edgeapl.wording.numbers import plural
 from edgeapl.wording.printable import printable
 
 FORMATS = ("coco", "csv", "folders", "qupath")
@@ -96,7 +97,7 @@ def export_labels(
             write_qupath(slides, out, request.out.resolve())
         out.add(table.NAME, table.table_bytes(slides, files))
         if errors and out.replaces:
-            what = f"{len(errors)} frame(s) gave no images, so the labels there were kept"
+            what = f"{plural(len(errors), 'frame')} gave no images, so the labels there were kept"
             raise InputError(what, printable(request.out), "choose another folder with --out")
         out.finish({"format": request.format})
     others = [] if request.all_records else _older(request.results, homes)

@@ -17,6 +17,7 @@ from edgeapl.monitoring.control import Chart, distance_chart, value_chart
 from edgeapl.monitoring.shares import Period, periods
 from edgeapl.monitoring.slides import MEASURES, Watched, newest_bundle, watched
 from edgeapl.stages.domain import GROUP_WORDS
+from edgeapl.wording.numbers import plural
 
 SCHEMA = 1
 
@@ -113,7 +114,7 @@ def alarm_of(drift: Drift) -> str:
         f"{drift.chart.name} has drifted {drift.chart.direction(first)} {than}: from "
         f"{slide.time:%Y-%m-%d} on, record {slide.sequence}"
     )
-    return f"{text}, and {len(more)} more time(s)" if more else text
+    return f"{text}, and {plural(len(more), 'more time')}" if more else text
 
 
 def monitor_document(found: Monitored) -> dict[str, Any]:

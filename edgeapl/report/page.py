@@ -26,6 +26,7 @@ from edgeapl.report.verdict_text import answer_of
 from edgeapl.stages.intervals import wilson
 from edgeapl.types import CellStatus
 from edgeapl.wording.certificate import certificate_of_record
+from edgeapl.wording.local_time import local_time
 from edgeapl.wording.numbers import NO_BREAK, exact_percent, percent, plural
 from edgeapl.wording.printable import printable
 from edgeapl.wording.verdicts import field_in_words, tally_in_words
@@ -111,7 +112,7 @@ def render_page(
         explanation=explanation,
         kinds=role_kinds(context),
         journal_record=journal_record,
-        written=written.strftime("%Y-%m-%d %H:%M %Z"),
+        written=local_time(written.isoformat()),
         style=Markup(style),  # noqa: S704 - our own file
         style_digest=base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode(),
         people=Markup(people_section(None)),  # noqa: S704 - escaped where it is made

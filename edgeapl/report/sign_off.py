@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from edgeapl.errors import UsageError
 from edgeapl.journal import Record, Row, sign_off_of
 from edgeapl.report.cell_classes import in_words
+from edgeapl.wording.local_time import local_time
 from edgeapl.wording.printable import printable
 
 BEGIN, END = "<!--people-->", "<!--/people-->"
@@ -73,4 +74,4 @@ def _best(scores: Mapping[str, float]) -> str:
 
 
 def _place(row: Row) -> dict[str, Any]:
-    return {"time": row.time[:16].replace("T", " ") + " UTC", "row": row.sequence}
+    return {"time": local_time(row.time), "row": row.sequence}

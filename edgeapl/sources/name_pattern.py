@@ -9,6 +9,7 @@ from pathlib import Path
 from edgeapl.errors import UsageError
 from edgeapl.sources.slide_list import SlideInput
 from edgeapl.wording.names import canonical_name
+from edgeapl.wording.numbers import plural
 from edgeapl.wording.printable import printable
 
 OPTION = "--slide-from"
@@ -58,7 +59,7 @@ def group_by_name(files: Sequence[Path], folder: Path, pattern: str) -> tuple[Sl
     if unmatched:
         shown = ", ".join(printable(name) for name in unmatched[:_SHOWN])
         more = ", ..." if len(unmatched) > _SHOWN else ""
-        what = f"{len(unmatched)} of {len(files)} image(s) do not match {OPTION}"
+        what = f"{len(unmatched)} of {plural(len(files), 'image')} do not match {OPTION}"
         raise UsageError(what, shown + more, "change the pattern or move these files away")
     return tuple(
         SlideInput(name, tuple(images), patient=patients[name]) for name, images in slides.items()

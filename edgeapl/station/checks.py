@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edgeapl.doctor import Check, Health
 from edgeapl.station.systemd_unit import INSTALLED, hidden_by, missing_from
+from edgeapl.wording.numbers import plural
 
 METRICS = "http://127.0.0.1:8765/metrics"
 """Address of the metrics that `edgeapl watch --page` serves by default."""
@@ -41,7 +42,8 @@ def _running(address: str) -> Iterator[Check]:
         return
     restarts = values.get("edgeapl_camera_restarts_total", "0")
     slides = values.get("edgeapl_slides_total", "0")
-    words = f"{float(slides):.0f} slides closed, camera restarted {float(restarts):.0f} times"
+    closed, again = plural(int(float(slides)), "slide"), plural(int(float(restarts)), "time")
+    words = f"{closed} closed, camera restarted {again}"
     if float(values.get("edgeapl_camera_live", "0")) == 1:
         yield Check("station", Health.OK, f"runs, camera live, {words}")
     else:

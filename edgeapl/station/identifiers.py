@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgeapl.errors import IdentifierUsed, UsageError
 from edgeapl.journal import VERDICT, rows_with
+from edgeapl.wording.local_time import local_time
 from edgeapl.wording.names import canonical_name
 
 LONGEST_NAME = 200
@@ -26,8 +27,8 @@ def check_unused(journal: Path, slide: str) -> None:
     known = rows_with(journal, VERDICT, "slide", slide)
     if known:
         last = known[-1]
-        verdict, time = last.content["verdict"], last.time[:16]
-        which = f"{slide} ({verdict}, {time} UTC, row {last.sequence})"
+        verdict, time = last.content["verdict"], local_time(last.time)
+        which = f"{slide} ({verdict}, {time}, row {last.sequence})"
         mend = "take another identifier, or open one more record of this one (--again)"
         raise IdentifierUsed("slide has a record already", which, mend)
 

@@ -19,6 +19,7 @@ from edgeapl.station.access import WAITING, CameraState, CellView, SlideView
 from edgeapl.types import CellStatus, Interval
 from edgeapl.web.events import Observation
 from edgeapl.web.verdict_text import answer_of, history_probability
+from edgeapl.wording.local_time import local_time
 from edgeapl.wording.numbers import NO_BREAK, percent, plural
 from edgeapl.wording.printable import printable
 from edgeapl.wording.verdicts import field_in_words, tally_in_words
@@ -67,7 +68,7 @@ class PageRenderer:
             probability=history_probability,
             handle=to_handle,
             plural=plural,
-            clock=lambda time: time.replace("T", " ")[:16],
+            local=local_time,
         )
         self._environment.globals.update(
             research_use_only=RESEARCH_USE_ONLY,

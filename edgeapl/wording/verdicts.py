@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from math import floor
 from typing import Any, TypeVar
 
+from edgeapl.wording.local_time import local_time
 from edgeapl.wording.numbers import numbers, percent, percents, plural
 from edgeapl.wording.questions import APL, question_of
 
@@ -143,7 +144,8 @@ def flag_in_words(since: str, *, known: bool, kept: bool, now: str) -> str:
     known : whether the flag has figures. kept : whether the cells no longer support the flag.
     now : the current probability as text; empty if there is none.
     """
-    text = f"{sentence(flagged_since(since))}."
+    when = f"flagged since {local_time(since, seconds=True)}" if since else flagged_since(since)
+    text = f"{sentence(when)}."
     if not kept:
         return text
     cells = f"the cells give {now or 'no probability'} now."

@@ -69,10 +69,10 @@ def test_images_that_a_list_does_not_name_are_said(
     (folder / "slides.csv").write_text("slide,file\nS,0.png\n")
     done = station.run("score", folder, "--bundle", bundle, "--um-per-px", "0.2", "--json")
     assert done.code == 0, done.err
-    assert "note: 2 image(s) of the folder are not in the slide list" in done.err
+    assert "note: 2 images of the folder not examined, as the slide list lacks them" in done.err
     (slide,) = done.document["slides"]
     said = {reason["code"]: reason["text"] for reason in slide["reasons"]}
-    assert "2 image(s) (1.png, 2.png)" in said["unlisted"]
+    assert "2 images (1.png, 2.png)" in said["unlisted"]
 
 
 def test_a_tag_that_turns_images_changes_neither_verdict_nor_boxes(

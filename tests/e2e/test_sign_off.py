@@ -67,4 +67,4 @@ def test_demonstrations_may_be_played_again_and_are_marked(station: Station) -> 
     assert len(set(reports)) == 2
     assert all((station.folder / report).is_file() for report in reports)
     assert "(demonstration)" in station.run("journal", "list").out
-    assert "2 demonstration(s) left out" in station.run("journal", "history").out
+    assert "2 demonstrations left out" in station.run("journal", "history").out

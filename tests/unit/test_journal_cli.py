@@ -117,7 +117,7 @@ def test_show_takes_a_number_or_a_hash(path: Path, capsys: pytest.CaptureFixture
 
 def test_verify_says_intact(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run("verify", "--journal", str(path))
-    assert capsys.readouterr().out.startswith("intact: 6 row(s) in ")
+    assert capsys.readouterr().out.startswith("intact: 6 rows in ")
     run("verify", "--json", "--journal", str(path))
     document = json.loads(capsys.readouterr().out)
     assert (document["rows"], document["intact"], document["problems"]) == (6, True, [])
@@ -159,7 +159,7 @@ def test_the_journal_of_the_station_file_is_used(
 ) -> None:
     (path.parent / "edgeapl.toml").write_text(f"journal = {json.dumps(path.name)}\n")
     run("verify")
-    assert capsys.readouterr().out.startswith("intact: 6 row(s)")
+    assert capsys.readouterr().out.startswith("intact: 6 rows")
 
 
 @pytest.mark.parametrize("arguments", [("show", "99"), ("show", "nonsense")])

@@ -351,7 +351,7 @@ def test_the_newest_record_of_a_slide_counts_and_older_ones_are_said(
     capsys.readouterr()
     assert scored.export("csv") == 0
     out = capsys.readouterr().out
-    assert "2 older record(s) left out, in which people named 1 cell(s)" in out
+    assert "2 older records left out, in which people named 1 cell:" in out
     assert len(scored.table("csv")) == 8
     assert scored.export("csv", "--all-records") == 0
     rows = scored.table("csv")

@@ -43,8 +43,8 @@ def test_a_patient_and_other_forms_of_a_name_are_known(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pattern", "what"),
     [
-        (r"^(S1)_", "2 of 4 image.s. do not match --slide-from: S2_001.png, deep/Other/S2_002"),
-        (r"^(X)?", "4 of 4 image.s. do not match"),
+        (r"^(S1)_", "2 of 4 images do not match --slide-from: S2_001.png, deep/Other/S2_002"),
+        (r"^(X)?", "4 of 4 images do not match"),
         (r"S\d", "no group that could be the slide"),
         (r"(?P<patient>S\d)", "no group that could be the slide"),
         (r"(S\d", "no regular expression"),

@@ -198,7 +198,7 @@ def test_tables_with_other_columns_are_refused_and_the_older_table_stays(
     assemble(tmp_path, ["a"])
     before = (tmp_path / "cells.csv").read_bytes()
     write(tmp_path, frames[:1], "b", roles=dict(reversed(ROLES.items())))
-    with pytest.raises(StorageError, match="two bundles do not fit"):
+    with pytest.raises(StorageError, match="two bundles or lists do not fit"):
         assemble(tmp_path, ["a", "b"])
     assert (tmp_path / "cells.csv").read_bytes() == before
 
