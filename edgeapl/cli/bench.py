@@ -117,7 +117,7 @@ def bench(
         typer.Option(
             min=1,
             max=256,
-            rich_help_panel="Workload",
+            rich_help_panel="Resources",
             help="CPU threads inside one run of a network of A.",
         ),
     ] = None,
@@ -128,7 +128,7 @@ def bench(
     workers: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(
-            min=1, max=256, rich_help_panel="Workload", help="Runs of A at the same time."
+            min=1, max=256, rich_help_panel="Resources", help="Runs of A at the same time."
         ),
     ] = None,
     workers2: Annotated[
@@ -138,7 +138,7 @@ def bench(
     batch_size: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(
-            min=1, max=1024, rich_help_panel="Workload", help="Cells in one run of a network of A."
+            min=1, max=1024, rich_help_panel="Resources", help="Cells in one run of a network of A."
         ),
     ] = None,
     batch_size2: Annotated[
@@ -149,7 +149,7 @@ def bench(
         bool,
         typer.Option(
             "--floor",
-            rich_help_panel="Workload",
+            rich_help_panel=COMPARISONS,
             help="Measure A's bare networks and this machine's peak as well.",
         ),
     ] = False,
@@ -158,7 +158,7 @@ def bench(
         typer.Option(
             min=0,
             max=256,
-            rich_help_panel="Workload",
+            rich_help_panel=COMPARISONS,
             help="Measure as well how much slower A is while so many other programs keep a core "
             "busy each.",
         ),
