@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from edgeapl.cli.options import (
+    COMPARISONS,
     OUTPUT,
     EnginesOption,
     JsonOption,
