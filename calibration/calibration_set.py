@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from edgeapl.calibration.cell_selection import Kind, spread, unlike
 from edgeapl.calibration.cells import Cell, Gathered, SlideSeen
 from edgeapl.errors import InputError, UsageError
+from edgeapl.types import ScaleOrigin
 from edgeapl.wording.printable import printable
 
 FEWEST_CELLS = 20
@@ -76,8 +77,13 @@ def slides_to_hold_back(cells: Sequence[Cell]) -> tuple[str, ...]:
     return tuple(sorted(order[2::5])) if len(order) >= HOLD_BACK_FROM else ()
 
 
-def check_gathered(gathered: Gathered, *, leave_out_unusable: bool) -> None:
-    """Raise InputError when the set is unfit: images of no use, too few cells, one slide."""
+def check_gathered(
+    gathered: Gathered, *, leave_out_unusable: bool, scale_matters: bool = True
+) -> None:
+    """Raise InputError when the set is unfit: images of no use, too few cells, one slide.
+
+    scale_matters : cells are looked for, so that a slide of unknown scale is unfit too.
+    """
     if not leave_out_unusable:
         _check_images(gathered.slides)
     with_cells = [slide.name for slide in gathered.slides if slide.cells]
@@ -89,6 +95,23 @@ def check_gathered(gathered: Gathered, *, leave_out_unusable: bool) -> None:
         )
     if len(with_cells) < 2:
         raise one_slide(with_cells[0])
+    if scale_matters:
+        _check_scale(gathered.slides)
+
+
+def _check_scale(slides: Sequence[SlideSeen]) -> None:
+    unknown = [
+        slide.name
+        for slide in slides
+        if any(origin is ScaleOrigin.ASSUMED for origin, _ in slide.scales)
+    ]
+    if unknown:
+        more = f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
+        raise InputError(
+            "scale of calibration slides is neither stated nor measurable",
+            ", ".join(unknown[:NAMED]) + more,
+            "give --um-per-px: cells of the wrong size would be taken for the usual ones",
+        )
 
 
 def one_slide(name: str) -> InputError:

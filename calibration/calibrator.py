@@ -94,7 +94,11 @@ def calibrate(request: CalibrateRequest, tell: Tell) -> Calibrated:
         gathered = _gather(request, bundle, slides, how, work, tell)
         if not request.leave_out_excluded:
             _refuse_excluded(gathered)
-        check_gathered(gathered, leave_out_unusable=request.leave_out_unusable)
+        check_gathered(
+            gathered,
+            leave_out_unusable=request.leave_out_unusable,
+            scale_matters=not request.crops and bundle.manifest.segmenter.kind != "field",
+        )
         chosen = choose(gathered, request.size)
         fields = _detector_frames(request, bundle, gathered, chosen.held_back)
         tell("run the chosen cells through all networks", 0.0)

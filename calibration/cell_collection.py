@@ -154,6 +154,7 @@ def _frames(
                 seen.excluded.append(printable(Path(frame.source).name))
                 continue
             seen.looked_at += 1
+            seen.scales[frame.scale, frame.um_per_px] += 1
             prepared, memory = prepare_frame(model, frame, memory, crops=how.crops)
             for reason in prepared.rejected:
                 if reason.code == DUPLICATE:

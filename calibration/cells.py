@@ -15,7 +15,7 @@ from edgeapl.bundle.manifest import Manifest
 from edgeapl.calibration.cell_selection import picture_hashes, with_length_one
 from edgeapl.calibration.spool import Spool
 from edgeapl.stages.frame_descriptor import FrameDescriptor
-from edgeapl.types import CellScores, Float32, UInt8
+from edgeapl.types import CellScores, Float32, ScaleOrigin, UInt8
 
 NO_ROLE = "none of the roles"
 
@@ -56,7 +56,7 @@ class SlideSeen:
     images : image files it has. looked_at : of those. left_out : files the bundle is not made for.
     unusable : file name and reason of each image that could not be used. duplicates : images that
     were there before. excluded : names of images of test slides, which were not used. cells : found
-    on the images looked at.
+    on the images looked at. scales : origin and µm per px of these, and how many have them.
     """
 
     name: str
@@ -68,6 +68,7 @@ class SlideSeen:
     unusable: list[tuple[str, str]] = field(default_factory=list)
     excluded: list[str] = field(default_factory=list)
     frames: list[FrameDescriptor] = field(default_factory=list)
+    scales: Counter[tuple[ScaleOrigin, float]] = field(default_factory=Counter)
 
 
 @dataclass(slots=True, eq=False)

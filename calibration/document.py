@@ -15,6 +15,7 @@ from edgeapl.calibration.fingerprint import Fingerprint
 from edgeapl.calibration.range_measurement import NetworkRanges
 from edgeapl.calibration.ranges import MeasuredRanges
 from edgeapl.errors import BundleError
+from edgeapl.slide_findings import scale_doubts
 
 SCHEMA = 1
 FILE = "calibration-set.json"
@@ -136,6 +137,7 @@ def _slides(facts: Facts) -> list[dict[str, Any]]:
             "cells": slide.cells,
             "used": used[slide.name],
             "held_back": slide.name in facts.chosen.held_back,
+            "scale_doubts": list(scale_doubts(slide.scales)),
         }
         for slide in facts.gathered.slides
     ]

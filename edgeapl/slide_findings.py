@@ -262,6 +262,11 @@ def of_scale(scales: Mapping[tuple[ScaleOrigin, float], int]) -> list[Finding]:
     return findings
 
 
+def scale_doubts(scales: Mapping[tuple[ScaleOrigin, float], int]) -> tuple[str, ...]:
+    """Return a sentence for each way in which the scale of some frames is only a guess."""
+    return tuple(one.text for one in of_scale(scales) if one.effect is Effect.BARS_CLEAR)
+
+
 def _interval(um_per_px: float, origin: ScaleOrigin) -> str:
     low, high = um_per_px / origin.within, um_per_px * origin.within
     return f" ({low:.3f} to {high:.3f})"

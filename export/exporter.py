@@ -236,6 +236,7 @@ def _report(
             *recipe.warnings,
             *colour_doubts(recipe),
             *proof.warnings,
+            *(f"images of the proof: {doubt}" for doubt in cells.doubts),
             *(doubt for table in tables for doubt in table.doubts()),
         ],
         "confusion": [table.document() for table in tables],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from edgeapl.bundle.manifest import Manifest
 from edgeapl.errors import EndOfSource, InputError
 from edgeapl.pixel_size import SlideScale
 from edgeapl.protocols import Segmenter
+from edgeapl.slide_findings import scale_doubts
 from edgeapl.sources.discover import find_slides
 from edgeapl.sources.files import FilesSource
 from edgeapl.sources.synthetic import draw_frame, slide_recipe
@@ -51,6 +53,7 @@ class ProofCells:
     crops : uint8 (N, size, size, 3) RGB. frames : the frames themselves.
     sources : name and SHA-256 of every image. drawn : no real image was given.
     folders : name of the folder that each cell's image lay in; empty unless each image is a cell.
+    doubts : what is only guessed of their scale.
     """
 
     crops: UInt8
@@ -58,6 +61,7 @@ class ProofCells:
     sources: tuple[tuple[str, str], ...]
     drawn: bool
     folders: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
     def description(self) -> dict[str, Any]:
         """Return what the export report says about them."""
@@ -96,6 +100,7 @@ def proof_cells(manifest: Manifest, segmenter: Segmenter, images: ProofImages) -
         sources=tuple((Path(frame.source).name, frame.digest) for frame in used),
         drawn=drawn,
         folders=tuple(folders[::step][: images.most_cells]),
+        doubts=scale_doubts(Counter((frame.scale, frame.um_per_px) for frame in used)),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,12 +21,13 @@ from edgeapl.errors import EdgeAplError, EndOfSource, InputError
 from edgeapl.model.assembled import segmenter_of
 from edgeapl.pixel_size import SlideScale
 from edgeapl.protocols import Engine, Segmenter
+from edgeapl.slide_findings import scale_doubts
 from edgeapl.sources.discover import find_slides
 from edgeapl.sources.files import FilesSource
 from edgeapl.sources.synthetic import draw_frame, slide_recipe
 from edgeapl.stages.crop import cut_cells
 from edgeapl.stages.whole_image import whole_crop
-from edgeapl.types import Frame, UInt8
+from edgeapl.types import Frame, ScaleOrigin, UInt8
 
 FEWEST_CELLS = 20
 """Fewer say nothing about a share of one in a hundred; with 20, one flip is already too many."""
@@ -123,6 +125,7 @@ class _Cutter:
         self.slides: list[Slide] = []
         self.frames: list[Frame] = []
         self.images: list[str] = []
+        self.scales: Counter[tuple[ScaleOrigin, float]] = Counter()
         self._spec = bundle.manifest.crop
         self._segmenter = segmenter
         self._work = work
@@ -135,6 +138,7 @@ class _Cutter:
         for frame in frames:
             images += 1
             self.images.append(frame.digest)
+            self.scales[frame.scale, frame.um_per_px] += 1
             spool.append(self._cut(frame))
             if images == 1 and len(self.frames) < FRAMES:
                 self.frames.append(frame)
@@ -159,7 +163,8 @@ def _checked(cutter: _Cutter, words: str) -> ProofSlides:
         mend = f"{cells} cells, {FEWEST_CELLS} are needed: give other images with --frames"
         raise InputError("too few cells to prove engines on", words, mend)
     images = tuple(sorted(cutter.images))
-    return ProofSlides(full, tuple(cutter.frames), f"{cells} cells of {words}", images)
+    words = "; ".join([f"{cells} cells of {words}", *scale_doubts(cutter.scales)])
+    return ProofSlides(full, tuple(cutter.frames), words, images)
 
 
 def _used_images(bundle: Bundle) -> frozenset[str]:

@@ -69,7 +69,7 @@ class SamSpec(Spec):
     side: Annotated[int, Field(ge=64, le=2048, multiple_of=16)]
     prompts: Prompts = "boxes"
     grid: Annotated[int, Field(ge=1, le=128)] = 32
-    batch_size: Annotated[int, Field(ge=1, le=256)] = 16
+    batch_size: Annotated[int, Field(ge=1, le=256)] = 8
     min_predicted_iou: Share = 0.88
     min_stability: Share = 0.95
     max_overlap: Share = 0.7

@@ -310,6 +310,10 @@ def _show_slides(out: Console, report: dict[str, Any]) -> None:
         figures = [str(slide[key]) for key in ("images", "looked_at", "cells", "used")]
         table.add_row(escape(slide["name"]), *figures, ", ".join(notes))
     out.print(table)
+    for slide in report["slides"]:
+        for doubt in slide["scale_doubts"]:
+            text = f"{slide['name']}: {doubt}"
+            out.print(text, style="yellow", markup=False, soft_wrap=True)
     if report["excluded_slides"]:
         names = ", ".join(report["excluded_slides"])
         out.print(f"test slides left out: {names}", markup=False)

@@ -44,7 +44,7 @@ def export(size: str, folder: Path) -> None:
 
 
 def run(size: str, folder: Path, threads: int) -> None:
-    """Run the encoder on a frame and the decoder on a batch."""
+    """Run the encoder on a frame and the decoder on two batches."""
     names = "sam_encoder", "sam_decoder"
     encoder, decoder = (
         open_engine("onnxruntime", name, (folder / f"{name}.onnx").read_bytes(), threads=threads)
@@ -60,7 +60,7 @@ def run(size: str, folder: Path, threads: int) -> None:
         height, width = frame.shape[:2]
         prompts = of_grid(4, height, width, scale)
         start = time.perf_counter()
-        assert len(list(answers(prompts, embedding, decoder, spec))) == 1
+        assert len(list(answers(prompts, embedding, decoder, spec))) == 2
         decoding.append(time.perf_counter() - start)
     print(
         f"{size} on {threads} threads: encoder {min(encoding):.2f} s a frame, decoder "

@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch", reason="needs torch: pip install 'edgeapl[e
 # The exporter of torch warns about its own changes to come.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
+from edgeapl import pixel_size  # noqa: E402
 from edgeapl.bundle.load import open_bundle  # noqa: E402
 from edgeapl.bundle.manifest import Manifest  # noqa: E402
 from edgeapl.cli.main import run  # noqa: E402
@@ -26,11 +27,13 @@ from edgeapl.export.exporter import (  # noqa: E402
     export,
 )
 from edgeapl.export.graph import Graph  # noqa: E402
+from edgeapl.export.proof_images import ProofImages  # noqa: E402
 from edgeapl.export.recipes.factory import load_factory  # noqa: E402
 from edgeapl.export.recipes.manifest import manifest_settings  # noqa: E402
 from edgeapl.export.recipes.registry import PUBLISHED, find_recipe  # noqa: E402
 from edgeapl.inference.routing import steps  # noqa: E402
 from edgeapl.model import open_model  # noqa: E402
+from tests.conv_bundle import write_slides  # noqa: E402
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_model"
 
@@ -215,3 +218,15 @@ def test_the_lightest_published_recipe_exports_with_random_weights(tmp_path: Pat
     assert plain.bundle.manifest.explanation is None
     with open_model(tmp_path / "c") as model:
         assert "attention" not in model.engines["network"].outputs
+
+
+def test_an_export_says_what_it_assumed_of_its_images(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pixel_size, "measure_scale", lambda pixels: None)
+    slides = write_slides(tmp_path / "smears", slides=1, frames=1)
+    for um_per_px in (None, 0.2):
+        images = ProofImages(slides, um_per_px=um_per_px)
+        warnings = exported(own, images=images).report["warnings"]
+        told = [text for text in warnings if "µm per pixel was assumed" in text]
+        assert len(told) == (um_per_px is None), warnings

@@ -181,7 +181,7 @@ def test_cells_that_touch_stay_apart() -> None:
 
 
 def on_grid(prompts: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Points in a cell: the whole cell, its nucleus, and all there is; others: a red cell."""
+    """Points in a cell: its nucleus, the whole cell, and all there is; others: a red cell."""
     scale = SIDE / 200
     masks = np.full((len(prompts), 4, FINE, FINE), -STEEP, np.float32)
     quality = np.full((len(prompts), 4), 0.95, np.float32)
@@ -190,8 +190,8 @@ def on_grid(prompts: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[
         for cell in CELLS:
             middle = np.array(cell) * scale
             if np.hypot(*(middle - (x, y))) < 32 * scale:
-                masks[row, 1] = disc(middle[0], middle[1], 32 * scale)
-                masks[row, 2] = disc(middle[0], middle[1], 22 * scale)
+                masks[row, 1] = disc(middle[0], middle[1], 26 * scale)
+                masks[row, 2] = disc(middle[0], middle[1], 32 * scale)
                 masks[row, 3] = STEEP
     return masks, quality
 

@@ -24,6 +24,7 @@ from edgeapl.export.architectures.segment_anything import (  # noqa: E402
     TinyVitSize,
     VitSize,
     size_of,
+    vit,
 )
 from edgeapl.export.architectures.segment_anything.tiny_vit import (  # noqa: E402
     WindowAttention,
@@ -223,6 +224,15 @@ def test_attention_adds_what_the_query_says_of_rows_and_columns_apart() -> None:
                 wanted[row, column, head] += share * qkv[other_row, other_column, 2, head]
     answer = attention.proj(wanted.reshape(1, extent, extent, width))
     torch.testing.assert_close(attention(x), answer, rtol=1e-5, atol=1e-5)
+
+
+def test_heads_that_are_computed_one_by_one_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    attention = Attention(12, 3, 4).eval()
+    initialise(attention, 1)
+    x = torch.randn((2, 4, 4, 12), generator=torch.Generator().manual_seed(2))
+    together = attention(x)
+    monkeypatch.setattr(vit, "MOST_TOKENS", 15)
+    torch.testing.assert_close(attention(x), together, rtol=1e-5, atol=1e-5)
 
 
 def test_biases_of_small_windows_are_those_of_the_distance() -> None:

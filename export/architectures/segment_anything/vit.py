@@ -21,6 +21,8 @@ from edgeapl.export.architectures.segment_anything.layers import (
 from edgeapl.export.architectures.segment_anything.sizes import PATCH, VitSize
 
 EPS = 1e-6
+MOST_TOKENS = 1024
+"""With more, heads are computed one after another."""
 
 
 class Vit(nn.Module):
@@ -99,22 +101,34 @@ class Attention(nn.Module):
         tokens = side * side
         qkv = self.qkv(x).reshape(maps, tokens, 3, self._heads, -1).permute(2, 0, 3, 1, 4)
         query, key, value = qkv.reshape(3, maps * self._heads, tokens, -1).unbind(0)
-        weights = (query * self._scale) @ key.transpose(1, 2)
-        rows, columns = self._positions(query)
-        # One after another: over the whole image each sum takes a gigabyte.
-        weights = weights.reshape(-1, side, side, side, side) + rows + columns
-        weights = torch.softmax(weights.reshape(-1, tokens, tokens), dim=-1)
-        seen = (weights @ value).reshape(maps, self._heads, side, side, -1)
+        # Over the whole image the weights of all heads together take a gigabyte, several times.
+        at_once = 1 if tokens > MOST_TOKENS else maps * self._heads
+        parts = zip(query.split(at_once), key.split(at_once), value.split(at_once), strict=True)
+        # Looked up here, so that the exported file holds them once, not once for each head.
+        places = self.rel_pos_h[self.places], self.rel_pos_w[self.places]
+        seen = torch.cat([self._seen(*part, *places) for part in parts])
+        seen = seen.reshape(maps, self._heads, side, side, -1)
         answer: torch.Tensor = self.proj(seen.permute(0, 2, 3, 1, 4).reshape(x.shape))
         return answer
 
-    def _positions(self, query: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what rows and columns add, (N * heads, y_q, x_q, y_k, 1) and (..., 1, x_k)."""
+    def _seen(
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        rows: torch.Tensor,
+        columns: torch.Tensor,
+    ) -> torch.Tensor:
+        """Attend in some heads, (N, tokens, each) all.
+
+        rows, columns : (place of the query, place of the key, each), what each step stands for.
+        """
         side = self._extent
+        weights = (query * self._scale) @ key.transpose(1, 2)
         query = query.reshape(query.shape[0], side, side, -1)
-        rows = self.rel_pos_h[self.places]  # (y_q, y_k, each)
-        columns = self.rel_pos_w[self.places]
         of_rows = query @ rows.transpose(1, 2)  # (N, y_q, x_q, y_k)
         # Matrix products run over the first of two axes: columns go first.
         of_columns = (query.transpose(1, 2) @ columns.transpose(1, 2)).transpose(1, 2)
-        return of_rows[..., None], of_columns[..., None, :]
+        weights = weights.reshape(-1, side, side, side, side)
+        weights = weights + of_rows[..., None] + of_columns[..., None, :]
+        return torch.softmax(weights.reshape(-1, side * side, side * side), dim=-1) @ value
