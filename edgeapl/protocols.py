@@ -123,7 +123,7 @@ class CellChain(Protocol):
         """Whether it needs the label images of frames."""
 
     def put(self, frame: Frame, labels: UInt16) -> int | None:
-        """Start to copy a frame, and its label image (H, W) if it is needed; gives its place.
+        """Start to copy a frame, and its label image (H, W) if it is needed; return its place.
 
         None when all places are taken. Raises EngineError when the device fails.
         """
@@ -142,7 +142,7 @@ class CellChain(Protocol):
         """
 
     def drop(self, place: int) -> None:
-        """Give a frame's place free; what was started on it still ends."""
+        """Free a frame's place; what was started on it still ends."""
 
     def close(self) -> None:
         """Free all that it holds; a second call does nothing."""
@@ -161,7 +161,7 @@ class FrameSource(Protocol):
         """What a person would call it."""
 
     def read(self, timeout_s: float) -> Frame:
-        """Give the next frame.
+        """Return the next frame.
 
         Raises SourceStalled when none came in time, EndOfSource after the last one, InputError
         for one frame that cannot be used (reading on is allowed), CameraError when all is lost.

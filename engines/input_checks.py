@@ -65,6 +65,6 @@ def check_inputs(name: str, expected: Described, inputs: Arrays) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """Give the first line of an error of a library, or its class when it says nothing."""
+    """Return the first line of an error of a library, or its class when it says nothing."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__

@@ -61,8 +61,8 @@ class OpenVinoEngine(Declared):
     workers : runs at the same time, 1 or more; each has a stream of OpenVINO's to itself.
     precision : one of `PRECISIONS`, for what the file leaves open. OpenVINO's own default on a
         processor with AMX is bf16, which changes answers unsaid; here that is a choice.
-    pin_cores : keep each stream to a core of its own if there are as many cores; for who asks one
-        network at a time. Streams of two networks may keep to the same core.
+    pin_cores : keep each stream to a core of its own if there are as many cores; for callers that
+        run one network at a time. Streams of two networks may keep to the same core.
 
     Of calls from more threads than `workers` one waits inside OpenVINO, the others here. Raises
     EngineError when the network is refused.
@@ -127,7 +127,7 @@ class OpenVinoEngine(Declared):
         return f"openvino {version} CPU {self._precision}"
 
     def used(self, setting: str) -> str:
-        """Give a setting as OpenVINO says it uses it, e.g. ``INFERENCE_PRECISION_HINT``."""
+        """Return a setting as OpenVINO reports it, e.g. ``INFERENCE_PRECISION_HINT``."""
         return self._used[setting]
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.generic]]:
@@ -152,7 +152,7 @@ class OpenVinoEngine(Declared):
             self._change.notify_all()
 
     def _request(self) -> Any:
-        """Give a request that nobody uses; wait for one."""
+        """Return a free inference request; waits for one."""
         with self._change:
             self._change.wait_for(lambda: self._free or not self._open)
             if not self._open:
@@ -182,11 +182,11 @@ def _dtype(name: str, port: object) -> str:
 
 
 def _text(value: object) -> str:
-    """Give a property as text; types of numbers by the names of `PRECISIONS`."""
+    """Return a property as text; types of numbers by the names of `PRECISIONS`."""
     return str(value.get_type_name()) if hasattr(value, "get_type_name") else str(value)
 
 
 def _cause(error: Exception) -> str:
-    """Give the last line: those before it name places in OpenVINO's source."""
+    """Return the last line: those before it name places in OpenVINO's source."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else first_line(error)

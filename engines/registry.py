@@ -43,7 +43,7 @@ at once. In onnxruntime, where the calling thread computes, they would take turn
 
 
 def waiting_runs(target: str, workers: int) -> int:
-    """Give the runs that may wait inside the runtime; none where one worker does all."""
+    """Return the runs that may wait inside the runtime; none where one worker does all."""
     return QUEUES.get(target, 0) if workers > 1 else 0
 
 
@@ -94,7 +94,7 @@ def open_engine(
     threads : CPU threads inside one run; a GPU has no use for it.
     workers : runs at the same time; onnxruntime takes any number of them, OpenVINO is told.
     pin_cores : of OpenVINO: its threads keep to a core each, where this process has them all; only
-        for who asks one network at a time.
+        for callers that run one network at a time.
     origin : of a plan; without it a plan is never loaded.
     arena : of onnxruntime: keep the memory of a run for the next one.
     device : number of the GPU, of targets that run an ONNX file on one; a plan's origin says its.
@@ -167,7 +167,7 @@ def _warm(opened: _Warms) -> _Warms:
 
 
 def available_targets() -> tuple[Availability, ...]:
-    """Say for every target what this machine can do; no runtime is imported for it."""
+    """Return for every target what this machine can do; no runtime is imported for it."""
     found = []
     no_gpu = "" if _nvidia_driver() else "no NVIDIA driver on this machine"
     for target, (_, _, package) in BACKENDS.items():
@@ -194,7 +194,7 @@ def _lean(module: str) -> bool:
 
 
 def _no_interface() -> str:
-    """Say why nothing asks the driver; see `edgeapl.engines.trt.driver`."""
+    """Return why there is no interface to the driver; see `edgeapl.engines.trt.driver`."""
     if importlib.util.find_spec("pycuda"):
         return ""
     try:
@@ -205,7 +205,7 @@ def _no_interface() -> str:
 
 
 def _no_provider(package: str) -> str:
-    """Say that onnxruntime has no CUDA provider: another package of the same module brings it."""
+    """Return why there is no CUDA provider: another package of the same module brings it."""
     try:
         version(package)
     except PackageNotFoundError:

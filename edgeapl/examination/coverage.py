@@ -57,7 +57,7 @@ class Coverage:
             self._short.append((Path(frame.source).name, share))
 
     def findings(self) -> list[Finding]:
-        """Say what was not examined, and whether that bars CLEAR."""
+        """Return what was not examined, and whether that bars CLEAR."""
         share = self.share
         if share is None:
             return []

@@ -69,7 +69,7 @@ class FlagLatch:
         *,
         same_cells: bool = True,
     ) -> Settled:
-        """Give the answer as it stands with the flag.
+        """Return the answer with the flag taken into account.
 
         Parameters
         ----------

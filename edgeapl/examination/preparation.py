@@ -92,7 +92,7 @@ class PreparedFrame:
         return self.frame if self.evened is None else self.evened
 
     def images(self, rows: Int64) -> UInt8:
-        """Give some cells, int64 (K,), as images, uint8 (K, size, size, 3) RGB."""
+        """Return some cells, int64 (K,), as images, uint8 (K, size, size, 3) RGB."""
         some = self.crops[rows]
         return some.cut() if isinstance(some, Uncut) else some
 
@@ -194,7 +194,7 @@ def search_frame(model: Model, gated: GatedFrame, *, crops: bool) -> PreparedFra
 def _gated(
     frame: Frame, spec: GateSpec, memory: FieldMemory, disc: LitDisc | None
 ) -> tuple[tuple[Reason, ...], FieldMemory, float | None]:
-    """Give what the gate says, and the frame's sharpness if it passed."""
+    """Return the gate's reasons, the new memory, and the frame's sharpness if it passed."""
     seen = frame.pixels if disc is None else frame.pixels[disc.core]
     edges = Edges(seen, frame.um_per_px)
     rejected, memory = examine(frame, spec, memory, edges, disc)

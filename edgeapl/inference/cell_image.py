@@ -43,7 +43,7 @@ class CellImage:
 
 
 def images_of(cells: Sequence[CellImage]) -> tuple[UInt8, float]:
-    """Give the images of a batch, uint8 (N, size, size, 3) RGB, and the seconds to cut them."""
+    """Return the images of a batch, uint8 (N, size, size, 3) RGB, and the seconds to cut them."""
     start = time.perf_counter()
     images = [cell.pixels for cell in cells]
     seconds = time.perf_counter() - start

@@ -41,7 +41,7 @@ def is_embedded(folder: Path) -> bool:
 def origin_of(
     manifest: Manifest, results: Path, *, drawn: bool = False, sitting: str = ""
 ) -> Origin:
-    """Say which bundle answers and where its results lie; `drawn` slides are no patient's."""
+    """Return which bundle answers and where its results lie; `drawn` slides are no patient's."""
     return Origin(
         bundle=manifest.name,
         version=manifest.version,

@@ -96,7 +96,7 @@ def assemble(
 
 
 def clearing_of(bundle: Bundle) -> Clearing:
-    """Give what a bundle may clear."""
+    """Return what a bundle may clear."""
     spec = bundle.manifest.certificate
     if spec is None:
         return Clearing()
@@ -115,7 +115,7 @@ def clearing_of(bundle: Bundle) -> Clearing:
 
 
 def segmenter_of(manifest: Manifest, engines: Mapping[str, Engine]) -> Segmenter:
-    """Give what finds the cells; a detector and Segment Anything run two of the engines."""
+    """Return what finds the cells; a detector and Segment Anything run two of the engines."""
     detector, sam = manifest.segmenter.detector, manifest.segmenter.sam
     if detector is not None:
         return FasterRcnnSegmenter(engines[detector.detector], engines[detector.box_head], detector)

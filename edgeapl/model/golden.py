@@ -150,7 +150,7 @@ def _match(wanted: Float32, have: Float32, limit_px: float) -> NDArray[np.int64]
 
 
 def golden_npz(model: Model, answers: GoldenAnswers) -> bytes:
-    """Give the answers, and slides of them, as the file that `self_test` reads."""
+    """Return the answers, and slides made of them, as the file that `self_test` reads."""
     file = io.BytesIO()
     arrays = {**answers.roles, **slide_arrays(model, answers.scores)}
     np.savez_compressed(file, centres=answers.centres, head=answers.head, **arrays)  # type: ignore[arg-type]

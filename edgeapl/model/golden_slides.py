@@ -80,7 +80,7 @@ def judged(model: Model, scores: CellScores) -> GoldenVerdict:
 
 
 def slide_arrays(model: Model, golden: CellScores) -> dict[str, Float32]:
-    """Give the slides with their verdicts as arrays for the file of golden answers.
+    """Return the slides with their verdicts as arrays for the file of golden answers.
 
     Per slide ``slide.NAME.roles`` float32 (N, R), ``.features`` float32 (N, D) and ``.answer``
     float32 (2,), the probability and the decision's number.

@@ -23,7 +23,7 @@ def with_segmenter(model: Model, name: str | None) -> Model:
     """Return a model that finds cells in the way that is named; None for the bundle's own.
 
     What was proven was proven with the bundle's own segmenter: with another, no slide is cleared.
-    Raises UsageError when the bundle can not find cells in that way.
+    Raises UsageError when the bundle cannot find cells in that way.
     """
     spec = model.bundle.manifest.segmenter
     if name is None or name == _own_name(spec.kind, spec.sam) or name == spec.kind:

@@ -56,12 +56,12 @@ class ReducerState:
 
 
 def empty(roles: Sequence[RoleSpec]) -> ReducerState:
-    """Give the state before the first cell."""
+    """Return the state before the first cell."""
     return ReducerState(cells=0, positive=(0,) * len(roles), suspicious=0)
 
 
 def suspicion(roles: Sequence[RoleSpec], scores: CellScores) -> Float32:
-    """Give how strongly each cell speaks for APL: its largest suspicious probability.
+    """Return how strongly each cell speaks for APL: its largest suspicious probability.
 
     Returns float32 (N,), 0 to 1; zeros when no role is suspicious.
     """
@@ -72,7 +72,7 @@ def suspicion(roles: Sequence[RoleSpec], scores: CellScores) -> Float32:
 
 
 def reached(roles: Sequence[RoleSpec], scores: CellScores) -> NDArray[np.bool_]:
-    """Say which of the N cells are positive in each of the R roles, and which are suspicious.
+    """Return which of the N cells are positive in each of the R roles, and which are suspicious.
 
     Returns bool (R + 1, N); a cell is suspicious when a suspicious role is positive.
     """
@@ -83,7 +83,7 @@ def reached(roles: Sequence[RoleSpec], scores: CellScores) -> NDArray[np.bool_]:
 
 
 def counted(roles: Sequence[RoleSpec], kind: str, scores: CellScores) -> ReducerState:
-    """Give the state of some cells alone, for a reducer of this kind."""
+    """Return the state of some cells alone, for a reducer of this kind."""
     if not len(scores):
         return empty(roles)
     *positive, suspicious = reached(roles, scores).sum(axis=1).tolist()
@@ -99,7 +99,7 @@ def counted(roles: Sequence[RoleSpec], kind: str, scores: CellScores) -> Reducer
 
 
 def merge(one: ReducerState, other: ReducerState) -> ReducerState:
-    """Give the state of the cells of both; merging is associative and commutative."""
+    """Return the state of the cells of both; merging is associative and commutative."""
     if not one.cells or not other.cells:
         return one if one.cells else other
     return ReducerState(

@@ -46,7 +46,7 @@ class Order:
 
 
 def examination_order(detections: Detections) -> Order:
-    """Give the order for the cells of a frame; the same frame gives the same order."""
+    """Return the order for the cells of a frame; always the same for the same frame."""
     count = len(detections)
     x0, y0, x1, y1 = detections.boxes.T
     largest = np.argsort(-((x1 - x0) * (y1 - y0)), kind="stable").astype(np.int64)

@@ -32,13 +32,13 @@ class Circle:
     degrees: Float64
 
     def scaled(self, factor: float) -> Circle:
-        """Give the same circle of a picture so much larger; pixels count from their middle."""
+        """Return the same circle in an image so much larger; pixels count from their middle."""
         x, y = (self.x + 0.5) * factor - 0.5, (self.y + 0.5) * factor - 0.5
         return Circle(x, y, self.radius * factor, self.degrees)
 
 
 def fit_circle(points: Float64, largest: float, blur: float) -> Circle | None:
-    """Give the circle that most points, float64 (N, 2) x y px, lie on; None where too few do.
+    """Return the circle that most points, float64 (N, 2) x y px, lie on; None where too few do.
 
     largest : radius that it may have. blur : px by which the points may lie off for their own sake.
     """
@@ -70,7 +70,7 @@ def fit_circle(points: Float64, largest: float, blur: float) -> Circle | None:
 
 
 def through(points: Float64) -> tuple[float, float, float] | None:
-    """Give x, y and radius of the circle of least squares (Kasa 1976); None for a straight line."""
+    """Return x, y and radius of the least-squares circle (Kasa 1976); None for a straight line."""
     middle = points.mean(axis=0)
     x, y = (points - middle).T
     sides = np.stack([x, y, np.ones_like(x)], axis=1)

@@ -31,7 +31,7 @@ class Clearing:
     earning: bool = False
 
     def narrowed(self, limits: Limits) -> Limits:
-        """Give the limits that a slide's figures are compared with in the end."""
+        """Return the limits that a slide's figures are compared with in the end."""
         if self.certificate is None:
             return limits
         below = min(limits.clear_below, self.certificate.clear_below)
@@ -59,7 +59,7 @@ class Clearing:
         return findings
 
     def judge(self, reduced: Reduced) -> list[Finding]:
-        """Say what keeps a slide from being cleared that the rule would clear.
+        """Return what prevents the clearing of a slide that the rule would clear.
 
         A slide that may be cleared gets a note with the proof.
         """
@@ -83,7 +83,7 @@ class Clearing:
 
 
 def highest_of(reduced: Reduced) -> float:
-    """Give the upper end of the probability's interval; where there is none, the probability."""
+    """Return the upper end of the probability's interval; without one, the probability."""
     if reduced.interval is not None:
         return reduced.interval.high
     assert reduced.probability is not None  # only slides that would be cleared are asked about

@@ -40,7 +40,7 @@ def cut_cells(detections: Detections, spec: CropSpec, *, cell_image: bool = Fals
 
 
 def cut_places(detections: Detections, spec: CropSpec, *, cell_image: bool = False) -> list[Square]:
-    """Give what `cut_cells` cuts out, one place per cell."""
+    """Return the squares that `cut_cells` cuts out, one per cell."""
     how = spec.cell_image_cut if cell_image else spec.cut
     if how != "window":
         return [_in_box(box, how) for box in detections.boxes]
@@ -50,7 +50,7 @@ def cut_places(detections: Detections, spec: CropSpec, *, cell_image: bool = Fal
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Uncut:
-    """Cells that are still part of their frame, for who cuts them later or elsewhere.
+    """Cells that are still part of their frame, to be cut later or elsewhere.
 
     rows : int64 (N,), rows of the cells in the detections.
     squares : int32 (N, 4), left, top, width and height of what is to be cut, px.
@@ -65,7 +65,7 @@ class Uncut:
         return len(self.rows)
 
     def __getitem__(self, rows: Int64) -> Uncut:
-        """Give some of the cells, int64 (K,), in the order given."""
+        """Return some of the cells, int64 (K,), in the order given."""
         return Uncut(self.detections, self.spec, self.rows[rows], self.squares[rows])
 
     def cut(self) -> UInt8:
@@ -132,7 +132,7 @@ def _in_box(box: Float32, how: Cut) -> Square:
 
 
 def _pixels(pixels: Pixels, place: Square, outside: int | None = None) -> Pixels:
-    """Give a part of an image; beyond its edge, the edge repeated or the given value."""
+    """Return a part of an image; beyond its edge, the edge repeated or the given value."""
     left, top, width, height = place
     right, bottom = left + width, top + height
     rows, columns = pixels.shape[:2]

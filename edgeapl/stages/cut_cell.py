@@ -46,7 +46,7 @@ def is_cut(cell: Detections) -> bool:
 
 
 def share_on_edge(inside: Bool) -> float:
-    """Give how much of the width or height of what was found, bool (H, W), lies on an edge."""
+    """Return the share of the width or height of a found part, bool (H, W), on an edge."""
     across, down = (int(inside.any(axis=axis).sum()) for axis in (0, 1))
     return max(
         int(max(inside[0].sum(), inside[-1].sum())) / max(1, across),
@@ -76,7 +76,7 @@ def _is_whole_in_middle(cell: Detections, inside: Bool) -> bool:
 
 
 def _stain(pixels: UInt8) -> UInt8:
-    """Give how much bluer than green each pixel is, uint8 (H, W): as stained cells are.
+    """Return how much bluer than green each pixel is, uint8 (H, W): as stained cells are.
 
     Ground and red cells, which an outline may span between two cells, have little of it.
     """
@@ -85,7 +85,7 @@ def _stain(pixels: UInt8) -> UInt8:
 
 
 def _deeper(stain: UInt8, within: Bool) -> Bool:
-    """Give the pixels of the deeper of the two kinds that lie within a part, bool (H, W)."""
+    """Return the pixels of the deeper of the two kinds within a part, bool (H, W)."""
     if not within.any():
         return within
     limit, _ = cv2.threshold(stain[within][None], 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
@@ -93,7 +93,7 @@ def _deeper(stain: UInt8, within: Bool) -> Bool:
 
 
 def _cores(nuclei: Bool) -> Int32:
-    """Give the inside of each nucleus a number, int32 (H, W); those that touch are parted."""
+    """Label the inside of each nucleus, int32 (H, W); touching ones are split."""
     mask = nuclei.astype(np.uint8)
     depth = np.asarray(cv2.distanceTransform(mask, cv2.DIST_L2, 5), np.float32)
     deepest = _deepest_of_each(mask, depth)
@@ -106,7 +106,7 @@ def _cores(nuclei: Bool) -> Int32:
 
 
 def _deepest_of_each(mask: UInt8, depth: Float32) -> Float32:
-    """Give the greatest depth of the piece that each pixel lies in, float32 (H, W)."""
+    """Return the greatest depth of the component that each pixel lies in, float32 (H, W)."""
     count, found = cv2.connectedComponents(mask)
     pieces = np.asarray(found, np.int32)
     deepest = np.zeros(count, np.float32)
@@ -115,7 +115,7 @@ def _deepest_of_each(mask: UInt8, depth: Float32) -> Float32:
 
 
 def _most_central(cores: Int32) -> int:
-    """Give the number of the core whose centre is nearest to the middle of the image."""
+    """Return the number of the core whose centre is nearest to the middle of the image."""
     y, x = np.nonzero(cores)
     number = cores[y, x]
     size = np.bincount(number)[1:]
@@ -127,7 +127,7 @@ def _most_central(cores: Int32) -> int:
 
 
 def _nearest(cores: Int32) -> Int32:
-    """Give the number of the core nearest to each pixel, int32 (H, W)."""
+    """Return the number of the core nearest to each pixel, int32 (H, W)."""
     _, nearest = cv2.distanceTransformWithLabels(
         (cores == 0).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )

@@ -26,7 +26,7 @@ _NOTHING = 1e-3
 
 
 def bands_of(pixels: UInt8) -> Float64:
-    """Give logs of the energy of each band over that of the next coarser one, float64 (3,).
+    """Return logs of the energy of each band over that of the next coarser one, float64 (3,).
 
     pixels : uint8 (H, W, 3) RGB; green counts, where both stains absorb.
     """
@@ -39,10 +39,10 @@ def bands_of(pixels: UInt8) -> Float64:
 
 
 def detail_of(pixels: UInt8) -> float:
-    """Give one number that falls with every blur: log of the finest band over the third."""
+    """Return one number that falls with every blur: log of the finest band over the third."""
     return detail_from(bands_of(pixels))
 
 
 def detail_from(bands: Float64) -> float:
-    """Give the same from bands that are known already."""
+    """Return the same from bands that are known already."""
     return float(bands[0] + bands[1])

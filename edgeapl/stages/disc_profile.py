@@ -40,7 +40,7 @@ def made_small(pixels: UInt8, side: int = FINE_PX) -> UInt8:
 
 
 def measured_disc(small: UInt8, shape: tuple[int, int], circle: Circle) -> LitDisc | None:
-    """Give the disc that a circle found roughly; None where its light has no rim.
+    """Return the disc near a roughly found circle; None where its light has no rim.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def _polar(small: UInt8, circle: Circle) -> tuple[UInt8, NDArray[np.bool_]]:
 
 
 def _light(around: UInt8, within: NDArray[np.bool_]) -> Float32:
-    """Give the brightness of the empty field at every distance, float32 (N, 3)."""
+    """Return the brightness of the empty field at every distance, float32 (N, 3)."""
     # Sorted with all that lies outside the picture behind.
     ordered = np.sort(np.where(within[..., None], around, 255), axis=0)
     counts = within.sum(axis=0)
@@ -125,7 +125,7 @@ def _light(around: UInt8, within: NDArray[np.bool_]) -> Float32:
 
 
 def _falloff(left: Float32) -> Float32:
-    """Give the light that is left up to the radius, 1 before it begins to fall, never rising."""
+    """Return the light left up to the radius, 1 before it begins to fall, never rising."""
     fallen = np.minimum(1, left / STILL_WHOLE)
     start = round(FALLS_FROM * len(left))
     for colour in fallen.T:
@@ -137,7 +137,7 @@ def _falloff(left: Float32) -> Float32:
 
 
 def _ground(around: UInt8, within: NDArray[np.bool_], left: Float32, last: int) -> UInt8:
-    """Give the colour of the empty field near the rim at `SECTORS` angles, uint8 (S, 3)."""
+    """Return the colour of the empty field near the rim at `SECTORS` angles, uint8 (S, 3)."""
     start, end = (round(share * last) for share in NEAR_RIM)
     flat = around[:, start:end] / np.minimum(1, left[start:end])
     inside = within[:, start:end]

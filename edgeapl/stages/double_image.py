@@ -86,7 +86,7 @@ def _agreeing(windows: UInt8) -> Bool:
 
 
 def _cepstra(windows: UInt8) -> Float32:
-    """Give the upper half of the cepstrum of every window, float32 (N, S / 2, S)."""
+    """Return the upper half of the cepstrum of every window, float32 (N, S / 2, S)."""
     taper = cv2.createHanningWindow((WINDOW, WINDOW), cv2.CV_32F)
     cepstra = np.empty((len(windows), WINDOW // 2, WINDOW), np.float32)
     for number, window in enumerate(windows):

@@ -47,7 +47,7 @@ def twin_tiles(lines: Lines, outside: Bool | None = None) -> Bool:
 
 
 def _smaller(lines: UInt8, along: int, seen: Bool) -> Float32:
-    """Give lines with `PX` px for every tile along them, float32 (N, PX * along).
+    """Return lines with `PX` px for every tile along them, float32 (N, PX * along).
 
     seen : bool (beside, along), tiles that are compared; the others are 0.
     """

@@ -72,7 +72,7 @@ class LitField:
 
 
 def disc_of(pixels: UInt8, known: LitField | None) -> LitDisc | None:
-    """Give the disc of one picture of a source, or None where the field fills it.
+    """Return the disc of one frame of a source, or None where the field fills it.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def disc_of(pixels: UInt8, known: LitField | None) -> LitDisc | None:
 
 
 def find_disc(pixels: UInt8) -> LitDisc | None:
-    """Give the lit disc of a picture, uint8 (H, W, 3) RGB; None where none is sure."""
+    """Return the lit disc of an image, uint8 (H, W, 3) RGB; None where none is certain."""
     if not _has_dark_border(pixels):
         return None
     small = made_small(pixels)
@@ -139,7 +139,7 @@ def _level(brightest: UInt8) -> float:
 
 
 def _lit(brightest: UInt8) -> UInt8 | None:
-    """Give the largest lit part without holes, uint8 (h, w); None where nothing is dark."""
+    """Return the largest lit part without holes, uint8 (h, w); None where nothing is dark."""
     mask = (brightest > DIM_AT * _level(brightest)).astype(np.uint8)
     if mask.all() or not mask.any():
         return None
@@ -154,14 +154,14 @@ def _lit(brightest: UInt8) -> UInt8 | None:
 
 
 def _softness(brightest: UInt8, rim: int) -> float:
-    """Give how wide the edge of the light is, px, where the rim is so many px long."""
+    """Return the width of the edge of the light, px, for a rim so many px long."""
     left = brightest / max(1.0, _level(brightest))
     low, high = SLOPE
     return float(((left > low) & (left < high)).sum() / max(1, rim))
 
 
 def _rim(lit: UInt8) -> NDArray[np.float64]:
-    """Give the edge of the lit part where it is not the picture's own, float64 (N, 2) x y."""
+    """Return the edge of the lit part where it is not the image's own, float64 (N, 2) x y."""
     outlines, _ = cv2.findContours(lit, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     points = outlines[0][:, 0].astype(np.float64)
     height, width = lit.shape

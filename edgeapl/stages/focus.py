@@ -57,7 +57,7 @@ class Edges:
         return np.empty(sum(tile.size for tile in self._tiles), dtype=np.float32)
 
     def _placed(self) -> Iterator[tuple[slice, UInt8]]:
-        """Give the tiles, each with its place among the pixels of all."""
+        """Yield the tiles, each with its place among the pixels of all."""
         start = 0
         for tile in self._tiles:
             yield slice(start, start + tile.size), tile
@@ -102,7 +102,7 @@ class Edges:
 
 
 def focus_measure(pixels: UInt8, um_per_px: float) -> float:
-    """Give the sharpness of a frame; see `Edges.sharpness`."""
+    """Return the sharpness of a frame; see `Edges.sharpness`."""
     return Edges(pixels, um_per_px).sharpness
 
 
@@ -125,7 +125,7 @@ def sigma_px(ratio: float) -> float:
 
 
 def _working_tiles(pixels: UInt8, um_per_px: float) -> list[UInt8]:
-    """Give the tiles that edges are looked for in, green at the working scale, uint8 (h, w).
+    """Return the tiles to search for edges, green at the working scale, uint8 (h, w).
 
     Coarser frames are taken as they are: enlarging them would add blur.
     """

@@ -90,7 +90,7 @@ class FieldMemory:
         return any(float((block @ descriptor).max()) >= SAME_FIELD for block in self.descriptors)
 
     def with_field(self, digest: str, descriptor: Float32 | None = None) -> FieldMemory:
-        """Give a memory that also holds this field."""
+        """Return a memory that also holds this field."""
         blocks = self.descriptors
         if descriptor is not None:
             if blocks and len(blocks[-1]) < _BLOCK_FIELDS:
@@ -100,7 +100,7 @@ class FieldMemory:
         return replace(self, digests=self.digests | {digest}, descriptors=blocks)
 
     def with_light(self, disc: LitDisc | None, shape: tuple[int, int]) -> FieldMemory:
-        """Give a memory that also knows where the light falls, or that the field fills frames."""
+        """Return a memory that also knows where the light falls, or that the field fills frames."""
         before = self.light
         if before is not None and before.shape == shape and not before.grows(disc):
             return self
@@ -115,7 +115,7 @@ class FieldMemory:
         return before
 
     def with_tiles(self, prints: UInt64) -> FieldMemory:
-        """Give a memory that also holds what these tiles show."""
+        """Return a memory that also holds what these tiles show."""
         blocks = self.prints
         if blocks and len(blocks[-1]) < _BLOCK_FIELDS and blocks[-1].shape[1:] == prints.shape:
             blocks = (*blocks[:-1], np.concatenate([blocks[-1], prints[None]]))
@@ -131,17 +131,17 @@ def examine(
     edges: Edges | None = None,
     disc: LitDisc | None = None,
 ) -> tuple[tuple[Reason, ...], FieldMemory]:
-    """Say why a field of view cannot be used; no reason means that it passes.
+    """Return why a field of view cannot be used; without a reason it passes.
 
     Parameters
     ----------
     frame : the field.
     spec : the limits that the bundle sets.
     memory : the fields of the slide that passed before.
-    edges : of the frame, or of the core of its disc, for who needs them afterwards.
+    edges : of the frame, or of the core of its disc, for callers that need them afterwards.
     disc : of the frame, as `edgeapl.stages.find_disc.disc_of` gives it: only its core is looked at.
 
-    Gives the reasons and the memory for the next frame, which holds this one only if it passed.
+    Returns the reasons and the memory for the next frame, with this one only if it passed.
     """
     pixels = frame.pixels if disc is None else frame.pixels[disc.core]
     reasons = light_reasons(pixels)
@@ -161,7 +161,7 @@ def examine(
 
 
 def examine_crop(frame: Frame, memory: FieldMemory) -> tuple[tuple[Reason, ...], FieldMemory]:
-    """Say why an image of one cell cannot be used: its light, or the very same file again.
+    """Return why an image of one cell cannot be used: its light, or the very same file again.
 
     Focus and likeness are not judged: one cell has too few edges, and cells look alike.
     """
@@ -174,7 +174,7 @@ def examine_crop(frame: Frame, memory: FieldMemory) -> tuple[tuple[Reason, ...],
 
 
 def light_reasons(pixels: UInt8) -> tuple[Reason, ...]:
-    """Give what is wrong with the light of an image, uint8 (H, W, 3) RGB: one reason or none."""
+    """Return what is wrong with the light of an image, uint8 (H, W, 3) RGB: one reason or none."""
     red, green, blue = (np.ascontiguousarray(plane) for plane in np.moveaxis(_sample(pixels), 2, 0))
     brightest = np.maximum(np.maximum(red, green), blue)
     darkest = np.minimum(np.minimum(red, green), blue)
@@ -190,7 +190,7 @@ def light_reasons(pixels: UInt8) -> tuple[Reason, ...]:
 
 
 def describe_field(pixels: UInt8) -> Float32:
-    """Give a small picture of a field, float32 (1024,) of length 1, that tells it from others."""
+    """Return a thumbnail of a field, float32 (1024,) of length 1, that tells it from others."""
     green = np.ascontiguousarray(_sample(pixels)[..., 1])
     # Scale bars and dates are brighter or darker than all else, and the same on every field.
     low, high = (_percentile(green, percent) for percent in _STAIN)

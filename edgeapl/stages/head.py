@@ -97,7 +97,7 @@ def _single(answers: Mapping[str, NDArray[np.generic]], output: str) -> float:
 
 
 def _column(answers: Mapping[str, NDArray[np.generic]], output: str, rows: int) -> Float64:
-    """Give one output, float64 (rows,)."""
+    """Return one output, float64 (rows,)."""
     if output not in answers:
         raise EngineError("head has no such output", output, f"it has {sorted(answers)}")
     if answers[output].size != rows:

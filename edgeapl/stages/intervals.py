@@ -9,7 +9,7 @@ from edgeapl.types import Interval
 
 
 def wilson(positive: float, total: float, confidence: float) -> Interval:
-    """Give the Wilson score interval of a share (Wilson 1927, J. Am. Stat. Assoc. 22:209).
+    """Return the Wilson score interval of a share (Wilson 1927, J. Am. Stat. Assoc. 22:209).
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def wilson(positive: float, total: float, confidence: float) -> Interval:
 
 
 def wilson_with_lost(positive: int, lost: int, seen: int, confidence: float) -> Interval:
-    """Give bounds of a share when some of the cells seen have no score.
+    """Return bounds of a share when some of the cells seen have no score.
 
     The lower bound counts every lost cell as negative, the upper one as positive. Turning a scored
     cell into a lost one therefore never raises the lower bound nor lowers the upper one.
@@ -52,7 +52,7 @@ def wilson_with_lost(positive: int, lost: int, seen: int, confidence: float) -> 
 
 
 def exact_upper(positive: int, total: int, confidence: float) -> float:
-    """Give the exact upper bound of a share, one-sided (Clopper and Pearson 1934), 0 to 1.
+    """Return the exact upper bound of a share, one-sided (Clopper and Pearson 1934), 0 to 1.
 
     Parameters
     ----------
@@ -72,18 +72,18 @@ def exact_upper(positive: int, total: int, confidence: float) -> float:
 
 
 def exact(positive: int, total: int, confidence: float) -> Interval:
-    """Give the exact interval of a share, two-sided (Clopper and Pearson 1934)."""
+    """Return the exact interval of a share, two-sided (Clopper and Pearson 1934)."""
     one_sided = (1 + confidence) / 2
     low = 1 - exact_upper(total - positive, total, one_sided)
     return Interval(low, exact_upper(positive, total, one_sided))
 
 
 def at_most(most: int, total: int, share: float) -> float:
-    """Give P(Binomial(total, share) <= most), 0 to 1. share : 0 to 1 exclusive."""
+    """Return P(Binomial(total, share) <= most), 0 to 1. share : 0 to 1 exclusive."""
     return math.fsum(binomial(count, total, share) for count in range(most + 1))
 
 
 def binomial(count: int, total: int, share: float) -> float:
-    """Give P(Binomial(total, share) = count), 0 to 1. share : 0 to 1 exclusive."""
+    """Return P(Binomial(total, share) = count), 0 to 1. share : 0 to 1 exclusive."""
     ways = math.lgamma(total + 1) - math.lgamma(count + 1) - math.lgamma(total - count + 1)
     return math.exp(ways + count * math.log(share) + (total - count) * math.log1p(-share))

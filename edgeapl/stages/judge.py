@@ -117,7 +117,7 @@ def _enough_to_flag(rule: RuleSpec, reduced: Reduced, tally: Tally) -> bool:
 
 
 def would_flag(rule: RuleSpec, reduced: Reduced, but: str) -> list[Reason]:
-    """Say that the score alone would raise the flag, if it would, and what keeps it from that."""
+    """Return that the score alone would raise the flag, if it would, and what prevents it."""
     if reduced.probability is None or not reduced.probability >= rule.flag_at:
         return []
     return [Reason(Code.WOULD_FLAG, reasons.would_flag(rule, reduced, but))]

@@ -65,7 +65,7 @@ class LitDisc:
         return rows, slice(int(np.ceil(left[best])), int(max(left[best], right[best])))
 
     def distances(self) -> Float32:
-        """Give how far every pixel lies from the centre, px, float32 (H, W)."""
+        """Return the distance of every pixel from the centre, px, float32 (H, W)."""
         down = (np.arange(self.height, dtype=np.float32) - np.float32(self.y)) ** 2
         across = (np.arange(self.width, dtype=np.float32) - np.float32(self.x)) ** 2
         squared = down[:, None] + across

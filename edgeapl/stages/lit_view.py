@@ -27,7 +27,7 @@ COARSE = 8
 
 
 def evened_frame(frame: Frame, disc: LitDisc) -> Frame:
-    """Give the frame with the pixels of `evened`; all else stays as it is."""
+    """Return the frame with the pixels of `evened`, and all else as it is."""
     return replace(frame, pixels=evened(frame.pixels, disc))
 
 
@@ -55,7 +55,7 @@ def evened(pixels: UInt8, disc: LitDisc) -> UInt8:
 
 
 def _surround(disc: LitDisc) -> UInt8:
-    """Give the colour of the empty field beside the rim at every angle, uint8 (H, W, 3)."""
+    """Return the colour of the empty field beside the rim at every angle, uint8 (H, W, 3)."""
     height, width = -(-disc.height // COARSE), -(-disc.width // COARSE)
     x = (np.arange(width, dtype=np.float32) + 0.5) * COARSE - np.float32(disc.x)
     y = (np.arange(height, dtype=np.float32) + 0.5) * COARSE - np.float32(disc.y)
@@ -73,14 +73,14 @@ def _surround(disc: LitDisc) -> UInt8:
 
 
 def within_disc(found: Detections, frame: Frame, disc: LitDisc) -> tuple[Detections, Detections]:
-    """Keep the cells that lie in the disc; gives them on `frame`, and on the frame of `found`."""
+    """Return the cells that lie in the disc, on `frame` and on the frame of `found`."""
     inside = disc.reaches(found.boxes)
     kept = found if inside.all() else found.only(np.flatnonzero(inside).astype(np.int64))
     return replace(kept, frame=frame), kept
 
 
 def _left_at(disc: LitDisc, away: Float32) -> Float32:
-    """Give the light that is left of each colour at some distances, float32 (N, 3)."""
+    """Return the light that is left of each colour at some distances, float32 (N, 3)."""
     steps = len(disc.falloff) - 1
     place = np.minimum(away * np.float32(steps / disc.radius), steps).astype(np.int64)
     return np.asarray(disc.falloff[place], np.float32)

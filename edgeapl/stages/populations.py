@@ -36,7 +36,7 @@ FEWEST, SMALLEST_SHARE = 5, 0.1
 
 
 def two_populations(frames: Sequence[FrameDescriptor]) -> tuple[Finding, ...]:
-    """Say in what the frames fall into two groups; the finding bars CLEAR.
+    """Return in what the frames fall into two groups; the finding bars CLEAR.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def two_populations(frames: Sequence[FrameDescriptor]) -> tuple[Finding, ...]:
 
 
 def apart(values: Float64, resolution: float, false_alarms: float) -> tuple[float, int]:
-    """Give the statistic as a share of its limit, above 1 for two groups, and the smaller's size.
+    """Return the statistic over its limit, above 1 for two groups, and the size of the smaller.
 
     Parameters
     ----------
@@ -90,6 +90,6 @@ def apart(values: Float64, resolution: float, false_alarms: float) -> tuple[floa
 
 
 def limit(count: int, false_alarms: float) -> float:
-    """Give what the statistic of one normal population of this size exceeds with that chance."""
+    """Return what the statistic of one normal population of this size exceeds by that chance."""
     z = NormalDist().inv_cdf(1 - false_alarms)
     return -math.log(1 - 2 / math.pi) + z / math.sqrt(count - 2) + 2.4 / (count - 2)

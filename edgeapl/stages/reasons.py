@@ -12,7 +12,7 @@ from edgeapl.wording.verdicts import flagged_since, probability_in_words
 
 
 def limits_of(rule: RuleSpec) -> Limits:
-    """Give the limits that a verdict's figures are compared with."""
+    """Return the limits that a verdict's figures are compared with."""
     return Limits(rule.flag_at, rule.clear_below, rule.suspicious_share)
 
 
@@ -27,7 +27,7 @@ def share_bounds(rule: RuleSpec, reduced: Reduced, tally: Tally) -> Interval:
 
 
 def what_was_seen(rule: RuleSpec, reduced: Reduced, tally: Tally) -> str:
-    """Say what an answer stands on."""
+    """Return what an answer rests on, as text."""
     of_slide = f"{_figure(reduced)} {_probability(rule, reduced)}"
     if not counts_suspicious(rule, reduced):
         return f"{of_slide} from {tally.scored} cells"
@@ -40,7 +40,7 @@ def what_was_seen(rule: RuleSpec, reduced: Reduced, tally: Tally) -> str:
 
 
 def would_flag(rule: RuleSpec, reduced: Reduced, but: str) -> str:
-    """Say that the score alone would raise the flag, and what keeps it from that."""
+    """Return that the score alone would raise the flag, and what prevents it."""
     assert reduced.probability is not None
     return (
         f"the score {number(reduced.probability, [rule.flag_at])} reaches the flag threshold "
@@ -49,7 +49,7 @@ def would_flag(rule: RuleSpec, reduced: Reduced, but: str) -> str:
 
 
 def too_few_suspicious(rule: RuleSpec, reduced: Reduced, tally: Tally) -> str:
-    """Say that the cells do not bear a high score out."""
+    """Return that the cells do not bear out a high score."""
     assert rule.suspicious_share is not None
     return (
         f"{_figure(reduced)} {_probability(rule, reduced)}, but "
@@ -58,13 +58,13 @@ def too_few_suspicious(rule: RuleSpec, reduced: Reduced, tally: Tally) -> str:
 
 
 def uncertain(rule: RuleSpec, reduced: Reduced) -> str:
-    """Say that the probability may be too high to clear the slide."""
+    """Return that the probability may be too high to clear the slide."""
     shown = _probability(rule, reduced)
     return f"{_figure(reduced)} {shown} is not surely below {exact(rule.clear_below)}"
 
 
 def too_high_a_share(rule: RuleSpec, reduced: Reduced, tally: Tally) -> str:
-    """Say that there may be too many suspicious cells to clear the slide."""
+    """Return that there may be too many suspicious cells to clear the slide."""
     assert rule.suspicious_share is not None
     upper = share_bounds(rule, reduced, tally).high
     return (
@@ -93,7 +93,7 @@ def beyond_limits(rule: RuleSpec, reduced: Reduced) -> list[str]:
 
 
 def kept(flag: RaisedFlag, now: Decision, asked: Question = APL) -> str:
-    """Say when a flag was raised and on what, and that it would not be raised now."""
+    """Return when a flag was raised and on what, and that it would not be raised now."""
     figures = "its figures were not kept"
     if flag.figures is not None and flag.figures.probability is not None:
         shown = probability_in_words(

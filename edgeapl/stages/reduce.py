@@ -73,7 +73,7 @@ class Reducer:
         self._spec = spec
 
     def empty(self) -> ReducerState:
-        """Give the state before the first cell."""
+        """Return the state before the first cell."""
         return empty(self._roles)
 
     def add(self, state: ReducerState, scores: CellScores) -> ReducerState:
@@ -81,7 +81,7 @@ class Reducer:
         return merge(state, counted(self._roles, self._spec.kind, scores))
 
     def merge(self, one: ReducerState, other: ReducerState) -> ReducerState:
-        """Give the state of the cells of both."""
+        """Return the state of the cells of both."""
         return merge(one, other)
 
     def check_head(self, head: Engine | None) -> None:
@@ -91,7 +91,7 @@ class Reducer:
             check_monotone(head, self._spec.head_outputs, [role.name for role in self._roles])
 
     def probabilities(self, state: ReducerState, head: Engine | None) -> Float64:
-        """Give the head's probabilities, float64 (outputs,); for a vote the one share.
+        """Return the head's probabilities, float64 (outputs,); for a vote the one share.
 
         The slide's probability is the smallest of them. At least one cell must have been added.
         Raises EngineError when the head fails or gives anything but probabilities.
@@ -104,7 +104,7 @@ class Reducer:
         return given
 
     def own_scores(self, scores: CellScores, head: Engine | None) -> Float64:
-        """Give what the head says of each cell alone, float64 (N,), 0 to 1; features are pooled.
+        """Return the head's answer to each cell alone, float64 (N,), 0 to 1; features are pooled.
 
         Raises EngineError when the head fails or gives anything but probabilities.
         """
@@ -148,7 +148,7 @@ class Reducer:
         confidence: float,
         estimated: Shares | None = None,
     ) -> tuple[Reduced, tuple[Finding, ...]]:
-        """Give the slide's answer, and a finding when the head cannot be believed.
+        """Return the slide's answer, and a finding when the head cannot be believed.
 
         Parameters
         ----------

@@ -60,7 +60,7 @@ def _products(lines: UInt8, beside: int, along: int) -> list[Float32]:
 
 
 def _agreement(product: Float32, squared: Float32, structured: Bool) -> Float32:
-    """Give the mean correlation of slopes of every tile and those around it, float32 (R, C)."""
+    """Return the mean correlation of slopes of every tile and its neighbours, float32 (R, C)."""
     # Not pooled before: one steep edge, of writing, say, is not to speak for all tiles around it.
     correlation = np.where(structured, product / np.sqrt(np.maximum(squared, 1e-6)), 0)
     count = np.maximum(over_neighbours(structured.astype(np.float32)), 1)

@@ -47,7 +47,7 @@ def copied_tiles(lines: Lines) -> Bool:
 
 
 def tile_prints(sampled: Sampled) -> UInt64:
-    """Give a number for what every tile shows, uint64 (R, C)."""
+    """Return a hash of what every tile shows, uint64 (R, C)."""
     packed = sampled.packed
     flat = packed.reshape(*packed.shape[:2], -1).view(np.uint32).astype(np.uint64)
     return np.asarray(flat @ _weights(flat.shape[2]), np.uint64)

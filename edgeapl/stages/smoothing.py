@@ -66,7 +66,7 @@ def smoothed_tiles(lines: Lines, structured: Bool) -> Bool:
 
 
 def _rough_and_spread(lines: UInt8, beside: int, along: int) -> tuple[Float32, Float32]:
-    """Give, of every quarter of a tile, float32 (2 * beside, 2 * along) each.
+    """Return, for every quarter of a tile, float32 (2 * beside, 2 * along) each.
 
     Two figures: the share of rough pixels, and the standard deviation of green.
     """

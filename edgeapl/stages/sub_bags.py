@@ -77,7 +77,7 @@ class SubBags:
     def judge(
         self, head: Engine | None, unfinished: Sequence[Sequence[CellScores]] = ()
     ) -> tuple[Finding, ...]:
-        """Say which parts would be flagged on their own; the findings bar CLEAR.
+        """Return a finding for every part that would be flagged on its own; these bar CLEAR.
 
         unfinished : cells of frames that are not closed yet.
         """
@@ -161,7 +161,7 @@ class SubBags:
 
 
 def _row(scores: CellScores, row: int) -> CellScores:
-    """Give one cell, copied, so that its batch is not held."""
+    """Return one cell, copied, so that its batch is not held."""
     roles = {name: values[row : row + 1].copy() for name, values in scores.roles.items()}
     return replace(
         scores,

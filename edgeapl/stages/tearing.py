@@ -45,7 +45,7 @@ def torn_tiles(lines: Lines) -> Bool:
 
 
 def _highest_steps(lines: UInt8, beside: int, along: int) -> Float32:
-    """Give the highest step of every tile that all its lines have at one place, (beside, along)."""
+    """Return the highest step of every tile at one place on all its lines, (beside, along)."""
     length = lines.shape[1]
     if length < along * SHORTEST:
         return np.zeros((beside, along), np.float32)

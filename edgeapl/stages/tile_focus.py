@@ -98,7 +98,7 @@ def _sigma_um(slopes: tuple[Float32, Float32], working: float) -> Float32:
 
 
 def _mosaic(pixels: UInt8, um_per_px: float, grid: tuple[int, ...]) -> tuple[UInt8, int, float]:
-    """Give green at a working scale, how far its tiles' borders are no picture, px, and the scale.
+    """Return green at a working scale, the width of its tiles' unusable borders, px, and the scale.
 
     Tiles are all of one size. Of large ones only the middles are taken, laid side by side.
     """

@@ -126,7 +126,7 @@ def _ordered(plane: UInt8) -> UInt8:
 
 
 def _quantile(ordered: UInt8, share: float) -> UInt8:
-    """Give a quantile of sorted pixels, uint8 (R, C)."""
+    """Return a quantile of sorted pixels, uint8 (R, C)."""
     return ordered[..., min(ordered.shape[2] - 1, int(share * ordered.shape[2]))]
 
 
@@ -171,7 +171,7 @@ def _lines_without_picture(packed: Int32, axis: int, ground: Int32) -> Bool:
 
 
 def _plain_ground(flat: Int32, middle: Int32, constant: Bool) -> Int32:
-    """Give the colours of constant tiles that most of the other tiles show as well.
+    """Return the colours of constant tiles that most of the other tiles show as well.
 
     A ground without any noise is drawn, denoised or clipped everywhere alike; a part that was
     overwritten has a colour of its own.

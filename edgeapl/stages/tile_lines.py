@@ -31,7 +31,7 @@ class Lines:
     grid: tuple[int, int]
 
     def both(self) -> tuple[tuple[UInt8, int, int], tuple[UInt8, int, int]]:
-        """Give rows and columns, each with how many tiles lie beside and along them."""
+        """Return rows and columns, each with how many tiles lie beside and along them."""
         rows, columns = self.grid
         return (self.rows, rows, columns), (self.columns, columns, rows)
 

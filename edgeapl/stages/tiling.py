@@ -38,7 +38,7 @@ class Sampled:
 
 
 def tile_grid(height: int, width: int) -> tuple[int, int]:
-    """Give rows and columns of tiles for an image of this many px."""
+    """Return rows and columns of tiles for an image of this many px."""
     side = max(SMALLEST_TILE_PX, min(height, width) / SHORTER_SIDE_TILES)
     return max(1, round(height / side)), max(1, round(width / side))
 
@@ -84,7 +84,7 @@ def with_ground(found: Bool, judged: Bool) -> Bool:
 
 
 def places(length: int, tiles: int, samples: int = SAMPLES) -> NDArray[np.int64]:
-    """Give the places of the sampled rows or columns, as many in each tile."""
+    """Return the indices of the sampled rows or columns, as many in each tile."""
     count = tiles * min(samples, max(1, length // tiles))
     return np.asarray((np.arange(count) + 0.5) * length / count, dtype=np.int64)
 

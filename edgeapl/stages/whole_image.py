@@ -9,7 +9,7 @@ from edgeapl.types import Detections, Float32, Frame, UInt16
 
 
 def whole_crop(frame: Frame, segmenter: Segmenter) -> Detections:
-    """Give one detection whose box is the whole image.
+    """Return one detection whose box is the whole image.
 
     Its label is the cell that the segmenter finds nearest to the middle, where the delivering
     system puts it; when none is found, the whole image is the label and the score is 0.
@@ -34,7 +34,7 @@ class WholeField:
     """
 
     def segment(self, frame: Frame) -> Detections:
-        """Give the frame as one detection."""
+        """Return the frame as one detection."""
         return Detections(
             frame=frame,
             boxes=np.array([[0, 0, frame.width, frame.height]], dtype=np.float32),

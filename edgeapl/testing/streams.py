@@ -37,8 +37,8 @@ class Streams:
     """Work in the order of each stream, and between them only in the order of events.
 
     Work is done as late as possible: when somebody waits for it. Streams `ahead` do theirs as
-    early as possible. Who relies on an order that no event promises gets wrong numbers in one of
-    the two ways.
+    early as possible. Code that relies on an order that no event promises gets wrong numbers in
+    one of the two ways.
     """
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ UNSIGNED = "unsigned"
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """Who signed a bundle or engines; only what was verified becomes one.
+    """The signer of a bundle or engines, made only of a verified signature.
 
     name : given at signing. key : fingerprint, SHA-256 (hex) of the public key.
     """
@@ -25,7 +25,7 @@ class Signer:
 
 
 def signer_text(signer: Signer | None) -> str:
-    """Say who signed, or that nobody did."""
+    """Return who signed, or that nobody did."""
     return UNSIGNED if signer is None else signer.text
 
 

@@ -73,7 +73,7 @@ class Tiles:
         return self.shares().get(TileState.EXAMINED, 0.0)
 
     def shares(self) -> dict[TileState, float]:
-        """Give the share of the field in each state that occurs, 0 to 1."""
+        """Return the share of the field in each state that occurs, 0 to 1."""
         counts = np.bincount(self.states.ravel(), minlength=len(TileState)).tolist()
         field_tiles = sum(counts) - counts[TileState.OUTSIDE.value]
         return {

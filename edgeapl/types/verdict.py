@@ -157,7 +157,7 @@ class Verdict:
 
 
 def raised_flag(verdict: Verdict) -> RaisedFlag | None:
-    """Give the flag of a verdict; None when it is no FLAG."""
+    """Return the flag of a verdict; None when it is no FLAG."""
     if verdict.decision is not Decision.FLAG:
         return None
     figures = None

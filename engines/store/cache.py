@@ -15,12 +15,12 @@ from edgeapl.errors import EngineError, StorageError, UsageError
 
 
 def cache_folder() -> Path:
-    """Give the folder of the cache: in ``$XDG_CACHE_HOME``, else in ``~/.cache``."""
+    """Return the folder of the cache: in ``$XDG_CACHE_HOME``, else in ``~/.cache``."""
     return cache_base() / "edgeapl" / "engines"
 
 
 def read_timing(target: str, version: str, device: str) -> bytes:
-    """Give what earlier builds measured with this library on this GPU; b"" when nothing is kept."""
+    """Return what earlier builds measured with this library on this GPU; b"" without any."""
     try:
         return _timing_file(target, version, device).read_bytes()
     except OSError:
@@ -45,7 +45,7 @@ def _timing_file(target: str, version: str, device: str) -> Path:
 def kept_engines(
     cache: Path, bundle_digest: str | None = None
 ) -> list[tuple[Path, EngineFolder | EngineError]]:
-    """Give the engine folders of the cache, newest first, or why one cannot be used.
+    """Return the engine folders of the cache, newest first, or why one cannot be used.
 
     bundle_digest : only those of this bundle; the others are not read, as reading means hashing.
     """

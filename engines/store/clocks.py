@@ -19,7 +19,7 @@ GPUS = ("gpu", "gv11b", "ga10b", "gp10b", "17000000")
 
 
 def clocks(root: Path = Path("/")) -> dict[str, str]:
-    """Give what is known, by its name; empty on a machine that tells nothing.
+    """Return what is known, by its name; empty on a machine that tells nothing.
 
     root : of the file system, for tests. ``jetson_clocks`` is on where a GPU's lowest frequency is
     its highest.

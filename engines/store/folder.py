@@ -34,7 +34,7 @@ class EngineFolder:
     digest: str = ""
 
     def read(self, network: str) -> bytes:
-        """Give the bytes of one file, checked again, so that a later change is noticed.
+        """Return the bytes of one file, checked again, so that a later change is noticed.
 
         network : its name, or `CUTTER`.
         """
@@ -51,7 +51,7 @@ class EngineFolder:
         return data
 
     def origin(self, network: str) -> Origin | None:
-        """Give where a plan comes from; None for an ONNX file, which any runtime may read."""
+        """Return where a plan comes from; None for an ONNX file, which any runtime may read."""
         built, there = self.record.files[network], self.record.built_for
         if not built.file.endswith(".plan"):
             return None
@@ -99,7 +99,7 @@ def write_engines(
 def open_engines(folder: Path, *, resign: bool = False) -> EngineFolder:
     """Open a folder of engines; nothing in it is loaded yet.
 
-    resign : do not look at their signature, for who is about to replace it.
+    resign : ignore their signature, which is about to be replaced.
 
     Raises EngineError when a file is missing, surplus or differs by a single bit, or a signature
     does not fit.

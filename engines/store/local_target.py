@@ -26,7 +26,7 @@ STATED = re.compile(r'^__version__ *= *["\']([^"\']+)["\']', re.MULTILINE)
 
 
 def runtime_version(target: str) -> str:
-    """Give the version of a target's runtime; raises EngineError when it is not installed."""
+    """Return the version of a target's runtime; raises EngineError when it is not installed."""
     if target not in TARGETS:
         raise EngineError("unknown target", target, f"choose one of: {', '.join(TARGETS)}")
     if target in PLANS:
@@ -44,7 +44,7 @@ def runtime_version(target: str) -> str:
 
 
 def module_version(module: str) -> str | None:
-    """Give the version that a module says it has, without importing it; None without the module.
+    """Return the version that a module states, without importing it; None without the module.
 
     Half a dozen packages bring the module ``tensorrt`` (``tensorrt``, ``tensorrt-cu12``, JetPack's
     own), so none is asked for by name. To import it takes seconds and may fail without a GPU.
@@ -62,7 +62,7 @@ def module_version(module: str) -> str | None:
 
 
 def device_here(target: str, number: int = 0) -> Device:
-    """Give what engines of a target run on here; of a GPU that is not there, nothing.
+    """Return what engines of a target run on here; nothing for a GPU that is not there.
 
     number : of the GPU, where there are several.
     """

@@ -26,13 +26,13 @@ class Device:
 
 
 def cache_base() -> Path:
-    """Give the folder of this user's caches: ``$XDG_CACHE_HOME``, else ``~/.cache``."""
+    """Return the folder of this user's caches: ``$XDG_CACHE_HOME``, else ``~/.cache``."""
     given = os.environ.get("XDG_CACHE_HOME")
     return Path(given) if given else Path.home() / ".cache"
 
 
 def machine_id() -> str:
-    """Give a stable id of this machine, SHA-256 (hex), from which nothing else can be told."""
+    """Return a stable id of this machine, SHA-256 (hex), that reveals nothing else."""
     for file in IDS:
         try:
             text = file.read_text(encoding="ascii").strip()
@@ -44,7 +44,7 @@ def machine_id() -> str:
 
 
 def _own_id() -> str:
-    """Give an id of our own where the system has none, as in most containers.
+    """Return an id of our own where the system has none, as in most containers.
 
     There the name, and the number of a network card, change with every start. The id is kept where
     engines are kept, so it lasts as long as they do; each processor has another one.

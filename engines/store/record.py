@@ -144,13 +144,13 @@ class EngineRecord(_Part):
         return f"{key_start(self.bundle)}{self.target}-{self.precision}-{identity[:12]}"
 
     def text(self) -> bytes:
-        """Give the file."""
+        """Return the file."""
         document = self.model_dump(mode="json", by_alias=True)
         return (json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
 def key_start(bundle_digest: str) -> str:
-    """Give what the folder names of all engines of a bundle start with."""
+    """Return what the folder names of all engines of a bundle start with."""
     return f"{bundle_digest[:16]}-"
 
 

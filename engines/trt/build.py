@@ -49,7 +49,7 @@ def build_plan(
     ranges: Ranges | None = None,
     driver: Any = None,
 ) -> bytes:
-    """Give the plan alone; see `make_plan`. profile : in place of that of the options."""
+    """Return the plan alone; see `make_plan`. profile : in place of that of the options."""
     options = options or BuildOptions()
     return make_plan(
         onnx,
@@ -126,7 +126,7 @@ def make_plan(
 
 
 def _on_device(build: Callable[[], Any], options: BuildOptions, driver: Any) -> Callable[[], Any]:
-    """Give the build as it is run on the GPU that was chosen: that of the thread's context."""
+    """Return the build bound to the chosen GPU, that of the thread's context."""
     if options.device is None or driver is None:
         return build
     number = options.device
@@ -157,7 +157,7 @@ def _configure(api: Any, config: Any, options: BuildOptions) -> None:
 
 
 def _timing_cache(library: Library, config: Any, options: BuildOptions) -> Any:
-    """Give the build what an earlier one measured; one of another library or GPU is not taken.
+    """Load the timings of an earlier build; those of another library or GPU are refused.
 
     TensorRT-RTX measures nothing while it builds, and warns of being given any.
     """

@@ -61,7 +61,7 @@ class Judging:
                 self._add(batch, link, address)
 
     def run(self, batch: int, networks: Sequence[str], cells: tuple[int, ...], rows: int) -> Shapes:
-        """Start networks on the batch's cells, of that shape; gives the shapes of all answers.
+        """Start networks on the batch's cells, of that shape; return the shapes of all answers.
 
         rows : as many are run on; those behind the cells are whatever lies there.
         """
@@ -88,7 +88,7 @@ class Judging:
             self._memory.fetch(self._answers[batch][name, key], count, stream)
 
     def read(self, batch: int, shapes: Shapes) -> dict[str, dict[str, NDArray[np.generic]]]:
-        """Give the answers, which have come back, as copies: the buffers are written again."""
+        """Return the answers, which have arrived, as copies: the buffers are written again."""
         found: dict[str, dict[str, NDArray[np.generic]]] = {name: {} for name, _ in shapes}
         for name, key in self._wanted(shapes):
             shape = shapes[name, key]
@@ -97,7 +97,7 @@ class Judging:
         return found
 
     def let_go(self) -> None:
-        """Let the contexts go, which must not outlive their memory, whoever still holds this."""
+        """Release the contexts, which must not outlive their memory, even if this object does."""
         self._contexts.clear()
 
     def _wanted(self, shapes: Shapes) -> list[tuple[str, str]]:

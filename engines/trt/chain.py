@@ -205,7 +205,7 @@ class TrtChain:
             return stages.read(number, shapes)
 
     def drop(self, place: int) -> None:
-        """Give a frame's place free; what was started on it still ends."""
+        """Free a frame's place; what was started on it still ends."""
         if self._stages is not None:
             self._stages.drop(place)
 
@@ -244,7 +244,7 @@ class TrtChain:
                 raise
 
     def _release(self) -> Exception | None:
-        """Free everything in the order that the library needs; gives the first error."""
+        """Free everything in the order that the library needs; return the first error."""
         errors: list[Exception] = []
         try:
             if not self._memory.closed:

@@ -35,7 +35,7 @@ LEAST_REACH = 256
 
 
 def widest(spec: CropSpec, um_per_px: float) -> int:
-    """Give the widest cut in px that the network takes.
+    """Return the widest cut in px that the network takes.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def widest(spec: CropSpec, um_per_px: float) -> int:
 
 
 def crop_ranges(spec: CropSpec, um_per_px: float, most_cells: int = MOST_CELLS) -> Ranges:
-    """Give smallest, typical and largest first dimension of every input, for `build_plan`.
+    """Return smallest, typical and largest first dimension of every input, for `build_plan`.
 
     most_cells : in one run: the largest batch of the other plans.
     """
@@ -118,7 +118,7 @@ def _clamp(graph: _Graph, values: str, count: str) -> str:
 
 
 def _own(graph: _Graph, where: str, inside: tuple[str, str, str, str]) -> str:
-    """Give 1 where a pixel is the cell's own, else 0, as (N, P, P, 1)."""
+    """Add nodes for 1 where a pixel is the cell's own, else 0, (N, P, P, 1)."""
     graph.take("labels", "UINT8", ["pixels", 2])
     graph.take("numbers", "INT32", ["n"])
     down, down_in, right, right_in = inside
@@ -142,7 +142,7 @@ def _shrinks(graph: _Graph, width: str, height: str, spec: CropSpec) -> str:
 
 
 def _weights(graph: _Graph, side: str, shrinks: str, spec: CropSpec) -> str:
-    """Give how much each line of a cut counts for each line of the crop, (N, 1, size, P)."""
+    """Add nodes for the weight of each line of a cut in each line of the crop, (N, 1, size, P)."""
     size = spec.resized_px or spec.size_px
     edge = (size - spec.size_px) // 2
     lines = np.arange(edge, edge + spec.size_px, dtype=np.float32)[:, None]
@@ -194,23 +194,23 @@ class _Graph:
         return name
 
     def number(self, value: float) -> str:
-        """Give a float that fits every shape."""
+        """Return a float that fits every shape."""
         return self.floats([value])
 
     def floats(self, values: object) -> str:
-        """Give a constant of floats."""
+        """Return a constant of floats."""
         return self._constant(np.asarray(values, dtype=np.float32))
 
     def ints(self, values: list[int]) -> str:
-        """Give a constant of int32."""
+        """Return a constant of int32."""
         return self._constant(np.array(values, dtype=np.int32))
 
     def longs(self, values: list[int]) -> str:
-        """Give a constant of int64, as axes are."""
+        """Return a constant of int64, as axes are."""
         return self._constant(np.array(values, dtype=np.int64))
 
     def model(self, shape: list[int | str]) -> bytes:
-        """Give the file."""
+        """Return the file."""
         made = self._onnx.helper.make_graph(
             self._nodes,
             NAME,

@@ -22,7 +22,7 @@ class CudaError(Exception):
 
 
 def open_driver() -> BindingsDriver:
-    """Give the driver; raises ImportError without the package, OSError without a driver."""
+    """Return the driver; raises ImportError without the package, OSError without a driver."""
     api: Any = importlib.import_module("cuda.bindings.driver")
     try:
         api.cuDriverGetVersion()
@@ -57,7 +57,7 @@ class BindingsDriver:
         self.Context = SimpleNamespace(pop=lambda: self.ask("cuCtxPopCurrent"))
 
     def ask(self, call: str, *given: Any) -> Any:
-        """Call the driver; gives its answer, and raises CudaError for a refusal."""
+        """Call the driver and return its answer; raises CudaError for a refusal."""
         code, *answer = getattr(self._api, call)(*given)
         if code != self._api.CUresult.CUDA_SUCCESS:
             _, text = self._api.cuGetErrorString(code)
@@ -69,11 +69,11 @@ class BindingsDriver:
         self.ask("cuInit", 0)
 
     def get_driver_version(self) -> int:
-        """Give the version of CUDA that the driver offers, 1000 * major + 10 * minor."""
+        """Return the version of CUDA that the driver offers, 1000 * major + 10 * minor."""
         return int(self.ask("cuDriverGetVersion"))
 
     def mem_get_info(self) -> tuple[int, int]:
-        """Give the bytes that are free, and all."""
+        """Return the bytes that are free, and all."""
         free, everything = self.ask("cuMemGetInfo")
         return int(free), int(everything)
 

@@ -130,7 +130,7 @@ class Cutting:
             row += len(one.labels)
 
     def let_go(self) -> None:
-        """Let the contexts go, which must not outlive their memory, whoever still holds this."""
+        """Release the contexts, which must not outlive their memory, even if this object does."""
         self._contexts.clear()
 
     def _cut(

@@ -21,7 +21,7 @@ class Shared:
 
 
 def shared_on(driver: Any, library: Library) -> Shared:
-    """Give what plans of a library share on the GPU of a driver; the same at every call."""
+    """Return what plans of a library share on the GPU of a driver; the same at every call."""
     return _shared(driver, library.target, library.version)
 
 

@@ -28,7 +28,7 @@ def load_driver() -> Any:
 
 @functools.cache
 def _interface() -> Any:
-    """Give ``pycuda.driver``; where it is not installed, the same of NVIDIA's cuda-bindings."""
+    """Return ``pycuda.driver``; where it is not installed, the same of NVIDIA's cuda-bindings."""
     missing = []
     for name, load in (("pycuda", _pycuda), ("cuda-bindings", _bindings)):
         try:
@@ -50,7 +50,7 @@ def _bindings() -> Any:
 
 
 def on_gpu(driver: Any, number: int) -> Any:
-    """Give the driver of one GPU among several: to who uses it, that is the first.
+    """Return the driver of one GPU among several, for which that GPU is the first.
 
     The same object at every call, as what plans share on a GPU is found by it.
     """
@@ -70,7 +70,7 @@ class _Numbered:
         self._number = number
 
     def Device(self, index: int) -> Any:  # noqa: N802 - pycuda's name
-        """Give a GPU, counted from this one."""
+        """Return a GPU, counted from this one."""
         return self._driver.Device(self._number + index)
 
     def __getattr__(self, name: str) -> Any:

@@ -53,7 +53,7 @@ class FramePlaces:
         ]
 
     def __getitem__(self, number: int) -> FramePlace:
-        """Give a place by its number."""
+        """Return a place by its number."""
         return self._places[number]
 
     def free(self) -> int | None:
@@ -91,7 +91,7 @@ class FramePlaces:
                 place.busy = None
 
     def drop(self, number: int) -> None:
-        """Give a place free."""
+        """Free a place."""
         self._places[number].taken = False
 
     def _rest(self, number: int) -> tuple[bool, int]:

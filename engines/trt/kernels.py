@@ -61,7 +61,7 @@ class Kernels:
 
 
 def kernels_file(*identity: str) -> Path:
-    """Give where the kernels for a library, driver and GPU are kept, beside the engines."""
+    """Return where the kernels for a library, driver and GPU are kept, beside the engines."""
     name = sha256("\n".join(identity).encode())[:16]
     return cache_folder().parent / "kernels" / f"{name}.bin"
 

@@ -126,7 +126,7 @@ def count_layers(layers: Sequence[PlanLayer]) -> LayerCount:
 
 
 def _lists(line: str) -> list[tuple[str, str]]:
-    """Give each list of a line with its text; lists hold brackets, so these are counted."""
+    """Return each list of a line with its text; lists hold brackets, so these are counted."""
     found = []
     for name in ("Inputs", "Outputs"):
         start = line.find(f"{name}: [")

@@ -55,7 +55,7 @@ class Messages:
             self._notes = replace(self._notes, scratch=int(scratch[1]))
 
     def take_notes(self) -> Notes:
-        """Give what was noted since the last call."""
+        """Return what was logged since the last call."""
         notes, self._notes = self._notes, Notes()
         return notes
 
@@ -64,7 +64,7 @@ class Messages:
         self._lines.append(" ".join(text.split()))
 
     def take(self) -> str:
-        """Give the first message since the last call, the cause of those that follow, or ''."""
+        """Return the first message since the last call, the cause of those that follow, or ''."""
         first = self._lines[0] if self._lines else ""
         self._lines.clear()
         return first

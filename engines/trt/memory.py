@@ -41,7 +41,7 @@ class Buffer:
 
 @dataclass(slots=True, eq=False)
 class Owned:
-    """A stream or an event of pycuda, which ends with its memory, whoever still holds this."""
+    """A stream or an event of pycuda, which ends with its memory, even if this object does not."""
 
     raw: Any
 
@@ -125,7 +125,7 @@ class GpuMemory:
         return Buffer(host, device)
 
     def room(self, size: int) -> int:
-        """Take `size` bytes on the GPU alone; gives their address."""
+        """Allocate `size` bytes on the GPU alone; return their address."""
         device = self._driver.mem_alloc(max(size, 1))
         self._free.append(device.free)
         self._rooms[int(device)] = device.free
@@ -146,7 +146,7 @@ class GpuMemory:
         free()
 
     def event(self, *, timed: bool = False) -> Owned:
-        """Make an event; whoever waits for it sleeps, and keeps no core busy.
+        """Make an event; a thread that waits for it sleeps and keeps no core busy.
 
         timed : it can tell time, which costs some.
         """
@@ -232,7 +232,7 @@ class GpuMemory:
 
 
 def _release(context: Any, driver: Any) -> Exception | None:
-    """Give a primary context back; gives what the driver said against it.
+    """Release a primary context; return the driver's error, if any.
 
     pycuda releases a primary context only in `detach`: one that is merely forgotten is detached
     like a context of its own making, which the driver refuses, and stays. And `detach` lets go

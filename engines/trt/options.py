@@ -30,7 +30,7 @@ class Profile:
 
 
 def profile_up_to(largest: int) -> Profile:
-    """Give the batches of a plan that takes no more than `largest` cells at once."""
+    """Return the batches of a plan that takes no more than `largest` cells at once."""
     usual = Profile()
     return Profile(usual.smallest, min(usual.typical, max(largest, 1)), largest)
 
@@ -60,5 +60,5 @@ class BuildOptions:
     device: int | None = None
 
     def with_fp32(self) -> BuildOptions:
-        """Give the same, with products in full FP32 and no timing cache."""
+        """Return the same, with products in full FP32 and no timing cache."""
         return replace(self, tf32=False, timing_cache=None)

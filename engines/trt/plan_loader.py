@@ -15,7 +15,7 @@ from edgeapl.errors import EngineError
 
 
 def deserialise(name: str, plan: bytes, library: Library) -> Any:
-    """Give the library's engine; the plan was checked before. Raises EngineError with the cause.
+    """Return the library's engine of a checked plan. Raises EngineError with the cause.
 
     For use with the GPU's context on this thread.
     """
@@ -78,7 +78,7 @@ class Working:
     lent: Lent = (0, 0)
 
     def lend(self, lent: Lent) -> None:
-        """Give it memory for the shapes that are set."""
+        """Lend it memory for the shapes that are set."""
         if self.parted:
             self.context.update_device_memory_size_for_shapes()
         if self.parted or lent != self.lent:
@@ -120,12 +120,12 @@ def offers_graphs(library: Library) -> bool:
 
 
 def runtime_text(library: Library, gpu: str, *, graphs: bool) -> str:
-    """Say what runs a plan: library, version, GPU, and whether it has CUDA graphs."""
+    """Return what runs a plan: library, version, GPU, and whether it has CUDA graphs."""
     return f"{library.target} {library.version} {gpu} {'with' if graphs else 'without'} CUDA graphs"
 
 
 def reason(library: Library) -> str:
-    """Give the first error that the library logged."""
+    """Return the first error that the library logged."""
     return library.messages.take() or "the library gave no reason"
 
 

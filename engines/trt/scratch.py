@@ -39,7 +39,7 @@ class Scratch:
         return max(self._needs, default=0)
 
     def need(self, size: int) -> None:
-        """Say that a network needs so many bytes, until `spare`. Raises the driver's error."""
+        """Reserve so many bytes for a network, until `spare`. Raises the driver's error."""
         with self._turn:
             self._needs[size] += 1
             try:
@@ -49,7 +49,7 @@ class Scratch:
                 raise
 
     def spare(self, size: int) -> None:
-        """Say that it does so no more; the last one gives all back. Raises the driver's error."""
+        """End a reservation; the last one frees everything. Raises the driver's error."""
         with self._turn:
             self._forget(size)
 

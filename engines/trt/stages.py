@@ -81,11 +81,11 @@ class Stages:
         return number
 
     def drop(self, place: int) -> None:
-        """Give a frame's place free."""
+        """Free a frame's place."""
         self._frames.drop(place)
 
     def start(self, number: int, cells: Sequence[CellsOnFrame], networks: Sequence[str]) -> Shapes:
-        """Put all stages of a batch, by its number, on their streams; gives its answers' shapes."""
+        """Put all stages of a batch, by its number, on their streams; return the output shapes."""
         place = number % BATCHES
         batch = self._batches[place]
         self.cutting.send(place, cells, self.sizes, self._upload)
@@ -111,7 +111,7 @@ class Stages:
         self._frames.batch_is_over(number)
 
     def read(self, number: int, shapes: Shapes) -> dict[str, dict[str, NDArray[np.generic]]]:
-        """Give the answers of a batch that is done."""
+        """Return the answers of a batch that is done."""
         return self.judging.read(number % BATCHES, shapes)
 
     def let_go(self) -> None:

@@ -77,7 +77,7 @@ class Layout:
 
 
 def sizes_of(batches: tuple[int, int]) -> tuple[int, ...]:
-    """Give the few sizes that batches are padded to, smallest first; none where none is free.
+    """Return the few sizes that batches are padded to, smallest first; none where none is free.
 
     Each shape that a plan has not met before costs it time, and room for a graph.
 
@@ -90,7 +90,7 @@ def sizes_of(batches: tuple[int, int]) -> tuple[int, ...]:
 
 
 def padded(rows: int, sizes: Sequence[int]) -> int:
-    """Give the size that a batch is padded to; its own where there are none."""
+    """Return the size that a batch is padded to; its own where there are none."""
     return next((size for size in sizes if size >= rows), rows)
 
 
@@ -149,7 +149,7 @@ def parts_of(name: str, layout: Layout, inputs: Arrays) -> Iterator[Arrays]:
 
 
 def shape_now(name: str, context: Any, key: str) -> tuple[int, ...]:
-    """Give the shape of an output for the inputs that are set."""
+    """Return the shape of an output for the inputs that are set."""
     shape = tuple(context.get_tensor_shape(key))
     if any(size < 0 for size in shape):
         text = f"{shape}: its size depends on the values"

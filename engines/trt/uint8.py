@@ -8,7 +8,7 @@ from edgeapl.errors import EngineError
 
 
 def cast_before_use(name: str, model: bytes) -> bytes:
-    """Give the network with every uint8 input cast to float32 before anything else.
+    """Return the network with every uint8 input cast to float32 before anything else.
 
     Only operators that move values stand between the input and the network's own cast (a
     transpose, a slice), so the numbers stay the same: every uint8 is a float32 exactly.

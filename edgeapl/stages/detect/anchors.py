@@ -14,7 +14,7 @@ RATIOS = (0.5, 1.0, 2.0)
 
 
 def anchors(level: int, rows: int, columns: int, height: int, width: int) -> Float32:
-    """Give the anchors of one level, laid out as torchvision does.
+    """Return the anchors of one level, laid out as torchvision does.
 
     Parameters
     ----------

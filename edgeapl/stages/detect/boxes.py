@@ -46,7 +46,7 @@ def large_enough(boxes: Float32, side: float) -> NDArray[np.bool_]:
 
 
 def overlaps(some: Float32, others: Float32) -> Float32:
-    """Give the intersection over union of every pair, float32 (N, M)."""
+    """Return the intersection over union of every pair, float32 (N, M)."""
     low = np.maximum(some[:, None, :2], others[None, :, :2])
     high = np.minimum(some[:, None, 2:], others[None, :, 2:])
     both = np.prod(np.maximum(high - low, 0), axis=2)

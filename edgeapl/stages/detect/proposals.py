@@ -24,7 +24,7 @@ SMALLEST_PX = 1e-3
 
 
 def proposals(maps: Mapping[str, NDArray[np.generic]], height: int, width: int) -> Float32:
-    """Give the most promising regions of a frame.
+    """Return the most promising regions of a frame.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def proposals(maps: Mapping[str, NDArray[np.generic]], height: int, width: int) 
 def _level(
     maps: Mapping[str, NDArray[np.generic]], level: int, height: int, width: int
 ) -> tuple[Float32, Float32]:
-    """Give the best boxes of one level and their logits; the order of logits is that of scores."""
+    """Return the best boxes of one level and their logits; these order boxes as scores do."""
     logits = np.asarray(maps[f"objectness_{level}"], dtype=np.float32)[0]
     deltas = np.asarray(maps[f"deltas_{level}"], dtype=np.float32)[0]
     count, rows, columns = logits.shape

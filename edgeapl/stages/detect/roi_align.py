@@ -22,7 +22,7 @@ FINEST, COARSEST = 2, 5
 
 
 def levels_of(boxes: Float32) -> NDArray[np.int64]:
-    """Give the map that each region is read from, 0 for the finest (Lin et al. 2017, eq. 1)."""
+    """Return the map that each region is read from, 0 for the finest (Lin et al. 2017, eq. 1)."""
     sides = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))
     with np.errstate(divide="ignore"):
         levels = np.floor(CANONICAL_LEVEL + np.log2(sides / CANONICAL_PX) + 1e-6)
@@ -30,12 +30,12 @@ def levels_of(boxes: Float32) -> NDArray[np.int64]:
 
 
 def align(maps: Sequence[Float32], boxes: Float32, height: int) -> Float32:
-    """Give the features of every region.
+    """Return the features of every region.
 
     Parameters
     ----------
     maps : float32 (1, C, h, w) per level, finest first. boxes : float32 (N, 4) px of the input.
-    height : of the input, px; gives the maps' scale.
+    height : of the input, px; sets the maps' scale.
 
     Returns
     -------
@@ -57,7 +57,7 @@ def align(maps: Sequence[Float32], boxes: Float32, height: int) -> Float32:
 
 
 def _region(pixels: Float32, box: Float32) -> Float32:
-    """Give (C, 7, 7) for one box in the map's own pixels.
+    """Return (C, 7, 7) for one box in the map's own pixels.
 
     Points of a region form a grid, so that reading them is one product of matrices per side:
     first all rows at the points' heights, then all columns at their widths.
@@ -73,7 +73,7 @@ def _region(pixels: Float32, box: Float32) -> Float32:
 
 
 def _weights(low: float, high: float, size: int) -> tuple[Float32, int, int]:
-    """Give the share of every pixel in every bin along one side.
+    """Return the share of every pixel in every bin along one side.
 
     Returns float32 (7, last - first), and the first and last pixel that count.
     """

@@ -46,7 +46,7 @@ def answers(
     ----------
     prompts : float32 (N, 2, 3); see `edgeapl.stages.sam.prompts`.
 
-    Gives the masks' logits, float32 (n, 4, side / 4, side / 4), and their predicted IoU, float32
+    Returns the masks' logits, float32 (n, 4, side / 4, side / 4), and their predicted IoU, float32
     (n, 4): first the mask of a prompt that leaves no doubt, then three of one that does. Raises
     EngineError as `embedded`.
     """

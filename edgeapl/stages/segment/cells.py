@@ -127,7 +127,7 @@ def join_lobes(
 
 
 def _close_pairs(pieces: list[Piece], reach: float) -> list[tuple[float, int, int]]:
-    """Give (distance of the centres, i, j) of pieces closer than `reach` px, nearest first."""
+    """Return (distance of the centres, i, j) of fragments closer than `reach` px, nearest first."""
     x, y = np.array([piece.centre for piece in pieces]).reshape(-1, 2).T
     pairs = []
     for i in range(len(pieces)):
@@ -169,7 +169,7 @@ def _one_nucleus(
 
 
 def _hull(inside: Mask) -> Int32:
-    """Give the convex hull of a mask, int32 (N, 1, 2), x y; its edge alone has all corners."""
+    """Return the convex hull of a mask, int32 (N, 1, 2), x y; its edge alone has all corners."""
     inner = cv2.erode(inside, NEIGHBOURS, borderType=cv2.BORDER_CONSTANT, borderValue=0)
     corners = cv2.findNonZero(cv2.subtract(inside, inner))
     return np.asarray(cv2.convexHull(np.asarray(corners)), dtype=np.int32)
@@ -187,7 +187,7 @@ def white_cell_colour(density: Float32) -> Bool:
 
 
 def union_box(group: list[Piece]) -> tuple[int, int, int, int]:
-    """Give the smallest box around all pieces, px."""
+    """Return the smallest box around all fragments, px."""
     left, top, right, bottom = zip(*(piece.box for piece in group), strict=True)
     return min(left), min(top), max(right), max(bottom)
 
@@ -218,7 +218,7 @@ def _is_large_enough(group: list[Piece], size: tuple[int, ...], limits: CellLimi
 
 
 def means_over(groups: list[list[Piece]], plane: Float32) -> Float64:
-    """Give the mean of a plane, float32 (H, W), over all pixels of each group, float64 (N,)."""
+    """Return the mean of a plane, float32 (H, W), over all pixels of each group, float64 (N,)."""
     if not groups:
         return np.empty(0)
     pixels = np.concatenate([piece.pixels for group in groups for piece in group])

@@ -123,7 +123,7 @@ def common_circle(pixels: NDArray[np.uint8], *, close: bool = False) -> CommonCi
 
 
 def _contrasts(heights: Float64) -> Float64:
-    """Give each height over the geometric mean of those FLANK steps smaller and larger."""
+    """Divide each height by the geometric mean of those FLANK steps smaller and larger."""
     examined = np.flatnonzero(heights > 0)
     at = np.arange(len(heights))
     smaller = heights[np.clip(at - FLANK, examined[0], examined[-1])]
@@ -132,7 +132,7 @@ def _contrasts(heights: Float64) -> Float64:
 
 
 def agreement(pixels: NDArray[np.uint8], *, close: bool = False) -> tuple[Float64, Float64]:
-    """Give the radii that were examined, px, and how far the outlines agree at each, both (R,)."""
+    """Return the radii that were tried, px, and how well the outlines agree at each, both (R,)."""
     height, width = pixels.shape[:2]
     shrink = max(1.0, max(height, width) / LARGEST_SIDE_PX)
     if shrink > 1:

@@ -106,7 +106,7 @@ def add_cytoplasm(
 
 
 def _owners(nuclei: UInt16, reach: float) -> UInt16:
-    """Give the nearest nucleus within `reach` px for every second pixel of every second row.
+    """Return the nearest nucleus within `reach` px for every second pixel of every second row.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def _outlines(
     um_per_px: float,
     reach: int,
 ) -> Int32:
-    """Give the outlines of some cells, int32 (N, DIRECTIONS, 2), x y in sixteenths of a px.
+    """Return the outlines of some cells, int32 (N, DIRECTIONS, 2), x y in sixteenths of a px.
 
     before : how many groups come before these.
     """
@@ -169,7 +169,7 @@ def _middle(group: list[Piece], axis: int) -> float:
 def _fill(
     cells: UInt16, number: int, group: list[Piece], outline: Int32, rim: Mask
 ) -> tuple[int, int, int, int]:
-    """Give one cell the free pixels within its outline and its rim, and give its box.
+    """Assign one cell the free pixels within its outline and its rim, and return its box.
 
     rim : by which the nucleus is dilated.
     """

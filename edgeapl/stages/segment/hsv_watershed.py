@@ -66,7 +66,7 @@ class HsvWatershed:
     def _nuclei(
         self, index: Float32, density: Float32, smooth: Float32, bluest: float
     ) -> list[list[Piece]]:
-        """Give the pieces of each cell's nucleus."""
+        """Return the fragments of each cell's nucleus."""
         threshold = nucleus_threshold(index, density, self.nucleus, bluest)
         if bluest < BLUEST:
             leave_out_red_cells(index, smooth, bluest)
@@ -77,7 +77,7 @@ class HsvWatershed:
 
 
 def _confidence(index: Float32, groups: list[list[Piece]]) -> Float32:
-    """Give 0 to 1 per cell: how far its mean index stands above that of red cells."""
+    """Return 0 to 1 per cell: how far its mean index stands above that of red cells."""
     means = means_over(groups, index)
     # 0.05 is the index of a dark red cell, 0.2 that of a pale nucleus: 0 and 0.78.
     return np.asarray(1 - np.exp(-np.maximum(means - 0.05, 0) / 0.1), dtype=np.float32)
@@ -108,7 +108,7 @@ def _detections(frame: Frame, cells: UInt16, boxes: Int64, scores: Float32) -> D
 
 
 def _enlarged(labels: UInt16, rows: Int64, columns: Int64) -> UInt16:
-    """Give `labels[rows][:, columns]`, by OpenCV where it takes the same pixels: much faster."""
+    """Return `labels[rows][:, columns]`, by OpenCV where it takes the same pixels: much faster."""
     size = (len(columns), len(rows))
     across = np.arange(labels.shape[1], dtype=np.float32)[None]
     down = np.arange(labels.shape[0], dtype=np.float32)[:, None]

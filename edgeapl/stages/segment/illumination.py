@@ -44,7 +44,7 @@ _LOG10: Float32 = np.log10(np.arange(256, dtype=np.float64) + 1).astype(np.float
 
 
 def optical_density(pixels: NDArray[np.uint8]) -> Float32:
-    """Give the decadic optical density against the fitted background.
+    """Return the decadic optical density against the fitted background.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def _fitted(pixels: NDArray[np.uint8]) -> Float32:
 
 
 def _degree(side: int) -> int:
-    """Give the degree for an image of this longer side, px: a cut-out shows no whole vignette."""
+    """Return the degree for an image of this longer side, px: a crop shows no whole vignette."""
     return next(degree for smallest, degree in DEGREES if side >= smallest)
 
 
@@ -125,7 +125,7 @@ class _Surface:
     def quantile_fit(self, values: Float64) -> Float64:
         """Quantile regression by iteratively reweighted least squares (Koenker 2005, ch. 6).
 
-        values : float64 (N, h, w). Gives N surfaces, of the same shape.
+        values : float64 (N, h, w). Returns N surfaces of the same shape.
         """
         level = np.quantile(values, QUANTILE, axis=(1, 2), keepdims=True)
         fitted = np.broadcast_to(level, values.shape)
@@ -148,7 +148,7 @@ class _Surface:
         return np.asarray(moments[:, self._at_sums].sum(axis=1) / 4)
 
     def _at(self, weights: Float64) -> Float64:
-        """Give the surfaces of some weights, (N, terms)."""
+        """Return the surfaces of some weights, (N, terms)."""
         square = np.zeros((len(weights), self._terms, self._terms))
         square[:, self._j, self._i] = weights
         return np.asarray(self._y[:, : self._terms] @ square @ self._x[:, : self._terms].T)

@@ -89,7 +89,7 @@ def smooth_density(density: Float32, um_per_px: float, limits: NucleusLimits) ->
 
 
 def nucleus_index(smooth: Float32) -> Float32:
-    """Give how much every pixel looks like stained nucleus.
+    """Return how much every pixel looks like stained nucleus.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def leave_out_red_cells(index: Float32, smooth: Float32, bluest: float) -> None:
 def nucleus_threshold(
     index: Float32, density: Float32, limits: NucleusLimits, bluest: float = BLUEST
 ) -> float:
-    """Give the index from which a pixel may be nucleus, set by the red cells of the same field.
+    """Return the index from which a pixel may be nucleus, set by the red cells of the same field.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def nucleus_threshold(
 
 
 def find_nuclei(index: Float32, threshold: float, um_per_px: float, limits: NucleusLimits) -> Int32:
-    """Give a label image of nuclei and nuclear lobes, touching ones split.
+    """Return a label image of nuclei and nuclear lobes, touching ones split.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def find_nuclei(index: Float32, threshold: float, um_per_px: float, limits: Nucl
 
 
 def _highest_nearby(index: Float32, um_per_px: float, reach: float) -> Float32:
-    """Give the smoothed maximum within `reach` µm; at a quarter of the size, which is enough."""
+    """Return the smoothed maximum within `reach` µm; at a quarter of the size, which is enough."""
     height, width = index.shape
     size = (max(1, width // 4), max(1, height // 4))
     small = cv2.resize(index, size, interpolation=cv2.INTER_AREA)
@@ -231,7 +231,7 @@ def _heights(mask: Mask, um_per_px: float) -> list[_Heights]:
 
 
 def _most_pieces(mask: Mask, um_per_px: float) -> int:
-    """Give how many pieces an opened mask of this size could have at most.
+    """Return how many components an opened mask of this size can have at most.
 
     Two pieces never touch, so that each has its disc, and the pixels right of and below that, to
     itself.
@@ -244,7 +244,7 @@ def _most_pieces(mask: Mask, um_per_px: float) -> int:
 def _split_piece(
     piece: _Heights, lowered: Float32, um_per_px: float, neck: float
 ) -> tuple[int, Int32 | int]:
-    """Give the number of parts, and the label of every pixel, 1 and up, for one connected piece.
+    """Return the number of parts of one connected component, and every pixel's label from 1 up.
 
     lowered : its heights reconstructed from `neck` below them.
     """
@@ -283,6 +283,6 @@ def fill_holes(mask: Mask) -> Mask:
 
 
 def disc(diameter_um: float, um_per_px: float) -> Mask:
-    """Give a round structuring element of at least 3 px, odd in px."""
+    """Return a round structuring element of at least 3 px, odd in px."""
     side = max(3, 2 * round(diameter_um / um_per_px / 2) + 1)
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), dtype=np.uint8)

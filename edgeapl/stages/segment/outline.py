@@ -35,7 +35,7 @@ _NEVER = np.float32(-1e9)
 
 
 def directions() -> tuple[Float32, Float32]:
-    """Give the unit vectors, x and y, of all directions, float32 (DIRECTIONS,) each."""
+    """Return the unit vectors, x and y, of all directions, float32 (DIRECTIONS,) each."""
     angles = np.arange(DIRECTIONS, dtype=np.float32) * np.float32(2 * np.pi / DIRECTIONS)
     return np.cos(angles), np.sin(angles)
 
@@ -43,7 +43,7 @@ def directions() -> tuple[Float32, Float32]:
 def ray_pixels(
     x: Float32, y: Float32, length: int, size: tuple[int, ...]
 ) -> tuple[Int32, Int32, NDArray[np.bool_]]:
-    """Give the pixels on the rays of some cells, column and row, and which lie in the image.
+    """Return the pixels on the rays of some cells, column and row, and which lie in the image.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def ray_pixels(
 
 
 def best_radii(worth: Float32, stain: Float32, um_per_px: float) -> Int64:
-    """Give the radius of every cell in every direction, int64 (N, DIRECTIONS), px.
+    """Return the radius of every cell in every direction, int64 (N, DIRECTIONS), px.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def best_radii(worth: Float32, stain: Float32, um_per_px: float) -> Int64:
 
 
 def _closed(gains: Float32) -> Int64:
-    """Find the best closed curve: gains float32 (DIRECTIONS, N, R). Gives int64 (N, DIRECTIONS).
+    """Find the best closed curve, int64 (N, DIRECTIONS), for gains float32 (DIRECTIONS, N, R).
 
     The curve is followed one and a half times around and read between its ends, where its start no
     longer matters.

@@ -108,7 +108,7 @@ def _of_nuclei(pixels: NDArray[np.uint8]) -> ScaleEstimate | None:
 
 
 def nucleus_diameter(pixels: NDArray[np.uint8]) -> float | None:
-    """Give the median diameter of the nuclei, px, each weighted by its area; None without any."""
+    """Return the median diameter of the nuclei, px, each weighted by its area; None without any."""
     shrink = min(1.0, NUCLEUS_SIDE_PX / max(pixels.shape[:2]))
     size = (max(1, round(pixels.shape[1] * shrink)), max(1, round(pixels.shape[0] * shrink)))
     small = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -104,7 +104,7 @@ def red_cells_of(density: Float32) -> RedCells | None:
 
 
 def _bins(green: Float32, blue: Float32) -> Int32:
-    """Give every pixel's hue in steps of STEP, int32 (h, w); far below 0 where none is seen."""
+    """Return every pixel's hue in steps of STEP, int32 (h, w); far below 0 without one."""
     hues = blue / np.maximum(green, np.float32(STAINED))
     bins = np.floor(hues * np.float32(1 / STEP)).astype(np.int32)
     bins[green <= STAINED] = -BINS
@@ -124,13 +124,13 @@ def _smoothed(counts: Float64) -> Float64:
 
 
 def _peaks(heights: Float64) -> list[int]:
-    """Give the places that are higher than both neighbours."""
+    """Return the places that are higher than both neighbours."""
     below, at, above = heights[:-2], heights[1:-1], heights[2:]
     return (np.flatnonzero((at > below) & (at >= above)) + 1).tolist()
 
 
 def bluest_nucleus(red_cells: RedCells | None) -> float:
-    """Give the blue over green absorption above which nothing is a nucleus.
+    """Return the blue over green absorption above which nothing is a nucleus.
 
     Parameters
     ----------
