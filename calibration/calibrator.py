@@ -26,7 +26,7 @@ from edgeapl.calibration.range_measurement import HowToMeasure
 from edgeapl.calibration.ranges import PERCENTILE, Method
 from edgeapl.calibration.sampling import evenly
 from edgeapl.calibration.versions import target_of
-from edgeapl.engines.exclusive import InTurn
+from edgeapl.engines.exclusive import ExclusiveEngines
 from edgeapl.errors import InputError
 from edgeapl.model.assembled import assemble
 from edgeapl.model.golden import self_test
@@ -164,7 +164,7 @@ def _gather(
     tell: Tell,
 ) -> Gathered:
     opener = fp32_opener(bundle, request.threads)
-    with InTurn(tuple(bundle.manifest.networks), opener) as engines:
+    with ExclusiveEngines(tuple(bundle.manifest.networks), opener) as engines:
         model = assemble(bundle, engines)
         tell("self-test of the bundle", 0.0)
         model.reducer.check_head(model.head)

@@ -22,7 +22,7 @@ from edgeapl.sources.discover import SlideInput, part_files
 from edgeapl.sources.files import FilesSource
 from edgeapl.stages.domain import FEWEST_CELLS
 from edgeapl.stages.frame_descriptor import describe_frame
-from edgeapl.stages.gate import FieldMemory
+from edgeapl.stages.gate import FieldHistory
 from edgeapl.types import Frame, UInt8
 from edgeapl.wording.printable import printable
 
@@ -140,7 +140,7 @@ def _frames(
     model: Model, files: Sequence[Path], scale: SlideScale, how: HowToGather, seen: SlideSeen
 ) -> Iterator[PreparedFrame]:
     """Yield the frames that pass the gate, and note the others."""
-    memory = FieldMemory()
+    memory = FieldHistory()
     with FilesSource(files, seen.name, scale) as source:
         while True:
             try:

@@ -11,7 +11,7 @@ import numpy as np
 from edgeapl.bundle.load import Bundle
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.calibration.spool import Spool
-from edgeapl.engines.exclusive import InTurn, Opener
+from edgeapl.engines.exclusive import ExclusiveEngines, Opener
 from edgeapl.engines.registry import open_engine
 from edgeapl.errors import EngineError
 from edgeapl.inference import InferenceResult, classify
@@ -92,7 +92,7 @@ def network_inputs(
         (rows,) = inputs.values()
         _append(shown[name].rows, rows)
 
-    with InTurn(tuple(manifest.networks), opener, keep) as engines:
+    with ExclusiveEngines(tuple(manifest.networks), opener, keep) as engines:
         if manifest.segmenter.detector is not None:
             segmenter = segmenter_of(manifest, engines)
             for frame in frames:

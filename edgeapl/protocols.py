@@ -1,4 +1,4 @@
-"""The seams of the pipeline. Anything that keeps these promises can take a place in it."""
+"""The interfaces of the pipeline. Any object with these methods can take part in it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Engine(Protocol):
 
     @property
     def runtime(self) -> str:
-        """What runs it, e.g. ``"onnxruntime 1.31.1 CPUExecutionProvider"``."""
+        """Runtime and its version, e.g. ``"onnxruntime 1.31.1 CPUExecutionProvider"``."""
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of the file it was made from."""
+        """SHA-256 (hex) of the file that it was made from."""
 
     @property
     def inputs(self) -> Mapping[str, tuple[str, tuple[int | None, ...]]]:
@@ -45,7 +45,7 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class TransferCounts:
     """Bytes copied to a device and back, frames put there, and batches of cells run on them."""
 
     up: int = 0
@@ -58,8 +58,8 @@ class Moved:
 class Link:
     """One network of a chain.
 
-    input : its input. after : (network, output) that it takes where it lies, else cells.
-    outputs : those that come back.
+    input : its input. after : (network, output) that it takes on the device, instead of cells.
+    outputs : that are copied back.
     """
 
     network: str
@@ -73,7 +73,7 @@ class CellsOnFrame:
     """Some cells of a frame that lies on a device.
 
     place : where the frame lies, as `CellChain.put` said.
-    squares : int32 (N, 4), left, top, width and height of each cut in px; may reach over the edge.
+    squares : int32 (N, 4), left, top, width and height of each cut, px; may reach over the edge.
     labels : int32 (N,), the cells' values in the label image.
     """
 
@@ -86,7 +86,7 @@ class CellsOnFrame:
 class CellChain(Protocol):
     """Cuts cells out of frames and runs networks on them, all on one device.
 
-    Frames go in and answers come out; cells, and what one network hands to the next, never leave
+    Frames go in and answers come out; cells, and what one network passes to the next, never leave
     the device. Up to `most_batches` may be started before the first is finished.
     """
 
@@ -104,23 +104,23 @@ class CellChain(Protocol):
 
     @property
     def most_batches(self) -> int:
-        """Batches that may be under way."""
+        """Batches that may be started and not finished."""
 
     @property
-    def moved(self) -> Moved:
-        """What went over the bus so far."""
+    def moved(self) -> TransferCounts:
+        """What was copied over the bus so far."""
 
     @property
     def most_pixels(self) -> int:
-        """Of a frame; a larger one it does not take."""
+        """Pixels of the largest frame that it takes."""
 
     @property
     def widest_cut(self) -> int:
-        """Px; a frame with a wider or higher one among its cells it does not take either."""
+        """Side of the largest cut, px; a frame with a larger one among its cells is not taken."""
 
     @property
     def labelled(self) -> bool:
-        """Whether it needs the label images of frames."""
+        """Whether it needs the frames' label images."""
 
     def put(self, frame: Frame, labels: UInt16) -> int | None:
         """Start to copy a frame, and its label image (H, W) if it is needed; return its place.
@@ -158,7 +158,7 @@ class FrameSource(Protocol):
 
     @property
     def name(self) -> str:
-        """What a person would call it."""
+        """Name for people."""
 
     def read(self, timeout_s: float) -> Frame:
         """Return the next frame.
@@ -168,15 +168,15 @@ class FrameSource(Protocol):
         """
 
     def close(self) -> None:
-        """Let go of the device; a second call does nothing."""
+        """Release the device; a second call does nothing."""
 
 
 @runtime_checkable
 class Interruptible(Protocol):
-    """A source whose frames take long to come, and which need not be waited for."""
+    """A source whose frames take long, and whose reads can be cut short."""
 
     def interrupt(self) -> None:
-        """Let a read under way, and all later ones, raise EndOfSource soon; from any thread."""
+        """Make the current read, and all later ones, raise EndOfSource soon; from any thread."""
 
 
 @runtime_checkable
@@ -189,15 +189,15 @@ class Segmenter(Protocol):
 
 @runtime_checkable
 class Sink(Protocol):
-    """Where committed verdicts go."""
+    """Stores committed verdicts."""
 
     def commit(self, verdict: Verdict) -> str:
-        """Store it for good and return the hash of its record; raises StorageError."""
+        """Store a verdict for good and return the hash of its record; raises StorageError."""
 
 
 @runtime_checkable
 class Clock(Protocol):
-    """Time, so that tests can make their own."""
+    """Source of time, so that tests can use their own."""
 
     def monotonic_ns(self) -> int:
         """Nanoseconds that never run backwards."""

@@ -1,4 +1,4 @@
-"""Engines of which one at a time is in memory, and what they were shown."""
+"""Engines of which one at a time is in memory."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from edgeapl.closable import ClosesItself
 from edgeapl.protocols import Arrays, Engine
 
 Opener = Callable[[str], Engine]
-"""Makes the network of this name ready to run."""
+"""Opens the network of this name."""
 
 Watcher = Callable[[str, Arrays], None]
-"""Told the name and the inputs of every run that succeeded."""
+"""Called with the name and the inputs of every run that succeeded."""
 
 
-class _Turn:
+class _OpenEngine:
     """The one engine that is open."""
 
     def __init__(self, opener: Opener) -> None:
@@ -37,61 +37,62 @@ class _Turn:
         self._engine = None
 
 
-class TurnEngine:
-    """Implements Engine: opens itself when it is asked, after closing whichever was open."""
+class ExclusiveEngine:
+    """Implements Engine: opens its network when it is used, after closing the one before."""
 
-    def __init__(self, name: str, turn: _Turn, watcher: Watcher | None) -> None:
+    def __init__(self, name: str, opened: _OpenEngine, watcher: Watcher | None) -> None:
         self._name = name
-        self._turn = turn
+        self._open = opened
         self._watcher = watcher
 
     @property
     def runtime(self) -> str:
         """What runs it."""
-        return self._turn.engine(self._name).runtime
+        return self._open.engine(self._name).runtime
 
     @property
     def digest(self) -> str:
         """SHA-256 (hex) of its file."""
-        return self._turn.engine(self._name).digest
+        return self._open.engine(self._name).digest
 
     @property
     def inputs(self) -> Mapping[str, tuple[str, tuple[int | None, ...]]]:
         """Input name to (numpy dtype name, shape)."""
-        return self._turn.engine(self._name).inputs
+        return self._open.engine(self._name).inputs
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """Output names."""
-        return self._turn.engine(self._name).outputs
+        return self._open.engine(self._name).outputs
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.generic]]:
         """Run once; see `edgeapl.protocols.Engine.run`."""
-        outputs = self._turn.engine(self._name).run(inputs)
+        outputs = self._open.engine(self._name).run(inputs)
         if self._watcher is not None:
             self._watcher(self._name, inputs)
         return outputs
 
     def close(self) -> None:
-        """Close whichever engine is open."""
-        self._turn.close()
+        """Close the engine that is open."""
+        self._open.close()
 
 
-class InTurn(ClosesItself, Mapping[str, Engine]):
+class ExclusiveEngines(ClosesItself, Mapping[str, Engine]):
     """A mapping of engines of which one at a time is in memory.
 
-    Unlike a plain mapping it may be kept by who needs several engines, such as a detector.
+    Unlike a plain mapping it may be kept by code that needs several engines, such as a detector.
 
     Parameters
     ----------
-    names : networks. opener : makes one ready to run. watcher : told what each was shown.
+    names : networks. opener : opens one.
+    watcher : called with the name and the inputs of every run that succeeded.
     """
 
     def __init__(
         self, names: tuple[str, ...], opener: Opener, watcher: Watcher | None = None
     ) -> None:
-        self._turn = _Turn(opener)
-        self._engines = {name: TurnEngine(name, self._turn, watcher) for name in names}
+        self._open = _OpenEngine(opener)
+        self._engines = {name: ExclusiveEngine(name, self._open, watcher) for name in names}
 
     def __getitem__(self, name: str) -> Engine:
         return self._engines[name]
@@ -104,4 +105,4 @@ class InTurn(ClosesItself, Mapping[str, Engine]):
 
     def close(self) -> None:
         """Close the engine that is open."""
-        self._turn.close()
+        self._open.close()

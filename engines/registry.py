@@ -147,7 +147,7 @@ def open_chain(
     return cast(CellChain, _warm(chains.open_chain(stored, links, engines)))
 
 
-class _Warms(Protocol):
+class _Warmable(Protocol):
     """What is slow when it meets something for the first time."""
 
     def warm_up(self) -> None: ...
@@ -155,7 +155,7 @@ class _Warms(Protocol):
     def close(self) -> None: ...
 
 
-def _warm(opened: _Warms) -> _Warms:
+def _warm(opened: _Warmable) -> _Warmable:
     """Warm it up; it does not stay open when that fails."""
     try:
         opened.warm_up()

@@ -1,4 +1,4 @@
-"""An engine around another one: it tells what the other tells."""
+"""An engine that wraps another one."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from edgeapl.protocols import Arrays, Engine
 
 
-class AroundEngine:
-    """Implements Engine by another one; who needs more than that says so in a class of its own.
+class EngineWrapper:
+    """Implements Engine by another one; subclasses change what they need.
 
     Parameters
     ----------
-    inner : the other engine, closed with this one.
+    inner : the wrapped engine, closed with this one.
     """
 
     def __init__(self, inner: Engine) -> None:
@@ -46,5 +46,5 @@ class AroundEngine:
         return self._inner.run(inputs)
 
     def close(self) -> None:
-        """Close the other engine."""
+        """Close the wrapped engine."""
         self._inner.close()

@@ -17,7 +17,7 @@ from edgeapl.bundle.export_report import EXPORT_REPORT
 from edgeapl.bundle.load import Bundle, open_bundle
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.bundle.write import write_bundle
-from edgeapl.engines.exclusive import InTurn
+from edgeapl.engines.exclusive import ExclusiveEngines
 from edgeapl.engines.registry import open_engine
 from edgeapl.errors import ProofError, UsageError
 from edgeapl.export import trained_on
@@ -194,7 +194,7 @@ def _prove(
         return TorchEngine(by_name[name], weights.reference(by_name[name], explain=explain))
 
     say("cells to prove the export on")
-    with InTurn(manifest.detector_networks, exported) as engines:
+    with ExclusiveEngines(manifest.detector_networks, exported) as engines:
         cells = proof_cells(manifest, segmenter_of(manifest, engines), request.images)
     proof = prove(recipe, manifest, exported, reference, cells, say)
     tables = []

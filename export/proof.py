@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.bundle.manifest import Manifest
-from edgeapl.engines.exclusive import InTurn
+from edgeapl.engines.exclusive import ExclusiveEngines
 from edgeapl.export.probabilities import check_answers, shares_already, unlike
 from edgeapl.export.proof_images import ProofCells
 from edgeapl.export.recipes.recipe import Images, NetworkRecipe, Recipe
@@ -116,7 +116,7 @@ def prove(
             inputs[name].append(np.array(given[network.input_name][:missing]))
 
     say("whole slide with the exported networks")
-    with InTurn(names, exported, record) as engines:
+    with ExclusiveEngines(names, exported, record) as engines:
         answer = slide_answer(manifest, engines, cells.crops)
         for frame in cells.frames if manifest.detector_networks else ():
             # So that the inputs of the networks that find cells are on record.
@@ -124,7 +124,7 @@ def prove(
             if all(inputs[name] for name in manifest.detector_networks):
                 break
     say("whole slide with the torch modules")
-    with InTurn(names, reference) as engines:
+    with ExclusiveEngines(names, reference) as engines:
         wanted = slide_answer(manifest, engines, cells.crops)
     differences: list[Difference] = []
     agreements: list[Agreement] = []

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeapl.engines.wrapper import AroundEngine
+from edgeapl.engines.wrapper import EngineWrapper
 from edgeapl.errors import EngineError
 from edgeapl.protocols import Arrays, Engine
 
 
-class FailsOnce(AroundEngine):
+class FailsOnce(EngineWrapper):
     """Answers like another engine; the run of this number, from 1, fails."""
 
     def __init__(self, inner: Engine, fail_at: int) -> None:

@@ -22,7 +22,7 @@ from edgeapl.model import open_model
 from edgeapl.stages.area import judge_tiles
 from edgeapl.stages.crop import cut_cells
 from edgeapl.stages.focus import Edges
-from edgeapl.stages.gate import FieldMemory, examine
+from edgeapl.stages.gate import FieldHistory, examine
 from edgeapl.stages.segment import hsv_watershed
 from edgeapl.types import Frame
 from tests.small_bundle import drawn_field, small_bundle
@@ -67,7 +67,7 @@ def main(marks: ctypes.CDLL) -> None:
         stages: dict[str, Callable[[], object]] = {
             "reference": reference,
             "gate": lambda: examine(
-                frame, manifest.gate, FieldMemory(), Edges(frame.pixels, frame.um_per_px)
+                frame, manifest.gate, FieldHistory(), Edges(frame.pixels, frame.um_per_px)
             ),
             "tiles": lambda: judge_tiles(frame.pixels, frame.um_per_px, manifest.gate.min_focus),
             "segment": lambda: model.segmenter.segment(frame),

@@ -24,7 +24,7 @@ from edgeapl.calibration.builder.sidecar import blank_record
 from edgeapl.calibration.validation.damage import rank_layers, repair
 from edgeapl.calibration.validation.engine_proof import EngineProof, prove_engine
 from edgeapl.cores import cpu_cores
-from edgeapl.engines.exclusive import InTurn
+from edgeapl.engines.exclusive import ExclusiveEngines
 from edgeapl.engines.registry import BACKENDS, PLANS, open_engine
 from edgeapl.engines.store.folder import EngineFolder, write_engines
 from edgeapl.engines.store.local_target import runs_here
@@ -167,7 +167,10 @@ def _prove(
         )
 
     # Of each network these two alone are in memory.
-    with InTurn(names, reference_opener(bundle)) as reference, InTurn(names, open_made) as made:
+    with (
+        ExclusiveEngines(names, reference_opener(bundle)) as reference,
+        ExclusiveEngines(names, open_made) as made,
+    ):
         return prove_engine(
             bundle.manifest, reference, made, slides.slides, limits, frames=slides.frames
         )

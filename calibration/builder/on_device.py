@@ -18,7 +18,7 @@ from edgeapl.calibration.validation.cells import with_classes
 from edgeapl.calibration.validation.chain_replay import SlideThroughChain
 from edgeapl.calibration.validation.engine_proof import EngineProof, prove_engine
 from edgeapl.calibration.validation.network_passes import SlideOnItsWay, networks_in_order
-from edgeapl.engines.exclusive import InTurn
+from edgeapl.engines.exclusive import ExclusiveEngines
 from edgeapl.engines.registry import open_chain, open_engine
 from edgeapl.engines.store.folder import EngineFolder
 from edgeapl.engines.store.record import CUTTER, Settings
@@ -81,7 +81,7 @@ def prove_on_device(
 ) -> EngineProof:
     """Compare opened plans with the bundle, cells going through the chain where there is one."""
     names = tuple(bundle.manifest.networks)
-    with InTurn(names, reference_opener(bundle)) as reference:
+    with ExclusiveEngines(names, reference_opener(bundle)) as reference:
         return prove_engine(
             bundle.manifest,
             reference,

@@ -17,7 +17,7 @@ from edgeapl.calibration.builder.request import BuildRequest
 from edgeapl.calibration.builder.sidecar import blank_record, proof_of
 from edgeapl.calibration.builder.stopwatch import Stopwatch
 from edgeapl.calibration.builder.tactic_selection import BUNDLE, Race
-from edgeapl.engines.exclusive import InTurn, Opener
+from edgeapl.engines.exclusive import ExclusiveEngines, Opener
 from edgeapl.engines.registry import BACKENDS, ON_GPU, PLANS, open_engine
 from edgeapl.engines.store.cache import cache_folder
 from edgeapl.engines.store.clocks import clocks
@@ -73,7 +73,7 @@ def store(
                 return
         if best.target in BACKENDS:
             say("self-test with the engines")
-            with InTurn(tuple(bundle.manifest.networks), _opener(engines)) as turns:
+            with ExclusiveEngines(tuple(bundle.manifest.networks), _opener(engines)) as turns:
                 resolved = resolve(ModelRequest(bundle.folder, engines=engines))
                 open_resolved(resolved, lambda _: OpenNetworks(turns))
 

@@ -11,7 +11,7 @@ from edgeapl.bundle.manifest import Manifest
 from edgeapl.bundle.specs import CropSpec
 from edgeapl.inference import InferenceResult, scheduler_for
 from edgeapl.protocols import CellChain, Engine
-from edgeapl.stages.crop import Uncut
+from edgeapl.stages.crop import UncutCells
 from edgeapl.types import CellScores, Detections, Frame, Int64, UInt8
 
 MOST_TILES = 32
@@ -56,7 +56,7 @@ class SlideThroughChain:
         return _joined([part.checked() for part in parts])
 
 
-def tiled(crops: UInt8, spec: CropSpec, most_pixels: int) -> Iterator[tuple[Int64, Uncut]]:
+def tiled(crops: UInt8, spec: CropSpec, most_pixels: int) -> Iterator[tuple[Int64, UncutCells]]:
     """Lay cells side by side on frames, of which cutting gives each back as it was.
 
     Parameters
@@ -73,7 +73,7 @@ def tiled(crops: UInt8, spec: CropSpec, most_pixels: int) -> Iterator[tuple[Int6
         yield rows, _frame_of(crops[first : first + len(rows)], spec, side)
 
 
-def _frame_of(crops: UInt8, spec: CropSpec, side: int) -> Uncut:
+def _frame_of(crops: UInt8, spec: CropSpec, side: int) -> UncutCells:
     """Put cells into one row of tiles; at their own size nothing of them is averaged."""
     edge = (side - spec.size_px) // 2
     pixels = np.zeros((side, side * len(crops), 3), np.uint8)
@@ -88,7 +88,7 @@ def _frame_of(crops: UInt8, spec: CropSpec, side: int) -> Uncut:
     boxes = np.array([(x, y, x + w, y + h) for x, y, w, h in squares.tolist()], np.float32)
     frame = Frame(pixels, 0, 0, 1.0, "tiles", "0" * 64)
     detections = Detections(frame, boxes, labels, np.ones(len(crops), np.float32))
-    return Uncut(detections, spec, np.arange(len(crops), dtype=np.int64), squares)
+    return UncutCells(detections, spec, np.arange(len(crops), dtype=np.int64), squares)
 
 
 def _joined(parts: Sequence[InferenceResult]) -> InferenceResult:

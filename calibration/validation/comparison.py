@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeapl.engines.wrapper import AroundEngine
+from edgeapl.engines.wrapper import EngineWrapper
 from edgeapl.errors import EngineError
 from edgeapl.protocols import Arrays, Engine
 
@@ -70,7 +70,7 @@ def percentile_99(values: Float64) -> float:
     return float(np.quantile(values, 0.99, method="higher")) if len(values) else 0.0
 
 
-class PairedEngine(AroundEngine):
+class PairedEngine(EngineWrapper):
     """Implements Engine: answers as the reference does, and asks the candidate the same.
 
     Parameters

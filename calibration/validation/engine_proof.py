@@ -88,7 +88,7 @@ def prove_engine(
     ----------
     manifest : of the bundle. reference, candidate : network name to engine, all networks. They are
         asked network after network, so that engines of which one is in memory at a time, such as
-        `InTurn`, are opened about once each.
+        `ExclusiveEngines`, are opened about once each.
     slides : held back: not what ranges were measured on.
     limits : beyond which there is a problem.
     frames : for the networks of a detector, which crops do not reach.

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.errors import EngineError
-from edgeapl.protocols import CellChain, CellsOnFrame, Moved
+from edgeapl.protocols import CellChain, CellsOnFrame, TransferCounts
 from edgeapl.types import Frame, UInt16
 
-Note = Callable[[int, Moved, float], None]
+Note = Callable[[int, TransferCounts, float], None]
 """Told of a batch that is finished: its cells, what went over the bus for it, and the seconds that
 it was waited for."""
 
@@ -49,7 +49,7 @@ class WatchedChain:
         return self._chain.digest
 
     @property
-    def moved(self) -> Moved:
+    def moved(self) -> TransferCounts:
         """What went over the bus so far."""
         return self._chain.moved
 
@@ -71,7 +71,7 @@ class WatchedChain:
             self._on_error()
             raise
         before, self._moved = self._moved, self._chain.moved
-        moved = Moved(self._moved.up - before.up, self._moved.down - before.down)
+        moved = TransferCounts(self._moved.up - before.up, self._moved.down - before.down)
         self._note(cells, moved, time.perf_counter() - start)
         return answers
 

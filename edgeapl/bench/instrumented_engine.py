@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from edgeapl.bench.instrumented_chain import WatchedChain
 from edgeapl.bench.sources import Now
-from edgeapl.engines.wrapper import AroundEngine
+from edgeapl.engines.wrapper import EngineWrapper
 from edgeapl.errors import EngineError
 from edgeapl.model import Model
 from edgeapl.model.assembled import assemble
-from edgeapl.protocols import Arrays, Engine, Moved
+from edgeapl.protocols import Arrays, Engine, TransferCounts
 
 MOST_KEPT_BYTES = 96 << 20
 """Inputs kept of one network, to be run again without the pipeline: 350 cells at 299 x 299."""
@@ -73,7 +73,7 @@ class Ledger:
                     # A copy: a hosted network's inputs may lie in memory that is used again.
                     kept.append({name: np.array(value) for name, value in inputs.items()})
 
-    def note_batch(self, cells: int, moved: Moved, seconds: float) -> None:
+    def note_batch(self, cells: int, moved: TransferCounts, seconds: float) -> None:
         """Count a batch of cells that went through all networks on a device."""
         with self.lock:
             work = self.work.setdefault(ON_DEVICE, Work())
@@ -84,7 +84,7 @@ class Ledger:
             work.seconds += seconds
 
 
-class WatchedEngine(AroundEngine):
+class WatchedEngine(EngineWrapper):
     """Implements Engine by another one, and writes down every run.
 
     Whatever else the other engine offers is reached through this one.

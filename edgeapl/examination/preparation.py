@@ -19,13 +19,13 @@ from edgeapl.stages.area import (
     judge_cell_image,
     judge_tiles,
 )
-from edgeapl.stages.crop import CellImages, Uncut, cut_cells, leave_uncut
+from edgeapl.stages.crop import CellImages, UncutCells, cut_cells, uncut_cells
 from edgeapl.stages.find_disc import disc_of
 from edgeapl.stages.focus import Edges
-from edgeapl.stages.gate import FieldMemory, examine, examine_crop
+from edgeapl.stages.gate import FieldHistory, examine, examine_crop
 from edgeapl.stages.lit_disc import LitDisc
 from edgeapl.stages.lit_view import evened_frame, within_disc
-from edgeapl.stages.repeats import Shown, tile_prints
+from edgeapl.stages.repeats import TileSample, tile_prints
 from edgeapl.stages.tiling import sample_tiles, tile_grid
 from edgeapl.stages.whole_image import whole_crop
 from edgeapl.types import (
@@ -94,7 +94,7 @@ class PreparedFrame:
     def images(self, rows: Int64) -> UInt8:
         """Return some cells, int64 (K,), as images, uint8 (K, size, size, 3) RGB."""
         some = self.crops[rows]
-        return some.cut() if isinstance(some, Uncut) else some
+        return some.cut() if isinstance(some, UncutCells) else some
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,14 +108,14 @@ class GatedFrame:
     rejected: tuple[Reason, ...]
     timings: Timings
     sharpness: float | None = None
-    shown: Shown | None = None
+    shown: TileSample | None = None
     disc: LitDisc | None = None
     evened: Frame | None = None
 
 
 def prepare_frame(
-    model: Model, frame: Frame, memory: FieldMemory, *, crops: bool
-) -> tuple[PreparedFrame, FieldMemory]:
+    model: Model, frame: Frame, memory: FieldHistory, *, crops: bool
+) -> tuple[PreparedFrame, FieldHistory]:
     """Gate and segment one frame, and say where its cells are to be cut.
 
     Parameters
@@ -128,8 +128,8 @@ def prepare_frame(
 
 
 def gate_frame(
-    model: Model, frame: Frame, memory: FieldMemory, *, crops: bool
-) -> tuple[GatedFrame, FieldMemory]:
+    model: Model, frame: Frame, memory: FieldHistory, *, crops: bool
+) -> tuple[GatedFrame, FieldHistory]:
     """Gate one frame; those of a slide one after another, each with the memory of those before."""
     timings: Timings = Counter()
     with timed(timings, "gate"):
@@ -174,7 +174,7 @@ def search_frame(model: Model, gated: GatedFrame, *, crops: bool) -> PreparedFra
     with timed(timings, "crop"):
         # A frame's cells are cut by who shows them to a network: none is cut in vain, and none
         # takes memory while it waits.
-        cut = cut_cells(detections, spec, cell_image=True) if crops else leave_uncut(found, spec)
+        cut = cut_cells(detections, spec, cell_image=True) if crops else uncut_cells(found, spec)
     allowed = HIDDEN_SHARE_OF_IMAGE if crops else HIDDEN_SHARE
     hidden = np.flatnonzero(hidden_cells(detections, tiles, allowed))
     return PreparedFrame(
@@ -192,8 +192,8 @@ def search_frame(model: Model, gated: GatedFrame, *, crops: bool) -> PreparedFra
 
 
 def _gated(
-    frame: Frame, spec: GateSpec, memory: FieldMemory, disc: LitDisc | None
-) -> tuple[tuple[Reason, ...], FieldMemory, float | None]:
+    frame: Frame, spec: GateSpec, memory: FieldHistory, disc: LitDisc | None
+) -> tuple[tuple[Reason, ...], FieldHistory, float | None]:
     """Return the gate's reasons, the new memory, and the frame's sharpness if it passed."""
     seen = frame.pixels if disc is None else frame.pixels[disc.core]
     edges = Edges(seen, frame.um_per_px)
@@ -201,11 +201,11 @@ def _gated(
     return rejected, memory, None if rejected else edges.sharpness
 
 
-def _shown(frame: Frame, memory: FieldMemory) -> tuple[Shown, FieldMemory]:
+def _shown(frame: Frame, memory: FieldHistory) -> tuple[TileSample, FieldHistory]:
     """Compare the tiles of a field with those of the fields before it, and remember them."""
     sampled = sample_tiles(frame.pixels, tile_grid(frame.height, frame.width))
     prints = tile_prints(sampled)
-    return Shown(sampled, memory.showed(prints)), memory.with_tiles(prints)
+    return TileSample(sampled, memory.showed(prints)), memory.with_tiles(prints)
 
 
 def no_detections(frame: Frame) -> Detections:

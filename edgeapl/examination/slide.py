@@ -18,7 +18,7 @@ from edgeapl.examination.preparation import PreparedFrame, Timings
 from edgeapl.inference import InferenceResult, Scheduler
 from edgeapl.model import Model
 from edgeapl.stages.cell_order import Order, examination_order
-from edgeapl.stages.crop import CellImages, Uncut
+from edgeapl.stages.crop import CellImages, UncutCells
 from edgeapl.stages.findings import Finding
 from edgeapl.stages.reasons import limits_of
 from edgeapl.stages.unjudged_cells import split
@@ -224,6 +224,6 @@ class SlideExamination:
 def _ordered(prepared: PreparedFrame, order: Order) -> CellImages | Sequence[UInt8]:
     """Return the cells' images in their order, without a copy."""
     crops = prepared.crops
-    if isinstance(crops, Uncut):
+    if isinstance(crops, UncutCells):
         return crops[order.rows]
     return [crops[row] for row in order.rows.tolist()]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgeapl.stages.crop import CellImages, Uncut
+from edgeapl.stages.crop import CellImages, UncutCells
 from edgeapl.types import UInt8
 
 
@@ -26,7 +26,7 @@ class CellImage:
     def __init__(self, cells: CellImages | Sequence[UInt8], row: int) -> None:
         self._cells = cells
         self._row = row
-        self._pixels: UInt8 | None = None if isinstance(cells, Uncut) else cells[row]
+        self._pixels: UInt8 | None = None if isinstance(cells, UncutCells) else cells[row]
 
     @property
     def nbytes(self) -> int:
@@ -37,7 +37,7 @@ class CellImage:
     def pixels(self) -> UInt8:
         """The image, uint8 (size, size, 3) RGB. Two threads may cut it at the same time: alike."""
         if self._pixels is None:
-            assert isinstance(self._cells, Uncut)
+            assert isinstance(self._cells, UncutCells)
             self._pixels = self._cells.cut_one(self._row)
         return self._pixels
 

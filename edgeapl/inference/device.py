@@ -19,7 +19,7 @@ from edgeapl.errors import DeadlineError, EngineError
 from edgeapl.inference.executor import Batch, BatchResult, PendingResult
 from edgeapl.inference.routing import Step
 from edgeapl.protocols import CellChain, CellsOnFrame
-from edgeapl.stages.crop import CellImages, Uncut
+from edgeapl.stages.crop import CellImages, UncutCells
 from edgeapl.types import Int64, UInt8
 
 
@@ -31,7 +31,7 @@ class _Frame:
     place : on the device; None while it waits for one.
     """
 
-    cells: Uncut
+    cells: UncutCells
     rows: dict[int, int]
     place: int | None = None
 
@@ -77,7 +77,7 @@ class DeviceExecutor:
 
     def accepts(self, images: CellImages | Sequence[UInt8]) -> bool:
         """Accept cells on a frame that the device has room for."""
-        if not isinstance(images, Uncut):
+        if not isinstance(images, UncutCells):
             return False
         frame, widest = images.detections.frame, int(images.squares[:, 2:].max(initial=0))
         fits = frame.height * frame.width <= self._chain.most_pixels
@@ -85,7 +85,7 @@ class DeviceExecutor:
 
     def add(self, cells: Int64, images: CellImages | Sequence[UInt8]) -> None:
         """Add the cells of a frame, which waits for a place on the device."""
-        assert isinstance(images, Uncut)
+        assert isinstance(images, UncutCells)
         frame = _Frame(images, {cell: row for row, cell in enumerate(cells.tolist())})
         if frame.rows:
             self._frames.append(frame)

@@ -17,7 +17,7 @@ from edgeapl.inference import classify
 from edgeapl.model.assembled import Model
 from edgeapl.model.golden_slides import check_slides, slide_arrays
 from edgeapl.protocols import CellChain
-from edgeapl.stages.crop import cut_cells, leave_uncut
+from edgeapl.stages.crop import cut_cells, uncut_cells
 from edgeapl.types import CellScores, Float32, Frame
 
 MOST_CELLS = 12
@@ -59,7 +59,7 @@ def golden_answers(model: Model, frame: Frame, chain: CellChain | None = None) -
     x, y = detections.centres.T
     detections = detections.only(np.sort(np.lexsort((x, y))[:MOST_CELLS]))
     cells = cut_cells(detections, manifest.crop)
-    on_frame = leave_uncut(detections, manifest.crop)
+    on_frame = uncut_cells(detections, manifest.crop)
     result = classify(
         manifest, model.engines, cells if chain is None else on_frame, chain=chain
     ).checked()

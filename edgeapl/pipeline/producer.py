@@ -24,7 +24,7 @@ from edgeapl.examination import PreparedFrame, gate_frame, prepare_frame, search
 from edgeapl.model import Model
 from edgeapl.pipeline.jobs import Barrier, SlideJob
 from edgeapl.pipeline.memory_budget import MemoryBudget
-from edgeapl.stages.gate import FieldMemory
+from edgeapl.stages.gate import FieldHistory
 from edgeapl.types import Frame
 
 READ_TIMEOUT_S = 0.5
@@ -179,7 +179,7 @@ class Producer:
 
     def _read_all(self, job: SlideJob) -> None:
         source, options = job.source, job.options
-        memory = FieldMemory()
+        memory = FieldHistory()
         frames = 0
         idle_s = 0.0
         on_demand = source.live and options.budget is not None
@@ -213,7 +213,7 @@ class Producer:
             memory = self._prepare(job, frame, memory)
             del frame  # or it would stay in memory while the next one is decoded
 
-    def _prepare(self, job: SlideJob, frame: Frame, memory: FieldMemory) -> FieldMemory:
+    def _prepare(self, job: SlideJob, frame: Frame, memory: FieldHistory) -> FieldHistory:
         """Pass on the prepared frame, or the error of the networks that search it for cells."""
         if self._searchers is not None:
             return self._search(self._searchers, job, frame, memory)
@@ -232,8 +232,8 @@ class Producer:
         return memory
 
     def _search(
-        self, searchers: ThreadPoolExecutor, job: SlideJob, frame: Frame, memory: FieldMemory
-    ) -> FieldMemory:
+        self, searchers: ThreadPoolExecutor, job: SlideJob, frame: Frame, memory: FieldHistory
+    ) -> FieldHistory:
         """Gate the frame and pass it on while it is searched for cells."""
         crops = job.options.crops
         gated, memory = gate_frame(self._model, frame, memory, crops=crops)

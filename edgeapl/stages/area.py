@@ -14,7 +14,7 @@ from edgeapl.stages.detail import detail_of
 from edgeapl.stages.double_image import doubled_tiles
 from edgeapl.stages.duplicated_regions import twin_tiles
 from edgeapl.stages.registration import shifted_tiles
-from edgeapl.stages.repeats import Shown, copied_tiles, has_grain
+from edgeapl.stages.repeats import TileSample, copied_tiles, has_grain
 from edgeapl.stages.smoothing import smoothed_tiles
 from edgeapl.stages.tearing import torn_tiles
 from edgeapl.stages.tile_focus import unfocused_tiles
@@ -37,7 +37,7 @@ def judge_tiles(
     min_focus: float,
     outside: Bool | None = None,
     *,
-    shown: Shown | None = None,
+    shown: TileSample | None = None,
 ) -> Tiles:
     """Judge the tiles of a frame.
 

@@ -49,7 +49,7 @@ def cut_places(detections: Detections, spec: CropSpec, *, cell_image: bool = Fal
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Uncut:
+class UncutCells:
     """Cells that are still part of their frame, to be cut later or elsewhere.
 
     rows : int64 (N,), rows of the cells in the detections.
@@ -64,9 +64,9 @@ class Uncut:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, rows: Int64) -> Uncut:
+    def __getitem__(self, rows: Int64) -> UncutCells:
         """Return some of the cells, int64 (K,), in the order given."""
-        return Uncut(self.detections, self.spec, self.rows[rows], self.squares[rows])
+        return UncutCells(self.detections, self.spec, self.rows[rows], self.squares[rows])
 
     def cut(self) -> UInt8:
         """Cut them all out, as `cut_cells` does."""
@@ -83,14 +83,14 @@ class Uncut:
         return crop
 
 
-CellImages: TypeAlias = UInt8 | Uncut
+CellImages: TypeAlias = UInt8 | UncutCells
 """Images of cells, uint8 (N, size, size, 3) RGB, or where they are to be cut."""
 
 
-def leave_uncut(detections: Detections, spec: CropSpec) -> Uncut:
+def uncut_cells(detections: Detections, spec: CropSpec) -> UncutCells:
     """Describe what `cut_cells` would cut, and cut nothing."""
     squares = np.array(cut_places(detections, spec), dtype=np.int32).reshape(-1, 4)
-    return Uncut(detections, spec, np.arange(len(detections), dtype=np.int64), squares)
+    return UncutCells(detections, spec, np.arange(len(detections), dtype=np.int64), squares)
 
 
 def cut_windows(pixels: UInt8, centres: Float32, um_per_px: float, spec: CropSpec) -> UInt8:

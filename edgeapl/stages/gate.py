@@ -65,7 +65,7 @@ _BLOCK_FIELDS = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FieldMemory:
+class FieldHistory:
     """The fields of one slide that passed the gate; a value, never changed.
 
     digests : SHA-256 of their images.
@@ -89,7 +89,7 @@ class FieldMemory:
             return False
         return any(float((block @ descriptor).max()) >= SAME_FIELD for block in self.descriptors)
 
-    def with_field(self, digest: str, descriptor: Float32 | None = None) -> FieldMemory:
+    def with_field(self, digest: str, descriptor: Float32 | None = None) -> FieldHistory:
         """Return a memory that also holds this field."""
         blocks = self.descriptors
         if descriptor is not None:
@@ -99,7 +99,7 @@ class FieldMemory:
                 blocks = (*blocks[-(_MOST_FIELDS // _BLOCK_FIELDS - 1) :], descriptor[None])
         return replace(self, digests=self.digests | {digest}, descriptors=blocks)
 
-    def with_light(self, disc: LitDisc | None, shape: tuple[int, int]) -> FieldMemory:
+    def with_light(self, disc: LitDisc | None, shape: tuple[int, int]) -> FieldHistory:
         """Return a memory that also knows where the light falls, or that the field fills frames."""
         before = self.light
         if before is not None and before.shape == shape and not before.grows(disc):
@@ -114,7 +114,7 @@ class FieldMemory:
                 before |= (block == prints).any(axis=0)
         return before
 
-    def with_tiles(self, prints: UInt64) -> FieldMemory:
+    def with_tiles(self, prints: UInt64) -> FieldHistory:
         """Return a memory that also holds what these tiles show."""
         blocks = self.prints
         if blocks and len(blocks[-1]) < _BLOCK_FIELDS and blocks[-1].shape[1:] == prints.shape:
@@ -127,10 +127,10 @@ class FieldMemory:
 def examine(
     frame: Frame,
     spec: GateSpec,
-    memory: FieldMemory,
+    memory: FieldHistory,
     edges: Edges | None = None,
     disc: LitDisc | None = None,
-) -> tuple[tuple[Reason, ...], FieldMemory]:
+) -> tuple[tuple[Reason, ...], FieldHistory]:
     """Return why a field of view cannot be used; without a reason it passes.
 
     Parameters
@@ -160,7 +160,7 @@ def examine(
     return (), known.with_light(disc, (frame.height, frame.width))
 
 
-def examine_crop(frame: Frame, memory: FieldMemory) -> tuple[tuple[Reason, ...], FieldMemory]:
+def examine_crop(frame: Frame, memory: FieldHistory) -> tuple[tuple[Reason, ...], FieldHistory]:
     """Return why an image of one cell cannot be used: its light, or the very same file again.
 
     Focus and likeness are not judged: one cell has too few edges, and cells look alike.

@@ -30,7 +30,7 @@ LEAST_STEP = SMALLEST_TILE_PX
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shown:
+class TileSample:
     """What the tiles of a frame show. before : bool (R, C), an earlier frame had it there, too."""
 
     sampled: Sampled

@@ -22,7 +22,7 @@ from edgeapl.engines.hosted.messages import (
 from edgeapl.engines.hosted.process import EngineProcess
 from edgeapl.engines.hosted.requests import Limit, PendingRequest
 from edgeapl.errors import EngineError
-from edgeapl.protocols import Arrays, CellsOnFrame, Moved
+from edgeapl.protocols import Arrays, CellsOnFrame, TransferCounts
 from edgeapl.types import Frame, UInt16
 
 MOST_BATCHES = 2
@@ -77,8 +77,8 @@ class HostedChain:
         self._frames: dict[int, _Placed] = {}
         self._placed = 0
         self._under_way: deque[_Batch] = deque()
-        self._moved = Moved()
-        self._counted: tuple[EngineProcess | None, Moved] = (None, Moved())
+        self._moved = TransferCounts()
+        self._counted: tuple[EngineProcess | None, TransferCounts] = (None, TransferCounts())
         self.runtime = info.runtime
         self.digest = info.digest
         self.most_cells = info.most_cells
@@ -88,7 +88,7 @@ class HostedChain:
         self.labelled = info.labelled
 
     @property
-    def moved(self) -> Moved:
+    def moved(self) -> TransferCounts:
         """What went over the bus so far, for all children together."""
         return self._moved
 
@@ -197,9 +197,9 @@ class HostedChain:
     def _note(self, child: EngineProcess, answer: Answer) -> None:
         """Add up what went over the bus; a new child counts from the start again."""
         known, before = self._counted
-        now = answer.moved or Moved()
-        since = before if known is child else Moved()
-        self._moved = Moved(
+        now = answer.moved or TransferCounts()
+        since = before if known is child else TransferCounts()
+        self._moved = TransferCounts(
             self._moved.up + now.up - since.up,
             self._moved.down + now.down - since.down,
             self._moved.frames + now.frames - since.frames,

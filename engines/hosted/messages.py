@@ -12,7 +12,7 @@ from edgeapl.engines.hosted.networks import ChainFile, NetworkFile
 from edgeapl.errors import EdgeAplError, EngineError, ModelError
 from edgeapl.process.memory import ArrayPlace
 from edgeapl.process.messages import Codec, Failure
-from edgeapl.protocols import Moved
+from edgeapl.protocols import TransferCounts
 
 OPENING = 0
 """Stands for the number of a request where opening failed; requests count from 1."""
@@ -133,7 +133,7 @@ class Answer:
 
     request: int
     arrays: tuple[ArrayPlace, ...]
-    moved: Moved | None = None
+    moved: TransferCounts | None = None
     kind: Literal["answer"] = "answer"
 
 

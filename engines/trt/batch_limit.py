@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from edgeapl.engines.trt.device import Shared
+from edgeapl.engines.trt.device import PlanResources
 from edgeapl.engines.trt.library import Library
 from edgeapl.engines.trt.memory import GpuMemory
 from edgeapl.engines.trt.plan_loader import make_context
@@ -29,7 +29,9 @@ class Fit:
     parted: bool
 
 
-def fitted(name: str, library: Library, engine: Any, shared: Shared, memory: GpuMemory) -> Fit:
+def fitted(
+    name: str, library: Library, engine: Any, shared: PlanResources, memory: GpuMemory
+) -> Fit:
     """Halve the batch until there is memory for it.
 
     For use inside ``with memory.active():``. Raises EngineError when there is none for any.

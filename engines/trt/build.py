@@ -16,14 +16,14 @@ from edgeapl.engines.trt.options import BuildOptions, Profile
 from edgeapl.engines.trt.uint8 import cast_before_use
 from edgeapl.errors import EngineError
 
-__all__ = ["BuildOptions", "MadePlan", "Profile", "Ranges", "build_plan", "make_plan"]
+__all__ = ["BuildOptions", "BuiltPlan", "Profile", "Ranges", "build_plan", "make_plan"]
 
 Ranges = Mapping[str, tuple[int, int, int]]
 """Input to the smallest, typical and largest size of its free first dimension."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class MadePlan:
+class BuiltPlan:
     """A plan, and what its builder said of it.
 
     layers : as it lists them; none where the library lists them in no way that is known.
@@ -71,7 +71,7 @@ def make_plan(
     on_progress: Progress | None = None,
     ranges: Ranges | None = None,
     driver: Any = None,
-) -> MadePlan:
+) -> BuiltPlan:
     """Build one strongly typed network: the file's own types are the precision.
 
     Parameters
@@ -122,7 +122,7 @@ def make_plan(
             raise _unbuilt(name, library.messages.take(), options)
         notes = library.messages.take_notes()
         kept = b"" if cache is None else bytes(cache.serialize())
-        return MadePlan(bytes(plan), read_layers(notes.layers), notes.scratch, kept)
+        return BuiltPlan(bytes(plan), read_layers(notes.layers), notes.scratch, kept)
 
 
 def _on_device(build: Callable[[], Any], options: BuildOptions, driver: Any) -> Callable[[], Any]:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from edgeapl.engines.trt.engine import TrtEngine
 from edgeapl.engines.trt.library import Library
-from edgeapl.engines.trt.memory import Buffer, GpuMemory, Owned
-from edgeapl.engines.trt.plan_loader import Working, reason
+from edgeapl.engines.trt.memory import Buffer, DeviceObject, GpuMemory
+from edgeapl.engines.trt.plan_loader import PlanContext, reason
 from edgeapl.engines.trt.tensors import Tensor, shape_now
 from edgeapl.errors import EngineError
 from edgeapl.protocols import Link
@@ -20,7 +20,7 @@ from edgeapl.protocols import Link
 Shapes = dict[tuple[str, str], tuple[int, ...]]
 
 
-class Judging:
+class CellNetworks:
     """The networks, with contexts and answers for each batch that may be under way.
 
     Parameters
@@ -42,7 +42,7 @@ class Judging:
         addresses: Sequence[int],
         library: Library,
         memory: GpuMemory,
-        stream: Owned,
+        stream: DeviceObject,
     ) -> None:
         self._links = {link.network: link for link in links}
         self._library = library
@@ -55,7 +55,7 @@ class Judging:
         # One for all networks of the process: they wait for each other on the GPU.
         self._scratch = next(iter(self._engines.values())).scratch
         self._answers: list[dict[tuple[str, str], Buffer]] = [{} for _ in addresses]
-        self._contexts: list[dict[str, Working]] = [{} for _ in addresses]
+        self._contexts: list[dict[str, PlanContext]] = [{} for _ in addresses]
         for batch, address in enumerate(addresses):
             for link in links:
                 self._add(batch, link, address)
@@ -81,7 +81,7 @@ class Judging:
                     raise EngineError("execution was refused", name, self._reason())
         return shapes
 
-    def fetch(self, batch: int, shapes: Shapes, stream: Owned) -> None:
+    def fetch(self, batch: int, shapes: Shapes, stream: DeviceObject) -> None:
         """Start to copy the answers that are asked for."""
         for name, key in self._wanted(shapes):
             count = math.prod(shapes[name, key])
@@ -112,8 +112,8 @@ class Judging:
         (taken,) = engine.layout.inputs
         given = cells if link.after is None else answers[link.after].address
 
-        def settle(working: Working) -> None:
-            context: Any = working.context
+        def settle(plan_context: PlanContext) -> None:
+            context: Any = plan_context.context
             fits = context.set_input_shape(link.input, taken.largest)
             fits = fits and context.set_tensor_address(link.input, given)
             for tensor in engine.layout.outputs:

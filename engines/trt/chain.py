@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from edgeapl.engines.input_checks import first_line
 from edgeapl.engines.trt.cell_networks import Shapes
 from edgeapl.engines.trt.cutter import NAME
-from edgeapl.engines.trt.device import shared_on
+from edgeapl.engines.trt.device import plan_resources
 from edgeapl.engines.trt.engine import TrtEngine
 from edgeapl.engines.trt.frames import PLACES
 from edgeapl.engines.trt.library import Library
@@ -30,7 +30,7 @@ from edgeapl.engines.trt.memory import GpuMemory
 from edgeapl.engines.trt.plan import StoredPlan
 from edgeapl.engines.trt.stages import BATCHES, Stages
 from edgeapl.errors import EngineError
-from edgeapl.protocols import CellsOnFrame, Link, Moved
+from edgeapl.protocols import CellsOnFrame, Link, TransferCounts
 from edgeapl.types import Frame, UInt16
 
 WARM_SIDE = 32
@@ -85,12 +85,12 @@ class TrtChain:
         self._refusal = ""
         self._under_way: deque[tuple[int, Shapes]] = deque()
         self._started = self._put = 0
-        self._warmed = Moved()
+        self._warmed = TransferCounts()
         self._stages: Stages | None = None
         self._memory = GpuMemory(driver)
         try:
             with self._memory.active():
-                kernels = shared_on(driver, library).kernels
+                kernels = plan_resources(driver, library).kernels
                 self._stages = Stages(plan, links, engines, library, kernels, self._memory)
                 self._check_log()
         except (EngineError, driver.Error) as error:
@@ -126,10 +126,10 @@ class TrtChain:
         return self._most_cells
 
     @property
-    def moved(self) -> Moved:
+    def moved(self) -> TransferCounts:
         """What went over the bus so far."""
         moved, before = self._memory.moved, self._warmed
-        return Moved(
+        return TransferCounts(
             moved.up - before.up,
             moved.down - before.down,
             self._put - before.frames,
@@ -172,11 +172,11 @@ class TrtChain:
         self.drop(place)
         self._kernels.keep()
         moved = self._memory.moved
-        self._warmed = Moved(moved.up, moved.down, self._put, self._started)
+        self._warmed = TransferCounts(moved.up, moved.down, self._put, self._started)
 
     def put(self, frame: Frame, labels: UInt16) -> int | None:
         """Start to copy a frame to a place of its own; None when all are taken."""
-        with self._working() as stages:
+        with self._active() as stages:
             place = stages.put(frame, labels)
             self._put += place is not None
             return place
@@ -189,7 +189,7 @@ class TrtChain:
             raise EngineError("batch does not fit the chain", NAME, text)
         if len(self._under_way) == BATCHES:
             raise EngineError("batch does not fit the chain", NAME, "finish the first one before")
-        with self._working() as stages:
+        with self._active() as stages:
             number = self._started
             shapes = stages.start(number, cells, networks)
             self._check_log()
@@ -198,7 +198,7 @@ class TrtChain:
 
     def finish(self) -> dict[str, dict[str, NDArray[np.generic]]]:
         """Wait for the batch that was started first, and give its answers."""
-        with self._working() as stages:
+        with self._active() as stages:
             number, shapes = self._under_way.popleft()
             stages.wait(number)
             self._check_log()
@@ -224,7 +224,7 @@ class TrtChain:
             raise EngineError("execution failed", NAME, logged)
 
     @contextmanager
-    def _working(self) -> Iterator[Stages]:
+    def _active(self) -> Iterator[Stages]:
         """Work on the GPU; the first failure is the last."""
         with self._lock:
             stages = self._stages

@@ -10,7 +10,7 @@ import numpy as np
 from edgeapl.engines.trt.frames import FramePlace, FramePlaces
 from edgeapl.engines.trt.kernels import Kernels
 from edgeapl.engines.trt.library import Library
-from edgeapl.engines.trt.memory import GpuMemory, Owned
+from edgeapl.engines.trt.memory import DeviceObject, GpuMemory
 from edgeapl.engines.trt.plan_loader import deserialise, make_context, reason
 from edgeapl.engines.trt.tensors import Layout, layout_of, padded
 from edgeapl.errors import EngineError
@@ -29,7 +29,7 @@ ALIGNED = 64
 256 bytes, and 64 labels of 4 bytes are."""
 
 
-class Cutting:
+class Cutter:
     """The plan that cuts, with a context for each batch that may be under way.
 
     Parameters
@@ -45,7 +45,7 @@ class Cutting:
         library: Library,
         kernels: Kernels,
         memory: GpuMemory,
-        stream: Owned,
+        stream: DeviceObject,
         *,
         batches: int,
         parts: int,
@@ -90,7 +90,7 @@ class Cutting:
         return self._layout.outputs[0].room // self._layout.outputs[0].largest[0]
 
     def send(
-        self, batch: int, cells: Sequence[CellsOnFrame], sizes: Sequence[int], stream: Owned
+        self, batch: int, cells: Sequence[CellsOnFrame], sizes: Sequence[int], stream: DeviceObject
     ) -> None:
         """Start to copy where the cells of a batch lie, behind the frames on the same stream.
 

@@ -13,20 +13,20 @@ from edgeapl.engines.trt.scratch import Scratch
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shared:
-    """Memory to work in, and compiled kernels."""
+class PlanResources:
+    """Scratch memory, and compiled kernels."""
 
     scratch: Scratch
     kernels: Kernels
 
 
-def shared_on(driver: Any, library: Library) -> Shared:
+def plan_resources(driver: Any, library: Library) -> PlanResources:
     """Return what plans of a library share on the GPU of a driver; the same at every call."""
     return _shared(driver, library.target, library.version)
 
 
 @functools.cache
-def _shared(driver: Any, target: str, version: str) -> Shared:
+def _shared(driver: Any, target: str, version: str) -> PlanResources:
     gpu = describe_gpu(driver)
     file = kernels_file(target, version, gpu.name, gpu.compute_capability, gpu.driver)
-    return Shared(Scratch(driver), Kernels(file))
+    return PlanResources(Scratch(driver), Kernels(file))

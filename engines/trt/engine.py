@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from edgeapl.engines.input_checks import check_inputs, first_line
 from edgeapl.engines.trt.batch_limit import fitted
-from edgeapl.engines.trt.device import shared_on
+from edgeapl.engines.trt.device import plan_resources
 from edgeapl.engines.trt.driver import describe_gpu
 from edgeapl.engines.trt.library import Library
 from edgeapl.engines.trt.local_runtime import runtime_for
-from edgeapl.engines.trt.memory import Buffer, GpuMemory, Owned
+from edgeapl.engines.trt.memory import Buffer, DeviceObject, GpuMemory
 from edgeapl.engines.trt.plan import StoredPlan
 from edgeapl.engines.trt.plan_loader import (
-    Working,
+    PlanContext,
     deserialise,
     ready_context,
     reason,
@@ -35,7 +35,7 @@ from edgeapl.engines.trt.tensors import (
     sizes_of,
 )
 from edgeapl.errors import DeviceError, EngineError
-from edgeapl.protocols import Arrays, Moved
+from edgeapl.protocols import Arrays, TransferCounts
 
 CLOSED = "network was closed"
 
@@ -68,8 +68,8 @@ class TrtEngine:
         self._lock = threading.Lock()
         self._refusal = ""
         self._engine: Any = None
-        self._working: Working | None = None
-        self._shared = shared_on(driver, library)
+        self._plan_context: PlanContext | None = None
+        self._shared = plan_resources(driver, library)
         self._needs: int | None = None
         self._memory: GpuMemory | None = None
         self._buffers: dict[str, Buffer] = {}
@@ -116,9 +116,9 @@ class TrtEngine:
         return self._layout
 
     @property
-    def moved(self) -> Moved:
+    def moved(self) -> TransferCounts:
         """Bytes that went over the bus so far."""
-        return Moved() if self._memory is None else self._memory.moved
+        return TransferCounts() if self._memory is None else self._memory.moved
 
     def bare_seconds(self, rows: int, runs: int) -> float:
         """Time the kernels alone: seconds for one run on what lies on the GPU, nothing copied.
@@ -140,7 +140,9 @@ class TrtEngine:
                 text = first_line(error)
                 raise DeviceError("network failed while running", self._name, text) from error
 
-    def ready(self, stream: Callable[[], Owned], settle: Callable[[Working], None]) -> Working:
+    def ready(
+        self, stream: Callable[[], DeviceObject], settle: Callable[[PlanContext], None]
+    ) -> PlanContext:
         """Make one more context on the same weights, for a chain; see `ready_context`."""
         return ready_context(
             self._name,
@@ -203,12 +205,12 @@ class TrtEngine:
         self._needs = fit.scratch
         for tensor in (*self._layout.inputs, *self._layout.outputs):
             self._buffers[tensor.name] = memory.buffer(tensor.room, tensor.dtype)
-        self._working = working = self.ready(lambda: memory.stream, self._settle)
+        self._plan_context = plan_context = self.ready(lambda: memory.stream, self._settle)
         name = describe_gpu(self._driver).name
-        self._runtime = runtime_text(self._library, name, graphs=working.graphs)
+        self._runtime = runtime_text(self._library, name, graphs=plan_context.graphs)
 
-    def _settle(self, working: Working) -> None:
-        context: Any = working.context
+    def _settle(self, plan_context: PlanContext) -> None:
+        context: Any = plan_context.context
         fits = all(
             context.set_input_shape(tensor.name, tensor.largest) for tensor in self._layout.inputs
         )
@@ -232,9 +234,9 @@ class TrtEngine:
             raise
 
     def _once(self, memory: GpuMemory, inputs: Arrays) -> dict[str, NDArray[np.generic]]:
-        working, name = self._working, self._name
-        assert working is not None
-        context: Any = working.context
+        plan_context, name = self._plan_context, self._name
+        assert plan_context is not None
+        context: Any = plan_context.context
         self._library.messages.take()
         rows = max((len(inputs[t.name]) for t in self._layout.inputs if t.free), default=0)
         for tensor in self._layout.inputs:
@@ -246,7 +248,7 @@ class TrtEngine:
             # What was padded to the batch has answers too, of no one.
             shapes[tensor.name] = (rows, *shape[1:]) if self._sizes else shape
             memory.clear(self._buffers[tensor.name])
-        self._execute(memory, working)
+        self._execute(memory, plan_context)
         counts = {key: int(np.prod(shape)) for key, shape in shapes.items()}
         for key, count in counts.items():
             memory.fetch(self._buffers[key], count)
@@ -264,23 +266,23 @@ class TrtEngine:
         if not context.set_input_shape(tensor.name, tensor.shape_of(rows)):
             raise EngineError("shape was refused", f"{self._name}.{tensor.name}", self._reason())
 
-    def _execute(self, memory: GpuMemory, working: Working) -> None:
+    def _execute(self, memory: GpuMemory, plan_context: PlanContext) -> None:
         stream = memory.stream
         with self._shared.scratch.turn(stream) as lent:
-            working.lend(lent)
-            if not working.context.execute_async_v3(stream.raw.handle):
+            plan_context.lend(lent)
+            if not plan_context.context.execute_async_v3(stream.raw.handle):
                 raise EngineError("execution was refused", self._name, self._reason())
 
     def _timed(self, memory: GpuMemory, rows: int, runs: int) -> float:
-        working = self._working
-        assert working is not None
+        plan_context = self._plan_context
+        assert plan_context is not None
         for tensor in self._layout.inputs:
-            self._set_rows(working.context, tensor, padded(rows, self._sizes))
+            self._set_rows(plan_context.context, tensor, padded(rows, self._sizes))
         start, end = memory.event(timed=True), memory.event(timed=True)
         for number in range(runs + 1):
             if number == 1:
                 start.raw.record(memory.stream.raw)
-            self._execute(memory, working)
+            self._execute(memory, plan_context)
         end.raw.record(memory.stream.raw)
         end.raw.synchronize()
         return float(start.raw.time_till(end.raw)) / 1e3 / runs
@@ -303,7 +305,7 @@ class TrtEngine:
             memory.close()
         except self._driver.Error as error:
             errors.append(error)
-        self._working = self._engine = None
+        self._plan_context = self._engine = None
         return errors[0] if errors else None
 
     def _forget(self, memory: GpuMemory) -> None:
@@ -312,7 +314,7 @@ class TrtEngine:
                 # Its work must be over before the plan goes, the plan before its memory.
                 memory.wait()
             finally:
-                self._working = None
+                self._plan_context = None
                 self._engine = None
                 needs, self._needs = self._needs, None
                 if needs is not None:

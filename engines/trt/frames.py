@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeapl.engines.trt.memory import Buffer, GpuMemory, Owned
+from edgeapl.engines.trt.memory import Buffer, DeviceObject, GpuMemory
 from edgeapl.types import Frame, UInt16
 
 PLACES = 3
@@ -25,12 +25,12 @@ class FramePlace:
     """
 
     extent: Buffer
-    uploaded: Owned
+    uploaded: DeviceObject
     pixels: Buffer | None = None
     labels: Buffer | None = None
     taken: bool = False
     count: int = 0
-    busy: Owned | None = None
+    busy: DeviceObject | None = None
     last_batch: int = -1
 
 
@@ -44,7 +44,7 @@ class FramePlaces:
     labelled : the label image is needed too.
     """
 
-    def __init__(self, memory: GpuMemory, stream: Owned, *, labelled: bool) -> None:
+    def __init__(self, memory: GpuMemory, stream: DeviceObject, *, labelled: bool) -> None:
         self._memory = memory
         self._stream = stream
         self._labelled = labelled
@@ -79,7 +79,7 @@ class FramePlaces:
         place.busy = place.uploaded
         place.last_batch = -1
 
-    def used(self, number: int, batch: int, until: Owned) -> None:
+    def used(self, number: int, batch: int, until: DeviceObject) -> None:
         """Note that a batch, by its number, cuts from a place until an event is reached."""
         place = self._places[number]
         place.busy, place.last_batch = until, batch

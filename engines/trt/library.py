@@ -28,25 +28,25 @@ OLDEST = {"tensorrt": (10, 0), "tensorrt-rtx": (1, 0)}
 
 
 @dataclass(frozen=True, slots=True)
-class Notes:
-    """What a builder said of a plan. layers : its list of them. scratch : bytes, None if unsaid."""
+class BuilderLog:
+    """What a builder logged of a plan. layers : list of them. scratch : bytes; None if unknown."""
 
     layers: str = ""
     scratch: int | None = None
 
 
 class Messages:
-    """The last errors that the library logged, oldest first, and what it said of a plan.
+    """The last errors that the library logged, oldest first, and what it logged of a plan.
 
     Everything else is dropped.
     """
 
     def __init__(self) -> None:
         self._lines: deque[str] = deque(maxlen=KEPT_MESSAGES)
-        self._notes = Notes()
+        self._notes = BuilderLog()
 
     def note(self, text: str) -> None:
-        """Keep what is said of a plan: its layers, and the scratch memory that it takes."""
+        """Keep what is logged of a plan: its layers, and the scratch memory that it takes."""
         if text.startswith(LAYERS):
             self._notes = replace(self._notes, layers=text)
             return
@@ -54,9 +54,9 @@ class Messages:
         if scratch is not None:
             self._notes = replace(self._notes, scratch=int(scratch[1]))
 
-    def take_notes(self) -> Notes:
+    def take_notes(self) -> BuilderLog:
         """Return what was logged since the last call."""
-        notes, self._notes = self._notes, Notes()
+        notes, self._notes = self._notes, BuilderLog()
         return notes
 
     def add(self, text: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeapl.protocols import Moved
+from edgeapl.protocols import TransferCounts
 
 UNWRITTEN = 0xFF
 """Byte that fills answers before a run: NaN as a float, -1 as an integer, never an old answer."""
@@ -40,17 +40,17 @@ class Buffer:
 
 
 @dataclass(slots=True, eq=False)
-class Owned:
+class DeviceObject:
     """A stream or an event of pycuda, which ends with its memory, even if this object does not."""
 
     raw: Any
 
 
 @dataclass(slots=True, eq=False)
-class Stream(Owned):
+class Stream(DeviceObject):
     """A stream. over : event by which the end of all that was started is awaited."""
 
-    over: Owned
+    over: DeviceObject
 
 
 class GpuMemory:
@@ -67,7 +67,7 @@ class GpuMemory:
         self._free: list[Callable[[], object]] = []
         self._rooms: dict[int, Callable[[], object]] = {}
         self._streams: list[Stream] = []
-        self._events: list[Owned] = []
+        self._events: list[DeviceObject] = []
         self._up = self._down = 0
 
     @contextmanager
@@ -85,9 +85,9 @@ class GpuMemory:
         return self._streams[0] if self._streams else self.new_stream()
 
     @property
-    def moved(self) -> Moved:
+    def moved(self) -> TransferCounts:
         """Bytes copied so far."""
-        return Moved(self._up, self._down)
+        return TransferCounts(self._up, self._down)
 
     @property
     def closed(self) -> bool:
@@ -145,18 +145,18 @@ class GpuMemory:
         self._free.remove(free)
         free()
 
-    def event(self, *, timed: bool = False) -> Owned:
+    def event(self, *, timed: bool = False) -> DeviceObject:
         """Make an event; a thread that waits for it sleeps and keeps no core busy.
 
         timed : it can tell time, which costs some.
         """
         flags = self._driver.event_flags
         kind = flags.BLOCKING_SYNC | (0 if timed else flags.DISABLE_TIMING)
-        self._events.append(Owned(self._driver.Event(kind)))
+        self._events.append(DeviceObject(self._driver.Event(kind)))
         return self._events[-1]
 
     def send(
-        self, buffer: Buffer, values: NDArray[np.generic], stream: Owned | None = None
+        self, buffer: Buffer, values: NDArray[np.generic], stream: DeviceObject | None = None
     ) -> None:
         """Start copying to the GPU; the page-locked side must rest until that is done.
 
@@ -168,21 +168,21 @@ class GpuMemory:
             self._driver.memcpy_htod_async(buffer.address, part, self._raw(stream))
             self._up += part.nbytes
 
-    def clear(self, buffer: Buffer, stream: Owned | None = None) -> None:
+    def clear(self, buffer: Buffer, stream: DeviceObject | None = None) -> None:
         """Make both sides say that nothing was written yet."""
         buffer.host.view(np.uint8)[:] = UNWRITTEN
         if not buffer.mapped:
             size = buffer.host.nbytes
             self._driver.memset_d8_async(buffer.address, UNWRITTEN, size, self._raw(stream))
 
-    def fetch(self, buffer: Buffer, count: int, stream: Owned | None = None) -> None:
+    def fetch(self, buffer: Buffer, count: int, stream: DeviceObject | None = None) -> None:
         """Start copying the first `count` numbers back; they are there when that is done."""
         if not buffer.mapped:
             part = buffer.host[:count]
             self._driver.memcpy_dtoh_async(part, buffer.address, self._raw(stream))
             self._down += part.nbytes
 
-    def move(self, to: int, source: int, size: int, stream: Owned) -> None:
+    def move(self, to: int, source: int, size: int, stream: DeviceObject) -> None:
         """Start copying within the GPU, from address to address."""
         self._driver.memcpy_dtod_async(to, source, size, stream.raw)
 
@@ -198,7 +198,7 @@ class GpuMemory:
         if first is not None:
             raise first
 
-    def _raw(self, stream: Owned | None) -> Any:
+    def _raw(self, stream: DeviceObject | None) -> Any:
         return self.stream.raw if stream is None else stream.raw
 
     def close(self) -> None:

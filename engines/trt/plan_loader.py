@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from edgeapl.engines.trt.device import Shared
+from edgeapl.engines.trt.device import PlanResources
 from edgeapl.engines.trt.kernels import Kernels
 from edgeapl.engines.trt.library import Library, starting
-from edgeapl.engines.trt.memory import Owned
+from edgeapl.engines.trt.memory import DeviceObject
 from edgeapl.engines.trt.scratch import Lent
 from edgeapl.errors import EngineError
 
@@ -65,11 +65,11 @@ def make_context(
 
 
 @dataclass(slots=True, eq=False)
-class Working:
-    """A context that is ready to run.
+class PlanContext:
+    """An execution context that is ready to run.
 
-    parted : its plan could take more than there is memory for, so its part of the memory must be
-        laid out for each shape. graphs : runs as a CUDA graph. lent : the memory.
+    parted : its plan could need more memory than there is, so its memory is laid out for each
+        shape. graphs : runs as a CUDA graph. lent : the memory.
     """
 
     context: Any
@@ -90,27 +90,28 @@ def ready_context(
     name: str,
     library: Library,
     engine: Any,
-    shared: Shared,
-    stream: Callable[[], Owned],
-    settle: Callable[[Working], None],
+    shared: PlanResources,
+    stream: Callable[[], DeviceObject],
+    settle: Callable[[PlanContext], None],
     *,
     parted: bool,
-) -> Working:
+) -> PlanContext:
     """Make a context with CUDA graphs, or without where it cannot be captured on its stream.
 
-    stream : gives it; called where there may be graphs. settle : sets shapes and addresses.
+    stream : returns the stream; called where there may be graphs.
+    settle : sets shapes and addresses.
     """
     graphs = offers_graphs(library)
     while True:
         made = make_context(name, library, engine, shared.kernels, fixed=True, graphs=graphs)
-        working = Working(made, parted, graphs)
-        settle(working)
+        plan_context = PlanContext(made, parted, graphs)
+        settle(plan_context)
         if not graphs:
-            return working
+            return plan_context
         with shared.scratch.turn(stream()) as lent:
-            working.lend(lent)
-            if working.context.is_stream_capturable(stream().raw.handle):
-                return working
+            plan_context.lend(lent)
+            if plan_context.context.is_stream_capturable(stream().raw.handle):
+                return plan_context
         graphs = False
 
 

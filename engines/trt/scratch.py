@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from edgeapl.engines.trt.memory import GpuMemory, Owned
+from edgeapl.engines.trt.memory import DeviceObject, GpuMemory
 
 Lent = tuple[int, int]
 """Address and bytes."""
@@ -31,7 +31,7 @@ class Scratch:
         self._needs: Counter[int] = Counter()
         self._memory: GpuMemory | None = None
         self._lent: Lent = (0, 0)
-        self._rested: Owned | None = None
+        self._rested: DeviceObject | None = None
 
     @property
     def size(self) -> int:
@@ -54,7 +54,7 @@ class Scratch:
             self._forget(size)
 
     @contextmanager
-    def turn(self, stream: Owned) -> Iterator[Lent]:
+    def turn(self, stream: DeviceObject) -> Iterator[Lent]:
         """Lend it to what is started inside on a stream, after all that was started elsewhere."""
         with self._turn:
             self._make()

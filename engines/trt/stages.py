@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeapl.engines.trt.cell_networks import Judging, Shapes
-from edgeapl.engines.trt.cutter import Cutting
+from edgeapl.engines.trt.cell_networks import CellNetworks, Shapes
+from edgeapl.engines.trt.cutter import Cutter
 from edgeapl.engines.trt.engine import TrtEngine
 from edgeapl.engines.trt.frames import PLACES, FramePlaces
 from edgeapl.engines.trt.kernels import Kernels
 from edgeapl.engines.trt.library import Library
-from edgeapl.engines.trt.memory import GpuMemory, Owned
+from edgeapl.engines.trt.memory import DeviceObject, GpuMemory
 from edgeapl.engines.trt.tensors import padded, sizes_of
 from edgeapl.protocols import CellsOnFrame, Link
 from edgeapl.types import Frame, UInt16
@@ -31,10 +31,10 @@ class _Batch:
     """Room for one batch. cells : address of its cut cells; the rest are events."""
 
     cells: int
-    sent: Owned
-    cut: Owned
-    judged: Owned
-    done: Owned
+    sent: DeviceObject
+    cut: DeviceObject
+    judged: DeviceObject
+    done: DeviceObject
 
 
 class Stages:
@@ -58,7 +58,7 @@ class Stages:
         self._upload, self._cut, self._judge, self._download = (
             memory.new_stream() for _ in range(4)
         )
-        self.cutting = Cutting(
+        self.cutting = Cutter(
             plan, library, kernels, memory, self._cut, batches=BATCHES, parts=PLACES
         )
         (cells,) = self.cutting.layout.outputs
@@ -68,7 +68,7 @@ class Stages:
             for _ in range(BATCHES)
         ]
         addresses = [batch.cells for batch in self._batches]
-        self.judging = Judging(links, engines, cells, addresses, library, memory, self._judge)
+        self.judging = CellNetworks(links, engines, cells, addresses, library, memory, self._judge)
         self.most_cells = min(self.cutting.most_cells, self.judging.most_cells)
         self.sizes = sizes_of((1, self.most_cells))
         self._frames = FramePlaces(memory, self._upload, labelled=self.cutting.labelled)

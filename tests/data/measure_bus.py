@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 
 from edgeapl.bundle.specs import CropSpec
 from edgeapl.engines.trt.crop_network import MOST_CELLS, widest
-from edgeapl.protocols import CellsOnFrame, Link, Moved
+from edgeapl.protocols import CellsOnFrame, Link, TransferCounts
 from edgeapl.testing import FakeDriver
 from edgeapl.types import Frame
 from tests.fake_tensorrt import FakeTensorRt
@@ -47,7 +47,9 @@ def network(size: int) -> bytes:
     )
 
 
-def counted(spec: CropSpec, um_per_px: float, networks: int) -> tuple[Moved, Moved]:
+def counted(
+    spec: CropSpec, um_per_px: float, networks: int
+) -> tuple[TransferCounts, TransferCounts]:
     """Give what is moved for one frame with cells uploaded, and with cells cut there."""
     side = round(spec.window_um / um_per_px)
     others = {"frame": HEIGHT * WIDTH, "labels": HEIGHT * WIDTH, "steps": widest(spec, um_per_px)}
@@ -72,8 +74,8 @@ def counted(spec: CropSpec, um_per_px: float, networks: int) -> tuple[Moved, Mov
     there = chain.moved
     uploaded = [engine.moved for engine in engines.values()]
     return (
-        Moved(sum(one.up for one in uploaded), sum(one.down for one in uploaded)),
-        Moved(there.up - opened.up, there.down - opened.down),
+        TransferCounts(sum(one.up for one in uploaded), sum(one.down for one in uploaded)),
+        TransferCounts(there.up - opened.up, there.down - opened.down),
     )
 
 

@@ -25,8 +25,8 @@ from edgeapl.engines.trt.engine import TrtEngine
 from edgeapl.inference import InferenceResult, scheduler_for
 from edgeapl.inference.routing import steps
 from edgeapl.model import Model, ModelRequest, open_model
-from edgeapl.protocols import Moved
-from edgeapl.stages.crop import cut_cells, leave_uncut
+from edgeapl.protocols import TransferCounts
+from edgeapl.stages.crop import cut_cells, uncut_cells
 from edgeapl.types import Detections, Frame
 
 HEIGHT, WIDTH = 1920, 2560
@@ -46,7 +46,7 @@ class Timed:
     steady_s: float
     bare_s: float
     difference: float
-    moved: Moved
+    moved: TransferCounts
 
 
 def noise(model: Model, cells: int, height: int = HEIGHT, width: int = WIDTH) -> Detections:
@@ -78,13 +78,13 @@ def measured(model: Model, found: Detections, frames: int) -> Timed:
 
     def there() -> InferenceResult:
         scheduler = scheduler_for(manifest, model.engines, model.batch_size, chain=chain)
-        scheduler.enter(ids, leave_uncut(found, manifest.crop))
+        scheduler.enter(ids, uncut_cells(found, manifest.crop))
         return scheduler.run(flush=True)
 
     def many() -> None:
         scheduler = scheduler_for(manifest, model.engines, model.batch_size, chain=chain)
         for number in range(frames):
-            scheduler.enter(ids + number * len(ids), leave_uncut(found, manifest.crop))
+            scheduler.enter(ids + number * len(ids), uncut_cells(found, manifest.crop))
             while scheduler.ready(flush=False):
                 scheduler.step(flush=False)
         scheduler.run(flush=True)
@@ -94,7 +94,7 @@ def measured(model: Model, found: Detections, frames: int) -> Timed:
     alone_s, got = _median(there, frames)
     after = chain.moved
     runs = frames + 1
-    moved = Moved((after.up - before.up) // runs, (after.down - before.down) // runs, 1)
+    moved = TransferCounts((after.up - before.up) // runs, (after.down - before.down) // runs, 1)
     start = time.perf_counter()
     many()
     steady_s = (time.perf_counter() - start) / frames

@@ -23,7 +23,7 @@ from edgeapl.inference import classify
 from edgeapl.inference.routing import chain_links
 from edgeapl.model import Model, open_model
 from edgeapl.protocols import Engine
-from edgeapl.stages.crop import cut_cells, leave_uncut
+from edgeapl.stages.crop import cut_cells, uncut_cells
 from edgeapl.types import Detections
 from tests.data.measure_gpu import HEIGHT, WIDTH, measured, noise
 from tests.gpu_chain import chain_on
@@ -63,7 +63,7 @@ def difference_from_here(model: Model, folder: Path, found: Detections) -> float
     manifest, chain = model.bundle.manifest, model.chain
     assert chain is not None
     spec = manifest.crop
-    got = classify(manifest, model.engines, leave_uncut(found, spec), chain=chain).checked()
+    got = classify(manifest, model.engines, uncut_cells(found, spec), chain=chain).checked()
     with open_model(folder) as here:
         wanted = classify(manifest, here.engines, cut_cells(found, spec), 8)
     roles = wanted.scores.roles.items()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgeapl.bundle.specs import GateSpec
 from edgeapl.sources.decode import read_image
 from edgeapl.stages.find_disc import disc_of, find_disc
-from edgeapl.stages.gate import FieldMemory, examine
+from edgeapl.stages.gate import FieldHistory, examine
 from edgeapl.stages.lit_view import evened_frame, within_disc
 from edgeapl.stages.segment import HsvWatershed
 from edgeapl.types import Detections, Frame
@@ -59,7 +59,7 @@ def test_of_real_fields_the_same_cells_are_found(real_data: Path) -> None:
         frames = fields(real_data, name)
         bare = [segmenter.segment(frame) for frame in frames]
         for eyepiece in SHOWN:
-            memory = FieldMemory()
+            memory = FieldHistory()
             for frame, expected in zip(frames, bare, strict=True):
                 seen = EYEPIECES[eyepiece].of(frame)
                 disc = disc_of(seen.pixels, memory.light)

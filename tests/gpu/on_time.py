@@ -18,7 +18,7 @@ from edgeapl.engines.trt.engine import TrtEngine
 from edgeapl.inference import classify
 from edgeapl.inference.routing import chain_links
 from edgeapl.model import EMBEDDED
-from edgeapl.stages.crop import leave_uncut
+from edgeapl.stages.crop import uncut_cells
 from tests.data.measure_gpu import measured, noise
 from tests.gpu.record import UnmetError
 from tests.gpu.site import BATCH, DRY_FRAME, FRAME, Runtime, Site, Stand, model_on
@@ -79,7 +79,7 @@ def stages(site: Site) -> dict[str, Any]:
             cells = noise(model, site.rounds(CELLS, 20), height, width)
             chain = model.chain
             assert chain is not None
-            uncut = leave_uncut(cells, model.bundle.manifest.crop)
+            uncut = uncut_cells(cells, model.bundle.manifest.crop)
             times = []
             for _ in range(site.rounds(60, 3)):
                 start = time.perf_counter()

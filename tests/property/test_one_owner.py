@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgeapl.engines.ort import OrtEngine
-from edgeapl.engines.wrapper import AroundEngine
+from edgeapl.engines.wrapper import EngineWrapper
 from edgeapl.errors import DeadlineError, EngineError
 from edgeapl.examination import OpenFrame
 from edgeapl.examination.preparation import PreparedFrame
@@ -27,7 +27,7 @@ from edgeapl.model import open_model
 from edgeapl.pipeline import Budget, Observer, SlideOptions, SlideOutcome, examine_slide
 from edgeapl.protocols import Arrays, CellChain, CellsOnFrame, Engine
 from edgeapl.stages.cell_order import Order
-from edgeapl.stages.crop import leave_uncut
+from edgeapl.stages.crop import uncut_cells
 from edgeapl.types import Detections, Frame, UInt16
 from tests.small_bundle import drawn_field, scripted, small_bundle
 from tests.unit.test_scheduler_on_device import FRAMES, NETWORKS, SPEC, made, manifest
@@ -54,7 +54,7 @@ class Mood:
         return drawn < 0.4
 
 
-class MoodyEngine(AroundEngine):
+class MoodyEngine(EngineWrapper):
     def __init__(self, inner: Engine, mood: Mood) -> None:
         super().__init__(inner)
         self._mood = mood
@@ -121,7 +121,7 @@ class Books:
 
     def enter(self, found: Detections) -> None:
         rows = np.arange(len(found), dtype=np.int64)
-        prepared = PreparedFrame(found, leave_uncut(found, SPEC), (), Counter())
+        prepared = PreparedFrame(found, uncut_cells(found, SPEC), (), Counter())
         work = OpenFrame(prepared, self.entered, Order(rows[:0], rows), 0, None)
         self.entered += work.count
         self.works.append(work)
@@ -180,7 +180,7 @@ def test_each_cell_has_one_owner_after_every_step(kind: str, seed: int) -> None:
     of.close()
 
 
-class Late(AroundEngine):
+class Late(EngineWrapper):
     """Runs that end in the same moment: the first was cancelled, the others have answered."""
 
     def __init__(self, inner: Engine, hurry: threading.Event) -> None:

@@ -32,7 +32,7 @@ from hypothesis.stateful import (
 )
 from numpy.typing import NDArray
 
-from edgeapl.engines.wrapper import AroundEngine
+from edgeapl.engines.wrapper import EngineWrapper
 from edgeapl.errors import DeadlineError, EngineError, InputError, SourceStalled
 from edgeapl.journal import PROVISIONAL, VERDICT, Journal, Row, read_rows, verdict_from_json
 from edgeapl.model import Model, open_model
@@ -70,7 +70,7 @@ class Moods:
         self.of = {"cells": "well", "head": "well"}
 
 
-class Moody(AroundEngine):
+class Moody(EngineWrapper):
     """Answers, fails, is cancelled at its deadline or says nothing usable, as it is told."""
 
     def __init__(self, inner: Any, name: str, moods: Moods) -> None:

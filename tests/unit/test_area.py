@@ -8,8 +8,8 @@ import pytest
 
 from edgeapl.sources.demo import DemoSource
 from edgeapl.stages.area import hidden_cells, judge_tiles
-from edgeapl.stages.gate import FieldMemory
-from edgeapl.stages.repeats import Shown, copied_tiles, tile_prints
+from edgeapl.stages.gate import FieldHistory
+from edgeapl.stages.repeats import TileSample, copied_tiles, tile_prints
 from edgeapl.stages.tile_lines import lines_of
 from edgeapl.stages.tiling import sample_tiles, tile_grid
 from edgeapl.types import Detections, Frame, Tiles, TileState, UInt8
@@ -110,13 +110,13 @@ def test_empty_ground_is_examined_even_without_noise() -> None:
 def test_what_an_earlier_frame_showed_in_the_same_place_is_no_picture() -> None:
     frames = DemoSource.from_address("demo://healthy?seed=1&frames=2&width=640&height=480")
     first, second = frames.read(1.0), frames.read(1.0)
-    memory, shares = FieldMemory(), []
+    memory, shares = FieldHistory(), []
     half = second.pixels.copy()
     half[:, :320] = first.pixels[:, :320]
     for pixels in (first.pixels, half, second.pixels):
         sampled = sample_tiles(pixels, tile_grid(*pixels.shape[:2]))
         prints = tile_prints(sampled)
-        shown = Shown(sampled, memory.showed(prints))
+        shown = TileSample(sampled, memory.showed(prints))
         memory = memory.with_tiles(prints)
         shares.append(judge_tiles(pixels, 0.15, MIN_FOCUS, shown=shown).examined_share)
     assert shares[0] == 1

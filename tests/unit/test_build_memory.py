@@ -26,7 +26,7 @@ from edgeapl.calibration.validation.document import engine_proof_document
 from edgeapl.calibration.validation.engine_proof import EngineProof, prove_engine
 from edgeapl.calibration.validation.network_passes import SlideOnItsWay, networks_in_order
 from edgeapl.engines import ort
-from edgeapl.engines.exclusive import InTurn, Opener
+from edgeapl.engines.exclusive import ExclusiveEngines, Opener
 from edgeapl.engines.store.record import Settings
 from edgeapl.errors import EngineError
 from edgeapl.inference import classify
@@ -135,7 +135,7 @@ def test_cells_get_the_same_answers_as_slide_after_slide(
     routed: Bundle, slides: list[tuple[str, UInt8]]
 ) -> None:
     manifest = routed.manifest
-    with InTurn(NETWORKS, opener(Count())) as engines:
+    with ExclusiveEngines(NETWORKS, opener(Count())) as engines:
         ways = [SlideOnItsWay(manifest, engines, cells, 16) for _, cells in slides]
         for name in networks_in_order(manifest):
             for way in ways:
@@ -153,7 +153,10 @@ def test_a_proof_opens_each_network_once_and_one_of_each_side_at_a_time(
     routed: Bundle, slides: list[tuple[str, UInt8]]
 ) -> None:
     one, other = Count(), Count()
-    with InTurn(NETWORKS, opener(one)) as first, InTurn(NETWORKS, opener(other, -11)) as second:
+    with (
+        ExclusiveEngines(NETWORKS, opener(one)) as first,
+        ExclusiveEngines(NETWORKS, opener(other, -11)) as second,
+    ):
         proof = proven(routed, slides, first, second)
     for count in (one, other):
         assert count.most == 1
@@ -170,8 +173,8 @@ def test_the_record_is_the_same_with_all_engines_open(
     def all_open(bias: float) -> dict[str, Engine]:
         return {name: opener(Count(), bias)(name) for name in NETWORKS}
 
-    def in_turn(bias: float) -> InTurn:
-        return InTurn(NETWORKS, opener(Count(), bias))
+    def in_turn(bias: float) -> ExclusiveEngines:
+        return ExclusiveEngines(NETWORKS, opener(Count(), bias))
 
     wanted = engine_proof_document(proven(routed, slides, all_open(-12), all_open(-11)))
     with in_turn(-12) as one, in_turn(-11) as other:

@@ -14,7 +14,7 @@ from edgeapl.bundle.manifest import Manifest
 from edgeapl.calibration import inputs as inputs_module
 from edgeapl.calibration.inputs import FEWEST_ROUTED, fp32_opener, network_inputs
 from edgeapl.calibration.spool import Spool
-from edgeapl.engines.exclusive import InTurn
+from edgeapl.engines.exclusive import ExclusiveEngines
 from edgeapl.errors import EngineError
 from edgeapl.protocols import Engine
 from edgeapl.types import UInt8
@@ -103,7 +103,7 @@ def test_no_more_rows_are_kept_than_may_be(tmp_path: Path, monkeypatch: pytest.M
 def test_what_engines_give_does_not_change_in_turn(tmp_path: Path) -> None:
     bundle = small_bundle(tmp_path / "bundle")
     names = tuple(bundle.manifest.networks)
-    with InTurn(names, fp32_opener(bundle)) as engines:
+    with ExclusiveEngines(names, fp32_opener(bundle)) as engines:
         cells, head = engines["cells"], engines["head"]
         rows = {"cells": crops(2, 1)}
         before = cells.run(rows)

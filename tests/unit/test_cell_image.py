@@ -11,7 +11,7 @@ import pytest
 from edgeapl.bundle.specs import CropSpec
 from edgeapl.inference import scheduler_for
 from edgeapl.inference.cell_image import CellImage, images_of
-from edgeapl.stages.crop import Uncut, cut_cells, leave_uncut
+from edgeapl.stages.crop import UncutCells, cut_cells, uncut_cells
 from edgeapl.types import Detections, Frame
 from tests.unit.test_scheduler import ALL, APL, BENIGN, Hierarchy, cells, ids, manifest
 
@@ -38,15 +38,15 @@ def field() -> Detections:
 def cut(monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
     """Row of a cell to how often it was cut."""
     counted: Counter[int] = Counter()
-    cut_one = Uncut.cut_one
+    cut_one = UncutCells.cut_one
     lock = threading.Lock()
 
-    def count(uncut: Uncut, row: int) -> object:
+    def count(uncut: UncutCells, row: int) -> object:
         with lock:
             counted[int(uncut.rows[row])] += 1
         return cut_one(uncut, row)
 
-    monkeypatch.setattr(Uncut, "cut_one", count)
+    monkeypatch.setattr(UncutCells, "cut_one", count)
     return counted
 
 
@@ -56,7 +56,7 @@ def test_a_cell_is_cut_once_for_all_its_networks_and_answered_as_if_cut_before(
 ) -> None:
     found = field()
     answers = []
-    for crops in (leave_uncut(found, SPEC), cut_cells(found, SPEC)):
+    for crops in (uncut_cells(found, SPEC), cut_cells(found, SPEC)):
         scheduler = scheduler_for(manifest(), Hierarchy().engines, 4, workers)
         scheduler.enter(ids(cells(*COLOURS)), crops)
         answers.append(scheduler.run(flush=True))
@@ -69,7 +69,7 @@ def test_a_cell_is_cut_once_for_all_its_networks_and_answered_as_if_cut_before(
 
 def test_a_cell_that_is_given_up_is_never_cut(cut: Counter[int]) -> None:
     scheduler = scheduler_for(manifest(), Hierarchy().engines, 4)
-    scheduler.enter(ids(cells(*COLOURS)), leave_uncut(field(), SPEC))
+    scheduler.enter(ids(cells(*COLOURS)), uncut_cells(field(), SPEC))
     assert scheduler.held_bytes == 0
     scheduler.give_up(np.array([1, 2]))
     assert len(scheduler.run(flush=True).scores) == 2
@@ -78,7 +78,7 @@ def test_a_cell_that_is_given_up_is_never_cut(cut: Counter[int]) -> None:
 
 def test_images_that_wait_for_their_next_network_are_counted_as_held() -> None:
     scheduler = scheduler_for(manifest(), Hierarchy().engines, 4)
-    scheduler.enter(ids(cells(*COLOURS)), leave_uncut(field(), SPEC))
+    scheduler.enter(ids(cells(*COLOURS)), uncut_cells(field(), SPEC))
     scheduler.run_network("first")
     assert scheduler.held_bytes == len(COLOURS) * 32 * 32 * 3
     scheduler.run(flush=True)
@@ -86,7 +86,7 @@ def test_images_that_wait_for_their_next_network_are_counted_as_held() -> None:
 
 
 def test_seconds_are_those_of_cutting_alone() -> None:
-    uncut = leave_uncut(field(), SPEC)
+    uncut = uncut_cells(field(), SPEC)
     batch = [CellImage(uncut, row) for row in (2, 0)]
     images, seconds = images_of(batch)
     np.testing.assert_array_equal(images, cut_cells(field(), SPEC)[[2, 0]])

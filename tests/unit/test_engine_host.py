@@ -50,7 +50,7 @@ from edgeapl.model.assembled import assemble
 from edgeapl.model.golden import self_test
 from edgeapl.process.memory import ArrayPlace, SharedMemory
 from edgeapl.process.messages import MOST_REQUEST_BYTES, Codec, Failure, MessageError
-from edgeapl.protocols import Arrays, Engine, Moved
+from edgeapl.protocols import Arrays, Engine, TransferCounts
 from tests.contract.test_engines import (  # noqa: F401 - run here on a hosted engine
     test_a_cell_gets_the_same_answer_in_any_batch,
     test_a_closed_engine_refuses_and_closes_twice,
@@ -328,7 +328,7 @@ MESSAGES: tuple[ToChild | Reply, ...] = (
     Opened((EngineInfo("cells", "r", "d", (("cells", "uint8", (None, 3)),), ("a", "b")),)),
     Opened((), ChainInfo("r", "d", 8, 2, 5, 3, labelled=True)),
     Answer(1, (PLACE, PLACE)),
-    Answer(1, (), Moved(4, 3, 2, 1)),
+    Answer(1, (), TransferCounts(4, 3, 2, 1)),
     Failed(1, Failure("EngineError", "what", "which", "mend\nmend"), is_last=True),
 )
 

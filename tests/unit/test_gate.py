@@ -10,15 +10,15 @@ import pytest
 
 from edgeapl.bundle.specs import GateSpec
 from edgeapl.stages.focus import focus_measure
-from edgeapl.stages.gate import FieldMemory, describe_field, examine, examine_crop, light_reasons
+from edgeapl.stages.gate import FieldHistory, describe_field, examine, examine_crop, light_reasons
 from edgeapl.types import UInt8
 from tests.pictures import UM_PER_PX, field, frame
 
 GATE = GateSpec(min_focus=1.4)
 
 
-def codes(pixels: UInt8, memory: FieldMemory | None = None) -> list[str]:
-    reasons, _ = examine(frame(pixels), GATE, memory or FieldMemory())
+def codes(pixels: UInt8, memory: FieldHistory | None = None) -> list[str]:
+    reasons, _ = examine(frame(pixels), GATE, memory or FieldHistory())
     return [reason.code for reason in reasons]
 
 
@@ -117,8 +117,8 @@ def test_the_focus_measure_is_a_number_for_the_smallest_image(pixels: UInt8) -> 
     assert math.isfinite(focus_measure(pixels, UM_PER_PX))
 
 
-def seen(*fields: UInt8) -> FieldMemory:
-    memory = FieldMemory()
+def seen(*fields: UInt8) -> FieldHistory:
+    memory = FieldHistory()
     for pixels in fields:
         reasons, memory = examine(frame(pixels), GATE, memory)
         assert reasons == ()
@@ -143,7 +143,7 @@ def test_the_same_field_again_is_a_duplicate(again: object) -> None:
 def test_other_fields_are_no_duplicates_whatever_vignette_they_share() -> None:
     across, down = np.meshgrid(np.linspace(-1, 1, 320), np.linspace(-1, 1, 240))
     shade = (1 - 0.3 * (across**2 + down**2))[..., None]
-    memory = FieldMemory()
+    memory = FieldHistory()
     for seed in range(12):
         pale = 230 - 0.4 * (230 - field(seed).astype(np.float64))
         pixels = np.asarray(pale * shade, np.uint8)
@@ -152,7 +152,7 @@ def test_other_fields_are_no_duplicates_whatever_vignette_they_share() -> None:
 
 
 def test_memory_is_a_value_and_holds_only_what_passed() -> None:
-    empty = FieldMemory()
+    empty = FieldHistory()
     reasons, after = examine(frame(blurred(field(1), 4)), GATE, empty)
     assert reasons
     assert after is empty
@@ -163,7 +163,7 @@ def test_memory_is_a_value_and_holds_only_what_passed() -> None:
 
 def test_a_crop_is_judged_by_its_light_and_its_bytes_alone() -> None:
     cell = field(1)[:80, :80]
-    reasons, memory = examine_crop(frame(blurred(cell, 3)), FieldMemory())
+    reasons, memory = examine_crop(frame(blurred(cell, 3)), FieldHistory())
     assert reasons == ()
     similar, memory = examine_crop(frame(noisy(blurred(cell, 3), 1)), memory)
     assert similar == ()
@@ -176,5 +176,5 @@ def test_a_crop_is_judged_by_its_light_and_its_bytes_alone() -> None:
 def test_a_limit_that_is_not_reached_is_not_passed_by_nothing() -> None:
     assert light_reasons(field(1)) == ()
     strict = GateSpec(min_focus=99)
-    reasons, _ = examine(frame(field(1)), strict, FieldMemory())
+    reasons, _ = examine(frame(field(1)), strict, FieldHistory())
     assert [reason.code for reason in reasons] == ["unfocused"]

@@ -26,9 +26,9 @@ from edgeapl.model import Model, ModelRequest, open_model
 from edgeapl.model.opener import OpenNetworks, open_resolved
 from edgeapl.model.resolution import resolve
 from edgeapl.pipeline import Observer, SlideOptions, SlideOutcome, examine_slide
-from edgeapl.protocols import CellChain, Moved
-from edgeapl.stages.crop import Uncut, cut_cells
-from edgeapl.stages.gate import FieldMemory
+from edgeapl.protocols import CellChain, TransferCounts
+from edgeapl.stages.crop import UncutCells, cut_cells
+from edgeapl.stages.gate import FieldHistory
 from edgeapl.testing import FakeDriver, ScriptedSource
 from edgeapl.types import CellStatus, ExaminedFrame, Frame
 from tests.data.measure_gpu import measured, noise
@@ -176,7 +176,7 @@ def test_what_measures_a_real_gpu_runs_on_this_one(station: Station) -> None:
     assert found.difference < 0.01
     # Where 11 cells lie, and one more that fills the batch, a frame and how large it is; one
     # number per role, three features.
-    assert found.moved == Moved(16 * 12 + 200 * 200 * 3 + 8, 11 * (3 + 3) * 4, 1)
+    assert found.moved == TransferCounts(16 * 12 + 200 * 200 * 3 + 8, 11 * (3 + 3) * 4, 1)
     # Three batches, two full and one not, and the driver's 1 ms for two runs of each.
     assert found.bare_s == pytest.approx(3 * 0.0005)
 
@@ -276,8 +276,8 @@ def test_a_frame_that_is_too_large_or_too_fine_for_the_device_is_cut_here(statio
     with station.open() as model:
         assert model.chain is not None
         for frame, on_device in ((small, 1), (wide, 0), (fine, 0)):
-            prepared, _ = prepare_frame(model, frame, FieldMemory(), crops=False)
-            assert isinstance(prepared.crops, Uncut)
+            prepared, _ = prepare_frame(model, frame, FieldHistory(), crops=False)
+            assert isinstance(prepared.crops, UncutCells)
             put = model.chain.moved.frames
             scheduler = scheduler_for(
                 model.bundle.manifest, model.engines, model.batch_size, chain=model.chain
@@ -285,14 +285,14 @@ def test_a_frame_that_is_too_large_or_too_fine_for_the_device_is_cut_here(statio
             scheduler.enter(np.arange(len(prepared.crops)), prepared.crops)
             assert len(scheduler.run(flush=True).scores) == len(prepared.crops) > 0
             assert model.chain.moved.frames - put == on_device
-        prepared, _ = prepare_frame(model, small, FieldMemory(), crops=True)
+        prepared, _ = prepare_frame(model, small, FieldHistory(), crops=True)
         assert isinstance(prepared.crops, np.ndarray)
 
 
 def test_cells_of_a_prepared_frame_can_be_had_as_images(station: Station) -> None:
     with station.open() as model:
         for crops in (False, True):
-            prepared, _ = prepare_frame(model, frames()[0], FieldMemory(), crops=crops)
+            prepared, _ = prepare_frame(model, frames()[0], FieldHistory(), crops=crops)
             spec = model.bundle.manifest.crop
             wanted = cut_cells(prepared.detections, spec, cell_image=crops)
             last = np.array([len(wanted) - 1])

@@ -14,7 +14,7 @@ from edgeapl.pipeline import Observer, SlideOptions, SlideOutcome, examine_slide
 from edgeapl.pixel_size import SlideScale
 from edgeapl.sources.demo import DemoSource
 from edgeapl.stages.find_disc import find_disc
-from edgeapl.stages.gate import FieldMemory
+from edgeapl.stages.gate import FieldHistory
 from edgeapl.stages.lit_view import evened
 from edgeapl.testing import ScriptedSource
 from edgeapl.types import Decision, ExaminedFrame, Frame, ScaleOrigin, TileState, UInt8
@@ -152,8 +152,8 @@ def test_within_the_disc_the_same_cells_are_found(
 ) -> None:
     same = of = 0
     for one in fields:
-        bare, _ = prepare_frame(model, one, FieldMemory(), crops=False)
-        seen, _ = prepare_frame(model, EYEPIECES[name].of(one), FieldMemory(), crops=False)
+        bare, _ = prepare_frame(model, one, FieldHistory(), crops=False)
+        seen, _ = prepare_frame(model, EYEPIECES[name].of(one), FieldHistory(), crops=False)
         assert seen.disc is not None
         assert seen.frame is not seen.judged
         middle = np.array([seen.disc.x, seen.disc.y])
@@ -170,7 +170,7 @@ def test_within_the_disc_the_same_cells_are_found(
 
 def share(model: Model, frames: Sequence[UInt8], last: Callable[[UInt8], UInt8]) -> PreparedFrame:
     """Prepare pictures of one source, the last one changed."""
-    memory = FieldMemory()
+    memory = FieldHistory()
     for number, pixels in enumerate((*frames[:-1], last(frames[-1]))):
         prepared, memory = prepare_frame(model, frame(pixels, number), memory, crops=False)
     return prepared
@@ -229,7 +229,7 @@ def test_a_slide_whose_fields_differ_is_not_cleared(
 
 
 def test_a_disc_that_moves_is_followed(model: Model, fields: list[Frame]) -> None:
-    memory = FieldMemory()
+    memory = FieldHistory()
     for number, one in enumerate(fields):
         eyepiece = Eyepiece(x=0.44 + 0.04 * number, radius=0.42)
         prepared, memory = prepare_frame(model, eyepiece.of(one), memory, crops=False)

@@ -20,7 +20,7 @@ from edgeapl.errors import DeadlineError, EdgeAplError, EngineError
 from edgeapl.inference import InferenceResult, Scheduler, classify, scheduler_for
 from edgeapl.inference.routing import chain_links
 from edgeapl.protocols import CellChain, CellsOnFrame, Engine, Link
-from edgeapl.stages.crop import Uncut, cut_cells, leave_uncut
+from edgeapl.stages.crop import UncutCells, cut_cells, uncut_cells
 from edgeapl.testing import FakeDriver
 from edgeapl.types import Detections, Float32, Frame, UInt8
 from tests.fake_tensorrt import FakeTensorRt
@@ -121,7 +121,7 @@ def plain() -> Scheduler:
 
 def enter_all(scheduler: Scheduler, frames: Sequence[Detections] = FRAMES) -> None:
     for ids, found in zip(numbers(frames), frames, strict=True):
-        scheduler.enter(ids, leave_uncut(found, SPEC))
+        scheduler.enter(ids, uncut_cells(found, SPEC))
 
 
 def alone(of: Manifest, frames: Sequence[Detections] = FRAMES) -> dict[str, NDArray[np.generic]]:
@@ -155,7 +155,7 @@ def all_steps(scheduler: Scheduler, frames: Sequence[Detections] = FRAMES) -> li
     """Take frames in and step as the pipeline does, until all cells have come back."""
     parts = []
     for ids, found in zip(numbers(frames), frames, strict=True):
-        scheduler.enter(ids, leave_uncut(found, SPEC))
+        scheduler.enter(ids, uncut_cells(found, SPEC))
         while scheduler.ready(flush=False):
             parts.append(scheduler.step(flush=False))
     cells = sum(len(found) for found in frames)
@@ -190,7 +190,7 @@ def test_a_masked_cell_is_shown_without_its_neighbours() -> None:
     gpu = made(masked)
     scheduler = scheduler_for(masked, gpu.engines, LARGEST, chain=gpu.chain)
     for ids, found in zip(numbers(FRAMES), FRAMES, strict=True):
-        scheduler.enter(ids, leave_uncut(found, masked.crop))
+        scheduler.enter(ids, uncut_cells(found, masked.crop))
     got, wanted = together([scheduler.run(flush=True)]), alone(masked)
     for name in ("red", "apl", "features"):
         np.testing.assert_allclose(np.asarray(got[name]), np.asarray(wanted[name]), atol=ROUNDING)
@@ -206,7 +206,7 @@ def test_cells_are_asked_about_in_the_order_in_which_they_came() -> None:
     gpu = made(short)
     scheduler = scheduler_for(short, gpu.engines, 4, chain=gpu.chain)
     ids = np.array([7, 2, 9, 4, 1, 0, 8, 3, 6, 5, 11, 10])
-    scheduler.enter(ids, leave_uncut(FRAMES[1], SPEC))
+    scheduler.enter(ids, uncut_cells(FRAMES[1], SPEC))
     parts = [scheduler.step(flush=True).scores.ids.tolist() for _ in range(3)]
     assert parts == [[2, 4, 7, 9], [0, 1, 3, 8], [5, 6, 10, 11]]
 
@@ -233,10 +233,10 @@ def test_a_batch_is_not_awaited_while_there_is_room_for_another() -> None:
     gpu = made()
     scheduler = on(gpu)
     gpu.driver.log.clear()
-    scheduler.enter(np.arange(LARGEST), leave_uncut(frame_of(0, LARGEST), SPEC))
+    scheduler.enter(np.arange(LARGEST), uncut_cells(frame_of(0, LARGEST), SPEC))
     assert len(scheduler.step(flush=False).scores) == 0
     assert gpu.chain.moved.batches == 1
-    scheduler.enter(np.arange(8, 16), leave_uncut(frame_of(1, LARGEST), SPEC))
+    scheduler.enter(np.arange(8, 16), uncut_cells(frame_of(1, LARGEST), SPEC))
     assert not [work for work in gpu.driver.log if "synchronize" in work.call]
     scheduler.step(flush=False)
     assert gpu.chain.moved.batches == 2
@@ -304,7 +304,7 @@ def test_images_of_single_cells_go_to_the_engines() -> None:
     scheduler = on(gpu)
     images: UInt8 = cut_cells(FRAMES[0], SPEC)
     scheduler.enter(np.arange(len(images)), images)
-    scheduler.enter(np.arange(100, 112), leave_uncut(FRAMES[1], SPEC))
+    scheduler.enter(np.arange(100, 112), uncut_cells(FRAMES[1], SPEC))
     parts: list[InferenceResult] = []
     while sum(len(part.scores) for part in parts) < len(images) + 12:
         parts.append(scheduler.step(flush=True))
@@ -318,7 +318,7 @@ def test_images_of_single_cells_go_to_the_engines() -> None:
 
 
 def test_classify_gives_what_went_wrong() -> None:
-    gpu, uncut = made(), leave_uncut(FRAMES[0], SPEC)
+    gpu, uncut = made(), uncut_cells(FRAMES[0], SPEC)
     result = classify(manifest(), gpu.engines, uncut, chain=gpu.chain).checked()
     assert result.scores.ids.tolist() == list(range(7))
     gpu.fake.complains = True
@@ -327,7 +327,7 @@ def test_classify_gives_what_went_wrong() -> None:
 
 
 def test_uncut_cells_are_cut_here_where_there_is_no_device() -> None:
-    uncut = leave_uncut(FRAMES[1], SPEC)
+    uncut = uncut_cells(FRAMES[1], SPEC)
     some = uncut[np.array([4, 1, 9])]
     assert len(some) == 3
     np.testing.assert_array_equal(some.cut(), cut_cells(FRAMES[1], SPEC)[[4, 1, 9]])
@@ -335,7 +335,7 @@ def test_uncut_cells_are_cut_here_where_there_is_no_device() -> None:
     scheduler = plain()
     scheduler.enter(np.arange(12), uncut)
     assert len(scheduler.run(flush=True).scores) == 12
-    assert isinstance(uncut, Uncut)
+    assert isinstance(uncut, UncutCells)
 
 
 def test_networks_are_links_in_the_order_in_which_they_take() -> None:
@@ -400,7 +400,7 @@ def test_a_batch_that_nobody_waits_for_any_more_may_fail(error: type[EdgeAplErro
     enter_all(scheduler, FRAMES[:1])
     assert not len(scheduler.step(flush=False).scores)
     assert len(scheduler.give_up(numbers(FRAMES)[0])) == COUNTS[0]
-    scheduler.enter(numbers(FRAMES)[1], leave_uncut(FRAMES[1], SPEC))
+    scheduler.enter(numbers(FRAMES)[1], uncut_cells(FRAMES[1], SPEC))
     result = scheduler.run(flush=True)
     assert len(result.scores) == COUNTS[1]
     assert not result.errors

@@ -19,7 +19,7 @@ from edgeapl.errors import EndOfSource, InputError
 from edgeapl.sources.decode import DecodedImage, decode_image, decode_images, read_images
 from edgeapl.sources.files import FilesSource
 from edgeapl.sources.formats.ome import OmeError, read_ome
-from edgeapl.stages.gate import FieldMemory, examine, examine_crop
+from edgeapl.stages.gate import FieldHistory, examine, examine_crop
 from edgeapl.types import ScaleOrigin, UInt8
 from tests.pictures import encoded, field, stated_scale, tiff
 
@@ -382,7 +382,7 @@ def test_each_picture_of_a_file_is_a_frame_and_a_bad_one_takes_no_other_along(
 def test_every_field_of_a_file_is_examined_once(tmp_path: Path, crops: bool) -> None:
     (tmp_path / "a.tif").write_bytes(written((FIELD, {}), (OTHER, {}), (FIELD, {})))
     frames = FilesSource([tmp_path / "a.tif", tmp_path / "a.tif"], "S", stated_scale)
-    memory, passed = FieldMemory(), []
+    memory, passed = FieldHistory(), []
     for _ in range(6):
         frame = frames.read(0)
         if crops:

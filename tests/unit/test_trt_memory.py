@@ -297,7 +297,7 @@ def test_a_folder_that_can_not_be_written_costs_only_time(
     first, fake = started()
     assert first
     assert not list(cache.iterdir())
-    assert device.shared_on(fake.driver, fake.library).kernels
+    assert device.plan_resources(fake.driver, fake.library).kernels
 
 
 def test_the_cache_outlives_the_plans_that_it_was_made_for(cache: Path) -> None:

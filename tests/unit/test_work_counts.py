@@ -33,8 +33,8 @@ from edgeapl.pipeline import Budget, Observer, Progress, SlideOptions, examine_s
 from edgeapl.pipeline.slide_pipeline import MOST_SEARCHERS
 from edgeapl.sources.decode import read_image
 from edgeapl.stages import focus
-from edgeapl.stages.crop import Uncut, cut_cells
-from edgeapl.stages.gate import FieldMemory
+from edgeapl.stages.crop import UncutCells, cut_cells
+from edgeapl.stages.gate import FieldHistory
 from edgeapl.stages.segment import HsvWatershed
 from edgeapl.types import Detections, ExaminedFrame, Frame, UInt8
 from tests.small_bundle import SIZE, drawn_field, png, small_bundle
@@ -235,9 +235,9 @@ def test_one_cell_is_given_to_the_network_as_it_was_cut(
     cut: list[UInt8] = []
     given: list[UInt8] = []
     cells = model.engines["cells"]
-    cut_one = Uncut.cut_one
+    cut_one = UncutCells.cut_one
 
-    def kept(uncut: Uncut, row: int) -> UInt8:
+    def kept(uncut: UncutCells, row: int) -> UInt8:
         cut.append(cut_one(uncut, row))
         return cut[-1]
 
@@ -249,7 +249,7 @@ def test_one_cell_is_given_to_the_network_as_it_was_cut(
             given.append(inputs["cells"])
             return cells.run(inputs)
 
-    monkeypatch.setattr(Uncut, "cut_one", kept)
+    monkeypatch.setattr(UncutCells, "cut_one", kept)
     noting = replace(model, engines={**model.engines, "cells": cast(Any, Noting())})
     options = SlideOptions(batch_size=1, budget=budget)
     examine_slide(noting, "slide", Fields(len(FIELDS)), options, Observer())
@@ -283,7 +283,7 @@ def test_gate_and_crops_copy_no_frame(folder: Path) -> None:
         frame = frame_of(LARGE.copy())
         found = model.segmenter.segment(frame)
         known = replace(model, segmenter=Known(found))
-        peak = traced_peak(lambda: prepare_frame(known, frame, FieldMemory(), crops=False))
+        peak = traced_peak(lambda: prepare_frame(known, frame, FieldHistory(), crops=False))
     # What the gate measures the focus on: float32 planes of nine tiles, which cover all of a frame
     # of this size. Measured: 2.78 times the frame. A copy of it would be 1.0 more. The cells are
     # not cut before a network sees them.
@@ -404,7 +404,7 @@ def test_the_edges_of_a_frame_are_looked_for_once(
 
 def test_remembering_a_field_copies_no_other() -> None:
     random = np.random.default_rng(0)
-    memory = FieldMemory()
+    memory = FieldHistory()
     before = memory
     for number in range(1000):
         before = memory
