@@ -40,7 +40,7 @@ class Precision(str, Enum):
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="What to train: mil-small.")],
+    recipe: Annotated[str, typer.Argument(help="mil-small, manescu2023 or spatial-attention.")],
     slides: Annotated[
         Path,
         typer.Option(

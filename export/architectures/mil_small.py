@@ -87,6 +87,10 @@ class MilSmall(nn.Module):
         """Return logits (..., classes) of bags (..., N, 128)."""
         return self.slide_head(torch.cat([features.amax(-2), features.mean(-2)], -1))
 
+    def judge_alone(self, features: torch.Tensor) -> torch.Tensor:
+        """Return logits (N, classes) of slides that have one of the cells (N, 128) each."""
+        return self.judge(features[:, None])
+
     def name_cells(self, features: torch.Tensor) -> torch.Tensor:
         """Return logits (N, cell classes)."""
         return self.cell_head(features)

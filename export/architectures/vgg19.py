@@ -116,8 +116,18 @@ class Millie(nn.Module):
 
     def forward(self, bag: torch.Tensor) -> torch.Tensor:
         """All cells of one slide, float32 (N, 3, side, side), to the slide's logits (classes,)."""
-        most = self.features(bag).flatten(1).amax(0, keepdim=True)
-        return self.classifier(most)[0]
+        return self.judge(self.encode(bag))
+
+    def encode(self, cells: torch.Tensor) -> torch.Tensor:
+        """Float32 (N, 3, side, side) to features (N, D), one row per cell."""
+        return self.features(cells).flatten(1)
+
+    def judge(self, features: torch.Tensor) -> torch.Tensor:
+        """Features of bags (..., N, D) to logits (..., classes)."""
+        return self.classifier(features.amax(-2))
+
+    def name_cells(self, features: torch.Tensor) -> None:
+        """Return nothing: it learns from slides alone."""
 
     def encoder(self) -> MillieEncoder:
         """Return the encoder, sharing this module's weights."""

@@ -45,11 +45,12 @@ def _epochs(axes: Axes, trained: Trained, kind: str) -> None:
         model = one.split.name == "model"
         width, alpha = (2.0, 1.0) if model else (0.8, 0.6)
         numbers = range(1, len(one.history) + 1)
+        mark = "o" if len(one.history) == 1 else ""
         for watched, colour in ((False, "#0b5394"), (True, "#c05000")):
             values = [_value(epoch, kind, watched) for epoch in one.history]
             if any(value is not None for value in values):
                 shown = np.array(values, dtype=np.float64)
-                axes.plot(numbers, shown, color=colour, linewidth=width, alpha=alpha)
+                axes.plot(numbers, shown, color=colour, linewidth=width, alpha=alpha, marker=mark)
     # Lines for the legend alone: there are as many others as rounds.
     axes.plot([], [], color="#0b5394", label="learned from, as augmented")
     axes.plot([], [], color="#c05000", label="not learned from")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -70,3 +71,12 @@ class TrainingRecipe:
     bundle: Callable[[Classes], BundleFiles]
     cell_classes: Mapping[str, str] = field(default_factory=dict)
     cell_order: tuple[str, ...] = ()
+
+
+def output_names(labels: Sequence[str]) -> list[str]:
+    """Return names for a network's outputs that say what labels say: no two are the same."""
+    names: list[str] = []
+    for label in labels:
+        plain = re.sub(r"[^A-Za-z0-9]+", "_", label).strip("_")[:40] or "label"
+        names.append(plain if plain not in names else f"{plain}_{len(names) + 1}")
+    return names

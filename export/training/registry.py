@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 
 from edgeapl.errors import UsageError
 from edgeapl.export.training.recipe import TrainingRecipe
-from edgeapl.export.training.recipes import mil_small
+from edgeapl.export.training.recipes import manescu2023, mil_small, spatial_attention
 
 TRAINED: Mapping[str, Callable[[], TrainingRecipe]] = {
     "mil-small": mil_small.recipe,
+    "manescu2023": manescu2023.recipe,
+    "spatial-attention": spatial_attention.recipe,
 }
 
 

@@ -254,7 +254,10 @@ def _classes(
         mend = f"give --positive: {' or '.join(map(printable, found))}"
         raise InputError("no patient has the label", printable(positive), mend)
     names = [name for name in found if name != positive]
-    return Classes((*names, positive) if positive in found else tuple(names), recipe.cell_order)
+    # Where nobody names cells, nothing is learned of their classes, and nothing said.
+    named = any(image.cell_class.casefold() in recipe.cell_classes for image in pool.images)
+    cells = recipe.cell_order if named else ()
+    return Classes((*names, positive) if positive in found else tuple(names), cells)
 
 
 def _material(

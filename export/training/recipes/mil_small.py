@@ -9,13 +9,15 @@ thrombocytes are left out, as they hold no cell that could be judged.
 
 from __future__ import annotations
 
+from typing import Any
+
 from edgeapl.bundle.specs import CropSpec
-from edgeapl.export.architectures.mil_small import CELL_CLASSES, SIDE, MilSmall
+from edgeapl.export.architectures.mil_small import CELL_CLASSES, FEATURES, SIDE, MilSmall
 from edgeapl.export.recipes.constants import GATE, RESEARCH
 from edgeapl.export.recipes.recipe import Images
 from edgeapl.export.training.augmentation import Augmentation
 from edgeapl.export.training.bag_objective import BagObjective
-from edgeapl.export.training.recipe import BundleFiles, Classes, TrainingRecipe
+from edgeapl.export.training.recipe import BundleFiles, Classes, TrainingRecipe, output_names
 from edgeapl.export.training.settings import Rate, Settings
 
 CROP = CropSpec(
@@ -32,11 +34,18 @@ OF_FOLDER = {
     "blast": ("blast", "blasts", "blast_no_lineage_spec", "myeloblast", "monoblast"),
     "granulocyte": (
         *("segmented_neutrophils", "band_neutrophils", "metamyelocyte", "myelocyte"),
-        *("eosinophils", "basophils", "neutrophil", "eosinophil", "basophil"),
+        *("immature_granulocyte", "eosinophils", "basophils"),
+        *("neutrophil", "eosinophil", "basophil"),
     ),
-    "lymphocyte": ("lymphocyte", "lymphocyte_variant", "plasma_cells", "large_granular_lymphocyte"),
+    "lymphocyte": (
+        *("lymphocyte", "lymphocyte_variant", "large_granular_lymphocyte", "prolymphocyte"),
+        "plasma_cells",
+    ),
     "monocyte": ("monocyte", "monocytes"),
-    "other": ("erythroblast", "unidentified", "artefact", "artifact", "other"),
+    "other": (
+        *("erythroblast", "megakaryocyte", "artefact", "artifact"),
+        *("unidentified", "young_unidentified", "other"),
+    ),
 }
 """Network's class to the names of CellaVision and of public sets."""
 
@@ -46,7 +55,7 @@ from edgeapl.export.architectures.mil_small import MilSmall
 
 
 def build() -> MilSmall:
-    return MilSmall(classes={slides}, cell_classes={cells})
+    return MilSmall(classes={slides})
 '''
 
 
@@ -72,7 +81,7 @@ def recipe() -> TrainingRecipe:
         augmentation=Augmentation(
             zoom=0.15, shift=0.05, hue=0.03, gamma=0.3, stain=0.35, light=0.1, noise=0.03, blur=0.2
         ),
-        build=lambda classes: MilSmall(len(classes.slides), len(classes.cells)),
+        build=lambda classes: MilSmall(len(classes.slides)),
         objective=lambda data: BagObjective(data, cell_share=1.0),
         bundle=_bundle,
         cell_classes={name: one for one, names in OF_FOLDER.items() for name in names},
@@ -81,43 +90,70 @@ def recipe() -> TrainingRecipe:
 
 
 def _bundle(classes: Classes) -> BundleFiles:
-    sought = classes.slides[-1]
+    names = output_names(classes.slides)
     network = {"weights": "model", "factory": "model.py:build"}
+    named, roles = _cells(classes, names, network)
     settings = {
         "name": "mil-small",
-        "intended_use": f"Detection of {sought} by a network trained here. {RESEARCH}",
-        "about": "Trained by `edgeapl train mil-small` with patients' diagnoses and cell classes.",
+        "intended_use": f"Detection of {classes.slides[-1]} by a network trained here. {RESEARCH}",
+        "about": "Trained by `edgeapl train mil-small` with patients' diagnoses"
+        + (" and cell classes." if classes.cells else "."),
         "um_per_px": 0.1,
         "features": "cells.features",
         "images": CROP.model_dump(mode="json", exclude_none=True),
         "networks": {
-            "cells": {
-                **network,
-                # The slide's logits of a batch of cells mean nothing.
-                "outputs": ["cell_logits", "features", "-"],
-                "softmax": {"cell_logits": list(classes.cells)},
-            },
+            **named,
             "head": {
                 **network,
                 "part": "slide_head",
-                "takes": [256],
+                "takes": [2 * FEATURES],
                 "outputs": ["slide_logits"],
-                "softmax": {"slide_logits": list(classes.slides)},
+                "softmax": {"slide_logits": names},
             },
         },
-        "roles": [
-            {
-                "name": name,
-                "network": "cells",
-                "output": name,
-                "threshold": 0.5,
-                "suspicious": name == "promyelocyte",
-            }
-            for name in classes.cells
-        ],
-        "reducer": {"kind": "max-mean", "head": "head", "head_outputs": [sought]},
+        "roles": roles,
+        "reducer": {"kind": "max-mean", "head": "head", "head_outputs": [names[-1]]},
         # Pooled features give no interval, so only what is far below is cleared.
         "rule": {"flag_at": 0.5, "clear_below": 0.1, "min_scored": 20, "max_lost_share": 0.1},
         "gate": GATE,
     }
-    return BundleFiles(settings, MODEL.format(slides=len(classes.slides), cells=len(classes.cells)))
+    return BundleFiles(settings, MODEL.format(slides=len(classes.slides)))
+
+
+def _cells(
+    classes: Classes, names: list[str], network: dict[str, str]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the networks that judge single cells, and their roles.
+
+    Cells that nobody named in training are judged by what their slide would get if it had that
+    cell alone. The slide's logits of a batch of cells mean nothing.
+    """
+    shared = {"threshold": 0.5}
+    if not classes.cells:
+        encoder = {**network, "outputs": ["-", "features", "-"]}
+        alone = {
+            **network,
+            "part": "judge_alone",
+            "takes": [FEATURES],
+            "outputs": ["cell_logits"],
+            "softmax": {"cell_logits": names},
+            "after": "cells.features",
+        }
+        sought = {"name": "sought_cell", "network": "alone", "output": names[-1]}
+        return {"cells": encoder, "alone": alone}, [{**sought, **shared, "suspicious": True}]
+    cells = {
+        **network,
+        "outputs": ["cell_logits", "features", "-"],
+        "softmax": {"cell_logits": list(classes.cells)},
+    }
+    roles = [
+        {
+            "name": name,
+            "network": "cells",
+            "output": name,
+            **shared,
+            "suspicious": name == "promyelocyte",
+        }
+        for name in classes.cells
+    ]
+    return {"cells": cells}, roles
