@@ -1,4 +1,4 @@
-"""Choose the calibration set, measure ranges, fingerprint the domain."""
+"""Chooses the calibration set, measures ranges and fingerprints the domain."""
 
 if __name__ != "edgeapl.calibration":
     raise ImportError(

@@ -1,4 +1,4 @@
-"""Write the next version of a bundle, with what was measured in it."""
+"""Writes the next version of a bundle, with the measurements in it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from edgeapl.calibration.versions import next_version
 def write_calibrated(bundle: Bundle, facts: document.Facts, target: Path) -> Bundle:
     """Write ranges, set and fingerprint beside the bundle's own files.
 
-    Networks and golden answers are copied as they are. Without a new fingerprint the old one stays.
-    A certificate does not: it holds for the look and the limits that it was earned with.
+    Networks and golden answers are copied unchanged. Without a new fingerprint the old one stays. A
+    certificate does not: it holds only for the look and the limits that it was earned with.
 
     Parameters
     ----------
-    bundle : what was measured. facts : what was found. target : new folder, or a bundle that is
-        replaced when the new one is complete.
+    bundle : the measured one. facts : the results. target : new folder, or a bundle that is
+        replaced once the new one is complete.
     """
     manifest = bundle.manifest
     settings = manifest.model_dump(
@@ -40,7 +40,7 @@ def write_calibrated(bundle: Bundle, facts: document.Facts, target: Path) -> Bun
         settings["domain"] = {"file": fingerprint.FILE}
         files[fingerprint.FILE] = facts.fingerprint.data
     if facts.fingerprint.min_focus is not None and not facts.crops:
-        # Never below what the bundle asks for already.
+        # Never below what the bundle already requires.
         least = max(manifest.gate.min_focus, facts.fingerprint.min_focus)
         settings["gate"] = {**settings["gate"], "min_focus": least}
     if facts.fingerprint.min_detail is not None:

@@ -1,4 +1,4 @@
-"""The set as a value: which cells were chosen, which slides are held back, and why."""
+"""The calibration set: which cells were chosen, which slides are held back, and why."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from edgeapl.types import ScaleOrigin
 from edgeapl.wording.printable import printable
 
 FEWEST_CELLS = 20
-"""Below this a set says nothing about a model; a slide needs as many to be described."""
+"""A smaller set says nothing about a model; a slide needs as many to be described."""
 
 MOST_CHOSEN = 256
-"""Cells that a set grows to at most, if no size is asked for."""
+"""Most cells in a set, if no size is given."""
 
 HOLD_BACK_FROM = 5
-"""Slides from which on every fifth is held back; of fewer, all are needed for the ranges."""
+"""With this many slides every fifth is held back; with fewer, all are needed for the ranges."""
 
 NAMED = 3
-"""Images named in one sentence; the rest are counted."""
+"""Images named in one sentence; the others are counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChosenSet:
-    """The choice. Rows are those of what was gathered.
+    """The choice. Rows are those of the collected cells.
 
-    rows : cells for the ranges, in the order in which they were chosen.
-    held_back : slides of which nothing was chosen, so that engines can be proven on them.
-    near_duplicates : cells dropped because another looks the same.
+    rows : cells for the ranges, in the order of choice.
+    held_back : slides without chosen cells, on which engines can be proven.
+    near_duplicates : cells dropped because another one looks the same.
     """
 
     rows: tuple[int, ...]
@@ -43,9 +43,9 @@ def choose(gathered: Gathered, size: int | None) -> ChosenSet:
 
     Parameters
     ----------
-    gathered : what there is. size : cells to choose; None for as many as may be needed.
+    gathered : all candidates. size : cells to choose; None for as many as may be needed.
 
-    Raises UsageError when more cells are asked for than there are unlike each other.
+    Raises UsageError when more cells are requested than there are different ones.
     """
     distinct = unlike(gathered.hashes, gathered.features)
     held_back = slides_to_hold_back(gathered.cells)
@@ -66,9 +66,9 @@ def choose(gathered: Gathered, size: int | None) -> ChosenSet:
 
 
 def slides_to_hold_back(cells: Sequence[Cell]) -> tuple[str, ...]:
-    """Return every fifth slide, in the order of their share of suspicious cells.
+    """Return every fifth slide, in order of their share of suspicious cells.
 
-    So what is held back reaches from harmless to suspicious like the slides themselves.
+    So the held-back slides range from harmless to suspicious as all slides do.
     """
     by_slide: dict[str, list[float]] = {}
     for cell in cells:
@@ -115,7 +115,7 @@ def _check_scale(slides: Sequence[SlideSeen]) -> None:
 
 
 def one_slide(name: str) -> InputError:
-    """Return the error for a set that shows one stain, one patient and one day."""
+    """Return the error for a set that shows one stain, one patient and one day only."""
     return InputError(
         "calibration set has cells of one slide only",
         printable(name),

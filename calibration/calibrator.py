@@ -40,15 +40,15 @@ MOST_DETECTOR_FRAMES = 16
 
 @dataclass(frozen=True, slots=True)
 class CalibrateRequest:
-    """What to calibrate on what.
+    """What to calibrate, and on which images.
 
-    bundle : is replaced by its next version unless `out` names another place.
+    bundle : replaced by its next version unless `out` names another place.
     frames : images, or sub-folders with images, one per slide. crops : every image is one cell.
-    exclude : CSV of test slides; they are refused, or left out with `leave_out_excluded`.
-    leave_out_unusable : go on without black, blurred or damaged images.
+    exclude : CSV of test slides; they are refused, or skipped with `leave_out_excluded`.
+    leave_out_unusable : continue without black, blurred or damaged images.
     um_per_px : scale of all images; None to measure it.
-    size : cells for the ranges; None to take as many as make them stable.
-    threads : CPU threads inside one run of a network.
+    size : cells for the ranges; None for as many as make them stable.
+    threads : CPU threads per run of a network.
     """
 
     bundle: Path
@@ -69,8 +69,8 @@ class CalibrateRequest:
 class Calibrated:
     """The new bundle, and its `calibration-set.json` as plain values.
 
-    signer : who signed the version before; the new one is unsigned.
-    lost_certificate : the version before had proof that it may clear; the new one judges otherwise.
+    signer : of the previous version; the new one is unsigned.
+    lost_certificate : the previous version could clear; the new one judges differently.
     """
 
     bundle: Bundle
@@ -80,10 +80,10 @@ class Calibrated:
 
 
 def calibrate(request: CalibrateRequest, tell: Tell) -> Calibrated:
-    """Choose the set, measure the ranges, describe the slides and write the bundle's next version.
+    """Choose the set, measure ranges, describe the slides and write the bundle's next version.
 
-    Nothing is put in place unless all of it went well. Raises UsageError or InputError when the set
-    is unfit, BundleError or EngineError when the bundle is, StorageError when there is no room.
+    Nothing is replaced unless everything succeeded. Raises UsageError or InputError when the set is
+    unfit, BundleError or EngineError when the bundle is, StorageError when there is no space.
     """
     bundle = open_bundle(request.bundle)
     target = target_of(request.bundle, request.out)
@@ -137,7 +137,7 @@ def calibrate(request: CalibrateRequest, tell: Tell) -> Calibrated:
 
 
 def _slides(request: CalibrateRequest) -> tuple[tuple[SlideInput, ...], Excluded, list[str]]:
-    """Return the slides to look at, what must not be among them, and the names left out."""
+    """Return the slides to examine, the exclusions, and the names of those skipped."""
     slides = find_slides(request.frames, crops=request.crops).slides
     excluded = Excluded()
     left_out: list[str] = []
@@ -179,7 +179,7 @@ def _gather(
 
 
 def _refuse_excluded(gathered: Gathered) -> None:
-    """Raise UsageError when images of test slides are there under other names."""
+    """Raise UsageError when images of test slides appear under other names."""
     found = [f"{slide.name}/{file}" for slide in gathered.slides for file in slide.excluded]
     if found:
         raise overlap("image", found)

@@ -1,4 +1,4 @@
-"""Look at the slides of a calibration set: their cells, and what the FP32 networks say of them."""
+"""Collects the cells of a calibration set's slides, and the FP32 networks' answers for them."""
 
 from __future__ import annotations
 
@@ -27,29 +27,32 @@ from edgeapl.types import Frame, UInt8
 from edgeapl.wording.printable import printable
 
 MOST_CELLS = 512
-"""Cells looked at in all, if no size is asked for; a network of 299 px takes 50 ms for each on two
-cores, one of 448 px 400 ms."""
+"""Most cells collected in total, if no size is given; a network of 299 px takes 50 ms for each on
+two cores, one of 448 px 400 ms.
+"""
 
 OVER = 4
-"""Cells looked at for each one that is to be chosen."""
+"""Cells collected for each one that will be chosen."""
 
 ENOUGH_FRAMES = 8
-"""Frames looked at on one slide, if they give cells enough: more change its medians little."""
+"""Most frames examined per slide, if they have enough cells: more hardly change its medians."""
 
 MOST_FRAMES = 64
-"""Frames looked at on a slide with few cells."""
+"""Most frames examined on a slide with few cells."""
 
 DUPLICATE = "duplicate"
 HELD_BYTES = 192 << 20
-"""Frames that wait for the networks together; each network is opened once for all of them."""
+"""Frames passed to the networks together; each network is opened once for all of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class HowToGather:
-    """crops : every image is one cell. um_per_px : scale of all images; None to measure it.
+    """How cells are collected.
 
-    size : cells that will be chosen; None if that is not known yet. excluded : SHA-256 (hex) of
-    images that must not be used.
+    crops : every image is one cell. um_per_px : scale of all images; None to measure it.
+
+    size : cells that will be chosen; None if not known yet. excluded : SHA-256 (hex) of images that
+    must not be used.
     """
 
     crops: bool = False
@@ -58,7 +61,7 @@ class HowToGather:
     excluded: frozenset[str] = frozenset()
 
     def quota(self, slides: int) -> int:
-        """Return how many cells of one slide are looked at; enough to describe it at least."""
+        """Return how many cells per slide to collect; always enough to describe it."""
         most = MOST_CELLS if self.size is None else OVER * self.size
         return max(FEWEST_CELLS, math.ceil(most / max(1, slides)))
 
@@ -74,10 +77,10 @@ def gather(
 
     Parameters
     ----------
-    model : its FP32 engines; one at a time may be open. slides : where the images are.
-    folder : where crops are kept. step : told how many slides are done, of how many.
+    model : its FP32 engines; at most one is open at a time. slides : with their images.
+    folder : for crops. step : called with the number of slides done and their total.
 
-    Raises EngineError when a network fails or gives no usable answer.
+    Raises EngineError when a network fails or gives unusable answers.
     """
     gathered = Gathered(Spool(folder / "crops.rows"))
     quota = how.quota(len(slides))
@@ -98,7 +101,7 @@ def _look_at(
     files = spread_order(evenly(kept, quota if one_each else MOST_FRAMES))
     scale = SlideScale(slide.um_per_px or how.um_per_px, manifest.um_per_px)
     measure_ahead(scale, kept)
-    # A slide of one frame gives all its cells, one of many a few of each.
+    # A slide of one frame contributes all its cells, one of many frames a few of each.
     most = 1 if one_each else math.ceil(quota / max(1, min(ENOUGH_FRAMES, len(files))))
     enough = len(files) if one_each else ENOUGH_FRAMES
     looked: list[_Looked] = []
@@ -116,7 +119,7 @@ def _look_at(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Looked:
-    """A frame, and the detections of it that are looked at."""
+    """A frame, and a sample of its detections."""
 
     prepared: PreparedFrame
     rows: NDArray[np.int64]
@@ -173,7 +176,7 @@ def _classify(
     how: HowToGather,
     gathered: Gathered,
 ) -> None:
-    """Ask the networks about some frames of a slide, add the cells, and describe the frames."""
+    """Run the networks on some frames of a slide, add the cells, and describe the frames."""
     looked = [item for item in looked if len(item.rows)]
     if not looked:
         return

@@ -1,4 +1,4 @@
-"""Choose the cells that ranges are measured on: unlike each other, from all slides and kinds."""
+"""Chooses the cells for measuring ranges: all different, from all slides and classes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UInt64 = NDArray[np.uint64]
 Int64 = NDArray[np.int64]
 
 HASH_BITS = 4
-"""Bits of 64 in which the hashes of two pictures of the same cell may differ; two cells of one kind
+"""Hash bits, of 64, that may differ between two pictures of the same cell; two cells of one class
 differ in about 20."""
 
 SAME_FEATURES = 0.98
@@ -27,9 +27,9 @@ _HASH_SIDE = 8
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What the choice is spread over.
+    """A stratum over which the choice is spread.
 
-    slide : name of the slide. predicted : what the FP32 networks take the cell for.
+    slide : name of the slide. predicted : the class given by the FP32 networks.
     """
 
     slide: str
@@ -43,8 +43,8 @@ def picture_hashes(crops: UInt8) -> UInt64:
     ----------
     crops : uint8 (N, size, size, 3) RGB.
 
-    A bit says whether one of 8 x 8 places is brighter in green than its right neighbour, so the
-    hash does not change with exposure, and little with noise, JPEG or a small shift.
+    Each bit says whether one of 8 x 8 cells of a grid is brighter in green than its right
+    neighbour, so the hash does not depend on exposure, and little on noise, JPEG or a small shift.
     """
     hashes = np.empty(len(crops), dtype=np.uint64)
     size = (_HASH_SIDE + 1, _HASH_SIDE)
@@ -62,12 +62,12 @@ def unlike(hashes: UInt64, features: Float32) -> Int64:
     ----------
     hashes : uint64 (N,), of the pictures. features : float32 (N, D), rows of length 1.
 
-    A cell is dropped when an earlier one that is kept looks the same to the eye (`HASH_BITS`) and
-    to the network (`SAME_FEATURES`): either alone is true of many different cells.
+    A cell is dropped if an earlier kept one looks the same to the eye (`HASH_BITS`) and to the
+    network (`SAME_FEATURES`): either alone also holds for many different cells.
 
     Returns
     -------
-    int64 (K,), rows that are kept, ascending.
+    int64 (K,), kept rows, ascending.
     """
     kept: list[int] = []
     for row in range(len(hashes)):
@@ -84,20 +84,20 @@ def _differing_bits(values: UInt64) -> Int64:
 
 
 def spread(features: Float32, kinds: Sequence[Kind], count: int) -> Int64:
-    """Choose cells in an order of which every beginning is a good choice of its length.
+    """Order cells so that the first n are a good choice of n cells, for any n.
 
-    The next cell comes from a slide that has given fewest so far, and there from the predicted
-    class that has been taken least; of those it is the one farthest from all chosen before
-    (k-centre greedy, Gonzalez 1985, Theor. Comput. Sci. 38:293), because the extremes set the
+    The next cell comes from a slide with fewest chosen cells so far, and there from the predicted
+    class chosen least; among those it is the one farthest from all chosen before (k-centre
+    greedy, Gonzalez 1985, Theor. Comput. Sci. 38:293), because extremes determine the
     ranges. The first is the one nearest to the mean.
 
     Parameters
     ----------
-    features : float32 (N, D), rows of length 1. kinds : N entries. count : cells wanted.
+    features : float32 (N, D), rows of length 1. kinds : N entries. count : cells to choose.
 
     Returns
     -------
-    int64 (min(count, N),), rows, none twice.
+    int64 (min(count, N),), distinct rows.
     """
     chosen: list[int] = []
     away = np.linalg.norm(features - features.mean(axis=0), axis=1) * -1
@@ -127,7 +127,7 @@ def spread(features: Float32, kinds: Sequence[Kind], count: int) -> Int64:
 def _least(
     free: dict[str, dict[str, list[int]]], taken: Counter[str], away: NDArray[np.floating]
 ) -> str:
-    """Return the slide that has given least; of several the one with the farthest cell."""
+    """Return the slide with fewest chosen cells; of several the one with the farthest cell."""
     fewest = min(taken[slide] for slide in free)
     slides = [slide for slide in free if taken[slide] == fewest]
     return max(
@@ -136,6 +136,6 @@ def _least(
 
 
 def with_length_one(rows: Float32) -> Float32:
-    """Bring every row to length 1, so that distances are those of directions; zeros stay."""
+    """Scale every row to length 1, so that only directions matter; zero rows stay."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(rows / np.maximum(lengths, 1e-12), dtype=np.float32)

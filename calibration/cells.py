@@ -1,4 +1,4 @@
-"""The cells of a calibration set, and what was seen of each slide."""
+"""The collected cells of a calibration set, and what was seen of each slide."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A cell that may be chosen.
+    """A candidate cell.
 
     slide, image : name of the slide and SHA-256 (hex) of the image. file : the image's name.
-    box : x0 y0 x1 y1 in px; None for an image of one cell. predicted : the role whose probability
-    is highest among those at or above their threshold. suspicion : 1 when that role speaks for APL.
+    box : x0 y0 x1 y1 in px; None for an image of one cell. predicted : the role with the highest
+    probability among those at or above their threshold. suspicion : 1 if that role suggests APL.
     """
 
     slide: str
@@ -41,7 +41,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Field:
-    """A whole frame for the detector: where it lies and its scale."""
+    """A whole frame for the detector: its path and scale."""
 
     slide: str
     path: Path
@@ -73,7 +73,7 @@ class SlideSeen:
 
 @dataclass(slots=True, eq=False)
 class Gathered:
-    """Everything there is to choose from; row i of crops, features and hashes is cell i.
+    """All candidates; row i of crops, features and hashes is cell i.
 
     crops : uint8 (size, size, 3) each, on disk. features : float32 (N, D) of length 1.
     hashes : uint64 (N,) of the pictures. fields : frames for the detector.
@@ -88,12 +88,12 @@ class Gathered:
 
     @property
     def features(self) -> Float32:
-        """float32 (N, D), rows of length 1."""
+        """Features of all cells, float32 (N, D), rows of length 1."""
         return with_length_one(np.concatenate(self._features))
 
     @property
     def hashes(self) -> NDArray[np.uint64]:
-        """uint64 (N,)."""
+        """Hashes of all cells, uint64 (N,)."""
         return np.concatenate(self._hashes)
 
     def add(self, cells: Sequence[Cell], crops: UInt8, features: Float32) -> None:
@@ -117,7 +117,7 @@ def predictions(manifest: Manifest, scores: CellScores) -> list[str]:
 def looks(scores: CellScores, crops: UInt8) -> Float32:
     """Return a stand-in for features if the networks output none: the cell's look and its roles.
 
-    The look is the crop on 8 x 8 places less its mean colour, so that the light does not count.
+    The look is the crop reduced to 8 x 8 px minus its mean colour, so that illumination cancels.
     """
     small = np.stack([cv2.resize(crop, (8, 8), interpolation=cv2.INTER_AREA) for crop in crops])
     look = small.reshape(len(crops), -1, 3).astype(np.float32)

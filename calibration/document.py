@@ -1,4 +1,4 @@
-"""The file `calibration-set.json` of a bundle: what the ranges and the fingerprint come from."""
+"""The file `calibration-set.json` of a bundle: the origin of its ranges and fingerprint."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ FILE = "calibration-set.json"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Facts:
-    """All that a calibration found out.
+    """All results of a calibration.
 
-    parent : digest of the bundle that was measured. crops : every image was one cell.
-    used : cells that the ranges come from. fields : frames that a detector was shown.
-    excluded : test slides that were left out, by name.
+    parent : digest of the measured bundle. crops : every image was one cell.
+    used : cells behind the ranges. fields : frames shown to a detector.
+    excluded : names of test slides that were skipped.
     """
 
     parent: str
@@ -44,11 +44,11 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationSet:
-    """What others need to know of a calibrated bundle's set.
+    """The parts of a bundle's set that others need.
 
-    crops : every image was one cell. used : SHA-256 (hex) of the images that ranges come from.
+    crops : every image was one cell. used : SHA-256 (hex) of the images behind the ranges.
     held_back : SHA-256 (hex) of images on which engines may be proven, to the slide's name.
-    looked_at : SHA-256 (hex) of all images that ranges, gate and look of slides come from.
+    looked_at : SHA-256 (hex) of all images behind ranges, gate and look of slides.
     """
 
     crops: bool
@@ -58,7 +58,7 @@ class CalibrationSet:
 
 
 def read_set(data: bytes) -> CalibrationSet:
-    """Read the bytes of `calibration-set.json`. Raises BundleError when they are not ours."""
+    """Read the bytes of `calibration-set.json`. Raises BundleError when they are malformed."""
     try:
         document = json.loads(data)
         if document["schema"] != SCHEMA:
@@ -70,7 +70,7 @@ def read_set(data: bytes) -> CalibrationSet:
             looked_at=frozenset(
                 str(image["image"])
                 for key in ("items", "detector_frames", "held_back", "looked_at")
-                for image in document.get(key, ())  # sets of older versions lack the last
+                for image in document.get(key, ())  # older sets lack the last
             ),
         )
     except (ValueError, KeyError, TypeError) as error:
@@ -94,7 +94,7 @@ def set_document(facts: Facts) -> dict[str, Any]:
             {"image": field.digest, "slide": field.slide} for field in facts.fields
         ],
         "held_back": _held_back(facts),
-        # All that ranges, limits of the gate and the look of slides come from.
+        # All images behind ranges, limits of the gate and the look of slides.
         "looked_at": [
             {"image": field.digest, "slide": field.slide} for field in facts.gathered.fields
         ],
@@ -118,7 +118,7 @@ def set_document(facts: Facts) -> dict[str, Any]:
 
 
 def set_json(facts: Facts) -> bytes:
-    """Return the file; the same facts give the same bytes."""
+    """Return the file's bytes; the same facts give the same bytes."""
     document = set_document(facts)
     return (json.dumps(document, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
 
@@ -154,7 +154,7 @@ def _item(cell: Cell) -> dict[str, Any]:
 
 
 def _held_back(facts: Facts) -> list[dict[str, str]]:
-    """Return the images of the slides that were held back, each once, and none that was used."""
+    """Return the images of the held-back slides, each once, without any that was used."""
     held = set(facts.chosen.held_back)
     used = {cell.image for cell in facts.used}
     images = {

@@ -1,4 +1,4 @@
-"""What the slides of the set look like, so that the station notices others."""
+"""What the slides of the set look like, so that the station notices different ones."""
 
 from __future__ import annotations
 
@@ -25,17 +25,18 @@ SOUND_SLIDES = 10
 
 FOCUS_OUTLIERS, FOCUS_MARGIN = 0.05, 0.8
 """The least sharp twentieth of the images does not count, and a frame may be a fifth less sharp
-than the rest: the edges of the same cells are that much wider after the finest turn of a knob."""
+than the rest: the edges of the same cells get that much wider by the finest turn of a knob.
+"""
 
 
 DETAIL_OUTLIERS, DETAIL_MARGIN = 0.01, 0.2
-"""The same for the detail of images of single cells, `edgeapl.stages.detail.detail_of`, of which a
-blur of 1 px takes 0.8 away. Between single cells of one system it differs more than between
-slides."""
+"""The same for the detail of images of single cells, `edgeapl.stages.detail.detail_of`, which a
+blur of 1 px reduces by 0.8. It differs more between single cells of one system than between slides.
+"""
 
 
 class Strength(str, Enum):
-    """How much the fingerprint is worth."""
+    """How informative the fingerprint is."""
 
     NONE = "none"
     WEAK = "weak"
@@ -46,11 +47,11 @@ class Strength(str, Enum):
 class Fingerprint:
     """The fitted statistics.
 
-    slides : names of the slides it was fitted on. data : bytes of the .npz file; None when there
-    were too few slides.
-    min_focus : what the station's gate shall ask of a frame's focus measure; None when there were
+    slides : names of the slides it was fitted on. data : bytes of the .npz file; None if there were
     too few slides.
-    min_detail : the same of the detail of images of single cells; None also where there were none.
+    min_focus : lower limit of a frame's focus measure for the station's gate; None if there were
+        too few slides.
+    min_detail : the same for the detail of images of single cells; None also if there were none.
     """
 
     slides: tuple[str, ...]
@@ -60,7 +61,7 @@ class Fingerprint:
 
     @property
     def strength(self) -> Strength:
-        """How much it is worth."""
+        """How informative it is."""
         if self.data is None:
             return Strength.NONE
         return Strength.SOUND if len(self.slides) >= SOUND_SLIDES else Strength.WEAK
@@ -78,7 +79,7 @@ def fingerprint(slides: Sequence[SlideSeen]) -> Fingerprint:
 
 
 def _min_focus(slides: Sequence[SlideSeen]) -> float | None:
-    """Return the focus measure below which no frame of the set comes but outliers and noise."""
+    """Return the focus measure below which only outliers and noise of the set lie."""
     frames = [frame.values for slide in slides for frame in slide.frames]
     widths = [values["focus"][0] for values in frames if "focus" in values]
     if not widths:
@@ -88,7 +89,7 @@ def _min_focus(slides: Sequence[SlideSeen]) -> float | None:
 
 
 def _min_detail(slides: Sequence[SlideSeen]) -> float | None:
-    """Return the detail below which no image of one cell of the set comes but outliers."""
+    """Return the detail below which only outliers among the set's single-cell images lie."""
     frames = [frame.values for slide in slides for frame in slide.frames]
     details = [detail_from(values["detail"]) for values in frames if "detail" in values]
     if not details:

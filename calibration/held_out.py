@@ -1,4 +1,4 @@
-"""Slides that are kept for testing: none of their images may set ranges or limits."""
+"""Slides reserved for testing: none of their images may determine ranges or limits."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ _READER = TableReader(
 
 @dataclass(frozen=True, slots=True)
 class Excluded:
-    """Test slides. slides : their names, case folded. digests : SHA-256 (hex) of their images."""
+    """Test slides. slides : their names, case-folded. digests : SHA-256 (hex) of their images."""
 
     slides: frozenset[str] = frozenset()
     digests: frozenset[str] = frozenset()
 
     def names(self, slide: str) -> bool:
-        """Whether this slide is one of them by its name."""
+        """Return whether this slide name is one of theirs."""
         return _compared(slide) in self.slides
 
     def names_slide(self, slide: SlideInput) -> bool:
-        """Whether this slide, or its patient, is one of them by its name."""
+        """Return whether the name of this slide, or of its patient, is one of theirs."""
         return self.names(slide.name) or self.names(slide.patient)
 
 
@@ -52,13 +52,13 @@ def read_exclusions(path: Path, frames: Path) -> Excluded:
     Parameters
     ----------
     path : CSV with a column ``slide``, ``patient`` or ``file``, or several; other columns are
-        ignored. Where there is a column ``split``, only its rows ``test`` count.
+        ignored. If there is a column ``split``, only its rows ``test`` count.
     frames : folder of the calibration images.
 
-    Files are looked for beside the list and in the folder of the images, folders named like a
-    slide beside the list; what is found is known by its content too, under whatever name.
+    Files are searched for beside the list and in the folder of the images, folders named like a
+    slide beside the list; what is found is recognised by content too, under any name.
     Raises ConfigError when the list cannot be read or names nothing, or when a file without a
-    slide's name is in neither place: nothing would keep it out.
+    slide's name is in neither place, as nothing would keep it out.
     """
     slides: set[str] = set()
     digests: set[str] = set()
@@ -89,7 +89,7 @@ def read_exclusions(path: Path, frames: Path) -> Excluded:
 
 
 def refuse_named(slides: Sequence[SlideInput], excluded: Excluded) -> None:
-    """Raise UsageError when slides of the calibration set are test slides by their names."""
+    """Raise UsageError when slides of the calibration set are test slides by name."""
     named = [slide.name for slide in slides if excluded.names_slide(slide)]
     if named:
         raise overlap("slide", named)
@@ -124,7 +124,7 @@ def _wrong(path: Path, what: str) -> ConfigError:
 
 
 def _compared(name: str) -> str:
-    """Return a name as it is compared: Unicode NFC, without regard to capitals."""
+    """Return a name as used for comparison: Unicode NFC, case-folded."""
     return canonical_name(name.strip()).casefold()
 
 

@@ -20,22 +20,22 @@ from edgeapl.protocols import Arrays, Engine
 from edgeapl.types import Frame, UInt8
 
 MOST_ROWS = 1024
-"""Of one network. A detector's box head is shown hundreds of boxes in every frame."""
+"""Rows per network. A detector's box head is shown hundreds of boxes in every frame."""
 
 FEWEST_ROUTED = 8
-"""Cells that tell something about a network's ranges."""
+"""Fewest cells that say something about a network's ranges."""
 
 
 CELLS_AT_ONCE = 4
-"""In one run of a network: on a CPU more are no faster, and 32 of 299 px need 1.5 GB."""
+"""Cells per run of a network: on a CPU more are no faster, and 32 of 299 px need 1.5 GB."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NetworkInputs:
     """What one network was shown, on disk.
 
-    input : name of its input. rows : in the order in which the cells came.
-    all_cells : the network was given all cells, because too few were routed to it.
+    input : name of its input. rows : in the order of the cells.
+    all_cells : the network was given all cells because too few were routed to it.
     """
 
     input: str
@@ -46,13 +46,13 @@ class NetworkInputs:
         return len(self.rows)
 
     def batches(self, size: int, start: int = 0, stop: int | None = None) -> Iterator[Arrays]:
-        """Yield the rows from `start` to `stop`, at most `size` at once, ready for `Engine.run`."""
+        """Yield the rows from `start` to `stop`, at most `size` at a time, for `Engine.run`."""
         for rows in self.rows.batches(size, start, stop):
             yield {self.input: rows}
 
 
 def fp32_opener(bundle: Bundle, threads: int = 1) -> Opener:
-    """Return what opens the networks of a bundle as they are."""
+    """Return an opener of a bundle's own networks."""
 
     def open_one(name: str) -> Engine:
         model = bundle.read(bundle.manifest.networks[name].file)
@@ -74,13 +74,13 @@ def network_inputs(
     ----------
     manifest : routes the cells as at the station.
     opener : opens the networks, e.g. `fp32_opener`; one at a time is open.
-    crops : batches uint8 (N, size, size, 3) RGB; one batch is in memory at once.
+    crops : batches uint8 (N, size, size, 3) RGB; one batch is in memory at a time.
     frames : shown to the detector, if the bundle has one.
     folder : an empty folder for files of rows, which belong to the caller.
 
-    Gives networks that were shown anything, at most `MOST_ROWS` rows each. An untrained bundle
-    routes cells at random: there a network of images that was shown fewer than `FEWEST_ROUTED` of
-    them is given all. Raises EngineError when a network fails or gives no numbers.
+    Returns the networks that were shown anything, with at most `MOST_ROWS` rows each. An untrained
+    bundle routes cells at random: then an image network that was shown fewer than `FEWEST_ROUTED`
+    of them is given all. Raises EngineError when a network fails or gives no numbers.
     """
     shown = {
         name: NetworkInputs(spec.input, Spool(folder / f"{name}.rows"))
@@ -119,7 +119,7 @@ def classified(manifest: Manifest, engines: Mapping[str, Engine], crops: UInt8) 
 
     Parameters
     ----------
-    crops : uint8 (N, size, size, 3) RGB. The cells' numbers are their rows.
+    crops : uint8 (N, size, size, 3) RGB. Rows number the cells.
 
     Raises EngineError when a network fails.
     """

@@ -1,4 +1,4 @@
-"""Measure all networks of a bundle that eight bits can make faster."""
+"""Measures all networks of a bundle that eight bits can make faster."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from edgeapl.calibration.tensors import Network
 from edgeapl.errors import InputError
 
 Tell = Callable[[str, float], None]
-"""Told what is being done, and which share of it is done, 0 to 1."""
+"""Called with the current task, and the share of it that is done, 0 to 1."""
 
 
 def measure_networks(
     bundle: Bundle, inputs: Mapping[str, NetworkInputs], how: HowToMeasure, tell: Tell
 ) -> tuple[MeasuredRanges, dict[str, NetworkRanges]]:
-    """Measure every network with a convolution that was shown enough.
+    """Measure every network with a convolution that was shown enough cells.
 
-    The others are kept in FP32, with the reason. That costs little: a network that few cells of the
-    set reach, few cells reach at the station.
+    The others stay in FP32, with the reason. That costs little: a network that few cells of the set
+    reach is reached by few cells at the station.
 
     Raises InputError when there is nothing to measure, EngineError when a network fails.
     """
@@ -58,7 +58,7 @@ def measure_networks(
 def _why_kept(
     manifest: Manifest, name: str, model: bytes, shown: NetworkInputs | None
 ) -> str | None:
-    """Say why a network stays in FP32; None when it is measured."""
+    """Return why a network stays in FP32; None if it is measured."""
     if not Network(name, model).has_convolution:
         return "no convolution in it"
     if manifest.segmenter.sam is not None and name in manifest.detector_networks:

@@ -1,4 +1,4 @@
-"""Measure how small and how large every tensor of a network becomes, in bounded memory."""
+"""Measures the range of every tensor of a network, in bounded memory."""
 
 from __future__ import annotations
 
@@ -15,27 +15,28 @@ from edgeapl.engines.registry import open_engine
 from edgeapl.errors import EngineError
 
 FIRST_LOOK = 8
-"""Images before the ranges are looked at for the first time; then at every doubling."""
+"""Images after which the ranges are first compared; then at every doubling."""
 
 STABLE = 0.05
-"""Ranges are stable when none grew by more than this share at the last doubling: what lies beyond a
-range that is too small by so much is clipped to its edge, an error of a twentieth of the range."""
+"""Ranges are stable if none grew by more than this share at the last doubling: values beyond a
+range that is too small by this much are clipped to its edge, an error of a twentieth of the range.
+"""
 
 HELD_BYTES = 128 << 20
-"""Tensors that one run may give; the runtime needs as much again."""
+"""Most bytes of tensors output by one run; the runtime needs as much again."""
 
 MOST_ROWS_AT_ONCE = 16
 
 Step = Callable[[int, int], None]
-"""Told how many images have been measured, of how many."""
+"""Called with the number of images measured, and their total."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stability:
     """How ranges changed when images were added.
 
-    images : so many were measured. change : largest growth since the line before of any range that
-    a layer with weights takes in, relative to its width. tensor : where.
+    images : number measured. change : largest growth, since the previous entry, of any range of a
+    layer's input, relative to its width. tensor : where.
     """
 
     images: int
@@ -47,7 +48,7 @@ class Stability:
 class NetworkRanges:
     """What was measured on one network.
 
-    tensors : tensor to range. images : rows that it was shown. stability : one line per look but
+    tensors : tensor to range. images : rows shown to it. stability : one entry per comparison but
     the first.
     """
 
@@ -60,7 +61,7 @@ class NetworkRanges:
 class HowToMeasure:
     """method : ``minmax`` or ``percentile``. percentile : share of values kept, in percent.
 
-    grow : stop as soon as the ranges are stable; else measure all there is. threads : CPU threads.
+    grow : stop as soon as the ranges are stable; else measure everything. threads : CPU threads.
     """
 
     method: Method = "percentile"
@@ -72,14 +73,15 @@ class HowToMeasure:
 def measure(
     name: str, model: bytes, inputs: NetworkInputs, how: HowToMeasure, step: Step
 ) -> NetworkRanges:
-    """Run a network on its inputs and measure every tensor of floating point numbers.
+    """Run a network on its inputs and measure every floating-point tensor.
 
     Parameters
     ----------
-    name : what errors call the network. model : bytes of its ONNX file.
-    inputs : what to run it on. how : what is measured, and when to stop. step : told the progress.
+    name : used in errors. model : bytes of its ONNX file.
+    inputs : what to run it on. how : what to measure, and when to stop. step : called with the
+        progress.
 
-    Tensors are looked at a part at a time, so that memory does not grow with the set, and little
+    Tensors are measured a group at a time, so that memory does not grow with the set, and little
     with the network. Raises EngineError when a tensor is not finite.
     """
     network = Network(name, model)
@@ -113,7 +115,7 @@ def _rows_at_once(groups: tuple[tuple[Tensor, ...], ...]) -> int:
 
 
 def _looks(count: int, *, grow: bool) -> list[int]:
-    """Return the numbers of images after which the ranges are looked at; the last is all."""
+    """Return the numbers of images after which the ranges are compared; the last is all."""
     looks = [FIRST_LOOK]
     while looks[-1] < count:
         looks.append(2 * looks[-1])

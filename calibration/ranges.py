@@ -1,4 +1,4 @@
-"""The file `ranges.json` of a bundle: how small and how large every tensor became."""
+"""The file `ranges.json` of a bundle: the range of every tensor."""
 
 from __future__ import annotations
 
@@ -25,18 +25,19 @@ Ranges = Mapping[str, Mapping[str, Range]]
 Method = Literal["minmax", "percentile"]
 
 PERCENTILE = 99.99
-"""Share of values, in percent, that a percentile range keeps; half of the rest is cut on each side.
-99.99 to 99.999 is usual for convolutional networks (Wu et al. 2020, arXiv 2004.09602, table 5)."""
+"""Percentage of values that a percentile range keeps; half of the rest is cut on each side. 99.99
+to 99.999 is usual for convolutional networks (Wu et al. 2020, arXiv 2004.09602, table 5).
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuredRanges:
-    """All that `ranges.json` says.
+    """The contents of `ranges.json`.
 
     method : ``minmax`` or ``percentile``. percentile : share of values kept, in percent.
-    images : cells or frames that the most thoroughly measured network was shown.
-    networks : the ranges; networks that stay in FP32 are not among them.
-    digests : network to SHA-256 (hex) of the ONNX file that was measured.
+    images : cells or frames shown to the network that was measured most.
+    networks : their ranges; networks that stay in FP32 are missing.
+    digests : network to SHA-256 (hex) of the measured ONNX file.
     kept : networks that stay in FP32, and why.
     """
 
@@ -48,7 +49,7 @@ class MeasuredRanges:
     kept: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, network: str, digest: str) -> Mapping[str, Range] | None:
-        """Return the ranges of a network; None when it stays in FP32.
+        """Return the ranges of a network; None if it stays in FP32.
 
         Raises BundleError when they were measured on another file.
         """
@@ -87,7 +88,7 @@ class _File(BaseModel):
 
 
 def read_ranges(data: bytes) -> MeasuredRanges:
-    """Read the bytes of `ranges.json`. Raises BundleError when they are not what we write."""
+    """Read the bytes of `ranges.json`. Raises BundleError when they are malformed."""
     try:
         document = _File.model_validate_json(data)
     except ValidationError as error:
@@ -107,7 +108,7 @@ def read_ranges(data: bytes) -> MeasuredRanges:
 
 
 def ranges_json(measured: MeasuredRanges) -> bytes:
-    """Return the file; the same ranges give the same bytes.
+    """Return the file's bytes; the same ranges give the same bytes.
 
     Raises ValueError when a number in it is not finite.
     """

@@ -1,4 +1,4 @@
-"""Put a finished folder where another one is."""
+"""Replaces a folder by a finished one."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from edgeapl.errors import StorageError
 
 
 def put_in_place(made: Path, target: Path) -> None:
-    """Move a finished folder to its place; what was there is kept until that has succeeded.
+    """Move a finished folder to its place; the old one is kept until that has succeeded.
 
     Parameters
     ----------
-    made : finished folder, in a temporary folder on the same disk as `target`; the temporary folder
-        is removed by the caller, and the old version with it.
+    made : finished folder, in a temporary folder on the same disk as `target`; the caller removes
+        the temporary folder, and the old version with it.
     target : its place.
 
-    Raises StorageError when it cannot be moved; then the old version is back in its place.
+    Raises StorageError when it cannot be moved; the old version is then back in its place.
     """
     old = made.with_name("old")
     try:

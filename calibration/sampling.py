@@ -1,4 +1,4 @@
-"""Take some of many, spread over all of them."""
+"""Samples spread evenly over a sequence."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _T = TypeVar("_T")
 
 
 def evenly(items: Sequence[_T], most: int) -> list[_T]:
-    """Return at most so many of the items, spread over all of them, in their order."""
+    """Return at most `most` items, spread over all of them, in their order."""
     if not items:
         return []
     places = np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int)
@@ -19,7 +19,7 @@ def evenly(items: Sequence[_T], most: int) -> list[_T]:
 
 
 def spread_order(items: Sequence[_T]) -> list[_T]:
-    """Return the items in an order of which every beginning is spread over all of them."""
+    """Return the items in an order of which every prefix is spread over all of them."""
     bits = max(1, (len(items) - 1).bit_length())
     reverse = (int(f"{number:0{bits}b}"[::-1], 2) for number in range(2**bits))
     return [items[place] for place in reverse if place < len(items)]

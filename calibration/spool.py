@@ -16,7 +16,7 @@ class Spool:
 
     Parameters
     ----------
-    path : new file; removed with the folder it lies in.
+    path : new file; removed together with its folder.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,7 +43,7 @@ class Spool:
         self._count += len(rows)
 
     def rows(self, numbers: Sequence[int]) -> NDArray[np.generic]:
-        """Read some rows, in the order of their numbers."""
+        """Read some rows, in the order of `numbers`."""
         if self._row is None:
             raise ValueError("Spool: nothing was added")
         dtype, shape = self._row
@@ -53,7 +53,7 @@ class Spool:
     def batches(
         self, size: int, start: int = 0, stop: int | None = None
     ) -> Iterator[NDArray[np.generic]]:
-        """Read the rows from `start` to `stop` in their order, at most `size` at once."""
+        """Read the rows from `start` to `stop` in order, at most `size` at a time."""
         stop = self._count if stop is None else min(stop, self._count)
         for first in range(start, stop, size):
             yield self.rows(range(first, min(first + size, stop)))

@@ -13,15 +13,15 @@ from edgeapl.errors import BundleError
 WITH_WEIGHTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 UNKNOWN_BYTES = 64 << 20
-"""Assumed for a tensor whose size cannot be told before it is run."""
+"""Assumed for a tensor whose size is unknown before it is run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A tensor of floating point numbers inside a network.
+    """A floating-point tensor inside a network.
 
-    row_bytes : for a batch of one. weighed : it is what a layer with weights takes in, so that its
-    range decides how exact that layer is in eight bits.
+    row_bytes : for a batch of one. weighed : it is the input of a layer with weights, so its range
+    determines that layer's precision in eight bits.
     """
 
     name: str
@@ -30,13 +30,13 @@ class Tensor:
 
 
 class Network:
-    """An ONNX file, looked into.
+    """A parsed ONNX file.
 
     Parameters
     ----------
-    name : what errors call it. model : bytes of the file.
+    name : used in errors. model : bytes of the file.
 
-    Raises BundleError when the bytes are no ONNX file.
+    Raises BundleError when the bytes are not an ONNX file.
     """
 
     def __init__(self, name: str, model: bytes) -> None:
@@ -53,12 +53,12 @@ class Network:
 
     @property
     def fixed_rows(self) -> int | None:
-        """Rows that every run must have; None where any number will do."""
+        """Batch size that every run must have; None if any will do."""
         axes = self._model.graph.input[0].type.tensor_type.shape.dim
         return axes[0].dim_value if axes and axes[0].HasField("dim_value") else None
 
     def tensors(self) -> tuple[Tensor, ...]:
-        """Return all tensors of float32 that depend on the input, and those of unknown type."""
+        """Return all float32 tensors that depend on the input, and those of unknown type."""
         graph = self._model.graph
         known = self._inferred()
         constant = {node.output[0] for node in graph.node if node.op_type == "Constant"}
@@ -85,7 +85,7 @@ class Network:
         return bytes(model.SerializeToString())
 
     def _inferred(self) -> dict[str, tuple[int, int]]:
-        """Return (element type, bytes for a batch of one) of every tensor that can be told."""
+        """Return (element type, bytes for a batch of one) of every tensor with known ones."""
         model = onnx.ModelProto()
         model.CopyFrom(self._model)
         for value in model.graph.input:
@@ -115,7 +115,7 @@ def _bytes_of(value: onnx.ValueInfoProto) -> int:
 
 
 def parts(tensors: Sequence[Tensor], most_bytes: int) -> tuple[tuple[Tensor, ...], ...]:
-    """Part tensors into groups of at most so many bytes each, or of one tensor."""
+    """Split tensors into groups of at most `most_bytes` each, or of one tensor."""
     groups: list[list[Tensor]] = []
     held = 0
     for tensor in tensors:

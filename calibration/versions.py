@@ -1,4 +1,4 @@
-"""Where the next version of a bundle goes, and what it is called."""
+"""Where the next version of a bundle goes, and its version number."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edgeapl.model import is_embedded
 
 
 def next_version(version: str) -> str:
-    """Return the version of the calibrated bundle: the networks are the same, so it is a local one.
+    """Return the version of the calibrated bundle: a local one, as the networks are the same.
 
     ``1.0`` becomes ``1.0+cal1``, that ``1.0+cal2``.
     """

@@ -1,1 +1,1 @@
-"""Build engines from a bundle, prove them, time them, keep the best."""
+"""Builds engines from a bundle, proves them, times them and keeps the best."""

@@ -1,4 +1,4 @@
-"""Build engines: files, proof, choice, record; nothing is left behind when it fails."""
+"""Builds engines: files, proof, selection, record; leaves nothing behind when it fails."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ NO_GPU = "no such GPU on this machine"
 
 
 def build_engine(request: BuildRequest, tell: Say) -> EngineFolder:
-    """Build, prove and store engines; of several candidates the fastest that passes.
+    """Build, prove and store engines; of several candidates the fastest one that passes.
 
     Parameters
     ----------
-    request : what to build. tell : told each stage.
+    request : what to build. tell : called with each stage.
 
     Raises ProofError when none passes, EngineError when one cannot be built.
     """
@@ -55,7 +55,7 @@ def _made(
     work: Path,
     say: Stopwatch,
 ) -> tuple[list[Candidate], dict[str, tuple[str, ...]]]:
-    """Make all candidates; give those that could not be made with why, unless none could."""
+    """Build all candidates; return also why others could not be built, unless none could."""
     candidates: list[Candidate] = []
     not_made: dict[str, tuple[str, ...]] = {}
     for target, precision in wanted:
@@ -71,26 +71,26 @@ def _made(
 
 
 def _absent() -> dict[str, str]:
-    """Say why runtimes for processors are not among the candidates."""
+    """Return why CPU runtimes are not among the candidates."""
     there = {one.target: one.run for one in available_targets()}
     return {target: there[target] for target in BACKENDS if there[target]}
 
 
 def _counts(bundle: Bundle) -> bool:
-    """Tell whether the limits hold.
+    """Return whether the limits apply.
 
-    Cells of an untrained bundle flip at a breath, and it only ever gives REVIEW.
+    Cells of an untrained bundle flip at the slightest change, and it only ever gives REVIEW.
     """
     return bundle.manifest.trained
 
 
 def _wanted(bundle: Bundle, request: BuildRequest) -> list[tuple[str, Precision]]:
-    """Return what shall be built: one, or all that can be run on this machine."""
+    """Return what to build: one target, or all that run on this machine."""
     if request.target != "auto":
         runtime_version(request.target)
         targets = [request.target]
         if request.target == CUDA and not runs_here(CUDA, request.device):
-            # Nothing is built ahead of time for it, so that there would be nothing to show.
+            # Nothing is built ahead of time for it, so there would be nothing to store.
             why = {one.target: one.run for one in available_targets()}[CUDA]
             raise EngineError("target cannot be run here", CUDA, why or NO_GPU)
     else:
@@ -107,9 +107,9 @@ def _wanted(bundle: Bundle, request: BuildRequest) -> list[tuple[str, Precision]
 
 
 def _precisions(target: str, calibrated: bool) -> list[Precision]:
-    """Return what is tried for a target. A processor has no use for FP16.
+    """Return the precisions to try for a target. CPUs do not benefit from FP16.
 
-    TF32 is never tried unasked: it is what FP32 is not.
+    TF32 is tried only on request: it is less exact than the FP32 it replaces.
     """
     found: list[Precision] = ["fp32"]
     if target in ON_GPU:
@@ -120,7 +120,7 @@ def _precisions(target: str, calibrated: bool) -> list[Precision]:
 
 
 def _check(request: BuildRequest, targets: Sequence[str]) -> None:
-    """Refuse what no target can do; raises UsageError."""
+    """Refuse what the targets cannot do. Raises UsageError."""
     on_gpu = [target for target in targets if target in ON_GPU]
     if request.precision == "tf32" and len(on_gpu) < len(targets):
         where = ", ".join(target for target in targets if target not in ON_GPU)
@@ -134,10 +134,10 @@ def _check(request: BuildRequest, targets: Sequence[str]) -> None:
     given = [name for name, value in asked.items() if value not in (None, "")]
     if given and not any(target in PLANS for target in targets):
         raise UsageError(
-            "setting is for TensorRT alone", ", ".join(given), f"give --target {ON_GPU[-1]}"
+            "setting is for TensorRT only", ", ".join(given), f"give --target {ON_GPU[-1]}"
         )
     if request.device and not on_gpu:
-        raise UsageError("setting is for GPUs alone", "--device", f"give --target {ON_GPU[-1]}")
+        raise UsageError("setting is for GPUs only", "--device", f"give --target {ON_GPU[-1]}")
     for target in on_gpu:
         if request.device and not device_here(target, request.device).name:
             raise UsageError(

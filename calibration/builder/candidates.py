@@ -1,4 +1,4 @@
-"""One way to build engines: its files, its proof, and the layers that had to be spared."""
+"""One way to build engines: its files, its proof, and the layers kept in higher precision."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from edgeapl.inference.routing import steps
 from edgeapl.protocols import Arrays, Engine
 
 RANKED_CELLS = 16
-"""Cells that rank the layers: each group of layers costs one session and one run over them."""
+"""Cells for ranking the layers: each group of layers costs one session and one run over them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,8 +42,8 @@ class Candidate:
 
     networks : as files. proof : of them, run in `ran_in`. repaired : what was tried to keep the
     flip rate.
-    plans : of a target that runs plans, built and proven on this machine's GPU; None of others, and
-        where there is no GPU.
+    plans : of a target that runs plans, built and proven on this machine's GPU; None for others,
+        and without a GPU.
     """
 
     target: str
@@ -55,22 +55,22 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Name for people: precision and target."""
         return f"{self.precision} {self.target}"
 
     @property
     def ran_in(self) -> str:
-        """Where the proof was made: the target itself, or what stands in for it."""
+        """Where the proof was run: on the target itself, or on its stand-in."""
         return self.target if self.plans is not None else proof_runtime(self.target)
 
 
 def proof_runtime(target: str) -> str:
-    """Return what a target's files are proven in: what serves them; onnxruntime's CPU for a plan.
+    """Return the runtime that proves a target's files: its own; onnxruntime's CPU for a plan.
 
-    A plan itself is proven where it runs, wherever there is a GPU: see `Candidate.plans`.
+    If there is a GPU, the plan itself is proven there as well: see `Candidate.plans`.
 
-    The same eight bits are not the same answers in each runtime: OpenVINO computes an LSTM, or a
-    convolution of a constant, otherwise than onnxruntime.
+    The same eight bits do not give the same answers in every runtime: OpenVINO computes an LSTM, or
+    a convolution of a constant, differently from onnxruntime.
     """
     return target if target in BACKENDS else "onnxruntime"
 
@@ -84,11 +84,11 @@ def make_candidate(
     work: Path,
     say: Say,
 ) -> Candidate:
-    """Write all networks in a precision and prove them; spare layers if that was asked for.
+    """Write all networks in a precision and prove them; keep layers higher if that was requested.
 
     Parameters
     ----------
-    work : folder for the networks; they are needed as long as the candidate is.
+    work : folder for the networks; they are needed as long as the candidate.
     """
     say(f"{precision} for {target}: write networks")
     networks = {
@@ -101,7 +101,7 @@ def make_candidate(
     repaired: tuple[dict[str, Any], ...] = ()
     proof = None
     if repairs or not on_device:
-        # Layers to spare are looked for on the CPU: every try would be a build of all plans.
+        # Layers to keep higher are searched on the CPU: every try would rebuild all plans.
         where = "prove on the CPU" if on_device else "prove"
         say(f"{precision} for {target}: {where}")
         proof = _prove(bundle, target, networks, slides, request)
@@ -126,7 +126,7 @@ def _on_device(
     work: Path,
     say: Say,
 ) -> tuple[EngineFolder, EngineProof]:
-    """Build plans, open them as the station does, and prove what was built where it runs."""
+    """Build plans, open them as the station does, and prove them where they run."""
     folder = work / f"{precision}-{target}"
     built = build_plans(bundle, networks, target, precision, request, folder / "files", say)
     record = blank_record(bundle, target, precision, built, request, USUAL)
@@ -138,7 +138,7 @@ def _on_device(
 
 
 def limits_of(bundle: Bundle, request: BuildRequest) -> LimitsSpec:
-    """Return what engines must keep: the bundle's limits, with the flip rate that was asked for."""
+    """Return the limits for engines: the bundle's, with the requested flip rate."""
     limits = bundle.manifest.limits
     if request.max_flip_rate is None:
         return limits

@@ -1,4 +1,4 @@
-"""Prove engines that exist on the GPU that is here now, and say so in their record."""
+"""Proves existing engines on this machine's GPU, and updates their record."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from edgeapl.errors import EngineError, ProofError
 
 
 def prove_engines(engines: EngineFolder, request: BuildRequest, say: Say) -> EngineFolder:
-    """Run engines on this machine's GPU against their bundle, and write down what came of it.
+    """Run engines on this machine's GPU against their bundle, and record the result.
 
     Parameters
     ----------
-    engines : of a target that runs on a GPU, built on this machine. Their files stay as they are.
+    engines : of a GPU target, built on this machine. Their files stay unchanged.
     request : the bundle, and what to prove on.
 
-    The record is a new one, so that a signature of the old one holds no more. Raises EngineError
-    when they do not fit or cannot be run, ProofError when they do not answer like the bundle; they
-    then stay what they were.
+    The record is rewritten, so a signature of the old one becomes invalid. Raises EngineError when
+    they do not fit or cannot be run, ProofError when they do not answer like the bundle; either way
+    they stay as they were.
     """
     bundle, record = open_bundle(request.bundle), engines.record
     if record.target not in ON_GPU:
@@ -61,7 +61,7 @@ def prove_engines(engines: EngineFolder, request: BuildRequest, say: Say) -> Eng
             measured = time_on_device(bundle, model, slides.slides[0][1])
         files = {}
         for built in record.files.values():
-            # Copied: if anything fails from here on, those that are there stay.
+            # Copied: if anything fails from here on, the existing ones stay.
             files[built.file] = work / built.file
             shutil.copyfile(engines.folder / built.file, files[built.file])
         place = record.built_for.model_copy(

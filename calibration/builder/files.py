@@ -33,9 +33,9 @@ ALL = "all"
 
 @dataclass(frozen=True, slots=True)
 class MadeNetwork:
-    """An ONNX file as the target takes it, and the layers that stayed in a higher precision.
+    """An ONNX file for a target, and the layers that stay in a higher precision.
 
-    path : the file, on disk because all networks of a bundle may take a gigabyte. sha256 : of it.
+    path : on disk, because all networks of a bundle may take a gigabyte. sha256 : of the file.
     rounds : the target rounds to FP16 after every node.
     """
 
@@ -58,9 +58,9 @@ class MadeNetwork:
     def provable(self) -> bytes:
         """Return the file to prove on a CPU.
 
-        onnxruntime's CPU leaves out the rounding between nodes in FP16 that a GPU does; where the
-        target is a GPU, the proof gets a file that rounds everywhere, and of TF32 one whose layers
-        multiply so many bits alone.
+        Between FP16 nodes a GPU rounds, but onnxruntime's CPU does not. For a GPU target the proof
+        therefore gets a file that rounds everywhere; for TF32, one whose layers multiply with
+        as many bits only.
         """
         if self.precision == "tf32":
             return multiplied_in_tf32(self.read())
@@ -70,9 +70,9 @@ class MadeNetwork:
 def made_opener(
     networks: Mapping[str, MadeNetwork], target: str, settings: Settings, device: int = 0
 ) -> Opener:
-    """Return what opens the files for a target that runs ONNX files, as the station does.
+    """Return an opener of the files for a target that runs ONNX files, as at the station.
 
-    device : number of the GPU, of targets that run on one.
+    device : number of the GPU, for GPU targets.
     """
 
     def open_one(name: str) -> Engine:
@@ -89,7 +89,7 @@ def made_opener(
 
 
 def reference_opener(bundle: Bundle) -> Opener:
-    """Return what opens the bundle's networks to prove against; runs leave no memory behind."""
+    """Return an opener of the bundle's networks as reference; runs keep no memory."""
 
     def open_one(name: str) -> Engine:
         model = bundle.read(bundle.manifest.networks[name].file)
@@ -99,12 +99,12 @@ def reference_opener(bundle: Bundle) -> Opener:
 
 
 def quantiser(target: str) -> Quantise:
-    """Return the flavour of Q/DQ that a target fuses."""
+    """Return the quantiser whose Q/DQ nodes the target fuses."""
     return qdq_tensorrt if target in PLANS else qdq_onnxruntime
 
 
 def ranges_of(bundle: Bundle) -> dict[str, Mapping[str, Range]]:
-    """Return the measured ranges of every network that is quantised.
+    """Return the measured ranges of every network to be quantised.
 
     Raises EngineError when the bundle was never calibrated.
     """
@@ -132,13 +132,13 @@ def make_network(
     keep: frozenset[str],
     folder: Path,
 ) -> MadeNetwork:
-    """Write one network in a precision; one without ranges stays in FP32 when INT8 is asked for.
+    """Write one network in a precision; without ranges it stays in FP32 when INT8 is requested.
 
     Parameters
     ----------
     keep : names of nodes that stay in a higher precision.
-    folder : for the file; a file of the same target, precision and name is replaced. A network in
-        FP32 is the bundle's own file.
+    folder : for the file; an existing file for this target, precision and name is replaced. An FP32
+        network is the bundle's own file.
     """
     file = bundle.manifest.networks[name].file
     same = bundle.folder / file, bundle.manifest.files[file]
@@ -168,7 +168,7 @@ def kept_layers(model: bytes, quantised: bytes) -> frozenset[str]:
 def in_eight_bits(
     model: bytes, target: str, ranges: Mapping[str, Range], keep: frozenset[str]
 ) -> bytes:
-    """Quantise a network as the target, on this machine, computes it soonest."""
+    """Quantise a network in the form that the target computes fastest on this machine."""
     quantise = quantiser(target)
     if target in PLANS:
         half, _ = to_fp16(quantise(model, ranges, keep), frozenset(), ranges)
@@ -180,12 +180,12 @@ def in_eight_bits(
 
 
 def has_amx() -> bool:
-    """Whether this CPU multiplies tiles of int8."""
+    """Return whether this CPU multiplies tiles of int8 (AMX)."""
     return "amx_int8" in cpu().capability.split()
 
 
 def _write(path: Path, model: bytes) -> str:
-    """Write a file and give its SHA-256 (hex)."""
+    """Write a file, and return its SHA-256 (hex)."""
     try:
         path.write_bytes(model)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What each layer of a built network computes in."""
+"""The precision in which each layer of a built network computes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edgeapl.calibration.quantise.graph import read_graph, weighed_nodes
 
 
 def layer_precisions(model: bytes) -> dict[str, str]:
-    """Return layer to ``int8``, ``fp16`` or ``fp32`` for all layers with weights of an ONNX file.
+    """Map each layer with weights of an ONNX file to ``int8``, ``fp16`` or ``fp32``.
 
     A layer whose weights come from DequantizeLinear computes in eight bits once the runtime has
     fused it.
@@ -33,6 +33,6 @@ def layer_precisions(model: bytes) -> dict[str, str]:
 
 
 def counted(precisions: dict[str, str]) -> str:
-    """Write how many layers compute in what, e.g. ``74 int8, 1 fp32``."""
+    """Return how many layers compute in each precision, e.g. ``74 int8, 1 fp32``."""
     counts = Counter(precisions.values())
     return ", ".join(f"{count} {name}" for name, count in sorted(counts.items(), reverse=True))

@@ -1,4 +1,4 @@
-"""Engines of a GPU where they run: opened as at the station, warmed, proven and timed there."""
+"""GPU engines where they run: opened as at the station, warmed up, proven and timed."""
 
 from __future__ import annotations
 
@@ -30,18 +30,19 @@ from edgeapl.protocols import CellChain, Engine
 from edgeapl.types import UInt8
 
 BATCHES = (1, 4, 16, 32)
-"""Tried where the plans take as many; a station's answers come soonest with the smallest."""
+"""Batches to try if the plans take as many; small ones answer soonest at a station."""
 
 USUAL = Settings(threads=1, batch_size=16)
-"""Of plans that cannot be timed here."""
+"""Preference among plans that cannot be timed here."""
 
 
 @contextmanager
 def opened_on_device(bundle: Bundle, engines: EngineFolder) -> Iterator[Model]:
-    """Open plans as the station does, with the chain that serves, and let them test themselves.
+    """Open plans as the station does, with their chain, and let them run the self-test.
 
-    The chain also gives the classes that networks tell apart, which a proof compares. The self-test
-    runs every plan, and the chain, so that none is slow only because it is met for the first time.
+    The chain also outputs the classes that networks distinguish, which a proof compares. The
+    self-test runs every plan and the chain, so that none is slow merely because it runs for the
+    first time.
 
     Raises EngineError when a plan is refused, the GPU fails, or the self-test does.
     """
@@ -79,7 +80,7 @@ def _chain(bundle: Bundle, engines: EngineFolder, ready: Mapping[str, Engine]) -
 def prove_on_device(
     bundle: Bundle, model: Model, slides: ProofSlides, limits: LimitsSpec
 ) -> EngineProof:
-    """Compare opened plans with the bundle, cells going through the chain where there is one."""
+    """Compare open plans with the bundle, passing cells through the chain if there is one."""
     names = tuple(bundle.manifest.networks)
     with ExclusiveEngines(names, reference_opener(bundle)) as reference:
         return prove_engine(
@@ -96,15 +97,15 @@ def prove_on_device(
 def time_on_device(
     bundle: Bundle, model: Model, crops: UInt8, rounds: int = GRID_ROUNDS
 ) -> Measured:
-    """Time opened plans in each batch that they take, through the chain where there is one.
+    """Time open plans with each batch size they take, through the chain if there is one.
 
     Parameters
     ----------
     crops : uint8 (N, size, size, 3) RGB; repeated or cut.
-    rounds : that count, after one that does not; their median does.
+    rounds : counted ones, after one that is not; their median is used.
 
-    Every run has as many cells as the largest batch, and `CELLS` at least; a chain is given them on
-    frames, so that copying and cutting them is in the time, as at the station.
+    Every run has as many cells as the largest batch, and at least `CELLS`. A chain gets them on
+    frames, so copying and cutting are included in the time, as at the station.
     """
     most = model.chain.most_cells if model.chain is not None else max(BATCHES)
     batches = [size for size in BATCHES if size <= most] or [most]

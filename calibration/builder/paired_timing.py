@@ -1,4 +1,4 @@
-"""Time engines against each other on this machine: in turns, so that both see the same load."""
+"""Times engines against each other on this machine, interleaved, so that all see the same load."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from edgeapl.types import UInt8
 ROUNDS = 5
 GRID_ROUNDS = 3
 CELLS = 16
-"""Cells that each worker is given."""
+"""Cells per worker."""
 
 BATCHES = (1, 4, 16)
 
 THREADS = (1, 2, 4)
-"""Tried inside one run, and as many as there are cores."""
+"""Threads to try inside one run, besides the number of cores."""
 
 AS_GOOD = 1.03
-"""Settings within 3 % of the fastest are taken for as fast: a few runs tell no more."""
+"""Settings within 3 % of the fastest count as equally fast: a few runs cannot tell more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """What is timed: engines, by the name of who opens them, and how they are run."""
+    """What is timed: engines, by the name of their opener, and how they are run."""
 
     engines: str
     batch_size: int
@@ -43,9 +43,9 @@ class Timed:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The settings in which engines are the fastest, and seconds per cell of all that were tried.
+    """The settings in which engines are fastest, and seconds per cell of all that were tried.
 
-    seconds : settings in words to seconds.
+    seconds : settings as text to seconds.
     """
 
     settings: Settings
@@ -66,12 +66,13 @@ def time_in_turns(
     ----------
     openers : each opens all networks in one way.
     crops : uint8 (N, size, size, 3) RGB; repeated or cut to `CELLS`.
-    rounds : that count. A first one, of a batch for each worker, does not.
-    of_rounds : gives one number of those of all rounds.
+    rounds : counted ones. The first one, a batch per worker, is not counted.
+    of_rounds : reduces the times of all rounds to one number.
 
-    One network after another is timed, and every round asks all runs about it once: in memory are
-    that network's engines alone, one of each opener. Every worker has `CELLS` cells, which go each
-    run's own way through the networks, as at the station; all workers call the same engines.
+    Networks are timed one after another, and every round times all runs on a network once: only
+    that network's engines are in memory, one per opener. Every worker has `CELLS` cells, which each
+    run routes through the networks in its own way, as at the station; all workers share the
+    engines.
     """
     cells = np.resize(crops, (CELLS, *crops.shape[1:]))
     opened: dict[str, dict[str, Engine]] = {one: {} for one in openers}
@@ -114,7 +115,7 @@ def time_in_turns(
 def _together(
     pool: ThreadPoolExecutor, calls: Sequence[Callable[[str], None]], network: str
 ) -> float:
-    """Return the seconds until all calls are over that were made at the same time."""
+    """Return the seconds until all calls, started at the same time, have finished."""
     start = time.perf_counter()
     if len(calls) == 1:
         calls[0](network)
@@ -134,26 +135,26 @@ def best_settings(
 
     Parameters
     ----------
-    opener : gives what opens an engine for some settings.
-    cores : workers times threads are as many, or nearly if that does not come out even.
+    opener : returns an opener of engines for some settings.
+    cores : workers times threads equals this, or nearly if it does not divide evenly.
     """
     found: dict[Settings, float] = {}
     for threads in sorted({*(few for few in THREADS if few < cores), cores}):
         workers = cores // threads
         tried = [Settings(threads=threads, batch_size=b, workers=workers) for b in BATCHES]
-        # Engines do not care for the batch, so one of each is open for all of them.
+        # Engines do not depend on the batch, so one of each is open for all batches.
         openers = {"engines": opener(tried[0])}
         runs = {one.text: Timed("engines", one.batch_size, workers) for one in tried}
-        # The shortest: these take no turns, and what other programs do can only make it longer.
+        # The shortest: these are not interleaved, and other programs can only make them longer.
         seconds = time_in_turns(manifest, openers, runs, crops, GRID_ROUNDS, min)
         found.update({one: seconds[one.text] / CELLS for one in tried})
     return Measured(choose(found), {one.text: seconds for one, seconds in found.items()})
 
 
 def choose(seconds: Mapping[Settings, float]) -> Settings:
-    """Choose among settings by their seconds per cell; of those as good, the quickest to answer.
+    """Choose settings by their seconds per cell; among equally fast ones the quickest to answer.
 
-    That is the one of the smallest batch, whose first answers come soonest. Then that of the fewest
+    That is the one with the smallest batch, whose first answers come soonest, then with the fewest
     threads: when another program takes one core, a run of many threads waits for the slowest
     (compare `edgeapl bench --busy 1 --workers 1 --threads 2` with `--workers 2 --threads 1`).
     """

@@ -1,4 +1,4 @@
-"""The plans of one candidate: built, recorded, and what their builder said of them."""
+"""The plans of one candidate: built, recorded, and what their builder reported."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from edgeapl.engines.store.local_target import device_here, runs_here, runtime_v
 from edgeapl.engines.store.record import CUTTER, BuiltNetwork, PlanNotes, Precision
 
 MOST_CUT = 64
-"""Cells that the plan which cuts them takes at once; see `edgeapl.engines.trt.cutter`."""
+"""Cells per run of the plan that cuts them; see `edgeapl.engines.trt.cutter`."""
 
 
 @dataclass(frozen=True, slots=True)
 class BuiltPlans:
-    """files : file name to where it lies. networks, cutter, notes : as an `EngineRecord` has."""
+    """files : file name to path. networks, cutter, notes : as in `EngineRecord`."""
 
     files: Mapping[str, Path]
     networks: Mapping[str, BuiltNetwork]
@@ -41,11 +41,11 @@ def build_plans(
     folder: Path,
     say: Say,
 ) -> BuiltPlans:
-    """Build a plan of each network, and one that cuts cells where the bundle looks for any.
+    """Build a plan of each network, and one that cuts cells if the bundle looks for cells.
 
     Parameters
     ----------
-    folder : for the plans; it must outlive what is given.
+    folder : for the plans; it must outlive the result.
 
     Raises EngineError when the library refuses a network.
     """
@@ -70,16 +70,16 @@ def build_plans(
 
 
 def cuts_on_device(manifest: Manifest, target: str) -> bool:
-    """Whether plans get one that cuts cells beside them.
+    """Return whether plans get another one that cuts cells.
 
-    Those of a bundle that judges whole fields do not: the one small image of a field is less to
-    copy than the field.
+    Those of a bundle that judges whole fields do not: a field's one small image is less to copy
+    than the field.
     """
     return target in PLANS and manifest.segmenter.kind != "field"
 
 
 def built_network(path: Path, precision: Precision, kept: tuple[str, ...]) -> BuiltNetwork:
-    """Describe a file that was built."""
+    """Describe a built file."""
     return BuiltNetwork(
         file=path.name,
         sha256=sha256_file(path),
@@ -90,7 +90,7 @@ def built_network(path: Path, precision: Precision, kept: tuple[str, ...]) -> Bu
 
 
 class _Builder:
-    """What all plans of one candidate are built with. Modules of TensorRT come in only here."""
+    """Builds all plans of one candidate alike. TensorRT's modules are imported only here."""
 
     def __init__(self, target: str, precision: Precision, request: BuildRequest, say: Say) -> None:
         self._build = importlib.import_module("edgeapl.engines.trt.build")
@@ -141,7 +141,7 @@ class _Builder:
         return PlanNotes(layers=layers, scratch=made.scratch)
 
     def write_cutter(self, path: Path, manifest: Manifest) -> None:
-        """Build the plan that cuts cells into a file. It is FP32 in any case."""
+        """Build the plan that cuts cells into a file. It is always FP32."""
         crop = importlib.import_module("edgeapl.engines.trt.crop_network")
         self._say("build plan that cuts cells")
         plan = self._build.build_plan(

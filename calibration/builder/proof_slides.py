@@ -1,4 +1,4 @@
-"""The slides that engines are proven on: none of the images that ranges were measured on."""
+"""The slides that engines are proven on, without any image that ranges were measured on."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ READ_TIMEOUT_S = 30.0
 class ProofSlides:
     """What to prove on.
 
-    words : what they are, for the record. frames : a few, for detectors. images : SHA-256 (hex) of
+    words : description for the record. frames : a few, for detectors. images : SHA-256 (hex) of
     all of them.
     """
 
@@ -55,7 +55,7 @@ class ProofSlides:
 
 
 def slides_for(bundle: Bundle, request: BuildRequest, work: Path, say: Say) -> ProofSlides:
-    """Cut the cells to prove on; a detector's networks are open together, each frame needs both."""
+    """Cut the cells to prove on; a detector's two networks are open together."""
     say("slides to prove on")
     opener = reference_opener(bundle)
     with ExitStack() as opened:
@@ -82,14 +82,14 @@ def proof_slides(
     cell_images: bool,
     um_per_px: float | None,
 ) -> ProofSlides:
-    """Find and cut the cells of slides; of drawn ones when no folder is given.
+    """Find and cut the cells of slides; without a folder, of drawn ones.
 
     Parameters
     ----------
     folder : of slides. work : an empty folder for files of cells, which must outlive the slides.
 
-    In memory is one image at a time: cells are kept on disk. Images whose digest is in the bundle's
-    calibration set are passed over. Raises InputError when too few cells are left.
+    Only one image is in memory at a time: cells are kept on disk. Images in the bundle's
+    calibration set, by digest, are skipped. Raises InputError when too few cells are left.
     """
     cutter = _Cutter(bundle, segmenter, work, cell_images and folder is not None)
     if folder is None:
@@ -119,7 +119,7 @@ def proof_slides(
 
 
 class _Cutter:
-    """Cuts the cells of slides into files; keeps them, and the first image of the first slides."""
+    """Cuts the cells of slides into files, and keeps the first image of the first slides."""
 
     def __init__(self, bundle: Bundle, segmenter: Segmenter, work: Path, cell_images: bool) -> None:
         self.slides: list[Slide] = []
@@ -132,7 +132,7 @@ class _Cutter:
         self._cell_images = cell_images
 
     def add(self, name: str, frames: Iterable[Frame]) -> None:
-        """Cut a slide; one without a usable image is none."""
+        """Cut a slide; one without a usable image is skipped."""
         path = self._work / f"slide-{len(self.slides)}.rows"
         spool, images = Spool(path), 0
         for frame in frames:
@@ -190,7 +190,7 @@ def _read(source: FilesSource) -> Iterator[Frame]:
         except EndOfSource:
             return
         except EdgeAplError:
-            continue  # a proof needs usable images; `score` is what reports the others
+            continue  # a proof needs usable images; `score` reports the others
         yield frame
 
 

@@ -1,4 +1,4 @@
-"""What a user asks to be built."""
+"""What a user asks to build."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from edgeapl.engines.store.record import Precision
 
 Say = Callable[[str], None]
-"""Told each stage of a build, and its progress."""
+"""Called with each stage of a build, and its progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,15 +18,16 @@ class BuildRequest:
 
     precision : None to choose among all that can be built. target : ``auto`` to choose among those
     that run here. out : None for the cache. frames, cell_images, um_per_px : what to prove on.
-    max_flip_rate : keep layers in a higher precision until no more cells flip; None to fail.
+    max_flip_rate : keep layers in a higher precision until no more cells flip; None to fail
+        instead.
 
-    Of targets that run on a GPU alone:
-    device : number of the GPU, where there are several.
-    max_batch : cells in the largest run that a plan takes; None for the usual one.
-    workspace_mib : MiB of scratch memory that a layer of a plan may use; None for the usual.
-    capabilities : of GPUs to build for, such as ``"8.9"``; empty: the one here. TensorRT-RTX alone.
-    optimization_level : 0 to 5, how long TensorRT searches; None for its own choice.
-    timing_cache : use, and keep, what earlier builds of TensorRT measured.
+    For GPU targets only:
+    device : number of the GPU, if there are several.
+    max_batch : largest batch that a plan takes, in cells; None for the default.
+    workspace_mib : scratch memory per layer of a plan, MiB; None for the default.
+    capabilities : GPUs to build for, such as ``"8.9"``; empty for the one here. TensorRT-RTX only.
+    optimization_level : 0 to 5, how long TensorRT searches; None for its default.
+    timing_cache : use, and extend, the measurements of earlier TensorRT builds.
     """
 
     bundle: Path

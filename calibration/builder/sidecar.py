@@ -1,4 +1,4 @@
-"""What stands in `engine.json` beside engines: what they are, before it is known how good."""
+"""The contents of `engine.json` beside engines, before their quality is known."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def blank_record(
 
 
 def built_for(target: str, request: BuildRequest) -> BuiltFor:
-    """Describe this machine, as what engines are built for."""
+    """Describe this machine as the one that engines are built for."""
     device = device_here(target, request.device)
     return BuiltFor(
         library=target,
@@ -69,9 +69,9 @@ def proof_of(
     slides: ProofSlides,
     problems: Mapping[str, Sequence[str]],
 ) -> dict[str, Any]:
-    """Return what was found when engines were compared with the bundle.
+    """Return the result of comparing engines with the bundle.
 
-    ran_in : target in which they were run. problems : candidate to what its proof found.
+    ran_in : target on which they were run. problems : candidate to what its proof found.
     """
     return {
         "proven_on": slides.words,
@@ -84,12 +84,12 @@ def proof_of(
 
 
 def proof_words(target: str, ran_in: str) -> str:
-    """Say where engines were proven, for people; a stand-in cannot answer for a GPU."""
+    """Return where engines were proven, for people; a stand-in cannot answer for a GPU."""
     if target not in ON_GPU:
         return f"proven in {ran_in} on this processor"
     if ran_in == target:
         return f"proven in {ran_in} on this GPU"
     return (
-        "proven on the CPU only: a GPU may add halves up in another order, and in fewer bits, than "
+        "proven on the CPU only: a GPU may add halves in another order, and with fewer bits, than "
         "any processor does; run edgeapl engines prove where the GPU is"
     )

@@ -9,11 +9,11 @@ Say = Callable[[str], None]
 
 
 class Stopwatch:
-    """Hands every stage on, and keeps its seconds.
+    """Forwards every stage, and measures its seconds.
 
     Parameters
     ----------
-    say : told each stage. now : gives seconds that never run backwards.
+    say : called with each stage. now : returns monotonic seconds.
     """
 
     def __init__(self, say: Say, now: Callable[[], float] = time.monotonic) -> None:
@@ -23,20 +23,20 @@ class Stopwatch:
         self._seconds: dict[str, float] = {}
 
     def __call__(self, text: str) -> None:
-        """Begin a stage; what follows a second colon is its progress and no stage of its own."""
+        """Begin a stage; text after a second colon is progress, not a stage of its own."""
         name = stage_of(text)
         if self._stage is None or self._stage[0] != name:
             self._begin(name)
         self._say(text)
 
     def seconds(self) -> dict[str, float]:
-        """Return stage to seconds, the one that runs included."""
+        """Map each stage to its seconds, including the current one."""
         if self._stage is not None:
             self._begin(self._stage[0])
         return dict(self._seconds)
 
     def _begin(self, name: str) -> None:
-        """Count what has run until now, and start anew."""
+        """Add the current stage's time, and start the next."""
         now = self._now()
         if self._stage is not None:
             before, start = self._stage

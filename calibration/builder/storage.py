@@ -1,4 +1,4 @@
-"""Write engines and their record into their place, and open the bundle with them once."""
+"""Stores engines and their record, and opens the bundle with them once."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def store(
     work: Path,
     say: Stopwatch,
 ) -> EngineFolder:
-    """Write the fastest engines and their record, and open the bundle with them once.
+    """Store the fastest engines and their record, and open the bundle with them once.
 
     Parameters
     ----------
-    problems : candidate to what its proof found. absent : target to why it was no candidate.
-    work : of `work_folder`, for files on their way.
+    problems : candidate to what its proof found. absent : target to why it was not a candidate.
+    work : from `work_folder`, for temporary files.
     """
     best = race.best
     record, files = _made(bundle, best, request, work, say)
@@ -67,7 +67,7 @@ def store(
 
     def check(engines: EngineFolder) -> None:
         if best.plans is not None:
-            # What was proven is what is put in place: the same bytes, opened once more from there.
+            # What was proven is what is stored: the same bytes, opened once more from there.
             say("self-test with the engines")
             with opened_on_device(bundle, engines):
                 return
@@ -83,7 +83,7 @@ def store(
 def _made(
     bundle: Bundle, best: Candidate, request: BuildRequest, work: Path, say: Stopwatch
 ) -> tuple[EngineRecord, Mapping[str, Path]]:
-    """Return the record and the files of the best; plans that were proven are built by now."""
+    """Return the record and files of the best; plans that were proven are already built."""
     if best.plans is not None:
         record = best.plans.record
         folder = best.plans.folder
@@ -101,7 +101,7 @@ def _made(
 
 
 def _copied(best: Candidate, work: Path) -> BuiltPlans:
-    """Return the ONNX files of the best by the names that they get."""
+    """Return the ONNX files of the best under their final names."""
     files: dict[str, Path] = {}
     networks: dict[str, BuiltNetwork] = {}
     for name, network in best.networks.items():
@@ -115,7 +115,7 @@ def _copied(best: Candidate, work: Path) -> BuiltPlans:
 def _proof(
     bundle: Bundle, best: Candidate, slides: ProofSlides, problems: Mapping[str, Sequence[str]]
 ) -> dict[str, Any]:
-    """Return what was found when the engines were compared with the bundle."""
+    """Return the result of comparing the engines with the bundle."""
     return {
         "kept_for_the_flip_rate": list(best.repaired),
         **proof_of(bundle, best.target, best.ran_in, best.proof, slides, problems),
@@ -123,9 +123,9 @@ def _proof(
 
 
 def _timing(race: Race) -> dict[str, Any]:
-    """Return what was measured of all that took turns."""
+    """Return the measurements of all timed candidates."""
     best, seconds = race.best, race.seconds
-    # Plans are timed on the GPU alone: their graph on the CPU would tell nothing about it.
+    # Plans are timed on the GPU only: their graph on the CPU would say nothing about it.
     speed = seconds[BUNDLE] / seconds[best.name] if best.name in seconds else None
     return {
         "seconds_for_16_cells": dict(seconds),
@@ -137,7 +137,7 @@ def _timing(race: Race) -> dict[str, Any]:
 
 @contextmanager
 def work_folder(request: BuildRequest) -> Iterator[Path]:
-    """Yield an empty folder beside the place of the engines; in the end nothing of it is left."""
+    """Yield an empty folder beside the engines' place, which is removed at the end."""
     base = request.out.parent if request.out else cache_folder()
     base.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".build-", dir=base) as work:
@@ -145,7 +145,7 @@ def work_folder(request: BuildRequest) -> Iterator[Path]:
 
 
 def _opener(engines: EngineFolder) -> Opener:
-    """Return what opens built engines as `open_model` does, for one at a time."""
+    """Return an opener of built engines like `open_model`'s, for one at a time."""
     record = engines.record
 
     def open_one(name: str) -> Engine:

@@ -1,4 +1,4 @@
-"""Candidates against each other, each in the settings in which it is the fastest here."""
+"""Selects the fastest candidate, each in its own fastest settings on this machine."""
 
 from __future__ import annotations
 
@@ -28,21 +28,22 @@ from edgeapl.protocols import Engine
 from edgeapl.types import UInt8
 
 BUNDLE = "bundle"
-"""Stands for the bundle's own networks among the candidates."""
+"""Name for the bundle's own networks among the candidates."""
 
 PREFERRED: tuple[Precision, ...] = ("fp16", "fp32", "tf32", "int8")
-"""Of plans that cannot be timed here. The convolutions of TensorRT-RTX take eight bits and give
-floats, which another kernel has to quantise again: INT8 moves more data there than FP16 does, and
-is picked only where it wins by the clock (docs/gpu.md)."""
+"""Preference among plans that cannot be timed here. Convolutions of TensorRT-RTX take eight bits
+and return floats, which another kernel has to quantise again: INT8 moves more data than FP16 there,
+and is selected only if it is measured to be faster (docs/gpu.md).
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Race:
     """What was measured.
 
-    best : the fastest; of those that cannot be timed here, the one of the preferred precision.
-    measured : candidate to the best settings. seconds : candidate that was timed, and `BUNDLE`, to
-    seconds for 16 cells in these settings. not_run : candidate to why it was not timed.
+    best : the fastest; of those that cannot be timed here, the one with the preferred precision.
+    measured : candidate to its best settings. seconds : timed candidate, and `BUNDLE`, to seconds
+    for 16 cells in these settings. not_run : candidate to why it was not timed.
     """
 
     best: Candidate
@@ -51,9 +52,9 @@ class Race:
     not_run: Mapping[str, str]
 
     def not_picked(self, problems: Mapping[str, Sequence[str]]) -> dict[str, str]:
-        """Say of every other candidate why it was not the one.
+        """Return why every other candidate was not selected.
 
-        problems : candidate to what its proof found; one that ran nevertheless was only slower.
+        problems : candidate to what its proof found; one that ran all the same was only slower.
         """
         name = self.best.name
         failed = {one: "; ".join(found) for one, found in problems.items() if found and one != name}
@@ -73,16 +74,16 @@ class Race:
 def run_race(
     bundle: Bundle, candidates: Sequence[Candidate], crops: UInt8, say: Say, device: int = 0
 ) -> Race:
-    """Find the best settings of each candidate, then let those on the processor take turns.
+    """Find the best settings of each candidate, then time those on the CPU interleaved.
 
     Parameters
     ----------
-    candidates : one or more; one that cannot be run loses, and it is said why.
+    candidates : one or more; one that cannot be run loses, with the reason.
     crops : uint8 (N, size, size, 3) RGB. device : number of the GPU.
 
-    Raises EngineError when none can be run. Plans are timed on the GPU, through the chain that
-    serves, and one after another: only one set of them need fit its memory, and what else runs on
-    the processor hardly slows them. Where there is no GPU they are not timed at all.
+    Raises EngineError when none can be run. Plans are timed on the GPU, through their chain, one
+    after another: only one set of them has to fit into its memory, and other load on the CPU hardly
+    slows them. Without a GPU they are not timed at all.
     """
     measured: dict[str, Measured] = {}
     not_run: dict[str, str] = {}
@@ -109,7 +110,7 @@ def _best(running: Sequence[Candidate], seconds: Mapping[str, float]) -> Candida
         return min(running, key=lambda one: (PREFERRED.index(one.precision), one.name))
     best = min(timed, key=lambda one: (seconds[one.name], one.name))
     if best.target in PLANS and best.precision == "int8":
-        # A few runs tell no less than this apart, and fewer bits are worth nothing by themselves.
+        # A few runs cannot tell smaller differences, and fewer bits have no value by themselves.
         limit = AS_GOOD * seconds[best.name]
         even = [one for one in timed if one.target == best.target and seconds[one.name] <= limit]
         return min(even, key=lambda one: (PREFERRED.index(one.precision), seconds[one.name]))
@@ -126,7 +127,7 @@ def _settings(bundle: Bundle, one: Candidate, crops: UInt8, device: int) -> Meas
     def opener(settings: Settings) -> Opener:
         return made_opener(one.networks, one.target, settings, device)
 
-    # A GPU is asked by one thread: more would wait for each other there.
+    # One thread calls a GPU: more would wait for each other there.
     cores = 1 if one.target in ON_GPU else cpu_cores()
     return best_settings(bundle.manifest, opener, crops, cores)
 
@@ -155,7 +156,7 @@ def _time(
 
 
 def _bundle_opener(bundle: Bundle, settings: Settings) -> Opener:
-    """Return what opens the bundle's own networks as the station does when it has no engines."""
+    """Return an opener of the bundle's own networks, as the station opens them without engines."""
 
     def open_one(name: str) -> Engine:
         model = bundle.read(bundle.manifest.networks[name].file)

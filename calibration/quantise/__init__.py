@@ -1,1 +1,1 @@
-"""Write a network anew in eight or sixteen bits."""
+"""Rewrites a network in eight or sixteen bits."""

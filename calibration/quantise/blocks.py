@@ -1,4 +1,4 @@
-"""Channels in whole blocks, because depthwise kernels compute a broken one channel by channel."""
+"""Pads channels to whole blocks: depthwise kernels compute a partial block one by one."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from onnx import numpy_helper
 from edgeapl.calibration.quantise.graph import inputs_of, read_graph, written
 
 BLOCK = 16
-"""Channels that a depthwise kernel with AVX-512 takes at a time. Xception's 728 are 45 and a half
-blocks, and are made 736. `tests/peers/rewritten.py` measures what that gains."""
+"""Channels per step of a depthwise AVX-512 kernel. Xception's 728 are 45 and a half blocks, and
+become 736. `tests/peers/rewritten.py` measures the gain.
+"""
 
 MOST_MORE = 1 / 8
-"""What the other layers may have to compute in vain. Chosen to be small, not measured: Xception's
-empty channels are one in ninety."""
+"""Wasted work allowed in the other layers. Chosen to be small, not measured: Xception's empty
+channels are one in ninety."""
 
 ALIKE = frozenset(
     {
-        # Each gives as many channels as it takes, and finite numbers for zeros.
+        # Each outputs as many channels as it takes, and finite numbers for zeros.
         *("Relu", "LeakyRelu", "Clip", "Elu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh"),
         *("Identity", "MaxPool", "AveragePool", "GlobalAveragePool"),
     }
@@ -31,15 +32,15 @@ JOINING = frozenset({"Add", "Sub", "Mul"})
 
 
 def in_blocks(model: bytes) -> bytes:
-    """Return a network with empty channels added where depthwise layers have broken blocks.
+    """Return a network with empty channels added where depthwise layers have partial blocks.
 
     Parameters
     ----------
     model : ONNX file in FP32, with its weights as initializers.
 
-    An empty channel has weights and biases of zero, and what takes it multiplies it by zero:
-    answers, and the names of nodes and tensors, stay the same. Channels that anything but
-    convolutions, poolings and arithmetic between pictures sees stay as they are.
+    An empty channel has zero weights and biases, and its consumers multiply it by zero: answers and
+    the names of nodes and tensors stay the same. Channels seen by anything but convolutions,
+    poolings and arithmetic between pictures stay as they are.
     """
     loaded = read_graph(model)
     channels = _Channels(loaded.graph)
@@ -50,7 +51,7 @@ def in_blocks(model: bytes) -> bytes:
 
 @dataclass
 class _Channels:
-    """Tensors with the same channels, and the layers that give and take them."""
+    """Tensors with the same channels, and the layers that produce and consume them."""
 
     graph: onnx.GraphProto
     above: dict[str, str] = field(default_factory=dict)
@@ -69,12 +70,12 @@ class _Channels:
             self._read(node)
 
     def widen(self) -> bool:
-        """Add the empty channels; tell whether there was anything to add."""
+        """Add the empty channels, and return whether there were any to add."""
         fixed = {self._same(name) for name in self.fixed}
         sizes: dict[str, int] = {}
         for name, node in (*self.given, *self.depthwise):
             size = self._shape(node)[0]
-            if sizes.setdefault(self._same(name), size) != size:  # one of them is repeated
+            if sizes.setdefault(self._same(name), size) != size:  # one of them is broadcast
                 fixed.add(self._same(name))
         wider = {}
         for name, _ in self.depthwise:
@@ -92,7 +93,7 @@ class _Channels:
         return bool(wider)
 
     def _read(self, node: onnx.NodeProto) -> None:
-        """Say of one node which tensors have the same channels because of it."""
+        """Record which tensors have the same channels because of one node."""
         pictures = [name for name in node.input if name and name not in self.weights]
         output = node.output[0]
         if node.op_type == "Conv" and self._plain(node):
@@ -112,7 +113,7 @@ class _Channels:
             self.fixed.update((*pictures, *node.output))
 
     def _plain(self, node: onnx.NodeProto) -> bool:
-        """Tell whether a convolution alone uses its weights and its bias, and both are stored."""
+        """Return whether only this convolution uses its weights and bias, and both are stored."""
         stored = node.input[1:]
         return all(name in self.weights and name not in self.shared for name in stored)
 
@@ -124,7 +125,7 @@ class _Channels:
             self.above[self._same(name)] = self._same(names[0])
 
     def _same(self, name: str) -> str:
-        """Return the tensor that stands for all with the same channels."""
+        """Return the representative of all tensors with the same channels."""
         while self.above.get(name, name) != name:
             name = self.above[name]
         return name

@@ -1,4 +1,4 @@
-"""Eight-bit networks in the words for which onnxruntime has its quick kernels."""
+"""Rewrites eight-bit networks into the form for which onnxruntime has fast kernels."""
 
 from __future__ import annotations
 
@@ -9,29 +9,30 @@ from onnx import helper, numpy_helper
 from edgeapl.calibration.quantise.graph import drop_unused, read_graph, written
 
 AMX_PRODUCTS = 512
-"""Products summed up for one number of a convolution, from which on the matrix product is used on a
-CPU with AMX; `tests/peers/rewritten.py` measures fewer."""
+"""Products per output value of a convolution from which the matrix product is used on a CPU with
+AMX; `tests/peers/rewritten.py` measures smaller ones.
+"""
 
 SHIFT = -1
-"""A zero point of weights. Weights from -127 to 127 are stored as -128 to 126: none is lost."""
+"""Zero point of weights. Weights from -127 to 127 are stored as -128 to 126, without loss."""
 
 
 ELEMENTWISE = ("Add", "Div", "Mul", "Sub")
 
 MOST_COLOURS = 4
-"""Channels of a picture; of more, one number each would make a constant of its size large."""
+"""Most channels of a picture; with more, one number per pixel would make its constant large."""
 
 
 def quick_in_onnxruntime(model: bytes, amx_products: int | None) -> bytes:
-    """Rewrite a network so that onnxruntime computes the same, sooner.
+    """Rewrite a network so that onnxruntime computes the same, faster.
 
     Parameters
     ----------
-    model : as `edgeapl.calibration.quantise.qdq.qdq_onnxruntime` gives it.
-    amx_products : the fewest products summed up for one number in convolutions that AMX shall
-        compute; None where the CPU has none. onnxruntime 1.31 uses AMX in its matrix product alone,
-        and computes convolutions with that only if a zero point of weights is not 0; otherwise
-        with vectors.
+    model : output of `edgeapl.calibration.quantise.qdq.qdq_onnxruntime`.
+    amx_products : fewest products per output value for convolutions that AMX computes; None if the
+        CPU has none. onnxruntime 1.31 uses AMX only in its matrix product, and computes
+        convolutions with that only if the weights have a zero point other than 0, otherwise with
+        vectors.
     """
     loaded = read_graph(model)
     _rectify_by_table(loaded.graph)
@@ -42,9 +43,9 @@ def quick_in_onnxruntime(model: bytes, amx_products: int | None) -> bytes:
 
 
 def _rectify_by_table(graph: onnx.GraphProto) -> None:
-    """Name a ReLU between eight bits and eight bits a leaky one, which leaks nothing.
+    """Replace a ReLU between eight-bit tensors by a LeakyReLU with slope 0.
 
-    onnxruntime looks the leaky one up in a table of 256 answers; the other it computes in FP32.
+    onnxruntime computes the latter by a table of 256 answers, the former in FP32.
     """
     made_by = {name: node.op_type for node in graph.node for name in node.output}
     eight = {n.input[0] for n in graph.node if n.op_type == "QuantizeLinear"}
@@ -56,10 +57,10 @@ def _rectify_by_table(graph: onnx.GraphProto) -> None:
 
 
 def _spread_constants(model: onnx.ModelProto) -> None:
-    """Return a network that normalises pictures one number for all pixels, or one for each.
+    """Expand per-colour constants of networks that normalise pictures to one per pixel.
 
-    onnxruntime computes with the colours last. With one number for each colour it then takes three
-    pixels' worth at a time, where it could take whole vectors.
+    onnxruntime stores colours last. With one number per colour it then processes three pixels at a
+    time, where it could use whole vectors.
     """
     graph = model.graph
     shapes = _shapes(model)
@@ -95,7 +96,7 @@ def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
 
 
 def _multiply_as_matrices(graph: onnx.GraphProto, fewest: int) -> None:
-    """Return the weights of convolutions with so many products a zero point other than 0."""
+    """Give weights a nonzero zero point in convolutions with at least `fewest` products."""
     stored = {weight.name: weight for weight in graph.initializer}
     made_by = {name: node for node in graph.node for name in node.output}
     for node in graph.node:

@@ -1,4 +1,4 @@
-"""FP16: a strongly typed network behind inputs and outputs that stay what they were."""
+"""FP16: a strongly typed network whose inputs and outputs keep their types."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ LARGEST = float(np.finfo(np.float16).max)
 """65504, above which a half is infinite."""
 
 HEADROOM = 4
-"""How much further than on the calibration set a tensor may reach before a half overflows."""
+"""How far beyond the calibration set's range a tensor may reach without overflowing a half."""
 
 SCALE_ERROR = 2.0**-10
-"""Largest relative error of a scale as a half: twice what rounding a normal half costs. Scales
-below 6e-5, where halves lose digits, have more."""
+"""Largest relative error of a scale as a half: twice the rounding error of a normal half. Scales
+below 6e-5, where halves lose digits, have more.
+"""
 
 OLDEST_IR = 9
 """The file format that came with opset 19."""
@@ -51,7 +52,7 @@ SENSITIVE = frozenset(
     }
 )
 SENSITIVE_AT_THE_END = frozenset({"Softmax", "Sigmoid", "Div", "HardSigmoid", "Tanh", "Clip"})
-"""Between layers these are harmless; what makes the answer is kept exact."""
+"""Harmless between layers; those that produce the answer stay exact."""
 
 
 def to_fp16(
@@ -59,16 +60,16 @@ def to_fp16(
     keep: frozenset[str] = frozenset(),
     ranges: Mapping[str, Range] | None = None,
 ) -> tuple[bytes, tuple[str, ...]]:
-    """Write a network in FP16, inputs and outputs excepted.
+    """Write a network in FP16, except for its inputs and outputs.
 
     Parameters
     ----------
     model : ONNX file in FP32, or with Q/DQ nodes as `qdq_tensorrt` writes them.
     keep : names of nodes that stay in FP32.
-    ranges : tensor to smallest and largest value seen; nodes that come near what a half can hold
+    ranges : tensor to smallest and largest value seen; nodes that come near the limits of a half
         stay in FP32.
 
-    Gives the file and the names of the nodes that compute in FP32: those asked for, the
+    Returns the file and the names of the nodes that compute in FP32: those requested, the
     normalisation of images, softmax and sigmoid of the answer, exponents, long sums, Grad-CAM
     arithmetic, and nodes whose numbers do not fit. Raises EngineError when the network cannot
     be converted.
@@ -77,7 +78,7 @@ def to_fp16(
     kept = _kept(model, loaded, keep, ranges or {})
     types = element_types(loaded)
     for entry in loaded.opset_import:
-        # Opset 19 only adds types and attributes to 18; Q/DQ nodes need it for scales in FP16.
+        # Opset 19 only adds types and attributes to 18; Q/DQ nodes need it for FP16 scales.
         if entry.domain == "":
             entry.version = NEWEST_OPSET
     loaded.ir_version = max(loaded.ir_version, OLDEST_IR)
@@ -111,10 +112,10 @@ def _reach(limits: Range | None) -> float:
 
 
 def _fit(node: onnx.NodeProto, stored: list[NDArray[np.generic]]) -> bool:
-    """Whether a node's constants survive as halves.
+    """Return whether a node's constants survive as halves.
 
-    Weights may become zero, they are then too small to matter; other constants may not, an
-    epsilon that becomes zero divides by it.
+    Weights may become zero, as they are then too small to matter; other constants may not: an
+    epsilon that becomes zero leads to division by it.
     """
     for constant in stored:
         if constant.dtype != np.float32:
@@ -133,7 +134,7 @@ def _fit(node: onnx.NodeProto, stored: list[NDArray[np.generic]]) -> bool:
 
 
 def _scaled_exactly(graph: onnx.GraphProto, exact: set[str]) -> frozenset[str]:
-    """Return `exact`, grown so that a layer with weights and its DQ nodes have one precision.
+    """Return `exact`, extended so that a layer with weights and its DQ nodes have one precision.
 
     A cast between them would keep TensorRT from running the layer in eight bits.
     """
@@ -163,7 +164,7 @@ def _dequantizes(node: onnx.NodeProto) -> bool:
 class _Halves:
     """Rewrites a graph in place.
 
-    types : tensor to element type, as they were. kept : nodes that stay in FP32.
+    types : tensor to its original element type. kept : nodes that stay in FP32.
     """
 
     graph: onnx.GraphProto
@@ -173,7 +174,7 @@ class _Halves:
     made: dict[tuple[str, int], str] = field(default_factory=dict)
 
     def convert(self) -> None:
-        """Convert all nodes that are not kept, put casts at the borders."""
+        """Convert all nodes that are not kept, with casts at the borders."""
         self.weights = {weight.name: weight for weight in self.graph.initializer}
         self.now = dict(self.types)
         outputs = {value.name for value in self.graph.output}
@@ -192,7 +193,7 @@ class _Halves:
         name_nodes(self.graph)
 
     def _halve(self, node: onnx.NodeProto, outputs: set[str]) -> None:
-        """Make a node give halves, and say so of what it gives."""
+        """Make a node output halves, and record their type."""
         for attribute in node.attribute:
             if attribute.name == "to" and attribute.i == TensorProto.FLOAT:
                 attribute.i = TensorProto.FLOAT16
@@ -210,7 +211,7 @@ class _Halves:
                 self.now[name] = TensorProto.FLOAT16
 
     def _as(self, name: str, *, half: bool) -> str:
-        """Return the name of a tensor in the precision that is wanted, cast if need be."""
+        """Return the name of a tensor in the wanted precision, cast if needed."""
         wanted = TensorProto.FLOAT16 if half else TensorProto.FLOAT
         if self.now.get(name) == wanted:
             return name
@@ -239,7 +240,7 @@ class _Halves:
 
 
 def _fixed_inputs(node: onnx.NodeProto) -> frozenset[int]:
-    """Return the places of inputs that an operator wants as FP32 whatever its precision."""
+    """Return the indices of inputs that must be FP32 for an operator whatever its precision."""
     schema = onnx.defs.get_schema(node.op_type, NEWEST_OPSET, node.domain)
     last = len(schema.inputs) - 1
     fixed = set()

@@ -1,4 +1,4 @@
-"""The graph of a network: reading it, walking it, writing it again."""
+"""The graph of a network: reading, traversing and writing it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ NEWEST_OPSET = 19
 
 
 def read_graph(model: bytes) -> onnx.ModelProto:
-    """Read a network and give every node a name of its own; names that are there stay.
+    """Read a network and give every unnamed node a unique name.
 
-    Raises EngineError when the bytes are no ONNX file, or hold what cannot be converted.
+    Raises EngineError when the bytes are not an ONNX file, or cannot be converted.
     """
     try:
         loaded = onnx.load_model_from_string(model)
@@ -52,7 +52,7 @@ def opset_of(model: onnx.ModelProto) -> int:
 
 
 def name_nodes(graph: onnx.GraphProto) -> None:
-    """Name nodes that have no name, or one that was taken, by operator and place."""
+    """Name nodes without a unique name by operator and position."""
     taken = {node.name for node in graph.node}
     seen: set[str] = set()
     for place, node in enumerate(graph.node):
@@ -66,9 +66,9 @@ def name_nodes(graph: onnx.GraphProto) -> None:
 
 
 def written(model: onnx.ModelProto) -> bytes:
-    """Check a network, with the types and shapes of all its tensors told, and give its bytes.
+    """Check a network, infer the types and shapes of all its tensors, and return its bytes.
 
-    Raises EngineError when it is not valid: then this code is wrong, not the network.
+    Raises EngineError when it is invalid: then this code is wrong, not the network.
     """
     del model.graph.value_info[:]
     try:
@@ -85,7 +85,7 @@ def written(model: onnx.ModelProto) -> bytes:
 
 
 def sort_nodes(graph: onnx.GraphProto) -> None:
-    """Put every node behind those it takes from; other than that the order stays."""
+    """Sort nodes topologically, otherwise keeping their order."""
     waiting: dict[str, list[int]] = {}
     missing = []
     known = {value.name for value in (*graph.input, *graph.initializer)} | {""}
@@ -106,14 +106,14 @@ def sort_nodes(graph: onnx.GraphProto) -> None:
                 if not missing[later]:
                     heapq.heappush(ready, later)
     nodes = [graph.node[place] for place in order]
-    assert len(nodes) == len(missing)  # the network had no circle before either
+    assert len(nodes) == len(missing)  # the network had no cycle before either
     copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
     graph.node.extend(copies)
 
 
 def drop_unused(graph: onnx.GraphProto) -> None:
-    """Leave out the initializers that nothing uses any more."""
+    """Remove unused initializers."""
     used = {name for node in graph.node for name in node.input}
     used |= {value.name for value in graph.output}
     weights = [weight for weight in graph.initializer if weight.name in used]
@@ -122,7 +122,7 @@ def drop_unused(graph: onnx.GraphProto) -> None:
 
 
 def element_types(model: onnx.ModelProto) -> dict[str, int]:
-    """Return the element type of every tensor, initializers among them."""
+    """Return the element type of every tensor, including initializers."""
     graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     values = (*graph.input, *graph.value_info, *graph.output)
     types = {value.name: int(value.type.tensor_type.elem_type) for value in values}
@@ -139,13 +139,13 @@ def constants(graph: onnx.GraphProto) -> dict[str, NDArray[np.generic]]:
 
 
 def inputs_of(graph: onnx.GraphProto) -> tuple[str, ...]:
-    """Return the inputs, initializers left out."""
+    """Return the inputs without initializers."""
     weights = {weight.name for weight in graph.initializer}
     return tuple(value.name for value in graph.input if value.name not in weights)
 
 
 def downstream(graph: onnx.GraphProto, starts: Iterable[str]) -> set[str]:
-    """Return the names of the nodes that these tensors reach. Nodes are in order, as ONNX asks."""
+    """Return the names of the nodes that depend on these tensors. Nodes must be sorted."""
     reached = set(starts)
     nodes = set()
     for node in graph.node:
@@ -156,7 +156,7 @@ def downstream(graph: onnx.GraphProto, starts: Iterable[str]) -> set[str]:
 
 
 def upstream(graph: onnx.GraphProto, ends: Iterable[str]) -> set[str]:
-    """Return the names of the nodes that these tensors are made by, directly or not."""
+    """Return the names of the nodes on which these tensors depend."""
     wanted = set(ends)
     nodes = set()
     for node in reversed(graph.node):
@@ -167,7 +167,7 @@ def upstream(graph: onnx.GraphProto, ends: Iterable[str]) -> set[str]:
 
 
 def weighed_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """Yield the nodes that multiply by constant weights, as they are or quantised, in order."""
+    """Yield the nodes that multiply by constant weights, quantised or not, in order."""
     stored = {weight.name for weight in graph.initializer}
     for node in graph.node:
         if node.op_type == "DequantizeLinear" and node.input[0] in stored:

@@ -14,15 +14,15 @@ from edgeapl.calibration.quantise.graph import (
 )
 
 MOST_GROUPS = 40
-"""Parts that are measured one by one; in deeper networks neighbours share one."""
+"""Most groups that are measured one by one; in deeper networks neighbours share one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """Some neighbouring layers.
+    """A group of neighbouring layers.
 
-    name : of the first node with weights. nodes : names of all nodes, those between the layers
-    with weights too. weighed : nodes with weights among them.
+    name : of the first node with weights. nodes : names of all nodes, including those between the
+    layers with weights. weighed : nodes with weights among them.
     """
 
     name: str
@@ -31,10 +31,10 @@ class Layers:
 
 
 def layer_groups(model: bytes, most: int = MOST_GROUPS) -> tuple[Layers, ...]:
-    """Part a network into at most `most` groups of layers, in order.
+    """Split a network into at most `most` groups of layers, in order.
 
-    A layer is a node with weights and what follows it up to the next one; what stands before the
-    first, the normalisation of the image, belongs to none.
+    A layer is a node with weights and everything up to the next one; what precedes the first, the
+    normalisation of the image, belongs to none.
     """
     graph = read_graph(model).graph
     starts = {node.name for node in weighed_nodes(graph)}
@@ -54,7 +54,7 @@ def layer_groups(model: bytes, most: int = MOST_GROUPS) -> tuple[Layers, ...]:
 
 
 def before_weights(model: bytes) -> frozenset[str]:
-    """Return the nodes that no layer with weights comes before: the normalisation of images."""
+    """Return the nodes before any layer with weights: the normalisation of images."""
     graph = read_graph(model).graph
     made = [name for node in weighed_nodes(graph) for name in node.output]
     later = downstream(graph, made) | {node.name for node in weighed_nodes(graph)}
@@ -71,9 +71,9 @@ def after_weights(model: bytes) -> frozenset[str]:
 
 
 def explaining(model: bytes) -> frozenset[str]:
-    """Return the nodes behind an ArgMax: they ask why the answer is what it is (Grad-CAM).
+    """Return the nodes after an ArgMax: they explain the answer (Grad-CAM).
 
-    They take weights by the number of the class, which eight bits per channel do not allow.
+    They select weights by the number of the class, which per-channel quantisation does not allow.
     """
     graph = read_graph(model).graph
     chosen = [name for node in graph.node if node.op_type == "ArgMax" for name in node.output]
@@ -81,7 +81,7 @@ def explaining(model: bytes) -> frozenset[str]:
 
 
 def only_for(model: bytes, outputs: Iterable[str]) -> frozenset[str]:
-    """Return the nodes that serve these outputs alone, e.g. the arithmetic of a Grad-CAM map."""
+    """Return the nodes that serve these outputs only, e.g. the arithmetic of a Grad-CAM map."""
     graph = read_graph(model).graph
     names = set(outputs)
     others = [value.name for value in graph.output if value.name not in names]

@@ -1,4 +1,4 @@
-"""Layers that the quantiser cannot take stay in a higher precision; the others do not suffer."""
+"""Keeps only the layers that the quantiser rejects in a higher precision."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections.abc import Callable, Sequence
 from edgeapl.errors import EngineError
 
 
-class Unquantised(Exception):  # noqa: N818 - says what became of the network
+class Unquantised(Exception):  # noqa: N818 - describes the state of the network
     """The quantiser failed on some layers."""
 
 
 Quantised = Callable[[Sequence[str]], bytes]
-"""Gives the network with these nodes in eight bits; raises Unquantised when that fails."""
+"""Returns the network with these nodes in eight bits. Raises Unquantised when that fails."""
 
 
 def most_of(nodes: Sequence[str], quantised: Quantised) -> bytes | None:
-    """Quantise all nodes but those that cannot be; None when not one can be.
+    """Quantise all nodes except those that fail; None if all fail.
 
     Parameters
     ----------
-    nodes : names, in the order of the graph.
+    nodes : names, in graph order.
 
-    Raises EngineError when nodes fail together, and each of them alone does not.
+    Raises EngineError when nodes fail together although each alone does not.
     """
     try:
         return quantised(nodes)
@@ -40,7 +40,7 @@ def most_of(nodes: Sequence[str], quantised: Quantised) -> bytes | None:
 
 
 def _refused(nodes: Sequence[str], quantised: Quantised) -> set[str]:
-    """Return the nodes that fail; of half of them, and half of that, as nearly all are fine."""
+    """Return the nodes that fail, by bisection, as nearly all are fine."""
     if len(nodes) == 1:
         return set(nodes)
     found: set[str] = set()

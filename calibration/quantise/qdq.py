@@ -1,7 +1,7 @@
-"""INT8: Q/DQ nodes from measured ranges, written as each runtime fuses them.
+"""INT8: Q/DQ nodes from measured ranges, in the form that each runtime fuses.
 
-Two files from the same ranges, because what makes one runtime fast the other refuses: onnxruntime
-wants uint8 activations with a zero point, TensorRT int8 ones without.
+Two files from the same ranges, because what makes one runtime fast is refused by the other:
+onnxruntime wants uint8 activations with a zero point, TensorRT int8 ones without.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ ONNXRUNTIME_TYPES = (
     *("MaxPool", "AveragePool", "GlobalAveragePool", "Resize"),
     *("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten"),
 )
-"""What onnxruntime has 8-bit kernels for. Softmax and Sigmoid are left out: in 256 steps a
-probability cannot be nearer than 0.002 to what it was."""
+"""Operators for which onnxruntime has 8-bit kernels, except Softmax and Sigmoid: with 256 steps a
+probability cannot be closer than 0.002 to its true value."""
 
 
 def qdq_onnxruntime(
@@ -52,12 +52,12 @@ def qdq_onnxruntime(
     model : ONNX file in FP32. ranges : tensor to smallest and largest value.
     keep : names of nodes that stay in FP32.
 
-    Activations are uint8 with a zero point, weights int8 per channel. What stands before the first
-    and after the last layer with weights stays in FP32, and so do layers that the library cannot
+    Activations are uint8 with a zero point, weights int8 per channel. What precedes the first and
+    follows the last layer with weights stays in FP32, and so do layers that the library cannot
     quantise. Raises EngineError when a range is missing.
     """
     outside = before_weights(model) | after_weights(model)
-    # A linear layer can give floats at no cost; 256 steps would move the answer's logits.
+    # A linear layer can output floats at no cost; 256 steps would shift the answer's logits.
     options = {"OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"]}
     return _quantised(model, ranges, keep | outside, ONNXRUNTIME_TYPES, QuantType.QUInt8, options)
 
@@ -65,10 +65,10 @@ def qdq_onnxruntime(
 def qdq_tensorrt(
     model: bytes, ranges: Mapping[str, Range], keep: frozenset[str] = frozenset()
 ) -> bytes:
-    """Write a network in eight bits for TensorRT; parameters and errors as `qdq_onnxruntime`.
+    """Write a network in eight bits for TensorRT; parameters and errors as for `qdq_onnxruntime`.
 
     Inputs of layers with weights are int8 without a zero point, weights int8 per channel; biases
-    and outputs are left alone, TensorRT fuses what follows by itself.
+    and outputs are left alone, as TensorRT fuses what follows by itself.
     """
     options = {
         "ActivationSymmetric": True,
@@ -121,7 +121,7 @@ def _run(quantizer: QDQQuantizer) -> bytes:
     logging.disable(logging.WARNING)
     try:
         quantizer.quantize_model()
-    except Exception as error:  # the library meets what it does not know with any exception
+    except Exception as error:  # the library raises any exception for what it does not know
         raise Unquantised(str(error)) from error
     finally:
         logging.disable(before)
@@ -132,7 +132,7 @@ def _run(quantizer: QDQQuantizer) -> bytes:
 
 
 def _with_types(loaded: onnx.ModelProto) -> onnx.ModelProto:
-    """Tell all types, without which the library skips tensors in silence."""
+    """Infer all types, without which the library silently skips tensors."""
     return onnx.shape_inference.infer_shapes(loaded, data_prop=True)
 
 
@@ -175,11 +175,11 @@ def quantised_layers(model: bytes) -> tuple[str, ...]:
 
 
 def saturates(flags: frozenset[str]) -> bool:
-    """Tell whether a CPU may add eight-bit products up wrongly.
+    """Return whether a CPU may accumulate eight-bit products wrongly.
 
     Parameters
     ----------
-    flags : as ``/proc/cpuinfo`` names them.
+    flags : named as in ``/proc/cpuinfo``.
 
     AVX2 and AVX-512 without VNNI multiply uint8 by int8 into 16 bits that saturate; see the
     documentation of onnxruntime's quantisation, ``reduce_range``. ARM has no such instruction.

@@ -1,4 +1,4 @@
-"""Halves, and products in TF32, that are really rounded, on a CPU."""
+"""Emulates the rounding of FP16 and TF32 on a CPU."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from edgeapl.calibration.quantise.graph import (
 )
 
 TF32_SPLIT = 2.0**13 + 1
-"""Times a number, and what that is more than it taken away again, leaves the 11 leading bits of its
-24 (Veltkamp 1968): TF32 has no others."""
+"""Multiplying by this, and subtracting the excess again, keeps the 11 leading bits of a number's 24
+(Veltkamp 1968): TF32 has no others."""
 
 
 def rounded_everywhere(model: bytes) -> bytes:
     """Write an FP16 network so that onnxruntime's CPU rounds every half, for a proof without a GPU.
 
-    That runtime computes most FP16 operators in FP32 and, where two of them meet, leaves out the
-    rounding between: overflow and lost digits would not be seen. A node that it runs in FP16
-    (``Max(x, x)``) behind each of the others makes it round.
+    That runtime computes most FP16 operators in FP32 and, between two of them, omits the rounding,
+    so overflow and lost digits would go unnoticed. Behind each of them a node that it runs in FP16
+    (``Max(x, x)``) forces the rounding.
 
-    This stands in for a GPU and does not answer for it. One that fuses operators rounds less often
-    between them; one that adds products up in halves, as kernels for FP16 may, loses more within a
-    single operator than this shows, and the order in which it adds is its own. Plans are therefore
-    proven again where they run, and clear no slide before.
+    This stands in for a GPU but does not answer for it. A GPU that fuses operators rounds less
+    often between them; one that accumulates products in halves, as FP16 kernels may, loses more
+    within a single operator than this shows, and the order of its additions is its own. Plans are
+    therefore proven again where they run, and clear no slide before that.
     """
     loaded = read_graph(model)
     graph = loaded.graph
@@ -53,7 +53,7 @@ def rounded_everywhere(model: bytes) -> bytes:
 def multiplied_in_tf32(model: bytes) -> bytes:
     """Write an FP32 network whose layers with weights multiply as a GPU does in TF32.
 
-    What they multiply is rounded to 10 bits behind the leading one, and added up in FP32.
+    Factors are rounded to 10 bits after the leading one, and products are added up in FP32.
     """
     loaded = read_graph(model)
     graph = loaded.graph

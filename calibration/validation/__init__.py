@@ -1,1 +1,1 @@
-"""Judge engines by what the FP32 networks say, and find the layers that make the difference."""
+"""Compares engines with the FP32 networks, and finds the layers that make the difference."""

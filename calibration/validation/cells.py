@@ -1,4 +1,4 @@
-"""Compare what two sets of engines say about single cells."""
+"""Compares what two sets of engines answer about single cells."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RoleDifference:
     """One role over all cells.
 
     cells : that either set of engines showed to the role's network. mean, p99, largest : absolute
-    differences of the probability among them. crossed : cells on another side of the threshold.
+    differences of their probability. crossed : cells on different sides of the threshold.
     """
 
     role: str
@@ -39,9 +39,9 @@ class RoleDifference:
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """Cells of one class, or over one role's threshold.
+    """Cells of one class, or at or above one role's threshold.
 
-    cells : as the FP32 networks say. kept : of these, as the candidate says too.
+    cells : by the FP32 networks. kept : of these, by the candidate as well.
     """
 
     name: str
@@ -56,10 +56,11 @@ class Recall:
 
 @dataclass(frozen=True, slots=True)
 class CellComparison:
-    """All cells of all slides.
+    """The comparison over all cells of all slides.
 
-    cells : compared. flipped : those that crossed a threshold, changed class, or got no usable
-    answer from the candidate. failed : the last of these.
+    cells : compared. flipped : that crossed a threshold, changed class, or got no usable answer
+        from
+    the candidate. failed : the last of these.
     """
 
     cells: int
@@ -71,7 +72,7 @@ class CellComparison:
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """A role of `with_classes`: output of a network, and what it is called here."""
+    """A role of `with_classes`: output of a network, and its name here."""
 
     network: str
     output: str
@@ -108,7 +109,7 @@ def compare_cells(
     Parameters
     ----------
     manifest : of the bundle. slides : per slide the reference's and the candidate's answers to
-        `with_classes(manifest)`; a cell that the reference could not score is left out.
+        `with_classes(manifest)`; cells that the reference could not score are skipped.
     """
     want, have, failed = _aligned(slides)
     flipped: Bools = failed.copy()
@@ -148,7 +149,7 @@ def compare_cells(
 
 
 class _Values:
-    """Role to its values over all slides, 0 where a cell has none."""
+    """Maps a role to its values over all slides, 0 for cells without one."""
 
     def __init__(self, slides: Sequence[InferenceResult], ids: Sequence[NDArray[np.int64]]) -> None:
         self._slides = slides

@@ -1,4 +1,4 @@
-"""Show cells that were cut before to a chain, which cuts them itself: as tiles of a frame."""
+"""Passes crops to a chain, which cuts cells itself, as tiles of a frame."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from edgeapl.stages.crop import UncutCells
 from edgeapl.types import CellScores, Detections, Frame, Int64, UInt8
 
 MOST_TILES = 32
-"""Cells on one frame: as many as a plan takes at once."""
+"""Cells per frame: as many as a plan takes at once."""
 
 
 class SlideThroughChain:
-    """All cells of one slide through a chain; answers as `SlideOnItsWay` gives them.
+    """All cells of one slide through a chain; answers like `SlideOnItsWay`.
 
     Parameters
     ----------
-    manifest : names roles and networks; the chain's links must give all that it asks.
+    manifest : names roles and networks; the chain's links must output all that it asks for.
     engines : for cells that the chain does not take. chain : of the same networks.
-    crops : uint8 (N, size, size, 3) RGB. The cells' numbers are their rows.
-    batch_size : cells in one run.
+    crops : uint8 (N, size, size, 3) RGB. Rows number the cells.
+    batch_size : cells per run.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class SlideThroughChain:
         self._scheduler = scheduler_for(manifest, engines, batch_size, chain=chain)
 
     def run_network(self, network: str) -> None:
-        """Do nothing: a chain asks all networks at once, in `answers`."""
+        """Do nothing: a chain runs all networks at once, in `answers`."""
 
     def answers(self) -> InferenceResult:
         """Return all answers. Raises EngineError when a network or the chain failed."""
@@ -62,9 +62,9 @@ def tiled(crops: UInt8, spec: CropSpec, most_pixels: int) -> Iterator[tuple[Int6
     Parameters
     ----------
     crops : uint8 (N, size_px, size_px, 3) RGB. spec : how they are cut.
-    most_pixels : of one frame.
+    most_pixels : per frame.
 
-    Gives the rows, int64, and the cells on their frame.
+    Yields the rows, int64, and the cells on their frame.
     """
     side = spec.resized_px or spec.size_px
     count = max(1, min(MOST_TILES, most_pixels // side**2))
@@ -83,7 +83,7 @@ def _frame_of(crops: UInt8, spec: CropSpec, side: int) -> UncutCells:
         left = side * number
         inside = slice(left + edge, left + edge + spec.size_px)
         pixels[edge : edge + spec.size_px, inside] = crop
-        labels[:, left : left + side] = number + 1  # what a mask made black is black already
+        labels[:, left : left + side] = number + 1  # what a mask blackened is already black
         squares[number] = left, 0, side, side
     boxes = np.array([(x, y, x + w, y + h) for x, y, w, h in squares.tolist()], np.float32)
     frame = Frame(pixels, 0, 0, 1.0, "tiles", "0" * 64)

@@ -1,4 +1,4 @@
-"""Run two engines of one network on the same inputs, and keep how far their answers lie apart."""
+"""Runs two engines of one network on the same inputs, and records how far they differ."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Float64 = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class OutputDifference:
-    """How far two engines lie apart in one output, on the same inputs.
+    """How far two engines differ in one output, on the same inputs.
 
     rows : compared. mean : of all absolute differences. p99, largest : over rows, of the largest
     difference in a row. span : largest absolute value of the reference.
-    Infinite where the candidate gave no number.
+    Infinite if the candidate output is not a number.
     """
 
     network: str
@@ -34,7 +34,7 @@ class OutputDifference:
 
 @dataclass(slots=True)
 class Apart:
-    """Differences of one output, as they come in."""
+    """Accumulates the differences of one output."""
 
     worst: list[Float64] = field(default_factory=list)
     total: float = 0.0
@@ -52,7 +52,7 @@ class Apart:
         self.span = max(self.span, float(np.abs(wanted).max(initial=0.0)))
 
     def difference(self, network: str, output: str) -> OutputDifference:
-        """Sum up."""
+        """Return the statistics so far."""
         worst = np.concatenate(self.worst)
         return OutputDifference(
             network=network,
@@ -66,7 +66,7 @@ class Apart:
 
 
 def percentile_99(values: Float64) -> float:
-    """Return the 99th percentile, rounded up to a value that occurred; 0 of none."""
+    """Return the 99th percentile, rounded up to an observed value; 0 if there are none."""
     return float(np.quantile(values, 0.99, method="higher")) if len(values) else 0.0
 
 
@@ -75,7 +75,7 @@ class PairedEngine(EngineWrapper):
 
     Parameters
     ----------
-    name : of the network. reference, candidate : engines; who made them closes them.
+    name : of the network. reference, candidate : engines, closed by their owner.
     seen : output to its differences, filled as the engine runs.
     """
 
@@ -108,4 +108,4 @@ class PairedEngine(EngineWrapper):
         return wanted
 
     def close(self) -> None:
-        """Do nothing: both engines belong to who made them."""
+        """Do nothing: both engines belong to the caller."""

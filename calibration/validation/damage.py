@@ -1,4 +1,4 @@
-"""Which layers suffer from fewer bits, and which must be spared to keep a limit."""
+"""Which layers suffer from fewer bits, and which must be kept higher to stay within a limit."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ Quantise = Callable[[bytes, Mapping[str, Range], frozenset[str]], bytes]
 
 Answers = dict[str, NDArray[np.float64]]
 Step = Callable[[int, int], None]
-"""Told how many parts are done, of how many."""
+"""Called with the number of groups done, and their total."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerDamage:
-    """What happens when some layers alone compute in eight bits.
+    """What happens if only some layers compute in eight bits.
 
-    layers : which. damage : root mean square change of the outputs, each relative to how much the
-    output varies over the cells; the largest of the outputs. flipped : share of rows whose class
-    changes; 0 for a network without classes.
+    layers : which. damage : root mean square change of the outputs, each relative to the output's
+    standard deviation over the cells; the largest of the outputs. flipped : share of rows whose
+    class changes; 0 for a network without classes.
     """
 
     layers: Layers
@@ -51,10 +51,10 @@ class RepairStep:
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """The way to the limit.
+    """The search for layers to keep.
 
-    steps : in the order they were tried; the first keeps nothing. chosen : the step with the fewest
-    layers that is within the limit; None when even the last one was not.
+    steps : in the order of trial; the first keeps nothing. chosen : the step with the fewest layers
+    within the limit; None if not even the last one was.
     """
 
     steps: tuple[RepairStep, ...]
@@ -75,16 +75,16 @@ def rank_layers(
     runtime: str = "onnxruntime",
     step: Step | None = None,
 ) -> tuple[LayerDamage, ...]:
-    """Quantise one group of layers at a time and measure what that alone does, worst first.
+    """Quantise one group of layers at a time and measure its effect, worst first.
 
     Parameters
     ----------
-    name : what errors call the network. model : ONNX file in FP32.
+    name : used in errors. model : ONNX file in FP32.
     ranges : tensor to smallest and largest value.
     inputs : a few batches of real inputs; 16 cells are enough to rank.
-    classes : outputs of which a row gets one, the largest. outputs : that count; all by default.
+    classes : outputs that are exclusive classes. outputs : those that count; all by default.
     most : groups, each of which costs one session and one run over `inputs`.
-    runtime : that runs them; one of `edgeapl.engines.registry.BACKENDS`.
+    runtime : to run them on; one of `edgeapl.engines.registry.BACKENDS`.
     """
     groups = layer_groups(model, most)
     everything = frozenset(node for group in groups for node in group.nodes)
@@ -110,12 +110,13 @@ def repair(
 
     Parameters
     ----------
-    ranked : of `rank_layers`. flip_rate : builds the network with these nodes kept and measures it.
+    ranked : from `rank_layers`. flip_rate : builds the network with these nodes kept and measures
+        it.
     limit : largest flip rate, 0 to 1.
 
-    The number of kept groups doubles until the limit holds, then the gap is halved: for 40 groups
-    at most 12 networks are built. More kept layers are taken to flip no more cells; the chosen step
-    is in any case one that was measured.
+    The number of kept groups doubles until the limit holds, then the interval is bisected: for 40
+    groups at most 12 networks are built. Keeping more layers is assumed to flip no more cells; the
+    chosen step was measured in any case.
     """
     steps: list[RepairStep] = []
 

@@ -1,4 +1,4 @@
-"""Compare the cells that two detectors find."""
+"""Compares the cells that two detectors find."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from numpy.typing import NDArray
 from edgeapl.types import Detections, Float32
 
 SAME_CELL = 0.5
-"""Overlap (intersection over union) from which two boxes are one cell, as Everingham et al. 2010
-(PASCAL VOC) count it."""
+"""Overlap (intersection over union) from which two boxes count as one cell, as in Everingham et al.
+2010 (PASCAL VOC)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Detected:
     """Cells found on all frames.
 
-    reference : by the FP32 networks. lost : of these, not found by the candidate. extra : found by
-    the candidate alone.
+    reference : by the FP32 networks. lost : of these, not found by the candidate. extra : found
+        only
+    by the candidate.
     """
 
     frames: int
@@ -30,16 +31,16 @@ class Detected:
 
     @property
     def share_apart(self) -> float:
-        """Cells that one of them alone finds, of those that the FP32 networks find."""
+        """Cells that only one of them finds, relative to those that the FP32 networks find."""
         return (self.lost + self.extra) / max(1, self.reference)
 
 
 def compare_detected(frames: Sequence[tuple[Detections, Detections]]) -> Detected:
-    """Match the cells of each frame, the largest overlaps first.
+    """Match the cells of each frame, largest overlaps first.
 
     Parameters
     ----------
-    frames : what the FP32 networks and what the candidate found, per frame.
+    frames : detections of the FP32 networks and of the candidate, per frame.
     """
     matched = [_matched(before.boxes, after.boxes) for before, after in frames]
     reference = sum(len(before) for before, _ in frames)

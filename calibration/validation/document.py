@@ -1,4 +1,4 @@
-"""The proof as it stands in engine.json."""
+"""The proof as stored in engine.json."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edgeapl.calibration.validation.engine_proof import EngineProof
 
 
 def engine_proof_document(proof: EngineProof) -> dict[str, Any]:
-    """Return the proof as plain JSON values; differences that are no number are null."""
+    """Return the proof as plain JSON values; infinite differences are null."""
     outputs: dict[str, Any] = {}
     for one in proof.outputs:
         numbers = {key: _number(getattr(one, key)) for key in ("mean", "p99", "largest", "span")}

@@ -1,4 +1,4 @@
-"""Prove that built engines answer like the FP32 networks before they may serve."""
+"""Proves that built engines answer like the FP32 networks before they may be used."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from edgeapl.protocols import CellChain, Engine
 from edgeapl.types import Frame, UInt8
 
 Slide = tuple[str, UInt8]
-"""Name, and crops uint8 (N, size, size, 3) RGB of its cells."""
+"""Name of a slide, and crops of its cells, uint8 (N, size, size, 3) RGB."""
 
 
 @dataclass(frozen=True, slots=True)
 class SlideComparison:
-    """What both say about one slide, by its numbers alone.
+    """What both answer about one slide, by its numbers alone.
 
-    That the bundle is untrained or uncalibrated would make every verdict REVIEW, and is left out.
+    An untrained or uncalibrated bundle would make every verdict REVIEW; that is ignored here.
     """
 
     name: str
@@ -43,16 +43,16 @@ class SlideComparison:
 
     @property
     def changed(self) -> bool:
-        """Whether the verdict is another one."""
+        """Whether the verdict is different."""
         return self.reference.decision != self.candidate.decision
 
 
 @dataclass(frozen=True, slots=True)
 class EngineProof:
-    """All that was compared; `problems` is empty when the engines may serve.
+    """The whole comparison; `problems` is empty if the engines may be used.
 
     outputs : every output of every network, both given the same inputs.
-    cells : roles and classes, each set of engines going its own way through the networks.
+    cells : roles and classes, each set of engines routing cells in its own way.
     detected : cells found on frames; None without a detector.
     unproven : networks that no cell and no frame reached.
     """
@@ -92,11 +92,11 @@ def prove_engine(
     slides : held back: not what ranges were measured on.
     limits : beyond which there is a problem.
     frames : for the networks of a detector, which crops do not reach.
-    batch_size : cells in one run.
-    chain : of the candidate's networks, linked for `with_classes(manifest)`. Cells then go their
-        own way through it, as where it serves; what single networks give is asked of the engines.
+    batch_size : cells per run.
+    chain : of the candidate's networks, linked for `with_classes(manifest)`. Cells then go through
+        it as in use; the outputs of single networks are taken from the engines.
 
-    Raises InputError when there is no cell to compare, EngineError when an engine fails to run.
+    Raises InputError when there are no cells to compare, EngineError when an engine fails to run.
     """
     seen: dict[str, dict[str, Apart]] = {name: {} for name in manifest.networks}
     paired = {
@@ -105,7 +105,7 @@ def prove_engine(
     }
     asked = with_classes(manifest)
     wants = [SlideOnItsWay(asked, paired, crops, batch_size) for _, crops in slides]
-    # The candidate runs twice: on what the reference is shown, and by its own routing.
+    # The candidate runs twice: on the reference's inputs, and with its own routing.
     haves: list[SlideOnItsWay | SlideThroughChain] = [
         SlideOnItsWay(asked, candidate, crops, batch_size)
         if chain is None
@@ -120,7 +120,7 @@ def prove_engine(
         _show_unreached(manifest, name, paired[name], seen[name], slides, batch_size)
     answers: list[tuple[InferenceResult, InferenceResult]] = []
     compared = []
-    # What is left is the head, on cells where it judges them too, and on each slide.
+    # What remains is the head, on cells if it judges them too, and on each slide.
     for (name, _), on_paired, on_candidate in zip(slides, wants, haves, strict=True):
         want, have = on_paired.answers(), on_candidate.answers()
         answers.append((want, have))
@@ -201,7 +201,7 @@ def _of_cells(cells: CellComparison, limits: LimitsSpec) -> list[str]:
 
 
 def _too_many_lost(recall: Recall, limits: LimitsSpec) -> bool:
-    """One cell tells nothing about a share; for rare classes the flip rate is what counts."""
+    """Return whether too many cells are lost; a single one says nothing about a share."""
     return recall.cells - recall.kept > max(1.0, limits.max_recall_drop * recall.cells)
 
 

@@ -1,4 +1,4 @@
-"""Show the cells of several slides to one network after another, so that each is opened once."""
+"""Passes the cells of several slides to one network after another, opening each once."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class SlideOnItsWay:
     Parameters
     ----------
     manifest : names roles and networks. engines : network name to engine; may change between runs.
-    crops : uint8 (N, size, size, 3) RGB. The cells' numbers are their rows.
-    batch_size : cells in one run.
+    crops : uint8 (N, size, size, 3) RGB. Rows number the cells.
+    batch_size : cells per run.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class SlideOnItsWay:
 
 
 def networks_in_order(manifest: Manifest) -> tuple[str, ...]:
-    """Return the networks that look at cells, each after those it waits for.
+    """Return the networks that see cells, each after those it waits for.
 
     The slide's head is the last unless another network waits for it: it is needed again at the end.
     """

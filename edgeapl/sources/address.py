@@ -1,4 +1,4 @@
-"""From what the user wrote to a source of frames."""
+"""Opens the source of frames that an address names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ UNDERSTOOD = (
 )
 
 DEVICE_SCHEMES = ("rtsp://", "rtsps://", "mm://", "aravis://", "gst://", "replay://")
-"""Addresses of cameras, whose drivers may crash or hang; see `edgeapl.capture`."""
+"""Schemes of cameras, whose drivers may crash or hang; see `edgeapl.capture`."""
 
 EXTRA = "pip install 'edgeapl[cameras]'"
 
@@ -32,15 +32,15 @@ _WILD = re.compile(r"[*?\[]")
 
 
 def is_device(address: str) -> bool:
-    """Whether an address names a camera, or something that behaves like one."""
+    """Return whether an address names a camera, or something that behaves like one."""
     return _is_number(address) or address.startswith((*DEVICE_SCHEMES, "/dev/"))
 
 
 def open_device(address: str, *, scale_for: ScaleFor, clock: Clock | None = None) -> FrameSource:
-    """Open a camera in this very process; a station lets `edgeapl.capture` do that.
+    """Open a camera in this process; a station leaves that to `edgeapl.capture`.
 
-    Raises ConfigError when the address is wrong, CameraError when the camera or what drives it is
-    missing.
+    Raises ConfigError when the address is wrong, CameraError when the camera or its driver library
+    is missing.
     """
     if address.startswith("replay://"):
         from edgeapl.sources.replay import ReplaySource  # noqa: PLC0415
@@ -64,14 +64,14 @@ def open_source(address: str, *, scale_for: ScaleFor, clock: Clock | None = None
     Parameters
     ----------
     address : see `UNDERSTOOD`.
-    scale_for : gives µm per px and its origin; `demo://` knows its own.
-    clock : time; tests give their own.
+    scale_for : returns µm per px and its origin; `demo://` knows its own.
+    clock : for tests; None for the system's.
 
-    Raises ConfigError for anything else, ``http://`` and ``concat:`` among it, InputError for a
+    Raises ConfigError for anything else, including ``http://`` and ``concat:``, InputError for a
     path that does not exist or does not play, CameraError when there is no such camera.
     """
     if address.startswith("demo://"):
-        # On demand: drawing smears is not needed at a station with a camera.
+        # Imported on demand: a station with a camera draws no smears.
         from edgeapl.sources.demo import DemoSource  # noqa: PLC0415
 
         return DemoSource.from_address(address)
@@ -103,7 +103,7 @@ def _is_number(address: str) -> bool:
 def _matching(pattern: str, scale_for: ScaleFor) -> FrameSource:
     from edgeapl.sources.files import FilesSource  # noqa: PLC0415
 
-    # Path.glob takes no absolute pattern.
+    # Path.glob does not take absolute patterns.
     paths = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
     files = [path for path in paths if has_image_name(path.name)]
     if not files:
@@ -112,7 +112,7 @@ def _matching(pattern: str, scale_for: ScaleFor) -> FrameSource:
     return FilesSource(files, printable(pattern), scale_for)
 
 
-# One opener for each kind of camera; what drives it is imported when it is asked for.
+# One opener per kind of camera; its driver library is imported when it is used.
 
 
 def _v4l(address: str, scale_for: ScaleFor, clock: Clock | None) -> FrameSource:

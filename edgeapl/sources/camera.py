@@ -18,33 +18,33 @@ from edgeapl.sources.frames import ScaleFor, SystemClock, frame_of_pixels
 from edgeapl.types import Frame, UInt8
 
 _CLOSE_S = 2.0
-"""How long close waits for a read that hangs; the thread ends with the program otherwise."""
+"""How long close waits for a hanging read; after that the thread ends with the program."""
 
 _DEVICES = Path("/dev")
 
 
 class Device(Protocol):
-    """What is used of cv2.VideoCapture."""
+    """The part of cv2.VideoCapture that is used."""
 
     def read(self) -> tuple[bool, Any]:
-        """Wait for a picture; (True, uint8 (H, W, 3) BGR) or (False, anything)."""
+        """Wait for a picture: (True, uint8 (H, W, 3) BGR) or (False, anything)."""
 
     def release(self) -> None:
-        """Let go of the device."""
+        """Release the device."""
 
 
 class CameraSource(ClosesItself):
-    """Implements FrameSource over a camera; always gives the newest frame.
+    """Implements FrameSource over a camera; always returns the newest frame.
 
-    A thread keeps reading, so a frame is never older than the last exposure and a hanging driver
-    does not hold `read`. Frames that nobody took in time are dropped; a gap in the index shows it.
+    A thread keeps reading, so a frame is never older than the last exposure, and a hanging driver
+    does not block `read`. Frames that were not read in time are dropped, leaving gaps in the index.
 
     Parameters
     ----------
     number : of the camera, 0 for ``/dev/video0``.
-    scale_for : gives µm per px and its origin.
-    clock : time; tests give their own.
-    open_device : opens the camera of a number or raises CameraError; tests give their own.
+    scale_for : returns µm per px and its origin.
+    clock : for tests; None for the system's.
+    open_device : opens the camera with a number or raises CameraError; for tests.
     """
 
     live = True
@@ -68,9 +68,9 @@ class CameraSource(ClosesItself):
         self._thread.start()
 
     def read(self, timeout_s: float) -> Frame:
-        """Return the newest frame that was not given yet.
+        """Return the newest frame that was not returned before.
 
-        Raises SourceStalled when none came in time, CameraError when the camera gives no more,
+        Raises SourceStalled when none came in time, CameraError when the camera stops delivering,
         EndOfSource after close.
         """
         with self._news:
@@ -92,7 +92,7 @@ class CameraSource(ClosesItself):
         )
 
     def _run(self) -> None:
-        """Read to the end or to close; only this thread touches the device."""
+        """Read to the end or until closed; only this thread touches the device."""
         index = 0
         try:
             while not self._closed:
@@ -102,7 +102,7 @@ class CameraSource(ClosesItself):
                     self._newest = (index, captured_ns, pixels)
                     self._news.notify_all()
                 index += 1
-        except BaseException as error:  # noqa: BLE001 - handed to the thread that reads
+        except BaseException as error:  # noqa: BLE001 - passed to the reading thread
             with self._news:
                 self._failure = error
                 self._news.notify_all()
@@ -124,7 +124,7 @@ class CameraSource(ClosesItself):
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
     def close(self) -> None:
-        """Let go of the camera."""
+        """Release the camera."""
         with self._news:
             self._closed = True
             self._news.notify_all()
@@ -132,7 +132,7 @@ class CameraSource(ClosesItself):
 
 
 def open_camera(number: int) -> Device:
-    """Open a camera of this machine; raises CameraError that names the ones there are."""
+    """Open a camera of this machine. Raises CameraError that names the existing ones."""
     path = _DEVICES / f"video{number}"
     if _DEVICES.is_dir() and not path.exists():
         raise CameraError("no such camera", path, f"cameras here: {_cameras()}")

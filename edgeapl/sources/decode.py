@@ -1,4 +1,4 @@
-"""From an image file to pixels: bytes, then SHA-256, then a look at the structure, then decode."""
+"""From an image file to pixels: read the bytes, hash them, check the structure, then decode."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from edgeapl.types import Remark, UInt8
 from edgeapl.wording.printable import printable
 
 SMALLEST_SIDE_PX = 16
-"""Less cannot show a cell: 16 px at the coarsest scale in use, 0.5 µm per px, are 8 µm."""
+"""Fewer px cannot show a cell: at the coarsest scale in use, 0.5 µm per px, 16 px are 8 µm."""
 
 _OPAQUE = 255
 _RGB, _RGBA = 3, 4
@@ -28,7 +28,7 @@ _RGB, _RGBA = 3, 4
 
 @dataclass(frozen=True, slots=True)
 class ReadLimits:
-    """How large a file may be, before anything of it is decoded.
+    """How large a file may be; checked before anything of it is decoded.
 
     max_bytes : of the file. max_pixels : width times height; 200 million need 0.6 GB of memory.
     max_costly_pixels : the same for WebP, AVIF, HEIF and JPEG XL, whose decoders need 1 GB for it.
@@ -46,10 +46,10 @@ class DecodedImage:
     pixels : uint8 (H, W, 3) RGB, as stored: an EXIF orientation is not applied, so that boxes fit
         the file. Read-only.
     sha256 : of the file's bytes, hex.
-    um_per_px : from what the file says where that is sound for microscopy, else None.
-    size_unused : why a size that the file gives is not used; empty when it is, or none is there.
+    um_per_px : as stated in the file, if plausible for microscopy, else None.
+    size_unused : why a stated pixel size is not used; empty if it is used or none is stated.
     remarks : what a user should know about the file.
-    part : which of its file's pictures it is, ``#0`` and so on; empty for the only one.
+    part : which picture of its file it is, ``#0`` and so on; empty for the only one.
     """
 
     pixels: UInt8
@@ -61,36 +61,36 @@ class DecodedImage:
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) that tells this picture from all others: one field is counted once."""
+        """SHA-256 (hex) that identifies this picture, so that one field is never counted twice."""
         return digest_of_part(self.sha256, self.part)
 
 
 Reading = Callable[[], DecodedImage]
-"""Decodes one picture of a file; raises InputError."""
+"""Decodes one picture of a file. Raises InputError."""
 
 _DEFAULT_LIMITS = ReadLimits()
 
 
 def digest_of_part(sha256: str, part: str) -> str:
-    """Return the digest of one of a file's pictures: of the text ``SHA256#1``, say.
+    """Return the digest of one of a file's pictures: that of the text ``SHA256#1``, for example.
 
-    The only picture of a file (`part` is empty) has the file's own.
+    The only picture of a file (`part` is empty) has the digest of the file.
     """
     return hashlib.sha256(f"{sha256}{part}".encode()).hexdigest() if part else sha256
 
 
 def read_image(path: Path, *, limits: ReadLimits = _DEFAULT_LIMITS) -> DecodedImage:
-    """Read one file that holds one picture.
+    """Read a file that holds one picture.
 
-    Raises InputError, in one line, when the path is no plain readable file, or the image is of
-    another kind, cut off, damaged, too large, too small, grey, partly transparent, in print
-    colours, or one of several in its file.
+    Raises InputError when the path is not a readable plain file, or the image is of another format,
+    truncated, damaged, too large, too small, grey, partly transparent, in print colours, or one of
+    several in its file.
     """
     return decode_image(read_plain_file(path, limits.max_bytes), printable(path), limits=limits)
 
 
 def decode_image(data: bytes, name: str, *, limits: ReadLimits = _DEFAULT_LIMITS) -> DecodedImage:
-    """Decode the bytes of one image file; `name` is how errors call it. Raises InputError."""
+    """Decode the bytes of one image file; `name` is used in errors. Raises InputError."""
     readings = decode_images(data, name, limits=limits)
     if len(readings) > 1:
         raise many(name, len(readings))
@@ -98,15 +98,15 @@ def decode_image(data: bytes, name: str, *, limits: ReadLimits = _DEFAULT_LIMITS
 
 
 def read_images(path: Path, *, limits: ReadLimits = _DEFAULT_LIMITS) -> tuple[Reading, ...]:
-    """Read one file, and give what decodes each of its pictures, at least one.
+    """Read one file, and return a decoder for each of its pictures, at least one.
 
-    Raises InputError as `read_image` does; a picture that cannot be decoded raises it on its own.
+    Raises InputError as `read_image` does; an undecodable picture raises it when it is decoded.
     """
     return decode_images(read_plain_file(path, limits.max_bytes), printable(path), limits=limits)
 
 
 def read_source(source: Path) -> DecodedImage:
-    """Read the picture that a frame's source names: a file, or a part of one, ``FILE#0``."""
+    """Read the picture that a frame's source names: a file, or one of its pictures, ``FILE#0``."""
     file, mark, number = str(source).rpartition("#")
     if not mark or not number.isdecimal() or os.path.lexists(source):
         return read_image(source)
@@ -119,7 +119,7 @@ def read_source(source: Path) -> DecodedImage:
 def decode_images(
     data: bytes, name: str, *, limits: ReadLimits = _DEFAULT_LIMITS
 ) -> tuple[Reading, ...]:
-    """Look into the bytes of one image file, and give what decodes each of its pictures."""
+    """Check the bytes of one image file, and return a decoder for each of its pictures."""
     digest = hashlib.sha256(data).hexdigest()
     stills = tuple(read_stills(data, name))
     if not stills:
@@ -165,7 +165,7 @@ def _check_size(header: ImageHeader, name: str, limits: ReadLimits) -> None:
 
 
 def _opaque(pixels: UInt8, header: ImageHeader, name: str) -> UInt8:
-    """Check what a decoder gave, and leave out an opacity that is full."""
+    """Check a decoder's output, and drop an alpha channel that is opaque."""
     if pixels.shape[:2] != (header.height, header.width):
         raise damaged(name, f"{header.format} header gives a wrong size")
     if pixels.shape[2] == _RGBA:

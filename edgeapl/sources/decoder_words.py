@@ -1,8 +1,8 @@
-"""Catch what a C decoder writes to the terminal.
+"""Captures what a C decoder writes to the terminal.
 
-libjpeg, libpng and OpenCV report damage as text on file descriptor 2 and go on with a wrong
-picture. No call returns these words, so the descriptor is led into memory while a picture is
-decoded. What other threads write in those milliseconds is passed on to the terminal afterwards.
+libjpeg, libpng and OpenCV report damage as text on file descriptor 2 and continue with a wrong
+picture. No call returns these messages, so the descriptor is redirected to memory while a picture
+is decoded. What other threads write in those milliseconds is forwarded to the terminal afterwards.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _DECODER = re.compile(
     rb"|Invalid SOS parameters|Unknown Adobe color|Warning: unknown JFIF|libpng (?:error|warning)"
     rb"|OpenCV TIFF|\[ ?(?:WARN|ERROR|INFO|FATAL|DEBUG):\d+@|\[[\w,. -]+ @ 0x[0-9a-f]+\])"
 )
-# FFmpeg names the part that complains, and OpenCV lets it print errors only.
+# FFmpeg names the component that complains; OpenCV lets it print errors only.
 _DAMAGE = re.compile(
     rb"((?:Corrupt JPEG data|Premature end of JPEG|Unsupported marker type"
     rb"|Inconsistent progression|libpng error)[^\n]*)|\[[\w,. -]+ @ 0x[0-9a-f]+\] ([^\n]*)"
@@ -31,16 +31,16 @@ _DAMAGE = re.compile(
 
 
 class DecoderWords:
-    """What was caught, once the `with` block has ended."""
+    """The captured messages, once the `with` block has ended."""
 
     def __init__(self) -> None:
         self.damage = ""
-        """The first complaint that means a wrong picture; empty for none."""
+        """The first message that means a wrong picture; empty if there is none."""
 
 
 @contextmanager
 def caught_words() -> Iterator[DecoderWords]:
-    """Keep decoders off the terminal for a `with` block, one block at a time in the process."""
+    """Capture decoders' messages in a `with` block; one block at a time in the process."""
     words = DecoderWords()
     with _LOCK:
         terminal = _duplicate()
@@ -54,7 +54,7 @@ def caught_words() -> Iterator[DecoderWords]:
             os.close(catcher)
             words.damage = _first_damage(text)
             if others := _of_others(text):
-                with suppress(OSError):  # nobody listens on a closed terminal
+                with suppress(OSError):  # the terminal may be closed
                     os.write(STDERR, others)
 
 
@@ -79,7 +79,7 @@ def _memory() -> int:
     else:
         handle, path = tempfile.mkstemp()
         os.unlink(path)  # noqa: PTH108
-    # With descriptor 2 closed, the new one is 2 itself, which is about to be replaced.
+    # If descriptor 2 was closed, the new one is 2 itself, which is about to be replaced.
     return os.dup(handle) if handle == STDERR else handle
 
 
@@ -96,7 +96,7 @@ def _first_damage(text: bytes) -> str:
 
 
 def _of_others(text: bytes) -> bytes:
-    """Leave out the lines of decoders, which OpenCV goes on with ``>`` lines and empty ones."""
+    """Return the text without decoders' lines and OpenCV's ``>`` and empty lines after them."""
     if not _DECODER.search(text):
         return text
     lines = text.splitlines(keepends=True)

@@ -54,7 +54,7 @@ class DemoSource(ClosesItself):
 
     @classmethod
     def from_address(cls, address: str) -> DemoSource:
-        """Read an address such as ``demo://apl?seed=1&frames=12``; raises ConfigError."""
+        """Parse an address such as ``demo://apl?seed=1&frames=12``. Raises ConfigError."""
         parts = urlsplit(address)
         kind = parts.netloc or parts.path.strip("/")
         if kind not in KINDS:
@@ -64,7 +64,7 @@ class DemoSource(ClosesItself):
         return cls(kind, dict(_option(address, *pair) for pair in parse_qsl(parts.query, True)))
 
     def read(self, timeout_s: float) -> Frame:
-        """Draw the next frame; raises EndOfSource after the last."""
+        """Draw the next frame. Raises EndOfSource after the last."""
         if self._next >= self._frames:
             raise EndOfSource
         index = self._next
@@ -80,7 +80,7 @@ class DemoSource(ClosesItself):
         )
 
     def interrupt(self) -> None:
-        """Stop drawing, also the frame that is being drawn; it takes seconds when it is large."""
+        """Stop drawing, even in the middle of a frame: a large one takes seconds."""
         self._stop.set()
 
     def close(self) -> None:

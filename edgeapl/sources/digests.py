@@ -1,4 +1,4 @@
-"""What an image is known by, under whatever name: the digests of its file and of its pictures."""
+"""What identifies an image under any name: the digests of its file and of its pictures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgeapl.wording.printable import printable
 
 
 def image_digests(path: Path) -> Iterator[str]:
-    """Yield the digest of a file that is there, and those of its pictures if it has several.
+    """Yield the digest of an existing file, and those of its pictures if it has several.
 
     Raises ConfigError when the file cannot be read.
     """
@@ -29,9 +29,9 @@ def image_digests(path: Path) -> Iterator[str]:
 
 
 def _several(path: Path) -> int:
-    """Return how many pictures a file holds if it holds more than one, else 0."""
+    """Return how many pictures a file holds if more than one, else 0."""
     try:
         count = len(read_images(path))
     except InputError:
-        return 0  # what cannot be read is measured by nobody
+        return 0  # unreadable files are never measured
     return count if count > 1 else 0

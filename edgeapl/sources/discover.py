@@ -1,4 +1,4 @@
-"""Find the slides in a folder: which images belong to which smear."""
+"""Finds the slides in a folder: which images belong to which smear."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ __all__ = [
 ]
 
 RESULTS_MARKER = "edgeapl-results.json"
-"""A folder that holds this file is one of our own result folders and is left out."""
+"""A folder with this file is one of our own result folders and is skipped."""
 
 SLIDE_LIST = "slides.csv"
-"""A list of this name in the folder decides which file belongs to which slide."""
+"""A list with this name in the folder decides which file belongs to which slide."""
 
 
 UNPACK = "unpack it and give the folder that comes out"
@@ -64,20 +64,20 @@ def find_slides(
 ) -> FoundSlides:
     """Find the slides in a folder.
 
-    Images that lie in the folder itself are one slide, named after it; every sub-folder with
-    images, at any depth below, is one slide, named after the sub-folder. A slide list decides
-    instead: `slide_list` or `slides.csv` in the folder. A single image is a slide of one frame.
+    Images in the folder itself are one slide, named after it; every sub-folder with images, at any
+    depth, is one slide, named after the sub-folder. A slide list takes precedence: `slide_list`, or
+    `slides.csv` in the folder. A single image is a slide of one frame.
 
-    Everything that looks like an image is listed, by its name or its first bytes, whether it can be
-    read or not, also a pipe or a folder, so that it becomes an error of its own when it is read.
-    Links are followed, each folder once per slide. Hidden files, what systems leave in folders and
-    our own result folders are left out.
+    Everything that looks like an image is included, by its name or its first bytes, whether it can
+    be read or not, even a pipe or a folder, so that it becomes an error of its own when it is read.
+    Links are followed, each folder once per slide. Hidden files, files that systems leave in
+    folders and our own result folders are skipped.
 
     Parameters
     ----------
     folder : where to look, or one image file.
     crops : every image is one cell; the rules are the same.
-    slide_list : CSV with the columns slide, file and, if wanted, um_per_px, patient and others.
+    slide_list : CSV with the columns slide, file and optionally um_per_px, patient and others.
     slide_from : pattern that finds the slide in each image's name; see `group_by_name`.
 
     Raises InputError when the folder is missing, unreadable or without images, UsageError when it
@@ -109,7 +109,7 @@ def find_slides(
 def part_files(
     files: Sequence[Path], leave_out: Sequence[str]
 ) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-    """Part files into those to examine and those that lie in a folder of one of these names."""
+    """Split files into those to examine and those in a folder with one of these names."""
     names = {name.casefold() for name in leave_out}
     out = tuple(file for file in files if file.parent.name.casefold() in names)
     return tuple(file for file in files if file not in set(out)), out
@@ -157,7 +157,7 @@ def _by_folder(folder: Path, *, must_hold_images: bool) -> list[tuple[str, tuple
 
 
 def _refuse_same_names(names: Sequence[str]) -> None:
-    """Raise InputError when two folders are one slide by their names."""
+    """Raise InputError when two folders have the same name and would be one slide."""
     seen: dict[str, str] = {}
     for name in names:
         other = seen.setdefault(canonical_name(name), name)
@@ -171,8 +171,8 @@ def _refuse_same_names(names: Sequence[str]) -> None:
 def _below(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
     """Yield every image at any depth.
 
-    A folder that cannot be looked into is given as if it were an image: reading it then gives
-    the error, and it is not passed over.
+    A folder that cannot be opened is yielded like an image: reading it then raises the error, and
+    it is not silently skipped.
     """
     try:
         status = folder.stat()
@@ -206,7 +206,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:
-        return False  # a ring of links
+        return False  # a cycle of links
 
 
 def _name_of(folder: Path) -> str:

@@ -17,13 +17,13 @@ from edgeapl.types import Frame
 class FilesSource(ClosesItself):
     """Implements FrameSource over named files; an unreadable one raises InputError once.
 
-    A file with several pictures gives each as a frame.
+    A file with several pictures yields each as a frame.
 
     Parameters
     ----------
     files : images of one slide.
-    name : what a person would call them.
-    scale_for : gives µm per px and its origin for an image without a scale of its own.
+    name : shown to people.
+    scale_for : returns µm per px and its origin for an image that states no scale.
     """
 
     live = False
@@ -62,6 +62,6 @@ class FilesSource(ClosesItself):
         )
 
     def close(self) -> None:
-        """Forget the files that were not read."""
+        """Drop the files that were not read."""
         self._next = len(self._files)
         self._open.clear()

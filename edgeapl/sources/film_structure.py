@@ -1,7 +1,7 @@
-"""Count the frames that a film's container really holds, and see whether the file is whole.
+"""Counts the frames that a video container really holds, and checks whether the file is complete.
 
-What a container says of its length is an estimate: sound may be longer than the picture, frames may
-come when they like, and a browser writes no length at all. So blocks of the picture's track are
+The length that a container states is an estimate: sound may last longer than the picture, frames
+may come at any time, and a browser writes no length at all. So blocks of the picture's track are
 counted where the structure allows it, and every part must end inside the file.
 """
 
@@ -15,24 +15,24 @@ from pathlib import Path
 from typing import BinaryIO
 
 MOST_PARTS = 5_000_000
-"""Parts looked at: a day of picture and sound has about as many."""
+"""Parts examined at most: a day of picture and sound has about as many."""
 
 
 @dataclass(frozen=True, slots=True)
 class FilmStructure:
-    """frames : that a player must show; None where the container does not count. cut : cut off."""
+    """frames : that a player must show; None if they cannot be counted. cut : truncated."""
 
     frames: int | None = None
     cut: bool = False
 
 
 class _CutError(ValueError):
-    """A part ends behind the end of the file."""
+    """A part ends beyond the end of the file."""
 
 
 @dataclass(slots=True)
 class _Reader:
-    """A file, its size, and how many more parts may be looked at."""
+    """A file, its size, and how many more parts may be examined."""
 
     file: BinaryIO
     size: int
@@ -50,9 +50,9 @@ class _Reader:
 
 
 def look_into(path: Path) -> FilmStructure:
-    """Look into an MP4, MOV, AVI, MKV, WebM or transport stream.
+    """Examine an MP4, MOV, AVI, MKV, WebM or transport stream.
 
-    A structure that is not understood counts nothing. Raises OSError.
+    An unknown structure gives no count. Raises OSError.
     """
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
@@ -114,7 +114,7 @@ def _mp4(reader: _Reader) -> FilmStructure:
 
 
 def _picture_track(reader: _Reader, at: int, end: int) -> tuple[int | None, int | None]:
-    """Return number and samples of the first picture track; no count where a part is not shown."""
+    """Return number and samples of the first picture track; no count if a part is not shown."""
     for kind, start, stop in _boxes(reader, at, end):
         if kind != b"trak":
             continue
@@ -135,7 +135,7 @@ def _picture_track(reader: _Reader, at: int, end: int) -> tuple[int | None, int 
 
 
 def _edits(reader: _Reader, at: int, end: int) -> bool:
-    """Whether a track shows more or less than all of its samples in order."""
+    """Return whether a track shows anything but all of its samples in order."""
     found = _inside(reader, at, end, b"edts", b"elst")
     if found is None:
         return False
@@ -149,7 +149,7 @@ def _edits(reader: _Reader, at: int, end: int) -> bool:
         return True
     long = reader.bytes_at(media[0], 1)[0] == 1
     per_s = struct.unpack(">I", reader.bytes_at(media[0] + (20 if long else 12), 4))[0]
-    # Frames that are stored in another order than shown begin some of them later.
+    # Frames stored in another order than shown begin some of them later.
     return bool(begins > per_s)
 
 
@@ -187,7 +187,7 @@ def _avi(reader: _Reader) -> FilmStructure:
 
 
 def _in_riff(reader: _Reader, at: int, end: int, stream: int | None) -> tuple[int | None, int]:
-    """Return the number of the picture's stream, and its chunks that hold anything."""
+    """Return the number of the picture's stream, and its number of non-empty chunks."""
     frames = number = 0
     while at + 8 <= end:
         kind, size = struct.unpack("<4sI", reader.bytes_at(at, 8))
@@ -199,7 +199,7 @@ def _in_riff(reader: _Reader, at: int, end: int, stream: int | None) -> tuple[in
                 stream = number
             number += 1
         elif stream is not None and kind in (b"%02ddc" % stream, b"%02ddb" % stream):
-            frames += size > 0  # an empty one repeats the frame before, and no player shows it
+            frames += size > 0  # an empty one repeats the previous frame; players do not show it
         at += 8 + size + size % 2
     return stream, frames
 
@@ -257,7 +257,7 @@ def _picture_number(reader: _Reader, at: int, end: int) -> tuple[int | None, boo
 
 
 def _element(reader: _Reader, at: int) -> tuple[int, int, int | None]:
-    """Return an element's number, where its content starts, and its size, None for unknown."""
+    """Return an element's number, where its content starts, and its size, None if unknown."""
     head = reader.bytes_at(at, min(12, reader.size - at))
     length = 9 - head[0].bit_length()
     if not 1 <= length <= 4:
@@ -271,7 +271,7 @@ def _element(reader: _Reader, at: int) -> tuple[int, int, int | None]:
 
 
 def _number(head: bytes, at: int) -> tuple[int, int]:
-    """Return a number whose first bits say how long it is, and its length."""
+    """Return a number whose first bits encode its length, and that length."""
     length = 9 - head[at].bit_length()
     if length > 8 or at + length > len(head):
         raise _CutError

@@ -1,4 +1,4 @@
-"""A folder that fills up, such as the one a microscope's software saves into."""
+"""A folder that fills up, such as the one a microscope's software saves to."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from edgeapl.wording.printable import printable
 POLL_S = 0.2
 
 SETTLED_S = 0.5
-"""A file that has not changed for so long is taken for written."""
+"""A file that has not changed for this long counts as complete."""
 
 PATIENCE_S = 5.0
-"""A file that cannot be read is tried again until it has not changed for so long: a slow writer
-over a network can rest in the middle of a file."""
+"""A file that cannot be read is retried until it has not changed for this long: a slow writer on a
+network can pause in the middle of a file."""
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """One version of a file; a file written again is another one. Times in ns."""
+    """One version of a file; a rewritten file is a new version. Times in ns."""
 
     modified: int
     size: int
@@ -43,17 +43,17 @@ class _Waiting:
 
 
 class FolderSource(ClosesItself):
-    """Implements FrameSource over the images of one folder, now and as they come.
+    """Implements FrameSource over the images of one folder, existing and new.
 
-    A file is given once, in the order of its time, when it has stopped changing; a file that is
-    written again is given again. Sub-folders and hidden files are not looked at. A file that can
-    not be read in the end raises InputError once.
+    A file is read once, in order of modification time, when it has stopped changing; a rewritten
+    file is read again. Sub-folders and hidden files are ignored. A file that stays unreadable
+    raises InputError once.
 
     Parameters
     ----------
     folder : where images appear.
-    scale_for : gives µm per px and its origin for an image without a scale of its own.
-    clock : time; tests give their own.
+    scale_for : returns µm per px and its origin for an image that states no scale.
+    clock : for tests; None for the system's.
     """
 
     live = True
@@ -76,7 +76,7 @@ class FolderSource(ClosesItself):
     def read(self, timeout_s: float) -> Frame:
         """Return the next frame.
 
-        Raises SourceStalled when no new file was ready in time, InputError for one bad file,
+        Raises SourceStalled when no new file was complete in time, InputError for one bad file,
         CameraError when the folder is gone, EndOfSource after close.
         """
         deadline = self._clock.monotonic_ns() + int(timeout_s * 1e9)
@@ -93,7 +93,7 @@ class FolderSource(ClosesItself):
             self._clock.sleep(min(POLL_S, left_s))
 
     def _first_ready(self) -> Frame | None:
-        """Try the files that have settled, oldest first."""
+        """Try the files that have stopped changing, oldest first."""
         now = self._clock.monotonic_ns()
         if self._open:
             return self._next_part(now)
@@ -117,7 +117,7 @@ class FolderSource(ClosesItself):
         return None
 
     def _next_part(self, now: int) -> Frame:
-        """Return a further picture of the file that was taken last; raises InputError."""
+        """Return a further picture of the current file. Raises InputError."""
         reading = self._open.popleft()
         try:
             image = reading()
@@ -127,7 +127,7 @@ class FolderSource(ClosesItself):
         return self._frame(image, now)
 
     def _frame(self, image: DecodedImage, now: int) -> Frame:
-        """Return the frame of a picture of the file that was taken last."""
+        """Return the frame of a picture of the current file."""
         index = self._next
         self._next += 1
         return frame_of_image(
@@ -139,11 +139,11 @@ class FolderSource(ClosesItself):
         )
 
     def _take(self, name: str) -> None:
-        """Note that a file was given."""
+        """Mark a file as read."""
         self._given[name] = self._waiting.pop(name).state
 
     def _look(self) -> None:
-        """Note new and changed files, and forget those that are gone."""
+        """Register new and changed files, and drop those that are gone."""
         now = self._clock.monotonic_ns()
         found = self._states()
         for name, state in found.items():
@@ -168,7 +168,7 @@ class FolderSource(ClosesItself):
                         )
         except FileNotFoundError as error:
             if self._folder.is_dir():
-                return self._states()  # a file went away between two looks
+                return self._states()  # a file disappeared between two looks
             raise self._lost(error) from error
         except OSError as error:
             raise self._lost(error) from error
@@ -179,5 +179,5 @@ class FolderSource(ClosesItself):
         return CameraError(f"folder cannot be read ({reason})", self.name, "check it and its disk")
 
     def close(self) -> None:
-        """Stop looking."""
+        """Stop watching."""
         self._closed = True

@@ -1,4 +1,4 @@
-"""Make frames: what all sources do with pixels once they have them."""
+"""Makes frames: what all sources do with pixels once they have them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from edgeapl.sources.decode import DecodedImage
 from edgeapl.types import Frame, Remark, ScaleOrigin, UInt8
 
 ScaleFor = Callable[[UInt8], tuple[float, ScaleOrigin]]
-"""Gives µm per px and where it comes from, for an image uint8 (H, W, 3) RGB."""
+"""Returns µm per px and its origin, for an image uint8 (H, W, 3) RGB."""
 
 
 class SystemClock:
     """The machine's own time; implements Clock."""
 
     def monotonic_ns(self) -> int:
-        """Nanoseconds that never run backwards."""
+        """Return nanoseconds that never run backwards."""
         return time.monotonic_ns()
 
     def sleep(self, seconds: float) -> None:
@@ -32,7 +32,7 @@ def frame_of_image(
 ) -> Frame:
     """Make the frame of an image file.
 
-    The scale is the one that the user stated, else the file's own, else what `scale_for` gives.
+    The scale is the user's, else the file's own, else that of `scale_for`.
     """
     um_per_px, origin = scale_for(image.pixels)
     remarks = image.remarks
@@ -51,7 +51,7 @@ def frame_of_image(
 def frame_of_pixels(
     pixels: UInt8, *, index: int, captured_ns: int, source: str, scale_for: ScaleFor
 ) -> Frame:
-    """Make the frame of an image that never was a file; its digest is that of its pixels."""
+    """Make the frame of an image that was never a file; its digest is that of its pixels."""
     um_per_px, origin = scale_for(pixels)
     digest = hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
     return Frame(pixels, index, captured_ns, um_per_px, source, digest, origin)

@@ -1,7 +1,7 @@
-"""Which files are images or may hold some, by name and by their first bytes.
+"""Which files are images or may contain some, by name and by first bytes.
 
-A picture that is passed over in silence may be the one that mattered. So whatever looks like an
-image is taken for one, and what cannot be read becomes an error of its own.
+A silently skipped picture may have been the one that mattered. So whatever looks like an image
+counts as one, and what cannot be read becomes an error of its own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ def _endings(text: str) -> frozenset[str]:
 
 
 READ = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
-"""Endings that are read by everybody."""
+"""Extensions that every installation reads."""
 
 _PICTURES = _endings(
     ".jpe .jfif .jif .dib .tf2 .tf8 .btf .heic .heif .heics .heifs .hif .avif .avifs .webp .jxl "
@@ -42,10 +42,10 @@ _LOOKED_INTO = ".zip"
 _PACKERS = frozenset({".gz", ".bz2", ".xz", ".zst", ".lz4"})
 
 KNOWN = READ | _PICTURES | _MICROSCOPES | _FOLDERS | _FILMS | _DOCUMENTS
-"""Endings that are taken for images, in small or capital letters."""
+"""Extensions that count as images, in lower or upper case."""
 
 _LEFTOVERS = _endings(".part .partial .crdownload .download .tmp .bak .old .orig .sav")
-"""Endings that programs put behind the name of a file that is not finished, or not the newest."""
+"""Extensions that programs append to files that are incomplete, or not the newest version."""
 
 _SIDECARS = _endings(
     ".txt .csv .tsv .json .geojson .jsonl .xml .xmp .yaml .yml .toml .ini .cfg .md .rst .log .html "
@@ -54,12 +54,12 @@ _SIDECARS = _endings(
     ".ods .doc .docx .odt .rtf .ppt .pptx .odp .tex .bib .ndpa .qpproj .qpdata .roi .icc .icm .dat "
     ".gjf .pgw .jgw .tfw .wld .aux .ovr .exe .dll .so .wav .mp3"
 )
-"""Endings of what lies beside images and is none, whatever it begins with."""
+"""Extensions of files kept beside images, which are no images whatever they begin with."""
 
 _SYSTEM_NAMES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "dicomdir"})
 
 NOT_LOOKED_INTO = frozenset({"__macosx", "@eadir", "$recycle.bin", "lost+found"})
-"""Folders that systems make for thumbnails and for what was deleted, in small letters."""
+"""Folders that systems create for thumbnails and deleted files, in lower case."""
 
 _HEAD_BYTES = 264
 _STARTS = (
@@ -72,32 +72,32 @@ _PLAIN_TEXT = frozenset({*range(0x20, 0x7F), *b"\t\n\r\f"})
 
 
 def has_image_name(name: str) -> bool:
-    """Whether a file of this name is taken for an image; hidden ones are not."""
+    """Return whether a file with this name counts as an image; hidden ones do not."""
     return not is_hidden(name) and Path(name).suffix.lower() in KNOWN
 
 
 def is_folder_of_image(name: str) -> bool:
-    """Whether a folder of this name is no folder of images but one that somebody named so."""
+    """Return whether a folder's name is that of an image rather than of a folder of images."""
     return not is_hidden(name) and Path(name).suffix.lower() in READ | _FOLDERS
 
 
 def looks_like_image(path: Path) -> bool:
-    """Whether a file is an image, one packed or not finished, or an archive that may hold some."""
+    """Return whether a file is an image, a compressed or partial one, or an archive with some."""
     return has_image_name(path.name) or _has_other_name(path.name) or holds_images(path)
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a system shows no file of this name."""
+    """Return whether a system hides files with this name."""
     return name.startswith(".")
 
 
 def is_film(name: str) -> bool:
-    """Whether a file of this name is taken for a film."""
+    """Return whether a file with this name counts as a video."""
     return Path(name).suffix.lower() in _FILMS
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a path leads to a plain file that packs others, by its name or its first bytes."""
+    """Return whether a path leads to a plain file that is an archive, by name or first bytes."""
     if not path.is_file():
         return False
     if Path(path.name).suffix.lower() in _ARCHIVES:
@@ -110,7 +110,7 @@ def is_archive(path: Path) -> bool:
 
 
 def _has_other_name(name: str) -> bool:
-    """Tell names such as ``a.tif.gz``, ``a.png.part``, ``a.jpg.1`` and ``a.png~``."""
+    """Return whether a name is like ``a.tif.gz``, ``a.png.part``, ``a.jpg.1`` or ``a.png~``."""
     if is_hidden(name):
         return False
     endings = [ending.lower() for ending in Path(name.rstrip("~")).suffixes]
@@ -125,10 +125,10 @@ def _has_other_name(name: str) -> bool:
 
 
 def holds_images(path: Path) -> bool:
-    """Whether a file whose name does not say so is an image or an archive that may hold some.
+    """Return whether a file is an image or an archive that may hold some, whatever its name.
 
-    Only plain files are looked into, and of these a few bytes, or a zip archive's list. One that
-    cannot be looked into counts as an image, so that reading it says why.
+    Only plain files are opened, and only a few bytes or a zip archive's list are read. One that
+    cannot be opened counts as an image, so that reading it says why.
     """
     name = path.name
     endings = [ending.lower() for ending in Path(name).suffixes]
@@ -138,7 +138,8 @@ def holds_images(path: Path) -> bool:
     if last == _LOOKED_INTO:
         return _zip_with_images(path)
     if last in _ARCHIVES:
-        # What was packed says what it is: a.csv.gz. An archive without such a word may be all.
+        # The compressed file's name says what it is: a.csv.gz. Without an extension it may be
+        # anything.
         return len(endings) < 2 or endings[-2] not in _SIDECARS
     try:
         with path.open("rb") as file:
@@ -149,14 +150,14 @@ def holds_images(path: Path) -> bool:
 
 
 def begins_like_image(head: bytes) -> bool:
-    """Whether these first bytes of a file, 264 or all, are those of an image."""
+    """Return whether the first bytes of a file, 264 or all, are those of an image."""
     if head.startswith(_STARTS) or head[128:132] == b"DICM":
         return True
     if head[:4] == b"RIFF":
         return head[8:12] in (b"WEBP", b"AVI ")
     if head[4:8] == b"ftyp":
         return True
-    # Two letters say little; a bitmap goes on with its length and four zeros.
+    # Two letters say little; a bitmap continues with its length and four zeros.
     return head[:2] == b"BM" and head[6:10] == bytes(4) and not _PLAIN_TEXT.issuperset(head)
 
 
@@ -173,5 +174,5 @@ def _zip_with_images(path: Path) -> bool:
 
 
 def is_passed_over(folder: str) -> bool:
-    """Whether a folder of this name is never looked into."""
+    """Return whether folders with this name are never searched."""
     return is_hidden(folder) or folder.lower() in NOT_LOOKED_INTO

@@ -1,4 +1,4 @@
-r"""Find a file that a list names: in another Unicode form, or with ``\`` between its folders."""
+r"""Finds a listed file, also in another Unicode form or with ``\`` between its folders."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 
 
 def is_windows_path(name: str) -> bool:
-    r"""Whether a name has ``\`` between folders, or begins with a drive."""
+    r"""Return whether a name has ``\`` between folders, or begins with a drive."""
     return "\\" in name or _DRIVE.match(name) is not None
 
 
 class NamedFiles:
-    r"""Finds files below a folder; what a folder holds is read once.
+    r"""Finds files below a folder; a folder's entries are read once.
 
-    What is there under the very name that is given comes first. Else names are compared in
-    Unicode NFC, and ``\`` is read as ``/``. Names without the blanks around them are tried too.
+    A file with exactly the given name comes first. Otherwise names are compared in Unicode NFC, and
+    ``\`` is read as ``/``. Names without surrounding blanks are tried too.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -29,7 +29,7 @@ class NamedFiles:
         self._held: dict[Path, dict[str, list[str]]] = {}
 
     def find(self, name: str) -> Path | None:
-        """Return the path as it is on the disk; None when there is none, or several are meant."""
+        """Return the path as it is on disk; None if there is none, or it is ambiguous."""
         for written in dict.fromkeys((name, name.strip())):
             found = self._below(written)
             if found is None and "\\" in written and not _DRIVE.match(written):
@@ -47,7 +47,7 @@ class NamedFiles:
                 if step is None:
                     return None
                 place = step
-        except (OSError, ValueError):  # too long, or not for this system
+        except (OSError, ValueError):  # too long, or invalid on this system
             return None
         return place
 
@@ -67,5 +67,5 @@ class NamedFiles:
 def _is_there(path: Path) -> bool:
     try:
         return os.path.lexists(path)
-    except ValueError:  # an umlaut where file names are ASCII: its bytes may be there
+    except ValueError:  # an umlaut where file names are ASCII: its bytes may exist
         return False

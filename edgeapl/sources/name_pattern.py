@@ -1,4 +1,4 @@
-"""Slides by the names of their images: a pattern says which part of a name is the slide."""
+"""Groups images into slides by name: a pattern says which part of a name is the slide."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def group_by_name(files: Sequence[Path], folder: Path, pattern: str) -> tuple[Sl
     Parameters
     ----------
     files : images below the folder.
-    pattern : regular expression, looked for anywhere in a file's name; with a ``/`` in it, in the
+    pattern : regular expression, searched for anywhere in a file's name; with a ``/`` in it, in the
         path below the folder. The group ``slide``, or the first one, is the slide; the
         group ``patient``, if there is one, is the patient. Names are in Unicode NFC.
 
-    Slides come in the order of their first image. Raises UsageError when the pattern is none or
-    has no group, when names do not match, when a slide is of two patients, and when it has two
+    Slides come in the order of their first image. Raises UsageError when the pattern is invalid or
+    has no group, when names do not match, when a slide belongs to two patients, and when it has two
     images of one name from two folders and the pattern says nothing about folders.
     """
     wanted, of_slide = _compiled(pattern)
@@ -67,7 +67,7 @@ def group_by_name(files: Sequence[Path], folder: Path, pattern: str) -> tuple[Sl
 
 
 def _compiled(pattern: str) -> tuple[re.Pattern[str], int]:
-    """Return the expression and the number of the group that is the slide."""
+    """Return the expression and the number of the group for the slide."""
     try:
         compiled = re.compile(canonical_name(pattern))
     except re.error as error:

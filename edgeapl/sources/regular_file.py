@@ -1,4 +1,4 @@
-"""Read a file once, and only if it is a plain one."""
+"""Reads a file once, and only if it is a regular file."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _KINDS = {
 
 
 def read_plain_file(path: Path, max_bytes: int) -> bytes:
-    """Read all bytes of a plain file without ever waiting for a pipe or device.
+    """Read all bytes of a regular file without ever waiting for a pipe or device.
 
     Parameters
     ----------
-    path : the file; a link to a plain file is followed.
+    path : the file; a link to a regular file is followed.
     max_bytes : a larger file is refused before it is read.
 
-    Raises InputError when it is missing, no plain file, unreadable, empty, too large, or changed
-    while it was read.
+    Raises InputError when it is missing, not a regular file, unreadable, empty, too large, or
+    changed while it was read.
     """
     with _one_line(path):
-        _check_kind(path.stat(), path)  # before opening: to open a device can already do something
-        # O_NONBLOCK: a pipe put in its place after the check must not hold us.
+        _check_kind(path.stat(), path)  # before opening: opening a device can have effects
+        # O_NONBLOCK: a pipe put in its place after the check must not block us.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         try:
             return _read_all(handle, path, max_bytes)
@@ -41,20 +41,20 @@ def read_plain_file(path: Path, max_bytes: int) -> bytes:
 
 
 def check_plain_file(path: Path) -> None:
-    """Raise InputError when a path is missing or leads to no plain file; nothing is opened."""
+    """Raise InputError when a path is missing or not a regular file; nothing is opened."""
     with _one_line(path):
         _check_kind(path.stat(), path)
 
 
 @contextmanager
 def _one_line(path: Path) -> Iterator[None]:
-    """Turn what the system says about a path into an InputError."""
+    """Turn the system's errors about a path into an InputError."""
     name = printable(path)
     try:
         yield
     except FileNotFoundError as error:
         if path.is_symlink():
-            raise InputError("link leads nowhere", name, "mend or remove the link") from error
+            raise InputError("link leads nowhere", name, "correct or remove the link") from error
         raise InputError("file does not exist", name, "check the path") from error
     except PermissionError as error:
         raise InputError("no permission to read", name, "allow reading it") from error
@@ -88,7 +88,7 @@ def _read_all(handle: int, path: Path, max_bytes: int) -> bytes:
         mend = f"give a file of at most {max_bytes // 2**20} MiB"
         raise InputError(f"file is too large ({found})", name, mend)
     parts = []
-    left = before.st_size + 1  # one more, to see it grow
+    left = before.st_size + 1  # one more, to notice that it grows
     while left > 0 and (part := os.read(handle, min(left, 1 << 24))):
         parts.append(part)
         left -= len(part)

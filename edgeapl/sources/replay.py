@@ -1,4 +1,4 @@
-"""`replay://FOLDER?fps=5`: the images of a folder as a camera would give them."""
+"""`replay://FOLDER?fps=5`: the images of a folder, paced like a camera."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edgeapl.wording.printable import printable
 PREFIX = "replay://"
 
 FPS = 2.0
-"""Pictures each second unless the address says so: about as fast as a person moves a stage."""
+"""Pictures per second unless the address says otherwise: about the pace of a moved stage."""
 
 _OPTIONS = {"fps": number(0.01, 240), "loop": yes_or_no}
 
@@ -25,15 +25,15 @@ _OPTIONS = {"fps": number(0.01, 240), "loop": yes_or_no}
 class ReplaySource(ClosesItself):
     """Implements FrameSource over image files, paced like a camera.
 
-    Every picture has its time; one whose time has passed when the next one's has come as well is
-    left out, and the gap in the index shows it. The time of a frame is when it was due.
+    Every picture has its due time; one is dropped if the next one is due as well, leaving a gap in
+    the index. A frame's time is its due time.
 
     Parameters
     ----------
     files : images in the order to show them, at least one.
-    scale_for : gives µm per px and its origin for an image without a scale of its own.
-    fps : pictures each second. loop : start again after the last one.
-    clock : time; tests give their own.
+    scale_for : returns µm per px and its origin for an image that states no scale.
+    fps : pictures per second. loop : start again after the last one.
+    clock : for tests; None for the system's.
     """
 
     live = True
@@ -62,7 +62,7 @@ class ReplaySource(ClosesItself):
     def from_address(
         cls, address: str, scale_for: ScaleFor, clock: Clock | None = None
     ) -> ReplaySource:
-        """Read ``replay://FOLDER?fps=5&loop=1``; raises ConfigError or InputError."""
+        """Parse ``replay://FOLDER?fps=5&loop=1``. Raises ConfigError or InputError."""
         folder, options = split_options(address, PREFIX, _OPTIONS)
         path = Path(folder)
         if not folder or not path.is_dir():
@@ -107,5 +107,5 @@ class ReplaySource(ClosesItself):
         )
 
     def close(self) -> None:
-        """Show no more."""
+        """Stop the replay."""
         self._closed = True

@@ -1,4 +1,4 @@
-"""Read a slide list: which file belongs to which slide, said by the user."""
+"""Reads a slide list, in which the user says which file belongs to which slide."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _OWN = {
     _SCALE: (_SCALE, "um/px", "um per px"),
 }
 _NEARLY_SCALE = re.compile(r"u?m[ _/.-]*p(er|ix|x|p)|um$|mpp$|scale|resolution|pixel")
-"""A column that may have been meant for the scale; nobody may believe that it was used."""
+"""A column that may have been meant as the scale; nobody must believe that it was used."""
 _SCALES = (0.005, 10.0)
 """µm per px; the same limits as the option --um-per-px."""
 
@@ -45,9 +45,9 @@ _READER = TableReader(
 
 @dataclass(frozen=True, slots=True)
 class ListedColumn:
-    """A column of the slide list that is nobody's but the user's.
+    """A column of the slide list that has a meaning only for the user.
 
-    name : as it is written there. values : one per file of the slide.
+    name : as written there. values : one per file of the slide.
     """
 
     name: str
@@ -59,10 +59,10 @@ class SlideInput:
     """The images of one slide.
 
     name : unique among the slides of one run; Unicode NFC.
-    files : in the order in which they are examined; not checked yet.
+    files : in the order of examination; not checked yet.
     um_per_px : scale stated in the slide list, else None.
-    patient : whose slide it is; empty where nobody said.
-    listed : further columns of the slide list, which are kept with the results.
+    patient : whose slide it is; empty if not stated.
+    listed : other columns of the slide list, which are kept with the results.
     """
 
     name: str
@@ -82,19 +82,19 @@ class _Row:
 
 
 def read_slide_list(path: Path, folder: Path) -> tuple[SlideInput, ...]:
-    """Read a CSV with the columns slide and file; see `TableReader` for how it may be written.
+    """Read a CSV with the columns slide and file; see `TableReader` for the accepted forms.
 
-    Columns um_per_px and patient are used; all further ones are kept with the results.
+    Columns um_per_px and patient are used; all others are kept with the results.
 
     Parameters
     ----------
     path : the list.
-    folder : what relative file names start from. They must stay inside it; a file elsewhere must
-        be named with its absolute path, so that it is meant.
+    folder : base of relative file names. They must stay inside it; a file elsewhere must be given
+        by its absolute path, so that it is intended.
 
     Files keep their order within a slide; slides come in the order of their first line. Whether a
-    file is there and good is seen when it is read. Raises ConfigError, with the line's number, for
-    a column, name or scale that is wrong, and for a file named twice.
+    file exists and is sound shows when it is read. Raises ConfigError, with the line number, for a
+    column, name or scale that is wrong, and for a file listed twice.
     """
     table = _READER.read(path)
     places = _places(table.columns)
@@ -146,7 +146,7 @@ def _places(columns: Sequence[str]) -> dict[str, int]:
 
 
 def _other_columns(table: Table, places: Mapping[str, int], path: Path) -> list[int]:
-    """Return the places of the user's own columns; one without name and cells is none."""
+    """Return the indices of the user's own columns; one without name and cells is ignored."""
     missing = [name for name in ("slide", "file") if name not in places]
     if missing:
         what = f"no column {missing[0]!r} (cells are separated by {table.separated_by})"

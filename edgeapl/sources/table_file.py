@@ -1,4 +1,4 @@
-"""Read tables that people bring: CSV files as Excel, LibreOffice and scripts write them."""
+"""Reads users' tables: CSV files as written by Excel, LibreOffice and scripts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STATED = re.compile(r'"?sep=([,;\t])"?[,;\t]*\r?', re.IGNORECASE)
 _DECIMAL = re.compile(r"[+-]?([0-9]+[.,]?[0-9]*|[.,][0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it starts with
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
@@ -30,7 +30,7 @@ _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 SAVE_AS = "save it as 'CSV UTF-8' (Excel: Save As; LibreOffice: character set Unicode (UTF-8))"
 
 Fits = Callable[[Sequence[str]], bool]
-"""Whether a first row, its names as in `Table.columns`, is that of the table that is wanted."""
+"""Whether a first row, its names as in `Table.columns`, belongs to the expected table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +43,12 @@ class TableRow:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table with its first row apart.
+    """A table with its first row separate.
 
-    columns : names to look columns up by: without blanks around them, in small letters, NFC.
-    headings : the same as they are written.
+    columns : names for look-up: without surrounding blanks, in lower case, NFC.
+    headings : the same as written.
     rows : without empty ones.
-    separated_by : what stands between cells, in words.
+    separated_by : the separator's name.
     line : of the first row, from 1.
     """
 
@@ -63,12 +63,12 @@ class Table:
 class TableReader:
     """Reads one kind of table.
 
-    what : what it is, at the beginning of every error.
+    what : name of the table, at the beginning of every error.
     mend : how to write one.
-    fits : tells by the first row which separator is meant.
-    own : columns in which no row may lack a cell; none lacks any where this is empty.
-    error : raised for all that is wrong.
-    raw_names : bytes that are no UTF-8 come through as in file names; the caller looks at them.
+    fits : tells by the first row which separator is used.
+    own : columns in which no row may lack a cell; if empty, no column may.
+    error : raised for everything that is wrong.
+    raw_names : bytes that are not UTF-8 are kept as in file names; the caller checks them.
     """
 
     what: str
@@ -79,12 +79,11 @@ class TableReader:
     raw_names: bool = False
 
     def read(self, path: Path) -> Table:
-        """Read a CSV: UTF-8, or UTF-16 with its mark; commas, semicolons or tabs.
+        """Read a CSV: UTF-8, or UTF-16 with its byte-order mark; commas, semicolons or tabs.
 
-        A first line ``sep=;`` is obeyed, blank rows and empty columns at the end are passed over,
-        and cells may hold line breaks in quotes. Raises `error`, with the line, for a row with
-        more or fewer cells than the first, and for what cannot be told: the encoding, or the
-        separator.
+        A first line ``sep=;`` is obeyed, blank rows and empty trailing columns are skipped, and
+        quoted cells may hold line breaks. Raises `error`, with the line, for a row with more or
+        fewer cells than the first, and if the encoding or the separator cannot be determined.
         """
         text, begin = self._text(path)
         separator, text = _stated(text)
@@ -105,7 +104,7 @@ class TableReader:
         return self.error(f"{self.what}, line {line}: {what}", printable(path), mend or self.mend)
 
     def _text(self, path: Path) -> tuple[str, int]:
-        """Return the text from its first row on, and the line that is."""
+        """Return the text from its first row on, and that row's line."""
         try:
             data = read_plain_file(path, MAX_BYTES)
         except EdgeAplError as error:
@@ -136,11 +135,11 @@ class TableReader:
             raise self.not_utf8(path, 1 + lines.count(b"\n")) from error
 
     def not_utf8(self, path: Path, line: int) -> EdgeAplError:
-        """Make the error about a text that is in another encoding, nobody knows which."""
+        """Make the error about a text in another, unknown encoding."""
         return self.wrong(path, line, "encoding cannot be told, it is not UTF-8", SAVE_AS)
 
     def _separator(self, text: str, path: Path, line: int) -> str:
-        """Tell the separator by the first row."""
+        """Determine the separator from the first row."""
         columns = {sign: _first_names(text, sign) for sign in SEPARATORS}
         fitting = [sign for sign, names in columns.items() if self.fits(names)]
         several = [sign for sign in fitting if len(columns[sign]) > 1]
@@ -174,7 +173,7 @@ class TableReader:
     ) -> tuple[str, ...]:
         """Bring a row to the length of the first one.
 
-        Excel leaves away separators behind the last cell that is filled, and adds some.
+        Excel omits separators after the last filled cell, and sometimes adds some.
         """
         count = len(columns)
         kept = cells if len(cells) <= count else [*cells[:count], *_trimmed(cells[count:])]
@@ -196,17 +195,17 @@ class _BadRow(Exception):  # noqa: N818 - inside this module
 SLIDE_NAMES = ("slide", "slide_id", "smear")
 PATIENT_NAMES = ("patient", "patient_id", "case")
 FILE_NAMES = ("file", "image", "cell", "filename")
-"""What people call these columns, the usual name first."""
+"""Usual names of these columns, the most usual first."""
 
 
 def decimal(text: str) -> float | None:
-    """Read a number with a decimal point or comma; None when it is no plain number."""
+    """Parse a number with a decimal point or comma; None if it is not a plain number."""
     plain = text.strip()
     return float(plain.replace(",", ".")) if _DECIMAL.fullmatch(plain) else None
 
 
 def _stated(text: str) -> tuple[str, str]:
-    """Take off a first line such as ``sep=;``, which Excel writes and obeys."""
+    """Split off a first line such as ``sep=;``, which Excel writes and obeys."""
     first, _, rest = text.partition("\n")
     stated = _STATED.fullmatch(first)
     return (stated.group(1), rest) if stated is not None else ("", text)
@@ -237,7 +236,7 @@ def _names(cells: Sequence[str]) -> tuple[str, ...]:
 
 
 def _trimmed(cells: Sequence[str]) -> list[str]:
-    """Return cells without blanks around them, and without empty ones at the end."""
+    """Return cells without surrounding blanks, and without empty ones at the end."""
     kept = [cell.strip() for cell in cells]
     while kept and not kept[-1]:
         kept.pop()

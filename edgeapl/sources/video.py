@@ -25,15 +25,15 @@ EXTENSIONS = frozenset(
 _MEND = "give an MP4, MOV, AVI, MKV, WebM or TS file that plays to its end"
 
 _COUNT_SLACK = 2
-"""Frames that a decoder may keep back at the end of a film that is whole."""
+"""Frames that a decoder may hold back at the end of a complete video."""
 
 _SYNC_BYTE = 0x47
 _SYNC = ((0, 188), (4, 192))
 """Where the first packet of a transport stream begins, and how long it is; the second kind has
-times in front."""
+timestamps in front."""
 
 _QUICKTIME = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
-"""What an MP4 or MOV begins with."""
+"""First bytes of an MP4 or MOV."""
 
 
 class VideoSource(ClosesItself):
@@ -42,14 +42,14 @@ class VideoSource(ClosesItself):
     Parameters
     ----------
     path : MP4, MOV, AVI, MKV, WebM or transport stream.
-    scale_for : gives µm per px and its origin; a video states no scale.
-    every : give every n-th frame.
-    clock : time; tests give their own.
+    scale_for : returns µm per px and its origin; a video states no scale.
+    every : use every n-th frame.
+    clock : for tests; None for the system's.
 
-    A damaged frame raises InputError and is left out; a video that is cut off, or ends before the
-    number of frames that its container holds, raises InputError once before its end. Frames keep
-    the way they are stored: a rotation tag is not applied. Raises InputError when the file cannot
-    be played at all.
+    A damaged frame raises InputError and is skipped; a video that is truncated, or ends before the
+    number of frames in its container, raises InputError once before its end. Frames stay as they
+    are stored: a rotation tag is not applied. Raises InputError when the file cannot be played at
+    all.
     """
 
     live = False
@@ -72,7 +72,7 @@ class VideoSource(ClosesItself):
         self._structure = look_into(path)
 
     def _open(self) -> cv2.VideoCapture:
-        # One thread: a complaint of the decoder then belongs to the frame that is read.
+        # One thread: the decoder's messages then belong to the frame that is read.
         options = [cv2.CAP_PROP_N_THREADS, 1]
         with caught_words():
             # An absolute path cannot be taken for an address such as concat: or http:.
@@ -111,7 +111,7 @@ class VideoSource(ClosesItself):
         )
 
     def _end(self) -> None:
-        """Let go of the file; raises InputError when it should have had more frames."""
+        """Release the file. Raises InputError when it should have had more frames."""
         self.close()
         frames, cut = self._structure.frames, self._structure.cut
         if cut or (frames is not None and self._position + _COUNT_SLACK < frames):
@@ -120,14 +120,14 @@ class VideoSource(ClosesItself):
             raise InputError(f"video ends early ({found})", self.name, _MEND)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Release the file."""
         if self._capture is not None:
             self._capture.release()
             self._capture = None
 
 
 def _check_container(path: Path, name: str) -> None:
-    """Refuse all but the containers named: a playlist could make FFmpeg open other addresses."""
+    """Refuse all but these containers: a playlist could make FFmpeg open other addresses."""
     try:
         with path.open("rb") as file:
             head = file.read(256)

@@ -305,8 +305,8 @@ def test_too_little_memory_is_said_with_what_helps(workshop: Workshop) -> None:
     ("target", "more", "message"),
     [
         ("onnxruntime", {"precision": "tf32"}, "TF32 is a precision of GPUs"),
-        ("onnxruntime", {"max_batch": 4}, "setting is for TensorRT alone: --max-batch"),
-        ("onnxruntime", {"device": 1}, "setting is for GPUs alone: --device"),
+        ("onnxruntime", {"max_batch": 4}, "setting is for TensorRT only: --max-batch"),
+        ("onnxruntime", {"device": 1}, "setting is for GPUs only: --device"),
         ("tensorrt", {"device": 3}, "no such GPU: --device 3"),
     ],
 )

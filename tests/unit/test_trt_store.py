@@ -70,7 +70,7 @@ def test_what_was_built_without_a_gpu_says_that_the_cpu_alone_proved_it(
     assert record.proof["run_in"] == "onnxruntime"
     assert not record.proven_where_it_runs
     # No more is claimed than a stand-in can show.
-    assert record.proof["words"].startswith("proven on the CPU only: a GPU may add halves up")
+    assert record.proof["words"].startswith("proven on the CPU only: a GPU may add halves")
     assert "never" not in record.proof["words"]
     assert record.timing["speed_against_bundle"] is None
     assert set(record.timing["seconds_for_16_cells"]) == {"bundle"}

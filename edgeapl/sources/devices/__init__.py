@@ -1,1 +1,1 @@
-"""Cameras behind a driver or a network; one file for each kind, each with its own heavy import."""
+"""Cameras behind a driver or a network: one module per kind, each with its own heavy import."""

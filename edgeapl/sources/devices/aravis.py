@@ -30,16 +30,16 @@ from edgeapl.wording.printable import printable
 SCHEME = "aravis://"
 
 BUFFERS = 6
-"""Pictures that the driver may hold; more would only make a slow reader see older ones."""
+"""Pictures that the driver may hold; with more, a slow reader would only see older ones."""
 
 HEARTBEAT_S = 4.0
-"""How long a camera stays bound to a program that is gone: Aravis's 3 s, and some more."""
+"""How long a camera stays bound to a program that has died: Aravis's 3 s, plus a margin."""
 
 STOPPING_S = 0.15
-"""For the picture that a camera is busy with when it is stopped."""
+"""Time for the picture that a camera is working on when it is stopped."""
 
 _WRAPS_AT = 65535
-"""GigE Vision counts pictures in 16 bits and leaves out 0; longer counters never get there."""
+"""GigE Vision counts pictures in 16 bits and skips 0; longer counters never get there."""
 
 _OPTIONS = {
     "packet_size": whole_number(576, 16384),
@@ -53,26 +53,26 @@ _MEND = "check its cable and start again"
 
 
 class AravisSource(ClosesItself):
-    """Implements FrameSource over a camera that speaks GigE Vision or USB3 Vision.
+    """Implements FrameSource over a GigE Vision or USB3 Vision camera.
 
     ``aravis://NAME``: NAME is an id, a serial number or a network address. Options: ``packet_size``
-    in bytes, ``socket=1`` for a plain socket where the program may not open a raw one,
-    ``pixel_format``, ``exposure_us``, and ``grey=1`` to take pictures without colour.
+    in bytes, ``socket=1`` for a plain socket if the program may not open a raw one,
+    ``pixel_format``, ``exposure_us``, and ``grey=1`` to accept pictures without colour.
 
-    Always gives the newest picture; gaps in the index are pictures that were lost on the way,
-    incomplete, or that nobody took.
+    Always returns the newest picture; gaps in the index are pictures that were lost on the way,
+    incomplete, or not read in time.
 
     Parameters
     ----------
     address : as above.
-    scale_for : gives µm per px and its origin; a camera states none.
-    clock : time; tests give their own.
+    scale_for : returns µm per px and its origin; a camera states none.
+    clock : for tests; None for the system's.
 
-    identity : vendor, model and serial number; the same after plugging it in again.
+    identity : vendor, model and serial number; unchanged when it is plugged in again.
     refused : incomplete pictures so far.
 
-    Raises ConfigError for a wrong address, CameraError when the camera cannot be started or gives
-    pictures without colour.
+    Raises ConfigError for a wrong address, CameraError when the camera cannot be started or
+    delivers pictures without colour.
     """
 
     live = True
@@ -128,10 +128,10 @@ class AravisSource(ClosesItself):
         call("camera_start_acquisition", camera)
 
     def _found(self, where: str) -> int | None:
-        """Open the camera of this name; None when there is none.
+        """Open the camera with this name; None if there is none.
 
-        A camera that answers only now, after the search, is searched for again: Aravis opens it all
-        the same, but over the network that its answer came by first, where no picture may come.
+        A camera that answers only after the search is searched for again: Aravis would open it, but
+        over the network by which its answer came first, where pictures may never arrive.
         """
         call, name = self._aravis.call, self._id_of(where)
         camera: int | None = call("camera_new", os.fsencode(name or where))
@@ -142,7 +142,7 @@ class AravisSource(ClosesItself):
         return again
 
     def _id_of(self, where: str) -> str | None:
-        """Search, and give the id of the camera with this name; None when no answer has it."""
+        """Search, and return the id of the camera with this name; None if no answer has it."""
         found = {camera.id for camera in find_cameras(self._aravis) if where in camera.names}
         if len(found) > 1:
             mend = f"give the whole id: {', '.join(sorted(found))}"
@@ -150,7 +150,7 @@ class AravisSource(ClosesItself):
         return found.pop() if found else None
 
     def _set_up(self, camera: int) -> None:
-        """Pass the options on to the camera."""
+        """Apply the options to the camera."""
         call, options = self._aravis.call, self._options
         if self._network:
             if options.get("socket"):
@@ -170,8 +170,8 @@ class AravisSource(ClosesItself):
     def _take_control(self, device: int) -> None:
         """Become the camera's master, or raise.
 
-        Without that it opens all the same, takes no order and sends no picture. It stays bound to a
-        program that crashed until its heartbeat has been missing for a while.
+        Otherwise the camera opens but takes no orders and sends no pictures. It stays bound to a
+        program that crashed until that program's heartbeat has been missing for a while.
         """
         until_ns = self._clock.monotonic_ns() + int(HEARTBEAT_S * 1e9)
         while not self._aravis.call("gv_device_is_controller", device):
@@ -185,14 +185,14 @@ class AravisSource(ClosesItself):
                 raise CameraError("another program has the camera", self.name, mend) from error
 
     def _stop_old_stream(self, camera: int) -> None:
-        """Stop what a program that crashed has left running: its pictures would go on to it."""
-        # A camera may refuse to stop what is not running.
+        """Stop the stream of a program that crashed: its pictures would still go there."""
+        # A camera may refuse to stop a stream that is not running.
         with suppress(AravisError):
             self._aravis.call("camera_stop_acquisition", camera)
             self._clock.sleep(STOPPING_S)
 
     def _check_format(self, camera: int) -> None:
-        """Refuse a pixel format that is not understood or has no colour."""
+        """Refuse a pixel format that is unknown or has no colour."""
         now = self._aravis.text("camera_get_pixel_format_as_string", camera)
         if now == "Mono8" and self._options.get("grey"):
             return
@@ -204,7 +204,7 @@ class AravisSource(ClosesItself):
             raise CameraError(f"camera gives pictures {what} ({now})", self.name, mend)
 
     def read(self, timeout_s: float) -> Frame:
-        """Return the newest whole picture that was not given yet.
+        """Return the newest complete picture that was not returned before.
 
         Raises SourceStalled when none came in time, CameraError when the camera is lost,
         EndOfSource after close.
@@ -231,12 +231,12 @@ class AravisSource(ClosesItself):
                 self._stall(self.refused - refused)
 
     def _newest(self, timeout_us: int) -> int | None:
-        """Wait for a picture; of several waiting, all but the last go back to the driver."""
+        """Wait for a picture; if several are waiting, all but the last go back to the driver."""
         call = self._aravis.call
         waiting: list[int] = []
         while (buffer := call("stream_try_pop_buffer", self._stream)) is not None:
             waiting.append(buffer)
-        # With all its buffers full the driver dropped what came since: even the last is old.
+        # With all buffers full the driver dropped what came since: even the last is old.
         fresh = [] if len(waiting) == BUFFERS else waiting[-1:]
         for old in waiting[: len(waiting) - len(fresh)]:
             self._numbers.index_of(call("buffer_get_frame_id", old))
@@ -245,7 +245,7 @@ class AravisSource(ClosesItself):
         if fresh:
             return fresh[0]
         self._moments.none_waiting()
-        # In steps, to learn of a lost camera.
+        # In steps, to notice a lost camera.
         return call("stream_timeout_pop_buffer", self._stream, min(timeout_us, 200_000)) or None
 
     def _stall(self, refused: int) -> NoReturn:
@@ -253,7 +253,7 @@ class AravisSource(ClosesItself):
             what = f"pictures come incomplete ({refused} refused)"
             mend = "set packet_size to what the network takes, such as 1400"
             raise SourceStalled(what, self.name, mend)
-        # The raw socket that Aravis prefers sees nothing on some networks and without rights.
+        # The raw socket that Aravis prefers sees nothing on some networks, or without rights.
         plain = not self._network or self._options.get("socket")
         mend = "check the camera" if plain else "check the camera, or add socket=1 to its address"
         raise SourceStalled("no picture in time", self.name, mend)
@@ -272,7 +272,7 @@ class AravisSource(ClosesItself):
         if call("buffer_get_status", buffer) != SUCCESS:
             self.refused += 1
             return None
-        # When its first packet came, in wall-clock time.
+        # Wall-clock time at which its first packet arrived.
         age_ns = time.time_ns() - call("buffer_get_system_timestamp", buffer)
         return frame_of_pixels(
             self._pixels(buffer),
@@ -295,7 +295,7 @@ class AravisSource(ClosesItself):
         return picture
 
     def close(self) -> None:
-        """Stop the camera and let go of it."""
+        """Stop and release the camera."""
         camera, self._camera = self._camera, None
         stream, self._stream = self._stream, None
         if camera is None:
@@ -304,7 +304,7 @@ class AravisSource(ClosesItself):
             if stream is not None and not self._lost:
                 self._aravis.call("camera_stop_acquisition", camera)
         except AravisError:
-            # It does not answer any more; it stops when it hears nothing of us.
+            # It no longer answers; it stops by itself when it hears nothing from us.
             self._lost = True
         if stream is not None:
             self._aravis.unref(stream)

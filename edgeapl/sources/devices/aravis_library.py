@@ -1,6 +1,6 @@
-"""The C library Aravis, called through ctypes: a virtual environment has no bindings for it.
+"""The C library Aravis, called through ctypes, as a virtual environment has no bindings for it.
 
-Every function that is used is declared here with its types, as in the headers of Aravis 0.8.
+Every function used is declared here with its types, as in the headers of Aravis 0.8.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ LIBRARY = "libaravis-0.8.so.0"
 PACKAGE = "libaravis-0.8-0"
 
 SUCCESS = 0
-"""ARV_BUFFER_STATUS_SUCCESS: the picture is whole."""
+"""ARV_BUFFER_STATUS_SUCCESS: the picture is complete."""
 
 CONTINUOUS = 0
 """ARV_ACQUISITION_MODE_CONTINUOUS."""
 
 NO_PACKET_SOCKET = 1
-"""ARV_GV_STREAM_OPTION_PACKET_SOCKET_DISABLED: a raw socket needs rights that few have."""
+"""ARV_GV_STREAM_OPTION_PACKET_SOCKET_DISABLED: a raw socket needs rights that few users have."""
 
 _SOCKET_BUFFER_AUTO = 1
 """ARV_GV_STREAM_SOCKET_BUFFER_AUTO: as large as a picture."""
@@ -37,9 +37,9 @@ _Error = POINTER(_GError)
 _ERROR = POINTER(_Error)
 
 LOST = ctypes.CFUNCTYPE(None, c_void_p, c_void_p)
-"""Called by Aravis, in a thread of its own, when a camera is lost."""
+"""Called by Aravis, in its own thread, when a camera is lost."""
 
-# name: (result, arguments); those that end in _ERROR report failure through it.
+# name: (result, arguments); functions that end in _ERROR report failure through it.
 _ARAVIS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "update_device_list": (None, ()),
     "get_n_devices": (c_uint, ()),
@@ -91,7 +91,7 @@ class AravisCamera:
 
     id : Aravis's name for it, made of vendor, model and serial number.
     protocol : ``GigEVision`` or ``USB3Vision``.
-    address : of its network or USB port.
+    address : on the network, or the USB port.
     """
 
     id: str
@@ -103,7 +103,7 @@ class AravisCamera:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What it may be called by: these, and Aravis's shorter id of vendor and serial number."""
+        """All names that identify it, including Aravis's shorter id of vendor and serial number."""
         return self.id, self.serial, self.address, f"{self.vendor}-{self.serial}"
 
 
@@ -112,7 +112,7 @@ class AravisError(Exception):
 
 
 class Aravis:
-    """The library; raises CameraError when it is not installed."""
+    """The library. Raises CameraError when it is not installed."""
 
     def __init__(self) -> None:
         try:
@@ -136,7 +136,7 @@ class Aravis:
         connect.argtypes = (c_void_p, c_char_p, LOST, c_void_p, c_void_p, c_int)
 
     def call(self, name: str, *arguments: object) -> Any:
-        """Call ``arv_NAME``; raises AravisError when it reports a failure."""
+        """Call ``arv_NAME``. Raises AravisError when it reports a failure."""
         function = getattr(self._library, f"arv_{name}")
         if _ARAVIS[name][1][-1:] != (_ERROR,):
             return function(*arguments)
@@ -149,7 +149,7 @@ class Aravis:
         return result
 
     def text(self, name: str, *arguments: object) -> str:
-        """Call a function that gives a text; empty for none."""
+        """Call a function that returns a text; empty if there is none."""
         return printable((self.call(name, *arguments) or b"").decode(errors="replace"))
 
     def pixel_formats(self, camera: int) -> list[str]:
@@ -159,27 +159,27 @@ class Aravis:
         try:
             return [printable(names[at].decode(errors="replace")) for at in range(count.value)]
         finally:
-            # The names belong to the camera, their list to us.
+            # The names belong to the camera, but we own the list.
             self._glib.g_free(names)
 
     def on_lost(self, camera: int, callback: Any) -> None:
-        """Have a LOST function called when the camera is lost; keep it alive until `unref`."""
+        """Register a LOST function to call when the camera is lost; keep it alive until `unref`."""
         device = self.call("camera_get_device", camera)
         self._gobject.g_signal_connect_data(device, b"control-lost", callback, None, None, 0)
 
     def widen_socket(self, stream: int) -> None:
-        """Let the kernel hold a whole picture: its default drops packets of even a small one."""
+        """Let the kernel buffer a whole picture: its default drops packets even of a small one."""
         self._gobject.g_object_set(
             stream, b"socket-buffer", _SOCKET_BUFFER_AUTO, b"socket-buffer-size", 0, None
         )
 
     def unref(self, thing: int) -> None:
-        """Let go of a camera, a stream or a buffer."""
+        """Release a camera, a stream or a buffer."""
         self._gobject.g_object_unref(thing)
 
 
 def find_cameras(aravis: Aravis | None = None) -> list[AravisCamera]:
-    """Ask the network and the USB ports; takes about a second for each network interface.
+    """Search the network and the USB ports; takes about a second per network interface.
 
     Raises CameraError when Aravis is not installed.
     """

@@ -19,7 +19,7 @@ FORMATS = {
     "BayerBG8": (0x0108000B, 1),
     "Mono8": (0x01080001, 1),
 }
-"""Pixel Format Naming Convention 2.1 (EMVA): the 8-bit formats that are understood."""
+"""Pixel Format Naming Convention 2.1 (EMVA): the supported 8-bit formats."""
 
 NAMES = {code: name for name, (code, _) in FORMATS.items()}
 
@@ -33,15 +33,15 @@ def rgb_of_memory(
 
     Parameters
     ----------
-    kind : key of FORMATS; empty for another one.
+    kind : key of FORMATS; empty for any other.
     address, size : of the memory, bytes.
     width, height : px.
 
-    Gives None when these do not fit together.
+    Returns None when these do not match.
     """
     depth = FORMATS[kind][1] if kind else 0
     wanted = width * height * depth
-    # A camera may pad its pictures at the end, never within: less is no picture.
+    # A camera may pad its pictures at the end, never inside: fewer bytes are not a picture.
     if not address or wanted <= 0 or size < wanted:
         return None
     raw = np.frombuffer(ctypes.string_at(address, wanted), np.uint8)

@@ -1,4 +1,4 @@
-"""From what sensors give to RGB in 8 bits; what cannot be turned into colour is refused."""
+"""Converts sensor data to 8-bit RGB; what cannot be converted to colour is refused."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOSAICS = {
     "GBRG": cv2.COLOR_BayerGBRG2RGB,
     "BGGR": cv2.COLOR_BayerBGGR2RGB,
 }
-"""Colours of a sensor's first two pixels and of the two below them, to what OpenCV calls it.
+"""Colours of a sensor's first two pixels and of the two below, to OpenCV's conversion code.
 
 OpenCV's older names (BayerBG...) count from the second pixel of the second row and mislead.
 """
@@ -29,7 +29,7 @@ def rgb_of_mosaic(raw: UInt8, mosaic: str) -> UInt8:
 
 
 def rgb_of_grey(grey: UInt8) -> UInt8:
-    """Turn uint8 (H, W) into RGB of the same brightness: no colour is made up."""
+    """Turn uint8 (H, W) into RGB of the same brightness, without adding colour."""
     return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
 
 
@@ -42,7 +42,7 @@ def eight_bits(pixels: NDArray[Any], depth: int, name: str) -> UInt8:
     depth : bits in use, as the camera states them, 8 to 16.
     name : of the camera.
 
-    Raises CameraError when a pixel does not fit into the bits stated, for then they are wrong.
+    Raises CameraError when a pixel exceeds the stated bits, which are then wrong.
     """
     if pixels.dtype == np.uint8:
         return np.ascontiguousarray(pixels)
@@ -63,9 +63,9 @@ def as_rgb(pixels: NDArray[Any], depth: int, name: str, *, mosaic: str, grey: bo
     depth : bits in use.
     name : of the camera.
     mosaic : key of MOSAICS for (H, W) from a sensor with a colour mosaic, else empty.
-    grey : take (H, W) for grey.
+    grey : treat (H, W) as grey.
 
-    Raises CameraError for a picture without colour when neither was asked for.
+    Raises CameraError for a picture without colour unless one of the two was set.
     """
     if pixels.dtype not in (np.uint8, np.uint16):
         raise _not_understood(pixels.dtype, name)
@@ -77,7 +77,7 @@ def as_rgb(pixels: NDArray[Any], depth: int, name: str, *, mosaic: str, grey: bo
         return rgb_of_mosaic(eight_bits(pixels, depth, name), mosaic)
     if grey:
         return rgb_of_grey(eight_bits(pixels, depth, name))
-    mend = "set it to colour, or say mosaic=RGGB for a sensor with that colour mosaic, or grey=1"
+    mend = "set it to colour, or add mosaic=RGGB for a sensor with that colour mosaic, or grey=1"
     raise CameraError("camera gives pictures without colour", name, mend)
 
 

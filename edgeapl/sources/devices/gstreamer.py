@@ -25,31 +25,31 @@ _EXAMPLE = (
 
 
 class Pipeline(Protocol):
-    """What is used of cv2.VideoCapture."""
+    """The part of cv2.VideoCapture that is used."""
 
     def read(self) -> tuple[bool, Any]:
-        """Wait for a picture; (True, uint8 (H, W, 3) BGR) or (False, anything)."""
+        """Wait for a picture: (True, uint8 (H, W, 3) BGR) or (False, anything)."""
 
     def release(self) -> None:
-        """Let go of the pipeline."""
+        """Release the pipeline."""
 
 
 class GstreamerSource(ClosesItself):
     """Implements FrameSource over ``gst://PIPELINE``; needs an OpenCV built with GStreamer.
 
     The pipeline ends in ``appsink drop=true max-buffers=1``, so that a slow reader gets the newest
-    picture. `read` waits as long as the pipeline does, and OpenCV tells neither when a picture was
-    taken nor which were dropped: `captured_ns` is when it was handed over, and the index has no
-    gaps.
+    picture. `read` waits as long as the pipeline does. OpenCV says neither when a picture was taken
+    nor which ones were dropped: `captured_ns` is the time of delivery, and the index has no gaps.
 
     Parameters
     ----------
     address : as above.
-    scale_for : gives µm per px and its origin; a pipeline states no scale.
-    clock : time; tests give their own.
-    open_pipeline : opens a pipeline or raises CameraError; tests give their own.
+    scale_for : returns µm per px and its origin; a pipeline states no scale.
+    clock : for tests; None for the system's.
+    open_pipeline : opens a pipeline or raises CameraError; for tests.
 
-    Raises ConfigError for a pipeline without such an end, CameraError when it cannot be played.
+    Raises ConfigError for a pipeline that does not end like that, CameraError when it cannot be
+    played.
     """
 
     live = True
@@ -73,7 +73,7 @@ class GstreamerSource(ClosesItself):
     def read(self, timeout_s: float) -> Frame:
         """Return the next picture.
 
-        Raises CameraError when there are no more, EndOfSource after close.
+        Raises CameraError when the pipeline ends, EndOfSource after close.
 
         The pipeline decides how long this takes, not `timeout_s`.
         """
@@ -117,7 +117,7 @@ class GstreamerSource(ClosesItself):
 
 
 def _check(pipeline: str) -> None:
-    """Raise unless a pipeline ends in an appsink that keeps the newest picture alone."""
+    """Raise unless a pipeline ends in an appsink that keeps only the newest picture."""
     end = pipeline.rsplit("!", 1)[-1].split()
     if "\0" in pipeline or end[:1] != ["appsink"]:
         raise ConfigError("pipeline does not end in appsink", printable(pipeline), _EXAMPLE)

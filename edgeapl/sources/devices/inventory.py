@@ -1,4 +1,4 @@
-"""The cameras that are there, each with the address that stays the same.
+"""Lists the cameras of this machine, each with an address that stays the same.
 
 Drivers hang and crash, so each kind is looked for by a process of its own with a time limit, which
 prints what it found as JSON.
@@ -22,7 +22,7 @@ from edgeapl.sources.devices.aravis_library import find_cameras
 from edgeapl.wording.printable import printable
 
 LIMIT_S = 10.0
-"""A network interface takes Aravis a second, and few machines have more than five."""
+"""Aravis takes a second per network interface, and few machines have more than five."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,9 @@ class FoundCamera:
     """One camera.
 
     kind : ``video``, ``aravis`` or ``micromanager``.
-    name : what a person would call it.
-    address : to give to `edgeapl watch`.
-    stays : what the address stays with when the camera is plugged in again.
+    name : shown to people.
+    address : for `edgeapl watch`.
+    stays : what the address is tied to when the camera is plugged in again.
     """
 
     kind: str
@@ -43,7 +43,7 @@ class FoundCamera:
 
 @dataclass(frozen=True, slots=True)
 class NotSearched:
-    """A kind of camera that was not looked for, and why."""
+    """A kind of camera that was not searched for, and why."""
 
     kind: str
     why: str
@@ -51,19 +51,19 @@ class NotSearched:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What was found, and what could not be looked for."""
+    """The cameras found, and the kinds that could not be searched for."""
 
     cameras: tuple[FoundCamera, ...]
     not_searched: tuple[NotSearched, ...]
 
 
 def find_all(limit_s: float = LIMIT_S, command: Sequence[str] | None = None) -> Listing:
-    """Look for cameras of every kind; takes a few seconds and never longer than the limits.
+    """Search for cameras of every kind; takes a few seconds and never longer than the limits.
 
     Parameters
     ----------
-    limit_s : for each kind that a driver is asked for, seconds.
-    command : looks for the kind named by the argument added to it; tests give their own.
+    limit_s : for each kind that needs a driver, seconds.
+    command : searches for the kind that is appended as an argument; for tests.
     """
     command = command or module_command(__name__)
     cameras: list[FoundCamera] = []
@@ -84,7 +84,7 @@ def find_all(limit_s: float = LIMIT_S, command: Sequence[str] | None = None) -> 
 
 
 def _ask(kind: str, command: Sequence[str], limit_s: float) -> list[FoundCamera] | NotSearched:
-    """Look for one kind in a process that is ended at its limit."""
+    """Search for one kind in a process that is killed at its limit."""
     try:
         done = run_program([*command, kind], limit_s, with_errors=False)
     except OSError as error:
@@ -132,7 +132,7 @@ def _aravis() -> list[FoundCamera]:
 
 
 def _micromanager_demo() -> FoundCamera | NotSearched:
-    """Tell of Micro-Manager's DemoCamera; real ones are known to configuration files alone."""
+    """Return Micro-Manager's DemoCamera; real cameras appear only in configuration files."""
     if importlib.util.find_spec("pymmcore_plus") is None:
         why = "pymmcore-plus is not installed: pip install 'edgeapl[cameras]'"
         return NotSearched("micromanager", why)

@@ -1,4 +1,4 @@
-"""A microscope camera that Micro-Manager drives."""
+"""A microscope camera driven by Micro-Manager."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ SCHEME = "mm://"
 DEMO = "demo"
 
 POLL_S = 0.002
-"""How often the driver's buffer is looked at; a tenth of a fast camera's frame."""
+"""How often the driver's buffer is polled; a tenth of a fast camera's frame time."""
 
 _FAILS = (RuntimeError, OSError)
-"""What drivers raise."""
+"""Exceptions that drivers raise."""
 
 _LOAD_FAILS = (*_FAILS, ValueError, ImportError, AttributeError, TypeError)
-"""What loading a configuration raises; the last three come from Python devices alone."""
+"""Exceptions raised while loading a configuration; the last three come from Python devices."""
 
 _OPTIONS = {
     "mosaic": one_of(*MOSAICS),
@@ -46,20 +46,20 @@ class MicroManagerSource(ClosesItself):
 
     ``mm://path/to/config.cfg`` loads that file; ``mm://demo`` is Micro-Manager's own DemoCamera.
     Options: ``mosaic=RGGB`` for a sensor whose colour mosaic the driver leaves in, ``grey=1`` to
-    take pictures without colour, ``exposure_ms``, ``python=1`` to let the file load devices written
-    in Python, which runs their code, and ``width``, ``height`` of the DemoCamera.
+    accept pictures without colour, ``exposure_ms``, ``python=1`` to let the file load devices
+    written in Python, which runs their code, and ``width``, ``height`` of the DemoCamera.
 
-    Always gives the newest picture; gaps in the index are pictures that nobody took. The scale is
-    what the user stated, else the configuration's pixel size, else what `scale_for` gives.
+    Always returns the newest picture; gaps in the index are pictures that were not read in time.
+    The scale is the stated one, else the configuration's pixel size, else that of `scale_for`.
 
     Parameters
     ----------
     address : as above.
-    scale_for : gives µm per px and its origin.
-    clock : time; tests give their own.
-    core : a Micro-Manager core with a camera, to use instead of loading one; closed at the end.
+    scale_for : returns µm per px and its origin.
+    clock : for tests; None for the system's.
+    core : a Micro-Manager core with a camera, used instead of loading one; closed at the end.
 
-    identity : driver, camera and its own id; the same after plugging it in again.
+    identity : driver, camera and its own id; unchanged when it is plugged in again.
 
     Raises ConfigError for a wrong address, CameraError when the camera cannot be started.
     """
@@ -94,7 +94,7 @@ class MicroManagerSource(ClosesItself):
         self._moments = Moments(self._clock)
 
     def _start(self, core: Any) -> str:
-        """Start the stream and give the camera's identity."""
+        """Start the stream, and return the camera's identity."""
         camera = core.getCameraDevice()
         if not camera:
             mend = "name one in the configuration, as `Property,Core,Camera,NAME`"
@@ -109,7 +109,7 @@ class MicroManagerSource(ClosesItself):
         return printable(" ".join(str(part) for part in parts))
 
     def read(self, timeout_s: float) -> Frame:
-        """Return the newest picture that was not given yet.
+        """Return the newest picture that was not returned before.
 
         Raises SourceStalled when none came in time, CameraError when the camera failed, EndOfSource
         after close.
@@ -133,7 +133,7 @@ class MicroManagerSource(ClosesItself):
         raise self._failure
 
     def _newest(self, timeout_s: float) -> tuple[Any, Any]:
-        """Wait for a picture and its tags; of several waiting, all but the last are dropped."""
+        """Wait for a picture and its tags; if several are waiting, all but the last are dropped."""
         until_ns = self._clock.monotonic_ns() + int(timeout_s * 1e9)
         while not (waiting := self._core.getRemainingImageCount()):
             self._moments.none_waiting()
@@ -170,13 +170,13 @@ class MicroManagerSource(ClosesItself):
     def _scale(self, pixels: UInt8) -> tuple[float, ScaleOrigin]:
         um_per_px, origin = self._scale_for(pixels)
         configured = float(self._core.getPixelSizeUm(True))
-        # 0 is Micro-Manager's word for a pixel size that nobody configured.
+        # Micro-Manager reports 0 if no pixel size is configured.
         if origin is not ScaleOrigin.STATED and math.isfinite(configured) and configured > 0:
             return configured, ScaleOrigin.STATED
         return um_per_px, origin
 
     def close(self) -> None:
-        """Stop the stream and let go of the camera."""
+        """Stop the stream and release the camera."""
         if self._core is not None:
             core, self._core = self._core, None
             _let_go(core)
@@ -191,12 +191,12 @@ def _check_options(where: str, options: dict[str, object]) -> None:
             mend = "set the size in the configuration"
             raise ConfigError("only mm://demo takes a size", printable(where), mend)
     if options.get("grey") and options.get("mosaic"):
-        raise ConfigError("grey and mosaic cannot both be", printable(where), "leave one out")
+        raise ConfigError("grey and mosaic exclude each other", printable(where), "leave one out")
 
 
 def _new_core(where: str, options: dict[str, object]) -> Any:
-    """Make a core without devices; raises CameraError when a package is missing."""
-    # Unless the user wants one: it would keep a log in the home folder, which may not be writable.
+    """Create a core without devices. Raises CameraError when a package is missing."""
+    # Unless set by the user: it would log to the home folder, which may not be writable.
     os.environ.setdefault("PYMM_LOG_FILE", os.devnull)
     try:
         from pymmcore_plus import CMMCorePlus as Core  # noqa: PLC0415 - an extra
@@ -233,13 +233,13 @@ def _load(core: Any, where: str, options: dict[str, object]) -> None:
     core.setProperty("Camera", "PixelType", "32bitRGB")
     core.setProperty("Camera", "OnCameraCCDXSize", options.get("width", 1280))
     core.setProperty("Camera", "OnCameraCCDYSize", options.get("height", 960))
-    # FastImage would repeat one black picture; waves that move show that the camera lives.
+    # FastImage would repeat one black picture; moving waves show that the camera works.
     core.setProperty("Camera", "FastImage", 0)
     core.setExposure(30.0)
 
 
 def _let_go(core: Any) -> None:
-    # Nothing can be done about a device that fails while it is let go.
+    # Nothing can be done about a device that fails while it is released.
     with suppress(RuntimeError):
         core.stopSequenceAcquisition()
     with suppress(RuntimeError):
@@ -247,13 +247,13 @@ def _let_go(core: Any) -> None:
 
 
 def _number(tags: Any) -> int | None:
-    """Return the driver's count of pictures."""
+    """Return the driver's number of the picture."""
     text = str(tags.get("ImageNumber", ""))
     return int(text) if text.isascii() and text.isdigit() else None
 
 
 def _age_ns(tags: Any) -> int | None:
-    """Return how long ago Micro-Manager got the picture; its stamp is in local time, no zone."""
+    """Return how long ago Micro-Manager got the picture; its timestamp is local time, no zone."""
     try:
         stamp = datetime.fromisoformat(str(tags.get("TimeReceivedByCore", "")))
     except ValueError:
@@ -263,6 +263,6 @@ def _age_ns(tags: Any) -> int | None:
 
 
 def _line(error: BaseException) -> str:
-    """Return a driver's words, often many lines, as one that is not too long."""
+    """Return a driver's message, often of many lines, as one line of limited length."""
     text = " ".join(printable(" ".join(str(error).split())).split())
     return text if len(text) <= 200 else text[:199] + "…"

@@ -9,21 +9,21 @@ from edgeapl.errors import ConfigError
 from edgeapl.wording.printable import printable
 
 Check = Callable[[str], object]
-"""Turns the text of an option into its value, or raises ValueError that says what is wanted."""
+"""Parses the text of an option, or raises ValueError that says what is expected."""
 
 
 def split_options(
     address: str, scheme: str, checks: Mapping[str, Check]
 ) -> tuple[str, dict[str, object]]:
-    """Take an address apart into what follows the scheme, decoded, and its options.
+    """Split an address into the decoded part after the scheme, and its options.
 
     Parameters
     ----------
     address : e.g. ``aravis://GV01?packet_size=1400``.
     scheme : e.g. ``aravis://``.
-    checks : option names to what reads their value.
+    checks : option names to their parsers.
 
-    Raises ConfigError for an option that is unknown, there twice, or has a wrong value.
+    Raises ConfigError for an option that is unknown, repeated, or has a wrong value.
     """
     rest, _, query = address[len(scheme) :].partition("?")
     values: dict[str, object] = {}
@@ -31,7 +31,7 @@ def split_options(
         which = printable(f"{name}={text}")
         if name not in checks or name in values:
             known = ", ".join(sorted(checks))
-            raise ConfigError("camera option is unknown or there twice", which, f"known: {known}")
+            raise ConfigError("camera option is unknown or repeated", which, f"known: {known}")
         try:
             values[name] = checks[name](text)
         except ValueError as error:
@@ -40,14 +40,14 @@ def split_options(
 
 
 def yes_or_no(text: str) -> bool:
-    """Read 0 or 1."""
+    """Parse 0 or 1."""
     if text not in ("0", "1"):
         raise ValueError("give 0 or 1")
     return text == "1"
 
 
 def whole_number(low: int, high: int) -> Callable[[str], int]:
-    """Make what reads a whole number from low to high."""
+    """Return a parser of whole numbers from low to high."""
 
     def read(text: str) -> int:
         if not (text.isascii() and text.isdigit() and len(text) < 10 and low <= int(text) <= high):
@@ -58,7 +58,7 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
 
 
 def number(low: float, high: float) -> Callable[[str], float]:
-    """Make what reads a number from low to high."""
+    """Return a parser of numbers from low to high."""
 
     def read(text: str) -> float:
         try:
@@ -73,7 +73,7 @@ def number(low: float, high: float) -> Callable[[str], float]:
 
 
 def one_of(*words: str) -> Callable[[str], str]:
-    """Make what reads one of some words."""
+    """Return a parser that accepts only these words."""
 
     def read(text: str) -> str:
         if text not in words:

@@ -19,20 +19,20 @@ from edgeapl.types import Frame
 from edgeapl.wording.printable import printable
 
 SOCKET_S = 3.0
-"""Longest silence of the network; after it, where a picture begins in the stream is lost."""
+"""Longest silence of the network; after it, picture boundaries in the stream are lost."""
 
 LATE_S = 1.0
-"""Refuse pictures later than this: they waited in a buffer and do not show what lies there now."""
+"""Pictures later than this are refused: they waited in a buffer and show the past."""
 
 _SILENT = f"camera sends nothing for {SOCKET_S:g} s"
 _MEND = "check the camera, its network and its address"
 
 _OPTIONS = {
-    # UDP loses packets without a word, and a picture with a hole looks like a picture.
+    # UDP loses packets silently, and a picture with a hole looks like a picture.
     "rtsp_transport": "tcp",
-    # Sound would cost bandwidth, and tie the pictures' time to its own.
+    # Sound would cost bandwidth, and tie the pictures' times to its own.
     "allowed_media_types": "video",
-    # An answer of the camera may send us elsewhere: stay with these, never files or http.
+    # A camera's reply may redirect us: allow only these, never files or http.
     "protocol_whitelist": "tcp,tls,rtp",
     "timeout": str(int(SOCKET_S * 1e6)),
     "fflags": "nobuffer",
@@ -47,17 +47,17 @@ _OPTIONS = {
 class RtspSource(ClosesItself):
     """Implements FrameSource over an ``rtsp://`` or ``rtsps://`` address, TCP only.
 
-    `read` may take up to SOCKET_S longer than asked, when the network falls silent; the source has
-    then failed for good and must be opened again. Pictures that are damaged or come more than
-    LATE_S late are refused: a gap in the index shows them.
+    `read` may take up to SOCKET_S longer than asked if the network falls silent; the source has
+    then failed for good and must be opened again. Pictures that are damaged or more than LATE_S
+    late are refused, leaving gaps in the index.
 
     Parameters
     ----------
     address : may hold user and password; neither is ever shown.
-    scale_for : gives µm per px and its origin; a stream states no scale.
-    clock : time; tests give their own.
+    scale_for : returns µm per px and its origin; a stream states no scale.
+    clock : for tests; None for the system's.
 
-    refused : pictures that were damaged or late so far.
+    refused : number of pictures that were damaged or late so far.
 
     Raises ConfigError for an address of another kind, CameraError when the camera does not answer.
     """
@@ -85,7 +85,7 @@ class RtspSource(ClosesItself):
             raise CameraError("camera sends no video", self.name, _MEND) from None
         self._time_base = Fraction(stream.time_base)
         self._decoder = stream.codec_context
-        # Threads that decode whole pictures each would hold back as many pictures.
+        # Threads that each decode whole pictures would delay as many pictures.
         self._decoder.thread_count = 1
         self._packets = self._container.demux(stream)
 
@@ -95,7 +95,7 @@ class RtspSource(ClosesItself):
                 address, format="rtsp", options=dict(_OPTIONS), timeout=(2 * SOCKET_S, SOCKET_S)
             )
         except (self._av.FFmpegError, OSError, ValueError) as error:
-            # Without the error's own text and trail: they hold the address, password and all.
+            # Without the error's own text and traceback, which hold the address with its password.
             raise CameraError(self._why(error), self.name, _MEND) from None
 
     def _why(self, error: BaseException) -> str:
@@ -111,7 +111,7 @@ class RtspSource(ClosesItself):
         return known.get(type(error).__name__, f"camera cannot be reached ({reason})")
 
     def read(self, timeout_s: float) -> Frame:
-        """Return the next picture that is whole and on time.
+        """Return the next picture that is complete and on time.
 
         Raises SourceStalled when none came in time, CameraError when the stream broke, EndOfSource
         after close.
@@ -137,7 +137,7 @@ class RtspSource(ClosesItself):
         raise SourceStalled("no picture in time", self.name, _MEND)
 
     def _receive(self) -> None:
-        """Wait for the next piece of the stream and decode it."""
+        """Wait for the next packet of the stream and decode it."""
         if self._failure is not None:
             raise self._failure
         started = time.monotonic()
@@ -148,7 +148,7 @@ class RtspSource(ClosesItself):
         if packet is None or packet.size == 0:
             self._fail("camera ended the stream")
         arrived_ns = self._clock.monotonic_ns()
-        # FFmpeg hands out the half picture that it has when the network falls silent.
+        # FFmpeg returns its half picture when the network falls silent.
         if time.monotonic() - started >= SOCKET_S:
             self._fail(_SILENT)
         try:
@@ -160,14 +160,14 @@ class RtspSource(ClosesItself):
         except self._av.FFmpegError as error:
             self._fail(self._broken(error))
         if not pictures and self._needs_key and self._index >= 0:
-            self._refuse()  # a new decoder passes over what came before a key frame
+            self._refuse()  # a new decoder skips everything before a key frame
         self._waiting.extend((arrived_ns, picture) for picture in pictures)
 
     def _start_anew(self) -> None:
-        """Take a new decoder, and refuse all pictures until one that stands for itself.
+        """Create a new decoder, and refuse all pictures until the next key frame.
 
-        The pictures after a damaged one hold its damage. And FFmpeg's decoder of H.264 was seen to
-        keep some even beyond a whole key frame, without a word and after a flush.
+        The pictures after a damaged one inherit its damage. FFmpeg's H.264 decoder has been seen to
+        keep damage even beyond a complete key frame, silently and after a flush.
         """
         old = self._decoder
         self._decoder = self._av.CodecContext.create(old.name, "r")
@@ -192,7 +192,7 @@ class RtspSource(ClosesItself):
         self._index += 1
 
     def _frame(self, picture: Any, arrived_ns: int) -> Frame | None:
-        """Make the frame, or None for a picture that is damaged or late."""
+        """Make the frame; None for a picture that is damaged or late."""
         if picture.is_corrupt:
             self._start_anew()
         elif picture.key_frame:
@@ -206,7 +206,7 @@ class RtspSource(ClosesItself):
             self._refuse()
             return None
         self._index += 1
-        # A picture left the camera when the quickest one with its stamp would have arrived.
+        # A picture left the camera when the fastest one with its timestamp would have arrived.
         self._last_ns = max(arrived_ns - late_ns, self._last_ns)
         return frame_of_pixels(
             np.ascontiguousarray(picture.to_ndarray(format="rgb24"), dtype=np.uint8),
@@ -217,7 +217,7 @@ class RtspSource(ClosesItself):
         )
 
     def close(self) -> None:
-        """Leave the stream."""
+        """Close the stream."""
         if not self._closed:
             self._closed = True
             self._waiting.clear()
@@ -227,7 +227,7 @@ class RtspSource(ClosesItself):
 def shown_address(address: str) -> str:
     """Return an address without user, password and query, for people and records.
 
-    Raises ConfigError when it is no ``rtsp://`` or ``rtsps://`` address.
+    Raises ConfigError when it is not an ``rtsp://`` or ``rtsps://`` address.
     """
     mend = "give rtsp://HOST/PATH or rtsps://HOST/PATH"
     try:
@@ -246,7 +246,7 @@ def shown_address(address: str) -> str:
 
 
 def _av() -> Any:
-    """Import PyAV; raises CameraError when it is not installed."""
+    """Import PyAV. Raises CameraError when it is not installed."""
     try:
         import av  # noqa: PLC0415 - an extra that only this kind of camera needs
     except ImportError as error:

@@ -1,18 +1,18 @@
-"""When a picture was taken, and which number it has, from what a driver tells of it."""
+"""When a picture was taken, and its number, from what a driver reports."""
 
 from __future__ import annotations
 
 from edgeapl.protocols import Clock
 
 DRIFT = 0.0005
-"""How far a camera's clock may run off ours, seconds per second: crystals are ten times better."""
+"""Largest drift of a camera's clock, seconds per second: crystals are ten times better."""
 
 
 class Moments:
-    """Turns the age of a picture, told by a driver in wall-clock time, into a monotonic moment.
+    """Turns the age of a picture, by the driver's wall clock, into a monotonic time.
 
-    Wall clocks jump. So a picture is never taken for older than the last moment at which the driver
-    had none waiting, and never for newer than now.
+    Wall clocks jump. So a picture is never taken to be older than the last time the driver had none
+    waiting, nor newer than now.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -25,7 +25,7 @@ class Moments:
         self._none_waiting_ns = self._clock.monotonic_ns()
 
     def captured_ns(self, age_ns: int | None) -> int:
-        """Return the monotonic moment of a picture of this age; None when the driver told none."""
+        """Return the monotonic time of a picture of this age; None if the driver reported none."""
         now = self._clock.monotonic_ns()
         earliest = max(self._none_waiting_ns, self._last_ns)
         self._last_ns = min(max(now - (age_ns or 0), earliest), now)
@@ -33,17 +33,17 @@ class Moments:
 
 
 class PresentationTimes:
-    """Judges how late the pictures of a stream are against the quickest one so far.
+    """Measures how late the pictures of a stream are compared with the fastest one so far.
 
-    A camera stamps pictures with its own clock, whose zero is unknown. The smallest difference
-    between arrival and stamp is taken for no delay at all, and may grow as clocks drift.
+    A camera timestamps pictures by its own clock, whose zero is unknown. The smallest difference
+    between arrival and timestamp counts as no delay, and may grow as clocks drift.
     """
 
     def __init__(self) -> None:
         self._best: tuple[int, int] | None = None
 
     def late_ns(self, stamp_ns: int, arrived_ns: int) -> int:
-        """Return how much later than the quickest picture this one came, ns, 0 or more."""
+        """Return how much later than the fastest picture this one arrived, ns, 0 or more."""
         offset = arrived_ns - stamp_ns
         if self._best is None:
             quickest = offset
@@ -55,7 +55,7 @@ class PresentationTimes:
 
 
 class FrameNumbers:
-    """Positions of pictures, with gaps where a driver's own numbers show that some were lost.
+    """Indices of pictures, with gaps where a driver's own numbers show that some were lost.
 
     Parameters
     ----------
@@ -70,19 +70,19 @@ class FrameNumbers:
     def index_of(self, number: int | None) -> int:
         """Return the index, from 0, of the picture that the driver gave this number.
 
-        Without a number, or when the driver started counting anew, it is the next one.
+        Without a number, or if the driver restarted its count, it is the next index.
         """
         step = 1
         if number is not None and self._number is not None:
             step = number - self._number
             if step < 0 and self._wraps_at is not None:
                 step += self._wraps_at
-                # Halfway round is no loss but a new count.
+                # A jump of more than half the range is a new count, not a loss.
                 step = step if step < self._wraps_at // 2 else 1
         self._number = number
         self._index += max(step, 1)
         return self._index
 
     def skip(self) -> None:
-        """Leave out one position: a picture that cannot be used and has no number."""
+        """Skip one index, for an unusable picture without a number."""
         self._index += 1

@@ -1,4 +1,4 @@
-"""Which camera is meant by a name that no station file explains."""
+"""Which camera a name means that no station file explains."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from edgeapl.sources.devices.inventory import FoundCamera, Listing
 from edgeapl.wording.printable import printable
 
 PROGRAM = "micromanager"
-"""Kind of the camera that is a program: it is nobody's microscope, so nobody may mean it unsaid."""
+"""Kind of the simulated camera: it is nobody's microscope, so it is never used implicitly."""
 
 _GENERAL = re.compile(r"camera[0-9]*")
 
 
 def is_general(name: str) -> bool:
-    """Whether a name such as ``camera0`` says no more than that a camera is meant."""
+    """Return whether a name such as ``camera0`` means no particular camera."""
     return _GENERAL.fullmatch(name) is not None
 
 
 def lines_for(name: str, camera: FoundCamera) -> tuple[str, str]:
     """Return the lines of the station file that name a camera, TOML."""
     comment = f"  # {printable(camera.name)}"
-    # JSON's escapes are TOML's too.
+    # JSON's escapes are valid in TOML too.
     return f"[cameras.{name}]", f"source = {json.dumps(camera.address)}{comment}"
 
 
 def only_camera(name: str, listing: Listing) -> FoundCamera:
-    """Return the only camera that is there.
+    """Return the only camera of this machine.
 
     Raises CameraError when there is none, ConfigError when there are several.
     """

@@ -1,4 +1,4 @@
-"""Cameras of this machine (Video4Linux): which they are, whatever number they have today."""
+"""Cameras of this machine (Video4Linux), identified whatever their number is today."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CAPTURES = 0x1 | 0x1000
 """V4L2_CAP_VIDEO_CAPTURE | V4L2_CAP_VIDEO_CAPTURE_MPLANE; a camera's second node has neither."""
 
 _DEVICE_CAPS = 0x80000000
-"""V4L2_CAP_DEVICE_CAPS: the node's own abilities are told apart from the whole device's."""
+"""V4L2_CAP_DEVICE_CAPS: the node's own capabilities are reported apart from the device's."""
 
 _VIDEO = re.compile(r"video(\d{1,4})")
 
@@ -35,13 +35,13 @@ _VIDEO = re.compile(r"video(\d{1,4})")
 class VideoCamera:
     """One ``/dev/videoN``.
 
-    number : N; changes with the order of plugging in.
-    card : what the driver calls it; empty when unknown.
-    by_id : its link in ``/dev/v4l/by-id``, which stays the same; None when it has none.
+    number : N; depends on the order of plugging in.
+    card : the driver's name for it; empty if unknown.
+    by_id : its link in ``/dev/v4l/by-id``, which stays the same; None if it has none.
     by_path : its link in ``/dev/v4l/by-path``, the same as long as it stays in its socket, or None.
-    usb : ``VENDOR:PRODUCT`` in hex; empty when it is no USB camera.
-    serial : the maker's serial number; empty when the camera has none.
-    port : of the bus it is plugged into, e.g. ``1-2``; empty when unknown.
+    usb : ``VENDOR:PRODUCT`` in hex; empty if it is not a USB camera.
+    serial : the maker's serial number; empty if it has none.
+    port : of the bus it is plugged into, e.g. ``1-2``; empty if unknown.
     """
 
     number: int
@@ -54,7 +54,7 @@ class VideoCamera:
 
     @property
     def path(self) -> Path:
-        """Its device file."""
+        """Path of its device file."""
         return DEV / f"video{self.number}"
 
     @property
@@ -62,7 +62,7 @@ class VideoCamera:
         """The address that stays the same: the link by id, else by path, else the device file.
 
         A link by id without a serial number is shared by all cameras of one make, so the socket
-        tells more than it does.
+        identifies it better.
         """
         if self.by_id is not None and (self.serial or self.by_path is None):
             return str(self.by_id)
@@ -70,7 +70,7 @@ class VideoCamera:
 
     @property
     def identity(self) -> str:
-        """What must be the same for it to be the same camera, as far as this camera can tell.
+        """What must be unchanged for it to be the same camera, as far as can be told.
 
         Two cameras of one make without serial numbers differ only in their socket.
         """
@@ -83,11 +83,11 @@ class V4lSource(CameraSource):
 
     Parameters
     ----------
-    address, scale_for, clock : as of every source.
-    open_device : opens the camera of a number or raises CameraError; tests give their own.
-    dev, sys : where the system shows its devices; tests give their own.
+    address, scale_for, clock : as for every source.
+    open_device : opens the camera with a number or raises CameraError; for tests.
+    dev, sys : the system's device folders; for tests.
 
-    identity : see `VideoCamera`; to compare after a reconnect.
+    identity : see `VideoCamera`; for comparison after a reconnect.
     stable_name : the address that stays the same.
 
     Raises CameraError when there is no such camera or it cannot be opened.
@@ -111,7 +111,7 @@ class V4lSource(CameraSource):
 
 
 def number_of(address: str, dev: Path = DEV) -> int:
-    """Return the number behind ``2``, ``/dev/video2`` or a link to it.
+    """Return the number of ``2``, ``/dev/video2`` or a link to it.
 
     Raises CameraError when there is no such camera.
     """
@@ -129,12 +129,12 @@ def number_of(address: str, dev: Path = DEV) -> int:
 
 
 def describe(number: int, dev: Path = DEV, sys: Path = SYS) -> VideoCamera:
-    """Read what the system knows of a camera, without opening it.
+    """Read what the system knows about a camera, without opening it.
 
     Parameters
     ----------
     number : of ``/dev/videoN``.
-    dev, sys : where the system shows its devices; tests give their own.
+    dev, sys : the system's device folders; for tests.
     """
     node = sys / "class" / "video4linux" / f"video{number}"
     device = _usb_device(node / "device")
@@ -157,8 +157,8 @@ def list_cameras(
 
     Parameters
     ----------
-    dev, sys : where the system shows its devices; tests give their own.
-    captures : says whether a device file gives pictures; by default its driver is asked, and one
+    dev, sys : the system's device folders; for tests.
+    captures : whether a device file delivers pictures; by default its driver is asked, and one
         that may not be opened counts as a camera.
     """
     matches = (_VIDEO.fullmatch(path.name) for path in dev.glob("video*"))
@@ -168,7 +168,7 @@ def list_cameras(
 
 
 def gives_pictures(path: Path) -> bool:
-    """Ask a driver whether a device file gives pictures: many cameras have one for other data."""
+    """Ask a driver whether a device file delivers pictures; cameras may have others."""
     try:
         file = os.open(path, os.O_RDWR | os.O_NONBLOCK)
     except OSError:
@@ -200,7 +200,7 @@ def _word(device: Path | None, name: str) -> str:
 
 
 def _read(path: Path) -> str:
-    """Return the text of a small file; empty when it cannot be read."""
+    """Return the text of a small file; empty if it cannot be read."""
     try:
         return printable(path.read_text(errors="replace").strip())
     except OSError:

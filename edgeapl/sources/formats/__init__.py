@@ -1,7 +1,7 @@
-"""Look into an image file before it is decoded.
+"""Checks an image file before it is decoded.
 
-OpenCV gives a picture for many broken files: half a JPEG (4.10), a JPEG with a hole, a corrupt LZW
-strip. So each format's structure is checked here first, to its end; one module per format.
+OpenCV returns a picture for many broken files: half a JPEG (4.10), a JPEG with a hole, a corrupt
+LZW strip. So each format's structure is checked here first, to its end, with one module per format.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ _READERS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes, str], Iterator[S
 
 
 def read_stills(data: bytes, name: str) -> Iterator[Still]:
-    """Check the structure of an image file and give its pictures, not yet decoded.
+    """Check the structure of an image file, and yield its pictures, not yet decoded.
 
     Parameters
     ----------
     data : all bytes of the file.
-    name : how to call it in an error.
+    name : used in errors.
 
-    Raises InputError for any other format and for everything that is cut off, damaged or not of
-    colours.
+    Raises InputError for any other format and for files that are truncated, damaged or without
+    colour.
     """
     for begins, read in _READERS:
         if begins(data):

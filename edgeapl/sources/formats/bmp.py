@@ -1,4 +1,4 @@
-"""Check a BMP: uncompressed, and as long as its header says."""
+"""Checks a BMP: uncompressed, and as long as its header says."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HEADER_SIZES = {40, 52, 56, 108, 124}
 
 
 def read_header(data: bytes, name: str) -> ImageHeader:
-    """Check a BMP file and give its header; raises InputError."""
+    """Check a BMP file, and return its header. Raises InputError."""
     if len(data) < 54:
         raise cut_off(name, "BMP ends inside its header")
     start, size, width, height, planes, bits, packing = struct.unpack("<IIiiHHI", data[10:34])
@@ -37,7 +37,7 @@ def read_header(data: bytes, name: str) -> ImageHeader:
 
 
 def _profile(data: bytes, size: int) -> bytes:
-    """Return the profile that a header of version 5 says is embedded."""
+    """Return the embedded colour profile that a version 5 header may have."""
     if size < 124 or data[70:74] != b"DEBM":  # MBED, little-endian
         return b""
     start, length = struct.unpack("<II", data[126:134])

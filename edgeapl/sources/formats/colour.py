@@ -1,8 +1,8 @@
-"""Turn colours into sRGB, which networks were trained on.
+"""Converts colours to sRGB, on which networks were trained.
 
-The same numbers mean other colours in another space: read as sRGB, a wide one looks washed out,
-and a network answers otherwise. LittleCMS, through Pillow, turns them by their ICC profile; other
-ways to name a space are written as such a profile first.
+The same numbers mean other colours in another colour space: read as sRGB, a wide one looks washed
+out and a network answers differently. LittleCMS, through Pillow, converts by ICC profile; colour
+spaces described in other ways are written as such a profile first.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from PIL import ImageCms
 
 MOST_BYTES = 16 << 20
-"""Of a profile; those of printers have about 2 MB."""
+"""Largest profile; those of printers have about 2 MB."""
 
 SRGB = ((0.64, 0.33), (0.30, 0.60), (0.15, 0.06), (0.3127, 0.3290))
 """Chromaticities x, y of red, green, blue and white (IEC 61966-2-1)."""
@@ -40,8 +40,9 @@ _TRANSFERS: dict[int, float | None] = {
 }
 
 SAME = 3
-"""Steps of 255 that a colour may change by when its space is called sRGB: profiles that all are
-called sRGB differ by as much, and pixels then stay as they are."""
+"""Steps of 255 by which a colour may change if its space counts as sRGB: profiles that are all
+called sRGB differ by as much, and pixels then stay unchanged.
+"""
 
 _D50 = (0.96420, 1.0, 0.82491)
 _BRADFORD = np.array(
@@ -55,18 +56,18 @@ Chromaticities = Sequence[tuple[float, float]]
 
 
 class ColourError(ValueError):
-    """A space that cannot be."""
+    """An impossible colour space."""
 
 
 def profile_of(
     chromaticities: Chromaticities = SRGB, gamma: float | None = None, name: str = "file's colours"
 ) -> bytes:
-    """Write an ICC profile (ICC.1:2001-04, version 2) of a space that is named otherwise.
+    """Write an ICC profile (ICC.1:2001-04, version 2) of a colour space described otherwise.
 
     Parameters
     ----------
     chromaticities : x, y of red, green, blue and white.
-    gamma : light is the number to this power; None for the curve of sRGB.
+    gamma : light is the value to this power; None for the curve of sRGB.
 
     Raises ColourError.
     """
@@ -95,9 +96,9 @@ def profile_of(
 
 
 def profile_of_codes(primaries: int, transfer: int) -> bytes:
-    """Return the profile of code points of ITU-T H.273, empty for sRGB; raises ColourError.
+    """Return the profile of code points of ITU-T H.273, empty for sRGB. Raises ColourError.
 
-    Code 2 says nothing, and the curves of television (1, 6, 14, 15) stand for sRGB's in stills.
+    Code 2 means unspecified, and the television curves (1, 6, 14, 15) mean sRGB's in still images.
     """
     chromaticities = _PRIMARIES.get(primaries)
     if chromaticities is None or transfer not in _TRANSFERS:
@@ -109,10 +110,10 @@ def profile_of_codes(primaries: int, transfer: int) -> bytes:
 
 
 def to_srgb(pixels: UInt8, icc: bytes) -> tuple[UInt8, tuple[Remark, ...]]:
-    """Turn pixels, uint8 (H, W, 3), from the space of an ICC profile into sRGB.
+    """Convert pixels, uint8 (H, W, 3), from the space of an ICC profile to sRGB.
 
-    Gives the very pixels and no remark where the space is sRGB. A profile that cannot be used
-    leaves them as they are, with a remark that bars CLEAR.
+    Returns the same pixels and no remark if the space is sRGB. An unusable profile leaves them
+    unchanged, with a remark that bars CLEAR.
     """
     from PIL import Image, ImageCms  # noqa: PLC0415
 
@@ -163,7 +164,7 @@ def _grid() -> UInt8:
 
 
 def _to_d50(chromaticities: Chromaticities) -> NDArray[np.float64]:
-    """Return XYZ of red, green and blue as columns, seen under the profile's white."""
+    """Return XYZ of red, green and blue as columns, adapted to the profile's white."""
     if any(y <= 0 or not 0 <= x <= 1 or y > 1 for x, y in chromaticities):
         raise ColourError("chromaticities that no colour has")
     xyz = np.array([[x / y, 1.0, (1 - x - y) / y] for x, y in chromaticities]).T

@@ -1,4 +1,4 @@
-"""Bring samples of 9 to 16 bits to 8, and say how."""
+"""Scales samples of 9 to 16 bits to 8, and says how."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from edgeapl.types import Remark, UInt8, UInt16
 
 DEPTHS = (8, 9, 10, 11, 12, 13, 14, 15, 16)
 USUAL = (8, 10, 12, 14, 16)
-"""Bits that cameras give; a file that states none holds samples of one of these."""
+"""Bit depths of cameras; a file that states none is assumed to use one of these."""
 
 
 def to_8_bits(samples: UInt16, stated: int | None, name: str) -> tuple[UInt8, tuple[Remark, ...]]:
     """Scale samples, uint16 of any shape, to uint8.
 
-    stated : bits of a sample that the camera used, as the file says; None takes the fewest usual
-        ones that hold the largest sample: in bright field that is the background.
+    stated : bits per sample that the camera used, as the file states; None chooses the smallest
+        usual depth that holds the largest sample, which in bright field is the background.
 
-    The largest value of so many bits becomes 255. Raises InputError when a sample is larger than
-    what is stated, or none is known to be stated.
+    The largest value of that depth becomes 255. Raises InputError when a sample is larger than the
+    stated depth allows.
     """
     largest = int(samples.max(initial=0))
     if stated is None:

@@ -1,4 +1,4 @@
-"""Read what EXIF says of orientation and colours."""
+"""Reads orientation and colour space from EXIF."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _UNCALIBRATED = 0xFFFF
 
 @dataclass(frozen=True, slots=True)
 class Exif:
-    """orientation : 1 to 8, 1 is upright. icc : profile of the colours; empty for none said."""
+    """orientation : 1 to 8, 1 is upright. icc : colour profile; empty if not stated."""
 
     orientation: int = 1
     icc: bytes = b""
 
 
 def read_exif(block: bytes) -> Exif:
-    """Read an EXIF block, which begins with a TIFF header; one that cannot be read says nothing.
+    """Read an EXIF block, which begins with a TIFF header; an unreadable one states nothing.
 
-    Pixels are examined as stored whatever its orientation, so a broken block does no harm.
+    Pixels are examined as stored whatever the orientation, so a broken block does no harm.
     """
     from PIL import Image  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""What a file says about its image before anything is decoded."""
+"""What a file states about its image, before anything is decoded."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from edgeapl.types import Remark, UInt8
 
 @dataclass(frozen=True, slots=True)
 class PixelSize:
-    """How large a pixel is, as a file says.
+    """The size of a pixel, as stated in a file.
 
-    um : µm, where that is sound for microscopy, else None.
-    unused : why a size that the file gives is not used; empty when it is, or none is there.
+    um : µm, if plausible for microscopy, else None.
+    unused : why a stated size is not used; empty if it is used or none is stated.
     """
 
     um: float | None = None
@@ -31,13 +31,13 @@ class ImageHeader:
 
     format : ``PNG``, ``JPEG``, ``TIFF``, ``BMP`` and so on.
     width, height : px.
-    alpha : the pixels carry an opacity that must be looked at.
+    alpha : the pixels have an alpha channel that must be checked.
     orientation : EXIF tag 274, 1 to 8; 1 is upright.
     size : of a pixel.
     remarks : what a user should know about the file.
     icc : colour profile (ICC.1) of the pixels; empty for sRGB.
-    costly : its decoder needs 12 to 18 bytes of memory for a pixel instead of 3, and a file of a
-        few kB can hold 200 million; so fewer are read.
+    costly : its decoder needs 12 to 18 bytes of memory per pixel instead of 3, and a file of a few
+        kB can hold 200 million; so the limit is lower.
     """
 
     format: str
@@ -52,13 +52,14 @@ class ImageHeader:
 
 
 Decode = Callable[[str], tuple[UInt8, tuple[Remark, ...]]]
-"""Gives pixels, uint8 (H, W, 3) RGB or (H, W, 4) RGBA, and what happened on the way; takes the name
-that errors give the picture."""
+"""Returns pixels, uint8 (H, W, 3) RGB or (H, W, 4) RGBA, and remarks on decoding; takes the name
+that errors use.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Still:
-    """One picture of a file: what is known of it, and what decodes it when it is wanted."""
+    """One picture of a file: its header, and its decoder."""
 
     header: ImageHeader
     decode: Decode
@@ -80,12 +81,12 @@ def grey(name: str) -> InputError:
 
 
 def print_colours(name: str) -> InputError:
-    """Return the error for CMYK: what ink shows on which paper, the file does not say."""
+    """Return the error for CMYK: the file does not say which ink and paper."""
     return InputError("image has print colours (CMYK)", name, "convert it to RGB")
 
 
 def too_deep(name: str, bits: int) -> InputError:
-    """Return the error for more than 8 bits per channel: to choose 8 of them is a guess."""
+    """Return the error for more than 8 bits per channel: choosing 8 of them would be a guess."""
     return InputError(
         f"image has {bits} bits per channel", name, "convert it to 8 bits per channel"
     )
@@ -97,22 +98,22 @@ def many(name: str, count: int) -> InputError:
 
 
 def unsupported(name: str, what: str) -> InputError:
-    """Return the error for a variant of a format that is not read."""
+    """Return the error for an unsupported variant of a format."""
     return InputError(f"image is stored {what}", name, "save it as plain 8-bit RGB PNG or TIFF")
 
 
 SMALLEST_UM_PER_PX = 0.02
-"""Below any light microscope: 100x objective, 2.4 µm camera pixels, 1.25x more: 0.02 µm."""
+"""Below any light microscope: 100x objective, 2.4 µm camera pixels and 1.25x more give 0.02 µm."""
 
 LARGEST_UM_PER_PX = 2.0
-"""Above any objective that shows single cells; a print resolution of 9600 dpi still lies above."""
+"""Above any objective that resolves single cells; a print resolution of 9600 dpi is above it."""
 
 
 def pixel_size(x_um: float, y_um: float, origin: str) -> PixelSize:
-    """Judge the size of a pixel; `origin` is who says so.
+    """Judge the stated size of a pixel; `origin` says where it is stated.
 
-    It is used if both directions agree to 1 % and a microscope can have it. Most resolution tags
-    hold a print resolution such as 72 dpi (353 µm per px) and mean nothing.
+    It is used if both directions agree to 1 % and it is plausible for a microscope. Most resolution
+    tags hold a print resolution such as 72 dpi (353 µm per px), which means nothing.
     """
     if not all(SMALLEST_UM_PER_PX <= value <= LARGEST_UM_PER_PX for value in (x_um, y_um)):
         found = f"{x_um:.4g} µm per pixel"
@@ -124,7 +125,7 @@ def pixel_size(x_um: float, y_um: float, origin: str) -> PixelSize:
 
 
 def decoded_jpeg(data: bytes, name: str) -> UInt8:
-    """Decode a JPEG whose structure was checked, uint8 (H, W, 3) RGB; raises InputError."""
+    """Decode a JPEG whose structure was checked, uint8 (H, W, 3) RGB. Raises InputError."""
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     with caught_words() as words:
         image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)

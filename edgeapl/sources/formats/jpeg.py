@@ -1,4 +1,4 @@
-"""Check a JPEG: every segment, to the end mark of the picture."""
+"""Checks a JPEG: every segment, up to the end marker."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from edgeapl.sources.formats.header import (
 SIGNATURE = b"\xff\xd8\xff"
 
 MOST_SCANS = 100
-"""Passes over the whole image; progressive files have about ten, and each can take seconds."""
+"""Scans of the whole image; progressive files have about ten, and each can take seconds."""
 
 _EOI = 0xD9
 _SOS = 0xDA
@@ -28,13 +28,13 @@ _APP2 = 0xE2
 _ICC = b"ICC_PROFILE\0"
 _READ = {0xC0, 0xC1, 0xC2}  # baseline, extended and progressive Huffman
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-# Inside the picture FF is followed by 00 (a byte FF), a restart mark, or FF (fill).
+# Inside a scan FF is followed by 00 (a byte FF), a restart marker, or FF (fill).
 _MARK = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])", re.DOTALL)
 _COLOURS = 3
 
 
 def read_header(data: bytes, name: str) -> ImageHeader:
-    """Check a JPEG file and give its header; raises InputError."""
+    """Check a JPEG file, and return its header. Raises InputError."""
     frame: tuple[int, int] | None = None
     exif = Exif()
     icc: dict[int, bytes] = {}

@@ -1,4 +1,4 @@
-"""Read JPEG XL: what its header says of size and colours (ISO/IEC 18181-1), then libjxl."""
+"""Reads JPEG XL: size and colours from its header (ISO/IEC 18181-1), pixels with libjxl."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _ALPHA = 0
 
 
 def is_jpeg_xl(data: bytes) -> bool:
-    """Whether a file begins like JPEG XL."""
+    """Return whether a file begins like JPEG XL."""
     return data.startswith((_STREAM, _BOXES))
 
 
 def read_jpeg_xl(data: bytes, name: str) -> Iterator[Still]:
-    """Yield the picture of a JPEG XL; raises InputError."""
+    """Yield the picture of a JPEG XL. Raises InputError."""
     try:
         header = _header(_Bits(_code_stream(data)), name)
     except IndexError as error:
@@ -59,7 +59,7 @@ def _pixels(data: bytes, name: str) -> tuple[UInt8, tuple[Remark, ...]]:
 
 
 def _code_stream(data: bytes) -> bytes:
-    """Return the beginning of the code stream, which may lie in boxes."""
+    """Return the beginning of the codestream, which may be inside boxes."""
     if data.startswith(_STREAM):
         return data[:4096]
     at = 0
@@ -79,7 +79,7 @@ def _code_stream(data: bytes) -> bytes:
 
 @dataclass(slots=True)
 class _Bits:
-    """Bits of a code stream, the lowest of each byte first. Reading past the end: IndexError."""
+    """Bits of a codestream, lowest of each byte first. Raises IndexError at the end."""
 
     data: bytes
     at: int = 16
@@ -92,7 +92,7 @@ class _Bits:
         return value
 
     def choose(self, ways: tuple[tuple[int, int], ...]) -> int:
-        """Read two bits that say what is added to how many bits more."""
+        """Read a two-bit selector of (offset, number of further bits), and return their sum."""
         base, count = ways[self.take(2)]
         return base + self.take(count)
 
@@ -102,7 +102,7 @@ def _header(bits: _Bits, name: str) -> ImageHeader:
     alpha = False
     icc: bytes = b""
     remarks: tuple[Remark, ...] = ()
-    if not bits.take(1):  # else all is as usual: 8-bit sRGB
+    if not bits.take(1):  # otherwise all defaults hold: 8-bit sRGB
         if bits.take(1):
             turned = bits.take(3) + 1 > 4
             width, height = (height, width) if turned else (width, height)

@@ -1,7 +1,7 @@
-"""Read ND2 (Nikon), CZI (Zeiss) and LIF (Leica) through a library each.
+"""Reads ND2 (Nikon), CZI (Zeiss) and LIF (Leica), each with its own library.
 
-Every position, scene or image is a frame. Planes of focus, mosaics and separate channels are
-refused: cells would be counted more than once, or have no colours.
+Every position, scene or image is a frame. Focal planes, mosaics and separate channels are refused:
+cells would be counted more than once, or have no colours.
 """
 
 from __future__ import annotations
@@ -41,22 +41,22 @@ _UNCOMPRESSED, _JPEG_XR = 0, 4
 
 
 def is_czi(data: bytes) -> bool:
-    """Whether a file begins like CZI."""
+    """Return whether a file begins like CZI."""
     return data.startswith(CZI)
 
 
 def is_lif(data: bytes) -> bool:
-    """Whether a file begins like LIF."""
+    """Return whether a file begins like LIF."""
     return data[:4] == LIF and data[8:9] == b"\x2a"
 
 
 def is_nd2(data: bytes) -> bool:
-    """Whether a file begins like ND2 as it is written since 2010."""
+    """Return whether a file begins like ND2 as written since 2010."""
     return data.startswith(ND2)
 
 
 def read_nd2(data: bytes, name: str) -> Iterator[Still]:
-    """Yield every position of an ND2; raises InputError."""
+    """Yield every position of an ND2. Raises InputError."""
     nd2 = library("nd2", name)
     with _contradicting("ND2", name):
         file = nd2.ND2File(io.BytesIO(data))
@@ -72,7 +72,7 @@ def read_nd2(data: bytes, name: str) -> Iterator[Still]:
 
 
 def read_lif(data: bytes, name: str) -> Iterator[Still]:
-    """Yield every image of a LIF; raises InputError."""
+    """Yield every image of a LIF. Raises InputError."""
     liffile = library("liffile", name)
     with _contradicting("LIF", name):
         length = int.from_bytes(data[9:13], "little")
@@ -95,7 +95,7 @@ def read_lif(data: bytes, name: str) -> Iterator[Still]:
 
 
 def read_czi(data: bytes, name: str) -> Iterator[Still]:
-    """Yield every scene of a CZI; raises InputError."""
+    """Yield every scene of a CZI. Raises InputError."""
     czifile = library("czifile", name)
     with _contradicting("CZI", name, czifile.SegmentNotFoundError):
         file = czifile.CziFile(io.BytesIO(data))
@@ -131,7 +131,7 @@ def _czi_pixels(entry: Any) -> np.ndarray[Any, Any]:
         return np.asarray(imagecodecs.jpegxr_decode(raw))
     dtype = np.dtype(entry.dtype).base
     stored = np.frombuffer(raw, dtype, count=height * width * channels)
-    return stored.reshape(height, width, channels)[..., ::-1]  # blue stands first
+    return stored.reshape(height, width, channels)[..., ::-1]  # stored as BGR
 
 
 def _size_of_czi(xml: str) -> PixelSize:
@@ -147,14 +147,14 @@ def _size_of_czi(xml: str) -> PixelSize:
 
 @contextmanager
 def _contradicting(called: str, name: str, *errors: type[Exception]) -> Iterator[None]:
-    """Turn what a library says of a file that contradicts itself into an InputError.
+    """Turn a library's errors about an inconsistent file into an InputError.
 
     errors : of the library's own.
     """
     caught: tuple[type[Exception], ...] = (*ODD, *errors)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # for the terminal; what is missing is noticed here
+            warnings.simplefilter("ignore")  # meant for a terminal; missing data is noticed here
             yield
     except InputError:
         raise
@@ -163,7 +163,7 @@ def _contradicting(called: str, name: str, *errors: type[Exception]) -> Iterator
 
 
 def _check_axes(sizes: Mapping[str, int], name: str) -> None:
-    """Refuse what is more than pictures of fields, and what has no colours."""
+    """Refuse anything but pictures of single fields with colours."""
     if sizes.get("Z", 1) > 1:
         found = f"image has {sizes['Z']} planes of focus"
         raise InputError(found, name, "save one of them, or a projection")
@@ -185,7 +185,7 @@ def _still(
     read: Callable[[], Any],
     bits: int | None,
 ) -> Still:
-    # Nobody says in which order an ND2 stores its colours.
+    # The order in which an ND2 stores its colours is not documented.
     remarks = (Remark("untried", f"{called} was {_UNTRIED}", doubtful=called == "ND2"),)
     header = ImageHeader(called, width, height, size=size, remarks=remarks)
     return Still(header, partial(_pixels, called, read, bits, (height, width, 3)))

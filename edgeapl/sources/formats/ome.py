@@ -1,4 +1,4 @@
-"""Read what an OME-TIFF says of its images: which pages are whose, and the size of a pixel."""
+"""Reads which pages of an OME-TIFF belong to which image, and the size of a pixel."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 from edgeapl.sources.formats.header import PixelSize, pixel_size
 from edgeapl.sources.formats.safe_xml import parsed
 
-# One unit in µm, as the OME schema spells them (UnitsLength), with the two Greek letters mu.
+# Length units in µm, as spelled in the OME schema (UnitsLength), with both Greek letters mu.
 _UNITS = {"ym": 1e-18, "zm": 1e-15, "am": 1e-12, "fm": 1e-9, "pm": 1e-6, "nm": 1e-3, "mm": 1e3}
 _UNITS |= {"µm": 1.0, "\u03bcm": 1.0, "um": 1.0, "cm": 1e4, "dm": 1e5, "m": 1e6, "dam": 1e7}
 _UNITS |= {"hm": 1e8, "km": 1e9, "Å": 1e-4, "\u212b": 1e-4, "thou": 25.4, "in": 25_400.0}
@@ -25,9 +25,9 @@ class OmeError(ValueError):
 class OmeImage:
     """One image, or one position of a stage.
 
-    pages : of the file, in order. focus_planes, times : how many there are.
-    channels : planes that one picture is stored in; 1 where each page has all colours.
-    size : of a pixel. significant_bits : of a sample, None where it is not said.
+    pages : of the file, in order. focus_planes, times : number of them.
+    channels : planes in which one picture is stored; 1 if each page has all colours.
+    size : of a pixel. significant_bits : per sample, None if not stated.
     """
 
     pages: tuple[int, ...]
@@ -39,7 +39,7 @@ class OmeImage:
 
 
 def read_ome(text: str, pages: int) -> tuple[OmeImage, ...]:
-    """Read an OME-XML description of a file with so many pages.
+    """Parse the OME-XML description of a file with this many pages.
 
     Raises OmeError.
     """
@@ -76,7 +76,7 @@ def _image(root: ET.Element, pixels: ET.Element, following: int, pages: int) -> 
 def _pages(
     root: ET.Element, pixels: ET.Element, planes: int, following: int, pages: int
 ) -> tuple[int, ...]:
-    """Return the pages of one image that lie in this file."""
+    """Return the pages of one image that are in this file."""
     own = root.get("UUID")
     found: list[int] = []
     blocks = [item for item in pixels if _name(item) == "TiffData"]

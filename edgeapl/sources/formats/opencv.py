@@ -1,4 +1,4 @@
-"""Decode with OpenCV what it reads well: PNG, JPEG and BMP."""
+"""Decodes what OpenCV reads well: PNG, JPEG and BMP."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _BGR, _BGRA = 3, 4
 
 
 def decoded(data: bytes, header: ImageHeader, name: str) -> tuple[UInt8, tuple[Remark, ...]]:
-    """Return pixels as stored, uint8 (H, W, 3) RGB or (H, W, 4) RGBA; raises InputError."""
+    """Return pixels as stored, uint8 (H, W, 3) RGB or (H, W, 4) RGBA. Raises InputError."""
     kind = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     if header.alpha:
-        kind = cv2.IMREAD_UNCHANGED  # keeps the opacity, and the orientation
+        kind = cv2.IMREAD_UNCHANGED  # keeps the alpha channel, and the orientation
     with caught_words() as words:
         try:
             image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), kind)

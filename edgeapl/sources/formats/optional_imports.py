@@ -1,4 +1,4 @@
-"""Libraries of formats that not everybody has: import one, or say which extra brings it."""
+"""Libraries of optional formats: import one, or say which extra installs it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import ModuleType
 from edgeapl.errors import InputError
 
 ALWAYS = ("PNG", "JPEG", "BMP", "TIFF", "WebP", "AVIF", "JPEG XL")
-"""Formats that everybody can read."""
+"""Formats that every installation reads."""
 
 BY_MODULE = {
     "pillow_heif": "HEIF",
@@ -18,7 +18,7 @@ BY_MODULE = {
     "czifile": "Zeiss CZI",
     "liffile": "Leica LIF",
 }
-"""What reads a format of the extra, and how the format is called."""
+"""Library of each optional format, and the format's name."""
 
 EXTRA = "pip install 'edgeapl[formats]'"
 
@@ -26,18 +26,18 @@ ODD = (
     *(ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError),
     *(struct.error, OSError, SyntaxError, AssertionError, NotImplementedError),
 )
-"""Whatever a library says of a file that contradicts itself."""
+"""What libraries raise for an inconsistent file."""
 
 
 def missing() -> tuple[str, ...]:
-    """Return the formats that cannot be read here because their library is not installed."""
+    """Return the formats whose library is not installed here."""
     return tuple(
         called for module, called in BY_MODULE.items() if importlib.util.find_spec(module) is None
     )
 
 
 def library(module: str, name: str) -> ModuleType:
-    """Import what reads a format of `BY_MODULE`; raises InputError that names the extra."""
+    """Import the library of a format in `BY_MODULE`. Raises InputError that names the extra."""
     format_name = BY_MODULE[module]
     try:
         return importlib.import_module(module)

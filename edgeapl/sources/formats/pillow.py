@@ -1,4 +1,4 @@
-"""Read WebP and AVIF with Pillow, HEIF (phones' HEIC) with pillow-heif."""
+"""Reads WebP and AVIF with Pillow, HEIF (phones' HEIC) with pillow-heif."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _COLOURS = {"RGB": False, "RGBA": True}
 
 
 def is_webp(data: bytes) -> bool:
-    """Whether a file begins like WebP."""
+    """Return whether a file begins like WebP."""
     return data[:4] == b"RIFF" and data[8:12] == b"WEBP"
 
 
 def is_avif(data: bytes) -> bool:
-    """Whether a file begins like AVIF; its brand may stand among the compatible ones."""
+    """Return whether a file begins like AVIF; its brand may be among the compatible ones."""
     return data[4:8] == b"ftyp" and _has_brand(data, AVIF_BRANDS)
 
 
 def is_heif(data: bytes) -> bool:
-    """Whether a file begins like HEIF."""
+    """Return whether a file begins like HEIF."""
     return data[4:8] == b"ftyp" and _has_brand(data, HEIF_BRANDS)
 
 
@@ -43,12 +43,12 @@ def _has_brand(data: bytes, brands: tuple[bytes, ...]) -> bool:
 
 
 def read_webp(data: bytes, name: str) -> Iterator[Still]:
-    """Return the picture of a WebP; raises InputError."""
+    """Return the picture of a WebP. Raises InputError."""
     return _read(data, name, "WEBP", "WebP")
 
 
 def read_avif(data: bytes, name: str) -> Iterator[Still]:
-    """Return the picture of an AVIF; raises InputError."""
+    """Return the picture of an AVIF. Raises InputError."""
     return _read(data, name, "AVIF", "AVIF")
 
 
@@ -67,7 +67,7 @@ def _read(data: bytes, name: str, pillow_name: str, called: str) -> Iterator[Sti
 
 
 def read_heif(data: bytes, name: str) -> Iterator[Still]:
-    """Yield every picture of a HEIF file, turned as it says; raises InputError."""
+    """Yield every picture of a HEIF file, rotated as it says. Raises InputError."""
     heif = library("pillow_heif", name)
     try:
         images = list(heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True))
@@ -86,7 +86,7 @@ def _still(image: Any, name: str, called: str) -> Still:
     width, height = image.size
     exif = _exif(image.info)
     icc, remarks = _profile(image.info, exif)
-    # What libheif and libavif are told to turn, they have turned already.
+    # libheif and libavif have already applied rotations.
     turned = exif.orientation if called == "WebP" else 1
     alpha = _COLOURS[image.mode]
     header = ImageHeader(

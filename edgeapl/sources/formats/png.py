@@ -1,4 +1,4 @@
-"""Check a PNG: every chunk with its checksum, to the end."""
+"""Checks a PNG: every chunk with its checksum, to the end."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _COLOUR_TYPES = {0: "grey", 2: "RGB", _PALETTE: "palette", 4: "grey and alpha", 
 
 
 def read_header(data: bytes, name: str) -> ImageHeader:
-    """Check a PNG file and give its header; raises InputError."""
+    """Check a PNG file, and return its header. Raises InputError."""
     chunks = _chunks(data, name)
     kind, body = next(chunks)
     if kind != b"IHDR" or len(body) != 13:
@@ -60,7 +60,7 @@ def read_header(data: bytes, name: str) -> ImageHeader:
 
 
 def _chunks(data: bytes, name: str) -> Iterator[tuple[bytes, bytes]]:
-    """Yield (kind, body) up to the end mark; raises InputError when damaged or cut off."""
+    """Yield (kind, body) up to the end chunk. Raises InputError when damaged or truncated."""
     at = len(SIGNATURE)
     while True:
         head = data[at : at + 8]
@@ -84,7 +84,7 @@ def _is_grey(palette: bytes) -> bool:
 
 
 def _size(body: bytes) -> PixelSize:
-    """Read a pHYs chunk: pixels per metre."""
+    """Parse a pHYs chunk: pixels per metre."""
     if len(body) != 9 or body[8] != 1:
         return PixelSize()
     x_per_metre, y_per_metre = struct.unpack(">II", body[:8])

@@ -1,4 +1,4 @@
-"""What a PNG says of its colours, in order of weight: cICP, iCCP, sRGB, gAMA and cHRM, EXIF."""
+"""The colour space of a PNG, by precedence: cICP, iCCP, sRGB, gAMA and cHRM, EXIF."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from edgeapl.sources.formats.exif import Exif
 from edgeapl.types import Remark
 
 _OF_SRGB = 45_455
-"""What is written in gAMA for decoders that do not know sRGB's own curve."""
+"""Written to gAMA for decoders that do not know sRGB's own curve."""
 
 
 def profile(chunks: Mapping[bytes, bytes], exif: Exif) -> tuple[bytes, tuple[Remark, ...]]:
-    """Return an ICC profile of the colours, empty for sRGB, and what is wrong with what is said."""
+    """Return an ICC profile of the colours, empty for sRGB, and remarks on what is unusable."""
     try:
         return _profile(chunks, exif), ()
     except (ColourError, zlib.error, struct.error) as error:

@@ -1,18 +1,18 @@
-"""Parse XML from a file that nobody vouches for."""
+"""Parses XML from an untrusted file."""
 
 from __future__ import annotations
 
 from xml.etree import ElementTree as ET
 
 MOST_CHARS = 16_000_000
-"""Longest document that is looked at."""
+"""Longest document accepted."""
 
 
 def parsed(text: str) -> ET.Element:
     """Return the root of a document.
 
-    No entity is resolved and nothing outside is opened: a document that declares any is refused.
-    Raises ValueError with the reason.
+    A document that declares entities is refused, so none is resolved and nothing external is
+    opened. Raises ValueError with the reason.
     """
     if len(text) > MOST_CHARS:
         raise ValueError("too long")
@@ -21,4 +21,4 @@ def parsed(text: str) -> ET.Element:
     try:
         return ET.fromstring(text)  # noqa: S314 - no entity can be declared
     except ET.ParseError as error:
-        raise ValueError("no sound XML") from error
+        raise ValueError("not well-formed XML") from error

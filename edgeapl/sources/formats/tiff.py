@@ -1,7 +1,7 @@
-"""Read a TIFF: which of its images are pictures of the slide, and what is known of them.
+"""Reads a TIFF: which of its images show the slide, and what is known about them.
 
-`tifffile` reads lists of tags and knows their meaning, `imagecodecs` unpacks. Before them
-`tiff_bounds` makes sure that the file cannot keep them busy.
+`tifffile` parses lists of tags and knows their meaning, `imagecodecs` decompresses. Before that,
+`tiff_bounds` makes sure that the file cannot keep them busy for long.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _STACK = Remark(
 
 @dataclass(frozen=True, slots=True)
 class _Chosen:
-    """A page that shows the slide, and what its OME description says of it."""
+    """A page that shows the slide, and its OME description."""
 
     page: TiffPage
     ome: OmeImage | None
@@ -73,18 +73,18 @@ class _Chosen:
 def read_stills(data: bytes, name: str) -> Iterator[Still]:
     """Yield every picture of a TIFF that shows the slide, in full resolution.
 
-    Raises InputError for a file that is cut off, damaged, not of colours, or would take more work
-    than its size allows. Pixels are decoded when they are asked for.
+    Raises InputError for a file that is truncated, damaged, without colour, or would take more work
+    than its size allows. Pixels are decoded on demand.
     """
     import tifffile  # noqa: PLC0415
 
     check_bounds(data, name)
-    # What tifffile notices, it writes to the terminal unless somebody listens.
+    # tifffile writes its warnings to the terminal unless a handler is set.
     log = logging.getLogger("tifffile")
     if not log.handlers:
         log.addHandler(logging.NullHandler())
     try:
-        # Not closed: pages read their longer values when they are asked for.
+        # Not closed: pages read their longer values on demand.
         file = tifffile.TiffFile(io.BytesIO(data), name="image.tif")
         chosen = _choose(file, name)
         check_shared([each.page for each in chosen], data, name)
@@ -116,7 +116,7 @@ def _choose(file: TiffFile, name: str) -> list[_Chosen]:
 
 
 def _whole_page(file: TiffFile, number: int) -> TiffPage:
-    """Return a page with all its tags; raises TypeError where a list stands for a number."""
+    """Return a page with all its tags. Raises TypeError if a list takes the place of a number."""
     page = file.pages[number].aspage()
     for name in _SINGLE:
         if not isinstance(getattr(page, name), int):
@@ -151,7 +151,7 @@ def _of_ome(pages: list[TiffPage], images: tuple[OmeImage, ...], name: str) -> l
 
 
 def _check_count(text: str, pages: int, name: str) -> None:
-    """Refuse a stack of ImageJ of which a part is missing or stored without lists of tags."""
+    """Refuse an ImageJ stack of which a part is missing or stored without lists of tags."""
     said = re.search(r"^images=([0-9]{1,9})\s*$", text[:4096], re.MULTILINE)
     if text.startswith("ImageJ=") and said is not None and int(said[1]) > pages:
         found = f"file says it holds {int(said[1])} images, {pages} can be found"
@@ -169,7 +169,7 @@ def _check_count(text: str, pages: int, name: str) -> None:
 
 
 def _pictures(pages: list[TiffPage], text: str) -> list[TiffPage]:
-    """Leave out thumbnails, masks, and the smaller copies that pyramids hold."""
+    """Return the pictures without thumbnails, masks, and the smaller levels of pyramids."""
     whole = [page for page in pages if not _is_small(page)]
     first = whole[0] if whole else pages[0]
     if text.startswith("Aperio"):
@@ -182,7 +182,7 @@ def _is_small(page: TiffPage) -> bool:
 
 
 def _is_copy(page: TiffPage, first: TiffPage) -> bool:
-    """Whether a tiled image is a tiled one's in lower resolution; not all programs flag them."""
+    """Return whether one tiled image is another in lower resolution; not all programs flag that."""
     if not (first.is_tiled and page.is_tiled and page.imagewidth and page.imagelength):
         return False
     across = first.imagewidth / page.imagewidth
@@ -239,7 +239,7 @@ def _check_kind(page: TiffPage, name: str) -> None:
 
 
 def _check_storing(page: TiffPage, name: str) -> None:
-    """Refuse ways to store pixels that are not read."""
+    """Refuse unsupported ways to store pixels."""
     channels, bits = page.samplesperpixel, page.bitspersample
     planar = int(page.planarconfig) == 2
     if int(page.compression) == JPEG and (channels != 3 or bits != 8 or planar):
@@ -251,7 +251,7 @@ def _check_storing(page: TiffPage, name: str) -> None:
 
 
 def _pixels(chosen: _Chosen, data: bytes, name: str) -> tuple[UInt8, tuple[Remark, ...]]:
-    """Decode; gives RGB or RGBA with 8 bits, and how more bits became 8."""
+    """Decode to RGB or RGBA with 8 bits, and remark on how more bits became 8."""
     page = chosen.page
     try:
         samples = read_samples(page, data, name)
@@ -272,7 +272,7 @@ def _pixels(chosen: _Chosen, data: bytes, name: str) -> tuple[UInt8, tuple[Remar
 
 def _looked_up(page: TiffPage, numbers: UInt8, name: str) -> UInt8:
     table = np.asarray(page.tags.valueof(320)).reshape(3, 256).T
-    # The standard wants 16 bits; some programs write 8.
+    # The standard asks for 16 bits; some programs write 8.
     colours = (table >> 8 if table.max() > 0xFF else table).astype(np.uint8)
     if bool(np.all(colours == colours[:, :1])):
         raise grey(name)

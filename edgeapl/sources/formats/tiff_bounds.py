@@ -1,8 +1,8 @@
-"""Bound the work that a TIFF can ask for, before anything of it is believed.
+"""Bounds the work that a TIFF can cause, before anything in it is trusted.
 
-A file of 1 MB can hold lists of tags that overlap, chains of a hundred thousand images, or strips
-that all point at the same bytes, and keep a reader busy for minutes. In a sound file everything has
-a place of its own, so what it holds together is never more than the file.
+A file of 1 MB can hold overlapping lists of tags, chains of a hundred thousand images, or strips
+that all point to the same bytes, and keep a reader busy for minutes. In a sound file everything has
+its own place, so its contents together are never larger than the file.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from edgeapl.sources.formats.header import cut_off, damaged
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 MOST_IMAGES = 4096
-"""Images of one file that are looked at, thumbnails among them."""
+"""Most images in one file, thumbnails included."""
 
 MOST_TAGS = 1000
-"""Tags of one image; TIFF 6.0 defines 70, and programs add some dozens."""
+"""Most tags of one image; TIFF 6.0 defines 70, and programs add some dozens."""
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _SIZES |= {16: 8, 17: 8, 18: 8}
@@ -41,10 +41,10 @@ _BIG = _Form("Q", 8, "Q", "HHQ8s", "Q")
 
 
 def check_bounds(data: bytes, name: str) -> int:
-    """Walk along all images of a file, and give how many there are.
+    """Walk through all images of a file, and return their number.
 
-    Raises InputError when a list or a value lies outside, lists point at each other or overlap,
-    a tag stands twice, or there is more of anything than a sound file can hold.
+    Raises InputError when a list or a value is outside the file, lists form a ring or overlap, a
+    tag is repeated, or there is more of anything than a sound file can hold.
     """
     order = "<" if data[:2] == b"II" else ">"
     form = _BIG if 43 in data[2:4] else _CLASSIC
@@ -66,7 +66,7 @@ def check_bounds(data: bytes, name: str) -> int:
                 raise damaged(name, "TIFF lists lie over each other")
             at = following
     except _OutsideError as error:
-        # A list that points past the end is what half a file looks like.
+        # A list that points past the end is typical of a truncated file.
         raise cut_off(name, f"TIFF: {error}") from error
     if not lists:
         raise damaged(name, "TIFF without an image")
@@ -74,7 +74,7 @@ def check_bounds(data: bytes, name: str) -> int:
 
 
 def _check_list(data: bytes, order: str, form: _Form, at: int, name: str) -> tuple[int, int, int]:
-    """Return where a list ends, the bytes of its values that stand elsewhere, and the next list."""
+    """Return where a list ends, the size of its values stored elsewhere, and the next list."""
     count = _unpack(order + form.count, data, at)[0]
     if count > MOST_TAGS:
         raise damaged(name, f"TIFF image with {count} tags")
@@ -99,7 +99,7 @@ def _check_list(data: bytes, order: str, form: _Form, at: int, name: str) -> tup
 
 
 class _OutsideError(ValueError):
-    """Something lies outside the data."""
+    """Something is outside the data."""
 
 
 def _unpack(form: str, data: bytes, at: int) -> tuple[int, int, int, bytes]:

@@ -1,7 +1,7 @@
-"""Decode the strips or tiles of one image of a TIFF, and refuse a missing, short or corrupt one.
+"""Decodes the strips or tiles of a TIFF image, and refuses a missing, short or corrupt one.
 
-Decoders fill up what is missing and say nothing, so the length of every part is checked. Parts that
-are whole JPEG, JPEG 2000 or WebP images must also have the very size that they are stored for.
+Decoders silently fill in what is missing, so the length of every part is checked. Parts that are
+complete JPEG, JPEG 2000 or WebP images must also have exactly the size they are stored for.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _BYTE_CODECS = {
     50000: "zstd_decode",
 }
 READ = {_NONE, JPEG, WEBP, *JPEG_2000, *_BYTE_CODECS}
-"""Compressions (tag 259) that are read."""
+"""Supported compressions (tag 259)."""
 
 MOST_TILE = 1 << 24
-"""Pixels of a tile, unless the image is larger: tiles may reach over its edge."""
+"""Most pixels of a tile, unless the image is larger: tiles may extend beyond its edge."""
 
 _YCBCR = 6
 Samples = NDArray[Any]
@@ -45,10 +45,10 @@ Samples = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A strip or tile: where it lies in the image, and its bytes.
+    """A strip or tile: its place in the image, and its bytes.
 
-    plane : 0, or the channel that it holds alone.
-    top, left : px. height, width : of what it shows, px. whole : height it may be stored with.
+    plane : 0, or the only channel that it holds.
+    top, left : px. height, width : of the visible part, px. whole : height it may be stored with.
     number : from 1, for errors.
     """
 
@@ -67,11 +67,11 @@ def read_samples(page: TiffPage, data: bytes, name: str) -> Samples:
 
     Parameters
     ----------
-    page : checked to be of unsigned numbers of 8 to 16 bits.
+    page : checked to hold unsigned integers of 8 to 16 bits.
     data : all bytes of the file.
 
-    Raises InputError for a part that is missing, short or corrupt, and for parts that together ask
-    for more work than a sound file of this size can.
+    Raises InputError for a part that is missing, short or corrupt, and for parts that together
+    cause more work than a sound file of this size can.
     """
     planar = int(page.planarconfig) == 2 and page.samplesperpixel > 1
     channels = 1 if planar else page.samplesperpixel
@@ -90,9 +90,9 @@ def read_samples(page: TiffPage, data: bytes, name: str) -> Samples:
 
 
 def check_shared(pages: Sequence[TiffPage], data: bytes, name: str) -> None:
-    """Refuse images that share their bytes: each would be unpacked again, hours for 1 MB.
+    """Refuse images that share their bytes: each would be decompressed again, hours for 1 MB.
 
-    Twice the file is allowed, for tiles that stand for several empty ones.
+    Twice the file size is allowed, for tiles that stand for several empty ones.
     """
     stored = [_numbers(page.tags.valueof(325 if page.is_tiled else 279)) for page in pages]
     if len(pages) > 1 and sum(map(sum, stored)) > 2 * len(data):
@@ -119,7 +119,7 @@ def _parts(page: TiffPage, data: bytes, name: str, *, planar: bool) -> Iterator[
     expected = down * across * planes
     if len(starts) != expected:
         raise damaged(name, f"TIFF has {len(starts)} of {expected} parts")
-    # A part may stand for several, such as an empty tile, but not make much out of little.
+    # A part may stand for several, such as empty tiles, but must not make much out of little.
     decoded = height * width * page.samplesperpixel * 2
     if sum(lengths) > len(data) + 2 * decoded:
         raise damaged(name, "TIFF parts lie over each other")
@@ -141,7 +141,7 @@ def _parts(page: TiffPage, data: bytes, name: str, *, planar: bool) -> Iterator[
 
 
 def _decoder(page: TiffPage, channels: int, name: str) -> Callable[[Part], Samples]:
-    """Return what decodes one part to (rows, columns, channels)."""
+    """Return the decoder of one part to (rows, columns, channels)."""
     packing = int(page.compression)
     if packing not in READ:
         raise unsupported(name, f"as TIFF with compression {page.compression!s}")
@@ -178,7 +178,7 @@ def _plain_part(part: Part, page: TiffPage, channels: int, name: str) -> Samples
     if int(page.compression) != _NONE:
         codec = getattr(imagecodecs, _BYTE_CODECS[int(page.compression)])
         try:
-            # One byte more than there can be, so that a bomb is not unpacked and is still seen.
+            # One byte more than possible, so that a bomb is noticed but not decompressed.
             raw = bytes(codec(part.data, out=most + 1))
         except (RuntimeError, ValueError, TypeError) as error:
             raise _corrupt(part, name) from error
@@ -198,19 +198,19 @@ def _plain_part(part: Part, page: TiffPage, channels: int, name: str) -> Samples
         ).astype(np.uint16)
     samples = samples.reshape(whole, columns, channels)
     if page.predictor == 2:
-        # Differences to the pixel on the left, modulo the width of a sample.
+        # Differences to the pixel on the left, modulo the sample's width.
         samples = np.cumsum(samples, axis=1, dtype=samples.dtype)
     return samples
 
 
 def _jpeg_part(part: Part, tables: bytes, name: str, *, ycbcr: bool) -> Samples:
-    """Decode a JPEG whose tables stand once for all parts, and whose colours the TIFF names."""
+    """Decode a JPEG whose tables are shared by all parts, and whose colours the TIFF names."""
     head = tables[2:-2] if tables.startswith(jpeg.SIGNATURE[:2]) else b""
     # Adobe's segment says whether three components are YCbCr; without it decoders guess.
     body = b"Adobe" + struct.pack(">HHHB", 100, 0, 0, int(ycbcr))
     adobe = b"\xff\xee" + struct.pack(">H", len(body) + 2) + body
     rest = part.data[2:]
-    if rest.startswith(b"\xff\xe0") and len(rest) > 4:  # JFIF, which would overrule it
+    if rest.startswith(b"\xff\xe0") and len(rest) > 4:  # JFIF, which would override it
         rest = rest[2 + int.from_bytes(rest[2:4], "big") :]
     stream = part.data[:2] + adobe + head + rest
     where = f"{name}, part {part.number}"
@@ -233,7 +233,7 @@ def _image_part(part: Part, packing: int, channels: int, name: str) -> Samples:
     except (RuntimeError, ValueError, TypeError) as error:
         raise _corrupt(part, name) from error
     if packing == WEBP and samples.ndim == 3 and samples.shape[2] == 3 and channels == 4:
-        # WebP leaves out an opacity that is full everywhere.
+        # WebP omits an alpha channel that is opaque everywhere.
         samples = np.dstack([samples, np.full_like(samples[..., :1], 255)])
     if samples.ndim == 2:
         samples = samples[..., None]
@@ -243,7 +243,7 @@ def _image_part(part: Part, packing: int, channels: int, name: str) -> Samples:
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
-    """Return height and width as the first chunk says (RFC 9649), (0, 0) where it does not."""
+    """Return height and width from the first chunk (RFC 9649), (0, 0) if it has none."""
     kind, body = data[12:16], data[20:30]
     if len(body) < 10:
         return 0, 0
@@ -259,7 +259,7 @@ def _webp_size(data: bytes) -> tuple[int, int]:
 
 
 def _jpeg_2000_size(data: bytes) -> tuple[int, int]:
-    """Return height and width of the code stream's SIZ segment, (0, 0) where there is none."""
+    """Return height and width from the codestream's SIZ segment, (0, 0) if there is none."""
     at = data.find(b"\xff\x4f\xff\x51", 0, 1 << 16)
     if at < 0 or len(data) < at + 24:
         return 0, 0

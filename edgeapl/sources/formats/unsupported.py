@@ -1,4 +1,4 @@
-"""Name a file that is not read, and say what to do with it."""
+"""Names an unsupported file format, and says what to do with it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _TEXT = frozenset({*range(0x20, 0x7F), *b"\t\n\r\f"})
 
 
 def not_read(data: bytes, name: str) -> InputError:
-    """Return the error for a file that is none of the formats that are read."""
+    """Return the error for a file in none of the supported formats."""
     found, mend = _what(data)
     return InputError(f"not an image that can be read ({found})", name, mend)
 

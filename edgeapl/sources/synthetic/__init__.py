@@ -1,4 +1,4 @@
-"""Drawn smears with exact ground truth: the demonstration, the training and the tests use them.
+"""Drawn smears with exact ground truth, for the demonstration, training and tests.
 
 Drawn images are for showing and testing software. They say nothing about patients.
 """

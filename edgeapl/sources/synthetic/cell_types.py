@@ -1,6 +1,6 @@
 """The nucleated cells of blood and marrow as a textbook describes them (Bain 2015; WHO 2017).
 
-Lengths are µm, ranges are drawn from evenly. Colours are amounts of the stains in `stain.py`.
+Lengths are in µm; ranges are sampled uniformly. Colours are amounts of the stains in `stain.py`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ class CellType:
     """How one kind of cell is drawn.
 
     diameter : of the cell. nucleus : its diameter as a share of the cell's.
-    shape : of the nucleus. eccentric : how far it may lie off the centre, share of the free way.
+    shape : of the nucleus. eccentric : how far it may be off the centre, as a share of the free
+        way.
     chromatin : amount of nuclear stain. clumps : coarseness of the chromatin, 0 fine to 1 coarse.
-    nucleoli : how many. basophilia, acidophilia : blue and pink of the cytoplasm.
-    granules : how many. granule : their diameter. granule_stain : which stain.
-    auer_rods : how many, when the cell has any. auer_share : share of cells that have any.
+    nucleoli : number. basophilia, acidophilia : blue and pink of the cytoplasm.
+    granules : number. granule : their diameter. granule_stain : which stain.
+    auer_rods : number, in a cell that has any. auer_share : share of cells that have any.
     """
 
     diameter: Range

@@ -1,4 +1,4 @@
-"""Draw one nucleated cell as a patch of optical density."""
+"""Draws one nucleated cell as a patch of optical density."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class DrawnCell:
 
 
 def draw_cell(kind: CellType, stain: Stain, um_per_px: float, random: Random) -> DrawnCell:
-    """Draw a cell of this type; size, shape and stain vary."""
+    """Draw a cell of this type with random size, shape and stain."""
     radius = random.uniform(*kind.diameter) / 2 / um_per_px
     side = int(2 * radius * 1.35) + 8
     soft = max(1.0, SOFT_UM / um_per_px)
@@ -98,7 +98,7 @@ def _granules(
     count = int(random.integers(kind.granules[0], kind.granules[1] + 1))
     size = (kind.granule[0] / um_per_px, kind.granule[1] / um_per_px)
     dye = stain.dyes["nucleus" if kind.granule_stain == "basophil" else kind.granule_stain]
-    # Heavy granulation lies over the nucleus as well.
+    # Heavy granulation covers the nucleus as well.
     place = cell if kind.granule_stain == "basophil" else plasm
     drawn = specks(np.asarray(place, dtype=np.float32), count, size, random)
     if kind.granule_stain == "azurophil" and count > 150:

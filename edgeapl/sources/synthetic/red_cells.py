@@ -1,4 +1,4 @@
-"""Draw the red cells of a field: 7.3 µm across, paler in the middle, some overlapping."""
+"""Draws the red cells of a field: 7.3 µm across, paler in the middle, some overlapping."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 RED_CELL_UM = 7.3
 STAMPS = 10
-"""Different red cells per field; they are turned, so that no two look alike."""
+"""Different red cells per field; they are rotated, so that no two look alike."""
 
 
 def draw_red_cells(recipe: SlideRecipe, random: Random) -> Float32:
@@ -33,7 +33,7 @@ def draw_red_cells(recipe: SlideRecipe, random: Random) -> Float32:
         under = canvas[rows, columns]
         top, left = max(-y, 0), max(-x, 0)
         part = stamp[top : top + under.shape[0], left : left + under.shape[1]]
-        # Where red cells overlap they absorb more, but spread thinner than two.
+        # Overlapping red cells absorb more, but spread thinner than two.
         canvas[rows, columns] = np.maximum(under, part) + 0.35 * np.minimum(under, part)
     return np.asarray(canvas[..., None] * recipe.stain.dyes["red_cell"], dtype=np.float32)
 

@@ -11,7 +11,7 @@ from edgeapl.types import Float32
 
 Random = np.random.Generator
 SOFT_UM = 0.35
-"""Width of an edge: the resolution of an oil immersion objective, wave length over aperture."""
+"""Width of an edge: the resolution of an oil immersion objective, wavelength over aperture."""
 
 
 def blob(

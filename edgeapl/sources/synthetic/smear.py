@@ -1,4 +1,4 @@
-"""Compose a field of view: red cells, platelets, nucleated cells, optics, camera."""
+"""Composes a field of view: red cells, platelets, nucleated cells, optics, camera."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class SlideRecipe:
-    """What a drawn slide is made of; frames of one recipe belong to one smear.
+    """What a drawn slide consists of; frames of one recipe belong to one smear.
 
     mix : cell type to its share. stain : of the whole slide. um_per_px : scale.
     width, height : of a frame, px. cells : mean number of nucleated cells in a frame.
@@ -56,7 +56,7 @@ class SlideRecipe:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SyntheticFrame:
-    """A drawn field and everything that is in it.
+    """A drawn field and everything in it.
 
     pixels : uint8 (H, W, 3) RGB. boxes : float32 (N, 4), x0 y0 x1 y1 px, half-open.
     labels : uint16 (H, W), row i is i + 1. classes : N cell types. auer_rods : bool (N,).
@@ -102,7 +102,7 @@ def slide_recipe(
 
 
 def _mix(kind: str, random: Random) -> dict[str, float]:
-    """Shares of cell types: APL and AML as at diagnosis, healthy as marrow or blood (WHO 2017)."""
+    """Return shares of cell types: APL and AML at diagnosis, healthy marrow or blood (WHO 2017)."""
     others = {name: share * random.gamma(4, 0.25) for name, share in OTHERS.items()}
     mix = {"promyelocyte": random.uniform(0, 0.04), "myeloblast": random.uniform(0, 0.03)}
     if kind == "apl":
@@ -160,7 +160,7 @@ def _go_on(stop: threading.Event | None) -> None:
 def _place(
     density: Float32, labels: UInt16, cell: DrawnCell, number: int, random: Random
 ) -> Box | None:
-    """Lay a cell where it covers no other by much, and give its box; None after some tries."""
+    """Lay a cell where it hardly covers others, and return its box; None after some tries."""
     height, width = labels.shape
     side = len(cell.mask)
     for _ in range(12):
@@ -178,7 +178,7 @@ def _place(
             continue
         cover = mask[..., None]
         density[rows, columns] = density[rows, columns] * (1 - cover) + cell.density[inner]
-        shown = own & (seen == 0)  # stays its own: later cells cover only what is nobody's
+        shown = own & (seen == 0)  # stays its own: later cells never cover it
         seen[shown] = number
         ys, xs = np.nonzero(shown)
         left, top = max(x, 0), max(y, 0)
@@ -201,7 +201,7 @@ def _platelets(density: Float32, recipe: SlideRecipe, random: Random) -> None:
 def _expose(
     density: Float32, recipe: SlideRecipe, random: Random, stop: threading.Event | None
 ) -> UInt8:
-    """Let light through (Beer-Lambert), blur, darken the corners, add the camera's noise."""
+    """Pass light through (Beer-Lambert), blur, darken the corners, add the camera's noise."""
     light = recipe.stain.background * np.power(np.float32(10), -density)
     _go_on(stop)
     blur = max(recipe.blur_um / recipe.um_per_px, 0.3)

@@ -1,4 +1,4 @@
-"""A Romanowsky stain in optical densities, varied from slide to slide."""
+"""A Romanowsky stain in optical densities, varied between slides."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 Vector = NDArray[np.float32]
 
-# Optical densities R G B at amount 1, read off published colours of the dyes on smears.
+# Optical densities R G B at amount 1, taken from published colours of the dyes on smears.
 TYPICAL = {
     "nucleus": (0.36, 0.56, 0.13),  # azure B with eosin on chromatin: purple
     "basophil": (0.34, 0.30, 0.08),  # azure B on RNA: blue
@@ -29,7 +29,7 @@ class Stain:
 
 
 def draw_stain(random: np.random.Generator) -> Stain:
-    """Vary strength, hue and the colour of the empty field as laboratories do."""
+    """Vary strength, hue and the colour of the empty field as between laboratories."""
     strength = random.uniform(0.7, 1.3)
     tint = random.normal(0, 0.10, 3)
     dyes = {
