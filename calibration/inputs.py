@@ -115,7 +115,7 @@ def _append(spool: Spool, rows: np.ndarray) -> None:
 
 
 def classified(manifest: Manifest, engines: Mapping[str, Engine], crops: UInt8) -> InferenceResult:
-    """Ask all networks about some cells, a few at a time, network after network.
+    """Run all networks on some cells, a few at a time, network after network.
 
     Parameters
     ----------

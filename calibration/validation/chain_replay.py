@@ -92,7 +92,7 @@ def _frame_of(crops: UInt8, spec: CropSpec, side: int) -> UncutCells:
 
 
 def _joined(parts: Sequence[InferenceResult]) -> InferenceResult:
-    """Put answers together, in the order of the cells' numbers."""
+    """Concatenate answers in the order of the cells' numbers."""
     scores = [part.scores for part in parts]
     ids = np.concatenate([one.ids for one in scores])
     order = np.argsort(ids)

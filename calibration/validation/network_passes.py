@@ -14,7 +14,7 @@ from edgeapl.types import UInt8
 
 
 class SlideOnItsWay:
-    """All cells of one slide; answers as `edgeapl.inference.classify` gives.
+    """All cells of one slide; answers like `edgeapl.inference.classify`.
 
     Parameters
     ----------
@@ -30,11 +30,11 @@ class SlideOnItsWay:
         self._scheduler.enter(np.arange(len(crops), dtype=np.int64), crops)
 
     def run_network(self, network: str) -> None:
-        """Show the cells to one network, after those before it in `networks_in_order`."""
+        """Run one network on the cells, after those before it in `networks_in_order`."""
         self._scheduler.run_network(network)
 
     def answers(self) -> InferenceResult:
-        """Return all answers, once all networks were run. Raises EngineError when one failed."""
+        """Return all answers, once all networks have run. Raises EngineError when one failed."""
         return self._scheduler.run(flush=True).checked()
 
 

@@ -46,8 +46,8 @@ class FoundSlides:
     """All slides of one folder.
 
     slides : in the order of their names.
-    unlisted : images that are there and that the slide list does not name; nobody looks at them.
-    slide_list : that decided; None where folders or names of files did.
+    unlisted : images that exist but are not in the slide list; nobody looks at them.
+    slide_list : that decided; None if folders or file names did.
     """
 
     slides: tuple[SlideInput, ...]
