@@ -43,7 +43,7 @@ class Network:
         try:
             self._model = onnx.load_model_from_string(model)
         except Exception as error:  # protobuf's and onnx's own exceptions share no base class
-            raise BundleError("network is no ONNX file", name, "export it again") from error
+            raise BundleError("network is not an ONNX file", name, "export it again") from error
         self._outputs = {output.name for output in self._model.graph.output}
 
     @property

@@ -14,7 +14,7 @@ if __name__ != "edgeapl.export":
 class _CallablePackage(ModuleType):
     """Calling the package calls the function `edgeapl.export`, whose name it has.
 
-    Python puts a package in its parent's namespace when it is first imported, over the function.
+    On first import Python binds a package in its parent's namespace, replacing the function.
     """
 
     def __call__(self, *arguments: object, **options: object) -> object:

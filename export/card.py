@@ -1,4 +1,4 @@
-"""The model card that travels in a bundle."""
+"""The model card that is part of a bundle."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ UNTRAINED = """
 
 
 def model_card(recipe: Recipe, *, trained: bool) -> str:
-    """Return Markdown: what the bundle is, what its networks take and give, and its limits."""
+    """Return Markdown: what the bundle is, its networks' inputs and outputs, and its limits."""
     settings = recipe.settings
     rows = "\n".join(_row(network) for network in recipe.networks)
     return f"""# {recipe.name}

@@ -1,4 +1,4 @@
-"""Whether scale, mean and deviation of a recipe's images speak of the same range of colours."""
+"""Whether scale, mean and deviation of a recipe's images refer to the same range of colours."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from edgeapl.export.recipes.recipe import IDENTITY, Images, Recipe
 
 WHITE = 255
 FAR = 50
-"""A mean or deviation this many times smaller than white is one of colours from 0 to 1. A dark
-picture's mean is a tenth of white, and deviations of stained cells a twentieth."""
+"""A mean or deviation this many times smaller than white was measured on colours from 0 to 1. A
+dark picture's mean is a tenth of white, and deviations of stained cells a twentieth.
+"""
 
 
 def colour_doubts(recipe: Recipe) -> tuple[str, ...]:
     """Return a warning for each kind of image whose numbers do not fit together.
 
-    They are no mistakes for certain: a network may have been trained that way.
+    They are not certainly wrong: a network may have been trained that way.
     """
     images = dict.fromkeys(n.input for n in recipe.networks if isinstance(n.input, Images))
     return tuple(doubt for each in images for doubt in _doubts(each))

@@ -1,4 +1,4 @@
-"""What the networks call the cells of the proof, where folders say what they are."""
+"""How the networks classify the cells of the proof, if their folders name the classes."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from edgeapl.types import UInt8
 
 AT_ONCE = 16
 FEWEST = 3
-"""Cells of a folder that must be called otherwise, and be most of it, before a warning is given."""
+"""Fewest misclassified cells, being most of a folder, that cause a warning."""
 
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """How often cells of each folder got each class.
+    """How often cells of each folder were given each class.
 
-    network : that was asked. classes : in the order of its outputs.
-    rows : folder, the class that it is named like, and the cells called each class.
-    right : cells called like their folder, of how many. swapped : how many with red and blue
+    network : that classified. classes : in the order of its outputs.
+    rows : folder, the class with its name, and the number of cells given each class.
+    right : cells classified as their folder says, out of cells. swapped : the same with red and
+        blue
     exchanged.
     """
 
@@ -37,7 +38,7 @@ class Confusion:
     swapped: int
 
     def document(self) -> dict[str, Any]:
-        """Return it as plain JSON values."""
+        """Return plain JSON values."""
         return {
             "network": self.network,
             "classes": list(self.classes),
@@ -51,17 +52,17 @@ class Confusion:
         }
 
     def doubts(self) -> Iterator[str]:
-        """Yield a warning for each folder that is mostly called otherwise, and for colours."""
+        """Yield a warning for each mostly misclassified folder, and for swapped colours."""
         for folder, name, counts in self.rows:
             most = self.classes[int(np.argmax(counts))]
             if most != name and max(counts) >= FEWEST and 2 * max(counts) > sum(counts):
                 yield (
                     f"{self.network}: {max(counts)} of {sum(counts)} cells in folder {folder!r} "
-                    f"are called {most}: are the classes in the order of the training?"
+                    f"are classified as {most}: are the classes in the order of the training?"
                 )
         if self.swapped - self.right >= max(FEWEST, self.cells // 10):
             yield (
-                f"{self.network}: {self.right} of {self.cells} cells are called like their "
+                f"{self.network}: {self.right} of {self.cells} cells are classified like their "
                 f"folders, with red and blue exchanged {self.swapped}: is colour_order right?"
             )
 
@@ -69,13 +70,13 @@ class Confusion:
 def confusion(
     network: NetworkRecipe, engine: Engine, crops: UInt8, folders: Sequence[str]
 ) -> Confusion | None:
-    """Ask a network about all cells whose folders are named like its classes.
+    """Classify all cells whose folders have names of the network's classes.
 
     Parameters
     ----------
-    crops : uint8 (N, size, size, 3) RGB. folders : name of the folder that each lay in.
+    crops : uint8 (N, size, size, 3) RGB. folders : name of each one's folder.
 
-    None when fewer than two of its classes have a folder, or it takes no images.
+    Returns None if fewer than two of its classes have a folder, or it takes no images.
     """
     if not isinstance(network.input, Images) or network.after or not network.classes:
         return None
@@ -102,7 +103,7 @@ def confusion(
 
 
 def class_of(folder: str, classes: Sequence[str]) -> str:
-    """Return the class that a folder is named like; empty where that is none, or several."""
+    """Return the class with a folder's name; empty if there is none, or several."""
     words = _words(folder)
     exact = [name for name in classes if _words(name) == words]
     part = [name for name in classes if set(_words(name)) <= set(words)]
@@ -116,7 +117,7 @@ def _words(name: str) -> tuple[str, ...]:
 
 
 def _called(network: NetworkRecipe, engine: Engine, crops: UInt8) -> NDArray[np.intp]:
-    """Return the number of the class that each cell gets."""
+    """Return the number of the class given to each cell."""
     found = []
     for start in range(0, len(crops), AT_ONCE):
         answers = engine.run({network.input_name: crops[start : start + AT_ONCE]})

@@ -51,12 +51,12 @@ Say = Callable[[str], None]
 class ExportRequest:
     """How to export.
 
-    weights : role to checkpoint. seed : weights at random instead; then the bundle is untrained.
-    explain : put the outputs in that explanation pictures need.
+    weights : role to checkpoint. seed : random weights instead; then the bundle is untrained.
+    explain : include the outputs that explanation pictures need.
     trust_archive : allow ``.pt2`` files, which can run code when they are loaded.
-    images : what the proof is made on.
+    images : for the proof.
     trained_on : folder of the images that the weights were trained on, or a list of their digests;
-        None where nobody says.
+        None if unknown.
     """
 
     weights: Mapping[str, Path] = field(default_factory=dict)
@@ -69,7 +69,7 @@ class ExportRequest:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A bundle that was written, or checked, and the report on it."""
+    """A bundle that was written or checked, and the report on it."""
 
     bundle: Bundle
     report: Mapping[str, Any]
@@ -80,12 +80,12 @@ def export(recipe: Recipe, request: ExportRequest, out: Path, say: Say) -> Expor
 
     Parameters
     ----------
-    recipe, request : what and how. out : new folder, or a bundle that is replaced.
-    say : told what is being done, one line each.
+    recipe, request : what to export, and how. out : new folder, or a bundle that is replaced.
+    say : called with each step, one line each.
 
-    Nothing is put at `out` unless the proof passes. Raises ProofError when it does not, ConfigError
-    when the recipe makes no probabilities of what the networks give,
-    UsageError or BundleError when weights are missing or refused.
+    Nothing is written to `out` unless the proof passes. Raises ProofError when it does not,
+    ConfigError when the recipe makes no probabilities of the networks' outputs, UsageError or
+    BundleError when weights are missing or refused.
     """
     weights = _weights(recipe, request)
     if out.exists() and not (out / "bundle.toml").is_file():
@@ -122,9 +122,9 @@ def export(recipe: Recipe, request: ExportRequest, out: Path, say: Say) -> Expor
 
 
 def check(recipe: Recipe, request: ExportRequest, folder: Path, say: Say) -> Exported:
-    """Prove a bundle that exists against its checkpoints.
+    """Prove an existing bundle against its checkpoints.
 
-    Raises ProofError when it does not pass, BundleError when the bundle is damaged or of another
+    Raises ProofError when it fails, BundleError when the bundle is damaged or belongs to another
     recipe.
     """
     weights = _weights(recipe, request)
@@ -149,8 +149,8 @@ def _weights(recipe: Recipe, request: ExportRequest) -> Weights:
 def network_bytes(weights: Weights, network: NetworkRecipe, *, explain: bool) -> bytes:
     """Return a network as an ONNX file.
 
-    Raises CodeError when its module cannot be exported, or does not answer every cell for itself
-    and twice alike.
+    Raises CodeError when its module cannot be exported, or does not answer every cell independently
+    and reproducibly.
     """
     graph = weights.graph(network, explain=explain)
     check_single_cells(graph, network, weights.recipe.tolerance)
@@ -173,7 +173,7 @@ def _sealed(folder: Path, settings: Mapping[str, Any], files: Mapping[str, bytes
 
 
 def _golden_png() -> bytes:
-    """Draw the self-test's frame: few cells, because it is run whenever the bundle is opened."""
+    """Draw the self-test's frame, with few cells as it runs whenever the bundle is opened."""
     recipe = slide_recipe("apl", 5, um_per_px=0.2, width=320, height=240, cells=3)
     return png_bytes(draw_frame(recipe, 0).pixels)
 
@@ -208,7 +208,7 @@ def _prove(
 
 
 def _explains(recipe: Recipe, manifest: Manifest) -> bool:
-    """Whether the bundle's networks have explanation outputs."""
+    """Return whether the bundle's networks have explanation outputs."""
     return manifest.explanation is not None and bool(recipe.explanation)
 
 

@@ -1,4 +1,4 @@
-"""A network as it stands in the file: from camera pixels to named probabilities."""
+"""A network as exported: from camera pixels to named probabilities."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NOT_RUN = "network does not run as the recipe says"
 
 
 class Graph(nn.Module):
-    """Wraps the part of a module that a recipe names, so that pre- and post-processing travel.
+    """Wraps the part of a module named in a recipe, including pre- and post-processing.
 
     Takes uint8 (N, H, W, 3) RGB or float32 (N, ...), as the recipe's input says, and float32
     (1, ...) where rows share an input. Gives every output as it is, and after it one probability
@@ -24,8 +24,8 @@ class Graph(nn.Module):
 
     Parameters
     ----------
-    module : with its weights loaded; `inner` is the part of it that stands in the file.
-    recipe : the network. explain : whether the explanation output is wanted.
+    module : with its weights loaded; `inner` is the exported part.
+    recipe : the network. explain : whether to include the explanation output.
     """
 
     def __init__(self, module: nn.Module, recipe: NetworkRecipe, *, explain: bool) -> None:
@@ -44,7 +44,7 @@ class Graph(nn.Module):
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        """Names of what `forward` gives, in order."""
+        """Names of the outputs of `forward`, in order."""
         names: list[str] = []
         for output in self._outputs:
             if output is not None:
@@ -74,17 +74,17 @@ class Graph(nn.Module):
         return x
 
     def try_out(self, name: str) -> None:
-        """Run on empty examples; raises CodeError when the module does not do what the recipe says.
+        """Run on empty examples. Raises CodeError when the module does not do what the recipe says.
 
-        It is also what makes torch's later answers exact: a process's first logarithm (and other
+        This also makes torch's later answers exact: a process's first logarithm (and other
         functions of MKL) may be coarse, https://github.com/pytorch/pytorch/issues/188792.
 
         Parameters
         ----------
         name : of the network.
 
-        Every output must have as many rows as there are cells, also for one, and no layer may be
-        made while it runs: a new one has no weights of the file.
+        Every output must have as many rows as there are cells, even for one, and no layer may be
+        created while it runs: a new one has no weights from the file.
         """
         before = set(slots(self))
         many = not isinstance(self._input, Images) or self._input.many
@@ -96,7 +96,7 @@ class Graph(nn.Module):
                 raise
             except WrongOutputs as error:
                 mend = "name its outputs in the recipe"
-                if many and rows == 1:  # of two cells it was right
+                if many and rows == 1:  # with two cells it worked
                     mend = self._squeezed(rows)
                 raise self._wrong(name, f"{error}, {rows} cells given", mend) from error
             except Exception as error:  # a user's module may raise anything
@@ -111,19 +111,19 @@ class Graph(nn.Module):
             raise self._wrong(name, f"it makes layers when it runs: {some(made)}", mend)
 
     def _squeezed(self, rows: int) -> str:
-        """Say how to keep a row for each cell."""
+        """Return how to keep a row for each cell."""
         with Squeezes() as found, torch.no_grad():
             self.inner(self._prepared(self.example(rows)), *self.shared_example())
         if found.place:
             return f"{found.place}: squeeze() drops the cells too, write squeeze(1) or flatten(1)"
-        return "give one row per cell, also for a single cell"
+        return "return one row per cell, also for a single cell"
 
     def _wrong(self, name: str, what: str, mend: str) -> CodeError:
         where = forward_place(self.inner)
         return CodeError(NOT_RUN, f"{name}, {where}" if where else name, f"{what}: {mend}")
 
     def example(self, rows: int = 2) -> torch.Tensor:
-        """Return an input of so many cells; a network of one image at a time gets one."""
+        """Return an input of `rows` cells; a network of one image at a time gets one."""
         if isinstance(self._input, Numbers):
             return torch.zeros((rows, *self._input.shape))
         rows = rows if self._input.many else 1
@@ -139,7 +139,7 @@ def _probabilities(tensor: torch.Tensor, output: Output) -> list[torch.Tensor]:
         return []
     classes = len(output.classes)
     if not tensor.is_floating_point():
-        raise WrongOutputs(f"{output.name!r} is {tensor.dtype}, no logits to make shares of")
+        raise WrongOutputs(f"{output.name!r} is {tensor.dtype}, which cannot be logits")
     if tensor.ndim == 0 or tensor.numel() != tensor.shape[0] * classes:
         shape = tuple(tensor.shape)
         raise WrongOutputs(f"{output.name!r} has shape {shape} for {classes} named classes")

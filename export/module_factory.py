@@ -1,4 +1,4 @@
-"""A module as its factory makes it, brought to what the export needs: float32, on the processor."""
+"""Builds a module with its factory, and converts it to float32 on the CPU for the export."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from edgeapl.export.recipes.recipe import NetworkRecipe, Shapes
 
 
 def built(network: NetworkRecipe, shapes: Shapes) -> tuple[nn.Module, tuple[str, ...]]:
-    """Build a network's module, and give notes of what was changed about it.
+    """Build a network's module, and return notes on what was changed about it.
 
     Parameters
     ----------
     shapes : of the checkpoint's tensors.
 
-    Half and double precision are made float32 and devices the processor before weights are loaded,
-    so that none of the file's digits is lost; what was compiled or made parallel is unwrapped.
-    Raises ConfigError for modules that cannot be exported at all.
+    Half and double precision become float32, and devices the CPU, before weights are loaded, so
+    that none of the file's digits are lost; compiled or parallel modules are unwrapped. Raises
+    ConfigError for modules that cannot be exported at all.
     """
     module = _unwrapped(network.build(shapes))
     tensors = [slot.tensor for slot in slots(module).values()]
@@ -51,7 +51,7 @@ def _unwrapped(module: nn.Module) -> nn.Module:
 
 
 def _inner(module: nn.Module) -> nn.Module:
-    """Return what torch.compile or DataParallel wraps."""
+    """Return the module that torch.compile or DataParallel wraps."""
     while True:
         name = "module" if isinstance(module, nn.DataParallel) else "_orig_mod"
         inner = module._modules.get(name)

@@ -1,4 +1,4 @@
-"""What makes a module draw at random, or mix the cells of one batch."""
+"""Finds what makes a module random, or mixes the cells of one batch."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ OVER = frozenset(
         *("norm", "vector_norm", "median", "quantile", "logsumexp", "prod", "roll", "flip"),
     }
 )
-"""Operations along a dimension; without one most go over all numbers of a batch."""
+"""Operations along a dimension; without one most cover all numbers of a batch."""
 
 TRAINING_ON = "training mode is turned on inside forward"
 NO_STATISTICS = "train it with track_running_stats=True, or with GroupNorm or InstanceNorm"
@@ -41,10 +41,11 @@ NO_STATISTICS = "train it with track_running_stats=True, or with GroupNorm or In
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """One thing a module does.
+    """One suspicious thing a module does.
 
-    what : in words. mend : how to do without. place : the user's line, empty where that is none.
-    random : whether it makes answers differ from run to run.
+    what : description. mend : how to avoid it. place : the user's line, empty if it is not the
+        user's.
+    random : whether it makes answers differ between runs.
     """
 
     what: str
@@ -54,7 +55,7 @@ class Suspect:
 
 
 class Suspects(TorchFunctionMode):
-    """Watches a module run; `found` has what is suspicious, in the order in which it was called.
+    """Observes a running module; `found` lists what is suspicious, in the order of calls.
 
     Parameters
     ----------
@@ -69,7 +70,7 @@ class Suspects(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        """Let everything pass, and note what is suspicious."""
+        """Call the function, and record what is suspicious."""
         given = kwargs or {}
         name = getattr(func, "__name__", "")
         told = None
@@ -111,11 +112,11 @@ def _training(args: tuple[Any, ...], given: dict[str, Any], place: int) -> bool:
 
 
 def causes(module: nn.Module, run: Callable[[], object], rows: int) -> Iterator[Suspect]:
-    """Run a module once more and give what may be why it is unfit, the surest first.
+    """Run a module again and yield what may make it unfit, most certain first.
 
     Parameters
     ----------
-    module : in evaluation mode. run : runs it. rows : cells it is run on.
+    module : in evaluation mode. run : runs it. rows : number of cells it is run on.
     """
     module.eval()
     with Suspects(rows) as watched, torch.no_grad():

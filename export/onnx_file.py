@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 OPSET = 18
-"""Oldest with all operators the exporter writes, so that older runtimes can read the file."""
+"""Oldest with all operators that the exporter writes, so that older runtimes can read the file."""
 
 MOST_ROWS = 4096
 

@@ -1,4 +1,4 @@
-"""What a network gives, brought to the tensors that the recipe names."""
+"""Turns a network's outputs into the tensors that the recipe names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edgeapl.export.recipes.recipe import Output
 
 
 class WrongOutputs(ValueError):  # noqa: N818 - says what the outputs are
-    """The network gives something else than the recipe names."""
+    """The network outputs something else than the recipe names."""
 
 
 def picked(value: object, outputs: Sequence[Output | None]) -> list[torch.Tensor | None]:
@@ -19,11 +19,11 @@ def picked(value: object, outputs: Sequence[Output | None]) -> list[torch.Tensor
 
     Parameters
     ----------
-    value : a tensor, or tuples, dictionaries, dataclasses and named tuples of them, also in one
-        another. What has names is taken by name, all else in order.
-    outputs : as the recipe names them.
+    value : a tensor, or tuples, dictionaries, dataclasses and named tuples of them, also nested.
+        Named values are taken by name, all others in order.
+    outputs : as named in the recipe.
 
-    Raises WrongOutputs with what the network gives instead.
+    Raises WrongOutputs with what the network outputs instead.
     """
     if _named(value) is not None or _has_names(value):
         found: list[object] = [_by_name(value, output) for output in outputs]
@@ -32,7 +32,9 @@ def picked(value: object, outputs: Sequence[Output | None]) -> list[torch.Tensor
     tensors: list[torch.Tensor | None] = []
     for output, item in zip(outputs, found, strict=True):
         if output is not None and not isinstance(item, torch.Tensor):
-            raise WrongOutputs(f"it gives a {type(item).__name__} for {output.name!r}, no tensor")
+            raise WrongOutputs(
+                f"it returns a {type(item).__name__} for {output.name!r}, not a tensor"
+            )
         tensors.append(item if output is not None and isinstance(item, torch.Tensor) else None)
     return tensors
 
@@ -42,7 +44,7 @@ def _in_order(value: object, outputs: Sequence[Output | None]) -> list[object]:
     if len(given) != len(outputs):
         given = [item for _, item in _leaves(value, "")]
     if len(given) != len(outputs):
-        raise WrongOutputs(f"it gives {len(given)} outputs, {len(outputs)} are named")
+        raise WrongOutputs(f"it returns {len(given)} outputs, {len(outputs)} are named")
     return given
 
 
@@ -56,12 +58,12 @@ def _by_name(value: object, output: Output | None) -> object:
     if len(found) != 1:
         names = ", ".join(path for path, _ in leaves)
         many = "several outputs named" if found else "no output"
-        raise WrongOutputs(f"it gives {many} {output.name!r}; it gives: {names}")
+        raise WrongOutputs(f"it returns {many} {output.name!r}; it returns: {names}")
     return found[0]
 
 
 def _named(value: object) -> dict[str, object] | None:
-    """Return the items of what has names."""
+    """Return the items of a container with names."""
     if isinstance(value, Mapping):
         return {str(name): item for name, item in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
@@ -78,7 +80,7 @@ def _has_names(value: object) -> bool:
 
 
 def _leaves(value: object, path: str) -> list[tuple[str, object]]:
-    """Return everything that holds nothing else, with the names that lead to it joined by dots."""
+    """Return all leaves of a nested value, with the names that lead to them joined by dots."""
     inside = _named(value)
     if inside is None and isinstance(value, (tuple, list)):
         inside = {str(number): item for number, item in enumerate(value)}

@@ -1,4 +1,4 @@
-"""Whether what a recipe calls probabilities are some, and whether it makes them only once."""
+"""Whether a recipe's probabilities really are probabilities, made only once."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ PASSING = frozenset(
         *("Concat", "Gather", "Split", "Expand", "Clip"),
     }
 )
-"""Operators that give the numbers they take, or some of them."""
+"""Operators that only pass on their inputs, or some of them."""
 
 MAKING = frozenset({"Softmax", "Sigmoid", "HardSigmoid"})
 SUM = 1e-3
-"""How far probabilities of one cell may be from 1 together."""
+"""How far the sum of one cell's probabilities may be from 1."""
 
 ROUNDING = 1e-6
 APART = 1e-3
-"""Cells whose probabilities are all nearer than this are not told apart."""
+"""Cells whose probabilities all differ by less are not distinguished."""
 
 
 def check_made_once(model: bytes, network: NetworkRecipe) -> None:
-    """Look in a network's file at what makes the outputs that softmax or sigmoid is given.
+    """Examine in a network's file what computes the inputs of softmax or sigmoid.
 
-    Raises ConfigError when that is a softmax or a sigmoid.
+    Raises ConfigError when that is a softmax or a sigmoid itself.
     """
     graph = onnx.load_model_from_string(model).graph
     made_by = {name: node for node in graph.node for name in node.output}
@@ -47,7 +47,7 @@ def check_made_once(model: bytes, network: NetworkRecipe) -> None:
 
 
 def _sources(name: str, made_by: Mapping[str, onnx.NodeProto], stored: set[str]) -> set[str]:
-    """Return the operators that made the numbers of a tensor."""
+    """Return the operators that computed the values of a tensor."""
     node = made_by.get(name)
     if node is None:
         return set() if name in stored else {"input"}
@@ -58,14 +58,14 @@ def _sources(name: str, made_by: Mapping[str, onnx.NodeProto], stored: set[str])
 
 
 def check_answers(network: NetworkRecipe, manifest: Manifest, answers: Answers) -> None:
-    """Look at what a network answers to the cells of the proof.
+    """Check a network's answers to the cells of the proof.
 
     Parameters
     ----------
     answers : output to rows.
 
-    Raises ConfigError when probabilities are made of probabilities, or a role or the slide's
-    answer is a number that is none.
+    Raises ConfigError when probabilities are made from probabilities, or a role's or the slide's
+    answer is not a probability.
     """
     for output in _made(network):
         values = np.asarray(answers[output.name], dtype=np.float64).reshape(-1, len(output.classes))
@@ -79,15 +79,17 @@ def check_answers(network: NetworkRecipe, manifest: Manifest, answers: Answers) 
         if outside.size:
             mend = "write softmax or sigmoid for it in the recipe, where it is a logit"
             which = f"{what}, {network.name}.{name}"
-            raise ConfigError("what is named is no probability", which, f"{outside[0]:.3g}: {mend}")
+            raise ConfigError(
+                "an output named as probability is none", which, f"{outside[0]:.3g}: {mend}"
+            )
 
 
 def unlike(network: NetworkRecipe, answers: Answers, distinct: int) -> Iterator[str]:
-    """Yield a warning for every output whose probabilities tell no cells apart.
+    """Yield a warning for every output whose probabilities are the same for all cells.
 
     Parameters
     ----------
-    answers : to different cells; the first `distinct` rows are looked at.
+    answers : to different cells; only the first `distinct` rows are compared.
     """
     for output in network.outputs:
         if output is None or not output.classes or distinct < 2:
@@ -104,7 +106,7 @@ def unlike(network: NetworkRecipe, answers: Answers, distinct: int) -> Iterator[
 
 
 def shares_already(network: NetworkRecipe, answers: Answers) -> Iterator[str]:
-    """Yield a warning for every output, given to softmax or sigmoid, that stays within 0 and 1."""
+    """Yield a warning for every output, input to softmax or sigmoid, that stays within 0 and 1."""
     for output in _made(network):
         values = np.asarray(answers[output.name], dtype=np.float64)
         within = (values >= -ROUNDING).all() and (values <= 1 + ROUNDING).all()
@@ -123,7 +125,7 @@ def _made(network: NetworkRecipe) -> Iterator[Output]:
 
 
 def _asked(network: str, manifest: Manifest) -> Iterator[tuple[str, str]]:
-    """Yield every output of a network that must be a probability, and who says so."""
+    """Yield every output of a network that must be a probability, and what requires it."""
     for role in manifest.roles:
         if role.network == network:
             yield role.output, f"role {role.name}"
@@ -135,7 +137,7 @@ def _asked(network: str, manifest: Manifest) -> Iterator[tuple[str, str]]:
 def _twice(network: NetworkRecipe, output: Output, why: str) -> ConfigError:
     names = ", ".join(f'"{name}"' for name in output.classes)
     return ConfigError(
-        f"probabilities are given to {output.activation} again",
+        f"probabilities are passed to {output.activation} again",
         f"{network.name}.{output.name}",
         f"it {why}: write probabilities.{output.name} = [{names}] in place of {output.activation}",
     )

@@ -1,4 +1,4 @@
-"""Prove that exported networks answer like the modules they were made from."""
+"""Proves that exported networks answer like the modules they were made from."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from edgeapl.slide_findings import of_model
 from edgeapl.types import UInt8
 
 BATCHES = (1, 5, 16)
-"""One cell, a middle, and what a station runs unless it is told otherwise."""
+"""One cell, a medium batch, and what a station runs by default."""
 
 SLIDE_FACTOR = 10
 """The slide's probability may differ by this many tolerances: a head adds many features up."""
@@ -36,9 +36,9 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How far two runs of one network lie apart in one output.
+    """How far two runs of one network differ in one output.
 
-    rows : batch size. absolute, relative : largest differences; the relative one against the
+    rows : batch size. absolute, relative : largest differences; the relative one is divided by the
     largest absolute value of the output. allowed : limit of the absolute one.
     """
 
@@ -67,9 +67,9 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """All that was compared; `problems` is empty when the export may serve.
+    """The whole comparison; `problems` is empty if the export may be used.
 
-    warnings : what is no mistake for certain.
+    warnings : what is not certainly wrong.
     """
 
     differences: tuple[Difference, ...]
@@ -94,10 +94,10 @@ def prove(
     ----------
     recipe : names the networks and the tolerance. manifest : of the bundle.
     exported, reference : open the networks in the runtime and in torch.
-    cells : what to run on. say : told what is being done.
+    cells : what to run on. say : called with each step.
 
     One network is in memory at a time. Raises ConfigError when the recipe makes no probabilities of
-    what a network answers.
+    a network's answers.
     """
     names = tuple(network.name for network in recipe.networks)
     by_name = {network.name: network for network in recipe.networks}
@@ -156,7 +156,7 @@ def slide_answer(manifest: Manifest, engines: Mapping[str, Engine], crops: UInt8
 
 
 def _rows(network: NetworkRecipe, recorded: list[Rows], crops: UInt8) -> Rows | None:
-    """Return inputs for a network: those it got, or the crops where no cell was routed to it."""
+    """Return inputs for a network: its recorded ones, or the crops if no cell was routed to it."""
     if recorded:
         return np.concatenate(recorded)
     takes_crops = isinstance(network.input, Images) and network.after is None
@@ -171,7 +171,7 @@ def _compare(
     reference: Opener,
     tolerance: float,
 ) -> tuple[list[Difference], list[Agreement], list[Mapping[str, Rows]]]:
-    """Compare at every batch size; also give torch's answers to each, the largest batch last."""
+    """Compare at every batch size; also return torch's answers to each, the largest batch last."""
     many = not (isinstance(network.input, Images) and not network.input.many)
     differences = []
     agreements = []
@@ -195,9 +195,9 @@ def _compare(
 
 
 def _mixed(network: str, answers: Sequence[Mapping[str, Rows]], tolerance: float) -> list[str]:
-    """Find outputs that are others for the same cells in a smaller batch.
+    """Find outputs that differ for the same cells in a smaller batch.
 
-    What drawn cells do not show, because their answers are at an end, or in a batch of few, may
+    What drawn cells do not show, because their answers are saturated, or in a batch of few, may
     show here.
     """
     *smaller, largest = answers
@@ -252,7 +252,7 @@ def _problems(
         if not d.ok
     ]
     found += [
-        f"{a.network} puts {a.wrong} of {a.rows} cells into another class"
+        f"{a.network} assigns {a.wrong} of {a.rows} cells to another class"
         for a in agreements
         if a.wrong
     ]
@@ -272,7 +272,7 @@ def _close(have: float | None, want: float | None, limit: float) -> bool:
 
 
 def proof_document(proof: Proof) -> dict[str, Any]:
-    """Return the proof as plain JSON values; differences that are no number are null."""
+    """Return the proof as plain JSON values; differences that are not numbers are null."""
     networks: dict[str, Any] = {}
     for difference in proof.differences:
         outputs = networks.setdefault(difference.network, {"outputs": {}})["outputs"]

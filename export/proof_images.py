@@ -1,4 +1,4 @@
-"""The cells that a proof is made on: real ones if they are given, drawn ones else."""
+"""The cells that a proof is made on: real ones if available, else drawn ones."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ProofImages:
     folder : frames, or images of one cell each; None for drawn frames.
     cell_images : every image is one cell.
     um_per_px : scale of the images; None to measure it.
-    most_cells : cells that are used; the rest of a large set is passed over.
+    most_cells : cells that are used; the rest of a large set is skipped.
     """
 
     folder: Path | None = None
@@ -48,7 +48,7 @@ class ProofImages:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ProofCells:
-    """What was cut out.
+    """The cells cut out.
 
     crops : uint8 (N, size, size, 3) RGB. frames : the frames themselves.
     sources : name and SHA-256 of every image. drawn : no real image was given.
@@ -73,7 +73,7 @@ class ProofCells:
 
 
 def proof_cells(manifest: Manifest, segmenter: Segmenter, images: ProofImages) -> ProofCells:
-    """Find and cut the cells of a few images, spread over those given.
+    """Find and cut the cells of a few images, spread over those available.
 
     Raises InputError when there is no usable image, or no cell on any.
     """

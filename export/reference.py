@@ -1,4 +1,4 @@
-"""The module that an exported network is compared with: built and loaded on a way of its own."""
+"""The module that an exported network is compared with: built and loaded independently."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from edgeapl.export.recipes.recipe import NetworkRecipe, Shapes
 
 
 class First:
-    """What is kept of the module that is exported; none of its tensors.
+    """What is kept of the exported module; none of its tensors.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class First:
         self._parameters = [weakref.ref(tensor) for tensor in held]
 
     def shares(self, module: nn.Module) -> bool:
-        """Whether a module uses memory of the first one's parameters, which is still there."""
+        """Return whether a module shares memory with the first one's parameters, still alive."""
         alive = [tensor for tensor in (ref() for ref in self._parameters) if tensor is not None]
         memory = {_memory(tensor) for tensor in alive} - {0}
         return any(_memory(slot.tensor) in memory for slot in slots(module).values())
@@ -65,14 +65,14 @@ def _memory(tensor: torch.Tensor) -> int:
 
 
 def reference_module(network: NetworkRecipe, path: Path, first: First) -> nn.Module:
-    """Build and load a network's module again, straight from the file.
+    """Build and load a network's module again, directly from the file.
 
     Parameters
     ----------
-    path : the checkpoint; it must not have changed. first : the module that is exported.
+    path : the checkpoint; it must not have changed. first : the exported module.
 
     Raises BundleError when this module does not hold the same numbers, ConfigError when the
-    factory gives the same module again.
+    factory returns the same module again.
     """
     network = network.for_kind(first.kind)
     given = _straight(path, first, network)
@@ -92,7 +92,7 @@ def reference_module(network: NetworkRecipe, path: Path, first: First) -> nn.Mod
 
 
 def _straight(path: Path, first: First, network: NetworkRecipe) -> dict[str, object]:
-    """Read the file's values, without what `read_checkpoint` does to them."""
+    """Read the file's values without the conversions of `read_checkpoint`."""
     file, _ = file_and_key(path)
     data = file.read_bytes()
     if sha256(data) != first.digest:

@@ -1,4 +1,4 @@
-"""Whether a network answers every cell for itself, and twice alike."""
+"""Whether a network answers every cell independently, and reproducibly."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def check_single_cells(graph: Graph, network: NetworkRecipe, tolerance: float) -
     ----------
     graph : in evaluation mode. tolerance : largest difference, as in `Recipe`.
 
-    Raises CodeError that says which of the module's operations it is. Networks of one image at a
-    time, which published detectors alone are, are left out: they have no cells to mix, and no
+    Raises CodeError that says which of the module's operations causes it. Networks of one image at
+    a time, which only published detectors are, are skipped: they have no cells to mix, and no
     user's code.
     """
     if isinstance(network.input, Images) and not network.input.many:
@@ -47,7 +47,7 @@ def check_single_cells(graph: Graph, network: NetworkRecipe, tolerance: float) -
     again = _run(graph, network, examples[list(PAIR)])
     if differing(pair, again, tolerance):
         raise _unfit(NOT_ALIKE, graph, network, examples[list(PAIR)], drawn=True)
-    if _generators() != before:  # the export would keep what was drawn once
+    if _generators() != before:  # the export would freeze what was drawn once
         raise _unfit(DRAWN, graph, network, examples[list(PAIR)], drawn=True)
     for batch in (ALONE, AMONG):
         answers = _run(graph, network, examples[list(batch)])
@@ -57,13 +57,13 @@ def check_single_cells(graph: Graph, network: NetworkRecipe, tolerance: float) -
 
 
 def differing(one: Answers, other: Answers, tolerance: float) -> str:
-    """Return the first output that differs by more than the tolerance; empty where none does.
+    """Return the first output that differs by more than the tolerance; empty if none does.
 
     Parameters
     ----------
     one, other : output to rows. tolerance : times the largest absolute value, at least 1.
 
-    What is no number in both, the mean of a black image divided by its deviation, is alike.
+    NaN in both, the mean of a black image divided by its deviation, counts as equal.
     """
     for name, values in one.items():
         have, want = np.asarray(values, np.float64), np.asarray(other[name], np.float64)
@@ -77,7 +77,7 @@ def differing(one: Answers, other: Answers, tolerance: float) -> str:
 
 
 def _generators() -> bytes:
-    """Return the state of all generators of random numbers that nobody made for himself."""
+    """Return the state of all global random number generators."""
     legacy = np.random.get_state()  # noqa: NPY002 - what a module may draw from
     return pickle.dumps((torch.get_rng_state().numpy(), random.getstate(), legacy))
 

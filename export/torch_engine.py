@@ -1,4 +1,4 @@
-"""A torch module behind the same protocol as the engines, to compare them with."""
+"""A torch module behind the same protocol as the engines, for comparison."""
 
 from __future__ import annotations
 
@@ -64,5 +64,5 @@ class TorchEngine:
         return dict(zip(self._outputs, arrays, strict=True))
 
     def close(self) -> None:
-        """Let go of the module."""
+        """Release the module."""
         self._graph = None

@@ -1,4 +1,4 @@
-"""The images that a model was trained on, by their digests, so that later steps can refuse them."""
+"""Digests of the images that a model was trained on, so that later steps can refuse them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def training_set(source: Path) -> bytes:
     ----------
     source : a folder of images, or a JSON file with their digests under ``images``.
 
-    Raises ConfigError for a file that is no such list, InputError for a folder without images.
+    Raises ConfigError for a file that is not such a list, InputError for a folder without images.
     """
     if source.is_dir():
         files = [file for slide in find_slides(source).slides for file in slide.files]

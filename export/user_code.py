@@ -1,4 +1,4 @@
-"""Errors of a user's own code, told in one line: where, what, and how to mend it."""
+"""Turns errors of a user's own code into one line: where, what, and how to fix it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import edgeapl
 from edgeapl.errors import CodeError
 
 MOST = 200
-"""Characters of a message that is not ours."""
+"""Longest quotation of a message that is not ours."""
 
 BY_DATA = (
     "the network decides by the values of its data",
@@ -36,7 +36,7 @@ SIGNS = (
     ),
     (
         ("Half", "BFloat16", "Double", "c10::Half", "same dtype", "scalar type"),
-        "it mixes kinds of numbers",
+        "it mixes types of numbers",
         "leave .half(), .double() and autocast out: everything is float32",
     ),
     (
@@ -50,9 +50,9 @@ SIGNS = (
         "train it with track_running_stats=True, and leave .train() out of forward",
     ),
     (("No module named",), "a package is missing", "install it beside edgeapl"),
-    (("invalid syntax", "was never closed"), "this is not Python", "mend the file"),
+    (("invalid syntax", "was never closed"), "this is not Python", "correct the file"),
 )
-"""What stands in messages of torch and Python: what it means, and how to mend it."""
+"""Parts of messages of torch and Python: their meaning, and how to fix it."""
 
 
 def code_error(what: str, which: str, error: BaseException, mend: str = "") -> CodeError:
@@ -61,7 +61,7 @@ def code_error(what: str, which: str, error: BaseException, mend: str = "") -> C
     Parameters
     ----------
     what : was being done. which : factory or network. error : as it was caught.
-    mend : when the message says nothing better.
+    mend : used if the message suggests nothing better.
     """
     words = _words(error)
     text = f"{type(_root(error)).__name__}: {words}"
@@ -74,9 +74,9 @@ def code_error(what: str, which: str, error: BaseException, mend: str = "") -> C
 
 
 def place(error: BaseException) -> str:
-    """Return the deepest line of the user's code in what led to an error, e.g. ``model.py line 7``.
+    """Return the deepest line of the user's code in an error's traceback, e.g. ``model.py line 7``.
 
-    Code in installed packages counts only where no other is found; empty where all is ours.
+    Code in installed packages counts only if there is no other; empty if all of it is ours.
     """
     best = ""
     for each in _chain(error):
@@ -96,7 +96,7 @@ def place(error: BaseException) -> str:
 
 
 def forward_place(module: nn.Module) -> str:
-    """Return where a module's ``forward`` stands; empty where that is not the user's code."""
+    """Return the line of a module's ``forward``; empty if that is not the user's code."""
     code = getattr(getattr(module, "called", type(module).forward), "__code__", None)
     if code is None or _known(code.co_filename):
         return ""
@@ -104,9 +104,9 @@ def forward_place(module: nn.Module) -> str:
 
 
 class Squeezes(TorchFunctionMode):
-    """Watches for ``squeeze()`` without a dimension: of one cell it takes the row away.
+    """Watches for ``squeeze()`` without a dimension, which drops the row of a single cell.
 
-    place : the user's line that did it last; empty where none did.
+    place : the user's line that called it last; empty if none did.
     """
 
     def __init__(self) -> None:
@@ -116,16 +116,16 @@ class Squeezes(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        """Let everything pass, and note where squeeze was called."""
+        """Call the function, and record where squeeze was called."""
         if getattr(func, "__name__", "") == "squeeze" and len(args) == 1 and not kwargs:
             self.place = user_line()
         return func(*args, **(kwargs or {}))
 
 
 def user_line() -> str:
-    """Return the line of the user's code that is running in a network, e.g. ``model.py line 7``.
+    """Return the user's line that is running in a network, e.g. ``model.py line 7``.
 
-    Empty where the network is made of torch's layers alone.
+    Empty if the network consists only of torch's layers.
     """
     graph = Path(__file__).resolve().with_name("graph.py")
     for frame in reversed(traceback.extract_stack()):
@@ -141,7 +141,7 @@ def _line(frame: traceback.FrameSummary) -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what it came from, the first cause last."""
+    """Yield an error and its causes, the first cause last."""
     seen: set[int] = set()
     here: BaseException | None = error
     while here is not None and id(here) not in seen:
@@ -159,14 +159,14 @@ def _all_words(error: BaseException) -> str:
 
 
 def _words(error: BaseException) -> str:
-    """Return the first line that says something of the first cause."""
+    """Return the first meaningful line of the first cause."""
     root = _root(error)
     lines = [line.strip() for line in str(root).splitlines() if line.strip()]
     return (lines[0] if lines else type(root).__name__)[:MOST]
 
 
 def _known(file: str) -> bool:
-    """Whether a file is Python's, torch's or ours, not the user's."""
+    """Return whether a file is Python's, torch's or ours, not the user's."""
     if file.startswith("<") and file.endswith(">"):
         return True
     path = Path(file).resolve()

@@ -27,7 +27,7 @@ def read_graph(model: bytes) -> onnx.ModelProto:
     try:
         loaded = onnx.load_model_from_string(model)
     except Exception as error:  # protobuf's and onnx's own exceptions share no base class
-        raise EngineError("network is no ONNX file", "", "export the bundle again") from error
+        raise EngineError("network is not an ONNX file", "", "export the bundle again") from error
     for node in loaded.graph.node:
         if any(attribute.HasField("g") for attribute in node.attribute):
             raise EngineError(

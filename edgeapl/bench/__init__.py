@@ -1,1 +1,1 @@
-"""How fast a bundle is on this machine: by stage, against a budget, against another, to a floor."""
+"""Measures a bundle's speed here: per stage, against a budget, another bundle, and a floor."""

@@ -1,4 +1,4 @@
-"""Networks without the pipeline: the same inputs, as fast as workers and batches let them."""
+"""Times networks without the pipeline: same inputs, best number of workers and batch size."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from edgeapl.cores import OwnCores
 from edgeapl.protocols import Arrays, Engine
 
 BATCHES = (1, 8, 32)
-"""Tried; on a processor 1 wins as a rule, on a GPU the largest."""
+"""Batch sizes to try; on a CPU 1 usually wins, on a GPU the largest."""
 
 SEARCH_S = 0.3
-"""Each setting is run at least so long, and at least once after a run that does not count."""
+"""Minimum run time of each setting, and at least one run after an uncounted one."""
 
 FINAL_TIMES = 5
-"""The fastest `FINALISTS` are then run so many times as long: short runs mistake a few percent."""
+"""The fastest `FINALISTS` are then run this many times as long: short runs err by a few percent."""
 
 FINALISTS = 3
 
 Opener = Callable[[int, int], Engine]
-"""Opens one more session of a network, with so many threads inside each run, for so many workers.
+"""Opens another session of a network: threads per run, and number of workers.
 
-Two workers that call one session are as fast as two sessions, and take the memory of one.
+Two workers that share a session are as fast as two sessions, and take the memory of one.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How a network is run: runs at the same time, threads inside each, rows in one run.
+    """How a network is run: parallel runs, threads per run, rows per run.
 
-    As text ``2x1 batch 8``: two workers, one thread each.
+    As text ``2x1 batch 8``: two workers with one thread each.
     """
 
     workers: int
@@ -50,7 +50,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What was done: rows, in how many seconds, with how many seconds of processor time."""
+    """Completed work: rows, seconds, and seconds of CPU time."""
 
     rows: int
     seconds: float
@@ -64,14 +64,14 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Rows per second in a setting."""
+    """Rows per second with a setting."""
 
     setting: Setting
     rows_per_s: float
 
 
 def settings_to_try(cores: int, batches: Sequence[int]) -> tuple[Setting, ...]:
-    """Return one worker with all cores, and one worker per core, with every batch size."""
+    """Return one worker with all cores, and one worker per core, each with every batch size."""
     ways = dict.fromkeys([(1, cores), (cores, 1)])
     return tuple(Setting(*way, batch) for way in ways for batch in batches)
 
@@ -121,9 +121,9 @@ def run_rows(
     at_least_s: float,
     now: Callable[[], float] = time.perf_counter,
 ) -> Done:
-    """Let all workers call an engine at the same time, each on its own thread.
+    """Let all workers call an engine in parallel, each on its own thread.
 
-    A worker starts no new run once the time is up; the clock stops when the last one is back.
+    No worker starts a new run once the time is up; the clock stops when the last one has finished.
     """
     parts = batches_of(rows, setting.batch)
     engine.run(parts[0])
@@ -145,12 +145,12 @@ def run_rows(
 
 
 def joined(runs: Sequence[Arrays]) -> Arrays:
-    """Put the inputs of several runs into one, row after row."""
+    """Concatenate the inputs of several runs."""
     return {name: np.concatenate([run[name] for run in runs]) for name in runs[0]}
 
 
 def batches_of(rows: Arrays, batch: int) -> tuple[Arrays, ...]:
-    """Cut rows into batches of one size, at least one; a rest that is smaller is left out."""
+    """Split rows into batches of one size, at least one; a smaller remainder is dropped."""
     count = max(1, row_count(rows) // batch)
     return tuple(
         {

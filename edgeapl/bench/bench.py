@@ -1,4 +1,4 @@
-"""Everything that `edgeapl bench` does, from the request to the document."""
+"""Runs `edgeapl bench`, from the request to the document."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class BenchRequest:
 
 @dataclass(frozen=True, slots=True)
 class BenchResult:
-    """What was measured: the document, and what pages and tables draw from."""
+    """What was measured: the document, and the data for pages and tables."""
 
     document: dict[str, Any]
     measured: tuple[Measured, ...]
@@ -49,14 +49,14 @@ class BenchResult:
 
     @property
     def misses_budget(self) -> bool:
-        """Whether p99 of anything that was timed is above the budget."""
+        """Whether p99 of anything timed is above the budget."""
         return any(one.meets_budget is False for one in self.measured)
 
 
 def run_bench(request: BenchRequest) -> BenchResult:
-    """Measure what was asked for.
+    """Measure what was requested.
 
-    Raises what opening bundles, engines and images raises, and UsageError without any answer.
+    Raises the errors of opening bundles, engines and images, and UsageError if nothing is answered.
     """
     plan = request.plan
     hosted = plan.scenario is Scenario.GLASS_TO_FLAG

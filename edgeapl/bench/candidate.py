@@ -1,4 +1,4 @@
-"""One of the things to be timed: a bundle, the engines that run it, and its settings."""
+"""A candidate: a bundle, the engines that run it, and its settings."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ class Setup:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """A setup, opened.
+    """An open setup.
 
-    model : with watched engines, and the workers and batch size in use. threads : inside one run.
-    hosted : its processes, where it was opened in some.
-    engines : folder they come from, None for the bundle's own; said : in words. refused : engines
+    model : with instrumented engines, and the workers and batch size in use. threads : per run.
+    hosted : its processes, if it was opened in some.
+    engines : their folder, None for the bundle's own; said : as text. refused : engines
     that could not be used, and why.
     open_s : seconds from nothing to a model that passed its self-test.
     """
@@ -65,9 +65,9 @@ class Candidate:
     open_s: float
 
     def open_again(self, network: str, threads: int, workers: int) -> Engine:
-        """Open one more session of a network, unwatched.
+        """Open another session of a network, not instrumented.
 
-        threads : inside one run. workers : runs at the same time.
+        threads : per run. workers : parallel runs.
         """
         bundle = self.model.bundle
         if self.engines is None:
@@ -92,7 +92,7 @@ class Candidate:
         ).text
 
     def precision(self, network: str) -> str:
-        """Return what a network computes in: fp32, fp16 or int8."""
+        """Return a network's precision: fp32, fp16 or int8."""
         return "fp32" if self.engines is None else self.engines.record.networks[network].precision
 
 
@@ -100,11 +100,11 @@ class Candidate:
 def open_candidate(
     setup: Setup, *, hosted: bool = False, pin_cores: bool = False
 ) -> Iterator[Candidate]:
-    """Open a setup; with `hosted`, its networks in processes of their own, as at the station.
+    """Open a setup; if `hosted`, with its networks in separate processes, as at the station.
 
     pin_cores : of `edgeapl.model.ModelRequest`.
 
-    Raises BundleError or EngineError: engines that fail are never replaced by others here.
+    Raises BundleError or EngineError: failing engines are never replaced by others here.
     """
     start = time.monotonic_ns()
     resolved = resolve(

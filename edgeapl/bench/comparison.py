@@ -1,4 +1,4 @@
-"""Two candidates, run in turns: how much longer one takes, and whether they answer alike."""
+"""Compares two candidates, run alternately: relative time, and whether their answers agree."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgeapl.types import Verdict
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A slide on which two candidates do not answer alike, in words."""
+    """A slide on which two candidates disagree, as text."""
 
     slide: str
     text: str
@@ -22,10 +22,11 @@ class Difference:
 class Versus:
     """A against B.
 
-    ratio : seconds of A over seconds of B, slide by slide: above 1, B is the faster one.
-    seconds : of every pair, A and B. cells_alike : whether both found the same number of cells
-        everywhere. probability : largest difference of the slide's probability; None without one.
-    differences : slides with another verdict; none when all are the same.
+    ratio : seconds of A over seconds of B, slide by slide: above 1, B is faster.
+    seconds : of every pair, A and B. cells_alike : whether both always found the same number of
+        cells.
+    probability : largest difference of the slide's probability; None if there is none.
+    differences : slides with different verdicts.
     """
 
     ratio: Ratio
@@ -36,7 +37,7 @@ class Versus:
 
 
 def compare(one: Measured, other: Measured) -> Versus:
-    """Compare two candidates that took turns. Raises ValueError without a pair."""
+    """Compare two candidates that alternated. Raises ValueError without a pair."""
     pairs = list(zip(one.passes, other.passes, strict=True))
     apart = [_apart(a.verdict, b.verdict) for a, b in pairs]
     known = [difference for difference in apart if difference is not None]
@@ -56,7 +57,7 @@ def _apart(one: Verdict, other: Verdict) -> float | None:
 
 
 def _differences(pairs: list[tuple[Pass, Pass]]) -> tuple[Difference, ...]:
-    """Return every slide with two verdicts once."""
+    """Return every slide with two different verdicts once."""
     found = {}
     for a, b in pairs:
         if a.verdict.decision is not b.verdict.decision:

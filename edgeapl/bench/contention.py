@@ -29,7 +29,7 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)
 while os.getppid() == int(sys.argv[1]):
     for _ in range(100_000): pass
 """
-"""Ends with Ctrl-C without a word, and when the bench is gone."""
+"""Ends silently on Ctrl-C, and when the bench is gone."""
 
 
 class BusyPrograms(ClosesItself):
@@ -37,14 +37,14 @@ class BusyPrograms(ClosesItself):
 
     Parameters
     ----------
-    count : of the programs.
+    count : number of programs.
 
-    Raises UsageError where programs cannot be held and let go on, as on Windows.
+    Raises UsageError where programs cannot be suspended and resumed, as on Windows.
     """
 
     def __init__(self, count: int) -> None:
         if not hasattr(signal, "SIGSTOP"):
-            raise UsageError("programs cannot be held here", os.name, "leave --busy out")
+            raise UsageError("programs cannot be suspended here", os.name, "leave --busy out")
         self._programs = [
             subprocess.Popen(  # noqa: S603 - this interpreter
                 [sys.executable, "-S", "-c", SPIN, str(os.getpid())]
@@ -55,7 +55,7 @@ class BusyPrograms(ClosesItself):
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Let them run for as long as it is entered."""
+        """Let them run inside the `with` block."""
         self._tell(signal.SIGCONT)
         try:
             yield
@@ -68,7 +68,7 @@ class BusyPrograms(ClosesItself):
         return tuple(program.pid for program in self._programs)
 
     def close(self) -> None:
-        """End them."""
+        """Stop them."""
         for program in self._programs:
             program.kill()
             program.wait()

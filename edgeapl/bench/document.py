@@ -1,4 +1,4 @@
-"""The one JSON document of `edgeapl bench`."""
+"""The JSON document of `edgeapl bench`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edgeapl.bench.usage import machine
 from edgeapl.bench.workload import Material
 
 SCHEMA = 1
-"""Version of the document; raised when a field changes its meaning or goes."""
+"""Version of the document; raised when a field is removed or changes its meaning."""
 
 RULE = (
     f"A percentile is valid when a sample bounds it from above with {CONFIDENCE:.0%} confidence "
@@ -27,7 +27,7 @@ RULE = (
 def document(
     material: Material, candidate: Candidate, measured: Measured, meters: Meters
 ) -> dict[str, Any]:
-    """Say all about one candidate; all times are in milliseconds where the name says ``_ms``."""
+    """Describe one candidate; times are in milliseconds where the name ends in ``_ms``."""
     plan, memory = measured.plan, measured.memory
     assert memory is not None  # measured to its end
     return {
@@ -92,7 +92,7 @@ def document(
 
 
 def throughput(measured: Measured) -> dict[str, float | None]:
-    """Return frames and cells per second, journal included."""
+    """Return frames and cells per second, including the journal."""
     seconds = measured.seconds
     return {
         "frames": measured.frames,
@@ -104,7 +104,7 @@ def throughput(measured: Measured) -> dict[str, float | None]:
 
 
 def versus_document(versus: Versus, other: Candidate, measured: Measured) -> dict[str, Any]:
-    """Say how A compares with B."""
+    """Describe the comparison of A with B."""
     return {
         "b": {
             **_candidate(other),
@@ -157,7 +157,7 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
 
 
 def _work(measured: Measured) -> Mapping[str, Any]:
-    """Return what the networks were asked, per frame answered; warming up is not among it."""
+    """Return the networks' work per answered frame, without warm-up."""
     frames = max(1, measured.frames)
     return {
         name: {
@@ -172,7 +172,7 @@ def _work(measured: Measured) -> Mapping[str, Any]:
 
 
 def _bytes(measured: Measured) -> dict[str, float]:
-    """Return what a frame weighs and what networks are given and give for it."""
+    """Return the bytes of a frame, and of the networks' inputs and outputs for it."""
     frames = [frame for one in measured.passes for frame in one.frames]
     count = max(1, len(frames))
     work = measured.work.values()

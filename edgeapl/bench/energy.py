@@ -1,4 +1,4 @@
-"""Energy, where the machine tells it: RAPL, NVML, tegrastats. Where it does not, that is said."""
+"""Energy meters, where the machine has them: RAPL, NVML, tegrastats; else why there are none."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _VDD_IN = re.compile(r"\b(?:VDD_IN|POM_5V_IN)\s+(\d+)(?:mW)?/")
 
 
 class Meter(Protocol):
-    """Tells energy."""
+    """Measures energy."""
 
     @property
     def name(self) -> str:
         """What it measures."""
 
     def joules(self) -> float:
-        """Return the energy since it was made."""
+        """Return the energy since it was created."""
 
     def close(self) -> None:
         """Stop measuring."""
@@ -37,21 +37,21 @@ class Meter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Meters:
-    """The meters of this machine, and why others are not there."""
+    """The meters of this machine, and why others are missing."""
 
     found: tuple[Meter, ...]
     absent: Mapping[str, str]
 
     def close(self) -> None:
-        """Close all."""
+        """Close all meters."""
         for meter in self.found:
             meter.close()
 
 
 class RaplMeter:
-    """A package of processors: a counter of µJ that starts again from 0 at its largest value.
+    """A CPU package: a counter of µJ that wraps around at its largest value.
 
-    It has to be read more often than it runs over, once in about an hour at 60 W.
+    It must be read more often than it wraps, about once an hour at 60 W.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -62,7 +62,7 @@ class RaplMeter:
         self._used = 0
 
     def joules(self) -> float:
-        """Return the energy since it was made."""
+        """Return the energy since it was created."""
         now = self._read()
         self._used += (now - self._last) % (self._range + 1)
         self._last = now
@@ -86,11 +86,11 @@ class NvmlMeter:
         self._first = self._read()
 
     def joules(self) -> float:
-        """Return the energy since it was made."""
+        """Return the energy since it was created."""
         return (self._read() - self._first) / 1e3
 
     def close(self) -> None:
-        """Let go of the library, which counts its users."""
+        """Release the library, which counts its users."""
         self._library.nvmlShutdown()
 
     def _read(self) -> int:
@@ -102,7 +102,7 @@ class NvmlMeter:
 
 
 class TegraMeter:
-    """A Jetson module: its power, told five times a second, added up. It is not exact."""
+    """A Jetson module: the sum of its power, reported five times a second. It is not exact."""
 
     name = "tegrastats VDD_IN"
 
@@ -117,7 +117,7 @@ class TegraMeter:
         self._thread.start()
 
     def joules(self) -> float:
-        """Return the energy since it was made."""
+        """Return the energy since it was created."""
         return self._joules
 
     def close(self) -> None:
@@ -138,13 +138,13 @@ class TegraMeter:
 
 
 def watts_of(line: str) -> float | None:
-    """Return the power of the module in a line of tegrastats; None when it does not say."""
+    """Return the power of the module in a line of tegrastats; None if it has none."""
     found = _VDD_IN.search(line)
     return None if found is None else int(found[1]) / 1000
 
 
 def find_meters(powercap: Path = POWERCAP) -> Meters:
-    """Find what tells energy here. Meters that cannot be read are named with the reason."""
+    """Find this machine's energy meters. Unreadable ones are listed with the reason."""
     absent: dict[str, str] = {}
     found: list[Meter] = [*_rapl(powercap, absent), *_nvml(absent)]
     command = shutil.which("tegrastats")

@@ -1,4 +1,4 @@
-"""How near the pipeline is to its bare networks, and they to the machine's peak."""
+"""How close the pipeline is to its bare networks, and they to the machine's peak."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ from edgeapl.journal import Journal
 from edgeapl.protocols import Arrays
 
 BARE_S = 0.4
-"""A network by itself is run at least so long in a round."""
+"""Minimum run time of a single network per round."""
 
 SEARCH_SHARE = 0.5
 """Of the time, for finding how to ask the networks."""
 
 BUSY = 0.25
-"""Cores that other programs may keep busy before it is said."""
+"""Cores that other programs may keep busy before a note is added."""
 
 BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
-"""Of one number, where nothing is kept in a higher precision."""
+"""Bytes per number, if no layer is kept in a higher precision."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Network:
-    """A network, what it is asked, and how it is asked the fastest.
+    """A network, its inputs, and its fastest setting.
 
     rows : some inputs. per_pass : rows in one pass of the pipeline. untried : settings for which
     there was no time.
@@ -66,7 +66,7 @@ class _Network:
 
 @dataclass(frozen=True, slots=True)
 class _Round:
-    """Seconds, and seconds of processor time, of the bare networks and of the pipeline."""
+    """Seconds, and seconds of CPU time, of the bare networks and of the pipeline."""
 
     bare_s: float
     bare_cpu_s: float
@@ -150,7 +150,7 @@ def _networks(
     limit: TimeLimit,
     say: Callable[[str], None],
 ) -> tuple[_Network, ...]:
-    """Note what the pipeline asks the networks in one pass, and find how to ask it the fastest."""
+    """Record the networks' inputs in one pass, and find the fastest way to run them."""
     ledger = candidate.ledger
     ledger.clear()
     ledger.kept.clear()
@@ -162,7 +162,7 @@ def _networks(
     asked = len(ledger.kept.keys() - {head})
     for name, work in dict(ledger.work).items():
         if name == head or name not in ledger.kept:
-            continue  # the head is one small layer, asked per verdict and not per cell
+            continue  # the head is one small layer, run per verdict and not per cell
         rows = _same_shaped(ledger.kept[name])
         batches = _batches(candidate, name, row_count(rows))
         count = 1 if candidate.engines and candidate.engines.record.target in PLANS else cpu_cores()
@@ -179,7 +179,7 @@ def _networks(
 
 
 def _same_shaped(runs: list[Arrays]) -> Arrays:
-    """Join the runs that are shaped like the first, but for their number of rows."""
+    """Join the runs with the shape of the first, apart from their number of rows."""
     first = {name: value.shape[1:] for name, value in runs[0].items()}
     alike = [run for run in runs if {k: v.shape[1:] for k, v in run.items()} == first]
     return joined(alike)
@@ -272,7 +272,7 @@ def _row(
 def _cost(
     candidate: Candidate, one: _Network, graph: ModuleType | None
 ) -> tuple[int | None, int | None, str]:
-    """Count the bundle's own network: engines compute the same in other numbers."""
+    """Count the operations of the bundle's own network: engines compute the same differently."""
     if graph is None:
         return None, None, "onnx is not installed: pip install 'edgeapl[build]'"
     bundle = candidate.model.bundle
@@ -287,7 +287,7 @@ def _cost(
 
 def _top(candidate: Candidate, precision: str, peak: Peak) -> float | None:
     if candidate.engines is not None and candidate.engines.record.target in PLANS:
-        return None  # the peak is the processor's, and these run on a GPU
+        return None  # the peak is the CPU's, and these run on a GPU
     return peak.of(precision)
 
 
@@ -319,7 +319,7 @@ def _notes(candidate: Candidate, graph: ModuleType | None, others_cores: float |
 
 
 def _graph() -> ModuleType | None:
-    """Import what needs onnx; None where it is not installed."""
+    """Import what needs onnx; None if it is not installed."""
     try:
         return importlib.import_module("edgeapl.bench.graph")
     except ModuleNotFoundError:

@@ -20,10 +20,10 @@ from edgeapl.types import Decision, Frame, Verdict
 
 
 class TimedJournal:
-    """Commits to another journal and notes when each commit had returned, and what it held.
+    """Commits to another journal, and records when each commit had returned and what it held.
 
-    first : a frame's source to when the first commit that holds it was done (monotonic ns) and how
-        many seconds it took. flag_ns : when the first FLAG was committed.
+    first : a frame's source to when the first commit that holds it was done (monotonic ns) and its
+    duration in seconds. flag_ns : when the first FLAG was committed.
     """
 
     def __init__(self, journal: Journal, now: Now) -> None:
@@ -56,9 +56,9 @@ class GlassRunner:
     """Implements Runner with `edgeapl.station.session.Session`, hosted networks and a report.
 
     The camera has a new picture whenever the station asks for one. A frame that changes nothing
-    waits for company before it is committed; that wait is part of its time and shown as `hold`.
+    waits to be committed together with others; that wait is part of its time and shown as `hold`.
 
-    stop_error : of `edgeapl.pipeline.SlideOptions`.
+    stop_error : see `edgeapl.pipeline.SlideOptions`.
     """
 
     candidate: Candidate
@@ -70,7 +70,7 @@ class GlassRunner:
     _pictures: dict[str, tuple[Frame, ...]] = field(default_factory=dict)
 
     def run(self, slide: BenchSlide, most: int | None, until: Until) -> Pass:
-        """Run a slide, or the first `most` frames of it."""
+        """Run a slide, or its first `most` frames."""
         hosted = self.candidate.hosted
         assert hosted is not None  # opened for this runner
         if slide.name not in self._pictures:
@@ -134,7 +134,7 @@ class GlassRunner:
 
 
 def _since(shots: dict[int, Shot], at_ns: int | None) -> float | None:
-    """Return the seconds since the first picture was asked for."""
+    """Return the seconds since the first picture was requested."""
     return None if at_ns is None or 0 not in shots else (at_ns - shots[0].issued_ns) / 1e9
 
 
@@ -145,7 +145,7 @@ def _joined(
     journal: TimedJournal,
     camera: str,
 ) -> tuple[tuple[FrameTimes, ...], tuple[float, ...]]:
-    """Put a frame's stages and its commit together; a rejected frame is in no verdict."""
+    """Match each frame's stages with its commit; a rejected frame is in no verdict."""
     frames, latencies = [], []
     for index, frame in sorted(times.items()):
         commit = journal.first.get(f"{camera}#{index}")

@@ -1,4 +1,4 @@
-"""What ONNX graphs cost to compute, and graphs that are nothing but one matrix product."""
+"""The cost of ONNX graphs, and graphs that consist of matrix products only."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from edgeapl.errors import EngineError
 Shape = tuple[int, ...]
 
 PRODUCTS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
-"""Operators that multiply matrices; all others are counted as free, as if fused into these."""
+"""Operators that multiply matrices; all others count as free, as if fused into these."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one row of a network costs.
+    """The cost of one row of a network.
 
-    flop : multiplications and additions, two for each pair. elements : numbers that go into and
-    come out of the operators of `PRODUCTS`, weights included, so that times the size of a number
-    it is the memory traffic of a runtime that fuses all else.
+    flop : multiplications and additions, two per pair. elements : numbers read and written by the
+    operators of `PRODUCTS`, including weights; times the size of a number, it is the memory
+    traffic of a runtime that fuses everything else.
     """
 
     flop: int
@@ -33,9 +33,9 @@ class Cost:
 
 
 def network_cost(name: str, model: bytes, inputs: Mapping[str, Shape]) -> Cost:
-    """Count what a network costs at these input shapes.
+    """Count the cost of a network at these input shapes.
 
-    Raises EngineError when a shape cannot be told beforehand, as in a detector that keeps as many
+    Raises EngineError when a shape is unknown beforehand, as in a detector that keeps as many
     boxes as it finds.
     """
     made = onnx.load_model_from_string(model)
@@ -52,7 +52,7 @@ def network_cost(name: str, model: bytes, inputs: Mapping[str, Shape]) -> Cost:
             continue
         used = (*node.input[:2], node.output[0])
         if any(part not in shapes for part in used):
-            mend = f"{node.op_type} {node.name} has a shape that only running tells"
+            mend = f"{node.op_type} {node.name} has a shape that is known only when it runs"
             raise EngineError("cost of a network is not known", name, mend)
         first, second, output = (shapes[part] for part in used)
         flop += 2 * _pairs(node, first, second, output)
@@ -61,7 +61,7 @@ def network_cost(name: str, model: bytes, inputs: Mapping[str, Shape]) -> Cost:
 
 
 def _pairs(node: Any, first: Shape, second: Shape, output: Shape) -> int:
-    """Return the multiplications of a node: of every number of the output, how many it sums."""
+    """Return the multiplications of a node: per number of the output, how many it sums."""
     if node.op_type == "Conv":
         return math.prod(output) * math.prod(second[1:])
     if node.op_type == "ConvTranspose":
@@ -86,8 +86,8 @@ def _shapes(graph: Any) -> dict[str, Shape]:
 def product_model(size: int, *, int8: bool, repeat: int = 4) -> bytes:
     """Make a graph that multiplies a square matrix ``a`` by `repeat` others, one after another.
 
-    INT8 takes uint8 times int8 into int32, the fastest form of onnxruntime on processors with dot
-    products of bytes; each product takes ``a`` anew, since its result has another type.
+    INT8 multiplies uint8 by int8 into int32, the fastest form of onnxruntime on CPUs with dot
+    products of bytes; each product takes ``a`` anew, as its result has another type.
     """
     random = np.random.default_rng(0)
     kind = TensorProto.UINT8 if int8 else TensorProto.FLOAT
@@ -101,7 +101,7 @@ def product_model(size: int, *, int8: bool, repeat: int = 4) -> bytes:
         weights.append(numpy_helper.from_array(values, f"b{number}"))
         operator = "MatMulInteger" if int8 else "MatMul"
         nodes.append(helper.make_node(operator, ["a", f"b{number}"], [f"y{number}"]))
-        # One number of each is the answer, so that nothing large is copied out of the runtime.
+        # Only one number of each is output, so that nothing large is copied out of the runtime.
         inner = f"f{number}" if int8 else f"y{number}"
         if int8:
             nodes.append(helper.make_node("Cast", [f"y{number}"], [inner], to=TensorProto.FLOAT))
@@ -125,6 +125,6 @@ def _bytes(
     nodes: Sequence[Any], inputs: Sequence[Any], outputs: Sequence[Any], weights: Sequence[Any]
 ) -> bytes:
     graph = helper.make_graph(list(nodes), "product", list(inputs), list(outputs), list(weights))
-    # Opset 18 and format 9 are read by onnxruntime 1.20, the oldest in use.
+    # onnxruntime 1.20, the oldest in use, reads opset 18 and format 9.
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     return bytes(made.SerializeToString())

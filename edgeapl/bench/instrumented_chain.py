@@ -1,4 +1,4 @@
-"""A chain on a device that counts what it is asked, like the engines of `instrumented_engine`."""
+"""A chain on a device that counts its work, like the engines of `instrumented_engine`."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ it was waited for."""
 
 
 class WatchedChain:
-    """Implements CellChain by another one, and tells of every batch.
+    """Implements CellChain with another one, and reports every batch.
 
     Parameters
     ----------
-    note : told of a batch. on_error : called when the device fails.
+    note : called with each batch. on_error : called when the device fails.
     """
 
     def __init__(self, chain: CellChain, note: Note, on_error: Callable[[], None]) -> None:
@@ -54,7 +54,7 @@ class WatchedChain:
         return self._chain.moved
 
     def put(self, frame: Frame, labels: UInt16) -> int | None:
-        """Start to copy a frame."""
+        """Start copying a frame."""
         return self._chain.put(frame, labels)
 
     def start(self, cells: Sequence[CellsOnFrame], networks: Sequence[str]) -> None:
@@ -63,7 +63,7 @@ class WatchedChain:
         self._cells.append(sum(len(one.labels) for one in cells))
 
     def finish(self) -> dict[str, dict[str, NDArray[np.generic]]]:
-        """Wait for the batch that was started first."""
+        """Wait for the oldest started batch."""
         cells, start = self._cells.popleft(), time.perf_counter()
         try:
             answers = self._chain.finish()
@@ -76,7 +76,7 @@ class WatchedChain:
         return answers
 
     def drop(self, place: int) -> None:
-        """Return a frame's place free."""
+        """Free a frame's place."""
         self._chain.drop(place)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Engines that count what they are asked, and keep some of it to ask it again."""
+"""Engines that count their work, and keep some inputs to run them again."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from edgeapl.model.assembled import assemble
 from edgeapl.protocols import Arrays, Engine, TransferCounts
 
 MOST_KEPT_BYTES = 96 << 20
-"""Inputs kept of one network, to be run again without the pipeline: 350 cells at 299 x 299."""
+"""Bytes of inputs kept per network, to run it without the pipeline: 350 cells at 299 x 299."""
 
 
 ON_DEVICE = "cells on the device"
-"""What stands for all networks of a chain: bytes are those over the bus, frames included, and
-seconds those that a batch was waited for."""
+"""Name for all networks of a chain: its bytes are those over the bus, frames included, and its
+seconds those waited for a batch."""
 
 
 @dataclass(slots=True)
 class Work:
-    """What one network was asked: runs, rows (cells or frames) in them, bytes, seconds inside."""
+    """The work of one network: runs, rows (cells or frames) in them, bytes, seconds inside."""
 
     runs: int = 0
     rows: int = 0
@@ -41,7 +41,7 @@ class Work:
 
 @dataclass(slots=True)
 class Ledger:
-    """What all networks of a model were asked.
+    """The work of all networks of a model.
 
     keep : whether inputs are kept. kept : network to its inputs, one entry per run.
     on_error : called when a run fails.
@@ -54,12 +54,12 @@ class Ledger:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def clear(self) -> None:
-        """Start to count anew; what was kept stays."""
+        """Restart the counts; kept inputs stay."""
         with self.lock:
             self.work.clear()
 
     def note(self, network: str, inputs: Arrays, outputs: Arrays, seconds: float) -> None:
-        """Count a run that succeeded."""
+        """Count a successful run."""
         with self.lock:
             work = self.work.setdefault(network, Work())
             work.runs += 1
@@ -70,7 +70,7 @@ class Ledger:
             if self.keep:
                 kept = self.kept.setdefault(network, [])
                 if sum(_bytes(run) for run in kept) + _bytes(inputs) <= MOST_KEPT_BYTES:
-                    # A copy: a hosted network's inputs may lie in memory that is used again.
+                    # A copy: a hosted network's inputs may be in memory that is reused.
                     kept.append({name: np.array(value) for name, value in inputs.items()})
 
     def note_batch(self, cells: int, moved: TransferCounts, seconds: float) -> None:
@@ -87,7 +87,7 @@ class Ledger:
 class WatchedEngine(EngineWrapper):
     """Implements Engine by another one, and writes down every run.
 
-    Whatever else the other engine offers is reached through this one.
+    All other attributes of that engine can be reached through this one.
     """
 
     def __init__(
@@ -116,9 +116,9 @@ class WatchedEngine(EngineWrapper):
 
 
 def watched(model: Model, ledger: Ledger) -> Model:
-    """Return the model with every network watched, those that find cells included."""
+    """Return the model with every network instrumented, including those that find cells."""
     engines = {name: WatchedEngine(name, one, ledger) for name, one in model.engines.items()}
-    # The segmenter, too, must ask the watched ones.
+    # The segmenter, too, must use the instrumented ones.
     parts = assemble(model.bundle, engines)
     chain = model.chain
     if chain is not None:

@@ -15,7 +15,7 @@ from edgeapl.errors import StorageError
 
 
 def render_page(result: BenchResult) -> str:
-    """Draw the document of a bench."""
+    """Render the document of a bench as HTML."""
     templates = files("edgeapl.bench") / "templates"
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -48,7 +48,7 @@ def refuse_place(path: Path) -> None:
 
 
 def write_page(path: Path, result: BenchResult) -> None:
-    """Write the page; raises StorageError when that is not possible."""
+    """Write the page. Raises StorageError when that fails."""
     try:
         path.write_text(render_page(result), encoding="utf-8")
     except OSError as error:
@@ -56,7 +56,7 @@ def write_page(path: Path, result: BenchResult) -> None:
 
 
 def short(value: float | None) -> str:
-    """Return a number with three digits that count; a dash for None."""
+    """Format a number with three significant digits; a dash for None."""
     if value is None:
         return "-"
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"

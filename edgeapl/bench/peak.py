@@ -1,4 +1,4 @@
-"""What this machine can do at most: matrix products through the runtime, and memory copies."""
+"""The limits of this machine: matrix products through the runtime, and memory copies."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from edgeapl.engines.registry import open_engine
 from edgeapl.protocols import Engine
 
 SIZE = 1024
-"""Rows and columns of the matrices: 1 MiB of bytes and 4 MiB of floats, which caches hold."""
+"""Rows and columns of the matrices: 1 MiB of bytes and 4 MiB of floats fit into caches."""
 
 REPEAT = 4
 WINDOW_S = 0.3
 
 COPY_BYTES = 128 << 20
-"""Larger than the caches of any processor in a station."""
+"""Larger than the caches of any CPU in a station."""
 
 Maker = Callable[[int, bool, int], bytes]
 """Makes the model of a product: size, INT8 or not, how many products."""
@@ -28,9 +28,9 @@ Maker = Callable[[int, bool, int], bytes]
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """The machine's best, operations and bytes per second; None where it was not measured.
+    """The machine's best, operations and bytes per second; None if not measured.
 
-    by : what computed. notes : what was not measured, and why.
+    by : what computed it. notes : what was not measured, and why.
     """
 
     by: str
@@ -40,19 +40,19 @@ class Peak:
     notes: tuple[str, ...] = ()
 
     def of(self, precision: str) -> float | None:
-        """Return the peak for a precision; none for one that was not measured."""
+        """Return the peak for a precision; None if not measured."""
         return {"fp32": self.fp32, "int8": self.int8}.get(precision)
 
 
 def higher(one: Peak, other: Peak) -> Peak:
-    """Return the higher of two measurements: what else the machine does can only lower a peak."""
+    """Return the higher of two measurements: other load can only lower a peak."""
     int8 = None if one.int8 is None or other.int8 is None else max(one.int8, other.int8)
     traffic = max(one.bytes_per_s, other.bytes_per_s)
     return replace(one, fp32=max(one.fp32, other.fp32), int8=int8, bytes_per_s=traffic)
 
 
 def measure_peak(cores: int, maker: Maker | None) -> Peak:
-    """Measure it on so many cores. maker : None where onnx is not installed."""
+    """Measure it on `cores` cores. maker : None if onnx is not installed."""
     traffic = copied_bytes_per_s(cores)
     if maker is None:
         note = "INT8 peak was not measured: pip install 'edgeapl[build]' brings onnx"
@@ -71,7 +71,7 @@ def product_flop_per_s(maker: Maker, ways: Sequence[Setting], *, int8: bool) -> 
     rates = []
     for way in ways:
         with session(lambda threads, _: _opened(model, threads), way) as engine:
-            # Twice: the first time wakes the processor up.
+            # Twice: the first time raises the CPU's clock.
             runs = [run_rows(engine, {"a": values}, way, WINDOW_S) for _ in range(2)]
         rates += [run.rows_per_s for run in runs]
     return max(rates) * 2 * SIZE * SIZE * REPEAT
@@ -82,7 +82,7 @@ def _opened(model: bytes, threads: int) -> Engine:
 
 
 def numpy_flop_per_s() -> float:
-    """Return the FP32 operations per second of numpy's matrix product, on the threads it takes."""
+    """Return the FP32 operations per second of numpy's matrix product, with its own threads."""
     random = np.random.default_rng(1)
     first, second = (random.normal(size=(SIZE, SIZE)).astype(np.float32) for _ in range(2))
     out = np.empty_like(first)

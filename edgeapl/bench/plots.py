@@ -1,4 +1,4 @@
-"""Plots as SVG text: where the time goes, how it is spread, A against B, and the roofline."""
+"""Plots as SVG text: where the time goes, its distribution, A against B, and the roofline."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def stage_bars(stages: Mapping[str, Mapping[str, Any]]) -> Markup:
 
 
 def spread(samples_ms: Sequence[float], budget_ms: float) -> Markup:
-    """Draw which share of the queries was answered within a time; the budget if it is near."""
+    """Draw which share of the queries was answered within a time; with the budget if it is near."""
     if not samples_ms:
         return Markup()
     ordered = sorted(samples_ms)
@@ -139,7 +139,7 @@ def _text(x: float, y: float, text: str, anchor: str = "start") -> str:
 
 
 def _svg(height: int, parts: Sequence[str], title: str) -> Markup:
-    """Put a plot together; texts in it were escaped by `_text`."""
+    """Assemble a plot; texts in it were escaped by `_text`."""
     head = f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}">'
     return Markup("{}{}</svg>").format(Markup(head), Markup("".join(parts)))  # noqa: S704
 

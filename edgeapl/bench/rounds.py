@@ -1,4 +1,4 @@
-"""Things that take turns, round after round, so that whatever else the machine does meets all."""
+"""Alternates measurements round by round, so that other load affects them all."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ ROUNDS = 5
 """Each round is one pair."""
 
 ROUND_S = 10.0
-"""A round of the pipeline takes as many frames as fit into this, but at least `LEAST_FRAMES`."""
+"""A pipeline round takes as many frames as fit into this time, but at least `LEAST_FRAMES`."""
 
 LEAST_FRAMES = 4
-"""Nothing hides that the first frame is searched for cells: a twentieth of its time with three deep
-networks, and so a hundredth of a round."""
+"""The cell search of the first frame is not hidden behind networks: a twentieth of its time with
+three deep networks, and so a hundredth of a round.
+"""
 
 
 def frames_of_round(runner: PipelineRunner, slide: BenchSlide, limit: TimeLimit) -> int:

@@ -1,4 +1,4 @@
-"""Run slides the way a scenario says and keep what every frame took."""
+"""Runs slides as a scenario says, and records the times of every frame."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ STAGES = (
     "grab", "decode", "scale", "gate", "segment", "crop", "infer", "reduce", "domain", "commit",
     "hold",
 )  # fmt: skip
-"""Stages in their order; what else a frame took, waiting above all, is `REST`.
+"""Stages in their order; the rest of a frame's time, mainly waiting, is `REST`.
 
-``infer`` is what the thread that adds up spent in networks or waiting for them: with several
-workers less than the networks took together, which `Work.seconds` has. ``crop`` is what all
-threads together spent cutting cells, while it was waited for their networks.
+``infer`` is the time that the collecting thread spent in networks or waiting for them: with several
+workers it is less than the networks took together, which is in `Work.seconds`. ``crop`` is the time
+that all threads together spent cutting cells, while their networks were waited for.
 """
 
 REST = "rest"
@@ -43,10 +43,10 @@ def rest_of(taken_s: float, stages: Mapping[str, float]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class FrameTimes:
-    """What one frame took.
+    """The times of one frame.
 
     cells : found in it. rejected : by the gate. stages : stage to seconds of work for this frame.
-    pixel_bytes, label_bytes : of its pixels, and of the image of its cells' labels.
+    pixel_bytes, label_bytes : of its pixels, and of its label image.
     """
 
     cells: int
@@ -57,7 +57,7 @@ class FrameTimes:
 
     @classmethod
     def of(cls, examined: ExaminedFrame, stages: Mapping[str, float]) -> FrameTimes:
-        """Take what is to know of a frame from its examination."""
+        """Make it from a frame's examination."""
         return cls(
             cells=len(examined.detections),
             rejected=bool(examined.rejected),
@@ -71,10 +71,10 @@ class FrameTimes:
 class Pass:
     """One slide, run once.
 
-    latencies : seconds of every query, from asking for its first frame to the commit of its last;
+    latencies : seconds of every query, from requesting its first frame to the commit of its last;
         none in the offline scenario.
     seconds : of the whole slide, committed. answer_s : from the first capture until the station
-        could show an answer that rests on a cell; flag_s : to the commit of FLAG. None elsewhere.
+        could show an answer based on a cell; flag_s : to the commit of FLAG. None elsewhere.
     """
 
     slide: str
@@ -88,7 +88,7 @@ class Pass:
 
     @property
     def cells(self) -> int:
-        """Cells found in all."""
+        """Number of cells found."""
         return sum(frame.cells for frame in self.frames)
 
 
@@ -97,10 +97,10 @@ class Runner(Protocol):
 
     @property
     def candidate(self) -> Candidate:
-        """What runs them."""
+        """The candidate that runs them."""
 
     def run(self, slide: BenchSlide, most: int | None, until: Until) -> Pass:
-        """Run a slide, or the first `most` frames of it."""
+        """Run a slide, or its first `most` frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class Until:
 
 @dataclass(slots=True)
 class _Watch:
-    """Takes a frame's times from what the pipeline tells about the slide as a whole."""
+    """Derives a frame's times from what the pipeline reports about the slide as a whole."""
 
     source: PacedSource
     now: Now
@@ -131,7 +131,7 @@ class _Watch:
         self.examined = examined
 
     def finished(self, verdict: Verdict, commit_s: float | None) -> None:
-        assert self.examined is not None  # told before its progress
+        assert self.examined is not None  # set before its progress is reported
         shot = self.source.shots.pop(self.examined.frame.index)
         stages = {**shot.stages, **grown(self.before, verdict.timings)}
         self.before = dict(verdict.timings)
@@ -142,10 +142,10 @@ class _Watch:
             stages[REST] = rest_of(taken_ns / 1e9, stages)
         self.queries[shot.query].append(taken_ns)
         self.frames.append(FrameTimes.of(self.examined, stages))
-        self.examined = None  # its pixels are not held any longer
+        self.examined = None  # frees its pixels
 
     def latencies(self, at_once: int | None) -> tuple[float, ...]:
-        """Return the seconds of the queries that were whole."""
+        """Return the seconds of the complete queries."""
         whole = (taken for taken in self.queries.values() if len(taken) == at_once)
         return tuple(max(taken) / 1e9 for taken in whole)
 
@@ -154,8 +154,8 @@ class _Watch:
 class PipelineRunner:
     """Implements Runner with the pipeline of `edgeapl score`, and a commit of every answer.
 
-    at_once : frames of one query: 1 in single-stream, more in multi-stream; None is offline, in
-        which the slide's verdict alone is committed, as `edgeapl score` does.
+    at_once : frames per query: 1 in single-stream, more in multi-stream; None is offline, in which
+        only the slide's verdict is committed, as in `edgeapl score`.
     """
 
     candidate: Candidate
@@ -164,7 +164,7 @@ class PipelineRunner:
     now: Now = time.monotonic_ns
 
     def run(self, slide: BenchSlide, most: int | None, until: Until) -> Pass:
-        """Run a slide, or the first `most` frames of it."""
+        """Run a slide, or its first `most` frames."""
         with PacedSource(slide, self.at_once, self.now) as source:
             self.candidate.ledger.on_error = source.release
             watch = _Watch(source, self.now)
@@ -199,5 +199,5 @@ class PipelineRunner:
 
 
 def grown(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
-    """Return what was added to the seconds of every stage."""
+    """Return the seconds added to every stage."""
     return {stage: max(0.0, seconds - before.get(stage, 0.0)) for stage, seconds in after.items()}

@@ -1,4 +1,4 @@
-"""The four scenarios, in MLPerf's words and one more, and what was measured in them."""
+"""The four scenarios, three of them MLPerf's, and their measurements."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from edgeapl.journal import Journal
 
 
 class Scenario(str, Enum):
-    """How frames come."""
+    """How frames arrive."""
 
     SINGLE_STREAM = "single-stream"  # one frame; the next when it is answered
     MULTI_STREAM = "multi-stream"  # several frames at once; the next when all are answered
@@ -36,8 +36,8 @@ class Scenario(str, Enum):
 class Plan:
     """How long to measure.
 
-    frames, duration_s : whichever is reached first. warmup : frames before, which do not count.
-    streams : frames of one query in multi-stream. budget_s : what p99 is held against.
+    frames, duration_s : whichever is reached first. warmup : uncounted frames before.
+    streams : frames per query in multi-stream. budget_s : what p99 is compared with.
     stop_error : of the station, see `edgeapl.pipeline.SlideOptions`.
     """
 
@@ -51,20 +51,20 @@ class Plan:
 
     @property
     def at_once(self) -> int | None:
-        """Frames that are given before one is answered; None for all."""
+        """Frames delivered before one is answered; None for all."""
         counts = {Scenario.SINGLE_STREAM: 1, Scenario.MULTI_STREAM: self.streams}
         return counts.get(self.scenario)
 
 
 @dataclass(slots=True)
 class Measured:
-    """What was measured of one candidate.
+    """The measurements of one candidate.
 
     frame_s : seconds of a frame when it was warmed up, at most; None before.
     first_s : the very first frame, from asking for it to its commit; None where it is not told.
     memory : of all candidates together. cpu_s, joules : used by this one; meter to energy.
-    others_cores : that other programs kept busy meanwhile; None where the machine does not tell.
-    work : network to what it was asked.
+    others_cores : kept busy by other programs meanwhile; None if unknown.
+    work : network to its work.
     """
 
     plan: Plan
@@ -79,27 +79,27 @@ class Measured:
 
     @property
     def seconds(self) -> float:
-        """Time in all slides."""
+        """Time spent on all slides."""
         return sum(one.seconds for one in self.passes)
 
     @property
     def frames(self) -> int:
-        """Frames answered."""
+        """Number of frames answered."""
         return sum(len(one.frames) for one in self.passes)
 
     @property
     def cells(self) -> int:
-        """Cells found."""
+        """Number of cells found."""
         return sum(one.cells for one in self.passes)
 
     @property
     def latency(self) -> Summary | None:
-        """All queries in brief."""
+        """Statistics of all queries."""
         return summarise([taken for one in self.passes for taken in one.latencies])
 
     @property
     def stages(self) -> dict[str, Summary]:
-        """Every stage in brief, in order."""
+        """Statistics of every stage, in order."""
         samples: dict[str, list[float]] = {}
         for frame in (frame for one in self.passes for frame in one.frames):
             for stage, seconds in frame.stages.items():
@@ -112,13 +112,13 @@ class Measured:
 
     @property
     def meets_budget(self) -> bool | None:
-        """Whether p99 is within the budget; None where there are no latencies."""
+        """Whether p99 is within the budget; None without latencies."""
         latency = self.latency
         return None if latency is None else latency.percentile(99) <= self.plan.budget_s
 
     @property
     def invalid(self) -> tuple[str, ...]:
-        """Why the figures do not hold; nothing when they do."""
+        """Why the figures are invalid; empty if they are valid."""
         reasons: list[str] = []
         latency = self.latency
         if latency is not None:
@@ -140,7 +140,7 @@ class Measured:
 def open_runner(
     candidate: Candidate, plan: Plan, folder: Path, now: Now = time.monotonic_ns
 ) -> Iterator[Runner]:
-    """Yield what runs slides in the plan's scenario; `folder` gets a journal, and results."""
+    """Yield the runner of the plan's scenario; `folder` receives a journal, and results."""
     with Journal.open(folder / "journal.sqlite3") as journal:
         if plan.scenario is Scenario.GLASS_TO_FLAG:
             out = folder / "results"
@@ -157,7 +157,7 @@ def measure(
     now: Now = time.monotonic_ns,
     say: Callable[[str], None] = lambda text: None,
 ) -> tuple[Measured, ...]:
-    """Run the slides again and again until there are enough frames or the time is up.
+    """Run the slides repeatedly until there are enough frames or the time is up.
 
     Several runners take turns, slide by slide, A B B A, so that whatever else the machine does
     meets all of them. They are given as many frames of a slide as fit into the time that is left,
@@ -198,7 +198,7 @@ def measure(
 
 @contextmanager
 def _charged(measured: Measured, meters: Meters | None) -> Iterator[None]:
-    """Count processor time and energy spent inside as this candidate's."""
+    """Attribute CPU time and energy spent inside to this candidate."""
     found = meters.found if meters else ()
     before = [meter.joules() for meter in found]
     start = cpu_seconds()
@@ -221,7 +221,7 @@ def _warmed(runner: Runner, material: Material, plan: Plan, now: Now) -> Measure
         if not done.frames and done.errors:
             raise UsageError("no frame could be examined", slide.name, done.errors[0])
         if turn == 0:
-            # Offline gives no latencies; its first slide of one frame is one.
+            # Offline gives no latencies; its first slide of one frame counts as one.
             measured.first_s = done.latencies[0] if done.latencies else done.seconds
         measured.frame_s = done.seconds / max(1, len(done.frames))
         left -= max(1, len(done.frames))

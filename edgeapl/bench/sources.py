@@ -1,4 +1,4 @@
-"""Sources that give frames at the pace of a scenario and note when they did."""
+"""Sources that deliver frames at the pace of a scenario, and record when."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from edgeapl.types import Frame
 from edgeapl.wording.printable import printable
 
 Now = Callable[[], int]
-"""Monotonic clock, ns; tests give their own."""
+"""Monotonic clock, ns; replaced in tests."""
 
 MOST_FILE_BYTES = 512 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """When a frame was asked for (monotonic ns), its query, and seconds by stage until it came."""
+    """When a frame was requested (monotonic ns), its query, and seconds by stage until then."""
 
     issued_ns: int
     query: int
@@ -34,12 +34,12 @@ class Shot:
 
 
 class PacedSource(ClosesItself):
-    """Implements FrameSource over files: so many frames at once, the next when all are answered.
+    """Implements FrameSource over files: some frames at once, the next when all are answered.
 
     Parameters
     ----------
     slide : the files.
-    at_once : frames of one query; None gives all without waiting, as a folder does.
+    at_once : frames per query; None delivers all without waiting, as a folder does.
 
     shots : frame index to `Shot`. A file that cannot be read raises InputError and counts as
     answered.
@@ -62,7 +62,7 @@ class PacedSource(ClosesItself):
         self._issued_ns = 0
 
     def read(self, timeout_s: float) -> Frame:
-        """Return the next frame; raises SourceStalled while earlier ones are unanswered."""
+        """Return the next frame. Raises SourceStalled while earlier ones are unanswered."""
         index = self._given
         if index >= len(self._slide.files):
             raise EndOfSource
@@ -78,19 +78,19 @@ class PacedSource(ClosesItself):
         return self._read(index, index // at_once)
 
     def answered(self) -> None:
-        """Note that a frame has its answer."""
+        """Record that a frame has been answered."""
         with self._turn:
             self._answered += 1
             self._turn.notify_all()
 
     def release(self) -> None:
-        """Wait for no answers any more: something failed that will never give one."""
+        """Stop waiting for answers: something failed and will never answer."""
         with self._turn:
             self._free = True
             self._turn.notify_all()
 
     def close(self) -> None:
-        """Forget the files that were not read; who waits for one is told that it was the last."""
+        """Drop the files that were not read; a waiting reader gets the end of the source."""
         with self._turn:
             self._ended = True
             self._turn.notify_all()
@@ -127,7 +127,7 @@ class PacedSource(ClosesItself):
 
 
 class BenchCamera(ClosesItself):
-    """Implements FrameSource like a camera: pixels come at once, with the time of their capture.
+    """Implements FrameSource like a camera: pixels are ready at once, timed when captured.
 
     Every read copies the pixels, as a driver does, and hashes them, as every camera source does.
 
@@ -164,11 +164,11 @@ class BenchCamera(ClosesItself):
         return frame
 
     def close(self) -> None:
-        """Show nothing more."""
+        """Stop the camera."""
         self._next = len(self._pictures)
 
 
 def read_all(slide: BenchSlide) -> tuple[Frame, ...]:
-    """Decode all files of a slide ahead; a bad one raises InputError."""
+    """Decode all files of a slide in advance. A bad one raises InputError."""
     source = PacedSource(slide, None)
     return tuple(source.read(0) for _ in slide.files)

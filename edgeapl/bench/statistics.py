@@ -1,4 +1,4 @@
-"""Percentiles that say whether there were enough samples for them, and ratios with intervals."""
+"""Percentiles that state whether their samples suffice, and ratios with intervals."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import numpy as np
 PERCENTS = (50, 90, 99)
 
 CONFIDENCE = 0.95
-"""How sure an upper bound of a percentile is. MLPerf's LoadGen uses 0.99 (early stopping), which
-takes 459 samples for p99; 0.95 takes 299, half an hour at the seven seconds of a full frame."""
+"""Confidence of a percentile's upper bound. MLPerf's LoadGen uses 0.99 (early stopping), which
+takes 459 samples for p99; 0.95 takes 299, half an hour at the seven seconds of a full frame.
+"""
 
 RESAMPLES = 2000
-"""Of the bootstrap; the ends of a 95 % interval then rest on 50 resamples each (Efron 1993)."""
+"""Bootstrap resamples; each end of a 95 % interval then rests on 50 of them (Efron 1993)."""
 
 
 LEAST_PAIRS = 5
@@ -27,9 +28,9 @@ class Percentile:
     """One percentile of some samples.
 
     percent : 50 for the median. value : the sample at that rank (nearest rank), seconds.
-    at_most : sample that the true percentile does not exceed, with `CONFIDENCE`; None when there
+    at_most : a sample that the true percentile does not exceed, with `CONFIDENCE`; None if there
         are too few samples for such a bound, and the percentile is then INVALID.
-    needs : samples from which on there is one.
+    needs : number of samples from which there is one.
     """
 
     percent: int
@@ -40,7 +41,7 @@ class Percentile:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Samples in brief; all times in seconds."""
+    """Statistics of samples; all times in seconds."""
 
     count: int
     mean: float
@@ -49,7 +50,7 @@ class Summary:
 
     @property
     def too_few(self) -> tuple[str, ...]:
-        """Which percentiles rest on too few samples, in words."""
+        """Which percentiles have too few samples, as text."""
         return tuple(
             f"p{one.percent} needs {one.needs} samples, there are {self.count}"
             for one in self.percentiles
@@ -63,7 +64,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """The middle of some paired ratios, and its 95 % bootstrap interval; None for too few pairs."""
+    """Geometric mean of paired ratios, and its 95 % bootstrap interval; None for too few pairs."""
 
     value: float
     interval: tuple[float, float] | None
@@ -71,16 +72,16 @@ class Ratio:
 
 
 def samples_needed(percent: int, confidence: float = CONFIDENCE) -> int:
-    """Return the samples from which on the largest bounds a percentile from above.
+    """Return how many samples are needed for the largest to bound a percentile from above.
 
-    All of n samples lie below the true percentile p with probability p^n; that must be at most
+    All n samples are below the true percentile p with probability p^n; that must be at most
     1 - confidence (MLPerf LoadGen, early stopping with no sample above).
     """
     return math.ceil(math.log(1 - confidence) / math.log(percent / 100))
 
 
 def summarise(samples: Sequence[float]) -> Summary | None:
-    """Summarise samples; None without any. Raises ValueError for one that is no finite number."""
+    """Summarise samples; None without any. Raises ValueError for a value that is not finite."""
     if not samples:
         return None
     if not all(math.isfinite(sample) for sample in samples):
@@ -109,8 +110,9 @@ def _percentile(ordered: Sequence[float], percent: int) -> Percentile:
 def bound_rank(count: int, percent: int, confidence: float = CONFIDENCE) -> int | None:
     """Return the smallest rank, from 1, whose sample bounds a percentile from above; None if none.
 
-    As many samples lie below the true percentile as heads fall in `count` throws of a coin that
-    shows heads in p: the rank is taken so that more heads are rarer than 1 - confidence.
+    The number of samples below the true percentile is distributed like heads in `count` tosses of a
+    coin that shows heads with p: the rank is chosen so that more heads are rarer than 1 -
+    confidence.
     """
     share = percent / 100
     tail, rank = 0.0, None
@@ -131,7 +133,7 @@ def bound_rank(count: int, percent: int, confidence: float = CONFIDENCE) -> int 
 def paired_ratio(above: Sequence[float], below: Sequence[float], seed: int = 0) -> Ratio:
     """Return the geometric mean of ``above / below``, pair by pair, with its bootstrap interval.
 
-    Pairs are measured next to each other, so that a machine which slows down slows both. Raises
+    Pairs are measured next to each other, so that a slower machine slows both. Raises
     ValueError unless there is at least one pair of numbers above 0.
     """
     if len(above) != len(below) or not above or min(*above, *below) <= 0:

@@ -1,4 +1,4 @@
-"""Memory and processor time of this process and its children, as Linux counts them."""
+"""Memory and CPU time of this process and its children, as Linux counts them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PPID, _USER, _SYSTEM = 1, 11, 12
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """The largest resident memory, each process by itself, added up; how it was measured."""
+    """The sum of each process's largest resident memory, and how it was measured."""
 
     peak_bytes: int
     processes: int
@@ -30,14 +30,14 @@ class Memory:
 
 
 class MemoryMeter:
-    """Measures from its making until it is asked. proc : where processes are listed."""
+    """Measures from its creation until it is asked. proc : where processes are listed."""
 
     def __init__(self, proc: Path = PROC) -> None:
         self._proc = proc
         self._reset = _forget_peaks(proc, family(proc))
 
     def peak(self) -> Memory:
-        """Return the peak since then."""
+        """Return the peak since its creation."""
         now = family(self._proc)
         if not now:
             unit = 1 if sys.platform == "darwin" else 1024
@@ -48,7 +48,7 @@ class MemoryMeter:
 
 
 def cpu_seconds(proc: Path = PROC) -> float:
-    """Return the processor seconds of this process and its children so far."""
+    """Return the CPU seconds of this process and its children so far."""
     pids = family(proc)
     if not pids:
         used = resource.getrusage(resource.RUSAGE_SELF)
@@ -57,7 +57,7 @@ def cpu_seconds(proc: Path = PROC) -> float:
 
 
 def family(proc: Path = PROC) -> tuple[int, ...]:
-    """Return this process and all that descend from it; nothing where there is no /proc."""
+    """Return this process and all its descendants; empty without /proc."""
     parents = {}
     for entry in proc.iterdir() if proc.is_dir() else ():
         if entry.name.isdigit():
@@ -74,9 +74,9 @@ def family(proc: Path = PROC) -> tuple[int, ...]:
 
 
 def busy_seconds(proc: Path = PROC) -> float | None:
-    """Return the processor seconds of all programs of this machine so far; None where unknown.
+    """Return the CPU seconds of all programs of this machine so far; None if unknown.
 
-    Of /proc/stat: user, nice, system, irq, softirq and steal, without idle and iowait (proc(5)).
+    From /proc/stat: user, nice, system, irq, softirq and steal, without idle and iowait (proc(5)).
     """
     try:
         first = (proc / "stat").read_text(encoding="ascii").splitlines()[0].split()[1:9]
@@ -87,7 +87,7 @@ def busy_seconds(proc: Path = PROC) -> float | None:
 
 
 class Others:
-    """Cores that other programs keep busy from its making on. now : monotonic clock, ns."""
+    """Counts cores that other programs keep busy from now on. now : monotonic clock, ns."""
 
     def __init__(self, now: Callable[[], int] = time.monotonic_ns, proc: Path = PROC) -> None:
         self._now = now
@@ -96,7 +96,7 @@ class Others:
         self._before = busy_seconds(proc)
 
     def cores(self, own_s: float) -> float | None:
-        """Return them, when so many seconds were our own; None where the machine does not tell."""
+        """Return them, given our own CPU seconds; None if unknown."""
         busy = busy_seconds(self._proc)
         taken_s = (self._now() - self._start_ns) / 1e9
         if busy is None or self._before is None or taken_s <= 0:
@@ -105,7 +105,7 @@ class Others:
 
 
 def machine() -> dict[str, object]:
-    """Say what this machine is, how busy it was when asked, and how fast a Jetson may run."""
+    """Describe this machine, its current load, and the clock limits of a Jetson."""
     busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {
         "processor": processor_name(),
@@ -118,7 +118,7 @@ def machine() -> dict[str, object]:
 
 
 def processor_name(cpuinfo: Path = PROC / "cpuinfo") -> str:
-    """Return the processor's name; on a Jetson, which names none, the board's."""
+    """Return the CPU's name; on a Jetson, which has none, the board's."""
     try:
         lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
         board = Path("/proc/device-tree/model")
@@ -135,7 +135,7 @@ def _stat(proc: Path, pid: int) -> list[str]:
         text = (proc / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return []  # it has ended meanwhile
-    # The name, in brackets, may itself hold brackets and blanks.
+    # The name, in brackets, may itself contain brackets and blanks.
     return text.rpartition(")")[2].split()
 
 
@@ -154,7 +154,7 @@ def _peak_bytes(proc: Path, pid: int) -> int:
 
 
 def _forget_peaks(proc: Path, pids: tuple[int, ...]) -> bool:
-    """Let the peaks start anew (proc(5): 5 into clear_refs); False where that is not allowed."""
+    """Reset the peaks (proc(5): 5 into clear_refs); False if that is not allowed."""
     try:
         for pid in pids:
             (proc / str(pid) / "clear_refs").write_text("5", encoding="ascii")

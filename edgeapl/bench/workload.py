@@ -1,4 +1,4 @@
-"""The images that are examined: a drawn slide written to files, or a folder of the user's."""
+"""The images to examine: a drawn slide written to files, or a user's folder."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ DRAWN = "demo://apl?seed=1"
 """The slide that `edgeapl demo` shows: 8 frames of 1280 x 960 px with about 24 cells each."""
 
 PLAIN_TIFF = [cv2.IMWRITE_TIFF_COMPRESSION, 1]
-"""Pixels as they are (TIFF 6.0, Compression 1): what programs for microscopes save. PNG takes far
-longer to decode, which a folder of the user's shows."""
+"""Uncompressed pixels (TIFF 6.0, Compression 1), as microscope software saves them. PNG takes far
+longer to decode, which a user's folder shows."""
 
 
 @dataclass(frozen=True, slots=True)
 class BenchSlide:
-    """Image files of one slide, and what gives their scale."""
+    """Image files of one slide, and their scale."""
 
     name: str
     files: tuple[Path, ...]
@@ -35,28 +35,28 @@ class BenchSlide:
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What is examined, again and again. name : address or folder."""
+    """What is examined, repeatedly. name : address or folder."""
 
     name: str
     slides: tuple[BenchSlide, ...]
 
     @property
     def frames(self) -> int:
-        """Image files in all."""
+        """Number of image files."""
         return sum(len(slide.files) for slide in self.slides)
 
 
 @contextmanager
 def open_material(images: str | None, assumed_um_per_px: float) -> Iterator[Material]:
-    """Yield what to examine, for as long as it is entered.
+    """Yield what to examine, inside a `with` block.
 
     Parameters
     ----------
-    images : a folder, a ``demo://`` address, or None for `DRAWN`. Drawn frames are written as TIFF
-        files, so that reading and decoding are measured with them.
-    assumed_um_per_px : scale where none can be measured: the bundle's own.
+    images : a folder, a ``demo://`` address, or None for `DRAWN`. Drawn frames are written to TIFF
+        files, so that reading and decoding are measured too.
+    assumed_um_per_px : scale if none can be measured: the bundle's own.
 
-    The scale of a folder is measured here, once, and not among the frames.
+    The scale of a folder is measured once, here, outside the timing of frames.
     """
     if images is None or images.startswith("demo://"):
         with tempfile.TemporaryDirectory(prefix="edgeapl-bench-") as folder:

@@ -1,4 +1,4 @@
-"""What several architectures share."""
+"""Building blocks shared by several architectures."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class ResidualBlock(nn.Module):
     @property
     @abstractmethod
     def last_norm(self) -> nn.Module:
-        """The normalisation that ends the branch beside the shortcut."""
+        """The normalisation at the end of the branch beside the shortcut."""
 
 
 class FrozenBatchNorm2d(nn.Module):
-    """Batch normalisation with fixed numbers, all four of them buffers.
+    """Batch normalisation with fixed parameters, all four of them buffers.
 
-    Detectors fine-tune with few images per step, so their trunk keeps the statistics it was
-    pre-trained with. In evaluation an ordinary batch norm computes the same.
+    Detectors are fine-tuned with few images per step, so their trunk keeps its pre-trained
+    statistics. In evaluation an ordinary batch norm computes the same.
 
     Parameters
     ----------

@@ -2,12 +2,12 @@
 
 Eckardt 2022, BMC Cancer, "Pre-processing and cell segmentation": a "Faster Region-based
 Convolutional Neural Net" on images of 2560 x 1920 px. Ren et al. 2015; pyramid: Lin et al. 2017.
-The paper is silent on the trunk and the size fed to the network: ResNet-50 with pyramid, laid out
+The paper does not state the trunk or the input size: ResNet-50 with pyramid, laid out
 as torchvision's `fasterrcnn_resnet50_fpn`, the common choice, and 768 x 1024 px, the frame scaled
-by 0.4, both sides multiples of 32 so that each level has exactly half the side of the one before.
+by 0.4, both sides multiples of 32 so that each level has exactly half the side of the previous one.
 
-One checkpoint, two exported parts: what works on the frame and what works on each region.
-Anchors, decoding, suppression and RoIAlign lie between them and run on the host.
+One checkpoint, two exported parts: one for the frame and one for each region. Anchors, decoding,
+suppression and RoIAlign lie between them and run on the host.
 
 Keys: backbone.body.*, backbone.fpn.inner_blocks.N.0, backbone.fpn.layer_blocks.N.0,
 rpn.head.conv.0.0, rpn.head.cls_logits, rpn.head.bbox_pred, roi_heads.box_head.fc6 and .fc7,
@@ -48,7 +48,7 @@ _OLD_NAME = re.compile(r"(fpn\.(?:inner|layer)_blocks\.\d+|rpn\.head\.conv)\.(we
 
 
 class FeaturePyramid(nn.Module):
-    """Four stages of the trunk to four maps of 256 channels."""
+    """Maps the trunk's four stages to four maps of 256 channels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class BoxLayers(nn.Module):
 
 
 class BoxPredictor(nn.Module):
-    """What a region holds, and its box."""
+    """The class of a region, and its box."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -129,10 +129,10 @@ class FasterRcnnNetworks(nn.Module):
 
     Parameters
     ----------
-    classes : with the background, which is class 0.
-    frozen_eps : of the trunk's batch norms, which a checkpoint does not hold. torchvision has
-        1e-5, but 0.0 in the model it makes from its own COCO weights: a detector that was
-        fine-tuned from those needs 0.0.
+    classes : including the background, which is class 0.
+    frozen_eps : of the trunk's batch norms, which is not in a checkpoint. torchvision has
+        1e-5, but 0.0 in the model it makes from its own COCO weights: a detector fine-tuned from
+        those needs 0.0.
     """
 
     def __init__(self, classes: int = 2, *, frozen_eps: float = 1e-5) -> None:
@@ -144,11 +144,11 @@ class FasterRcnnNetworks(nn.Module):
         )
 
     def detector(self) -> Detector:
-        """Return the part that works on a frame, sharing these weights."""
+        """Return the part for a frame, sharing these weights."""
         return Detector(self.backbone, self.rpn["head"])
 
     def box_head(self) -> BoxHead:
-        """Return the part that works on regions, sharing these weights."""
+        """Return the part for regions, sharing these weights."""
         return BoxHead(self.roi_heads["box_head"], self.roi_heads["box_predictor"])
 
 
@@ -168,7 +168,7 @@ class Detector(nn.Module):
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return fourteen maps."""
         features = self.backbone(x)
-        # The fifth level is every second position of the fourth, for proposals alone.
+        # The fifth level is every second position of the fourth, for proposals only.
         levels = (*features, functional.max_pool2d(features[-1], 1, 2))
         answers = [self.head(level) for level in levels]
         return (*(a[0] for a in answers), *(a[1] for a in answers), *features)
@@ -189,12 +189,12 @@ class BoxHead(nn.Module):
 
 
 def current_names(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return a checkpoint the names of today; those it has already stay as they are.
+    """Return a checkpoint's tensors under today's names; current names stay as they are.
 
     Two things differ in older or otherwise trained checkpoints: torchvision before 0.13 had one
     level less in the pyramid and the RPN, and a trunk trained without freezing has counters
-    (`num_batches_tracked`) in its batch norms, which have no use outside training and are left
-    out.
+    (`num_batches_tracked`) in its batch norms, which have no use outside training and are
+    dropped.
     """
     return {
         _OLD_NAME.sub(_new_name, name): tensor

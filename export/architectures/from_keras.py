@@ -1,7 +1,7 @@
-"""Weights of Keras' own Xception and VGG-19 under the names, and in the order, of the modules here.
+"""Converts the weights of Keras' Xception and VGG-19 to the names and layouts of our modules.
 
-Layer names are those of ``keras.applications``. Dense layers are taken in the order in which their
-sizes follow each other.
+Layer names are those of ``keras.applications``. Dense layers are ordered by matching their
+sizes.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ TORCH_EPSILON = 1e-5
 def xception_tensors(layers: Sequence[Layer]) -> Tensors:
     """Return `Xception`'s tensors.
 
-    Keras adds 0.001 to variances and torch 0.00001: the difference is put into the variances.
-    Raises BundleError that names a layer which is missing or of another shape.
+    Keras adds 0.001 to variances and torch 0.00001: the difference is added to the variances.
+    Raises BundleError that names a layer which is missing or has another shape.
     """
     by_name = {layer.name: layer for layer in layers}
     made: dict[str, NDArray[Any]] = {}
@@ -34,7 +34,7 @@ def xception_tensors(layers: Sequence[Layer]) -> Tensors:
         _conv(made, f"conv{number}", _taken(by_name, f"block1_conv{number}"))
         _norm(made, f"bn{number}", _taken(by_name, f"block1_conv{number}_bn"))
     for block in range(2, 14):
-        # Without the activation before the first convolution, everything lies one place earlier.
+        # Without the activation before the first convolution, everything is one place earlier.
         shift = 0 if block == 2 else 1
         for number in range(1, 4 if 5 <= block <= 12 else 3):
             place = f"block{block - 1}.rep.{3 * (number - 1) + shift}"
@@ -44,7 +44,7 @@ def xception_tensors(layers: Sequence[Layer]) -> Tensors:
     for number in (1, 2):
         _separable(made, f"conv{number + 2}", _taken(by_name, f"block14_sepconv{number}"))
         _norm(made, f"bn{number + 2}", _taken(by_name, f"block14_sepconv{number}_bn"))
-    # Shortcuts have names by the order in which a session made them; their widths tell them.
+    # A session names shortcuts by their order of creation; their widths identify them.
     for block, width in ((1, 128), (2, 256), (3, MIDDLE), (12, 1024)):
         _conv(made, f"block{block}.skip", _only(by_name, "kernel", 4, width))
         _norm(made, f"block{block}.skipbn", _only(by_name, "gamma", 1, width))
@@ -60,7 +60,7 @@ def vgg19_tensors(layers: Sequence[Layer]) -> Tensors:
     """Return `Millie`'s tensors: VGG-19's convolutions and three fully connected layers.
 
     Keras flattens (row, column, channel), torch (channel, row, column): the first fully connected
-    layer's inputs are put in torch's order. Raises BundleError as `xception_tensors` does.
+    layer's inputs are reordered for torch. Raises BundleError as `xception_tensors` does.
     """
     by_name = {layer.name: layer for layer in layers}
     made: dict[str, NDArray[Any]] = {}
@@ -94,7 +94,7 @@ def _taken(layers: dict[str, Layer], name: str) -> Layer:
 
 
 def _only(layers: dict[str, Layer], array: str, dimensions: int, width: int) -> Layer:
-    """Take the only layer left whose array has this width."""
+    """Take the only remaining layer whose array has this width."""
     found = [
         layer
         for layer in layers.values()

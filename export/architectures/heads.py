@@ -1,4 +1,4 @@
-"""Heads that turn what was counted on a slide into its probability."""
+"""Heads that turn a slide's counts into its probability."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ class RatioEnsemble(nn.Module):
 
     Eckardt 2022, "Image-level classification via ensemble learning": the ratios of myeloblasts,
     promyelocytes and cells with Auer rods "combined via a fully connected layer without dropout to
-    form binary ensemble neural nets". Silent on the activation: the logistic function, as for any
-    binary output.
+    form binary ensemble neural nets". The activation is not stated: the logistic function, as for
+    any binary output.
 
     float32 (N, 3) ratios in [0, 1] to the probabilities of APL against AML and against healthy,
-    (N,) each. Each is a logistic function, so it rises or falls with every ratio alone, which the
+    (N,) each. Each is a logistic function, so it is monotonic in every ratio, which the
     interval of the verdict relies on. Keys: aml, healthy.
     """
 

@@ -1,4 +1,4 @@
-"""Random weights for studies of speed, the same for the same seed."""
+"""Random weights for studies of speed; the same seed gives the same weights."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ BRANCH_SCALE = 0.25
 """Last batch norm of a residual branch. With 1 the variance would double in each of 16 blocks."""
 
 DETECTOR_SPREAD = 0.01
-"""Standard deviation of the weights that propose boxes (Ren et al. 2015, section 3.1.3): boxes stay
-near their anchors."""
+"""Standard deviation of the weights that propose boxes (Ren et al. 2015, section 3.1.3), so that
+boxes stay near their anchors.
+"""
 
 RELU = 6.0
 LINEAR = 3.0
 
 
 def initialise(module: nn.Module, seed: int) -> None:
-    """Fill a network with random weights that keep its outputs of sensible size.
+    """Fill a network with random weights that keep its outputs at a reasonable scale.
 
     He et al. 2015 ("Kaiming"), uniform, for convolutions and linear layers, biases 0, batch norms
-    with mean 0 and variance 1. The global generator of torch is not touched.
+    with mean 0 and variance 1. torch's global generator is not touched.
 
     Parameters
     ----------
@@ -46,7 +47,7 @@ def initialise(module: nn.Module, seed: int) -> None:
                     *((part.weight, 1.0), (part.bias, 0.0)),
                     *((part.running_mean, 0.0), (part.running_var, 1.0)),
                 ):
-                    if tensor is not None:  # a user's layer may do without
+                    if tensor is not None:  # a user's layer may lack it
                         tensor.fill_(value)
         for part in module.modules():
             _mind_the_place(part, generator)
@@ -54,7 +55,7 @@ def initialise(module: nn.Module, seed: int) -> None:
 
 
 def _mind_the_place(part: nn.Module, generator: torch.Generator) -> None:
-    """Fill again what the rule for layers before a ReLU does not suit."""
+    """Refill layers that the rule for layers before a ReLU does not suit."""
     if isinstance(part, SeparableConv2d):
         _fill(part.pointwise, LINEAR / part.pointwise.weight[0].numel(), generator)
     elif isinstance(part, FeaturePyramid):
@@ -69,7 +70,7 @@ def _mind_the_place(part: nn.Module, generator: torch.Generator) -> None:
 
 
 def _fill(layer: nn.Module, square: float, generator: torch.Generator) -> None:
-    """Draw weights evenly from -b to b with b * b = square, a variance of square / 3."""
+    """Draw weights uniformly from -b to b with b * b = square, a variance of square / 3."""
     bound = math.sqrt(square)
     layer.weight.uniform_(-bound, bound, generator=generator)
     if layer.bias is not None:

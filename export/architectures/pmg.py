@@ -7,16 +7,16 @@ pooling layer, and the classifier represents two fully connected layers". Du 202
 4.1: the last three stages, 448 x 448 px, classifiers of 512 units with batch norms and ELU, and
 at the end the sum of all four predictions ("multi-output").
 
-Yan 2025 is silent on the input size (its cells are 250 px) and on which prediction counts: Du's
+Yan 2025 does not state the input size (its cells are 250 px) or which prediction counts: Du's
 448 px and Du's sum, softmax after the sum.
 
 Keys: as in the public code of Du et al. (features.*, conv_block1 ... 3, classifier1 ... 3,
 classifier_concat). `features` there keeps its unused `fc` of 1,000 classes, so a checkpoint
-has it; `trunk_classes=None` leaves it out. That code is fed RGB in [-1, 1].
+has it; `trunk_classes=None` omits it. That code is fed RGB in [-1, 1].
 
 The map is Grad-CAM (Selvaraju et al. 2017) of the winning class over the last stage's
 convolution block A, float32 (N, 1024, 14, 14). With v_k = max A_k its weight is the mean over the
-positions of d logit / d A_k. The maximum hands its gradient to one position, so that mean is
+positions of d logit / d A_k. The maximum passes its gradient to one position, so that mean is
 (d logit / d v_k) / (14 * 14), wherever the maximum lies and also for ties. v reaches the summed
 logit through classifier3 and the concatenation, each batch norm, linear, batch norm, ELU, linear:
 its gradient is the row of the last layer for the class, times the slope of the ELU, times the
@@ -82,7 +82,7 @@ class Classifier(nn.Sequential):
 
 
 def _scale(norm: nn.Module) -> torch.Tensor:
-    """Slope of a batch norm in evaluation mode, one number per channel."""
+    """Return the slope of a batch norm in evaluation mode, one number per channel."""
     scale: torch.Tensor = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
     return scale
 
@@ -134,7 +134,7 @@ class Pmg(nn.Module):
 class PmgWithMap(nn.Module):
     """The same logits, and the Grad-CAM map float32 (N, h, w), h = w = 14 for 448 px.
 
-    The map is 0 or more and in no unit: only its shape means something. It belongs to the class
+    The map is 0 or more and has no unit: only its shape means something. It belongs to the class
     with the largest summed logit.
     """
 

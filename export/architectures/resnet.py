@@ -65,8 +65,8 @@ class ResNet(nn.Module):
     ----------
     groups, width_per_group : of the 3 x 3 convolutions; 1 and 64 is ResNet.
     norm : makes the normalisations.
-    classes : outputs of `fc`, or None for a trunk without one. `forward` does not use it; it is
-        there because checkpoints have it.
+    classes : outputs of `fc`, or None for a trunk without one. `forward` does not use it; it exists
+        because checkpoints have it.
     """
 
     def __init__(
@@ -104,10 +104,10 @@ class ResNet(nn.Module):
 
 
 def resnet50(*, norm: Norm = nn.BatchNorm2d, classes: int | None = None) -> ResNet:
-    """ResNet-50; see `ResNet`."""
+    """Return a ResNet-50; see `ResNet`."""
     return ResNet(norm=norm, classes=classes)
 
 
 def resnext50(*, norm: Norm = nn.BatchNorm2d, classes: int | None = None) -> ResNet:
-    """ResNeXt-50 with 32 groups of 4 channels; see `ResNet`."""
+    """Return a ResNeXt-50 with 32 groups of 4 channels; see `ResNet`."""
     return ResNet(32, 4, norm=norm, classes=classes)

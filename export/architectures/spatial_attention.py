@@ -6,9 +6,9 @@ pooling, flattening, one fully connected layer to five classes. Attention: a con
 channel M that "linearly combines the information from different channels" at each position, so
 1 x 1; A = sigmoid(M); Y = X * A.
 
-Silent on channels, strides, kernel and input size: 64, 128 and 256 channels as in the first
+Channels, strides, kernel and input size are not stated: 64, 128 and 256 channels as in the first
 stages of ResNet-18 (He et al. 2016), first convolution 7 x 7 with stride 2 (no max pool after it:
-none is named, and the attention map keeps more detail), stride 2 in the second and third block,
+none is mentioned, and the attention map keeps more detail), stride 2 in the second and third block,
 224 x 224 px, global average pooling. The text says that the shortcut "concatenates" the input
 and calls it the identity mapping of ResNet: that is the residual sum. It also puts a ReLU after
 each batch norm; as in ResNet the second one follows the sum.
@@ -53,7 +53,7 @@ class BasicBlock(ResidualBlock):
 
 
 class AttentionModule(nn.Module):
-    """Weigh each position of a map."""
+    """Weights each position of a map."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

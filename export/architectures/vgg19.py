@@ -6,14 +6,14 @@ feature vector followed by two fully connected layers and a classification layer
 maximum of each feature over the bag; for a single cell f_fusion(F) = F, with the same weights.
 VGG-19: Simonyan & Zisserman 2015, Table 1, configuration E.
 
-D, the length of F, is not printed. Eq. 1 puts the maximum of the convolutions' output straight
+D, the length of F, is not printed. Eq. 1 feeds the maximum of the convolutions' output directly
 into the first fully connected layer and names no other pooling, and the same group's public
 code for such bags (UCL/FASt-MAL-MOFF) flattens the last pooled map. So F is that map flattened,
 channel first: 512 x 6 x 6 = 18,432 for 200 x 200 px. The hidden layers of that code have 1,024
 and 512 units, the defaults here, and it scales crops of 200 px to 128 px (D = 8,192); the paper
-does not. `side` says which a checkpoint was trained with.
+does not. `side` is the one that a checkpoint was trained with.
 
-The classes differ between its APL experiments: APL against all else in blood (Fig. 3), APL
+The classes differ between its APL experiments: APL against everything else in blood (Fig. 3), APL
 against AML in blood (Fig. 4, the default here), healthy, AML and APL in bone marrow (Fig. 5).
 
 Keys: `features.N` as in torchvision's VGG-19; the fully connected layers are `classifier.0`, `.3`
@@ -29,7 +29,7 @@ import torch
 from torch import nn
 
 SIDE = 200
-"""Pixels of a tile (12.8 µm)."""
+"""Side of a tile, px (12.8 µm)."""
 
 CONFIGURATION_E = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))
 """Convolutions and channels of each stage; a 2 x 2 max pool ends it."""
@@ -38,7 +38,7 @@ CLASSES = ("AML", "APL")
 
 
 def feature_length(side: int) -> int:
-    """D of the encoder for a tile of `side` px: each of five stages halves, rounding down."""
+    """Return D of the encoder for tiles of `side` px: each of five stages halves, rounding down."""
     left = side // (1 << len(CONFIGURATION_E))
     return CONFIGURATION_E[-1][1] * left * left
 
@@ -98,7 +98,7 @@ class MillieHead(nn.Module):
 
 
 class Millie(nn.Module):
-    """Both in one checkpoint: keys `features.N` and `classifier.N`.
+    """Encoder and head in one checkpoint: keys `features.N` and `classifier.N`.
 
     `encoder` and `head` share their weights with it and are what is exported.
     """

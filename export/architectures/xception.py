@@ -5,8 +5,8 @@ CNN", 299 x 299 px per cell, "the fully connected exit flow layers for the 2048-
 vectors of the core Xception architecture" modified to "between one and three fully connected
 layers with dropout", found per network by a search. Xception itself: Chollet 2017, Fig. 5.
 
-Silent on the widths of the fully connected layers and the rate of dropout: both are parameters.
-The activation between them is not named either: ReLU. Each network is binary, so one logit.
+The widths of the fully connected layers and the dropout rate are not stated: both are parameters.
+Neither is the activation between them: ReLU. Each network is binary, so one logit.
 
 Keys: as in the PyTorch port of Chollet's weights (conv1, block1 ... block12, conv3, conv4, fc).
 That port is fed RGB in [-1, 1] (mean 0.5, standard deviation 0.5).
@@ -43,7 +43,7 @@ class SeparableConv2d(nn.Module):
 
 
 class KerasPool(nn.Module):
-    """The maximum of 3 x 3 in steps of 2, as Keras pads it ("same")."""
+    """3 x 3 max pooling with stride 2, padded as in Keras ("same")."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, S, S) to half the side, rounded up."""
@@ -60,7 +60,7 @@ class XceptionBlock(ResidualBlock):
     widths : channels before, between and after the convolutions.
     halve : halve the side; then, or when the widths differ, the shortcut is a convolution.
     relu_first : begin with an activation.
-    keras : halve as Keras does, which begins at the first pixel where the side is even.
+    keras : halve as Keras does, which starts at the first pixel if the side is even.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Xception(nn.Module):
     fully_connected : widths of the hidden layers: () is one fully connected layer, keys
         `fc.weight` and `fc.bias`; with more, `fc` is a sequence of linear, ReLU and dropout, so
         that the layers are `fc.0`, `fc.3`, `fc.6`.
-    outputs : 1, or the classes of a checkpoint that has several.
+    outputs : 1, or the number of classes of a checkpoint with several.
     dropout : rate before each fully connected layer, in training.
     keras : compute as Keras does, for weights that were trained there.
     """

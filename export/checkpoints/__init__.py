@@ -1,4 +1,4 @@
-"""Read checkpoints from outside: files are hostile until their tensors have been checked."""
+"""Reads checkpoints from outside: files are hostile until their tensors have been checked."""
 
 from __future__ import annotations
 

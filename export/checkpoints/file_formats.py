@@ -1,4 +1,4 @@
-"""Tell by content what a file is, so that every other kind is refused by its name."""
+"""Identifies files by content, so that every other format is refused by name."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ DAMAGE = (
     TypeError,
     ValueError,
 )
-"""What readers of pickles and zips raise on damaged bytes; they promise nothing narrower."""
+"""Exceptions of pickle and zip readers on damaged bytes; they guarantee nothing narrower."""
 
 
 class Kind(str, Enum):
-    """Kinds of checkpoint that can be read."""
+    """Formats of checkpoints that can be read."""
 
     STATE_DICT = "state-dict"
     SAFETENSORS = "safetensors"
@@ -52,10 +52,10 @@ STARTS: tuple[tuple[bytes, str, str], ...] = (
     (b"GGUF", "a GGUF file", SAVE),
     (b"\x1f\x8b", "a gzip file", "unpack it first"),
 )
-"""First bytes of files taken for checkpoints by mistake: what they are, how to mend it."""
+"""First bytes of files mistaken for checkpoints: what they are, and how to fix it."""
 
 LEGACY_MAGIC = b"l\xfc\x9cF\xf9 j\xa8P\x19"
-"""Number with which torch.save began its files before version 1.6 (torch.serialization)."""
+"""First number in files that torch.save wrote before version 1.6 (torch.serialization)."""
 
 ZIP_START = b"PK\x03\x04"
 
@@ -66,12 +66,12 @@ ONNX_FIELDS = (b"\x12", b"\x1a", b"\x22", b"\x2a", b"\x32", b"\x3a", b"\x42")
 """Tags of the fields that can follow ir_version (tag 8) in an ONNX file (onnx.proto)."""
 
 MOST_UNPACKED = 4
-"""torch.save compresses nothing, torch.jit.save only its code: unpacked, a checkpoint grows little.
-A zip that grows more than this many times (and by more than 64 MiB) is a bomb."""
+"""torch.save compresses nothing, torch.jit.save only its code, so an unpacked checkpoint is hardly
+larger. A zip that grows more than this many times (and by more than 64 MiB) is a bomb."""
 
 
 def kind_of(path: Path, data: bytes) -> Kind:
-    """Tell the kind of a checkpoint from its bytes; its name counts for nothing.
+    """Identify the format of a checkpoint by its bytes; its name does not matter.
 
     Raises BundleError that says what the file is instead.
     """
@@ -79,7 +79,7 @@ def kind_of(path: Path, data: bytes) -> Kind:
         raise BundleError("checkpoint is empty", path, AGAIN)
     if data.startswith(ZIP_START):
         return _kind_of_zip(path, data)
-    # Before the others: the header's length comes first, and its bytes can be any, even " <".
+    # Before the others: the header's length comes first, and its bytes can be anything, even " <".
     if data[8:9] == b"{" and int.from_bytes(data[:8], "little") <= MOST_HEADER:
         return Kind.SAFETENSORS
     text = data[:256].removeprefix(b"\xef\xbb\xbf").lstrip()
@@ -96,7 +96,7 @@ def kind_of(path: Path, data: bytes) -> Kind:
         raise BundleError("this is a TensorFlow SavedModel", path, OF_TENSORFLOW)
     if data[:1] == b"\x08" and data[2:3] in ONNX_FIELDS:
         raise BundleError("this is an ONNX file", path, "give the PyTorch checkpoint it came from")
-    raise BundleError("this is no PyTorch checkpoint", path, SAVE)
+    raise BundleError("this is not a PyTorch checkpoint", path, SAVE)
 
 
 def _kind_of_zip(path: Path, data: bytes) -> Kind:
@@ -118,16 +118,16 @@ def _kind_of_zip(path: Path, data: bytes) -> Kind:
         return Kind.STATE_DICT
     if "config.json" in names and "metadata.json" in names:
         return Kind.KERAS
-    raise BundleError("this is a zip file, but no PyTorch checkpoint", path, SAVE)
+    raise BundleError("this is a zip file, but not a PyTorch checkpoint", path, SAVE)
 
 
 def some(names: list[str], most: int = 10) -> str:
-    """Name the first few of a list and count the rest."""
+    """Name the first items of a list and count the rest."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(one_line(name) for name in names[:most]) + more
 
 
 def one_line(name: str, most: int = 80) -> str:
-    """Return a name from a file as it can stand in one line on a terminal."""
+    """Return a name from a file, made safe for one line of a terminal."""
     shown = name if name.isprintable() else ascii(name)
     return shown if len(shown) <= most else f"{shown[:most]}..."

@@ -1,4 +1,4 @@
-"""Read numbers out of an HDF5 file from outside: in bounds, and out of this file alone."""
+"""Reads arrays from an untrusted HDF5 file, bounded and from this file only."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from edgeapl.errors import BundleError, EngineError
 from edgeapl.export.checkpoints.file_formats import AGAIN, DAMAGE
 
 MOST_OBJECTS = 20_000
-"""Groups and arrays; Xception in Keras has some 700. Links may lead in circles."""
+"""Most groups and arrays; Keras' Xception has about 700. Links may form cycles."""
 
 MOST_DEEP = 16
 FILTERS = (None, "gzip", "lzf")
-"""Compressions that come with HDF5; others are plug-ins that it would look for and load."""
+"""Compressions built into HDF5; others are plug-ins that it would search for and load."""
 
 CONVERT = "load it in Keras, and save model.save_weights('w.h5') of a model with plain layers"
 
@@ -29,11 +29,11 @@ def hdf5_arrays(path: Path, data: bytes, most: int) -> dict[str, NDArray[Any]]:
     ----------
     data : the file. most : numbers that all arrays may have together.
 
-    Raises BundleError for files that are damaged, too large unpacked, or lead out of themselves,
+    Raises BundleError for files that are damaged, too large when unpacked, or refer to other files,
     and EngineError when h5py is not installed.
     """
     try:
-        import h5py  # noqa: PLC0415 - only those with Keras files need it
+        import h5py  # noqa: PLC0415 - only users with Keras files need it
     except ModuleNotFoundError as error:
         raise EngineError("Keras files need h5py", path, "pip install h5py") from error
     found: dict[str, NDArray[Any]] = {}

@@ -20,10 +20,10 @@ from edgeapl.export.checkpoints.file_formats import AGAIN, DAMAGE
 from edgeapl.export.checkpoints.hdf5 import CONVERT, hdf5_arrays
 
 MOST_CONFIG = 16 << 20
-"""Bytes of a configuration; Xception's has some 80 kB."""
+"""Largest configuration, bytes; Xception's has about 80 kB."""
 
 EPSILON = 1e-3
-"""Of Keras' batch norms, where the file does not say it."""
+"""Epsilon of Keras' batch norms, if the file does not state it."""
 
 VARIABLES = {
     "Conv2D": ("kernel", "bias"),
@@ -36,7 +36,7 @@ VARIABLES = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layer:
-    """One layer: its name, its arrays by their names, and a batch norm's epsilon."""
+    """One layer: its name, its arrays by name, and a batch norm's epsilon."""
 
     name: str
     arrays: Mapping[str, NDArray[Any]]
@@ -102,7 +102,7 @@ def _of_archive(path: Path, data: bytes, most: int) -> tuple[Layer, ...]:
 
 
 def _described(config: Mapping[str, Any]) -> Iterator[tuple[str, str, str, float]]:
-    """Yield place in the file, name, kind and epsilon of every layer that a configuration lists."""
+    """Yield path in the file, name, kind and epsilon of every layer in a configuration."""
     counts: Counter[str] = Counter()
     for layer in config["config"]["layers"]:
         kind = str(layer["class_name"])
@@ -115,6 +115,6 @@ def _described(config: Mapping[str, Any]) -> Iterator[tuple[str, str, str, float
 
 
 def channels_first(kernel: NDArray[Any], *, depthwise: bool = False) -> NDArray[np.float32]:
-    """Turn a kernel (H, W, in, out) into (out, in, H, W); a depthwise one into (in, 1, H, W)."""
+    """Transpose a kernel (H, W, in, out) to (out, in, H, W); a depthwise one to (in, 1, H, W)."""
     order = (2, 3, 0, 1) if depthwise else (3, 2, 0, 1)
     return np.ascontiguousarray(kernel.transpose(order), dtype=np.float32)

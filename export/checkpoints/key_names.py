@@ -1,4 +1,4 @@
-"""Bring the names in a file and those of a module together: prefixes, wrappers, old spellings."""
+"""Matches names in a file with those of a module despite prefixes, wrappers, old spellings."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 WRAPPERS = frozenset({"_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
-"""What torch.compile, DataParallel, averages and other wrappers put before the names of the part
-that they wrap."""
+"""What torch.compile, DataParallel, weight averages and other wrappers insert before the names of
+the part that they wrap.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Name:
     """A dotted name.
 
-    parts : as it is compared: without wrappers, weight norm in today's spelling.
-    cuts : before each of `parts`, the length of what stands before it in the literal name.
+    parts : for comparison: without wrappers, weight norm in today's spelling.
+    cuts : for each of `parts`, the length of the literal name before it.
     """
 
     literal: str
@@ -25,11 +26,11 @@ class Name:
 
     @property
     def plain(self) -> str:
-        """The name as it is compared."""
+        """The name for comparison."""
         return ".".join(self.parts)
 
     def under(self, prefix: str) -> str | None:
-        """Return what follows a literal prefix, as it is compared; None where that does not fit."""
+        """Return the part after a literal prefix, for comparison; None if it does not fit."""
         if not self.literal.startswith(prefix) or self.cuts[-1] < len(prefix):
             return None
         return ".".join(
@@ -38,14 +39,14 @@ class Name:
 
 
 def read_names(literals: Iterable[str], wrappers: Collection[str] = WRAPPERS) -> dict[str, Name]:
-    """Take names apart; those of one file, or of one module, together."""
+    """Parse the names of one file, or of one module, together."""
     given = list(literals)
     known = set(given)
     return {literal: _read(literal, known, wrappers) for literal in given}
 
 
 def distinct(names: Mapping[str, Name]) -> bool:
-    """Whether no two names are compared alike."""
+    """Return whether no two names compare equal."""
     return len({name.plain for name in names.values()}) == len(names)
 
 
@@ -67,7 +68,7 @@ def _read(literal: str, known: Collection[str], wrappers: Collection[str]) -> Na
 
 
 def _normed(literal: str, known: Collection[str]) -> tuple[str, str] | None:
-    """Tell the two halves of an old weight norm: ``weight_g`` and ``weight_v``, no ``weight``."""
+    """Recognise the halves of an old weight norm: ``weight_g`` and ``weight_v``, no ``weight``."""
     base, half = literal[:-2], literal[-2:]
     if half not in ("_g", "_v") or not {base + "_g", base + "_v"} <= set(known) or base in known:
         return None
@@ -90,11 +91,11 @@ def pair(
 ) -> tuple[dict[str, str], list[str]]:
     """Pair names of the module with those of the file under a literal prefix.
 
-    Returns module's name to file's name, and the file's names under the prefix that are left.
+    Returns module's name to file's name, and the file's remaining names under the prefix.
     """
     by_plain: dict[str, str] = {}
     left: list[str] = []
-    # The least wrapped first: of two that are compared alike, it is the one that is meant.
+    # Least wrapped first: of two names that compare equal it is the intended one.
     for name in sorted(file.values(), key=lambda name: len(name.literal)):
         plain = name.under(prefix)
         if plain is None:

@@ -1,4 +1,4 @@
-"""Whether a module, after loading, holds what the file gave it."""
+"""Whether a module, after loading, holds what the file contains."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ RIGHT = "load_state_dict must put every tensor into the module: mend it, or the 
 
 
 def strict_load(module: nn.Module, state: OrderedDict[str, Any], role: str) -> None:
-    """Load; raises BundleError when the module refuses, CodeError when its own code fails."""
-    given = state.copy()  # hooks take names out and put others in
+    """Load. Raises BundleError when the module refuses, CodeError when its own code fails."""
+    given = state.copy()  # hooks remove and insert names
     given._metadata = getattr(state, "_metadata", None)  # type: ignore[attr-defined]
     try:
         module.load_state_dict(given, strict=True)
@@ -37,16 +37,16 @@ def check_taken(
     another: Callable[[], nn.Module],
     role: str,
 ) -> list[str]:
-    """Compare a module with what it was loaded from; give notes.
+    """Compare a module with what it was loaded from, and return notes.
 
     Parameters
     ----------
     module : after loading. state : names and values that it was given.
-    another : gives such a module, to see what other numbers would have done to it.
+    another : returns such a module, to see the effect of other numbers on it.
 
-    A tensor of the file must lie in the module under its name, or, where the module renames or
-    computes, other numbers in the file must give other numbers in the module. A parameter must
-    come from the file in one of both ways, unless all its numbers are alike, as layers begin.
+    A tensor of the file must be in the module under its name or, if the module renames or computes,
+    other numbers in the file must lead to other numbers in the module. A parameter must come from
+    the file in one of these ways, unless all its numbers are equal, as in new layers.
     Raises BundleError when the module keeps numbers of its own, or holds integers as weights.
     """
     held = slots(module)
@@ -83,10 +83,10 @@ def check_taken(
 
 
 def _check_kinds(held: Mapping[str, Slot], state: Mapping[str, Any], role: str) -> None:
-    """Refuse integers that became fractions as they are: torch copies them without a word.
+    """Refuse integers that were copied as fractions: torch does that silently.
 
-    Eight-bit weights mean something only together with their scale. A module that computes with
-    both holds other numbers than the file, and is looked at further on.
+    Eight-bit weights are meaningful only together with their scale. A module that computes with
+    both holds other numbers than the file, and is checked later.
     """
     bare = [
         name
@@ -112,7 +112,7 @@ def _changed(
     another: Callable[[], nn.Module],
     role: str,
 ) -> set[str]:
-    """Return the names in a module that become others when the file's `moved` numbers do.
+    """Return the names in a module that change when the file's `moved` numbers do.
 
     The same module is loaded twice: what it keeps of its own stays, even if made at random.
     """
@@ -130,7 +130,7 @@ def _changed(
 
 
 def _alike(tensor: torch.Tensor) -> bool:
-    """Whether all numbers are the same one; of a single one, whether layers begin with it."""
+    """Return whether all numbers are equal; for a single one, whether layers start with it."""
     if tensor.numel() == 1 and tensor.ndim:
         return tensor.item() in (0, 1)
     return tensor.numel() == 0 or bool((tensor == tensor.reshape(-1)[0]).all())

@@ -1,4 +1,4 @@
-"""Put a checkpoint's tensors into a module by the module's own loading: all of them, or none."""
+"""Loads a checkpoint's tensors with the module's own loading: all of them, or none."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ IGNORE = 'leave them out with ignore = ["NAME", ...] under [weights.{role}] in t
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """How a file's tensors came into a module.
+    """How a file's tensors were loaded into a module.
 
-    names : name that the module is given to name in the file. notes : what was done for it.
+    names : the module's name to the name in the file. notes : what was done to load it.
     """
 
     names: Mapping[str, str]
@@ -53,10 +53,10 @@ def load_into(
     Parameters
     ----------
     role : whose weights they are. choice : what the recipe says about the file.
-    fresh : gives another such module to try things on; a copy of `module` if left out.
+    fresh : returns another such module to try things on; a copy of `module` by default.
 
-    Names are the module's after what stands before them is removed; hooks of the module run. The
-    module then holds the file's numbers, or was changed by them: it is looked up, not believed.
+    Names are the module's once a prefix is removed; hooks of the module run. Afterwards the module
+    holds the file's numbers, or was changed by them: that is checked, not assumed.
     Raises BundleError with the missing, surplus and wrongly shaped keys, and when several parts of
     the file fit; nothing is loaded then.
     """
@@ -72,7 +72,7 @@ def load_into(
     fit = choose(found, given, role)
     serious = left_out(fit, wanted, choice.ignore) if fit else []
     if fit is None or serious:
-        # The names are others than the module's; its own loading may know them.
+        # The names differ from the module's; its own loading may know them.
         prefixes = [""] if choice.prefix is None else []
         prefixes += [fit.prefix for fit in found[:8]]
         names = _by_hooks(another, checkpoint, given, prefixes)
@@ -107,10 +107,10 @@ def state_for(
     given: Mapping[str, object],
     versions: Mapping[str, int],
 ) -> OrderedDict[str, Any]:
-    """Return what ``load_state_dict`` is given: the file's values by the module's names.
+    """Return the argument of ``load_state_dict``: the file's values by the module's names.
 
-    Counters that the file lacks are the module's own. `versions` are those of the modules in the
-    file (``_metadata`` of torch), by which hooks tell old files.
+    Counters missing in the file are the module's own. `versions` are those of the modules in the
+    file (``_metadata`` of torch), by which hooks recognise old files.
     """
     state: OrderedDict[str, Any] = OrderedDict(
         (name, given[source]) for name, source in names.items()
@@ -140,7 +140,7 @@ def _by_hooks(
     given: Mapping[str, object],
     prefixes: list[str],
 ) -> dict[str, str] | None:
-    """Return the names that the module's own loading takes although they are not its own."""
+    """Return the names that the module's own loading accepts although they are not its own."""
     for prefix in dict.fromkeys(prefixes):
         names = {n.removeprefix(prefix): n for n in given if n.startswith(prefix)}
         if not names:

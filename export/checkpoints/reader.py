@@ -1,4 +1,4 @@
-"""From a file to named tensors, without running anything that is in it."""
+"""Reads named tensors from a file without running anything in it."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ Tensors = Mapping[str, torch.Tensor]
 KerasReader = Callable[[Sequence[Layer]], Tensors]
 
 FORCED = ("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")
-"""Variables that change torch.load where its caller does not say weights_only (torch 2.13)."""
+"""Variables that change torch.load for callers that do not set weights_only (torch 2.13)."""
 
 PART = re.compile(r"-\d{5}-of-\d{5}\.\w+$|\.index\.json$")
-"""Names of the parts, and of their list, into which large checkpoints are cut."""
+"""Names of the parts, and of their index, into which large checkpoints are split."""
 
 ONLY_WEIGHTS = (
     "save model.state_dict() alone; without the training program, and if you trust the file: "
@@ -48,19 +48,19 @@ ONLY_WEIGHTS = (
 )
 
 MOST_ELEMENTS = 8
-"""Elements per byte of the file. One byte holds one at most; the rest is for tensors that share
-memory. More come only from files that repeat a few numbers to fill the machine's memory."""
+"""Elements per byte of the file. One byte holds at most one; the rest allows for tensors that share
+memory. More occurs only in files that repeat a few numbers to fill the machine's memory."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
-    """What a file holds.
+    """The contents of a file.
 
     tensors : name to tensor, on the CPU, floats as float32, all finite.
-    extra : what modules keep beside tensors (``_extra_state``), as it is in the file.
-    versions : names of modules to the version of their code that wrote the file, by which their
-        loading tells old files.
-    place : keys under which the tensors lie in the file.
+    extra : what modules store beside tensors (``_extra_state``), as in the file.
+    versions : names of modules to the version of the code that wrote them, by which loading
+        recognises old files.
+    place : keys under which the tensors are in the file.
     digest : SHA-256 (hex) of the file's bytes.
     kind : ``state-dict``, ``safetensors``, ``torchscript``, ``archive`` or ``keras``.
     notes : what was unwrapped or converted.
@@ -86,14 +86,14 @@ def read_checkpoint(
 
     Parameters
     ----------
-    path : the file; ``FILE#key`` picks one of several state_dicts that it holds.
-    key : the same, where `path` does not say it.
+    path : the file; ``FILE#key`` selects one of several state_dicts in it.
+    key : the same, if `path` does not contain it.
     trust_archive : allow ``.pt2`` archives of torch.export, which can run code when loaded.
-    keras : makes torch's tensors of Keras' layers; without it, Keras files are refused.
+    keras : makes torch's tensors from Keras' layers; without it, Keras files are refused.
 
     Pickles are read with ``weights_only=True``, which allows tensors and plain containers and
-    calls nothing else; the environment cannot turn that off, because it is always said here.
-    Raises BundleError that says what is wrong with the file.
+    calls nothing else; the environment cannot turn that off, because it is always passed
+    explicitly. Raises BundleError that says what is wrong with the file.
     """
     file, named = file_and_key(path)
     key = named if named is not None else key
@@ -120,7 +120,7 @@ def read_checkpoint(
 
 
 def file_and_key(path: Path) -> tuple[Path, str | None]:
-    """Split ``FILE#key``; a file or folder whose own name has a ``#`` is taken as it is."""
+    """Split ``FILE#key``; a file or folder whose own name has a ``#`` stays whole."""
     name, mark, key = path.name.partition("#")
     if not mark or path.exists():
         return path, None
@@ -140,7 +140,7 @@ def _bytes(path: Path) -> bytes:
         raise BundleError("checkpoint is one of several parts", path, mend)
     if path.exists() and not path.is_file():
         # A pipe or a device may never end.
-        raise BundleError("checkpoint is no regular file", path, "copy it into a file first")
+        raise BundleError("checkpoint is not a regular file", path, "copy it into a file first")
     try:
         return path.read_bytes()
     except OSError as error:
@@ -161,7 +161,7 @@ def _keras(path: Path, data: bytes, keras: KerasReader | None) -> object:
 
 
 def _pickle(path: Path, data: bytes) -> object:
-    # torch refuses to load anything while both are set; that is no fault of the file.
+    # torch refuses to load anything while both are set, which is not the file's fault.
     if all(os.environ.get(name, "0").lower() in ("1", "y", "yes", "true") for name in FORCED):
         raise BundleError("torch is told two things", " and ".join(FORCED), "unset one of them")
     with warnings.catch_warnings():
@@ -177,7 +177,7 @@ def _pickle(path: Path, data: bytes) -> object:
 
 
 def _more(error: pickle.UnpicklingError) -> str:
-    """Say what a file holds beside weights, if torch says what it stopped at."""
+    """Return what a file holds beside weights, if torch says where it stopped."""
     # In torch 2.6 to 2.13: "Unsupported global: GLOBAL argparse.Namespace was not an allowed ..."
     found = re.search(r"GLOBAL ([\w.]{1,80})", str(error))
     return "checkpoint holds more than weights" + (f" ({found[1]})" if found else "")
@@ -195,7 +195,7 @@ def _archive(path: Path, data: bytes, *, trust: bool) -> object:
         raise BundleError(
             "this is an archive of torch.export, and loading one can run code",
             path,
-            "if you know who made it, give --trust-archive; better, save the state_dict",
+            "if you know who made it, give --trust-archive; better: save the state_dict",
         )
     try:
         return dict(torch.export.load(io.BytesIO(data)).state_dict)
@@ -204,7 +204,7 @@ def _archive(path: Path, data: bytes, *, trust: bool) -> object:
 
 
 def _checked(path: Path, tensors: Tensors, most: int) -> tuple[Tensors, list[str]]:
-    """Make all floats float32, and refuse what cannot be weights."""
+    """Convert all floats to float32, and refuse what cannot be weights."""
     if sum(tensor.numel() for tensor in tensors.values()) > most:
         raise BundleError("tensors are far larger than their file", path, SAVE)
     made: dict[str, torch.Tensor] = {}

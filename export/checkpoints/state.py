@@ -1,4 +1,4 @@
-"""What a module really holds, looked up without asking the module's own code."""
+"""What a module really holds, read without calling the module's own code."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 EXTRA = "_extra_state"
-"""Last part of the key under which a module keeps what is no tensor (get_extra_state)."""
+"""Last part of the key under which a module stores what is not a tensor (get_extra_state)."""
 
 COUNTED = ("num_batches_tracked", "position_ids")
-"""Integers that a module makes for itself and that files of other versions lack or have: the
-counter of batch norms in training, and 0, 1, 2, ... for positions."""
+"""Integers that a module creates itself and that files of other versions lack or have: the counter
+of batch norms in training, and 0, 1, 2, ... for positions.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Slot:
-    """A place for one tensor in a module. persistent : whether files hold it."""
+    """A place for one tensor in a module. persistent : whether files include it."""
 
     tensor: torch.Tensor
     persistent: bool
@@ -28,15 +29,15 @@ class Slot:
 
     @property
     def shape(self) -> tuple[int, ...] | None:
-        """Shape; None for a lazy module's, which the file decides."""
+        """Shape; None for a lazy module, whose shape the file decides."""
         return None if is_lazy(self.tensor) else tuple(self.tensor.shape)
 
 
 def slots(module: nn.Module) -> dict[str, Slot]:
-    """Return every parameter and buffer by its dotted name, those that are shared under each name.
+    """Return every parameter and buffer by its dotted name; shared ones under each name.
 
-    A module may override ``state_dict``, ``parameters`` and ``named_buffers``; what torch computes
-    with lies in the dictionaries that are read here.
+    A module may override ``state_dict``, ``parameters`` and ``named_buffers``; torch computes with
+    what is in the dictionaries read here.
     """
     found: dict[str, Slot] = {}
     for prefix, part in parts(module):
@@ -51,7 +52,7 @@ def slots(module: nn.Module) -> dict[str, Slot]:
 
 
 def parts(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield the module and all modules in it, each with what stands before its names."""
+    """Yield the module and all its submodules, each with the prefix of its names."""
     waiting = [("", module)]
     while waiting:
         prefix, part = waiting.pop()
@@ -61,7 +62,7 @@ def parts(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def extra_states(module: nn.Module) -> dict[str, object]:
-    """Return what modules keep beside tensors, by the key it has in a file."""
+    """Return what modules store beside tensors, by its key in a file."""
     return {
         prefix + EXTRA: part.get_extra_state()
         for prefix, part in parts(module)
@@ -70,7 +71,7 @@ def extra_states(module: nn.Module) -> dict[str, object]:
 
 
 def fingerprint(module: nn.Module) -> str:
-    """Return SHA-256 (hex) over every parameter and buffer, counters left out."""
+    """Return SHA-256 (hex) over every parameter and buffer except counters."""
     made = hashlib.sha256()
     for name, slot in sorted(slots(module).items()):
         if slot.shape is None or name.endswith(COUNTED):
@@ -82,7 +83,7 @@ def fingerprint(module: nn.Module) -> str:
 
 
 def same(one: object, other: object) -> bool:
-    """Whether two values from a file are equal; tensors element by element."""
+    """Return whether two values from a file are equal; tensors element by element."""
     if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
         return one.shape == other.shape and bool(torch.equal(one.to(other.dtype), other))
     if isinstance(one, Mapping) and isinstance(other, Mapping):

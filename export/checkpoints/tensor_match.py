@@ -1,4 +1,4 @@
-"""Which tensors of a file fill a module, and which are left: found by names and shapes."""
+"""Matches tensors of a file with a module by names and shapes, and finds those left over."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ COUNTERS = (*COUNTED, "n_averaged", "total_ops", "total_params")
 
 TRAINING = {"aux", "auxiliary", "criterion", "ema", "head", "heads", "loss", "losses", "lossfn"}
 TRAINING |= {"metric", "metrics", "projector", "teacher"}
-"""What parts that only training uses are called. A part that the module has not, in whose name one
-of these stands as a word, is left out without being asked for."""
+"""Words for parts that only training uses. A part that the module lacks, with one of these words in
+its name, is dropped without asking."""
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 MOST_PREFIXES = 64
-"""Looked at; names of a file of thousands of tensors have some 20 places to be cut at."""
+"""Prefixes to try; a file of thousands of tensors has about 20 candidates."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
     """What a recipe says about a role's file.
 
-    key : which of several state_dicts in the file; None where there is one.
-    prefix : what stands before the module's names in it; None to find it.
+    key : which of several state_dicts in the file; None if there is one.
+    prefix : before the module's names in it; None to find it.
     ignore : names, with * for any part of one, that the module may do without.
     """
 
@@ -44,11 +44,11 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """The file under one prefix beside the module.
+    """The file under one prefix compared with the module.
 
     names : module's name to file's. missing : names of the module that the file lacks.
-    odd : wrong shapes and types, in words. surplus : the file's names under the prefix that the
-    module has not. outside : all its other names.
+    odd : wrong shapes and types, as text. surplus : the file's names under the prefix that the
+    module lacks. outside : all its other names.
     """
 
     prefix: str
@@ -60,18 +60,18 @@ class Fit:
 
     @property
     def complete(self) -> bool:
-        """Whether the module is filled."""
+        """Whether every tensor of the module is matched."""
         return bool(self.names) and not self.missing and not self.odd
 
 
 def fits(
     wanted: Mapping[str, Slot | None], given: Mapping[str, object], prefix: str | None
 ) -> list[Fit]:
-    """Return the file beside the module under every prefix that may be meant, the likeliest first.
+    """Compare the file with the module under every plausible prefix, the likeliest first.
 
     Parameters
     ----------
-    wanted : the module's names and places; None for what is no tensor.
+    wanted : the module's names and slots; None for what is not a tensor.
     given : the file's names and values. prefix : the only one to try.
     """
     module, file = read_names(wanted), read_names(given)
@@ -98,7 +98,7 @@ def fits(
 
 
 def _tied(wanted: Mapping[str, Slot | None], names: Mapping[str, str]) -> dict[str, str]:
-    """Pair names of tensors that the module shares, of which the file holds one alone."""
+    """Pair names of tensors that the module shares and of which the file holds only one."""
     by_tensor = {id(slot.tensor): names[n] for n, slot in wanted.items() if slot and n in names}
     return {
         name: by_tensor[id(slot.tensor)]
@@ -125,14 +125,14 @@ def _odd(
 
 
 def choose(found: Sequence[Fit], given: Mapping[str, object], role: str) -> Fit | None:
-    """Return the only complete fit; None when there is none.
+    """Return the only complete fit; None if there is none.
 
-    Raises BundleError when several are complete and hold other numbers.
+    Raises BundleError when several are complete and differ in their numbers.
     """
     complete = [fit for fit in found if fit.complete]
     if not complete:
         return None
-    # A file that holds the module's names and no others can be meant in one way only.
+    # A file with exactly the module's names is unambiguous.
     exact = [fit for fit in complete if not fit.surplus and not fit.outside]
     first = (exact or complete)[0]
     others = [fit for fit in complete if not exact and not _equal(first, fit, given)]
@@ -148,12 +148,12 @@ def _equal(one: Fit, other: Fit, given: Mapping[str, object]) -> bool:
 
 
 def left_out(fit: Fit, wanted: Mapping[str, Slot | None], ignore: Sequence[str]) -> list[str]:
-    """Return the names under the prefix that may not be left out without being asked for."""
+    """Return the names under the prefix that must not be dropped without asking."""
     roots = {name.split(".")[0] for name in wanted}
     serious = []
     for name in fit.surplus:
         root = name.removeprefix(fit.prefix).split(".")[0]
-        # As words: hemato_block holds "ema" and is none.
+        # As words: hemato_block contains "ema" but not as a word.
         known = root not in roots and any(w.lower() in TRAINING for w in _WORD.findall(root))
         if not known and not name.endswith(COUNTERS) and not ignored(name, fit.prefix, ignore):
             serious.append(name)
@@ -161,7 +161,7 @@ def left_out(fit: Fit, wanted: Mapping[str, Slot | None], ignore: Sequence[str])
 
 
 def ignored(name: str, prefix: str, ignore: Sequence[str]) -> bool:
-    """Whether the recipe says that a name of the file may be left out."""
+    """Return whether the recipe says that a name of the file may be dropped."""
     return any(
         fnmatchcase(each, pattern) or each.startswith(pattern.rstrip(".") + ".")
         for each in (name, name.removeprefix(prefix))
@@ -170,7 +170,7 @@ def ignored(name: str, prefix: str, ignore: Sequence[str]) -> bool:
 
 
 def problems(fit: Fit) -> str:
-    """Say what keeps the file from filling the module."""
+    """Describe what keeps the file from filling the module."""
     found = [("missing", list(fit.missing)), ("surplus", list(fit.surplus or fit.outside))]
     found += [
         (kind, [text for what, text in fit.odd if what == kind])

@@ -1,4 +1,4 @@
-"""Take the tensors out of a TorchScript archive without loading it as a program.
+"""Extracts the tensors of a TorchScript archive without loading it as a program.
 
 ``torch.jit.load`` compiles the code in the archive and runs its ``__setstate__``. Only the tensors
 are wanted, so the archive's pickle is read with everything but tensors replaced by empty shells.
@@ -34,7 +34,7 @@ DTYPES = {
 
 
 MOST_PARTS = 100_000
-"""Modules and attributes; a module that holds itself would never end. ResNet-152 has some 2,000."""
+"""Most modules and attributes; a module that holds itself would never end. ResNet-152: 2,000."""
 
 
 class _Shell:
@@ -58,7 +58,7 @@ class _Reader(pickle.Unpickler):
         self._storages: dict[str, torch.Tensor] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return what stands for a name in the pickle."""
+        """Return a stand-in for a name in the pickle."""
         if module == "torch._utils" and name in ("_rebuild_tensor_v2", "_rebuild_tensor"):
             return _tensor
         if module == "torch" and name in DTYPES:
@@ -75,7 +75,7 @@ class _Reader(pickle.Unpickler):
     def persistent_load(self, pid: Any) -> torch.Tensor:
         """Return a storage as a flat tensor."""
         _, dtype, key, _, count = pid
-        if key in self._storages:  # tensors share memory, and no file makes one read it twice
+        if key in self._storages:  # tensors share memory; a storage is read only once
             return self._storages[key]
         data = self._archive.read(f"{self._root}/data/{key}")
         size = torch.empty(0, dtype=dtype).element_size()
@@ -121,7 +121,7 @@ def torchscript_tensors(path: Path, data: bytes) -> dict[str, torch.Tensor]:
 
 
 def _tensors(module: object) -> dict[str, torch.Tensor]:
-    """Name all tensors of a module and of the modules in it."""
+    """Name all tensors of a module and of its submodules."""
     found: dict[str, torch.Tensor] = {}
     waiting: list[tuple[str, object]] = [("", module)]
     seen = 0

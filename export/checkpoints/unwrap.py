@@ -1,4 +1,4 @@
-"""Find the state_dict in what training code saves around it."""
+"""Finds the state_dict in what training code saves around it."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from edgeapl.export.checkpoints.file_formats import SAVE, one_line, some
 from edgeapl.export.checkpoints.state import EXTRA
 
 MOST_LEVELS = 4
-"""Dictionaries in one another that are looked into."""
+"""Levels of nested dictionaries that are searched."""
 
 OPTIMIZER = re.compile(r"optim(izer)?s?(_|$)")
 
 SMALL = 0.01
-"""Share of the largest state_dict's numbers below which another one is no rival to it: weights of
-a loss, counts of a metric."""
+"""A state_dict with less than this share of the largest one's numbers does not compete with it:
+weights of a loss, counts of a metric."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
-    """A state_dict: its tensors, extra states and versions, where it lay and what was around it."""
+    """A state_dict: its tensors, extra states and versions, its keys, and notes."""
 
     tensors: dict[str, torch.Tensor]
     extra: dict[str, object]
@@ -36,16 +36,16 @@ class Found:
 
 
 def unwrap(path: Path, loaded: object, key: str | None) -> Found:
-    """Return the state_dict that a file holds, and what was around it.
+    """Return the state_dict in a file, and what was around it.
 
     Parameters
     ----------
-    loaded : what the file gave. key : which state_dict to take, where there are several; names
-        of dictionaries in one another are joined by dots.
+    loaded : contents of the file. key : which state_dict to take if there are several; names of
+        nested dictionaries are joined by dots.
 
     Lightning's ``state_dict``, ``model``, ``model_state_dict``, ``net`` and the like are found by
-    what they hold, not by name. Raises BundleError when there is none, or when there are several
-    (weights and their moving average, say) and no key chooses.
+    their contents, not by name. Raises BundleError when there is none, or when there are several
+    (weights and their moving average, for example) and no key selects one.
     """
     if not isinstance(loaded, Mapping):
         kind = type(loaded).__name__
@@ -85,7 +85,7 @@ def _found(value: Mapping[object, object], place: tuple[str, ...], *notes: str) 
 
 
 def _versions(value: object) -> dict[str, int]:
-    """Return the versions of modules, which torch writes beside; a file may say anything."""
+    """Return the versions of modules, which torch writes beside them; a file may hold anything."""
     metadata = getattr(value, "_metadata", None)
     if not isinstance(metadata, Mapping):
         return {}
@@ -120,9 +120,9 @@ class _Inside:
 
 
 def _inside(loaded: Mapping[object, object]) -> dict[str, _Inside]:
-    """Return the state_dicts of the first level that has any, from the outermost down.
+    """Return the state_dicts of the outermost level that has any.
 
-    An optimizer's is none.
+    An optimizer's does not count.
     """
     level = [_Inside((), loaded)]
     for _ in range(MOST_LEVELS):
@@ -139,12 +139,12 @@ def _inside(loaded: Mapping[object, object]) -> dict[str, _Inside]:
 
 
 def _is_optimizer(name: str, value: Mapping[object, object]) -> bool:
-    """Whether this is what torch's optimizers save, by its name or by what it holds."""
+    """Return whether this is what torch's optimizers save, by name or contents."""
     return OPTIMIZER.match(name) is not None or {"state", "param_groups"} <= value.keys()
 
 
 def _nothing(loaded: Mapping[object, object]) -> str:
-    """Say how to mend a file without a state_dict."""
+    """Return how to fix a file without a state_dict."""
     inside = {str(name): value for name, value in loaded.items() if isinstance(value, Mapping)}
     if _is_optimizer("", loaded) or (inside and all(starmap(_is_optimizer, inside.items()))):
         return "it holds the state of an optimizer: give the file with the network's weights"

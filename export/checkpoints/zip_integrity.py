@@ -1,4 +1,4 @@
-"""Whether a zip file is as it was written: torch reads its members without checking their sums."""
+"""Whether a zip file is intact: torch reads its members without checking their checksums."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ PIECE_BYTES = 1 << 20
 
 
 def check_whole(path: Path, archive: zipfile.ZipFile) -> None:
-    """Read every member and compare it with its CRC, name and length.
+    """Read every member and check its CRC, name and length.
 
-    A file that was saved without sums (``compute_crc32`` off) cannot be told from a damaged one.
-    Raises BundleError that names the first member that is damaged, or is there twice: which of the
-    two is read depends on the reader.
+    A file saved without checksums (``compute_crc32`` off) cannot be told from a damaged one. Raises
+    BundleError that names the first member that is damaged or duplicated: which of two is read
+    depends on the reader.
     """
     twice = [name for name, count in Counter(archive.namelist()).items() if count > 1]
     if twice:

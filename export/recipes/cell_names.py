@@ -1,4 +1,4 @@
-"""What cells are called, so that a role that is called otherwise can be asked about."""
+"""Names of cell classes, so that an unknown role name can be questioned."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ KNOWN = frozenset(
     wbc rbc erythrocyte nucleated
     """.split()  # noqa: SIM905 - a list would take a line for each
 )
-"""Words, in the singular, that names of cell classes are made of."""
+"""Words, in the singular, that names of cell classes consist of."""
 
 
 def unknown_roles(names: Iterable[str]) -> tuple[str, ...]:
-    """Return a warning for each role that no word of tells which cells it means."""
+    """Return a warning for each role none of whose words says which cells it means."""
     return tuple(
-        f"role {name!r} is no cell class that is known here, and it stands in every verdict: "
+        f"role {name!r} is not a known cell class, and it appears in every verdict: "
         "write it as a reader of the report would"
         for name in names
         if not KNOWN & {_singular(word) for word in re.split(r"[-_.0-9]+", name.lower())}

@@ -1,4 +1,4 @@
-"""Numbers that several recipes share."""
+"""Numbers shared by several recipes."""
 
 from __future__ import annotations
 

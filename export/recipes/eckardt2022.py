@@ -1,14 +1,15 @@
 """Eckardt et al. 2022, BMC Cancer 22:201: APL from bone marrow smears.
 
-Faster R-CNN finds the cells, three Xception networks ask about each, the shares of positive cells
-go into a fully connected ensemble with two answers (APL against other AML, APL against healthy).
+Faster R-CNN finds the cells, three Xception networks classify each, and the shares of positive
+cells enter a fully connected ensemble with two answers (APL against other AML, APL against
+healthy).
 
 Frames are 2560x1920 px for 171x128 µm; cells are classified at 299x299 px. The paper does not say
 how a cell of any size becomes 299 px: here 299 px are cut at the frame's own scale, 20 µm, so that
-size is kept. It prints no threshold for a positive cell (0.5 here), and no number of cells. The
-number of fully connected layers "differed between individual models": it is read from the
-checkpoint; random weights get one. Colours are scaled to -1..1, as the Xception of the libraries
-named in the paper does.
+size is preserved. It states no threshold for a positive cell (0.5 here), and no number of cells.
+The number of fully connected layers "differed between individual models": it is read from the
+checkpoint; random weights get one. Colours are scaled to -1..1, as in the Xception of the libraries
+named in the paper.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ from edgeapl.export.recipes.segment_anything import Finder, other_segmenter
 UM_PER_PX = 171 / 2560
 SIDE = 299
 FRAME_HEIGHT, FRAME_WIDTH = 768, 1024
-"""The frame shrunk to 0.4: marrow cells are then 60 to 120 px, what anchors of 32 to 512 px are
-made for; multiples of 32 as the feature pyramid needs them."""
+"""The frame scaled by 0.4: marrow cells are then 60 to 120 px, which suits anchors of 32 to 512 px;
+multiples of 32 as the feature pyramid needs."""
 
 MOST_CELLS = 500
 ROLES = ("myeloblast", "promyelocyte", "auer_rod")
@@ -157,7 +158,7 @@ def _cells(role: str) -> NetworkRecipe:
 
 
 def _xception(shapes: Shapes, *, keras: bool = False) -> Xception:
-    """Return an Xception whose fully connected layers fit the checkpoint's."""
+    """Return an Xception whose fully connected layers match the checkpoint's."""
     layers = sorted(
         (int(name.split(".")[-2]), shape)
         for name, shape in shapes.items()

@@ -1,4 +1,4 @@
-"""Find the user's code that builds a module."""
+"""Finds the user's code that builds a module."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def load_factory(factory: str, folder: Path) -> Callable[[], nn.Module]:
 
     Parameters
     ----------
-    factory : as in the recipe. folder : where a Python file is looked for.
+    factory : as in the recipe. folder : where a Python file is searched for.
 
-    The code that it names is run. Raises ConfigError when there is no such module or function, or
-    what it gives is no torch module, CodeError when that code fails.
+    The named code is run. Raises ConfigError when there is no such module or function, or it does
+    not return a torch module, CodeError when that code fails.
     """
     place, _, name = factory.rpartition(":")
     if not place or not name:
-        raise ConfigError("factory is not named rightly", factory, HOW)
+        raise ConfigError("factory name is malformed", factory, HOW)
     try:
         with _beside(folder):
             module = _from_file(folder / place) if place.endswith(".py") else _from_package(place)
@@ -52,7 +52,7 @@ def load_factory(factory: str, folder: Path) -> Callable[[], nn.Module]:
             raise code_error("factory failed", factory, error) from error
         if not isinstance(built, nn.Module):
             kind = type(built).__name__
-            raise ConfigError("factory gives no torch module", factory, f"it gives a {kind}")
+            raise ConfigError("factory returns no torch module", factory, f"it returns a {kind}")
         return built
 
     return build

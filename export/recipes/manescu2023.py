@@ -6,9 +6,9 @@ connected layers. The same weights with a bag of one cell classify that cell. It
 `encoder` and `head`, so that a slide under the microscope keeps a running maximum.
 
 The paper has several experiments; this is APL against AML in blood (Fig. 4). A checkpoint with
-another number of classes is taken as it is, with APL as the last class. At test time the paper
-repeats its random augmentations; here every cell is seen once and as it is, so that the same slide
-gives the same answer. A probability from which a slide is APL is not printed: 0.5.
+another number of classes is accepted, with APL as the last class. At test time the paper repeats
+its random augmentations; here every cell is seen once and unchanged, so that the same slide gives
+the same answer. No probability threshold for APL is stated: 0.5.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def recipe(segmenter: str | None = None, classes: Sequence[str] = CLASSES) -> Re
 
 
 def _millie(shapes: Shapes) -> Millie:
-    """Return a network whose fully connected layers fit the checkpoint's."""
+    """Return a network whose fully connected layers match the checkpoint's."""
     widths = [
         shapes[name][0]
         for layer in (0, 3, 6)

@@ -1,4 +1,4 @@
-"""The manifest that a recipe's bundle has."""
+"""The manifest of a recipe's bundle."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from edgeapl.export.recipes.recipe import Recipe
 MODEL_CARD = "MODEL_CARD.md"
 GOLDEN_FRAME, GOLDEN_ANSWERS = "golden.png", "golden.npz"
 GOLDEN_TOLERANCE = 0.05
-"""Of the self-test: runtimes and precisions differ by less, a wrong network by more."""
+"""Tolerance of the self-test: runtimes and precisions differ by less, a wrong network by more."""
 
 
 def manifest_settings(recipe: Recipe, *, trained: bool, explain: bool) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a recipe says: the networks to export, and how the bundle uses them."""
+"""What a recipe contains: the networks to export, and how the bundle uses them."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 pre-trained networks expect them."""
 
 Shapes = Mapping[str, tuple[int, ...]]
-"""Name of every tensor of a checkpoint, and its shape; empty when the weights are random."""
+"""Name and shape of every tensor of a checkpoint; empty if the weights are random."""
 
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Input of colour images: uint8 (N, height, width, 3) RGB, made into floats in the graph.
+    """Input of colour images: uint8 (N, height, width, 3) RGB, converted to floats in the graph.
 
-    colour_order : what the network was trained on.
+    colour_order : that the network was trained on.
     scale : factor from 0..255 to the network's range, before mean and deviation.
     mean, deviation : subtracted and divided by, per channel in the network's order.
-    many : False for one image at a time of a fixed size.
+    many : False for one image of fixed size at a time.
     """
 
     height: int
@@ -58,10 +58,10 @@ class Shared:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One tensor that a network gives.
+    """One output tensor of a network.
 
     name : in the file; the raw numbers are always among the outputs.
-    activation : what makes probabilities of it, if anything does; ``given`` where it is some.
+    activation : turns it into probabilities; ``given`` if it already holds some.
     classes : names of the probabilities, one per column.
     """
 
@@ -72,9 +72,9 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class KerasPort:
-    """How weights that were trained in Keras are taken.
+    """How weights trained in Keras are converted.
 
-    tensors : makes the module's tensors of Keras' layers. build : as in `NetworkRecipe`, of a
+    tensors : makes the module's tensors from Keras' layers. build : as in `NetworkRecipe`, for a
         module that computes as Keras does.
     """
 
@@ -86,8 +86,9 @@ class KerasPort:
 class NetworkRecipe:
     """One network of a bundle.
 
-    name : in the manifest. weights : role in ``--weights role=FILE``; several networks may share.
-    build : gives the module for a checkpoint with tensors of these shapes; of no tensors at all,
+    name : in the manifest. weights : role in ``--weights role=FILE``; several networks may share
+        it.
+    build : returns the module for a checkpoint with tensors of these shapes; without any tensors,
         the published architecture.
     part : gives, of that module, what the graph holds; told whether explanations are wanted. Takes
         one float32 tensor (images as (N, 3, H, W)), and after it what rows share, and gives a
@@ -118,7 +119,7 @@ class NetworkRecipe:
 
     @property
     def keras_reader(self) -> KerasReader | None:
-        """What reads checkpoints of Keras."""
+        """The converter of Keras' checkpoints."""
         return self.keras.tensors if self.keras else None
 
     def for_kind(self, kind: str) -> NetworkRecipe:
@@ -134,7 +135,7 @@ class NetworkRecipe:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Classes of which every cell gets one: those of the only softmax, done here or there."""
+        """Exclusive classes of a cell: those of the only softmax, applied here or in the module."""
         outputs = [out for out in self.outputs if out is not None]
         one_of = [
             out
@@ -144,7 +145,7 @@ class NetworkRecipe:
         return one_of[0].classes if len(one_of) == 1 else ()
 
     def named(self, explain: bool) -> tuple[Output | None, ...]:
-        """Return the outputs, the explanation among them if it is wanted."""
+        """Return the outputs, including the explanation if it is wanted."""
         return (*self.outputs, self.explained) if explain and self.explained else self.outputs
 
     def settings(self) -> dict[str, Any]:
@@ -164,10 +165,10 @@ class Recipe:
 
     name : of the bundle. source : the paper or file that it follows.
     settings : the manifest without networks, files, golden answers and what the export decides.
-    explanation : the manifest's explanation, used only when it is wanted.
+    explanation : the manifest's explanation, used only if it is wanted.
     card : the model card's text, Markdown.
     tolerance : largest difference of any probability between torch and the exported network.
-    warnings : what may be meant otherwise; it stands in the report.
+    warnings : possible misunderstandings; they appear in the report.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Whether the parts of a recipe fit together, seen before any code of the user is run."""
+"""Whether the parts of a recipe fit together; checked before any of the user's code runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NO_OUTPUT = "network has no such output"
 
 
 def mistakes(file: RecipeFile) -> Iterator[Mistake]:
-    """Yield every name in a recipe that stands for nothing, with its place."""
+    """Yield every name in a recipe that refers to nothing, with its place."""
     given = {name: _outputs(file, name) for name in file.networks}
     for number, role in enumerate(file.roles):
         yield from _checked(("roles", number), role.network, role.output, given)
@@ -66,7 +66,7 @@ def _checked(
 
 
 def _one(keys: tuple[Key, ...], value: str, given: dict[str, list[str]]) -> Iterator[Mistake]:
-    """Check what is written ``network.output``."""
+    """Check a reference written ``network.output``."""
     network, _, output = value.partition(".")
     if network not in given:
         yield Mistake(keys, NO_NETWORK, f"{network!r}: {nearest(network, given)}")

@@ -1,4 +1,4 @@
-"""What a recipe file may say; unknown settings are refused."""
+"""What a recipe file may contain; unknown settings are refused."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from edgeapl.export.recipes.recipe import Images, Output
 
 Three = tuple[float, float, float]
 LEFT_OUT = "-"
-"""Stands in `outputs` for a tensor that the bundle does not need."""
+"""Used in `outputs` for a tensor that the bundle does not need."""
 
 
 class ImagesPart(Spec):
@@ -49,7 +49,7 @@ class ImagesPart(Spec):
         return self.model_dump(mode="json", exclude=inside, exclude_none=True)
 
     def images(self) -> Images:
-        """Return the part that lies in the graph."""
+        """Return the part that becomes part of the graph."""
         size = self.size_px
         return Images(size, size, self.colour_order, self.scale, self.mean, self.deviation)
 
@@ -58,12 +58,12 @@ class NetworkPart(Spec):
     """One network.
 
     weights : role in ``--weights role=FILE``. factory : ``package.module:function`` or
-        ``file.py:function``, seen from the recipe's folder; gives a torch module.
-    part : attribute or method of the module that is exported; all of it if left out.
-    takes : numbers per row, for networks that take no images.
-    outputs : names for what it gives, in order; ``-`` for what is not needed.
+        ``file.py:function``, relative to the recipe's folder; returns a torch module.
+    part : attribute or method of the module to export; by default all of it.
+    takes : numbers per row, for networks that do not take images.
+    outputs : names of its outputs, in order; ``-`` for one that is not needed.
     softmax, sigmoid : output to the names of the probabilities made from it.
-    probabilities : output to the names of its columns, where they are probabilities already.
+    probabilities : output to the names of its columns, if they are already probabilities.
     """
 
     weights: Name
@@ -114,10 +114,10 @@ class NetworkPart(Spec):
 
 
 class WeightsPart(Spec):
-    """What is taken of a role's file, where that is not clear by itself.
+    """What is used of a role's file, if that is not obvious.
 
     key : which of several state_dicts in the file, e.g. ``ema_state_dict``.
-    prefix : what stands before the module's names, e.g. ``model.``; ``""`` for nothing.
+    prefix : before the module's names, e.g. ``model.``; ``""`` for nothing.
     ignore : names, with ``*`` for any part, that the module may do without.
     """
 
@@ -127,7 +127,7 @@ class WeightsPart(Spec):
 
 
 class RecipeFile(Spec):
-    """All of the file; what is not named here is as in `bundle.toml`."""
+    """The whole file; anything not described here is as in `bundle.toml`."""
 
     name: Name
     version: str = "1.0"

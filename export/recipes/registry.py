@@ -1,4 +1,4 @@
-"""Find a recipe: one that comes with the software, or a file."""
+"""Finds a recipe: one that comes with the software, or a file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PUBLISHED = {
 
 
 def find_recipe(name: str, segmenter: str | None = None) -> Recipe:
-    """Return the recipe of this name, or the one in this TOML file.
+    """Return the recipe with this name, or the one in this TOML file.
 
     Parameters
     ----------

@@ -1,13 +1,13 @@
 """Network with spatial attention: fusion genes of APL from bone marrow images.
 
-The paper's "CNN with spatial attention" tells PML-RARA, TTMV-RARA, NPM1-RARA, STAT5B-RARA
-and NUP98-RARG apart (98.04 % of its test images). Its input is "a bone marrow smear image", resized
+The paper's "CNN with spatial attention" distinguishes PML-RARA, TTMV-RARA, NPM1-RARA, STAT5B-RARA
+and NUP98-RARG (98.04 % of its test images). Its input is "a bone marrow smear image", resized
 to one size and normalised; it is a whole field, not a cell. So here every frame is one row: the
 whole field stretched to 224x224 px, and the tally counts fields.
 
 All its classes are kinds of APL. It cannot tell whether a slide is APL at all, so the bundle's
-only verdict is REVIEW, with the share of fields that speak for each fusion gene. The paper is
-silent on size, normalisation (0.5 and 0.5 here) and how fields make a slide (shares).
+only verdict is REVIEW, with the share of fields that suggest each fusion gene. The paper does not
+state size, normalisation (0.5 and 0.5 here) or how fields make a slide (shares).
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _part(module: nn.Module, explain: bool) -> nn.Module:
 
 
 class _LogitsAlone(nn.Module):
-    """Leaves the attention map out."""
+    """Drops the attention map."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()

@@ -1,8 +1,9 @@
 """Yan et al. 2025, Cancer Science 116:533: leukaemia from single blood cells, in stages.
 
-Seven progressive multi-granularity ResNeXt-50 networks. Stage 1 parts benign from malignant cells,
-2B tells five benign types, 2T myeloid from lymphoid, 3M and 3L their kinds; two more networks tell
-APL from other AML and Ph-positive from other ALL. A cell is shown only to the networks on its way.
+Seven progressive multi-granularity ResNeXt-50 networks. Stage 1 separates benign from malignant
+cells, 2B five benign types, 2T myeloid from lymphoid, 3M and 3L their subtypes; two more networks
+separate APL from other AML and Ph-positive from other ALL. A cell is shown only to the networks on
+its path.
 
 Cells are cut out with their mask, what lies outside is black (the paper's "segmentation-based").
 Its masks come from Segment Anything, ViT-L, by a grid of points: `--segmenter sam-vit-l-grid`, see

@@ -1,4 +1,4 @@
-"""`python -m edgeapl.export.train_demo`: make the embedded bundle, or measure it on real images."""
+"""`python -m edgeapl.export.train_demo`: makes the embedded bundle, or measures it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgeapl.model.sealer import reseal
 
 
 def main() -> None:
-    """Read the command line and run."""
+    """Parse the command line and run."""
     parser = argparse.ArgumentParser(prog="python -m edgeapl.export.train_demo")
     commands = parser.add_subparsers(dest="command", required=True)
     make = commands.add_parser("make", help="draw, train and write the bundle")

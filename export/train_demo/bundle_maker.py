@@ -1,4 +1,4 @@
-"""Put the embedded bundle together: train, choose thresholds, fit the domain, write the card."""
+"""Makes the embedded bundle: train, choose thresholds, fit the domain, write the card."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ TRAINING, HELD_BACK, TEST = range(90), range(1000, 1060), range(2000, 2060)
 """Slide numbers; no slide is in two of them."""
 
 FALSE_POSITIVES = 0.01
-"""A role's threshold lets this share of its negative cells through: a healthy slide's suspicious
-share must stay well below the rule's."""
+"""A role's threshold admits this share of its negative cells: a healthy slide's suspicious share
+must stay well below the rule's.
+"""
 
 MIN_FOCUS = 1.5
 """Real frames in focus measure 1.7 or more, blurred by 1 µm 1.4 or less; see stages/focus.py."""

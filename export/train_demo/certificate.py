@@ -1,4 +1,4 @@
-"""Drawn slides on which the embedded bundle earns its certificate; it says that they are drawn."""
+"""Drawn slides on which the embedded bundle earns its certificate, which says so."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edgeapl.report.pictures import png_bytes
 from edgeapl.sources.synthetic.smear import KINDS
 
 FIRST = 5000
-"""Number of the first slide; nothing was trained, chosen or fitted on those from here on."""
+"""Number of the first slide; nothing was trained, chosen or fitted on slides from here on."""
 
 SLIDES = {"apl": 66, "aml": 12, "healthy": 12}
 """59 of APL would be enough if none is cleared; some may have too few cells to count."""
@@ -21,9 +21,9 @@ FRAMES = 4
 
 
 def draw_labelled(folder: Path, say: Callable[[str], None]) -> None:
-    """Write drawn slides as ``slides/`` with their list, and ``labels.csv`` with what each is.
+    """Write drawn slides to ``slides/`` with their list, and their labels to ``labels.csv``.
 
-    Images that are there already are kept: drawing takes minutes, and is the same each time.
+    Existing images are kept: drawing takes minutes, and always gives the same.
     """
     slides = folder / "slides"
     slides.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Fit the domain guard of a bundle: run the station's own stages over drawn slides."""
+"""Fits the domain guard of a bundle by running the station's own stages over drawn slides."""
 
 from __future__ import annotations
 

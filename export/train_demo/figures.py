@@ -1,4 +1,4 @@
-"""Figures for the model card: how well roles and slides are told apart."""
+"""Figures for the model card: how well roles and slides are distinguished."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edgeapl.sources.synthetic.smear import KINDS
 
 
 def auc(scores: NDArray[Any], positive: NDArray[Any]) -> float:
-    """Area under the ROC curve: how often a positive outscores a negative; ties count half."""
+    """Return the area under the ROC curve: how often a positive outscores a negative, ties half."""
     scores = np.asarray(scores, dtype=np.float64)
     positive = np.asarray(positive, dtype=bool)
     if positive.all() or not positive.any():

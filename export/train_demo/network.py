@@ -22,7 +22,7 @@ def _conv(inside: int, outside: int, stride: int) -> nn.Sequential:
 
 
 class _Block(nn.Module):
-    """Two convolutions and a short cut, halving the side."""
+    """Two convolutions and a shortcut, halving the side."""
 
     def __init__(self, inside: int, outside: int) -> None:
         super().__init__()
@@ -40,8 +40,9 @@ class _Block(nn.Module):
 class CellNetwork(nn.Module):
     """uint8 (N, 96, 96, 3) RGB to one probability (N,) per role and features (N, 64).
 
-    The colours are taken as optical densities, in which stains add up; the lamp's brightness is
-    removed per crop by its brightest pixels. Both lie in the graph, so they travel with it.
+    Colours are converted to optical densities, in which stains add up; the lamp's brightness is
+    removed per crop by its brightest pixels. Both are part of the graph, so they are exported with
+    it.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Cells as the station's own segmenter cuts them from drawn slides, with their truth."""
+"""Cells that the station's own segmenter cuts from drawn slides, with their truth."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CROP = CropSpec(window_um=19.2, size_px=96)
 """A 19.2 µm window at 0.2 µm per px: most promyelocytes (15 to 22 µm) fit, an Auer rod is 2 px."""
 
 FIRST_SEED = 100_000
-"""Seeds of the demonstration slides lie below, so none of them is trained on."""
+"""Seeds of the demonstration slides are below, so none of them is trained on."""
 
 FIELD_UM = (190.0, 140.0)
 
@@ -41,7 +41,7 @@ class Pool:
 
 
 def make_pool(slides: range, frames: int, cache: Path) -> Pool:
-    """Draw, segment and cut; kept in the cache folder, since it takes minutes."""
+    """Draw, segment and cut; cached in a folder, since it takes minutes."""
     file = cache / f"pool-{slides.start}-{slides.stop}-{frames}.npz"
     if file.is_file():
         with np.load(file, allow_pickle=False) as saved:
@@ -63,13 +63,13 @@ def drawn_scale(number: int) -> float:
 
 
 def stated_scale(number: int, index: int = 0) -> float:
-    """Return it as measured, µm per px: a little wrong; the networks must bear that."""
+    """Return a slightly wrong scale, as if measured, µm per px, which networks must tolerate."""
     wrong = np.random.default_rng([number, index, 78]).uniform(0.92, 1.08)
     return drawn_scale(number) * float(wrong)
 
 
 def drawn_frame(number: int, index: int) -> tuple[SyntheticFrame, Frame]:
-    """Draw one frame of a slide, as drawn and as the station would get it."""
+    """Draw one frame of a slide, and return it as drawn and as the station would get it."""
     um_per_px = drawn_scale(number)
     recipe = slide_recipe(
         KINDS[number % 3],
@@ -91,7 +91,7 @@ def _frame_cells(number: int, index: int) -> tuple[UInt8, NDArray[np.float32]]:
 
 
 def _truth(drawn: SyntheticFrame, found: Detections) -> NDArray[np.float32]:
-    """Return for every cell found what was drawn under it: float32 (N, 3)."""
+    """Return for every cell found what was drawn there: float32 (N, 3)."""
     truth = np.zeros((len(found), len(ROLE_NAMES)), dtype=np.float32)
     for row in range(len(found)):
         under = drawn.labels[found.labels == row + 1]

@@ -1,4 +1,4 @@
-"""Measure the embedded bundle on real single-cell images with known classes and diagnoses."""
+"""Measures the embedded bundle on real single-cell images with known classes and diagnoses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Train the cell network on a pool, and the head on slides made from held-out cells."""
+"""Trains the cell network on a pool, and the head on slides made from held-out cells."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def train_cells(pool: Pool, epochs: int, say: Say) -> CellNetwork:
 
 
 def augment(cells: torch.Tensor) -> torch.Tensor:
-    """Turn and mirror, vary stain, light, focus and noise: uint8 (N, S, S, 3) to the same."""
+    """Rotate and mirror, vary stain, light, focus and noise: uint8 (N, S, S, 3) to the same."""
     count = len(cells)
     x = torch.rot90(cells, int(torch.randint(4, ())), (1, 2))
     if torch.rand(()) < 0.5:

@@ -244,7 +244,7 @@ def test_shapes_that_only_running_tells_are_said() -> None:
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["a", "b"])],
         {},
     )
-    with pytest.raises(EngineError, match="only running tells"):
+    with pytest.raises(EngineError, match="known only when it runs"):
         network_cost("boxes", made, {"x": (1, 3)})
 
 

@@ -168,7 +168,7 @@ def test_a_network_of_fixed_batch_is_run_row_by_row(tmp_path: Path) -> None:
 def test_only_networks_with_a_convolution_are_worth_eight_bits() -> None:
     assert Network("cells", NET).has_convolution
     assert not Network("cells", cell_network()).has_convolution
-    with pytest.raises(BundleError, match="no ONNX file"):
+    with pytest.raises(BundleError, match="not an ONNX file"):
         Network("cells", b"nonsense")
 
 

@@ -58,7 +58,7 @@ def test_a_wrong_order_is_seen(
     report = json.loads((tmp_path / "bundle" / "export-report.json").read_text())
     (table,) = report["confusion"]
     assert (table["right"], table["cells"]) == (right, 12)
-    assert f"{right} of 12 cells are called like their folders" in shown
+    assert f"{right} of 12 cells are classified like their folders" in shown
     assert "Promyelocytes" in shown
     assert words in " ".join(report["warnings"])
     assert bool(report["warnings"]) == bool(words)

@@ -132,7 +132,12 @@ def test_random_weights_are_marked_and_can_only_give_review(own: Path) -> None:
         ('factory = "model.py:build"', 'factory = "model.py:make"', ConfigError, "no function"),
         ('factory = "model.py:build"', 'factory = "nowhere.py:build"', ConfigError, "no such file"),
         ('factory = "model.py:build"', 'factory = "no_such_package:f"', ConfigError, "no module"),
-        ('factory = "model.py:build"', 'factory = "model.py"', ConfigError, "not named rightly"),
+        (
+            'factory = "model.py:build"',
+            'factory = "model.py"',
+            ConfigError,
+            "factory name is malformed",
+        ),
         ('factory = "model.py:build"', 'factory = "model.py:train"', ConfigError, "factory failed"),
         ('part = "slide_head"', 'part = "slide_heat"', ConfigError, "nothing to call"),
         ("size_px = 64", "size_px = 8", ConfigError, r"images\.size_px"),

@@ -51,29 +51,29 @@ REFUSED: dict[str, tuple[str, str, list[str]]] = {
     "softmax, and again": (
         ENDS_IN_SOFTMAX,
         RECIPE,
-        ["given to softmax again", "cells.logits", "ends in softmax", "probabilities.logits = ["],
+        ["passed to softmax again", "cells.logits", "ends in softmax", "probabilities.logits = ["],
     ),
     "softmax by hand, and again": (
         forward("e = self.fc(self.features(x)).exp()", "return e / e.sum(1, keepdim=True)"),
         RECIPE,
-        ["given to softmax again", "shares that make 1"],
+        ["passed to softmax again", "shares that make 1"],
     ),
     "one sigmoid, and softmax": (
         forward(
             "p = torch.sigmoid(self.fc(self.features(x))[:, :1])", "return torch.cat([p, 1 - p], 1)"
         ),
         RECIPE,
-        ["given to softmax again", "shares that make 1"],
+        ["passed to softmax again", "shares that make 1"],
     ),
     "sigmoid, and again": (
         forward("return torch.sigmoid(self.fc(self.features(x)))"),
         given("sigmoid"),
-        ["given to sigmoid again", "ends in sigmoid"],
+        ["passed to sigmoid again", "ends in sigmoid"],
     ),
     "sigmoid, and softmax": (
         forward("return torch.sigmoid(self.fc(self.features(x))).clamp(0.001, 0.999)"),
         RECIPE,
-        ["given to softmax again", "ends in sigmoid"],
+        ["passed to softmax again", "ends in sigmoid"],
     ),
 }
 

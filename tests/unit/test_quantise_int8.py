@@ -135,7 +135,7 @@ def test_the_same_ranges_give_the_same_bytes_and_every_node_a_name(quantise: Qua
 
 @pytest.mark.parametrize("quantise", FLAVOURS)
 def test_what_is_no_network_is_refused(quantise: Quantise) -> None:
-    with pytest.raises(EngineError, match="network is no ONNX file"):
+    with pytest.raises(EngineError, match="network is not an ONNX file"):
         quantise(b"\x00not a network", RANGES)
     loaded = onnx.load_model_from_string(NETWORK)
     loaded.opset_import[0].version = 13

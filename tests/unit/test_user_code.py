@@ -70,7 +70,7 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     ),
     "another name": (
         forward("return {'out': self.fc(self.features(x))}"),
-        ["model.py line 23", "no output 'logits'", "it gives: out"],
+        ["model.py line 23", "no output 'logits'", "it returns: out"],
     ),
     "no tensor": (
         forward("return self.fc(self.features(x)).detach().numpy()"),
@@ -99,7 +99,7 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     ),
     "half inside": (
         forward("return self.fc(self.features(x.half()))"),
-        ["model.py line 14", "mixes kinds of numbers", "float32"],
+        ["model.py line 14", "mixes types of numbers", "float32"],
     ),
     "cuda inside": (
         forward("return self.fc(self.features(x.cuda()))"),
