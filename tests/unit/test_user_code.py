@@ -66,7 +66,7 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     ),
     "another number of outputs": (
         forward("f = self.features(x)", "return self.fc(f), f, f"),
-        ["model.py line 23", "gives 3 outputs, 1 are named"],
+        ["model.py line 23", "returns 3 outputs, 1 are named"],
     ),
     "another name": (
         forward("return {'out': self.fc(self.features(x))}"),
@@ -74,16 +74,16 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     ),
     "no tensor": (
         forward("return self.fc(self.features(x)).detach().numpy()"),
-        ["model.py line 23", "gives a ndarray for 'logits', no tensor"],
+        ["model.py line 23", "returns a ndarray for 'logits', not a tensor"],
     ),
-    "nothing": (forward("self.fc(self.features(x))"), ["gives a NoneType for 'logits'"]),
+    "nothing": (forward("self.fc(self.features(x))"), ["returns a NoneType for 'logits'"]),
     "other classes": (
         forward("return self.features(x)"),
         ["model.py line 23", "'logits' has shape (2, 8) for 2 named classes"],
     ),
     "whole numbers": (
         forward("return self.fc(self.features(x)).round().long()"),
-        ["model.py line 23", "torch.int64", "no logits"],
+        ["model.py line 23", "torch.int64", "cannot be logits"],
     ),
     "layers made on the way": (
         forward(
