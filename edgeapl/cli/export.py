@@ -227,7 +227,9 @@ def _show(done: Exported) -> None:
         f"{slide['exported']['verdict']}, with torch {slide['reference']['verdict']}"
     )
     for confusion in done.report["confusion"]:
-        right = f"{confusion['right']} of {confusion['cells']} cells are classified like their folders"
+        right = (
+            f"{confusion['right']} of {confusion['cells']} cells are classified like their folders"
+        )
         out.print(f"{confusion['network']}: {right}", markup=False)
         out.print(_confusion(confusion))
     out.print(f"bundle {done.bundle.folder}", soft_wrap=True, markup=False)
