@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,6 +19,7 @@ from edgeapl.bundle.keys import INSTALL, PrivateKey, fingerprint, fits
 from edgeapl.bundle.specs import Digest, Spec
 from edgeapl.errors import BundleError, EngineError, ModelError, StorageError, UsageError
 from edgeapl.types import UNSIGNED, Signer
+from edgeapl.wall_clock import utc_now
 
 SIGNATURE = "bundle.sig"
 ENGINE_SIGNATURE = "engine.sig"
@@ -110,7 +110,7 @@ def write_signature(
             name=name,
             version=version,
             signer=signer,
-            signed_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            signed_at=utc_now().isoformat(timespec="seconds"),
             key=key.public.hex(),
         )
     except ValidationError as error:

@@ -13,7 +13,7 @@ from edgeapl import slide_findings as findings_of
 from edgeapl.errors import EdgeAplError
 from edgeapl.examination.coverage import Coverage
 from edgeapl.examination.open_frame import OpenFrame
-from edgeapl.examination.preparation import Timings, timed
+from edgeapl.examination.timings import Timings, timed
 from edgeapl.model import Model
 from edgeapl.stages.cell_order import Stratum
 from edgeapl.stages.findings import Finding

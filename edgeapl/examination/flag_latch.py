@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from edgeapl.journal.store import utc_now
 from edgeapl.stages.judge import latch
 from edgeapl.types import Decision, Figures, Limits, RaisedFlag, Reason
+from edgeapl.wall_clock import utc_now
 
 
 @dataclass(frozen=True, slots=True)

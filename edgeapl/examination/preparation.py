@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from edgeapl.bundle.specs import GateSpec
+from edgeapl.examination.timings import Timings, timed
 from edgeapl.model import Model
 from edgeapl.stages.area import (
     HIDDEN_SHARE,
@@ -36,23 +34,6 @@ from edgeapl.types import (
     Tiles,
     UInt8,
 )
-
-Timings = Counter[str]
-
-
-@contextmanager
-def timed(timings: Timings, stage: str) -> Iterator[None]:
-    """Add the seconds spent inside to the stage."""
-    start = time.perf_counter()
-    try:
-        yield
-    finally:
-        add_seconds(timings, stage, time.perf_counter() - start)
-
-
-def add_seconds(timings: Timings, stage: str, seconds: float) -> None:
-    """Add seconds to the stage."""
-    timings[stage] += seconds  # type: ignore[assignment]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -172,7 +153,7 @@ def search_frame(model: Model, gated: GatedFrame, *, crops: bool) -> PreparedFra
             tiles = judge_tiles(judged.pixels, frame.um_per_px, focus, outside, shown=gated.shown)
     spec = model.bundle.manifest.crop
     with timed(timings, "crop"):
-        # A frame's cells are cut by who shows them to a network: none is cut in vain, and none
+        # A frame's cells are cut when a network is about to see them: none is cut in vain, and none
         # takes memory while it waits.
         cut = cut_cells(detections, spec, cell_image=True) if crops else uncut_cells(found, spec)
     allowed = HIDDEN_SHARE_OF_IMAGE if crops else HIDDEN_SHARE

@@ -14,7 +14,8 @@ from edgeapl.examination.finished_frame import examined_frame
 from edgeapl.examination.flag_latch import FlagLatch, Settled
 from edgeapl.examination.judgement import Judgement, SlideJudge
 from edgeapl.examination.open_frame import OpenFrame
-from edgeapl.examination.preparation import PreparedFrame, Timings
+from edgeapl.examination.preparation import PreparedFrame
+from edgeapl.examination.timings import Timings
 from edgeapl.inference import InferenceResult, Scheduler
 from edgeapl.model import Model
 from edgeapl.stages.cell_order import Order, examination_order

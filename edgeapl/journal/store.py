@@ -24,16 +24,12 @@ from edgeapl.journal.disk_reserve import (
 from edgeapl.journal.location import anchor_path, refuse_network_share, reserve_path
 from edgeapl.journal.record import canonical, verdict_to_json
 from edgeapl.types import Verdict
+from edgeapl.wall_clock import utc_now
 
 BUSY_S = 30.0
 """How long to wait for other writers; one commit takes milliseconds."""
 
 Done = TypeVar("Done")
-
-
-def utc_now() -> datetime:
-    """Return the current time, UTC, for timestamps of rows."""
-    return datetime.now(timezone.utc)
 
 
 class Journal:

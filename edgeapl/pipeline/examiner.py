@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from edgeapl.errors import DeadlineError, EdgeAplError
 from edgeapl.examination import OpenFrame, PreparedFrame, SlideExamination
-from edgeapl.examination.preparation import add_seconds, timed
+from edgeapl.examination.timings import add_seconds, timed
 from edgeapl.inference import InferenceResult, scheduler_for
 from edgeapl.model import Model
 from edgeapl.pipeline.jobs import Barrier, SlideJob

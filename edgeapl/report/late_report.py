@@ -26,8 +26,8 @@ from edgeapl.report.results import (
 )
 from edgeapl.report.storage import storing, write_new_synced
 from edgeapl.report.tables import FRAME_COLUMNS, cell_columns, replace_table
-from edgeapl.report.writer import utc_now
 from edgeapl.types import CellStatus
+from edgeapl.wall_clock import utc_now
 
 Rows = list[dict[str, str]]
 

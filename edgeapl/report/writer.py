@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ from edgeapl.report.tables import (
 )
 from edgeapl.report.user_columns import FurtherColumns
 from edgeapl.types import ExaminedFrame
+from edgeapl.wall_clock import utc_now
 from edgeapl.wording.printable import printable
 
 MOST_DRAWING = 2
@@ -67,11 +68,6 @@ class SlideFiles:
     frames_csv: Path
     overlays: tuple[Path, ...]
     geojson: tuple[Path, ...]
-
-
-def utc_now() -> datetime:
-    """Return the time by the wall clock."""
-    return datetime.now(timezone.utc)
 
 
 class SlideWriter:
