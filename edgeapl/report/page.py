@@ -20,6 +20,7 @@ from edgeapl.report.cell_classes import in_words, role_kinds
 from edgeapl.report.context import ReportContext
 from edgeapl.report.explanation import Explanation
 from edgeapl.report.gallery import MOST_OF_KIND, CellPicture, FramePicture, Gallery
+from edgeapl.report.page_style import page_style
 from edgeapl.report.pictures import CELL_WINDOW_UM, RESEARCH_USE_ONLY
 from edgeapl.report.sign_off import people_section
 from edgeapl.report.verdict_text import answer_of
@@ -86,7 +87,6 @@ def render_page(
     explanation : pictures that explain the verdict.
     """
     folder = files("edgeapl.report") / "templates"
-    style = (folder / "slide.css").read_text(encoding="utf-8")
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -102,6 +102,8 @@ def render_page(
         overlay=lambda name: "overlays/" + quote(name),
     )
     pictures = choose_pictures(record, gallery, _picture_bytes(explanation))
+    groups = group_names(pictures.cells)
+    style = page_style(str(record["slide"]), len(groups))
     answer = answer_of(record, context, pictured=bool(pictures.evidence))
     template = environment.from_string((folder / "slide.html.j2").read_text(encoding="utf-8"))
     return template.render(
@@ -110,6 +112,7 @@ def render_page(
         gallery=gallery,
         shown=pictures,
         explanation=explanation,
+        groups=groups,
         kinds=role_kinds(context),
         journal_record=journal_record,
         written=local_time(written.isoformat()),
@@ -166,6 +169,12 @@ def choose_pictures(
         frames.append(frame)
     missing = tuple(cell for cell in wanted if cell not in by_number)
     return PagePictures(evidence, missing, others, tuple(frames))
+
+
+def group_names(cells: Sequence[CellPicture]) -> list[str]:
+    """Return the classes of cells in the order of their groups: suspicious ones first."""
+    kinds = dict.fromkeys(cell.kind for cell in cells)
+    return [kind.name for kind in sorted(kinds, key=lambda kind: not kind.suspicious)]
 
 
 def _bar(value: float | None, interval: Sequence[float] | None) -> Bar | None:

@@ -19,6 +19,9 @@ OVERLAY_PX = 1280
 
 PAGE_FRAME_PX = 960
 CELL_PX = 128
+LARGEST_CELL_PX = 256
+"""Pictures of cells have the pixels of their frame up to this size, and can so be enlarged."""
+
 CELL_WINDOW_UM = 24.0
 """Side of the square around a cell: promyelocytes are 15 to 25 µm wide (Bain 2015). It is the same
 for all cells, so that sizes can be compared by eye."""
@@ -182,7 +185,9 @@ def _scale_bar(um_per_px: float, width: int) -> tuple[int, int]:
 
 
 def cell_picture(frame: Frame, box: Float32, *, crops: bool) -> UInt8:
-    """Cut the square around a cell, uint8 (CELL_PX, CELL_PX, 3); grey where the frame ends.
+    """Cut the square around a cell, uint8 (S, S, 3); grey where the frame ends.
+
+    S is `CELL_PX`, or more where the frame has more pixels, up to `LARGEST_CELL_PX`.
 
     It is `CELL_WINDOW_UM` wide, or as wide as a larger cell; for crops it is the whole image.
     """
@@ -199,5 +204,6 @@ def cell_picture(frame: Frame, box: Float32, *, crops: bool) -> UInt8:
     square = np.full((side, side, 3), PADDING, dtype=np.uint8)
     y, x = max(0, -top), max(0, -left)
     square[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
-    method = cv2.INTER_AREA if side > CELL_PX else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(square, (CELL_PX, CELL_PX), interpolation=method), dtype=np.uint8)
+    size = min(max(CELL_PX, side), LARGEST_CELL_PX)
+    method = cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(square, (size, size), interpolation=method), dtype=np.uint8)

@@ -14,6 +14,7 @@ from edgeapl.report.outline import outlines
 from edgeapl.report.pictures import (
     CELL_PX,
     CELL_WINDOW_UM,
+    LARGEST_CELL_PX,
     OVERLAY_PX,
     PADDING,
     cell_picture,
@@ -101,13 +102,22 @@ def test_rejected_frames_are_all_counted_and_listed_up_to_a_limit() -> None:
     assert len(gallery.rejected) == MOST_REJECTED
 
 
-def test_a_cell_at_the_edge_is_shown_at_the_same_scale_with_grey_beyond_the_frame() -> None:
-    pixels = np.full((400, 400, 3), 50, np.uint8)
-    frame = Frame(pixels, 0, 0, CELL_WINDOW_UM / 200, "f", "d")  # the window is 200 px wide
-    picture = cell_picture(frame, floats(0, 180, 40, 220), crops=False)
-    assert picture.shape == (CELL_PX, CELL_PX, 3)
-    assert np.all(picture[:, : CELL_PX * 3 // 8] == PADDING)  # 80 of 200 px lie outside
-    assert np.all(picture[:, CELL_PX * 9 // 20 :] == 50)
+@pytest.mark.parametrize(
+    ("window_px", "size"), [(100, CELL_PX), (200, 200), (400, LARGEST_CELL_PX)]
+)
+def test_a_cell_at_the_edge_is_shown_at_the_same_scale_with_grey_beyond_the_frame(
+    window_px: int, size: int
+) -> None:
+    """And with the pixels of its frame, as far as that is useful."""
+    side = 2 * window_px
+    pixels = np.full((side, side, 3), 50, np.uint8)
+    frame = Frame(pixels, 0, 0, CELL_WINDOW_UM / window_px, "f", "d")
+    middle, half = side / 2, window_px / 10
+    box = floats(0, middle - half, 2 * half, middle + half)
+    picture = cell_picture(frame, box, crops=False)
+    assert picture.shape == (size, size, 3)
+    assert np.all(picture[:, : size * 3 // 8] == PADDING)  # two fifths of it lie outside
+    assert np.all(picture[:, size * 9 // 20 :] == 50)
 
 
 @pytest.mark.parametrize("um_per_px", [1e-6, 0.1, 1e6])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from datetime import datetime, timezone
 from html.parser import HTMLParser
 from typing import Any
@@ -22,7 +23,7 @@ HOSTILE = "=<img src=x onerror=document.title='owned'>\n\x1b[31m\"'><script>1</s
 TAGS = {"html", "head", "meta", "title", "style", "body", "header", "main", "section", "footer"}
 TAGS |= {"h1", "h2", "p", "b", "br", "a", "bdi", "code", "ul", "li", "dl", "dt", "dd", "div"}
 TAGS |= {"span", "table", "thead", "tbody", "tr", "th", "td", "figure", "figcaption", "img"}
-TAGS |= {"svg", "path", "circle", "line", "text"}
+TAGS |= {"svg", "path", "circle", "line", "text", "input", "label"}
 
 
 class Reader(HTMLParser):
@@ -262,3 +263,28 @@ def test_a_model_without_suspicious_roles_does_not_blame_single_cells() -> None:
     text = Reader(render_page(record([frame], evidence=[]), "a", settings, gallery, NOW)).text
     assert "raised the flag" not in text
     assert "speak" not in text
+
+
+def test_cells_are_grouped_by_class_without_a_script(frames: list[ExaminedFrame]) -> None:
+    """Every cell stands in a group that has a heading, suspicious classes first."""
+    page = page_of(frames, "REVIEW")
+    listed = re.findall(r'<li class="(heading )?group-(\d+)">([^<]*)', page)
+    headings = [text for heading, _, text in listed if heading]
+    assert len(headings) > 1
+    assert headings[0].startswith("promyelocyte, ")
+    counts = Counter(group for heading, group, _ in listed if not heading)
+    for number, text in enumerate(headings):
+        count = counts[str(number)]
+        assert text.endswith(f", {count} cell" + ("s" if count != 1 else ""))
+    assert page.count('id="by-class"') == 1
+
+
+def test_every_cell_can_be_enlarged_and_a_sheet_can_be_signed(frames: list[ExaminedFrame]) -> None:
+    page = page_of(frames)
+    pictures = len(re.findall(r'alt="cell \d', page))
+    assert pictures
+    assert (
+        len(re.findall(r'<input type="checkbox" aria-label="Enlarge cell \d+">', page)) == pictures
+    )
+    for words in ("Name", "Signature", "Date"):
+        assert f"<dt>{words}</dt>" in page
