@@ -1,8 +1,8 @@
-"""What was never run here is opened and tests itself in another process first: bundles, engines.
+"""Bundles and engines that never ran on this machine test themselves in another process first.
 
-A network may loop for ever, want more memory than there is, or crash its runtime: that process then
-ends, and not the program. What passed is remembered by its digest, so that only its first start on
-a machine takes longer.
+A network may loop for ever, want more memory than there is, or crash its runtime: then that process
+ends, not the program. What passed is remembered by its digest, so that only the first start on a
+machine takes longer.
 """
 
 from __future__ import annotations

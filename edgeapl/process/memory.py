@@ -93,8 +93,11 @@ class SharedMemory:
             return
         size = -(-size // STEP_BYTES) * STEP_BYTES
         try:
-            # Reserved, not only promised: a write without memory behind it would end the process.
-            os.posix_fallocate(self.descriptor, 0, size)
+            if hasattr(os, "posix_fallocate"):
+                # Reserved, not only promised: a write without memory would end the process.
+                os.posix_fallocate(self.descriptor, 0, size)
+            else:  # macOS
+                os.ftruncate(self.descriptor, size)
             self._map = mmap.mmap(self.descriptor, size)
         except OSError as error:
             raise MemoryError(f"{size >> 20} MiB: {error.strerror}") from error

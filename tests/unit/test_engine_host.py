@@ -289,10 +289,11 @@ def test_the_child_ends_with_its_last_engine(tmp_path: Path) -> None:
     assert not is_alive(pid)
 
 
-def test_it_works_where_linux_has_no_nameless_memory(
+def test_it_works_where_there_is_nothing_of_linux_for_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(os, "memfd_create")
+    monkeypatch.delattr(os, "posix_fallocate")
     with EngineHost(written(tmp_path, conv=conv_network())) as host:
         have = host.engines["conv"].run(cells(1500))
     assert same_bits(have, open_engine("onnxruntime", "conv", conv_network()).run(cells(1500)))
