@@ -1,4 +1,4 @@
-"""Make networks ready to run, one file per runtime."""
+"""Engines: networks that are ready to run, one module per runtime."""
 
 if __name__ != "edgeapl.engines":
     raise ImportError(

@@ -1,4 +1,4 @@
-"""Compare what a network is given with what it takes; the same words for every runtime."""
+"""Check the inputs of a run against what the network takes, with one set of messages."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Described = Mapping[str, tuple[str, tuple[int | None, ...]]]
 
 
 class Declared:
-    """What every engine made from a file tells about it.
+    """Base of engines that are made from a file.
 
     Parameters
     ----------
     name : what error messages call the network.
     digest : SHA-256 (hex) of the file.
-    inputs, outputs : as the runtime found them in it.
+    inputs, outputs : as the runtime read them from it.
     """
 
     def __init__(self, name: str, digest: str, inputs: Described, outputs: tuple[str, ...]) -> None:

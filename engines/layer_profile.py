@@ -1,4 +1,4 @@
-"""Time the layers of engines that are kept."""
+"""Time the layers of stored engines."""
 
 from __future__ import annotations
 

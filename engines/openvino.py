@@ -60,7 +60,7 @@ class OpenVinoEngine(Declared):
     threads : threads inside one run, 1 or more.
     workers : runs at the same time, 1 or more; each has a stream of OpenVINO's to itself.
     precision : one of `PRECISIONS`, for what the file leaves open. OpenVINO's own default on a
-        processor with AMX is bf16, which changes answers unsaid; here that is a choice.
+        processor with AMX is bf16, which changes answers silently; here that is a choice.
     pin_cores : keep each stream to a core of its own if there are as many cores; for callers that
         run one network at a time. Streams of two networks may keep to the same core.
 
@@ -145,7 +145,7 @@ class OpenVinoEngine(Declared):
             self._release(request)
 
     def close(self) -> None:
-        """Release the network; runs under way still end."""
+        """Release the network; runs that were started still end."""
         with self._change:
             self._open = False
             self._free.clear()

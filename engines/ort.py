@@ -45,14 +45,14 @@ class OrtEngine(Declared):
     name : what error messages call it.
     model : bytes of the ONNX file; external data is not followed.
     threads : threads inside one run, 1 or more.
-    arena : keep the memory of a run for the next one. Without it networks of pictures run as fast
-        and take less: one of 448 px on 16 cells 1.2 GB in place of 1.9 GB.
+    arena : keep the memory of a run for the next one. Without it networks of images run as fast
+        and take less: one of 448 px on 16 cells takes 1.2 GB instead of 1.9 GB.
     provider : a key of `PROVIDERS`. CUDA takes the same file, and needs another wheel of
         onnxruntime; see `CudaEngine`.
     device : number of the GPU.
 
     Raises EngineError when the bytes are not a network that this runtime can run, or the provider
-    is not there: onnxruntime itself would go on with the CPU.
+    is missing: onnxruntime itself would fall back to the CPU.
     """
 
     def __init__(
@@ -119,9 +119,9 @@ class OrtEngine(Declared):
         return values
 
     def cancel(self, thread: int) -> None:
-        """End the run that a thread (`threading.get_ident`) has under way, if it has one.
+        """Cancel the current run of a thread (`threading.get_ident`), if it has one.
 
-        It raises EngineError after the node that is being computed; one node is never cut short.
+        The run raises EngineError after the current node; a single node is never cut short.
         """
         options = self._under_way.get(thread)
         if options is not None:
@@ -144,9 +144,9 @@ class CudaEngine(OrtEngine):
 
     Parameters
     ----------
-    device : number of the GPU. The others, and what is raised, as of `OrtEngine`.
+    device : number of the GPU. Other parameters and errors as in `OrtEngine`.
 
-    Images go to the GPU as the uint8 that they are, and only answers come back.
+    Images go to the GPU as uint8, and only answers come back.
     """
 
     def __init__(self, name: str, model: bytes, *, threads: int = 1, device: int = 0) -> None:

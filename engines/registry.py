@@ -1,4 +1,4 @@
-"""Open an engine by the name of its target; a runtime is imported only when it is asked for."""
+"""Open an engine by the name of its target; a runtime is imported only when it is needed."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Availability:
-    """What can be done here for one target; an empty text is yes, else it says why not."""
+    """What can be done here for one target; an empty text means yes, others say why not."""
 
     target: str
     build: str
@@ -84,7 +84,7 @@ def open_engine(
     arena: bool = True,
     device: int = 0,
 ) -> Engine:
-    """Make a network ready to run.
+    """Open a network.
 
     Parameters
     ----------
@@ -92,12 +92,12 @@ def open_engine(
     name : what error messages call the network.
     model : bytes of its file: ONNX, or a plan for TensorRT.
     threads : CPU threads inside one run; a GPU has no use for it.
-    workers : runs at the same time; onnxruntime takes any number of them, OpenVINO is told.
-    pin_cores : of OpenVINO: its threads keep to a core each, where this process has them all; only
+    workers : parallel runs; onnxruntime takes any number, OpenVINO must know it.
+    pin_cores : for OpenVINO: pin its threads to a core each, where this process has them all; only
         for callers that run one network at a time.
-    origin : of a plan; without it a plan is never loaded.
+    origin : of a plan, which is never loaded without it.
     arena : of onnxruntime: keep the memory of a run for the next one.
-    device : number of the GPU, of targets that run an ONNX file on one; a plan's origin says its.
+    device : number of the GPU for targets that run an ONNX file; a plan's is in its origin.
 
     Raises EngineError when the target is unknown, its runtime is not installed, or the network
     is refused.
@@ -148,7 +148,7 @@ def open_chain(
 
 
 class _Warmable(Protocol):
-    """What is slow when it meets something for the first time."""
+    """Something whose first runs are slow."""
 
     def warm_up(self) -> None: ...
 
@@ -156,7 +156,7 @@ class _Warmable(Protocol):
 
 
 def _warm(opened: _Warmable) -> _Warmable:
-    """Warm it up; it does not stay open when that fails."""
+    """Warm it up; close it when that fails."""
     try:
         opened.warm_up()
     except BaseException:

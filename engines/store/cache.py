@@ -1,4 +1,4 @@
-"""Where engines are kept between runs."""
+"""The cache of engines between runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def read_timing(target: str, version: str, device: str) -> bytes:
 
 
 def write_timing(target: str, version: str, device: str, measured: bytes) -> None:
-    """Keep it for the next build. A disk that is full costs time then, and nothing now."""
+    """Store it for the next build. A full disk only makes that build slower."""
     path = _timing_file(target, version, device)
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)

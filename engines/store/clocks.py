@@ -1,4 +1,4 @@
-"""How fast a GPU may run at the time: power mode and clocks, where a machine says so.
+"""How fast a GPU may run: power mode and clocks, where a machine reports them.
 
 A Jetson in its 15 W mode, or with clocks that rise only under load, gives times that hold for
 nothing else. Nothing is changed here, and what cannot be read is left out.

@@ -1,4 +1,4 @@
-"""Ask NVIDIA's driver itself for a GPU, where neither pycuda nor TensorRT need be installed."""
+"""Describe a GPU by NVIDIA's driver alone, without pycuda or TensorRT."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAME_ROOM = 256
 def cuda_device(number: int = 0, library: Any = None) -> Device | None:
     """Describe a GPU; None where there is no driver, or no such GPU.
 
-    library : stands in for the driver's, in tests.
+    library : replaces the driver's in tests.
     """
     if library is None:
         try:

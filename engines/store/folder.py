@@ -22,7 +22,7 @@ REBUILD = "build it again with edgeapl build-engine"
 
 @dataclass(frozen=True, slots=True)
 class EngineFolder:
-    """Engines on disk whose files all were what was built.
+    """Engines on disk, all of whose files are as they were built.
 
     signer : who signed them, verified; None when nobody did.
     digest : SHA-256 (hex) of `engine.json`, which holds the digests of all other files.
@@ -65,12 +65,12 @@ def write_engines(
     files: Mapping[str, Path],
     check: Callable[[EngineFolder], None] | None = None,
 ) -> EngineFolder:
-    """Put engines in their place: all of them, or nothing.
+    """Write engines: all of them, or nothing.
 
     Parameters
     ----------
     folder : new, empty, or engines that are replaced. files : name to a file that is moved.
-    check : called before they are put in place; what it raises leaves all as it was.
+    check : called before the folder is replaced; when it raises, nothing changes.
     """
     if folder.exists() and any(folder.iterdir()) and not (folder / RECORD).is_file():
         raise StorageError("folder holds something else than engines", folder, "name a new one")

@@ -1,4 +1,4 @@
-"""What engines of a target would have to be built for to run on this machine now."""
+"""What engines must be built for to run on this machine now."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tell this machine from others, and what it computes on."""
+"""The identity of this machine, and its processor."""
 
 from __future__ import annotations
 

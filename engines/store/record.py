@@ -25,7 +25,7 @@ class _Part(BaseModel):
 
 
 class BuiltNetwork(_Part):
-    """One file. kept : layers, or all of it, that were kept in a higher precision."""
+    """One file. kept : layers, or the whole network, kept in a higher precision."""
 
     file: FileName
     sha256: Digest
@@ -52,10 +52,10 @@ class BuiltFor(_Part):
 
 
 class PlanNotes(_Part):
-    """What the builder of a plan said of it.
+    """What the builder logged of a plan.
 
     layers : (name, kind, types, bytes of activations that it reads and writes for a cell) of each.
-    scratch : bytes that a run of the largest batch takes; None where it did not say.
+    scratch : bytes that a run of the largest batch takes; None if unknown.
     """
 
     layers: tuple[tuple[str, str, str, int], ...] = ()
@@ -63,7 +63,7 @@ class PlanNotes(_Part):
 
 
 class Settings(_Part):
-    """How the engines were the fastest here.
+    """The settings with which the engines were the fastest here.
 
     threads : CPU threads inside one run. batch_size : cells in one run. workers : runs at the same
     time; None in records that do not know it: as many as there are cores for.
@@ -91,9 +91,9 @@ class EngineRecord(_Part):
     certificate : digest of the evidence on which these engines gave the bundle's verdicts; None
         where they did not, or were not tried. Engines in FP32 need none.
     layers_chosen_on : SHA-256 (hex) of the images on which layers were chosen that stay in a higher
-        precision, so that nobody takes them as evidence for these engines.
+        precision, so that they are not taken as evidence for these engines.
     proof, timing : what was measured when it was built, for people.
-    plans : network to what its builder said; empty of targets that run an ONNX file.
+    plans : network to what its builder logged; empty for targets that run an ONNX file.
     """
 
     schema_version: Literal[1] = Field(alias="schema")
@@ -155,7 +155,7 @@ def key_start(bundle_digest: str) -> str:
 
 
 def read_record(text: bytes, where: str, rebuild: str) -> EngineRecord:
-    """Read `engine.json`; raises EngineError when it says anything else than it may."""
+    """Read `engine.json`; raises EngineError when it is not valid."""
     try:
         return EngineRecord.model_validate_json(text)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""The largest batch of a plan for which there is memory on the GPU."""
+"""Reduce a plan's largest batch until it fits the memory of the GPU."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TAKEN = 3 / 4
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """How a plan is used here.
+    """How a plan is run here.
 
     layout : its tensors in the largest batch. scratch : bytes that it works in. parted : that is
     less than the plan could take, so the memory must be laid out for each shape.
@@ -32,7 +32,7 @@ class Fit:
 def fitted(
     name: str, library: Library, engine: Any, shared: PlanResources, memory: GpuMemory
 ) -> Fit:
-    """Halve the batch until there is memory for it.
+    """Halve the batch until it fits the memory.
 
     For use inside ``with memory.active():``. Raises EngineError when there is none for any.
     """

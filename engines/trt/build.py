@@ -24,11 +24,11 @@ Ranges = Mapping[str, tuple[int, int, int]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BuiltPlan:
-    """A plan, and what its builder said of it.
+    """A plan, and what its builder logged of it.
 
     layers : as it lists them; none where the library lists them in no way that is known.
     scratch : bytes that a run of the largest batch needs besides inputs, answers and weights; None
-        where the builder does not say.
+        where the builder does not log it.
     timing_cache : see `BuildOptions`; b"" where none was kept.
     """
 
@@ -90,7 +90,7 @@ def make_plan(
     Raises EngineError, with the node at fault, when the library refuses the network.
     """
     options = options or BuildOptions()
-    with library.turn:
+    with library.build_lock:
         library.messages.take()
         library.messages.take_notes()
         api = library.api

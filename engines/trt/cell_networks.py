@@ -66,7 +66,7 @@ class CellNetworks:
         rows : as many are run on; those behind the cells are whatever lies there.
         """
         shapes: Shapes = {}
-        with self._scratch.turn(self._stream) as lent:
+        with self._scratch.lease(self._stream) as lent:
             for name in networks:
                 link = self._links[name]
                 context: Any = self._contexts[batch][name].context
@@ -96,7 +96,7 @@ class CellNetworks:
             found[name][key] = np.array(host).reshape(shape)
         return found
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Release the contexts, which must not outlive their memory, even if this object does."""
         self._contexts.clear()
 

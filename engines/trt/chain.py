@@ -249,7 +249,7 @@ class TrtChain:
         try:
             if not self._memory.closed:
                 with self._memory.active():
-                    self._let_go()
+                    self._release_contexts()
         except self._driver.Error as error:
             errors.append(error)
         try:
@@ -258,11 +258,11 @@ class TrtChain:
             errors.append(error)
         return errors[0] if errors else None
 
-    def _let_go(self) -> None:
+    def _release_contexts(self) -> None:
         """Wait for all work, and let the contexts go before what they run on."""
         try:
             self._memory.wait()
         finally:
             if self._stages is not None:
-                self._stages.let_go()
+                self._stages.release()
             self._stages = None

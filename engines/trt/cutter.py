@@ -129,7 +129,7 @@ class Cutter:
                 self._memory.move(to + row * size, made, len(one.labels) * size, self._stream)
             row += len(one.labels)
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Release the contexts, which must not outlive their memory, even if this object does."""
         self._contexts.clear()
 

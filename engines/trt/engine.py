@@ -201,7 +201,7 @@ class TrtEngine:
         fit = fitted(self._name, self._library, self._engine, self._shared, memory)
         self._layout, self._parted = fit.layout, fit.parted
         self._sizes = sizes_of(fit.layout.batches) if fit.layout.divisible else ()
-        self._shared.scratch.need(fit.scratch)
+        self._shared.scratch.reserve(fit.scratch)
         self._needs = fit.scratch
         for tensor in (*self._layout.inputs, *self._layout.outputs):
             self._buffers[tensor.name] = memory.buffer(tensor.room, tensor.dtype)
@@ -268,7 +268,7 @@ class TrtEngine:
 
     def _execute(self, memory: GpuMemory, plan_context: PlanContext) -> None:
         stream = memory.stream
-        with self._shared.scratch.turn(stream) as lent:
+        with self._shared.scratch.lease(stream) as lent:
             plan_context.lend(lent)
             if not plan_context.context.execute_async_v3(stream.raw.handle):
                 raise EngineError("execution was refused", self._name, self._reason())
@@ -318,4 +318,4 @@ class TrtEngine:
                 self._engine = None
                 needs, self._needs = self._needs, None
                 if needs is not None:
-                    self._shared.scratch.spare(needs)
+                    self._shared.scratch.release(needs)

@@ -67,7 +67,7 @@ class PlanLayer:
 
     @property
     def leaves_int8(self) -> bool:
-        """Whether it takes int8 and gives floats, so that another kernel has to quantise again."""
+        """Whether it takes int8 and returns floats, so that another kernel must quantise again."""
         takes = bool(self.inputs) and self.inputs[0].dtype == "int8"
         return takes and any(tensor.dtype in ("float", "half") for tensor in self.outputs)
 
@@ -78,7 +78,7 @@ class PlanLayer:
 
     @property
     def types(self) -> str:
-        """What it takes and gives, e.g. ``int8 -> half``."""
+        """Types of its inputs and outputs, e.g. ``int8 -> half``."""
         taken = "+".join(sorted({tensor.dtype for tensor in self.inputs})) or "nothing"
         given = "+".join(sorted({tensor.dtype for tensor in self.outputs})) or "nothing"
         return f"{taken} -> {given}"
@@ -86,7 +86,7 @@ class PlanLayer:
 
 @dataclass(frozen=True, slots=True)
 class LayerCount:
-    """What the layers of a plan come to.
+    """The layers of a plan, counted.
 
     layers : all. convolutions : types to number. leaving_int8 : convolutions from int8 to floats.
     bytes_a_row : activations read and written for one row of the batch.
@@ -115,7 +115,7 @@ def read_layers(message: str) -> tuple[PlanLayer, ...]:
 
 
 def count_layers(layers: Sequence[PlanLayer]) -> LayerCount:
-    """Count them."""
+    """Count the layers of a plan."""
     convolutions = [layer for layer in layers if layer.convolves]
     return LayerCount(
         len(layers),

@@ -1,4 +1,4 @@
-"""Find the installed TensorRT. Both libraries have the same names; what differs is asked for."""
+"""Find the installed TensorRT. Both libraries use the same names; differences are looked up."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Library:
     api : its Python module.
     version : e.g. ``"10.3.0"``.
     logger : an ILogger of it, that fills `messages`. RTX has one logger for the whole process.
-    turn : of who builds: what a builder logs does not say whose it is.
+    build_lock : held by a build, as log messages do not name theirs.
     """
 
     target: str
@@ -86,7 +86,7 @@ class Library:
     version: str
     logger: Any
     messages: Messages
-    turn: threading.Lock = field(default_factory=threading.Lock)
+    build_lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 @functools.cache
@@ -120,7 +120,7 @@ def library_of(target: str, api: Any) -> Library:
 def starting(library: Library, name: str) -> Iterator[None]:
     """Make the library's Builder, OnnxParser or Runtime inside; raises EngineError without one.
 
-    Where the library cannot use the GPU it gives no object, and pybind11 calls that a TypeError.
+    Where the library cannot use the GPU it returns no object, and pybind11 calls that a TypeError.
     name : the network in question.
     """
     try:

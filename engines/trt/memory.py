@@ -72,7 +72,7 @@ class GpuMemory:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Make the context this thread's for the time being."""
+        """Make the context current on this thread meanwhile."""
         self._context.push()
         try:
             yield
@@ -81,7 +81,7 @@ class GpuMemory:
 
     @property
     def stream(self) -> Stream:
-        """The first stream; it is made when it is first asked for."""
+        """The first stream, made when it is first used."""
         return self._streams[0] if self._streams else self.new_stream()
 
     @property
@@ -96,7 +96,7 @@ class GpuMemory:
 
     @property
     def unused(self) -> int:
-        """Bytes on the GPU that nobody has taken."""
+        """Free bytes on the GPU."""
         free, _ = self._driver.mem_get_info()
         return int(free)
 
@@ -107,7 +107,7 @@ class GpuMemory:
         return self._streams[-1]
 
     def buffer(self, count: int, dtype: str, *, read_once: bool = True) -> Buffer:
-        """Take room for `count` numbers on both sides.
+        """Allocate room for `count` numbers on both sides.
 
         read_once : by the GPU, and not cached there: then a GPU that shares the processor's memory
             reads what the processor wrote, and nothing is copied.
@@ -148,7 +148,7 @@ class GpuMemory:
     def event(self, *, timed: bool = False) -> DeviceObject:
         """Make an event; a thread that waits for it sleeps and keeps no core busy.
 
-        timed : it can tell time, which costs some.
+        timed : it records the time, which costs some.
         """
         flags = self._driver.event_flags
         kind = flags.BLOCKING_SYNC | (0 if timed else flags.DISABLE_TIMING)
@@ -169,7 +169,7 @@ class GpuMemory:
             self._up += part.nbytes
 
     def clear(self, buffer: Buffer, stream: DeviceObject | None = None) -> None:
-        """Make both sides say that nothing was written yet."""
+        """Fill both sides with values that mark them as not written."""
         buffer.host.view(np.uint8)[:] = UNWRITTEN
         if not buffer.mapped:
             size = buffer.host.nbytes

@@ -1,4 +1,4 @@
-"""Hear from the library how far a build is, and tell it to stop."""
+"""Follow the progress of a build, and stop it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Progress = Callable[[str, int, int], None]
 
 
 def monitor_of(api: Any, stop: threading.Event, on_progress: Progress | None) -> Any:
-    """Make an IProgressMonitor, or give None where the library has none (TensorRT before 10).
+    """Make an IProgressMonitor; return None where the library has none (TensorRT before 10).
 
     stop : when set, the build ends at its next step.
 

@@ -37,7 +37,7 @@ def profile_up_to(largest: int) -> Profile:
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
-    """What a build is told.
+    """Options of a build.
 
     profile : batches that the plan must take. workspace : bytes of device memory that a layer may
     use for scratch.

@@ -33,7 +33,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class PlanRecord:
-    """What was written down when the plan was built.
+    """The record of a plan, written when it was built.
 
     sha256 : hex, of its bytes; size : bytes; place : where it was built.
     """
@@ -62,7 +62,7 @@ class StoredPlan:
 
 
 def record_of(plan: bytes, place: Place) -> PlanRecord:
-    """Describe a plan that was built just now."""
+    """Return the record of a plan that was just built."""
     return PlanRecord(sha256(plan), len(plan), place)
 
 
@@ -74,7 +74,7 @@ def check_plan(
     Parameters
     ----------
     name : what the message calls the plan.
-    rebuild : how to mend it, the end of every message.
+    rebuild : how to fix it, the end of every message.
     """
     there = built.place
     differences = (

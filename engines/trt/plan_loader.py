@@ -33,7 +33,7 @@ def deserialise(name: str, plan: bytes, library: Library) -> Any:
 def make_context(
     name: str, library: Library, engine: Any, kernels: Kernels, *, fixed: bool, graphs: bool = True
 ) -> Any:
-    """Make a context that runs a plan in memory that it is lent by `set_device_memory`.
+    """Make a context that runs a plan in memory lent to it by `set_device_memory`.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def make_context(
     graphs : run as CUDA graphs where the library offers them; only for addresses that stay, for
         each would be captured anew.
 
-    Raises EngineError when the library gives none.
+    Raises EngineError when the library returns none.
     """
     api = library.api
     strategy = api.ExecutionContextAllocationStrategy.USER_MANAGED
@@ -108,7 +108,7 @@ def ready_context(
         settle(plan_context)
         if not graphs:
             return plan_context
-        with shared.scratch.turn(stream()) as lent:
+        with shared.scratch.lease(stream()) as lent:
             plan_context.lend(lent)
             if plan_context.context.is_stream_capturable(stream().raw.handle):
                 return plan_context
@@ -131,7 +131,7 @@ def reason(library: Library) -> str:
 
 
 def _refuse_invalid(api: Any, runtime: Any, name: str, plan: bytes) -> None:
-    """Ask TensorRT-RTX, which can tell from the plan's header, whether it fits this machine."""
+    """Let TensorRT-RTX check by the plan's header whether it fits this machine."""
     if not hasattr(runtime, "get_engine_validity"):
         return
     validity, causes = runtime.get_engine_validity(plan)

@@ -20,9 +20,9 @@ Lent = tuple[int, int]
 
 
 class Scratch:
-    """Lends memory that is as large as the greediest network of the process needs.
+    """Lends memory as large as the most demanding network of the process needs.
 
-    `need` and `turn` are for use inside ``with memory.active():`` of any `GpuMemory`.
+    `reserve` and `lease` are for use inside ``with memory.active():`` of any `GpuMemory`.
     """
 
     def __init__(self, driver: Any) -> None:
@@ -35,11 +35,11 @@ class Scratch:
 
     @property
     def size(self) -> int:
-        """Bytes that are needed by now."""
+        """Bytes that are reserved now."""
         return max(self._needs, default=0)
 
-    def need(self, size: int) -> None:
-        """Reserve so many bytes for a network, until `spare`. Raises the driver's error."""
+    def reserve(self, size: int) -> None:
+        """Reserve so many bytes for a network, until `release`. Raises the driver's error."""
         with self._turn:
             self._needs[size] += 1
             try:
@@ -48,13 +48,13 @@ class Scratch:
                 self._forget(size)
                 raise
 
-    def spare(self, size: int) -> None:
+    def release(self, size: int) -> None:
         """End a reservation; the last one frees everything. Raises the driver's error."""
         with self._turn:
             self._forget(size)
 
     @contextmanager
-    def turn(self, stream: DeviceObject) -> Iterator[Lent]:
+    def lease(self, stream: DeviceObject) -> Iterator[Lent]:
         """Lend it to what is started inside on a stream, after all that was started elsewhere."""
         with self._turn:
             self._make()
@@ -66,7 +66,7 @@ class Scratch:
                 self._rested.raw.record(stream.raw)
 
     def _make(self) -> None:
-        """Take what is needed; what was lent before is given back when its last work is over."""
+        """Allocate what is reserved; free the old memory when its last work is over."""
         if self._memory is None:
             self._memory = GpuMemory(self._driver)
         if self._rested is None:

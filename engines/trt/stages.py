@@ -1,4 +1,4 @@
-"""The stages of a chain: what is started on which stream, and which event lets the next begin.
+"""The stages of a chain: what starts on which stream, and which event starts the next.
 
 Everything here is for use inside ``with memory.active():``.
 """
@@ -114,7 +114,7 @@ class Stages:
         """Return the answers of a batch that is done."""
         return self.judging.read(number % BATCHES, shapes)
 
-    def let_go(self) -> None:
-        """Let all contexts go. All work must be over."""
-        self.cutting.let_go()
-        self.judging.let_go()
+    def release(self) -> None:
+        """Release all contexts. All work must be over."""
+        self.cutting.release()
+        self.judging.release()

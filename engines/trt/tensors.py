@@ -1,4 +1,4 @@
-"""What goes in and out of a plan, and how much room the largest batch takes."""
+"""Inputs and outputs of a plan, and how much room the largest batch takes."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Layout:
 def sizes_of(batches: tuple[int, int]) -> tuple[int, ...]:
     """Return the few sizes that batches are padded to, smallest first; none where none is free.
 
-    Each shape that a plan has not met before costs it time, and room for a graph.
+    Each new shape costs a plan time, and room for a graph.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def padded(rows: int, sizes: Sequence[int]) -> int:
 
 
 def layout_of(name: str, api: Any, engine: Any, context: Any, most: int | None = None) -> Layout:
-    """Ask a plan for its tensors; leaves the context at the shapes of the largest batch.
+    """Read the tensors of a plan; the context is left at the shapes of the largest batch.
 
     most : rows of the largest batch, if that is less than the plan takes.
     """

@@ -97,10 +97,10 @@ def test_who_works_in_the_memory_waits_for_the_one_before() -> None:
     first, second, scratch = GpuMemory(driver), GpuMemory(driver), Scratch(driver)
     done: list[str] = []
     with first.active():
-        scratch.need(MIB)
+        scratch.reserve(MIB)
         one, other = first.new_stream(), second.new_stream()
         for name, stream in (("one", one), ("other", other)):
-            with scratch.turn(stream):
+            with scratch.lease(stream):
                 driver.enqueue(stream.raw.handle, lambda name=name: done.append(name))  # type: ignore[misc]
         other.over.raw.record(other.raw)
         other.over.raw.synchronize()
@@ -111,12 +111,12 @@ def test_memory_that_is_short_is_lent_again_when_somebody_asks() -> None:
     driver = FakeDriver(capacity=3 * MIB)
     memory, scratch = GpuMemory(driver), Scratch(driver)
     with memory.active():
-        scratch.need(MIB)
+        scratch.reserve(MIB)
         with pytest.raises(FakeDriver.Error, match="out of memory"):
-            scratch.need(5 * MIB)
-        with scratch.turn(memory.stream) as lent:
+            scratch.reserve(5 * MIB)
+        with scratch.lease(memory.stream) as lent:
             assert lent[1] == MIB
-        scratch.spare(MIB)
+        scratch.release(MIB)
     assert driver.taken == 0
 
 
