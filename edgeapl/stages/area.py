@@ -1,7 +1,7 @@
-"""Which parts of a frame can be examined, and which of its cells lie elsewhere.
+"""The parts of a frame that can be examined, and the cells that lie elsewhere.
 
 A frame that passes the gate may still be black, blurred or torn in part. It is judged tile by tile,
-so that a slide is never cleared by what nobody could see.
+so that a slide is never cleared by parts that nobody could see.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from edgeapl.stages.tiling import Bool, sample_tiles, tile_grid
 from edgeapl.types import Detections, Tiles, TileState, UInt8
 
 SMALLEST_FIELD_PX = 128
-"""Of a smaller field too little is seen to tell how it was put together."""
+"""A smaller field shows too little to detect alterations."""
 
 HIDDEN_SHARE, HIDDEN_SHARE_OF_IMAGE = 0.1, 0.2
 """A cell is not examined when a larger share of its box lies in tiles that were not; the box of an
@@ -45,9 +45,9 @@ def judge_tiles(
     ----------
     pixels : uint8 (H, W, 3) RGB. um_per_px : its scale.
     min_focus : least focus measure of a whole frame, 1/µm; 0 for an image of one cell, which shows
-        too little to judge its focus, and how it was put together.
+        too little to judge its focus, or to detect alterations.
     outside : bool (R, C) as `edgeapl.stages.tiling.tile_grid` gives them: tiles that are no part
-        of the field, and count neither way.
+        of the field, and do not count.
     shown : of this frame, where those before it are known.
     """
     grid = tile_grid(*pixels.shape[:2])
@@ -83,7 +83,7 @@ def judge_tiles(
 def _altered(
     pixels: UInt8, lines: Lines, judged: Bool, outside: Bool | None
 ) -> dict[TileState, Bool]:
-    """Tell tiles of a field that were put together or altered after they were taken.
+    """Find tiles of a field that were assembled or altered after capture.
 
     judged : bool (R, C), tiles with something to see that have light and colours.
     outside : as in `judge_tiles`. What its rim shows is steeper than any cell.
@@ -118,7 +118,7 @@ def judge_cell_image(cell: Detections, min_detail: float | None) -> Tiles:
 def hidden_cells(detections: Detections, tiles: Tiles, allowed_share: float = HIDDEN_SHARE) -> Bool:
     """Tell which cells lie in tiles that were not examined, bool (N,).
 
-    What is seen of a cell at the rim of the field was: the tiles outside are not lost.
+    A cell at the rim of the field is not hidden: the tiles outside do not count.
     """
     seen = np.isin(tiles.states, (TileState.EXAMINED.value, TileState.OUTSIDE.value))
     lost = np.pad((~seen).astype(np.float64), ((1, 0), (1, 0)))

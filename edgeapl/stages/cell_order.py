@@ -1,7 +1,7 @@
-"""In which order to look at the cells of a frame when time may run out, and what a part tells.
+"""The order in which cells are examined when time may run out, and what a part of them tells.
 
 The largest cells come first: promyelocytes and blasts are the largest nucleated cells of a smear
-(Bain, Blood Cells, 5th ed., ch. 8: promyelocyte 15 to 25 µm), so what raises a flag is met early.
+(Bain, Blood Cells, 5th ed., ch. 8: promyelocyte 15 to 25 µm), so what raises a flag is seen early.
 All others follow in random order. Each frame thus has two strata, and what was examined of a
 stratum is a random part of it; the first stratum is examined whole before the second begins. The
 estimate of a share is the stratified one (Cochran, Sampling Techniques, 3rd ed., eq. 5.1):
@@ -109,7 +109,7 @@ def _effective(strata: Sequence[Stratum], cells: int) -> float:
 
 
 def _share(strata: Sequence[Stratum], counted: Sequence[int], cells: int) -> float:
-    """Sum counts, each grown to the whole of its stratum, as a share of all cells."""
+    """Sum counts, each scaled up to its whole stratum, as a share of all cells."""
     grown = sum(
         count * (stratum.scored + stratum.not_examined) / stratum.scored
         for stratum, count in zip(strata, counted, strict=True)

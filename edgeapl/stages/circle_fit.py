@@ -1,4 +1,4 @@
-"""Fit a circle through points of which some lie elsewhere."""
+"""Fit a circle through points, some of which lie elsewhere."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class Clearing:
 
     certificate : None where nothing was proven; then no slide is cleared.
     look : of the slides that it was earned on. without : why these engines do not inherit it.
-    earning : the rule alone clears, because this is how a certificate is earned; nobody is told.
+    earning : the rule alone clears, as when a certificate is earned; nobody sees such verdicts.
     """
 
     certificate: Certificate | None = None

@@ -158,7 +158,7 @@ def _pixels(pixels: Pixels, place: Square, outside: int | None = None) -> Pixels
 
 
 def _masked(cell: UInt8, detections: Detections, row: int, place: Square) -> UInt8:
-    """Make black what is not this cell's."""
+    """Blacken the pixels of other cells and of the ground."""
     own = _pixels(detections.labels, place, outside=0) == row + 1
     return np.asarray(cell * own[..., None], dtype=np.uint8)
 

@@ -1,8 +1,8 @@
 """Whether the edge of an image of one cell cuts that cell in two.
 
 The segmenter may join the cell with others that it touches, and these may reach the edge of the
-image: they stand there in many a good image. So what is stained of it is parted once more, by
-nuclei, and the cell in the middle speaks for itself.
+image: they do in many a good image. So its stained part is split once more, by
+nuclei, and only the cell in the middle is judged.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from edgeapl.stages.tiling import Bool
 from edgeapl.types import Detections, Float32, Int32, UInt8
 
 CUT_SHARE = 0.5
-"""So much of a cell's width or height may lie on the edge of its image; see
+"""This share of a cell's width or height may lie on the edge of its image; see
 `tests/data/measure_area.py`."""
 
 CORE, LEAST_NUCLEUS = 0.6, 0.35
@@ -27,7 +27,7 @@ AT_MIDDLE = 0.1
 """The middle of a cell is so near to that of its image, as shares of the image's sides."""
 
 NECK, NUCLEAR_NECK = 1.9, 0.5
-"""Two cells touch along a line, and so do their nuclei, that is at most so many times the root of
+"""Two cells touch along a line, and so do their nuclei, that is at most this many times the root of
 the area of the one: lobes of one nucleus lie in one cytoplasm, and their border is longer. Measured
 by `tests/data/measure_cut.py`."""
 

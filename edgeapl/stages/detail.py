@@ -1,4 +1,4 @@
-"""How much fine detail an image of one cell holds, as its own pixels show it.
+"""How much fine detail an image of one cell holds.
 
 One cell has too few edges for the focus measure of frames, and that works at a scale at which a
 blur that makes the granules of a promyelocyte vanish is not seen. But such images come cut to size

@@ -1,4 +1,4 @@
-"""Measure how the light falls towards the rim of a disc, and what the empty field is like there."""
+"""Measure how the light falls off towards the rim of a disc, and the empty field there."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from edgeapl.stages.lit_disc import DIM_AT, LitDisc
 from edgeapl.types import Float32, UInt8
 
 FINE_PX = 1024
-"""Longer side of the picture in which light is measured."""
+"""Longer side of the image in which light is measured."""
 
 REACH = 1.12
-"""Light is looked at up to this share of the radius."""
+"""Light is measured up to this share of the radius."""
 
 ANGLES, SECTORS = 180, 18
 
@@ -26,14 +26,14 @@ MIDDLE = (0.4, 0.75)
 
 FALLS_FROM, STILL_WHOLE = 0.75, 0.95
 """Only beyond this share of the radius light is evened, where less is left than that: what falls
-slowly, or by the chance of the cells that lie there, is left to who fits the empty field."""
+slowly, or because of the cells that lie there, is left to the fit of the empty field."""
 
 NEAR_RIM = (0.7, 0.96)
-"""Distances in which the ground beside the rim is looked at."""
+"""Distances at which the ground beside the rim is measured."""
 
 
 def made_small(pixels: UInt8, side: int = FINE_PX) -> UInt8:
-    """Bring a picture, uint8 (H, W, 3) RGB, to at most so many px along its longer side."""
+    """Shrink an image, uint8 (H, W, 3) RGB, to at most so many px along its longer side."""
     shrink = min(1.0, side / max(pixels.shape[:2]))
     size = (max(8, round(pixels.shape[1] * shrink)), max(8, round(pixels.shape[0] * shrink)))
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
@@ -44,8 +44,8 @@ def measured_disc(small: UInt8, shape: tuple[int, int], circle: Circle) -> LitDi
 
     Parameters
     ----------
-    small : uint8 (h, w, 3) RGB, of `made_small`. shape : height and width of the picture itself.
-    circle : in px of the picture itself.
+    small : uint8 (h, w, 3) RGB, of `made_small`. shape : height and width of the image itself.
+    circle : in px of the image itself.
     """
     height, width = shape
     shrink = max(small.shape[:2]) / max(shape)
@@ -100,7 +100,7 @@ def _refined(small: UInt8, circle: Circle) -> Circle:
 
 
 def _polar(small: UInt8, circle: Circle) -> tuple[UInt8, NDArray[np.bool_]]:
-    """Unroll a picture around a centre: uint8 (angles, distances, 3), and which lie within it."""
+    """Unroll an image around a centre: uint8 (angles, distances, 3), and which lie within it."""
     height, width = small.shape[:2]
     steps = max(16, round(REACH * circle.radius))
     turn = np.arange(ANGLES, dtype=np.float32)[:, None] * np.float32(2 * np.pi / ANGLES)
@@ -114,12 +114,12 @@ def _polar(small: UInt8, circle: Circle) -> tuple[UInt8, NDArray[np.bool_]]:
 
 def _light(around: UInt8, within: NDArray[np.bool_]) -> Float32:
     """Return the brightness of the empty field at every distance, float32 (N, 3)."""
-    # Sorted with all that lies outside the picture behind.
+    # Sorted with all that lies outside the image behind.
     ordered = np.sort(np.where(within[..., None], around, 255), axis=0)
     counts = within.sum(axis=0)
     steps = np.arange(len(counts))
     light = ordered[(GROUND_QUANTILE * np.maximum(0, counts - 1)).astype(np.int64), steps]
-    # Where the picture shows nothing at a distance it is as at the one before.
+    # Where the image shows nothing at a distance it is as at the one before.
     before = np.maximum.accumulate(np.where(counts > 0, steps, 0))
     return np.asarray(cv2.blur(light[before].astype(np.float32), (1, 3)), np.float32)
 

@@ -1,4 +1,4 @@
-"""Which tiles show everything twice: two pictures, one upon the other, a little apart.
+"""Which tiles show everything twice: two images, one upon the other, a little apart.
 
 A stage that jumped during the exposure, two frames that were averaged or a reflection leave each
 edge twice at one distance, in one direction. That puts a ripple on the spectrum, and a peak in its

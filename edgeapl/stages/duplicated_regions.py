@@ -1,7 +1,7 @@
 """Parts of a frame that stand in it twice, though packed with loss since, or mirrored.
 
 `edgeapl.stages.repeats` finds copies that are exactly alike. What went through JPEG is not, nor is
-the mirror image that a reader makes which runs past the end of a picture. A smaller picture tells
+the mirror image that a reader makes which runs past the end of an image. A smaller image tells
 these: no two bands of a smear look alike, and no several of them at one and the same distance.
 """
 
@@ -15,7 +15,7 @@ from edgeapl.stages.tiling import Bool
 from edgeapl.types import Float32, Int64, UInt8
 
 PX = 8
-"""Side of a tile in the smaller picture."""
+"""Side of a tile in the smaller image."""
 
 SHADE_PX = 4.0
 """Sigma of the smooth light and shade that is taken out of it, px."""

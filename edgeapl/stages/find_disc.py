@@ -1,7 +1,7 @@
-"""Find the lit disc of a picture through an eyepiece, and tell it from a picture that lost a part.
+"""Find the lit disc of an image through an eyepiece, and tell it from an image that lost a part.
 
 Dark is not the same as outside. A surround is only believed where the light ends along a circle, is
-all dark beyond and all lit within; a torn, shaded or half covered picture keeps its dark parts, and
+all dark beyond and all lit within; a torn, shaded or half covered image keeps its dark parts, and
 they count as not examined.
 """
 
@@ -19,17 +19,17 @@ from edgeapl.stages.lit_disc import DIM_AT, LitDisc
 from edgeapl.types import UInt8
 
 COARSE_PX = 256
-"""Longer side of the picture in which the circle is looked for."""
+"""Longer side of the image in which the circle is looked for."""
 
 DARK, LEAST_DARK = 0.35, 0.02
-"""A picture may have a surround when this share of its border is darker than this share of its
-bright pixels; most pictures have none and are done here."""
+"""An image may have a surround when this share of its border is darker than this share of its
+bright pixels; most images have none and are done here."""
 
 SURROUND = 0.4
 """Mean brightness of the surround relative to the field, at most."""
 
 LEAST_OUTSIDE = 0.004
-"""Share of the picture: less is no tile."""
+"""Share of the image: less is no tile."""
 
 DARK_OUTSIDE, LIT_INSIDE = 0.9, 0.93
 """Shares that must be dark beyond the circle, for stamps are written there, and lit within."""
@@ -43,7 +43,7 @@ circle."""
 
 LEAST_SPAN, LEAST_FOUND = 75.0, 0.7
 """Degrees of the circle over which its rim is seen, and how much of the part of it that lies within
-the picture is rim."""
+the image is rim."""
 
 SLOPE, WAVERS = (0.3, 0.7), 0.25
 """Light between these shares belongs to the rim; where it is soft, cells that lie there move what
@@ -58,16 +58,16 @@ SHRUNK = 0.95
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LitField:
-    """What is known of the light of a source. disc : None when the field fills the picture.
+    """What is known of the light of a source. disc : None when the field fills the image.
 
-    shape : height and width of its pictures, px.
+    shape : height and width of its images, px.
     """
 
     disc: LitDisc | None
     shape: tuple[int, int]
 
     def grows(self, disc: LitDisc | None) -> bool:
-        """Whether a picture shows more of the field than any before it."""
+        """Whether an image shows more of the field than any before it."""
         return self.disc is not None and disc is not None and disc.radius > self.disc.radius
 
 
@@ -77,9 +77,9 @@ def disc_of(pixels: UInt8, known: LitField | None) -> LitDisc | None:
     Parameters
     ----------
     pixels : uint8 (H, W, 3) RGB.
-    known : of the pictures before it.
+    known : of the images before it.
 
-    The disc of the source is confirmed, or found anew where the eyepiece moved. A picture in which
+    The disc of the source is confirmed, or found anew where the eyepiece moved. An image in which
     less is lit than before keeps the disc of the source, so that what is dark in it is lost; and a
     source without a disc gets none.
     """
@@ -126,7 +126,7 @@ def _has_dark_border(pixels: UInt8) -> bool:
 
 
 def _coarse(pixels: UInt8) -> UInt8:
-    """Brightest colour of the picture made small: stain is bright in one, the dark in none."""
+    """Brightest colour of the image made small: stain is bright in one, the dark in none."""
     red, green, blue = cv2.split(made_small(pixels, COARSE_PX))
     return np.asarray(cv2.max(cv2.max(red, green), blue), dtype=np.uint8)
 
@@ -202,7 +202,7 @@ def _is_seen(circle: Circle, shape: tuple[int, ...]) -> bool:
 
 
 def _is_dark_beyond(pixels: UInt8, disc: LitDisc) -> bool:
-    """Tell whether a picture is dark where the source's disc ends, whatever is lost within it."""
+    """Whether an image is dark where the source's disc ends, whatever is lost within it."""
     brightest = _coarse(pixels)
     scale = max(brightest.shape) / max(pixels.shape[:2])
     circle = Circle(disc.x * scale, disc.y * scale, disc.radius * scale, np.empty(0))

@@ -37,7 +37,7 @@ SHARPEST = 10.0
 
 
 class Edges:
-    """The edges of a frame: found once, and only as far as they are asked for.
+    """The edges of a frame: found once, and only as far as they are needed.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Keep frames out that nothing can be learned from, and fields that were seen before.
+"""Reject frames from which nothing can be learned, and fields that were seen before.
 
 The limits were measured on nine sets of real images, none of which comes near them; the figures
 stand beside each.
@@ -53,7 +53,7 @@ _DUPLICATE = Reason("duplicate", "the field was seen before; its cells are count
 _SAMPLE_PX = 256
 _DESCRIPTOR_PX = 32
 _BACKGROUND_SIGMA = 4.0
-"""Smooth light and shade that all fields of a smear share are taken out, in descriptor px."""
+"""Smooth light and shade common to all fields of a smear are removed, in descriptor px."""
 
 _STAIN = (2, 90)
 """Percentiles of green between which cells and ground lie."""

@@ -1,4 +1,4 @@
-"""Ask the network that judges a slide, and check that its answers can be bounded."""
+"""Run the network that judges a slide, and check that its answers can be bounded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_POINTS = 1024
 """Points at which monotony is checked: about 10 ms of a small head."""
 
 SLACK = 1e-6
-"""Steps the wrong way that are still taken for float32 rounding of a probability."""
+"""Steps the wrong way that still count as float32 rounding of a probability."""
 
 
 def ask_head(head: Engine, outputs: Sequence[str], values: Iterable[float]) -> Float64:

@@ -71,7 +71,7 @@ def latch(
     why: tuple[Reason, ...],
     flag: RaisedFlag = NOT_NOTED,
 ) -> tuple[Decision, tuple[Reason, ...]]:
-    """Keep a flag that was raised earlier on the same slide; what speaks against it is added.
+    """Keep a flag that was raised earlier on the same slide, and add what speaks against it.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def would_flag(rule: RuleSpec, reduced: Reduced, but: str) -> list[Reason]:
 
 
 def _gaps(rule: RuleSpec, reduced: Reduced, tally: Tally) -> list[Reason]:
-    """Name what was not looked at and bars CLEAR; cells left out on purpose always do."""
+    """Return what was not examined and bars CLEAR; cells left out on purpose always do."""
     gaps = []
     if never := QUESTIONS[reduced.answers].never_clears:
         gaps.append(Reason(COUNTS_KINDS, never))
@@ -169,7 +169,7 @@ def _left_out(rule: RuleSpec, reduced: Reduced, tally: Tally) -> list[Reason]:
 
 
 def _doubts(rule: RuleSpec, reduced: Reduced, tally: Tally) -> list[Reason]:
-    """Name what keeps the score from being below all limits, or from raising the flag."""
+    """Return what keeps the score from being below all limits, or from raising the flag."""
     assert reduced.probability is not None
     doubts = []
     if not _enough_suspicious(rule, reduced):

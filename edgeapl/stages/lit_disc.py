@@ -1,4 +1,4 @@
-"""The lit disc of a picture that was taken through an eyepiece: the field ends where it ends."""
+"""The lit disc of an image taken through an eyepiece: the field ends with it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Window = tuple[slice, slice]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LitDisc:
-    """Where the light of an eyepiece falls on a picture.
+    """Where the light of an eyepiece falls on an image.
 
-    x, y : centre, px; may lie outside the picture.
+    x, y : centre, px; may lie outside the image.
     radius : px; there `DIM_AT` of the light is left.
-    height, width : of the picture, px.
+    height, width : of the image, px.
     falloff : float32 (N, 3), the light that is left of each colour, above 0 to 1, at N distances
         from the centre, evenly spread from 0 to the radius.
     ground : uint8 (S, 3), colour of the empty field near the rim, at S angles evenly spread over
@@ -51,9 +51,9 @@ class LitDisc:
 
     @property
     def core(self) -> Window:
-        """The largest upright rectangle that lies within the disc and the picture: rows, columns.
+        """The largest upright rectangle that lies within the disc and the image: rows, columns.
 
-        All of it is field, so whatever takes a whole picture can take it. May be empty.
+        All of it is field, so any function of whole images accepts it. May be empty.
         """
         reach = self.radius * (1 - INSET) - self.rim
         turn = np.linspace(0, np.pi / 2, _ANGLES)
@@ -92,5 +92,5 @@ class LitDisc:
 
     @property
     def outside_share(self) -> float:
-        """Share of the picture that lies outside the disc, 0 to 1."""
+        """Share of the image that lies outside the disc, 0 to 1."""
         return float(self.outside((64, 64)).mean())

@@ -1,7 +1,7 @@
-"""A picture through an eyepiece as if its field filled the frame.
+"""Make an image through an eyepiece look as if its field filled the frame.
 
 The rim is made as bright as the middle, and the surround gets the colour of the empty field beside
-it. So every step that was made for whole frames works on it, and finds nothing where nothing is.
+it. So every step for whole frames works on it, and finds nothing in the surround.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ GRAIN = 2
 would look like a lost block."""
 
 BLEND, LEAST_BLEND_PX = 0.006, 3.0
-"""Share of the radius over which the picture passes into the surround, and the least of it: a cell
+"""Share of the radius over which the image passes into the surround, and the least of it: a cell
 that is cut there must not have an edge sharper than its own."""
 
 COARSE = 8
-"""The colour of the surround is worked out for every so many px."""
+"""The colour of the surround is computed for blocks of this side, px."""
 
 
 def evened_frame(frame: Frame, disc: LitDisc) -> Frame:

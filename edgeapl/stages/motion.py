@@ -1,4 +1,4 @@
-"""Whether a frame was blurred by moving while it was exposed.
+"""Whether a frame was blurred by motion during exposure.
 
 Motion smears edges that lie across it and leaves those along it sharp, so the slopes of a moved
 frame lean to one direction, while cells, being round, have edges in all. The measure is the ratio
@@ -13,7 +13,7 @@ from edgeapl.stages.focus import Edges, edges_and_ground
 from edgeapl.types import Float32, UInt8
 
 EVEN = 1.0
-"""Slopes in all directions alike; also what a frame without any edge gives."""
+"""Equal slopes in all directions; also the value of a frame without any edge."""
 
 
 def evenness(pixels: UInt8, um_per_px: float) -> float:

@@ -1,6 +1,6 @@
-"""Tell whether the frames, or the cells, of a slide come from two smears.
+"""Whether the frames, or the cells, of a slide come from two smears.
 
-Pooled features mix all that is seen, so a few cells of another smear are lost among many. Smears
+Pooled features mix all cells, so a few from another smear are lost among many. Smears
 differ in stain, size or sharpness; then these numbers fall into two groups. The test is that of
 Engelman and Hartigan (Percentage points of a test for clusters, Journal of the American
 Statistical Association 64, 1969, 1647-1648): of all ways to cut the sorted numbers in two, take
@@ -25,14 +25,14 @@ from edgeapl.stages.frame_descriptor import FrameDescriptor
 Float64 = NDArray[np.float64]
 
 GROUPS = {"light": 2, "stain": 4, "size": 1, "focus": 1}
-"""What is looked at, and how many numbers each is."""
+"""The descriptors that are tested, and how many numbers each has."""
 
 FALSE_ALARMS = 0.001
 """Share of slides of one normal population that may be taken for two, all numbers together.
 Cells of several kinds are not normal: docs/pooling.md has what real slides of one smear give."""
 
 FEWEST, SMALLEST_SHARE = 5, 0.1
-"""A population has at least so many frames or cells: a stray one is none."""
+"""Fewest frames or cells of a population: a stray one is none."""
 
 
 def two_populations(frames: Sequence[FrameDescriptor]) -> tuple[Finding, ...]:

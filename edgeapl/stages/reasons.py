@@ -1,4 +1,4 @@
-"""What the rule found, in sentences: each number in them is one that the rule looked at."""
+"""What the rule found, in sentences; each number in them is one that the rule used."""
 
 from __future__ import annotations
 

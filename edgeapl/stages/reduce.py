@@ -59,7 +59,7 @@ class Reduced:
 
 
 class Reducer:
-    """Adds cells up and asks the head, as the bundle says.
+    """Adds up cells and runs the head, as the bundle says.
 
     Parameters
     ----------
@@ -257,7 +257,7 @@ class Reducer:
         )
 
     def _ask(self, head: Engine | None, values: Iterable[float]) -> Float64:
-        assert head is not None  # the manifest asks for one, except for a vote
+        assert head is not None  # the manifest requires one, except for a vote
         return ask_head(head, self._spec.head_outputs, values)
 
 

@@ -1,6 +1,6 @@
 """Parts of a frame that were there before: elsewhere in it, or in an earlier frame of the slide.
 
-A buffer that is read too early, a lost packet or a torn file leaves an old picture beside a new
+A buffer that is read too early, a lost packet or a torn file leaves an old image beside a new
 one. It looks perfect, and only its being exactly alike gives it away: noise never comes twice.
 """
 
@@ -26,7 +26,7 @@ GRAIN = 0.5
 """Share of pixels that are as the one beside them, in ground without grain."""
 
 LEAST_STEP = SMALLEST_TILE_PX
-"""Lines nearer than this are alike where a picture was enlarged, or its lines were doubled."""
+"""Lines nearer than this are alike where an image was enlarged, or its lines were doubled."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +40,7 @@ class TileSample:
 def copied_tiles(lines: Lines) -> Bool:
     """Tell tiles that stand elsewhere in the frame, too, moved up, down or aside, bool (R, C).
 
-    Nobody knows which of the two is the picture, so both are told.
+    Nobody knows which of the two is the image, so both are told.
     """
     across, down = (_copied(*some) for some in lines.both())
     return across | down.T

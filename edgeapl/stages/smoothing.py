@@ -1,6 +1,6 @@
 """Which tiles were smoothed: no pixel of theirs differs from the ones beside it as others do.
 
-Every camera's picture has grain. A part that was blurred, averaged or filtered afterwards has none,
+Every camera's image has grain. A part that was blurred, averaged or filtered afterwards has none,
 however sharp its edges are. Quarters of tiles are looked at, too: a blurred spot fills no tile.
 """
 
@@ -33,7 +33,7 @@ LEAST_SPREAD = 5.0
 """And by so much at the least, grey values."""
 
 SMOOTH_GROUND = 0.3
-"""Where more of the other quarters, the empty ground, is so smooth, the picture was denoised or
+"""Where more of the other quarters, the empty ground, is so smooth, the image was denoised or
 drawn, and quarters say nothing."""
 
 LEAST_ROUGH = 0.02

@@ -56,7 +56,7 @@ class SubBags:
         self._highest = (0.0, 0)
 
     def add(self, scores: CellScores, head: Engine | None) -> None:
-        """Take cells; a head that fails now is asked again later."""
+        """Add cells; a head that fails now is run again later."""
         if not len(scores):
             return
         self._waiting.append(scores)

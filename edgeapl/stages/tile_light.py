@@ -1,4 +1,4 @@
-"""Which tiles of a frame hold no picture: dark, overexposed, constant, colourless, veiled, noise.
+"""Which tiles of a frame hold no image: dark, overexposed, constant, colourless, veiled, noise.
 
 The limits were measured on the 553 frames of seven real sets that pass the gate, as
 `tests/data/measure_area.py` takes them; the figures stand beside each.
@@ -150,11 +150,11 @@ def _frozen(sampled: Sampled) -> Bool:
     frozen = (constant & ~np.isin(middle, ground)) | ((flat == _LOST).mean(axis=2) > LOST_SHARE)
     for axis in (2, 3):
         if packed.shape[axis] > 1:
-            frozen |= _lines_without_picture(packed, axis, ground)
+            frozen |= _lines_without_image(packed, axis, ground)
     return np.asarray(frozen, dtype=bool)
 
 
-def _lines_without_picture(packed: Int32, axis: int, ground: Int32) -> Bool:
+def _lines_without_image(packed: Int32, axis: int, ground: Int32) -> Bool:
     """Tell tiles with too many lines along this axis that are constant, or as the line before."""
     least = packed.min(axis=axis)
     constant = packed.max(axis=axis) == least

@@ -1,6 +1,6 @@
 """Some whole rows and columns of a frame: every pixel beside its neighbours, at little cost.
 
-What is done to a picture, be it torn, made coarse, smoothed or put together wrongly, shows from one
+What is done to an image, be it torn, made coarse, smoothed or put together wrongly, shows from one
 pixel to the next. A few lines of every tile are enough for that, where a few pixels are not.
 """
 

@@ -49,7 +49,7 @@ class Frame:
     scale : where um_per_px comes from.
     source : the file or the camera it came from.
     digest : SHA-256 (hex) of the bytes it was decoded from, or of the pixels for a camera; of the
-        text ``SHA256#1`` for one of several pictures of a file, so that no two share one.
+        text ``SHA256#1`` for one of several images of a file, so that no two share one.
     remarks : how it was read, where that is worth saying.
     """
 

@@ -16,7 +16,7 @@ class TileState(int, Enum):
     EXAMINED = 0
     DARK = 1  # black, or far darker than the rest of the frame
     OVEREXPOSED = 2
-    FROZEN = 3  # constant, or rows, columns or a part that was there before: no picture
+    FROZEN = 3  # constant, or rows, columns or a part that was there before: no image
     COLOURLESS = 4  # one or all colours are missing where there is something to see
     UNFOCUSED = 5
     NOISE = 6
@@ -26,7 +26,7 @@ class TileState(int, Enum):
     TORN = 10  # put together of pieces, or of coarse pixels
     SMOOTHED = 11  # without the grain that the rest of the frame has
     SHIFTED = 12  # the colours do not lie on each other
-    DOUBLED = 13  # two pictures, one upon the other
+    DOUBLED = 13  # two images, one upon the other
 
     @property
     def text(self) -> str:

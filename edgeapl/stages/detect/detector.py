@@ -76,7 +76,7 @@ def _judge(
 ) -> tuple[Float32, Float32]:
     """Ask the box head about all regions; boxes and scores of the class `cell`, row by row.
 
-    A detector with more than one class of cells gives the best of them.
+    A detector with several classes of cells returns the best of them.
     """
     boxes, scores = [], []
     for start in range(0, len(regions), spec.batch_size):

@@ -1,4 +1,4 @@
-"""From the first network's maps to the regions that the second is asked about."""
+"""From the first network's maps to the regions that the second judges."""
 
 from __future__ import annotations
 
