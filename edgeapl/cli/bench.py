@@ -187,7 +187,7 @@ def bench(
     _refuse_unused(scenario, streams=streams, exhaustive=exhaustive, budget=budget)
     config = load_station(station)
     one = Setup(
-        chosen_bundle(bundle, config),
+        chosen_bundle(bundle, config, drawn=True),
         _engines(engines),
         threads or config.threads,
         threads,

@@ -55,7 +55,7 @@ def inspect(
         print_json(document)
         return
     if bundle is None and config.bundle is None:
-        console().print("No bundle named: this is the embedded demonstration.", style="yellow")
+        console().print("No bundle named: this is the one for real images.", style="yellow")
     _show(document)
 
 

@@ -40,7 +40,7 @@ BundleOption = Annotated[
         "--bundle",
         "-b",
         rich_help_panel=MODEL,
-        help="Bundle to use; without it the embedded demonstration.",
+        help="Bundle to use; without it blood-cells, for real images.",
     ),
 ]
 JournalOption = Annotated[
@@ -142,11 +142,14 @@ FLAGGED = 10
 """Exit code for --fail-on-flag: apart from all error codes."""
 
 
-def chosen_bundle(named: Path | None, station: StationConfig) -> Path:
-    """Return the bundle to use: from the command line, the station file, or embedded."""
-    from edgeapl.model import EMBEDDED
+def chosen_bundle(named: Path | None, station: StationConfig, *, drawn: bool = False) -> Path:
+    """Return the bundle to use: from the command line, the station file, or embedded.
 
-    return named or station.bundle or EMBEDDED
+    drawn : the images are drawn, so the demonstration is meant where none is named.
+    """
+    from edgeapl.model import BLOOD_CELLS, EMBEDDED
+
+    return named or station.bundle or (EMBEDDED if drawn else BLOOD_CELLS)
 
 
 def station_trust(station: StationConfig) -> Trust:
@@ -204,8 +207,9 @@ def hosted_model(
 
 def _announce(terminal: Console, model: Model, named: Path | None, station: StationConfig) -> None:
     from edgeapl.cli.verdicts import announce_bundle
+    from edgeapl.model import is_embedded
 
-    announce_bundle(terminal, model, embedded=named is None and station.bundle is None)
+    announce_bundle(terminal, model, embedded=is_embedded(chosen_bundle(named, station)))
 
 
 @contextmanager

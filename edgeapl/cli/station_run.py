@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from edgeapl.cli.camera_choice import resolved_camera, warn_of_number
 from edgeapl.cli.keyboard import CommandHandler, LineReader
-from edgeapl.cli.options import FLAGGED, hosted_model
+from edgeapl.cli.options import FLAGGED, chosen_bundle, hosted_model
 from edgeapl.cli.output import INTERRUPTED, console, one_line
 from edgeapl.cli.terminal import Display
 from edgeapl.cli.watch_signals import Signals, handled_signals, sigterm_interrupts
@@ -92,6 +92,7 @@ def run_station(
     reads = interactive and sys.stdin is not None and sys.stdin.isatty() and not as_json
     attended = reads or page is not None
     options = replace(options, attended=attended, first_slide=None if again else slide)
+    bundle = chosen_bundle(bundle, config, drawn=options.drawn)
     closed: list[ClosedSlide] = []
     with ExitStack() as opened:
         opened.enter_context(sigterm_interrupts())  # until the signals are handled below

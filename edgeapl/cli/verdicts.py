@@ -14,7 +14,7 @@ from edgeapl.cli.output import (
 )
 from edgeapl.wording.names import told_apart
 from edgeapl.wording.numbers import percents, plural
-from edgeapl.wording.questions import APL, question_of
+from edgeapl.wording.questions import APL, Question, question_of
 from edgeapl.wording.verdicts import (
     by_urgency,
     field_in_words,
@@ -63,14 +63,18 @@ def embedded_in_words(manifest: Manifest) -> str:
     return "a demonstration, trained on drawn images only"
 
 
-def probability_text(record: Mapping[str, Any]) -> str:
-    """Return the probability and its interval."""
+def probability_text(record: Mapping[str, Any], named: str = APL.figure) -> str:
+    """Return the probability and its interval, and what it is where no heading names that."""
     probability = record["probability"]
     if probability is None:
         return "-"
     shown = probability_in_words(probability, record["interval"], limits_of(record))
-    asked = question_of([str(reason["code"]) for reason in record.get("reasons", ())])
-    return shown if asked is APL else f"{shown} ({asked.figure})"
+    figure = _question(record).figure
+    return shown if figure == named else f"{shown} ({figure})"
+
+
+def _question(record: Mapping[str, Any]) -> Question:
+    return question_of([str(reason["code"]) for reason in record.get("reasons", ())])
 
 
 def signed_by(record: dict[str, Any]) -> str:
@@ -89,7 +93,9 @@ def slides_table(document: dict[str, Any], out: Path) -> None:
     from edgeapl.report.results import INDEX
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("slide", "verdict", "probability of APL", "cells", "why"):
+    figures = {_question(record).figure for record in document["slides"]}
+    figure = APL.figure if len(figures) != 1 else figures.pop()
+    for heading in ("slide", "verdict", figure, "cells", "why"):
         table.add_column(heading, overflow="fold")
     shown = told_apart(record["slide"] for record in document["slides"])
     for record in by_urgency(document["slides"]):
@@ -97,7 +103,7 @@ def slides_table(document: dict[str, Any], out: Path) -> None:
         table.add_row(
             Text(one_line(shown[record["slide"]])),
             Text(decision, style=DECISION_STYLES[decision]),
-            probability_text(record),
+            probability_text(record, figure),
             tally_in_a_row(record["tally"]),
             Text(one_line(reasons_in_a_row(record))),
         )

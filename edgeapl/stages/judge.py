@@ -131,7 +131,8 @@ def _gaps(rule: RuleSpec, reduced: Reduced, tally: Tally) -> list[Reason]:
     if not tally.seen:
         gaps.append(Reason(Code.NO_CELLS, "no nucleated cell was found"))
     elif tally.scored < rule.min_scored:
-        text = f"only {tally.scored} cells were scored, to clear a slide takes {rule.min_scored}"
+        what = "a count" if never else "to clear a slide"
+        text = f"only {tally.scored} cells were scored, {what} takes {rule.min_scored}"
         gaps.append(Reason(Code.TOO_FEW_CELLS, text))
     if tally.failed:
         text = f"{tally.failed} of {tally.seen} cells got no usable score"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from edgeapl.model import EMBEDDED
 from tests.e2e.station import Station
 
 pytestmark = pytest.mark.real_data
@@ -30,7 +31,8 @@ def test_a_real_slide_is_examined_and_left_to_a_person(
     station: Station, real_data: Path, arguments: list[str], slides: int, fewest_cells: int
 ) -> None:
     *options, folder = arguments
-    done = station.run("score", *options, real_data / folder, "--json", timeout=300)
+    named = ("--bundle", EMBEDDED, "--json")
+    done = station.run("score", *options, real_data / folder, *named, timeout=300)
     assert done.code == 0, done.err
     found = done.document["slides"]
     assert 1 <= len(found) <= slides

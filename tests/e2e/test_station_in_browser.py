@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from edgeapl.model import EMBEDDED
 from edgeapl.report.pictures import png_bytes
 from edgeapl.sources.demo import DemoSource
 from tests.e2e.station import Station
@@ -57,6 +58,7 @@ def serving(station: Station) -> Iterator[tuple[subprocess.Popen[str], str]]:
         [
             *(sys.executable, "-m", "edgeapl", "watch", camera, "--page", "--port", "0"),
             *("--um-per-px", "0.15", "--out", str(station.folder / "out")),
+            *("--bundle", str(EMBEDDED)),
         ],
         cwd=station.folder,
         env={

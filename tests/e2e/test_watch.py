@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from edgeapl.model import EMBEDDED
 from edgeapl.report.pictures import png_bytes
 from edgeapl.sources.demo import DemoSource
 from tests.e2e.station import Station
@@ -110,6 +111,10 @@ def test_a_signal_closes_the_slide_with_a_committed_verdict(
     assert station.run("journal", "verify").code == 0
 
 
+DRAWN = ("--bundle", str(EMBEDDED))
+"""For drawn images that come from elsewhere than ``demo://``."""
+
+
 def fields(folder: Path) -> str:
     """A camera that shows six drawn fields of an APL smear, two each second, over and over."""
     folder.mkdir()
@@ -161,7 +166,7 @@ def killed_with_a_flag(station: Station, *watch: str) -> tuple[Path, int]:
 def test_a_slide_goes_on_after_the_station_was_killed_when_a_person_says_so(
     station: Station, tmp_path: Path
 ) -> None:
-    watch = ("watch", fields(tmp_path / "fields"), "--um-per-px", "0.15", "--json")
+    watch = ("watch", fields(tmp_path / "fields"), "--um-per-px", "0.15", "--json", *DRAWN)
     kept, frames = killed_with_a_flag(station, *watch)
     done = station.run(*watch, "--max-frames", str(frames + 1), "--resume", "S3")
     assert done.code == 0, done.err
@@ -179,13 +184,13 @@ def test_a_slide_goes_on_after_the_station_was_killed_when_a_person_says_so(
 def test_a_slide_left_open_takes_no_frame_of_the_next_patient_when_nobody_is_there(
     station: Station, tmp_path: Path
 ) -> None:
-    watch = ("watch", fields(tmp_path / "fields"), "--um-per-px", "0.15", "--json")
+    watch = ("watch", fields(tmp_path / "fields"), "--um-per-px", "0.15", "--json", *DRAWN)
     kept, frames = killed_with_a_flag(station, *watch)
     (tmp_path / "next").mkdir()
     (tmp_path / "next/0.png").write_bytes(png_bytes(drawn_field()))
     command = [sys.executable, "-m", "edgeapl", "watch", f"replay://{tmp_path / 'next'}?fps=2"]
     closed_stdin = subprocess.run(
-        ["sh", "-c", 'exec "$@" <&-', "sh", *command, "--um-per-px", "0.15", "--json"],
+        ["sh", "-c", 'exec "$@" <&-', "sh", *command, "--um-per-px", "0.15", "--json", *DRAWN],
         cwd=station.folder, env=station.environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert closed_stdin.returncode == 0, closed_stdin.stderr
@@ -232,7 +237,7 @@ def test_slides_are_opened_and_closed_by_what_is_typed(station: Station, tmp_pat
     camera = fields(tmp_path / "fields")
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "edgeapl", "watch", camera, "--um-per-px", "0.15"],
+        [sys.executable, "-m", "edgeapl", "watch", camera, "--um-per-px", "0.15", *DRAWN],
         cwd=station.folder, env=station.environment,
         stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip

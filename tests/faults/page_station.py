@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from edgeapl.model import EMBEDDED
+
 Address = tuple[str, int]
 
 DESCRIPTORS = 1024
@@ -34,6 +36,7 @@ def serving(
             *(sys.executable, "-m", "edgeapl", "watch", source),
             *("--page", "--port", "0", "--slide", "first", "--budget", "5"),
             *("--um-per-px", "0.15", "--out", str(folder / "out")),
+            *("--bundle", str(EMBEDDED)),
             *("--journal", str(folder / "journal.sqlite3"), *more),
         ],
         cwd=folder,

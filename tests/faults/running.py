@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeapl.journal import PROVISIONAL, VERDICT, read_rows, verify
+from edgeapl.model import EMBEDDED
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -59,7 +60,8 @@ class Running:
         log = place.logs / f"station-{time.monotonic_ns()}.log"
         where = ("--out", str(place.out), "--journal", str(place.journal))
         program = ["edgeapl"] if clock is None else ["tests.faults.shifted_clock", str(clock)]
-        watch = ["watch", address, *where, "--json", *options]
+        named = () if "--bundle" in options else ("--bundle", str(EMBEDDED))
+        watch = ["watch", address, *where, "--json", *named, *options]
         with log.open("wb") as said:
             process = subprocess.Popen(
                 [sys.executable, "-m", *program, *watch],
