@@ -119,6 +119,7 @@ def open_model(
     engines: EngineChoice = "auto",
     threads: int = 1,
     workers: int | None = None,
+    segmenter: str | None = None,
     station: str | os.PathLike[str] | None = None,
 ) -> Model:
     """Open a bundle and check its golden answers on this machine.
@@ -129,6 +130,8 @@ def open_model(
     engines : ``auto`` (the newest built ones that fit, else the bundle's own networks), ``none``,
         or a folder of engines.
     threads : CPU threads per run, 1 or more. workers : parallel runs; None for the fastest number.
+    segmenter : finds cells in another way than the bundle's own, as ``score --segmenter`` does;
+        then no slide is cleared.
     station : station file whose ``trusted_keys`` must have signed the bundle; None for no check.
 
     Raises
@@ -140,7 +143,7 @@ def open_model(
     EngineError
         A network is refused, or named engines do not fit.
     UsageError
-        `threads` or `workers` is below 1.
+        `threads` or `workers` is below 1, or the bundle has no such segmenter.
     """
     folder = EMBEDDED if bundle is None else Path(bundle)
     if engines in ("auto", "none"):
@@ -153,6 +156,7 @@ def open_model(
         threads=threads,
         workers=workers,
         pin_cores=True,
+        segmenter=segmenter,
         trust=station_trust(station),
     )
     opened, resolved = open_with_fallback(request, open_resolved)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeVar
 
@@ -179,10 +178,11 @@ def opened_model(
 ) -> Iterator[Model]:
     """Open the chosen bundle and engines for folders, and print which they are."""
     from edgeapl.model.opener import open_resolved
-    from edgeapl.model.segmenter_choice import with_segmenter
 
-    with _opened(open_resolved, named, station, engines, terminal, pin_cores=True) as opened:
-        model = with_segmenter(opened, segmenter)
+    opened = _opened(
+        open_resolved, named, station, engines, terminal, segmenter=segmenter, pin_cores=True
+    )
+    with opened as model:
         _announce(terminal, model, named, station)
         yield model
 
@@ -196,11 +196,9 @@ def hosted_model(
     segmenter: str | None = None,
 ) -> Iterator[HostedModel]:
     """Do the same with the networks in processes of their own."""
-    from edgeapl.model.segmenter_choice import with_segmenter
     from edgeapl.station.hosted_model import open_hosted
 
-    with _opened(open_hosted, named, station, engines, terminal) as opened:
-        hosted = replace(opened, model=with_segmenter(opened.model, segmenter))
+    with _opened(open_hosted, named, station, engines, terminal, segmenter=segmenter) as hosted:
         _announce(terminal, hosted.model, named, station)
         yield hosted
 
@@ -220,6 +218,7 @@ def _opened(
     engines: str,
     terminal: Console,
     *,
+    segmenter: str | None = None,
     pin_cores: bool = False,
 ) -> Iterator[Opened]:
     from edgeapl.model import ModelRequest
@@ -232,6 +231,7 @@ def _opened(
         threads=station.threads,
         workers=station.workers,
         pin_cores=pin_cores,
+        segmenter=segmenter,
         trust=station_trust(station),
     )
     opened, resolved = open_with_fallback(request, opener)

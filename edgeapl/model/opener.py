@@ -16,6 +16,7 @@ from edgeapl.model.golden import self_test
 from edgeapl.model.reachability import check_reach
 from edgeapl.model.request import ModelRequest
 from edgeapl.model.resolution import ResolvedModel, resolve
+from edgeapl.model.segmenter_choice import with_segmenter
 from edgeapl.protocols import CellChain, Engine
 from edgeapl.stages.clearance import Clearing
 
@@ -65,7 +66,7 @@ def open_resolved(resolved: ResolvedModel, networks: NetworkOpener | None = None
             self_test(model, resolved.tolerance)
         opened.pop_all()
     engines = resolved.engines
-    return replace(
+    model = replace(
         model,
         clearing=_clearing(model.clearing, engines),
         batch_size=resolved.batch_size,
@@ -73,6 +74,7 @@ def open_resolved(resolved: ResolvedModel, networks: NetworkOpener | None = None
         waiting=ready.waiting,
         proven_elsewhere=engines is not None and not engines.record.proven_where_it_runs,
     )
+    return with_segmenter(model, resolved.request.segmenter)
 
 
 def _open_here(resolved: ResolvedModel, opened: ExitStack) -> OpenNetworks:

@@ -29,6 +29,8 @@ class ModelRequest:
     runtime : of the bundle's own networks, one of `edgeapl.engines.registry.BACKENDS`.
     pin_cores : for callers that show all cells to one network, then to the next, as `score` does;
         see `edgeapl.engines.registry.open_engine`.
+    segmenter : what finds the cells, in place of the bundle's own; see
+        `edgeapl.model.segmenter_choice`.
     trust : what the station requires of bundles and engines; None away from a station.
     resign : of `edgeapl.bundle.load.open_bundle`.
     self_test : compare the answers with the golden ones; only who writes these leaves it out.
@@ -41,6 +43,7 @@ class ModelRequest:
     workers: int | None = 1
     runtime: str = "onnxruntime"
     pin_cores: bool = False
+    segmenter: str | None = None
     trust: Trust | None = None
     resign: bool = False
     self_test: bool = True

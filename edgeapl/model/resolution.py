@@ -16,6 +16,7 @@ from edgeapl.errors import DeadlineError, EngineError, UsageError
 from edgeapl.inference.routing import chain_links
 from edgeapl.model.engine_choice import FROM_BUNDLE, ChosenEngines, choose_engines
 from edgeapl.model.request import ModelRequest
+from edgeapl.model.segmenter_choice import check_segmenter
 from edgeapl.protocols import Link
 
 RUN_PIXELS = 90_000
@@ -98,7 +99,8 @@ def resolve(request: ModelRequest | Path) -> ResolvedModel:
     Raises
     ------
     UsageError
-        A number of threads or workers makes no sense, or the engines have no use for it.
+        A number of threads or workers makes no sense, or the engines have no use for it; or the
+        bundle cannot find cells in the way that is named.
     BundleError
         The bundle is damaged, incomplete, or not trusted.
     EngineError
@@ -117,6 +119,7 @@ def resolve(request: ModelRequest | Path) -> ResolvedModel:
     bundle = open_bundle(request.bundle, resign=request.resign)
     if request.trust is not None:
         request.trust.check(bundle)
+    check_segmenter(bundle.manifest.segmenter, request.segmenter)
     chosen = choose_engines(bundle, request.engines, request.trust)
     target = "" if chosen.engines is None else chosen.engines.record.target
     if threads is not None and target in ON_GPU:

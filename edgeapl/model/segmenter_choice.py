@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from edgeapl.bundle.digest import sha256_of_parts
-from edgeapl.bundle.specs import SamSpec
+from edgeapl.bundle.specs import SegmenterSpec
 from edgeapl.errors import UsageError
 from edgeapl.model.assembled import Model
 from edgeapl.protocols import Segmenter
@@ -19,32 +19,10 @@ PROMPTED: dict[str, str] = {"sam-boxes": "boxes", "sam-grid": "grid"}
 NAMES = (CLASSICAL, SAM, *PROMPTED)
 
 
-def with_segmenter(model: Model, name: str | None) -> Model:
-    """Return a model that finds cells in the way that is named; None for the bundle's own.
-
-    What was proven was proven with the bundle's own segmenter: with another, no slide is cleared.
-    Raises UsageError when the bundle cannot find cells in that way.
-    """
-    spec = model.bundle.manifest.segmenter
-    if name is None or name == _own_name(spec.kind, spec.sam) or name == spec.kind:
-        return model
-    segmenter = _segmenter(model, name)
-    words = f"cells are found by {name} here, and what was proven was proven with {spec.kind}"
-    proven = model.clearing.certificate is not None
-    return replace(
-        model,
-        segmenter=segmenter,
-        engine_digest=sha256_of_parts([model.engine_digest, "cells are found by", name]),
-        clearing=replace(model.clearing, without=words) if proven else model.clearing,
-    )
-
-
-def _own_name(kind: str, sam: SamSpec | None) -> str:
-    return kind if sam is None else f"sam-{sam.prompts}"
-
-
-def _segmenter(model: Model, name: str) -> Segmenter:
-    spec = model.bundle.manifest.segmenter
+def check_segmenter(spec: SegmenterSpec, name: str | None) -> None:
+    """Raise UsageError when a bundle cannot find cells in the way that is named."""
+    if name is None or is_own(spec, name):
+        return
     which = f"--segmenter {name}"
     if name not in NAMES:
         own = "" if spec.kind in NAMES else f", or leave it out for {spec.kind}"
@@ -52,10 +30,41 @@ def _segmenter(model: Model, name: str) -> Segmenter:
     if spec.kind == "field":
         mend = "leave --segmenter out: this bundle judges whole fields"
         raise UsageError("bundle looks for no cells", which, mend)
-    if name == CLASSICAL:
-        return HsvWatershed()
-    if spec.sam is None:
+    if name != CLASSICAL and spec.sam is None:
         mend = "export it with edgeapl export RECIPE --segmenter sam --weights sam=FILE"
         raise UsageError("bundle holds no Segment Anything", which, mend)
-    sam = spec.sam.model_copy(update={"prompts": PROMPTED[name]})
+
+
+def is_own(spec: SegmenterSpec, name: str) -> bool:
+    """Return whether a name stands for the bundle's own segmenter."""
+    return name == spec.kind or (spec.sam is not None and name == f"sam-{spec.sam.prompts}")
+
+
+def with_segmenter(model: Model, name: str | None) -> Model:
+    """Return a model that finds cells in the way that is named; None for the bundle's own.
+
+    Parameters
+    ----------
+    name : that `check_segmenter` accepted.
+
+    What was proven was proven with the bundle's own segmenter: with another, no slide is cleared.
+    """
+    spec = model.bundle.manifest.segmenter
+    if name is None or is_own(spec, name):
+        return model
+    words = f"cells are found by {name} here, and what was proven was proven with {spec.kind}"
+    proven = model.clearing.certificate is not None
+    return replace(
+        model,
+        segmenter=_segmenter(model, name),
+        engine_digest=sha256_of_parts([model.engine_digest, "cells are found by", name]),
+        clearing=replace(model.clearing, without=words) if proven else model.clearing,
+    )
+
+
+def _segmenter(model: Model, name: str) -> Segmenter:
+    spec = model.bundle.manifest.segmenter.sam
+    if name == CLASSICAL or spec is None:
+        return HsvWatershed()
+    sam = spec.model_copy(update={"prompts": PROMPTED[name]})
     return SamSegmenter(model.engines[sam.encoder], model.engines[sam.decoder], sam)

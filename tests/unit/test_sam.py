@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from edgeapl.bundle.specs import SamSpec, SegmenterSpec
 from edgeapl.cli.main import run
 from edgeapl.errors import EngineError, UsageError
-from edgeapl.model import open_model
-from edgeapl.model.segmenter_choice import with_segmenter
+from edgeapl.model import ModelRequest, open_model
+from edgeapl.model.resolution import resolve
+from edgeapl.model.segmenter_choice import check_segmenter, with_segmenter
 from edgeapl.protocols import Arrays
 from edgeapl.stages.clearance import Clearing
 from edgeapl.stages.crop import cut_cells
@@ -313,7 +314,10 @@ def test_masks_go_into_the_crops_that_show_the_mask(tmp_path: Path) -> None:
 
 
 def test_at_the_station_it_runs_where_cells_are_found(with_sam: Path) -> None:
-    with open_hosted(with_sam) as hosted, open_model(with_sam) as here:
+    grid = ModelRequest(with_sam, segmenter="sam-grid")
+    with open_hosted(with_sam) as hosted, open_model(with_sam) as here, open_model(grid) as other:
+        assert isinstance(other.segmenter, SamSegmenter)
+        assert other.segmenter.spec.prompts == "grid"
         frame = field()
         found, wanted = (model.segmenter.segment(frame) for model in (hosted.model, here))
     assert {group.value for group in hosted.hosts} == {"segment", "cells", "head"}
@@ -370,17 +374,14 @@ def test_a_segmenter_that_a_bundle_has_not_is_refused_in_one_line(
     assert run([*arguments, "--segmenter", name]) == 2
     (error,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
     assert f"{word}: --segmenter {name}" in error
-    with open_model(bundle) as model, pytest.raises(UsageError, match=word):
-        with_segmenter(model, name)
+    with pytest.raises(UsageError, match=word):
+        resolve(ModelRequest(bundle, segmenter=name))
 
 
-def test_whole_fields_have_no_cells_to_find(with_sam: Path) -> None:
-    with open_model(with_sam) as model:
-        manifest = model.bundle.manifest
-        fields = manifest.model_copy(update={"segmenter": SegmenterSpec(kind="field")})
-        judging = replace(model, bundle=replace(model.bundle, manifest=fields))
-        with pytest.raises(UsageError, match="looks for no cells"):
-            with_segmenter(judging, "hsv-watershed")
+def test_whole_fields_have_no_cells_to_find() -> None:
+    with pytest.raises(UsageError, match="looks for no cells"):
+        check_segmenter(SegmenterSpec(kind="field"), "hsv-watershed")
+    check_segmenter(SegmenterSpec(kind="field"), "field")
 
 
 def test_slides_are_scored_with_it_to_the_end(with_sam: Path, tmp_path: Path) -> None:
