@@ -119,7 +119,8 @@ def resolve(request: ModelRequest | Path) -> ResolvedModel:
     bundle = open_bundle(request.bundle, resign=request.resign)
     if request.trust is not None:
         request.trust.check(bundle)
-    check_segmenter(bundle.manifest.segmenter, request.segmenter)
+    if request.segmenter is not None:
+        check_segmenter(bundle.manifest.segmenter, request.segmenter)
     chosen = choose_engines(bundle, request.engines, request.trust)
     target = "" if chosen.engines is None else chosen.engines.record.target
     if threads is not None and target in ON_GPU:

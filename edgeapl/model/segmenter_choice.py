@@ -19,9 +19,9 @@ PROMPTED: dict[str, str] = {"sam-boxes": "boxes", "sam-grid": "grid"}
 NAMES = (CLASSICAL, SAM, *PROMPTED)
 
 
-def check_segmenter(spec: SegmenterSpec, name: str | None) -> None:
+def check_segmenter(spec: SegmenterSpec, name: str) -> None:
     """Raise UsageError when a bundle cannot find cells in the way that is named."""
-    if name is None or is_own(spec, name):
+    if is_own(spec, name):
         return
     which = f"--segmenter {name}"
     if name not in NAMES:

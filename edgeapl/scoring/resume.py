@@ -15,6 +15,7 @@ from edgeapl.report.tables import cell_columns
 from edgeapl.report.user_columns import FurtherColumns
 from edgeapl.scoring.request import SCHEMA, ScoreRequest
 from edgeapl.sources.discover import SlideInput
+from edgeapl.whole_slide import companion_files
 
 
 def slide_key(
@@ -55,10 +56,15 @@ def still_holds(record: Mapping[str, Any], key: str, journal: Journal) -> bool:
 
 
 def content_digest(file: Path) -> str:
-    """Return the digest of a plain file, or a note, so that a repaired file is scored again."""
+    """Return the digest of a plain file, or a note, so that a repaired file is scored again.
+
+    That of a scan of several files is one of them all.
+    """
     if not file.is_file():
         return "not a plain file"
     try:
-        return sha256_file(file)
+        others = companion_files(file)
+        parts = [part for other in others for part in (str(other), sha256_file(other))]
+        return sha256_of_parts([sha256_file(file), *parts]) if parts else sha256_file(file)
     except OSError as error:
         return f"unreadable: {error.strerror}"

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from edgeapl.whole_slide.companions import companion_files
 from edgeapl.whole_slide.pyramid import Pyramid, is_whole_slide, open_pyramid
 from edgeapl.whole_slide.source import Place, WholeSlideSource
 
-__all__ = ["Place", "Pyramid", "WholeSlideSource", "is_whole_slide", "open_pyramid"]
+__all__ = [
+    "Place",
+    "Pyramid",
+    "WholeSlideSource",
+    "companion_files",
+    "is_whole_slide",
+    "open_pyramid",
+]

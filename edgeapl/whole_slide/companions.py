@@ -1,0 +1,33 @@
+"""The files that belong to a scan of several: what is in them is part of the scan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+MOST_BYTES = 1 << 20
+"""Of a list of files; longer ones are none."""
+
+
+def companion_files(scan: Path) -> tuple[Path, ...]:
+    """Return the other files of a scan, by name; none where it is a single file.
+
+    MRXS has its pictures in the folder beside it that has its name, VMS and VMU name their files.
+    Raises OSError when they cannot be read.
+    """
+    suffix = scan.suffix.lower()
+    if suffix == ".mrxs":
+        found = iter(scan.with_suffix("").rglob("*"))
+    elif suffix in (".vms", ".vmu"):
+        found = (scan.parent / name for name in _named_in(scan))
+    else:
+        return ()
+    return tuple(sorted({file for file in found if file.is_file() and file != scan}))
+
+
+def _named_in(index: Path) -> tuple[str, ...]:
+    """Return the values of an index file that are names of files beside it."""
+    if index.stat().st_size > MOST_BYTES:
+        return ()
+    lines = index.read_text("utf-8", "replace").splitlines()
+    values = [line.partition("=")[2].strip() for line in lines]
+    return tuple(value for value in values if value and Path(value).name == value)
