@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
+from typing import Any
 
 import numpy as np
 
 from edgeapl.bundle.manifest import Manifest
+from edgeapl.calibration.builder.settings_race import AS_GOOD, race_settings
 from edgeapl.calibration.validation.network_passes import SlideOnItsWay, networks_in_order
 from edgeapl.engines.exclusive import Opener
 from edgeapl.engines.store.record import Settings
@@ -28,9 +30,6 @@ BATCHES = (1, 4, 16)
 THREADS = (1, 2, 4)
 """Threads to try inside one run, besides the number of cores."""
 
-AS_GOOD = 1.03
-"""Settings within 3 % of the fastest count as equally fast: a few runs cannot tell more."""
-
 
 @dataclass(frozen=True, slots=True)
 class Timed:
@@ -45,11 +44,13 @@ class Timed:
 class Measured:
     """The settings in which engines are fastest, and seconds per cell of all that were tried.
 
-    seconds : settings as text to seconds.
+    seconds : settings in words to seconds. evidence : what the choice rests on, as plain JSON
+    values; empty where settings were not raced.
     """
 
     settings: Settings
     seconds: Mapping[str, float]
+    evidence: Mapping[str, Any] = field(default_factory=dict)
 
 
 def time_in_turns(
@@ -58,16 +59,29 @@ def time_in_turns(
     runs: Mapping[str, Timed],
     crops: UInt8,
     rounds: int = ROUNDS,
-    of_rounds: Callable[[Sequence[float]], float] = median,
 ) -> dict[str, float]:
-    """Return the seconds in which each of the runs classifies `CELLS` cells.
+    """Return the seconds in which each of the runs classifies `CELLS` cells; see `rounds_in_turns`.
+
+    Of all rounds the middle one counts.
+    """
+    every = rounds_in_turns(manifest, openers, runs, crops, rounds)
+    return {name: median(taken) for name, taken in every.items()}
+
+
+def rounds_in_turns(
+    manifest: Manifest,
+    openers: Mapping[str, Opener],
+    runs: Mapping[str, Timed],
+    crops: UInt8,
+    rounds: int,
+) -> dict[str, list[float]]:
+    """Return the seconds in which each of the runs classifies `CELLS` cells, round by round.
 
     Parameters
     ----------
     openers : each opens all networks in one way.
     crops : uint8 (N, size, size, 3) RGB; repeated or cut to `CELLS`.
     rounds : counted ones. The first one, a batch per worker, is not counted.
-    of_rounds : reduces the times of all rounds to one number.
 
     Networks are timed one after another, and every round times all runs on a network once: only
     that network's engines are in memory, one per opener. Every worker has `CELLS` cells, which each
@@ -97,7 +111,9 @@ def time_in_turns(
                     opened[one][network] = opener(network)
                     closing.callback(opened[one][network].close)
                 for number in range(rounds + 1):
-                    for name, slides in tries.items():
+                    # Nobody always comes first.
+                    turns = list(tries.items())[:: 1 if number % 2 == 0 else -1]
+                    for name, slides in turns:
                         taken[name][number] += _together(
                             pool, [slide.run_network for slide in slides[number]], network
                         )
@@ -109,7 +125,7 @@ def time_in_turns(
             for slide in workers:
                 slide.answers()
             taken[name][number] += time.perf_counter() - start
-    return {name: of_rounds(taken[name][1:].tolist()) / run.workers for name, run in runs.items()}
+    return {name: (taken[name][1:] / run.workers).tolist() for name, run in runs.items()}
 
 
 def _together(
@@ -131,24 +147,40 @@ def best_settings(
     crops: UInt8,
     cores: int,
 ) -> Measured:
-    """Choose workers, threads and batch by measuring a small grid.
+    """Race workers, threads and batch against the usual: a worker for each core, cells one by one.
 
     Parameters
     ----------
     opener : returns an opener of engines for some settings.
     cores : workers times threads equals this, or nearly if it does not divide evenly.
     """
-    found: dict[Settings, float] = {}
-    for threads in sorted({*(few for few in THREADS if few < cores), cores}):
-        workers = cores // threads
-        tried = [Settings(threads=threads, batch_size=b, workers=workers) for b in BATCHES]
-        # Engines do not depend on the batch, so one of each is open for all batches.
-        openers = {"engines": opener(tried[0])}
-        runs = {one.text: Timed("engines", one.batch_size, workers) for one in tried}
-        # The shortest: these are not interleaved, and other programs can only make them longer.
-        seconds = time_in_turns(manifest, openers, runs, crops, GRID_ROUNDS, min)
-        found.update({one: seconds[one.text] / CELLS for one in tried})
-    return Measured(choose(found), {one.text: seconds for one, seconds in found.items()})
+    ways = [
+        (cores // threads, threads)
+        for threads in sorted({*(few for few in THREADS if few < cores), cores})
+    ]
+    tried = [
+        Settings(threads=threads, batch_size=batch, workers=workers)
+        for workers, threads in ways
+        for batch in BATCHES
+    ]
+
+    def contest(
+        prior: Settings, rivals: Sequence[Settings], rounds: int
+    ) -> dict[Settings, list[float]]:
+        # Engines do not care for the batch, so one of each way is open for all of them.
+        raced = (prior, *rivals)
+        openers = {_way(one): opener(one) for one in reversed(raced)}
+        runs = {one.text: Timed(_way(one), one.batch_size, one.workers or 1) for one in raced}
+        seconds = rounds_in_turns(manifest, openers, runs, crops, rounds)
+        return {one: seconds[one.text] for one in raced}
+
+    race = race_settings(tried[0], tried[1:], contest)
+    seconds = {text: middle / CELLS for text, middle in race.seconds.items()}
+    return Measured(race.chosen, seconds, race.evidence)
+
+
+def _way(settings: Settings) -> str:
+    return f"{settings.workers} x {settings.threads}"
 
 
 def choose(seconds: Mapping[Settings, float]) -> Settings:

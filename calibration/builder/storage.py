@@ -132,6 +132,7 @@ def _timing(race: Race) -> dict[str, Any]:
         "speed_against_bundle": speed,
         "settings": {name: one.settings.text for name, one in race.measured.items()},
         "seconds_per_cell": dict(race.measured[best.name].seconds),
+        "settings_race": dict(race.measured[best.name].evidence),
     }
 
 

@@ -10,7 +10,6 @@ from edgeapl.calibration.builder.candidates import Candidate
 from edgeapl.calibration.builder.files import made_opener
 from edgeapl.calibration.builder.on_device import USUAL, opened_on_device, time_on_device
 from edgeapl.calibration.builder.paired_timing import (
-    AS_GOOD,
     CELLS,
     Measured,
     Timed,
@@ -18,6 +17,7 @@ from edgeapl.calibration.builder.paired_timing import (
     time_in_turns,
 )
 from edgeapl.calibration.builder.request import Say
+from edgeapl.calibration.builder.settings_race import AS_GOOD
 from edgeapl.cores import cpu_cores
 from edgeapl.engines.exclusive import Opener
 from edgeapl.engines.registry import ON_GPU, PLANS, open_engine

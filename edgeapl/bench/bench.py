@@ -14,6 +14,7 @@ from edgeapl.bench.comparison import Versus, compare
 from edgeapl.bench.contention import measure_busy
 from edgeapl.bench.document import document, versus_document
 from edgeapl.bench.energy import find_meters
+from edgeapl.bench.recorded_settings import note_of_pair
 from edgeapl.bench.scenarios import Measured, Plan, Scenario, measure, open_runner
 from edgeapl.bench.time_limit import Shares, TimeLimit
 from edgeapl.bench.workload import open_material
@@ -96,6 +97,7 @@ def run_bench(request: BenchRequest) -> BenchResult:
         if len(candidates) > 1:
             versus = compare(measured[0], measured[1])
             result["versus"] = versus_document(versus, candidates[1], measured[1])
+            result["versus"]["notes"] = [*note_of_pair(first, candidates[1], versus)]
         if request.floor:
             from edgeapl.bench.floor import measure_floor  # noqa: PLC0415 - needs onnx if it can
 

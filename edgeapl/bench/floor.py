@@ -23,6 +23,7 @@ from edgeapl.bench.bare_networks import (
 )
 from edgeapl.bench.candidate import Candidate
 from edgeapl.bench.peak import Peak, higher, measure_peak
+from edgeapl.bench.recorded_settings import note_of_networks
 from edgeapl.bench.rounds import ROUND_S, ROUNDS, frames_of_round
 from edgeapl.bench.runner import PipelineRunner, Until
 from edgeapl.bench.statistics import paired_ratio
@@ -138,6 +139,7 @@ def measure_floor(
             *peak.notes,
             *_notes(candidate, graph, others_cores),
             *_cut_short(networks, len(rounds)),
+            *note_of_networks(candidate, [(one.per_pass, one.tried) for one in networks]),
         ],
     }
 

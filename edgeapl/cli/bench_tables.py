@@ -135,6 +135,8 @@ def _print_versus(out: Console, versus: Mapping[str, Any]) -> None:
     apart = versus["largest_difference_of_probability"]
     text = f"verdicts {same}, cells {cells}, probabilities differ by {number(apart)} at most"
     out.print(text, markup=False, style="" if versus["same_verdicts"] else "bold yellow")
+    for note in versus.get("notes", ()):
+        out.print(one_line(note), markup=False, soft_wrap=True)
     for one in versus["differences"]:
         out.print(one_line(f"  {one['slide']}: {one['text']}"), markup=False)
 

@@ -93,6 +93,61 @@ def verify(
         raise typer.Exit(EngineError.exit_code)
 
 
+@app.command("tune")
+def tune(
+    engines: EnginesArgument,
+    bundle: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Bundle that they were built from; without it the demonstration."),
+    ] = None,
+    frames: ProofFramesOption = None,
+    crops: CropsOption = False,
+    um_per_px: ScaleOption = None,
+    station: StationOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure again with how many workers and threads, and in which batches, engines are fastest.
+
+    Nothing is built. A signature ends with the record that it was made for. Take no slides
+    meanwhile.
+    """
+    from edgeapl.calibration.builder.request import BuildRequest
+    from edgeapl.cli.build_engine import EXTRA, build_progress
+    from edgeapl.engines.store.folder import open_engines
+    from edgeapl.errors import EngineError
+    from edgeapl.model import EMBEDDED
+    from edgeapl.model.trial import try_out
+
+    try:
+        from edgeapl.calibration.builder.tuning import tune_engines
+    except ModuleNotFoundError as error:
+        raise EngineError("engines tune needs more packages", error.name or "", EXTRA) from error
+    there, trust = open_engines(_folder(engines)), trust_here(station)
+    trust.check_engines(there.folder, there.signer)
+    request = BuildRequest(
+        bundle or EMBEDDED, frames=frames, cell_images=crops, um_per_px=um_per_px
+    )
+    try_out(request.bundle, trust)
+    with build_progress({}) as say:
+        tuned = tune_engines(there, request, say)
+    before, after = there.record.settings.text, tuned.record.settings.text
+    race = tuned.record.timing["settings_race"]
+    if as_json:
+        document = {"before": before, "after": after, "race": race}
+        print_json({"schema": 1, "engines": str(tuned.folder), **document})
+        return
+    typer.echo(
+        f"{tuned.folder}: {after}" + (" as before" if after == before else f", was {before}")
+    )
+    for rival, found in race["rivals"].items():
+        interval = found["interval"]
+        sure = "left early" if interval is None else f"{interval[0]:.2f} to {interval[1]:.2f}"
+        text = f"{rival}: {found['ratio']:.2f} ({sure}) of the time of {race['usual']}"
+        typer.echo(f"  {text}, {found['pairs']} pairs")
+    if there.signer is not None:
+        typer.echo("the signature was of the record before: sign the engines again")
+
+
 @app.command("prove")
 def prove(
     engines: EnginesArgument,
