@@ -16,7 +16,10 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "edgeapl score slide.svs --bundle bundles/ours",
         "edgeapl score cells --crops --json",
     ),
-    "merge": ("edgeapl merge results-1 results-2 --out results",),
+    "merge": (
+        "edgeapl merge results-1 results-2 --out results",
+        "edgeapl merge r1 r2 --out all --from 1.sqlite3 --from 2.sqlite3",
+    ),
     "watch": (
         "edgeapl watch camera0 --page --bundle bundles/ours",
         "edgeapl watch 'demo://apl?seed=1' --page",
@@ -28,6 +31,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "edgeapl evaluate results --labels labels.csv --plots plots",
         "edgeapl evaluate --confusion matrix.csv",
     ),
+    "compare": ("edgeapl compare bundles/old bundles/new --slides slides",),
     "train": ("edgeapl train mil-small --slides slides --labels labels.csv --out run",),
     "export": (
         "edgeapl export resnet50-mil --weights model=weights.pt --out bundles/ours",
@@ -57,6 +61,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "doctor": ("edgeapl doctor", "edgeapl doctor --unit camera0 > edgeapl.service"),
     "engines list": ("edgeapl engines list",),
     "engines verify": ("edgeapl engines verify",),
+    "engines tune": ("edgeapl engines tune 1a2b3c --bundle bundles/ours",),
     "engines prove": ("edgeapl engines prove 1a2b3c --bundle bundles/ours",),
     "engines inspect": ("edgeapl engines inspect 1a2b3c --layers",),
     "engines remove": ("edgeapl engines remove 1a2b3c",),

@@ -30,6 +30,7 @@ COMMANDS = (
     "watch",
     "cameras",
     "evaluate",
+    "compare",
     "train",
     "export",
     "export-labels",

@@ -53,16 +53,8 @@ def score_folder(
     Raises UsageError or InputError when there is nothing to score, and StorageError when results
     cannot be written, or another program works on the same slides in the result folder.
     """
-    found = find_slides(
-        request.folder,
-        crops=request.crops,
-        slide_list=request.slide_list,
-        slide_from=request.slide_from,
-    )
+    found = slides_of(request)
     slides = found.slides
-    if request.slide_list is None and request.slide_from is None and not request.crops:
-        slides = split_scans(slides)
-    found = replace(found, slides=slides)
     part, out = request.part, request.out
     refuse_others(out, request.folder)
     with locked_folder(out, WHOLE_FOLDER if part is None else part.lock_range):
@@ -72,7 +64,7 @@ def score_folder(
         listener.on_part(len(mine), len(slides))
         listener.on_slides(mine)
         listener.on_unlisted(found.unlisted)
-        scoring = _Scoring(request, model, journal, listener, found)
+        scoring = FolderScoring(request, model, journal, listener, found)
         try:
             examine_slides(
                 model, scoring.jobs(mine), batch_size=request.batch_size, stop=scoring.stop
@@ -80,13 +72,27 @@ def score_folder(
         finally:
             scoring.abandon()
         records = scoring.records
-        tables = _write_tables(out, found, records, model.bundle.digest, listener)
+        tables = write_tables(out, found, records, model.bundle.digest, listener)
     errors = [error for record in records for error in record["errors"]]
     code = max((int(error["exit_code"]) for error in errors), default=0)
     return ScoreResult(tuple(records), tuple(errors), code, tables)
 
 
-def _write_tables(
+def slides_of(request: ScoreRequest) -> FoundSlides:
+    """Find the slides of a request; every scan is one. Raises what `find_slides` raises."""
+    found = find_slides(
+        request.folder,
+        crops=request.crops,
+        slide_list=request.slide_list,
+        slide_from=request.slide_from,
+    )
+    slides = found.slides
+    if request.slide_list is None and request.slide_from is None and not request.crops:
+        slides = split_scans(slides)
+    return replace(found, slides=slides)
+
+
+def write_tables(
     out: Path,
     found: FoundSlides,
     records: Sequence[dict[str, Any]],
@@ -106,7 +112,7 @@ def _list_of(found: FoundSlides) -> str:
     return "" if found.slide_list is None else str(found.slide_list.resolve())
 
 
-class _Scoring:
+class FolderScoring:
     """Turns slides into jobs, and stores their results."""
 
     def __init__(
