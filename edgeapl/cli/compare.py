@@ -43,10 +43,10 @@ def compare(
     station: StationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare two bundles: changed verdicts, concordance per class, speed, certificate.
+    """Compare two bundles on the same slides.
 
-    Both score every slide, in turns; no verdict gets into the station's journal. Run it again to go
-    on. Research use only.
+    Told are changed verdicts, concordance per class, speed and certificate. Both score every slide,
+    in turns; no verdict gets into the station's journal. Run it again to go on. Research use only.
     """
     from edgeapl.comparison import ComparisonRequest, compare_bundles
     from edgeapl.config import load_station

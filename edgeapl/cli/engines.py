@@ -106,9 +106,9 @@ def tune(
     station: StationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure again with how many workers and threads, and in which batches, engines are fastest.
+    """Measure again how engines run fastest here.
 
-    Nothing is built. A signature ends with the record that it was made for. Take no slides
+    That is with how many workers and threads, and in which batches. Nothing is built. A signature ends with the record that it was made for. Take no slides
     meanwhile.
     """
     from edgeapl.calibration.builder.request import BuildRequest
