@@ -108,8 +108,8 @@ def tune(
 ) -> None:
     """Measure again how engines run fastest here.
 
-    That is with how many workers and threads, and in which batches. Nothing is built. A signature ends with the record that it was made for. Take no slides
-    meanwhile.
+    That is with how many workers and threads, and in which batches. Nothing is built. A signature
+    ends with the record that it was made for. Take no slides meanwhile.
     """
     from edgeapl.calibration.builder.request import BuildRequest
     from edgeapl.cli.build_engine import EXTRA, build_progress
