@@ -45,7 +45,7 @@ def cut_places(detections: Detections, spec: CropSpec, *, cell_image: bool = Fal
     if how != "window":
         return [_in_box(box, how) for box in detections.boxes]
     side = _window_px(spec, detections.frame.um_per_px)
-    return [_around(centre, side) for centre in detections.centres]
+    return [_window_at(centre, side) for centre in detections.centres]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +97,7 @@ def cut_windows(pixels: UInt8, centres: Float32, um_per_px: float, spec: CropSpe
     """Cut windows around points, float32 (N, 2) x y in px, where nothing was detected."""
     crops = np.empty((len(centres), spec.size_px, spec.size_px, 3), dtype=np.uint8)
     for row, centre in enumerate(centres):
-        _resize(_pixels(pixels, _around(centre, _window_px(spec, um_per_px))), spec, crops[row])
+        _resize(_pixels(pixels, _window_at(centre, _window_px(spec, um_per_px))), spec, crops[row])
     return crops
 
 
@@ -113,7 +113,7 @@ def _window_px(spec: CropSpec, um_per_px: float) -> int:
     return max(1, round(spec.window_um / um_per_px))
 
 
-def _around(centre: Float32, side: int) -> Square:
+def _window_at(centre: Float32, side: int) -> Square:
     return (
         round(float(centre[0]) - side / 2),
         round(float(centre[1]) - side / 2),

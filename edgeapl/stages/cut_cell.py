@@ -108,10 +108,10 @@ def _cores(nuclei: Bool) -> Int32:
 def _deepest_of_each(mask: UInt8, depth: Float32) -> Float32:
     """Return the greatest depth of the component that each pixel lies in, float32 (H, W)."""
     count, found = cv2.connectedComponents(mask)
-    pieces = np.asarray(found, np.int32)
+    components = np.asarray(found, np.int32)
     deepest = np.zeros(count, np.float32)
-    np.maximum.at(deepest, pieces.ravel(), depth.ravel())
-    return np.asarray(deepest[pieces], np.float32)
+    np.maximum.at(deepest, components.ravel(), depth.ravel())
+    return np.asarray(deepest[components], np.float32)
 
 
 def _most_central(cores: Int32) -> int:
@@ -148,6 +148,6 @@ def _is_at_middle(one: Bool) -> bool:
 
 def _touch_briefly(one: Bool, others: Bool, limit: float) -> bool:
     """Tell whether fewer pixels of the one touch the others than `limit` allows."""
-    around = cv2.dilate(others.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    touching, size = int((one & around).sum()), int(one.sum())
+    dilated = cv2.dilate(others.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    touching, size = int((one & dilated).sum()), int(one.sum())
     return touching < limit * math.sqrt(size)

@@ -50,8 +50,8 @@ def measured_disc(small: UInt8, shape: tuple[int, int], circle: Circle) -> LitDi
     height, width = shape
     shrink = max(small.shape[:2]) / max(shape)
     fine = _refined(small, circle.scaled(shrink))
-    around, within = _polar(small, fine)
-    light = _light(around, within)
+    unrolled, within = _polar(small, fine)
+    light = _light(unrolled, within)
     start, end = (round(share * len(light) / REACH) for share in MIDDLE)
     middle = light[start:end].mean(axis=0)
     if not (middle > 0).all():
@@ -70,14 +70,14 @@ def measured_disc(small: UInt8, shape: tuple[int, int], circle: Circle) -> LitDi
         height=height,
         width=width,
         falloff=_falloff(left[: last + 1]),
-        ground=_ground(around, within, left, last),
+        ground=_ground(unrolled, within, left, last),
     )
 
 
 def _refined(small: UInt8, circle: Circle) -> Circle:
     """Move the circle to where the light ends at each angle."""
-    around, within = _polar(small, circle)
-    brightest = around.max(axis=2).astype(np.float32)
+    unrolled, within = _polar(small, circle)
+    brightest = unrolled.max(axis=2).astype(np.float32)
     steps = brightest.shape[1]
     inner = np.median(
         brightest[:, round(0.6 * steps / REACH) : round(0.95 * steps / REACH)], axis=1
@@ -107,15 +107,15 @@ def _polar(small: UInt8, circle: Circle) -> tuple[UInt8, NDArray[np.bool_]]:
     away = (np.arange(steps, dtype=np.float32) + 0.5) * np.float32(REACH * circle.radius / steps)
     x, y = circle.x + away * np.cos(turn), circle.y + away * np.sin(turn)
     x, y = x.astype(np.float32), y.astype(np.float32)
-    around = cv2.remap(small, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    unrolled = cv2.remap(small, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     within = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
-    return np.asarray(around, np.uint8), np.asarray(within, bool)
+    return np.asarray(unrolled, np.uint8), np.asarray(within, bool)
 
 
-def _light(around: UInt8, within: NDArray[np.bool_]) -> Float32:
+def _light(unrolled: UInt8, within: NDArray[np.bool_]) -> Float32:
     """Return the brightness of the empty field at every distance, float32 (N, 3)."""
     # Sorted with all that lies outside the image behind.
-    ordered = np.sort(np.where(within[..., None], around, 255), axis=0)
+    ordered = np.sort(np.where(within[..., None], unrolled, 255), axis=0)
     counts = within.sum(axis=0)
     steps = np.arange(len(counts))
     light = ordered[(GROUND_QUANTILE * np.maximum(0, counts - 1)).astype(np.int64), steps]
@@ -136,10 +136,10 @@ def _falloff(left: Float32) -> Float32:
     return np.asarray(np.maximum(fallen, DIM_AT / 2), np.float32)
 
 
-def _ground(around: UInt8, within: NDArray[np.bool_], left: Float32, last: int) -> UInt8:
+def _ground(unrolled: UInt8, within: NDArray[np.bool_], left: Float32, last: int) -> UInt8:
     """Return the colour of the empty field near the rim at `SECTORS` angles, uint8 (S, 3)."""
     start, end = (round(share * last) for share in NEAR_RIM)
-    flat = around[:, start:end] / np.minimum(1, left[start:end])
+    flat = unrolled[:, start:end] / np.minimum(1, left[start:end])
     inside = within[:, start:end]
     whole = np.quantile(flat[inside], GROUND_QUANTILE, axis=0) if inside.any() else np.full(3, 255)
     ground = np.tile(whole, (SECTORS, 1))

@@ -143,9 +143,9 @@ def _lit(brightest: UInt8) -> UInt8 | None:
     mask = (brightest > DIM_AT * _level(brightest)).astype(np.uint8)
     if mask.all() or not mask.any():
         return None
-    around = np.ones((5, 5), np.uint8)
+    kernel = np.ones((5, 5), np.uint8)
     mask = np.asarray(cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)), np.uint8)
-    mask = np.asarray(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, around), np.uint8)
+    mask = np.asarray(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, kernel), np.uint8)
     outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     if not outlines:
         return None

@@ -63,10 +63,12 @@ def unfocused_tiles(
     for _ in range(REACH):  # at its rim the neighbours are sharp, and the tile speaks for itself
         beside = over_neighbours(soft.astype(np.float32)) >= BESIDE
         soft |= judged & beside & (own > limit)
-    around, soft_around = (over_neighbours(one.astype(np.float32)) for one in (judged, soft))
+    neighbours, soft_neighbours = (
+        over_neighbours(one.astype(np.float32)) for one in (judged, soft)
+    )
     ground = level >= DARKER * float(np.quantile(level, 0.9))
-    alone = (around == 0) & ~ground
-    return np.asarray(soft | (~judged & ((soft_around > around / 2) | alone)), dtype=bool)
+    alone = (neighbours == 0) & ~ground
+    return np.asarray(soft | (~judged & ((soft_neighbours > neighbours / 2) | alone)), dtype=bool)
 
 
 def _edge_widths(pixels: UInt8, um_per_px: float, judged: Bool) -> tuple[Float32, Float32]:

@@ -241,9 +241,9 @@ def _veiled(sampled: Sampled, green: UInt8, structured: Bool, outside: Bool | No
         return np.zeros_like(structured)
     # Of the middle one, which has red cells: a nucleus is darker than all else in the frame.
     usual = float(np.median(reach[structured]))
-    around = np.ones((3, 3), np.uint8)
+    kernel = np.ones((3, 3), np.uint8)
     ground = float(np.quantile(_quantile(green, 0.9), 0.9))
-    pale = cv2.dilate(reach, around) < min(VEILED_CONTRAST * usual, VEILED_DEPTH * ground)
+    pale = cv2.dilate(reach, kernel) < min(VEILED_CONTRAST * usual, VEILED_DEPTH * ground)
     if not pale.any():
         return pale
     whole = _spread_of_all(sampled.colours[1])
@@ -251,7 +251,7 @@ def _veiled(sampled: Sampled, green: UInt8, structured: Bool, outside: Bool | No
     seen = _unshaded_spread(sampled.colours[1])
     seen -= np.maximum(VEILED_NOISE * change, VEILED_SPREAD * whole)
     veiled = pale & (cv2.blur(seen.astype(np.float32), (3, 3)) > 0)
-    veiled = cv2.dilate(veiled.astype(np.uint8), around) > 0
+    veiled = cv2.dilate(veiled.astype(np.uint8), kernel) > 0
     veiled &= ~structured | pale
     if outside is None:
         return large_parts(veiled, VEILED_PART)

@@ -79,8 +79,10 @@ def with_ground(found: Bool, judged: Bool) -> Bool:
     """Add tiles that could not be judged to those found, where most around them were."""
     if not found.any():
         return found
-    around, found_around = (over_neighbours(one.astype(np.float32)) for one in (judged, found))
-    return np.asarray(found | (~judged & (found_around > around / 2)), dtype=bool)
+    neighbours, found_neighbours = (
+        over_neighbours(one.astype(np.float32)) for one in (judged, found)
+    )
+    return np.asarray(found | (~judged & (found_neighbours > neighbours / 2)), dtype=bool)
 
 
 def places(length: int, tiles: int, samples: int = SAMPLES) -> NDArray[np.int64]:

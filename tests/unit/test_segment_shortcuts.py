@@ -72,7 +72,7 @@ def test_no_opened_mask_has_more_pieces_than_are_reckoned_with(um_per_px: float)
     for mask in (full, noise):
         opened = np.asarray(cv2.morphologyEx(mask, cv2.MORPH_OPEN, disc), np.uint8)
         count = cv2.connectedComponents(opened)[0] - 1
-        assert count <= nuclei._most_pieces(opened, um_per_px)
+        assert count <= nuclei._most_components(opened, um_per_px)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -129,8 +129,8 @@ def test_labels_are_enlarged_to_the_pixels_that_they_were_found_in(
 def test_boxes_hold_all_of_each_cell_and_nothing_else() -> None:
     mask = blobs(1)
     everywhere = np.ones(mask.shape, dtype=np.float32)
-    pieces = cells.pieces_of(nuclei.split_touching(mask, 0.25, 0.9), 0.25)
-    groups = [pieces[at : at + 2] for at in range(0, len(pieces), 2)]
+    fragments = cells.fragments_of(nuclei.split_touching(mask, 0.25, 0.9), 0.25)
+    groups = [fragments[at : at + 2] for at in range(0, len(fragments), 2)]
     limits = cells.CellLimits()
     body = cytoplasm.Body(everywhere, everywhere)
     grown, boxes = cytoplasm.add_cytoplasm(groups, body, 0.25, limits)
@@ -143,14 +143,14 @@ def test_boxes_hold_all_of_each_cell_and_nothing_else() -> None:
 def test_pieces_are_measured_pixel_by_pixel(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cells, "MOST_LABELS", most)  # more labels than that are sorted as they are
     labels = nuclei.split_touching(blobs(2), 0.25, 0.9)
-    pieces = cells.pieces_of(labels, 0.5)
-    assert [piece.number for piece in pieces] == list(range(1, int(labels.max()) + 1))
-    for piece in pieces:
-        y, x = np.nonzero(labels == piece.number)
-        assert piece.box == (x.min(), y.min(), x.max() + 1, y.max() + 1)
-        assert piece.centre == pytest.approx((x.mean(), y.mean()))
-        assert piece.area == pytest.approx(len(x) * 0.25)
-        assert piece.pixels.tolist() == (y * labels.shape[1] + x).tolist()
+    fragments = cells.fragments_of(labels, 0.5)
+    assert [fragment.number for fragment in fragments] == list(range(1, int(labels.max()) + 1))
+    for fragment in fragments:
+        y, x = np.nonzero(labels == fragment.number)
+        assert fragment.box == (x.min(), y.min(), x.max() + 1, y.max() + 1)
+        assert fragment.centre == pytest.approx((x.mean(), y.mean()))
+        assert fragment.area == pytest.approx(len(x) * 0.25)
+        assert fragment.pixels.tolist() == (y * labels.shape[1] + x).tolist()
 
 
 @pytest.mark.parametrize("degree", [1, 2, 4])

@@ -65,7 +65,7 @@ def part_of_frame(logits: Float32, scale: float, height: int, width: int) -> Flo
 def outline(
     logits: Float32, scale: float, height: int, width: int, predicted_iou: float
 ) -> Mask | None:
-    """Bring a mask to the frame: logits are interpolated, the largest piece is kept and filled.
+    """Bring a mask to the frame: logits are interpolated, the largest component is kept and filled.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def outline(
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    return _narrow(_one_piece(np.asarray(fine > 0)), left, top, predicted_iou)
+    return _narrow(_largest_component(np.asarray(fine > 0)), left, top, predicted_iou)
 
 
 def _between(positions: NDArray[np.int64], step: float, size: int) -> tuple[int, int]:
@@ -100,13 +100,13 @@ def _between(positions: NDArray[np.int64], step: float, size: int) -> tuple[int,
     return max(0, min(first, size - 1)), max(1, min(last, size))
 
 
-def _one_piece(inside: Bool) -> Bool:
-    """Keep the largest piece, without the holes in it: a cell is one piece."""
-    count, pieces, figures, _ = cv2.connectedComponentsWithStats(inside.astype(np.uint8))
+def _largest_component(inside: Bool) -> Bool:
+    """Keep the largest component, without the holes in it: a cell is one component."""
+    count, components, figures, _ = cv2.connectedComponentsWithStats(inside.astype(np.uint8))
     if count == 1:
         return inside
     largest = 1 + int(figures[1:, cv2.CC_STAT_AREA].argmax())
-    outside = np.pad((pieces != largest).astype(np.uint8), 1, constant_values=1)
+    outside = np.pad((components != largest).astype(np.uint8), 1, constant_values=1)
     count, grounds = cv2.connectedComponents(outside, connectivity=4)
     return np.asarray(grounds[1:-1, 1:-1] != grounds[0, 0])
 

@@ -33,7 +33,7 @@ class CellLimits:
         nuclei side by side are twice as long as broad.
     widest_small, largest_small, longest_small : the same for smaller figures, such as the two lobes
         of an eosinophil or the ends of a band; two lymphocytes are larger.
-    few : pieces that cover no more are lobes of one nucleus even in a row: two nuclei cover more.
+    few : fragments with no more area are lobes of one nucleus even in a row: two nuclei have more.
     filled : share of nucleus and cytoplasm within the convex hull around lobes of one cell.
     cytoplasm : how far cytoplasm is looked for around the nucleus.
     rim : cytoplasm that is always assumed around a nucleus.
@@ -55,7 +55,7 @@ class CellLimits:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Piece:
+class Fragment:
     """One nucleus or lobe in the label image.
 
     number : its label. box : x0 y0 x1 y1 px, half-open. centre : x y px. area : µm².
@@ -69,7 +69,7 @@ class Piece:
     pixels: Int64
 
 
-def pieces_of(labels: Int32, um_per_px: float) -> list[Piece]:
+def fragments_of(labels: Int32, um_per_px: float) -> list[Fragment]:
     """Measure every label."""
     at = np.flatnonzero(labels != 0)  # numpy is quicker on bytes
     if not len(at):
@@ -87,7 +87,7 @@ def pieces_of(labels: Int32, um_per_px: float) -> list[Piece]:
     boxes = np.stack([left, rows[starts], right, rows[ends - 1] + 1], axis=1)
     x, y = (np.add.reduceat(values, starts) / (ends - starts) for values in (columns, rows))
     return [
-        Piece(number, (box[0], box[1], box[2], box[3]), centre, area, at[start:end])
+        Fragment(number, (box[0], box[1], box[2], box[3]), centre, area, at[start:end])
         for number, box, centre, area, start, end in zip(
             numbers[starts].tolist(),
             boxes.tolist(),
@@ -101,9 +101,9 @@ def pieces_of(labels: Int32, um_per_px: float) -> list[Piece]:
 
 
 def join_lobes(
-    pieces: list[Piece], labels: Int32, density: Float32, um_per_px: float, limits: CellLimits
-) -> list[list[Piece]]:
-    """Group the pieces that are lobes of one nucleus, nearest first.
+    fragments: list[Fragment], labels: Int32, density: Float32, um_per_px: float, limits: CellLimits
+) -> list[list[Fragment]]:
+    """Group the fragments that are lobes of one nucleus, nearest first.
 
     Two groups are joined when together they are no larger than one nucleus can be and the convex
     hull around them shows nothing but nucleus and cytoplasm: lobes lie in one round cell, while
@@ -111,12 +111,12 @@ def join_lobes(
 
     Parameters
     ----------
-    pieces, labels : the nuclei and lobes, and their int32 (H, W) label image.
+    fragments, labels : the nuclei and lobes, and their int32 (H, W) label image.
     density : float32 (3, H, W), optical densities R G B.
     """
-    groups = [[piece] for piece in pieces]
-    home = list(range(len(pieces)))
-    for _, i, j in _close_pairs(pieces, limits.lobe_distance / um_per_px):
+    groups = [[fragment] for fragment in fragments]
+    home = list(range(len(fragments)))
+    for _, i, j in _close_pairs(fragments, limits.lobe_distance / um_per_px):
         a, b = home[i], home[j]
         if a == b or not _one_nucleus([*groups[a], *groups[b]], labels, density, um_per_px, limits):
             continue
@@ -126,11 +126,11 @@ def join_lobes(
     return [group for group in groups if group]
 
 
-def _close_pairs(pieces: list[Piece], reach: float) -> list[tuple[float, int, int]]:
+def _close_pairs(fragments: list[Fragment], reach: float) -> list[tuple[float, int, int]]:
     """Return (distance of the centres, i, j) of fragments closer than `reach` px, nearest first."""
-    x, y = np.array([piece.centre for piece in pieces]).reshape(-1, 2).T
+    x, y = np.array([fragment.centre for fragment in fragments]).reshape(-1, 2).T
     pairs = []
-    for i in range(len(pieces)):
+    for i in range(len(fragments)):
         gaps = np.hypot(x[i + 1 :] - x[i], y[i + 1 :] - y[i])
         near = np.flatnonzero(gaps < reach)
         pairs += [(float(gaps[k]), i, i + 1 + int(k)) for k in near]
@@ -138,19 +138,19 @@ def _close_pairs(pieces: list[Piece], reach: float) -> list[tuple[float, int, in
 
 
 def _one_nucleus(
-    group: list[Piece],
+    group: list[Fragment],
     labels: Int32,
     density: Float32,
     um_per_px: float,
     limits: CellLimits,
 ) -> bool:
-    area = sum(piece.area for piece in group)
+    area = sum(fragment.area for fragment in group)
     x0, y0, x1, y1 = union_box(group)
     if area > limits.largest_lobed or max(x1 - x0, y1 - y0) * um_per_px > limits.widest_lobed:
         return False
     inside = np.zeros((y1 - y0, x1 - x0), dtype=np.uint8)
-    for piece in group:
-        inside |= labels[y0:y1, x0:x1] == piece.number
+    for fragment in group:
+        inside |= labels[y0:y1, x0:x1] == fragment.number
     hull = _hull(inside)
     _, sides, _ = cv2.minAreaRect(hull)
     diameter = 2 * cv2.minEnclosingCircle(hull)[1] * um_per_px
@@ -161,11 +161,11 @@ def _one_nucleus(
     )
     if not (compact or small):
         return False
-    around = cv2.fillConvexPoly(np.zeros_like(inside), hull, 1) > 0
+    hull_mask = cv2.fillConvexPoly(np.zeros_like(inside), hull, 1) > 0
     colours = density[:, y0:y1, x0:x1]
     # Too little for two nuclei: then the cytoplasm may have any colour.
     fitting = colours[1] > STAINED if area <= limits.few else white_cell_colour(colours)
-    return bool((fitting | (inside > 0))[around].mean() >= limits.filled)
+    return bool((fitting | (inside > 0))[hull_mask].mean() >= limits.filled)
 
 
 def _hull(inside: Mask) -> Int32:
@@ -186,15 +186,15 @@ def white_cell_colour(density: Float32) -> Bool:
     return np.asarray((green > STAINED) & (blue < 0.45 * green + 0.02), dtype=np.bool_)
 
 
-def union_box(group: list[Piece]) -> tuple[int, int, int, int]:
+def union_box(group: list[Fragment]) -> tuple[int, int, int, int]:
     """Return the smallest box around all fragments, px."""
-    left, top, right, bottom = zip(*(piece.box for piece in group), strict=True)
+    left, top, right, bottom = zip(*(fragment.box for fragment in group), strict=True)
     return min(left), min(top), max(right), max(bottom)
 
 
 def nuclei_of_cells(
-    groups: list[list[Piece]], density: Float32, limits: CellLimits, bluest: float = BLUEST
-) -> list[list[Piece]]:
+    groups: list[list[Fragment]], density: Float32, limits: CellLimits, bluest: float = BLUEST
+) -> list[list[Fragment]]:
     """Leave out platelets, pointers and scale bars, by size and colour.
 
     Parameters
@@ -209,20 +209,20 @@ def nuclei_of_cells(
     return [large[row] for row in np.flatnonzero(blue < bluest * green)]
 
 
-def _is_large_enough(group: list[Piece], size: tuple[int, ...], limits: CellLimits) -> bool:
+def _is_large_enough(group: list[Fragment], size: tuple[int, ...], limits: CellLimits) -> bool:
     height, width = size
     x0, y0, x1, y1 = union_box(group)
     cut = x0 == 0 or y0 == 0 or x1 == width or y1 == height
-    area = sum(piece.area for piece in group)
+    area = sum(fragment.area for fragment in group)
     return area >= (limits.smallest_cut if cut else limits.smallest_nucleus)
 
 
-def means_over(groups: list[list[Piece]], plane: Float32) -> Float64:
+def means_over(groups: list[list[Fragment]], plane: Float32) -> Float64:
     """Return the mean of a plane, float32 (H, W), over all pixels of each group, float64 (N,)."""
     if not groups:
         return np.empty(0)
-    pixels = np.concatenate([piece.pixels for group in groups for piece in group])
-    counts = np.array([sum(len(piece.pixels) for piece in group) for group in groups])
+    pixels = np.concatenate([fragment.pixels for group in groups for fragment in group])
+    counts = np.array([sum(len(fragment.pixels) for fragment in group) for group in groups])
     starts = np.cumsum(counts) - counts
     values = plane.ravel().take(pixels).astype(np.float64)
     return np.asarray(np.add.reduceat(values, starts) / counts)

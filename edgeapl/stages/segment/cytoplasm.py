@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from edgeapl.stages.segment.cells import CellLimits, Piece, union_box
+from edgeapl.stages.segment.cells import CellLimits, Fragment, union_box
 from edgeapl.stages.segment.nuclei import Int32, Mask, disc
 from edgeapl.stages.segment.outline import MOST_AT_ONCE, best_radii, directions, ray_pixels
 from edgeapl.stages.segment.red_cells import RedCells
@@ -70,7 +70,7 @@ def cell_body(smooth: Float32, red_cells: RedCells | None) -> Body:
 
 
 def add_cytoplasm(
-    groups: list[list[Piece]], body: Body, um_per_px: float, limits: CellLimits
+    groups: list[list[Fragment]], body: Body, um_per_px: float, limits: CellLimits
 ) -> tuple[UInt16, Int64]:
     """Grow every nucleus over its cytoplasm; where cells touch, the nearer nucleus takes it.
 
@@ -78,7 +78,7 @@ def add_cytoplasm(
 
     Parameters
     ----------
-    groups : the pieces of each nucleus, at most `edgeapl.stages.segment.nuclei.MOST_LABELS`.
+    groups : the fragments of each nucleus, at most `edgeapl.stages.segment.nuclei.MOST_LABELS`.
     body : of the same frame; its nuclei are written into it.
 
     Returns
@@ -90,8 +90,8 @@ def add_cytoplasm(
     boxes = np.empty((len(groups), 4), dtype=np.int64)
     if not groups:
         return cells, boxes
-    nuclei = np.concatenate([piece.pixels for group in groups for piece in group])
-    sizes = [sum(len(piece.pixels) for piece in group) for group in groups]
+    nuclei = np.concatenate([fragment.pixels for group in groups for fragment in group])
+    sizes = [sum(len(fragment.pixels) for fragment in group) for group in groups]
     cells.ravel()[nuclei] = np.repeat(np.arange(1, len(groups) + 1, dtype=np.uint16), sizes)
     rim = disc(2 * limits.rim, um_per_px)
     body.worth.ravel()[nuclei] = NUCLEUS
@@ -129,7 +129,7 @@ def _owners(nuclei: UInt16, reach: float) -> UInt16:
 
 
 def _outlines(
-    groups: list[list[Piece]],
+    groups: list[list[Fragment]],
     before: int,
     body: Body,
     owner: UInt16,
@@ -161,13 +161,13 @@ def _outlines(
     return np.rint(16 * corners).astype(np.int32)
 
 
-def _middle(group: list[Piece], axis: int) -> float:
-    areas = sum(piece.area for piece in group)
-    return sum(piece.centre[axis] * piece.area for piece in group) / areas
+def _middle(group: list[Fragment], axis: int) -> float:
+    areas = sum(fragment.area for fragment in group)
+    return sum(fragment.centre[axis] * fragment.area for fragment in group) / areas
 
 
 def _fill(
-    cells: UInt16, number: int, group: list[Piece], outline: Int32, rim: Mask
+    cells: UInt16, number: int, group: list[Fragment], outline: Int32, rim: Mask
 ) -> tuple[int, int, int, int]:
     """Assign one cell the free pixels within its outline and its rim, and return its box.
 

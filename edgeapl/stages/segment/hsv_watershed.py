@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from edgeapl.stages.segment.cells import (
     CellLimits,
-    Piece,
+    Fragment,
+    fragments_of,
     join_lobes,
     means_over,
     nuclei_of_cells,
-    pieces_of,
 )
 from edgeapl.stages.segment.cytoplasm import add_cytoplasm, cell_body
 from edgeapl.stages.segment.illumination import optical_density
@@ -65,18 +65,18 @@ class HsvWatershed:
 
     def _nuclei(
         self, index: Float32, density: Float32, smooth: Float32, bluest: float
-    ) -> list[list[Piece]]:
+    ) -> list[list[Fragment]]:
         """Return the fragments of each cell's nucleus."""
         threshold = nucleus_threshold(index, density, self.nucleus, bluest)
         if bluest < BLUEST:
             leave_out_red_cells(index, smooth, bluest)
         labels = find_nuclei(index, threshold, WORKING_UM_PER_PX, self.nucleus)
-        pieces = pieces_of(labels, WORKING_UM_PER_PX)
-        groups = join_lobes(pieces, labels, density, WORKING_UM_PER_PX, self.cell)
+        fragments = fragments_of(labels, WORKING_UM_PER_PX)
+        groups = join_lobes(fragments, labels, density, WORKING_UM_PER_PX, self.cell)
         return nuclei_of_cells(groups, density, self.cell, bluest)[:MOST_LABELS]
 
 
-def _confidence(index: Float32, groups: list[list[Piece]]) -> Float32:
+def _confidence(index: Float32, groups: list[list[Fragment]]) -> Float32:
     """Return 0 to 1 per cell: how far its mean index stands above that of red cells."""
     means = means_over(groups, index)
     # 0.05 is the index of a dark red cell, 0.2 that of a pale nucleus: 0 and 0.78.

@@ -182,10 +182,10 @@ def _highest_nearby(index: Float32, um_per_px: float, reach: float) -> Float32:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Heights:
-    """One connected piece of a mask.
+    """One connected component of a mask.
 
-    window : of the mask. own : bool (h, w), which of its pixels are this piece's. heights : float32
-    (h + 2, w + 2), how far inside every pixel lies, µm.
+    window : of the mask. own : bool (h, w), which of its pixels are this component's.
+    heights : float32 (h + 2, w + 2), how far inside every pixel lies, µm.
     """
 
     window: tuple[slice, slice]
@@ -201,28 +201,30 @@ def split_touching(mask: Mask, um_per_px: float, neck: float) -> Int32:
     h-maxima by morphological reconstruction (Soille 2003, section 6.3); only wiggles of the
     outline deeper than `neck` µm split.
     """
-    pieces = _heights(mask, um_per_px)
-    whole = [_has_one_top(piece.heights) for piece in pieces]
-    broad = [piece.heights for piece, one in zip(pieces, whole, strict=True) if not one]
+    components = _heights(mask, um_per_px)
+    whole = [_has_one_top(component.heights) for component in components]
+    broad = [component.heights for component, one in zip(components, whole, strict=True) if not one]
     lowered = iter(reconstructed([np.maximum(heights - neck, 0) for heights in broad], broad))
     labels = np.zeros(mask.shape, dtype=np.int32)
     used = 0
-    for piece, one in zip(pieces, whole, strict=True):
-        parts, split = (1, 1) if one else _split_piece(piece, next(lowered), um_per_px, neck)
-        np.copyto(labels[piece.window], split + used, where=piece.own)
+    for component, one in zip(components, whole, strict=True):
+        parts, split = (
+            (1, 1) if one else _split_component(component, next(lowered), um_per_px, neck)
+        )
+        np.copyto(labels[component.window], split + used, where=component.own)
         used += parts
     return labels
 
 
 def _heights(mask: Mask, um_per_px: float) -> list[_Heights]:
-    """Measure every connected piece of a mask, in the order of their numbers."""
+    """Measure every connected component of a mask, in the order of their numbers."""
     # With labels of 16 bits this takes less than half the time.
-    kind = cv2.CV_16U if _most_pieces(mask, um_per_px) <= MOST_LABELS else cv2.CV_32S
-    _, pieces, stats, _ = cv2.connectedComponentsWithStats(mask, ltype=kind)
+    kind = cv2.CV_16U if _most_components(mask, um_per_px) <= MOST_LABELS else cv2.CV_32S
+    _, components, stats, _ = cv2.connectedComponentsWithStats(mask, ltype=kind)
     found = []
     for number, (x, y, width, height) in enumerate(stats[1:, :4].tolist(), 1):
         window = (slice(y, y + height), slice(x, x + width))
-        own = pieces[window] == number
+        own = components[window] == number
         padded = cv2.copyMakeBorder(own.view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
         distance = cv2.distanceTransform(padded, cv2.DIST_L2, 5) * np.float32(um_per_px)
         smooth = cv2.GaussianBlur(distance, (0, 0), 0.5 / um_per_px)
@@ -230,27 +232,27 @@ def _heights(mask: Mask, um_per_px: float) -> list[_Heights]:
     return found
 
 
-def _most_pieces(mask: Mask, um_per_px: float) -> int:
+def _most_components(mask: Mask, um_per_px: float) -> int:
     """Return how many components an opened mask of this size can have at most.
 
-    Two pieces never touch, so that each has its disc, and the pixels right of and below that, to
-    itself.
+    Two components never touch, so each has its disc to itself, and the pixels right of and below
+    that.
     """
     smallest = np.pad(disc(SMOOTHING, um_per_px), 1)
     own = np.count_nonzero(cv2.dilate(smallest, np.ones((2, 2), np.uint8)))
     return int((mask.shape[0] + 1) * (mask.shape[1] + 1) // own)
 
 
-def _split_piece(
-    piece: _Heights, lowered: Float32, um_per_px: float, neck: float
+def _split_component(
+    component: _Heights, lowered: Float32, um_per_px: float, neck: float
 ) -> tuple[int, Int32 | int]:
     """Return the number of parts of one connected component, and every pixel's label from 1 up.
 
     lowered : its heights reconstructed from `neck` below them.
     """
-    heights = piece.heights
+    heights = component.heights
     peaks = (heights - lowered >= 0.98 * neck).view(np.uint8)
-    peaks[1:-1, 1:-1] &= piece.own
+    peaks[1:-1, 1:-1] &= component.own
     peaks[[0, -1]] = peaks[:, [0, -1]] = 0
     count, markers = cv2.connectedComponents(peaks)
     if count <= 2:
