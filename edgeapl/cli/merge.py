@@ -11,7 +11,7 @@ import typer
 from edgeapl.cli.options import JournalOption, JsonOption, StationOption, chosen_journal
 from edgeapl.cli.output import RESEARCH_USE_ONLY, one_line, print_json
 from edgeapl.cli.score import say_errors, say_waiting
-from edgeapl.cli.verdicts import slides_table
+from edgeapl.cli.slides_table import slides_table
 
 if TYPE_CHECKING:
     from edgeapl.merging import Merged

@@ -30,7 +30,7 @@ from edgeapl.cli.options import (
     opened_model,
 )
 from edgeapl.cli.output import console, one_line, print_json
-from edgeapl.cli.verdicts import slides_table
+from edgeapl.cli.slides_table import slides_table
 from edgeapl.wording.numbers import plural
 
 if TYPE_CHECKING:
@@ -166,6 +166,16 @@ EVERY_S = 30.0
 """Between two lines about one scan, where no bar is shown."""
 
 
+LONGEST_NAME = 24
+"""Characters of a slide's name in a line of progress."""
+
+
+def _short(name: str) -> str:
+    """Shorten a name, so that a line of progress stays one line."""
+    shown = one_line(name)
+    return shown if len(shown) <= LONGEST_NAME else f"{shown[: LONGEST_NAME - 3]}..."
+
+
 class _Bar:
     """Progress on stderr: a bar on a terminal, one line per slide elsewhere."""
 
@@ -183,12 +193,13 @@ class _Bar:
         self._notices = notices
         self._progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=20),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             TimeElapsedColumn(),
             console=terminal,
             disable=not terminal.is_terminal,
+            transient=True,
         )
 
     def __enter__(self) -> _Bar:
@@ -220,7 +231,7 @@ class _Bar:
         if slide.name != self._scan:
             self._scan, self._scan_from, self._scan_told = slide.name, now, now
         left = (now - self._scan_from) / max(1, done - 1) * (of - done)
-        text = f"{one_line(slide.name)}: tile {done} of {of}, {self._cells} cells"
+        text = f"{_short(slide.name)}: tile {done} of {of}, {plural(self._cells, 'cell')}"
         text += f", at most {left / 60:.0f} min left" if done > 1 else ""
         self._progress.update(self._task, note=text)
         if not self._terminal.is_terminal and now - self._scan_told >= EVERY_S:
@@ -246,7 +257,7 @@ class _Bar:
         self._progress.update(
             self._task,
             completed=self._before + min(self._frames, self._images[slide.name]),
-            note=f"{one_line(slide.name)}: {self._cells} cells",
+            note=f"{_short(slide.name)}: {plural(self._cells, 'cell')}",
         )
 
     def _on_slide(self, record: dict[str, Any], resumed: bool) -> None:

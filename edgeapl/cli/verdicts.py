@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeapl.cli.output import (
@@ -12,20 +11,16 @@ from edgeapl.cli.output import (
     RESEARCH_USE_ONLY,
     one_line,
 )
-from edgeapl.wording.names import told_apart
 from edgeapl.wording.numbers import percents, plural
 from edgeapl.wording.questions import APL, Question, question_of
 from edgeapl.wording.verdicts import (
-    by_urgency,
     field_in_words,
     flag_in_words,
     headline,
     limits_of,
     no_probability,
     probability_in_words,
-    reasons_in_a_row,
     reasons_of,
-    slides_in_words,
     tally_in_a_row,
 )
 
@@ -69,11 +64,11 @@ def probability_text(record: Mapping[str, Any], named: str = APL.figure) -> str:
     if probability is None:
         return "-"
     shown = probability_in_words(probability, record["interval"], limits_of(record))
-    figure = _question(record).figure
+    figure = question_of_record(record).figure
     return shown if figure == named else f"{shown} ({figure})"
 
 
-def _question(record: Mapping[str, Any]) -> Question:
+def question_of_record(record: Mapping[str, Any]) -> Question:
     return question_of([str(reason["code"]) for reason in record.get("reasons", ())])
 
 
@@ -82,36 +77,6 @@ def signed_by(record: dict[str, Any]) -> str:
     key = record.get("signing_key")
     name = str(record.get("signed_by", "not recorded"))
     return name if key is None else f"{name} (key {key})"
-
-
-def slides_table(document: dict[str, Any], out: Path) -> None:
-    """Print one row per slide, flags first, a tally, and where the reports are."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from edgeapl.report.results import INDEX
-
-    table = Table(box=None, pad_edge=False)
-    figures = {_question(record).figure for record in document["slides"]}
-    figure = APL.figure if len(figures) != 1 else figures.pop()
-    for heading in ("slide", "verdict", figure, "cells", "why"):
-        table.add_column(heading, overflow="fold")
-    shown = told_apart(record["slide"] for record in document["slides"])
-    for record in by_urgency(document["slides"]):
-        decision = record["verdict"]
-        table.add_row(
-            Text(one_line(shown[record["slide"]])),
-            Text(decision, style=DECISION_STYLES[decision]),
-            probability_text(record, figure),
-            tally_in_a_row(record["tally"]),
-            Text(one_line(reasons_in_a_row(record))),
-        )
-    terminal = Console(highlight=False)
-    terminal.print(table)
-    terminal.print(slides_in_words(document["slides"]))
-    terminal.print(f"reports: {out / INDEX}", markup=False, soft_wrap=True)
-    terminal.print(RESEARCH_USE_ONLY, style="dim")
 
 
 def slide_record(slide: SlideView) -> dict[str, Any]:

@@ -13,7 +13,8 @@ import pytest
 from rich.console import Console
 
 from edgeapl.cli.journal import _fields
-from edgeapl.cli.verdicts import slide_record, slides_table, verdict_panel
+from edgeapl.cli.slides_table import slides_table
+from edgeapl.cli.verdicts import slide_record, verdict_panel
 from edgeapl.evaluation.results import read_slides
 from edgeapl.examination.flag_latch import FlagLatch
 from edgeapl.journal import Journal, read_rows, verdict_to_json

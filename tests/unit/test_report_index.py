@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edgeapl.cli.verdicts import slides_table
+from edgeapl.cli.slides_table import slides_table
 from edgeapl.report.index import write_index
 from edgeapl.report.results import slide_folder
 
