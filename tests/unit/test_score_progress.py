@@ -24,8 +24,6 @@ def screen(text: str) -> list[str]:
     lines, row = [""], 0
     tokens = r"\x1b\[(\d*)([A-Za-z])|(\x1b\[\?\d+[hl])|(\r)|(\n)|([^\x1b\r\n]+)"
     for part in re.findall(tokens, text):
-        r"\x1b\[(\d*)([A-Za-z])|(\x1b\[\?\d+[hl])|(\r)|(\n)|([^\x1b\r\n]+)", text
-    ):
         count, code, _, start, end, words = part
         if code == "A":
             row -= int(count or 1)
