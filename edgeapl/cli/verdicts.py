@@ -69,6 +69,7 @@ def probability_text(record: Mapping[str, Any], named: str = APL.figure) -> str:
 
 
 def question_of_record(record: Mapping[str, Any]) -> Question:
+    """Return the question that a record answers."""
     return question_of([str(reason["code"]) for reason in record.get("reasons", ())])
 
 
