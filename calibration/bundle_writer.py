@@ -8,11 +8,11 @@ from pathlib import Path
 from edgeapl.bundle.load import Bundle, open_bundle
 from edgeapl.bundle.write import write_bundle
 from edgeapl.calibration import document, fingerprint, ranges
-from edgeapl.calibration.replacement import put_in_place
+from edgeapl.calibration.replacement import replace_folder
 from edgeapl.calibration.versions import next_version
 
 
-def write_calibrated(bundle: Bundle, facts: document.Facts, target: Path) -> Bundle:
+def write_calibrated(bundle: Bundle, facts: document.CalibrationResult, target: Path) -> Bundle:
     """Write ranges, set and fingerprint beside the bundle's own files.
 
     Networks and golden answers are copied unchanged. Without a new fingerprint the old one stays. A
@@ -48,5 +48,5 @@ def write_calibrated(bundle: Bundle, facts: document.Facts, target: Path) -> Bun
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as folder:
         made = write_bundle(Path(folder) / "bundle", settings, files)
-        put_in_place(made.folder, target)
+        replace_folder(made.folder, target)
     return open_bundle(target)

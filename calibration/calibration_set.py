@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgeapl.calibration.cell_selection import Kind, spread, unlike
-from edgeapl.calibration.cells import Cell, Gathered, SlideSeen
+from edgeapl.calibration.cell_selection import Stratum, select_diverse, without_near_duplicates
+from edgeapl.calibration.cells import Cell, CollectedCells, SlideSeen
 from edgeapl.errors import InputError, UsageError
 from edgeapl.types import ScaleOrigin
 from edgeapl.wording.printable import printable
@@ -38,7 +38,7 @@ class ChosenSet:
     near_duplicates: int
 
 
-def choose(gathered: Gathered, size: int | None) -> ChosenSet:
+def choose(gathered: CollectedCells, size: int | None) -> ChosenSet:
     """Choose the cells for the ranges, and the slides to hold back.
 
     Parameters
@@ -47,7 +47,7 @@ def choose(gathered: Gathered, size: int | None) -> ChosenSet:
 
     Raises UsageError when more cells are requested than there are different ones.
     """
-    distinct = unlike(gathered.hashes, gathered.features)
+    distinct = without_near_duplicates(gathered.hashes, gathered.features)
     held_back = slides_to_hold_back(gathered.cells)
     rows = [row for row in distinct.tolist() if gathered.cells[row].slide not in held_back]
     if size is not None and size > len(rows):
@@ -56,8 +56,8 @@ def choose(gathered: Gathered, size: int | None) -> ChosenSet:
             f"--size {size}",
             "give more slides, or a smaller --size",
         )
-    kinds = [Kind(gathered.cells[row].slide, gathered.cells[row].predicted) for row in rows]
-    order = spread(gathered.features[rows], kinds, size or MOST_CHOSEN)
+    kinds = [Stratum(gathered.cells[row].slide, gathered.cells[row].predicted) for row in rows]
+    order = select_diverse(gathered.features[rows], kinds, size or MOST_CHOSEN)
     return ChosenSet(
         rows=tuple(rows[place] for place in order.tolist()),
         held_back=held_back,
@@ -77,8 +77,8 @@ def slides_to_hold_back(cells: Sequence[Cell]) -> tuple[str, ...]:
     return tuple(sorted(order[2::5])) if len(order) >= HOLD_BACK_FROM else ()
 
 
-def check_gathered(
-    gathered: Gathered, *, leave_out_unusable: bool, scale_matters: bool = True
+def check_collected(
+    gathered: CollectedCells, *, leave_out_unusable: bool, scale_matters: bool = True
 ) -> None:
     """Raise InputError when the set is unfit: images of no use, too few cells, one slide.
 

@@ -13,18 +13,18 @@ import numpy as np
 from edgeapl.bundle.load import Bundle, open_bundle
 from edgeapl.calibration import document, fingerprint
 from edgeapl.calibration.bundle_writer import write_calibrated
-from edgeapl.calibration.calibration_set import check_gathered, choose, one_slide
-from edgeapl.calibration.cell_collection import HowToGather, gather
-from edgeapl.calibration.cells import Field, Gathered
+from edgeapl.calibration.calibration_set import check_collected, choose, one_slide
+from edgeapl.calibration.cell_collection import CollectionOptions, collect_cells
+from edgeapl.calibration.cells import CollectedCells, Field
 from edgeapl.calibration.held_out import Excluded, overlap, read_exclusions, refuse_named
 from edgeapl.calibration.inputs import (
     fp32_opener,
     network_inputs,
 )
 from edgeapl.calibration.networks import Tell, measure_networks
-from edgeapl.calibration.range_measurement import HowToMeasure
+from edgeapl.calibration.range_measurement import MeasurementOptions
 from edgeapl.calibration.ranges import PERCENTILE, Method
-from edgeapl.calibration.sampling import evenly
+from edgeapl.calibration.sampling import evenly_spaced
 from edgeapl.calibration.versions import target_of
 from edgeapl.engines.exclusive import ExclusiveEngines
 from edgeapl.errors import InputError
@@ -90,11 +90,11 @@ def calibrate(request: CalibrateRequest, tell: Tell) -> Calibrated:
     slides, excluded, left_out = _slides(request)
     with tempfile.TemporaryDirectory(prefix="edgeapl-calibrate-") as folder:
         work = Path(folder)
-        how = HowToGather(request.crops, request.um_per_px, request.size, excluded.digests)
+        how = CollectionOptions(request.crops, request.um_per_px, request.size, excluded.digests)
         gathered = _gather(request, bundle, slides, how, work, tell)
         if not request.leave_out_excluded:
             _refuse_excluded(gathered)
-        check_gathered(
+        check_collected(
             gathered,
             leave_out_unusable=request.leave_out_unusable,
             scale_matters=not request.crops and bundle.manifest.segmenter.kind != "field",
@@ -109,7 +109,7 @@ def calibrate(request: CalibrateRequest, tell: Tell) -> Calibrated:
             _frames(fields),
             work,
         )
-        measuring = HowToMeasure(
+        measuring = MeasurementOptions(
             request.method,
             request.percentile,
             grow=request.size is None,
@@ -118,7 +118,7 @@ def calibrate(request: CalibrateRequest, tell: Tell) -> Calibrated:
         measured, networks = measure_networks(bundle, inputs, measuring, tell)
     used = [gathered.cells[row] for row in chosen.rows[: measured.images]]
     tell("describe the slides", 0.0)
-    facts = document.Facts(
+    facts = document.CalibrationResult(
         parent=bundle.digest,
         crops=request.crops,
         gathered=gathered,
@@ -159,17 +159,17 @@ def _gather(
     request: CalibrateRequest,
     bundle: Bundle,
     slides: Sequence[SlideInput],
-    how: HowToGather,
+    how: CollectionOptions,
     work: Path,
     tell: Tell,
-) -> Gathered:
+) -> CollectedCells:
     opener = fp32_opener(bundle, request.threads)
     with ExclusiveEngines(tuple(bundle.manifest.networks), opener) as engines:
         model = assemble(bundle, engines)
         tell("self-test of the bundle", 0.0)
         model.reducer.check_head(model.head)
         self_test(model)
-        return gather(
+        return collect_cells(
             model,
             slides,
             how,
@@ -178,7 +178,7 @@ def _gather(
         )
 
 
-def _refuse_excluded(gathered: Gathered) -> None:
+def _refuse_excluded(gathered: CollectedCells) -> None:
     """Raise UsageError when images of test slides appear under other names."""
     found = [f"{slide.name}/{file}" for slide in gathered.slides for file in slide.excluded]
     if found:
@@ -186,15 +186,15 @@ def _refuse_excluded(gathered: Gathered) -> None:
 
 
 def _detector_frames(
-    request: CalibrateRequest, bundle: Bundle, gathered: Gathered, held_back: Sequence[str]
+    request: CalibrateRequest, bundle: Bundle, gathered: CollectedCells, held_back: Sequence[str]
 ) -> list[Field]:
     if bundle.manifest.segmenter.detector is None or request.crops:
         return []
     usable = [field for field in gathered.fields if field.slide not in held_back]
-    return evenly(usable, MOST_DETECTOR_FRAMES)
+    return evenly_spaced(usable, MOST_DETECTOR_FRAMES)
 
 
-def _crops(gathered: Gathered, rows: Sequence[int]) -> Iterator[UInt8]:
+def _crops(gathered: CollectedCells, rows: Sequence[int]) -> Iterator[UInt8]:
     for first in range(0, len(rows), CELLS_IN_MEMORY):
         batch = gathered.crops.rows(rows[first : first + CELLS_IN_MEMORY])
         yield np.asarray(batch, dtype=np.uint8)

@@ -10,15 +10,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeapl.calibration.cells import Cell, Field, Gathered, SlideSeen, looks, predictions
+from edgeapl.calibration.cells import (
+    Cell,
+    CollectedCells,
+    Field,
+    SlideSeen,
+    appearance_features,
+    predictions,
+)
+from edgeapl.calibration.disk_array import DiskArray
 from edgeapl.calibration.inputs import classified, unusable
-from edgeapl.calibration.sampling import evenly, spread_order
-from edgeapl.calibration.spool import Spool
+from edgeapl.calibration.sampling import evenly_spaced, spread_order
 from edgeapl.errors import EndOfSource, InputError
 from edgeapl.examination import PreparedFrame, prepare_frame
 from edgeapl.model import Model
 from edgeapl.pixel_size import SlideScale, measure_ahead
-from edgeapl.sources.discover import SlideInput, part_files
+from edgeapl.sources.discover import SlideInput, split_left_out
 from edgeapl.sources.files import FilesSource
 from edgeapl.stages.domain import FEWEST_CELLS
 from edgeapl.stages.frame_descriptor import describe_frame
@@ -46,7 +53,7 @@ HELD_BYTES = 192 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class HowToGather:
+class CollectionOptions:
     """How cells are collected.
 
     crops : every image is one cell. um_per_px : scale of all images; None to measure it.
@@ -66,13 +73,13 @@ class HowToGather:
         return max(FEWEST_CELLS, math.ceil(most / max(1, slides)))
 
 
-def gather(
+def collect_cells(
     model: Model,
     slides: Sequence[SlideInput],
-    how: HowToGather,
+    how: CollectionOptions,
     folder: Path,
     step: Callable[[int, int], None],
-) -> Gathered:
+) -> CollectedCells:
     """Gate, segment, cut and classify as the station does, on images spread over every slide.
 
     Parameters
@@ -82,7 +89,7 @@ def gather(
 
     Raises EngineError when a network fails or gives unusable answers.
     """
-    gathered = Gathered(Spool(folder / "crops.rows"))
+    gathered = CollectedCells(DiskArray(folder / "crops.rows"))
     quota = how.quota(len(slides))
     for number, slide in enumerate(slides):
         step(number, len(slides))
@@ -91,20 +98,20 @@ def gather(
 
 
 def _look_at(
-    model: Model, slide: SlideInput, how: HowToGather, quota: int, gathered: Gathered
+    model: Model, slide: SlideInput, how: CollectionOptions, quota: int, gathered: CollectedCells
 ) -> None:
     manifest = model.bundle.manifest
-    kept, left_out = part_files(slide.files, manifest.crop.leave_out if how.crops else ())
+    kept, left_out = split_left_out(slide.files, manifest.crop.leave_out if how.crops else ())
     seen = SlideSeen(printable(slide.name), len(slide.files), len(left_out))
     gathered.slides.append(seen)
     one_each = how.crops or manifest.segmenter.kind == "field"
-    files = spread_order(evenly(kept, quota if one_each else MOST_FRAMES))
+    files = spread_order(evenly_spaced(kept, quota if one_each else MOST_FRAMES))
     scale = SlideScale(slide.um_per_px or how.um_per_px, manifest.um_per_px)
     measure_ahead(scale, kept)
     # A slide of one frame contributes all its cells, one of many frames a few of each.
     most = 1 if one_each else math.ceil(quota / max(1, min(ENOUGH_FRAMES, len(files))))
     enough = len(files) if one_each else ENOUGH_FRAMES
-    looked: list[_Looked] = []
+    looked: list[_SampledFrame] = []
     cells = 0
     for prepared in _frames(model, files, scale, how, seen):
         looked.append(_thinned(prepared, most))
@@ -118,7 +125,7 @@ def _look_at(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Looked:
+class _SampledFrame:
     """A frame, and a sample of its detections."""
 
     prepared: PreparedFrame
@@ -134,13 +141,13 @@ class _Looked:
         return self.frame.pixels.nbytes + self.prepared.detections.labels.nbytes + self.crops.nbytes
 
 
-def _thinned(prepared: PreparedFrame, most: int) -> _Looked:
-    rows = np.array(evenly(range(len(prepared.detections)), most), dtype=np.int64)
-    return _Looked(prepared, rows, prepared.images(rows))
+def _thinned(prepared: PreparedFrame, most: int) -> _SampledFrame:
+    rows = np.array(evenly_spaced(range(len(prepared.detections)), most), dtype=np.int64)
+    return _SampledFrame(prepared, rows, prepared.images(rows))
 
 
 def _frames(
-    model: Model, files: Sequence[Path], scale: SlideScale, how: HowToGather, seen: SlideSeen
+    model: Model, files: Sequence[Path], scale: SlideScale, how: CollectionOptions, seen: SlideSeen
 ) -> Iterator[PreparedFrame]:
     """Yield the frames that pass the gate, and note the others."""
     memory = FieldHistory()
@@ -172,9 +179,9 @@ def _frames(
 def _classify(
     model: Model,
     seen: SlideSeen,
-    looked: Sequence[_Looked],
-    how: HowToGather,
-    gathered: Gathered,
+    looked: Sequence[_SampledFrame],
+    how: CollectionOptions,
+    gathered: CollectedCells,
 ) -> None:
     """Run the networks on some frames of a slide, add the cells, and describe the frames."""
     looked = [item for item in looked if len(item.rows)]
@@ -187,7 +194,7 @@ def _classify(
         raise unusable(len(result.failed), len(crops))
     scores = result.scores
     predicted = predictions(manifest, scores)
-    features = scores.features if scores.features.shape[1] else looks(scores, crops)
+    features = scores.features if scores.features.shape[1] else appearance_features(scores, crops)
     suspicious = {role.name for role in manifest.roles if role.suspicious}
     cells = []
     first = 0

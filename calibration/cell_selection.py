@@ -26,7 +26,7 @@ _HASH_SIDE = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class Stratum:
     """A stratum over which the choice is spread.
 
     slide : name of the slide. predicted : the class given by the FP32 networks.
@@ -55,7 +55,7 @@ def picture_hashes(crops: UInt8) -> UInt64:
     return hashes
 
 
-def unlike(hashes: UInt64, features: Float32) -> Int64:
+def without_near_duplicates(hashes: UInt64, features: Float32) -> Int64:
     """Drop near-duplicates.
 
     Parameters
@@ -83,7 +83,7 @@ def _differing_bits(values: UInt64) -> Int64:
     return np.asarray(bits.sum(axis=1), dtype=np.int64)
 
 
-def spread(features: Float32, kinds: Sequence[Kind], count: int) -> Int64:
+def select_diverse(features: Float32, kinds: Sequence[Stratum], count: int) -> Int64:
     """Order cells so that the first n are a good choice of n cells, for any n.
 
     The next cell comes from a slide with fewest chosen cells so far, and there from the predicted

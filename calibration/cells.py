@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.calibration.cell_selection import picture_hashes, with_length_one
-from edgeapl.calibration.spool import Spool
+from edgeapl.calibration.disk_array import DiskArray
 from edgeapl.stages.frame_descriptor import FrameDescriptor
 from edgeapl.types import CellScores, Float32, ScaleOrigin, UInt8
 
@@ -72,14 +72,14 @@ class SlideSeen:
 
 
 @dataclass(slots=True, eq=False)
-class Gathered:
+class CollectedCells:
     """All candidates; row i of crops, features and hashes is cell i.
 
     crops : uint8 (size, size, 3) each, on disk. features : float32 (N, D) of length 1.
     hashes : uint64 (N,) of the pictures. fields : frames for the detector.
     """
 
-    crops: Spool
+    crops: DiskArray
     slides: list[SlideSeen] = field(default_factory=list)
     cells: list[Cell] = field(default_factory=list)
     fields: list[Field] = field(default_factory=list)
@@ -114,7 +114,7 @@ def predictions(manifest: Manifest, scores: CellScores) -> list[str]:
     return [names[role] if positive[row, role] >= 0 else NO_ROLE for row, role in enumerate(best)]
 
 
-def looks(scores: CellScores, crops: UInt8) -> Float32:
+def appearance_features(scores: CellScores, crops: UInt8) -> Float32:
     """Return a stand-in for features if the networks output none: the cell's look and its roles.
 
     The look is the crop reduced to 8 x 8 px minus its mean colour, so that illumination cancels.
@@ -127,6 +127,6 @@ def looks(scores: CellScores, crops: UInt8) -> Float32:
     return np.asarray(np.concatenate(parts, axis=1), dtype=np.float32)
 
 
-def counted(cells: Sequence[Cell]) -> dict[str, int]:
+def count_by_class(cells: Sequence[Cell]) -> dict[str, int]:
     """Count cells per predicted class."""
     return dict(sorted(Counter(cell.predicted for cell in cells).items()))

@@ -10,7 +10,7 @@ from typing import Any
 
 from edgeapl import __version__
 from edgeapl.calibration.calibration_set import ChosenSet
-from edgeapl.calibration.cells import Cell, Field, Gathered, counted
+from edgeapl.calibration.cells import Cell, CollectedCells, Field, count_by_class
 from edgeapl.calibration.fingerprint import Fingerprint
 from edgeapl.calibration.range_measurement import NetworkRanges
 from edgeapl.calibration.ranges import MeasuredRanges
@@ -22,7 +22,7 @@ FILE = "calibration-set.json"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Facts:
+class CalibrationResult:
     """All results of a calibration.
 
     parent : digest of the measured bundle. crops : every image was one cell.
@@ -32,7 +32,7 @@ class Facts:
 
     parent: str
     crops: bool
-    gathered: Gathered
+    gathered: CollectedCells
     chosen: ChosenSet
     used: Sequence[Cell]
     fields: Sequence[Field]
@@ -78,7 +78,7 @@ def read_set(data: bytes) -> CalibrationSet:
         raise BundleError("calibration set not understood", FILE, mend) from error
 
 
-def set_document(facts: Facts) -> dict[str, Any]:
+def set_document(facts: CalibrationResult) -> dict[str, Any]:
     """Return the file as plain JSON values."""
     return {
         "schema": SCHEMA,
@@ -87,8 +87,8 @@ def set_document(facts: Facts) -> dict[str, Any]:
         "bundle_digest": facts.parent,
         "kind": "cells" if facts.crops else "frames",
         "slides": _slides(facts),
-        "classes": counted(facts.used),
-        "classes_seen": counted(facts.gathered.cells),
+        "classes": count_by_class(facts.used),
+        "classes_seen": count_by_class(facts.gathered.cells),
         "items": [_item(cell) for cell in facts.used],
         "detector_frames": [
             {"image": field.digest, "slide": field.slide} for field in facts.fields
@@ -117,13 +117,13 @@ def set_document(facts: Facts) -> dict[str, Any]:
     }
 
 
-def set_json(facts: Facts) -> bytes:
+def set_json(facts: CalibrationResult) -> bytes:
     """Return the file's bytes; the same facts give the same bytes."""
     document = set_document(facts)
     return (json.dumps(document, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
 
 
-def _slides(facts: Facts) -> list[dict[str, Any]]:
+def _slides(facts: CalibrationResult) -> list[dict[str, Any]]:
     used = Counter(cell.slide for cell in facts.used)
     return [
         {
@@ -153,7 +153,7 @@ def _item(cell: Cell) -> dict[str, Any]:
     }
 
 
-def _held_back(facts: Facts) -> list[dict[str, str]]:
+def _held_back(facts: CalibrationResult) -> list[dict[str, str]]:
     """Return the images of the held-back slides, each once, without any that was used."""
     held = set(facts.chosen.held_back)
     used = {cell.image for cell in facts.used}

@@ -11,7 +11,7 @@ from edgeapl.sources.digests import image_digests
 from edgeapl.sources.discover import SlideInput, has_image_name
 from edgeapl.sources.listed_file import WINDOWS_MEND, NamedFiles, is_windows_path
 from edgeapl.sources.table_file import TableReader
-from edgeapl.wording.names import canonical_name, undecoded
+from edgeapl.wording.names import canonical_name, has_undecoded_bytes, listed
 from edgeapl.wording.printable import printable
 
 NAMES = ("slide", "patient")
@@ -20,7 +20,6 @@ SPLIT = "split"
 TEST = "test"
 
 NOT_THERE = "put the list beside its images, or add a column slide"
-_SHOWN = 5
 _READER = TableReader(
     what="list of test slides",
     mend="write a CSV with a column slide, patient or file",
@@ -66,7 +65,7 @@ def read_exclusions(path: Path, frames: Path) -> Excluded:
     for line, row in _rows(path):
         for column in NAMES:
             name = row.get(column, "").strip()
-            if undecoded(name):
+            if has_undecoded_bytes(name):
                 raise _READER.not_utf8(path, line)
             if name:
                 slides.add(_compared(name))
@@ -76,7 +75,7 @@ def read_exclusions(path: Path, frames: Path) -> Excluded:
             found = [place for folder in folders if (place := folder.find(file)) is not None]
             if not found and is_windows_path(file):
                 raise _READER.wrong(path, line, f"{printable(file)!r} is not there", WINDOWS_MEND)
-            if not found and undecoded(file):
+            if not found and has_undecoded_bytes(file):
                 raise _READER.not_utf8(path, line)
             if not found and not any(row.get(column, "").strip() for column in NAMES):
                 what = f"{printable(file)!r} is not there, nor is a slide named"
@@ -97,11 +96,9 @@ def refuse_named(slides: Sequence[SlideInput], excluded: Excluded) -> None:
 
 def overlap(what: str, names: Sequence[str]) -> UsageError:
     """Return the error for calibration images that are test images; `what` is the singular."""
-    shown = ", ".join(printable(name) for name in names[:_SHOWN])
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return UsageError(
         f"calibration set holds {len(names)} test {what}{'s' if len(names) > 1 else ''}",
-        shown + more,
+        listed(names),
         "take them out of --frames, or add --leave-out-excluded",
     )
 

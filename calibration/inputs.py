@@ -10,7 +10,7 @@ import numpy as np
 
 from edgeapl.bundle.load import Bundle
 from edgeapl.bundle.manifest import Manifest
-from edgeapl.calibration.spool import Spool
+from edgeapl.calibration.disk_array import DiskArray
 from edgeapl.engines.exclusive import ExclusiveEngines, Opener
 from edgeapl.engines.registry import open_engine
 from edgeapl.errors import EngineError
@@ -39,7 +39,7 @@ class NetworkInputs:
     """
 
     input: str
-    rows: Spool
+    rows: DiskArray
     all_cells: bool = False
 
     def __len__(self) -> int:
@@ -83,10 +83,10 @@ def network_inputs(
     of them is given all. Raises EngineError when a network fails or gives no numbers.
     """
     shown = {
-        name: NetworkInputs(spec.input, Spool(folder / f"{name}.rows"))
+        name: NetworkInputs(spec.input, DiskArray(folder / f"{name}.rows"))
         for name, spec in manifest.networks.items()
     }
-    cells = Spool(folder / "cells.rows")
+    cells = DiskArray(folder / "cells.rows")
 
     def keep(name: str, inputs: Arrays) -> None:
         (rows,) = inputs.values()
@@ -108,7 +108,7 @@ def network_inputs(
     return {name: inputs for name, inputs in shown.items() if len(inputs)}
 
 
-def _append(spool: Spool, rows: np.ndarray) -> None:
+def _append(spool: DiskArray, rows: np.ndarray) -> None:
     missing = MOST_ROWS - len(spool)
     if missing > 0:
         spool.append(rows[:missing])
@@ -133,7 +133,7 @@ def unusable(failed: int, cells: int) -> EngineError:
     )
 
 
-def _give_all(manifest: Manifest, shown: dict[str, NetworkInputs], cells: Spool) -> None:
+def _give_all(manifest: Manifest, shown: dict[str, NetworkInputs], cells: DiskArray) -> None:
     for name, spec in manifest.networks.items():
         if spec.when is not None and spec.after is None and len(shown[name]) < FEWEST_ROUTED:
             shown[name] = NetworkInputs(spec.input, cells, all_cells=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from edgeapl.bundle.load import Bundle
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.calibration.inputs import FEWEST_ROUTED, NetworkInputs
-from edgeapl.calibration.range_measurement import HowToMeasure, NetworkRanges, measure
+from edgeapl.calibration.range_measurement import MeasurementOptions, NetworkRanges, measure
 from edgeapl.calibration.ranges import MeasuredRanges
 from edgeapl.calibration.tensors import Network
 from edgeapl.errors import InputError
@@ -17,7 +17,7 @@ Tell = Callable[[str, float], None]
 
 
 def measure_networks(
-    bundle: Bundle, inputs: Mapping[str, NetworkInputs], how: HowToMeasure, tell: Tell
+    bundle: Bundle, inputs: Mapping[str, NetworkInputs], how: MeasurementOptions, tell: Tell
 ) -> tuple[MeasuredRanges, dict[str, NetworkRanges]]:
     """Measure every network with a convolution that was shown enough cells.
 

@@ -58,7 +58,7 @@ class NetworkRanges:
 
 
 @dataclass(frozen=True, slots=True)
-class HowToMeasure:
+class MeasurementOptions:
     """method : ``minmax`` or ``percentile``. percentile : share of values kept, in percent.
 
     grow : stop as soon as the ranges are stable; else measure everything. threads : CPU threads.
@@ -71,7 +71,7 @@ class HowToMeasure:
 
 
 def measure(
-    name: str, model: bytes, inputs: NetworkInputs, how: HowToMeasure, step: Step
+    name: str, model: bytes, inputs: NetworkInputs, how: MeasurementOptions, step: Step
 ) -> NetworkRanges:
     """Run a network on its inputs and measure every floating-point tensor.
 
@@ -93,7 +93,7 @@ def measure(
     looks: list[dict[str, Range]] = []
     stability: list[Stability] = []
     measured = 0
-    for stop in _looks(len(inputs), grow=how.grow):
+    for stop in _checkpoints(len(inputs), grow=how.grow):
         for number, group in enumerate(groups):
             engine = open_engine("onnxruntime", name, network.watched(group), threads=how.threads)
             for batch in inputs.batches(rows_at_once, measured, stop):
@@ -114,7 +114,7 @@ def _rows_at_once(groups: tuple[tuple[Tensor, ...], ...]) -> int:
     return max(1, min(MOST_ROWS_AT_ONCE, HELD_BYTES // max(1, largest)))
 
 
-def _looks(count: int, *, grow: bool) -> list[int]:
+def _checkpoints(count: int, *, grow: bool) -> list[int]:
     """Return the numbers of images after which the ranges are compared; the last is all."""
     looks = [FIRST_LOOK]
     while looks[-1] < count:
@@ -143,7 +143,7 @@ def _count(
             ) from error
 
 
-def _ranges(seen: Mapping[str, Histogram], how: HowToMeasure) -> dict[str, Range]:
+def _ranges(seen: Mapping[str, Histogram], how: MeasurementOptions) -> dict[str, Range]:
     if how.method == "minmax":
         return {name: (counts.low, counts.high) for name, counts in seen.items()}
     return {name: counts.percentile(how.percentile) for name, counts in seen.items()}

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from edgeapl.bundle.specs import Digest, Name
 from edgeapl.errors import BundleError
+from edgeapl.validation_errors import first_problem
 
 SCHEMA = 1
 FILE = "ranges.json"
@@ -92,11 +93,9 @@ def read_ranges(data: bytes) -> MeasuredRanges:
     try:
         document = _File.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "file"
-        raise BundleError(
-            "ranges not understood", FILE, f"{where}: {first['msg']}; run edgeapl calibrate again"
-        ) from error
+        where, what = first_problem(error)
+        mend = f"{where or 'file'}: {what}; run edgeapl calibrate again"
+        raise BundleError("ranges not understood", FILE, mend) from error
     return MeasuredRanges(
         method=document.method,
         percentile=document.percentile,

@@ -7,7 +7,7 @@ from pathlib import Path
 from edgeapl.errors import StorageError
 
 
-def put_in_place(made: Path, target: Path) -> None:
+def replace_folder(made: Path, target: Path) -> None:
     """Move a finished folder to its place; the old one is kept until that has succeeded.
 
     Parameters

@@ -10,7 +10,7 @@ import numpy as np
 _T = TypeVar("_T")
 
 
-def evenly(items: Sequence[_T], most: int) -> list[_T]:
+def evenly_spaced(items: Sequence[_T], most: int) -> list[_T]:
     """Return at most `most` items, spread over all of them, in their order."""
     if not items:
         return []

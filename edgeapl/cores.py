@@ -9,7 +9,7 @@ from contextlib import suppress
 
 
 def cores_allowed() -> tuple[int, ...]:
-    """Give the numbers of the cores that this process may use; empty where nobody tells."""
+    """Return the numbers of the cores that this process may use; empty if unknown."""
     try:
         # Of the main thread: the calling one may keep to a single core.
         return tuple(sorted(os.sched_getaffinity(os.getpid())))
@@ -18,7 +18,7 @@ def cores_allowed() -> tuple[int, ...]:
 
 
 def cpu_cores() -> int:
-    """Give the number of cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(cores_allowed()) or os.cpu_count() or 1
 
 

@@ -23,7 +23,7 @@ from edgeapl.installation import compare_with_archive
 from edgeapl.journal import verify
 from edgeapl.model import ModelRequest, open_model
 from edgeapl.model.trial import try_out
-from edgeapl.sources.formats import optional_imports
+from edgeapl.sources.formats import optional_formats
 from edgeapl.types import signer_text
 from edgeapl.wording.numbers import plural
 
@@ -143,11 +143,11 @@ def _packages() -> Iterator[Check]:
 
 def _formats() -> Check:
     """Say which images can be read."""
-    missing = optional_imports.missing()
-    every = (*optional_imports.ALWAYS, *optional_imports.BY_MODULE.values())
+    missing = optional_formats.missing()
+    every = (*optional_formats.ALWAYS, *optional_formats.BY_MODULE.values())
     read = ", ".join(called for called in every if called not in missing)
     if missing:
-        text = f"{read}; not {', '.join(missing)}: {optional_imports.EXTRA}"
+        text = f"{read}; not {', '.join(missing)}: {optional_formats.EXTRA}"
         return Check("image formats", Health.NOTE, text)
     return Check("image formats", Health.OK, read)
 

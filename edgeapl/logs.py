@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import cast
 
 from edgeapl.errors import StorageError
-from edgeapl.wording.names import in_one_line
+from edgeapl.wording.names import escaped_line
 
 MOST_BYTES = 4 << 20
 """Of one file; then it is renamed and a new one is begun."""
@@ -106,7 +106,7 @@ class TextLine(logging.Formatter):
         when = datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="seconds")
         grave = record.levelname.lower() + ": " if record.levelno >= logging.WARNING else ""
         part = record.name.rpartition(".")[2]
-        text = in_one_line(_without(f"{part}: {grave}{record.getMessage()}", self._secrets))
+        text = escaped_line(_without(f"{part}: {grave}{record.getMessage()}", self._secrets))
         if self._with_priority:  # the journal has the time
             return f"<{_PRIORITIES.get(record.levelno, 3)}>{text}"
         return f"{when} {text}"
@@ -164,7 +164,7 @@ class _File(RotatingFileHandler):
         if not self._said:
             self._said = True
             why = traceback.format_exception_only(*sys.exc_info()[:2])[-1].strip()
-            sys.stderr.write(f"log cannot be written: {self.baseFilename}: {in_one_line(why)}\n")
+            sys.stderr.write(f"log cannot be written: {self.baseFilename}: {escaped_line(why)}\n")
 
 
 def _handler(place: Path) -> logging.Handler:

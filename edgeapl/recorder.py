@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeapl.errors import EdgeAplError
-from edgeapl.explanation import explained, make_explainer
+from edgeapl.explanation import explain_or_say_why, make_explainer
 from edgeapl.journal import (
     VERDICT,
     Journal,
@@ -155,7 +155,7 @@ class SlideRecorder:
             "journal_record": row,
             "errors": [error_to_json(self._slide, error) for error in errors],
         }
-        explanation = explained(self._explainer) if may_explain() else None
+        explanation = explain_or_say_why(self._explainer) if may_explain() else None
         return RecordedSlide(verdict, record, self._writer.finish(record, row, explanation))
 
     def abandon(self) -> None:

@@ -56,7 +56,7 @@ def of_engines(*, proven_elsewhere: bool) -> tuple[Finding, ...]:
     return (Finding("engines_unproven", text, Effect.BARS_CLEAR),)
 
 
-def of_standing(ended: str) -> tuple[Finding, ...]:
+def of_certificate_status(ended: str) -> tuple[Finding, ...]:
     """Return why the model's certificate has ended at this station; nothing while it holds."""
     return (Finding(Code.CERTIFICATE_ENDED, ended, Effect.BARS_CLEAR),) if ended else ()
 

@@ -44,7 +44,7 @@ class Mistake:
 
 
 def read_toml(data: bytes) -> tuple[str, dict[str, Any]]:
-    """Give text and values; a byte-order mark is read over.
+    """Return text and values; a byte-order mark is skipped.
 
     Raises ValueError (of which TOMLDecodeError and UnicodeDecodeError are kinds).
     """
@@ -64,7 +64,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def first_mistake(error: ValidationError, model: type[BaseModel]) -> Mistake:
-    """Give the mistake that explains most: a wrong name before what is missing for it."""
+    """Return the mistake that explains most: a wrong name before what is missing for it."""
     every = error.errors()
     first = next((each for each in every if each["type"] == "extra_forbidden"), every[0])
     keys: Place = tuple(part for part in first["loc"] if part != "[key]")
@@ -78,7 +78,7 @@ def first_mistake(error: ValidationError, model: type[BaseModel]) -> Mistake:
 
 
 def settings_at(model: type[BaseModel], keys: Sequence[Key]) -> tuple[str, ...]:
-    """Give the names of all settings that may stand at a place."""
+    """Return the names of all settings that may stand at a place."""
     kind: Any = model
     for key in keys:
         if _is_model(kind):
@@ -96,7 +96,7 @@ def _is_model(kind: object) -> bool:
 
 
 def _core(annotation: Any) -> Any:
-    """Give what is behind Annotated and `... | None`."""
+    """Return what is behind Annotated and `... | None`."""
     origin = get_origin(annotation)
     if origin is Annotated:
         return _core(get_args(annotation)[0])

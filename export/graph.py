@@ -8,9 +8,9 @@ from torch import nn
 from edgeapl.errors import CodeError, EdgeAplError
 from edgeapl.export.checkpoints.file_formats import some
 from edgeapl.export.checkpoints.state import slots
-from edgeapl.export.outputs import WrongOutputs, picked
+from edgeapl.export.outputs import WrongOutputs, select_outputs
 from edgeapl.export.recipes.recipe import Images, NetworkRecipe, Numbers, Output
-from edgeapl.export.user_code import Squeezes, code_error, forward_place
+from edgeapl.export.user_code import SqueezeObserver, code_error, forward_place
 
 NOT_RUN = "network does not run as the recipe says"
 
@@ -56,7 +56,7 @@ class Graph(nn.Module):
     ) -> tuple[torch.Tensor, ...]:
         """Return every named output."""
         more = () if shared is None else (shared,)
-        tensors = picked(self.inner(self._prepared(given), *more), self._outputs)
+        tensors = select_outputs(self.inner(self._prepared(given), *more), self._outputs)
         answers: list[torch.Tensor] = []
         for tensor, output in zip(tensors, self._outputs, strict=True):
             if output is not None and tensor is not None:
@@ -112,7 +112,7 @@ class Graph(nn.Module):
 
     def _squeezed(self, rows: int) -> str:
         """Return how to keep a row for each cell."""
-        with Squeezes() as found, torch.no_grad():
+        with SqueezeObserver() as found, torch.no_grad():
             self.inner(self._prepared(self.example(rows)), *self.shared_example())
         if found.place:
             return f"{found.place}: squeeze() drops the cells too, write squeeze(1) or flatten(1)"

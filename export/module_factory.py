@@ -10,7 +10,7 @@ from edgeapl.export.checkpoints.state import parts, slots
 from edgeapl.export.recipes.recipe import NetworkRecipe, Shapes
 
 
-def built(network: NetworkRecipe, shapes: Shapes) -> tuple[nn.Module, tuple[str, ...]]:
+def build_module(network: NetworkRecipe, shapes: Shapes) -> tuple[nn.Module, tuple[str, ...]]:
     """Build a network's module, and return notes on what was changed about it.
 
     Parameters

@@ -54,7 +54,7 @@ class Suspect:
     random: bool
 
 
-class Suspects(TorchFunctionMode):
+class FaultObserver(TorchFunctionMode):
     """Observes a running module; `found` lists what is suspicious, in the order of calls.
 
     Parameters
@@ -119,7 +119,7 @@ def causes(module: nn.Module, run: Callable[[], object], rows: int) -> Iterator[
     module : in evaluation mode. run : runs it. rows : number of cells it is run on.
     """
     module.eval()
-    with Suspects(rows) as watched, torch.no_grad():
+    with FaultObserver(rows) as watched, torch.no_grad():
         run()
     named = {name: part for name, part in module.named_modules() if name}
     on = [name for name, part in named.items() if part.training]

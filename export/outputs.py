@@ -14,7 +14,7 @@ class WrongOutputs(ValueError):  # noqa: N818 - says what the outputs are
     """The network outputs something else than the recipe names."""
 
 
-def picked(value: object, outputs: Sequence[Output | None]) -> list[torch.Tensor | None]:
+def select_outputs(value: object, outputs: Sequence[Output | None]) -> list[torch.Tensor | None]:
     """Return one tensor for each named output, and None for those that are left out.
 
     Parameters

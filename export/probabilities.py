@@ -84,7 +84,7 @@ def check_answers(network: NetworkRecipe, manifest: Manifest, answers: Answers) 
             )
 
 
-def unlike(network: NetworkRecipe, answers: Answers, distinct: int) -> Iterator[str]:
+def indistinct_outputs(network: NetworkRecipe, answers: Answers, distinct: int) -> Iterator[str]:
     """Yield a warning for every output whose probabilities are the same for all cells.
 
     Parameters

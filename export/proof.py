@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.engines.exclusive import ExclusiveEngines
-from edgeapl.export.probabilities import check_answers, shares_already, unlike
+from edgeapl.export.probabilities import check_answers, indistinct_outputs, shares_already
 from edgeapl.export.proof_images import ProofCells
 from edgeapl.export.recipes.recipe import Images, NetworkRecipe, Recipe
 from edgeapl.export.single_cells import NOT_ALONE, differing
@@ -143,7 +143,7 @@ def prove(
         check_answers(network, manifest, answers[-1])
         mixed += _mixed(network.name, answers, recipe.tolerance)
         if manifest.trained:
-            warnings += unlike(network, answers[-1], len(rows))
+            warnings += indistinct_outputs(network, answers[-1], len(rows))
             warnings += shares_already(network, answers[-1])
     problems = *mixed, *_problems(differences, agreements, answer, wanted, recipe.tolerance)
     return Proof(tuple(differences), tuple(agreements), answer, wanted, problems, tuple(warnings))

@@ -20,11 +20,11 @@ from edgeapl.export.checkpoints.load_check import strict_load
 from edgeapl.export.checkpoints.loader import state_for
 from edgeapl.export.checkpoints.reader import file_and_key
 from edgeapl.export.checkpoints.state import fingerprint, slots
-from edgeapl.export.module_factory import built
+from edgeapl.export.module_factory import build_module
 from edgeapl.export.recipes.recipe import NetworkRecipe, Shapes
 
 
-class First:
+class ExportedModule:
     """What is kept of the exported module; none of its tensors.
 
     Parameters
@@ -64,7 +64,7 @@ def _memory(tensor: torch.Tensor) -> int:
     return 0 if is_lazy(tensor) else int(tensor.untyped_storage().data_ptr())
 
 
-def reference_module(network: NetworkRecipe, path: Path, first: First) -> nn.Module:
+def reference_module(network: NetworkRecipe, path: Path, first: ExportedModule) -> nn.Module:
     """Build and load a network's module again, directly from the file.
 
     Parameters
@@ -79,7 +79,7 @@ def reference_module(network: NetworkRecipe, path: Path, first: First) -> nn.Mod
     if network.renamed is not None:
         tensors = {name: v for name, v in given.items() if isinstance(v, torch.Tensor)}
         given = {**given, **network.renamed(tensors)}
-    module, _ = built(network, first.shapes)
+    module, _ = build_module(network, first.shapes)
     if first.shares(module):
         mend = "let it make a new one at each call: the proof compares two"
         raise ConfigError("factory gives the same module twice", network.name, mend)
@@ -91,7 +91,7 @@ def reference_module(network: NetworkRecipe, path: Path, first: First) -> nn.Mod
     return module
 
 
-def _straight(path: Path, first: First, network: NetworkRecipe) -> dict[str, object]:
+def _straight(path: Path, first: ExportedModule, network: NetworkRecipe) -> dict[str, object]:
     """Read the file's values without the conversions of `read_checkpoint`."""
     file, _ = file_and_key(path)
     data = file.read_bytes()

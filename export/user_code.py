@@ -103,7 +103,7 @@ def forward_place(module: nn.Module) -> str:
     return f"{Path(code.co_filename).name} line {code.co_firstlineno}"
 
 
-class Squeezes(TorchFunctionMode):
+class SqueezeObserver(TorchFunctionMode):
     """Watches for ``squeeze()`` without a dimension, which drops the row of a single cell.
 
     place : the user's line that called it last; empty if none did.

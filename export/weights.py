@@ -14,9 +14,9 @@ from edgeapl.errors import UsageError
 from edgeapl.export.architectures.initialise import initialise
 from edgeapl.export.checkpoints import load_into, read_checkpoint
 from edgeapl.export.graph import Graph
-from edgeapl.export.module_factory import built
+from edgeapl.export.module_factory import build_module
 from edgeapl.export.recipes.recipe import NetworkRecipe, Recipe
-from edgeapl.export.reference import First, reference_module
+from edgeapl.export.reference import ExportedModule, reference_module
 
 
 class Weights:
@@ -44,7 +44,7 @@ class Weights:
         self._files = dict(files)
         self._seed = seed
         self._trust = trust_archive
-        self._first: dict[str, First] = {}
+        self._first: dict[str, ExportedModule] = {}
         self._used: dict[str, dict[str, Any]] = {}
 
     @property
@@ -80,7 +80,7 @@ class Weights:
         return _graph(module, network, explain=explain)
 
     def _random(self, network: NetworkRecipe) -> nn.Module:
-        module, _ = built(network, {})
+        module, _ = build_module(network, {})
         # A seed of its own for each role, or networks of one kind would be the same network.
         initialise(module, int(sha256(f"{self._seed} {network.weights}".encode())[:8], 16))
         self._used[network.weights] = {"random_seed": self._seed}
@@ -97,11 +97,15 @@ class Weights:
         if network.renamed is not None:
             checkpoint = replace(checkpoint, tensors=network.renamed(checkpoint.tensors))
         shapes = {name: tuple(tensor.shape) for name, tensor in checkpoint.tensors.items()}
-        module, made = built(network, shapes)
+        module, made = build_module(network, shapes)
         loaded = load_into(
-            module, checkpoint, role=role, choice=choice, fresh=lambda: built(network, shapes)[0]
+            module,
+            checkpoint,
+            role=role,
+            choice=choice,
+            fresh=lambda: build_module(network, shapes)[0],
         )
-        first = First(checkpoint, shapes, loaded, module, trust=self._trust)
+        first = ExportedModule(checkpoint, shapes, loaded, module, trust=self._trust)
         self._first[network.name] = first
         self._used[role] = {
             "file": file.name,

@@ -11,7 +11,7 @@ import numpy as np
 
 from edgeapl.bundle.load import Bundle
 from edgeapl.certification.certifier import CertifyRequest, certify
-from edgeapl.certification.evidence import HowToExamine
+from edgeapl.certification.evidence import ExaminationOptions
 from edgeapl.certification.limits import Risk
 from edgeapl.model import Model
 from edgeapl.model.sealer import seal_bundle
@@ -92,7 +92,7 @@ def certified_bundle(bundle: Path, evidence: Path, out: Path, alpha: float = 0.3
         bundle,
         slides,
         labels,
-        how=HowToExamine(um_per_px=UM_PER_PX),
+        how=ExaminationOptions(um_per_px=UM_PER_PX),
         risk=Risk(alpha),
         out=out,
     )

@@ -11,7 +11,7 @@ from edgeapl.calibration.builder.proof_slides import ProofSlides, slides_for
 from edgeapl.calibration.builder.request import BuildRequest, Say
 from edgeapl.calibration.builder.stopwatch import Stopwatch
 from edgeapl.calibration.builder.storage import store, work_folder
-from edgeapl.calibration.builder.tactic_selection import run_race
+from edgeapl.calibration.builder.tactic_selection import select_fastest
 from edgeapl.engines.registry import BACKENDS, CUDA, ON_GPU, PLANS, available_targets
 from edgeapl.engines.store.folder import EngineFolder
 from edgeapl.engines.store.local_target import device_here, runs_here, runtime_version
@@ -41,7 +41,7 @@ def build_engine(request: BuildRequest, tell: Say) -> EngineFolder:
         passed = [one for one in candidates if not one.proof.problems or not _counts(bundle)]
         if not passed:
             raise _refusal(candidates)
-        race = run_race(bundle, passed, slides.slides[0][1], say, request.device)
+        race = select_fastest(bundle, passed, slides.slides[0][1], say, request.device)
         problems = {**not_made, **{one.name: one.proof.problems for one in candidates}}
         absent = _absent() if request.target == "auto" else {}
         return store(bundle, request, race, slides, problems, absent, work, say)

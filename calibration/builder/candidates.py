@@ -10,11 +10,11 @@ from typing import Any
 from edgeapl.bundle.load import Bundle
 from edgeapl.bundle.specs import LimitsSpec
 from edgeapl.calibration.builder.files import (
-    MadeNetwork,
-    make_network,
+    NetworkFile,
     quantiser,
     ranges_of,
     reference_opener,
+    write_network,
 )
 from edgeapl.calibration.builder.on_device import USUAL, opened_on_device, prove_on_device
 from edgeapl.calibration.builder.plans import build_plans
@@ -48,7 +48,7 @@ class Candidate:
 
     target: str
     precision: Precision
-    networks: Mapping[str, MadeNetwork]
+    networks: Mapping[str, NetworkFile]
     proof: EngineProof
     repaired: tuple[dict[str, Any], ...]
     plans: EngineFolder | None = None
@@ -92,7 +92,7 @@ def make_candidate(
     """
     say(f"{precision} for {target}: write networks")
     networks = {
-        name: make_network(bundle, name, target, precision, frozenset(), work)
+        name: write_network(bundle, name, target, precision, frozenset(), work)
         for name in bundle.manifest.networks
     }
     on_device = target in PLANS and runs_here(target, request.device)
@@ -120,7 +120,7 @@ def _on_device(
     bundle: Bundle,
     target: str,
     precision: Precision,
-    networks: Mapping[str, MadeNetwork],
+    networks: Mapping[str, NetworkFile],
     slides: ProofSlides,
     request: BuildRequest,
     work: Path,
@@ -148,7 +148,7 @@ def limits_of(bundle: Bundle, request: BuildRequest) -> LimitsSpec:
 def _prove(
     bundle: Bundle,
     target: str,
-    networks: Mapping[str, MadeNetwork],
+    networks: Mapping[str, NetworkFile],
     slides: ProofSlides,
     request: BuildRequest,
 ) -> EngineProof:
@@ -179,12 +179,12 @@ def _prove(
 def _repaired(
     bundle: Bundle,
     target: str,
-    networks: Mapping[str, MadeNetwork],
+    networks: Mapping[str, NetworkFile],
     slides: ProofSlides,
     request: BuildRequest,
     limit: float,
     work: Path,
-) -> tuple[dict[str, MadeNetwork], tuple[dict[str, Any], ...]]:
+) -> tuple[dict[str, NetworkFile], tuple[dict[str, Any], ...]]:
     """Keep layers in a higher precision, network by network, until the flip rate holds."""
     made = dict(networks)
     lines: list[dict[str, Any]] = []
@@ -211,7 +211,7 @@ def _repaired(
         def flips(
             keep: frozenset[str], name: str = name, measured: list[float] = measured
         ) -> float:
-            made[name] = make_network(bundle, name, target, "int8", keep, work)
+            made[name] = write_network(bundle, name, target, "int8", keep, work)
             proof = _prove(bundle, target, made, slides, request)
             measured.append(proof.flip_rate)
             # Lost recall or a changed verdict is as bad as too many flips.
@@ -219,7 +219,7 @@ def _repaired(
 
         found = repair(ranked, flips, limit)
         chosen = found.chosen or found.steps[-1]
-        made[name] = make_network(bundle, name, target, "int8", chosen.kept, work)
+        made[name] = write_network(bundle, name, target, "int8", chosen.kept, work)
         lines += [
             {"network": name, "kept": list(step.layers), "flip_rate": rate}
             for step, rate in zip(found.steps, measured, strict=True)

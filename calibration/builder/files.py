@@ -8,16 +8,16 @@ from pathlib import Path
 
 from edgeapl.bundle.digest import sha256
 from edgeapl.bundle.load import Bundle
-from edgeapl.calibration.quantise.blocks import in_blocks
-from edgeapl.calibration.quantise.fast_kernels import AMX_PRODUCTS, quick_in_onnxruntime
+from edgeapl.calibration.quantise.blocks import pad_channels
+from edgeapl.calibration.quantise.fast_kernels import AMX_PRODUCTS, optimise_for_onnxruntime
 from edgeapl.calibration.quantise.fp16 import to_fp16
-from edgeapl.calibration.quantise.graph import read_graph, weighed_nodes
+from edgeapl.calibration.quantise.graph import read_graph, weighted_nodes
 from edgeapl.calibration.quantise.qdq import (
     qdq_onnxruntime,
     qdq_tensorrt,
     quantised_layers,
 )
-from edgeapl.calibration.quantise.rounding import multiplied_in_tf32, rounded_everywhere
+from edgeapl.calibration.quantise.rounding import with_fp16_rounding, with_tf32_products
 from edgeapl.calibration.ranges import Range, read_ranges
 from edgeapl.cores import cpu_cores
 from edgeapl.engines.exclusive import Opener
@@ -32,7 +32,7 @@ ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
-class MadeNetwork:
+class NetworkFile:
     """An ONNX file for a target, and the layers that stay in a higher precision.
 
     path : on disk, because all networks of a bundle may take a gigabyte. sha256 : of the file.
@@ -63,12 +63,12 @@ class MadeNetwork:
         as many bits only.
         """
         if self.precision == "tf32":
-            return multiplied_in_tf32(self.read())
-        return rounded_everywhere(self.read()) if self.rounds else self.read()
+            return with_tf32_products(self.read())
+        return with_fp16_rounding(self.read()) if self.rounds else self.read()
 
 
-def made_opener(
-    networks: Mapping[str, MadeNetwork], target: str, settings: Settings, device: int = 0
+def file_opener(
+    networks: Mapping[str, NetworkFile], target: str, settings: Settings, device: int = 0
 ) -> Opener:
     """Return an opener of the files for a target that runs ONNX files, as at the station.
 
@@ -124,14 +124,14 @@ def ranges_of(bundle: Bundle) -> dict[str, Mapping[str, Range]]:
     return found
 
 
-def make_network(
+def write_network(
     bundle: Bundle,
     name: str,
     target: str,
     precision: Precision,
     keep: frozenset[str],
     folder: Path,
-) -> MadeNetwork:
+) -> NetworkFile:
     """Write one network in a precision; without ranges it stays in FP32 when INT8 is requested.
 
     Parameters
@@ -143,29 +143,29 @@ def make_network(
     file = bundle.manifest.networks[name].file
     same = bundle.folder / file, bundle.manifest.files[file]
     if precision == "tf32":
-        return MadeNetwork(*same, "tf32", ())
+        return NetworkFile(*same, "tf32", ())
     if precision == "fp32":
-        return MadeNetwork(*same, "fp32", ())
+        return NetworkFile(*same, "fp32", ())
     ranges = ranges_of(bundle) if precision == "int8" or bundle.manifest.calibration else {}
     path = folder / f"{target}-{precision}-{name}.onnx"
     if precision == "fp16":
         half, kept = to_fp16(bundle.read(file), keep, ranges.get(name))
-        return MadeNetwork(path, _write(path, half), "fp16", kept, rounds=target in PLANS)
+        return NetworkFile(path, _write(path, half), "fp16", kept, rounds=target in PLANS)
     if name not in ranges:
-        return MadeNetwork(*same, "fp32", (ALL,))
-    quantised = in_eight_bits(bundle.read(file), target, ranges[name], keep)
+        return NetworkFile(*same, "fp32", (ALL,))
+    quantised = quantise_int8(bundle.read(file), target, ranges[name], keep)
     digest = _write(path, quantised)
     kept = tuple(sorted(keep | kept_layers(bundle.read(file), quantised)))
-    return MadeNetwork(path, digest, "int8", kept, rounds=target in PLANS)
+    return NetworkFile(path, digest, "int8", kept, rounds=target in PLANS)
 
 
 def kept_layers(model: bytes, quantised: bytes) -> frozenset[str]:
     """Return a network's layers with weights that are not in eight bits after quantising."""
-    layers = {node.name for node in weighed_nodes(read_graph(model).graph)}
+    layers = {node.name for node in weighted_nodes(read_graph(model).graph)}
     return frozenset(layers.difference(quantised_layers(quantised)))
 
 
-def in_eight_bits(
+def quantise_int8(
     model: bytes, target: str, ranges: Mapping[str, Range], keep: frozenset[str]
 ) -> bytes:
     """Quantise a network in the form that the target computes fastest on this machine."""
@@ -173,10 +173,10 @@ def in_eight_bits(
     if target in PLANS:
         half, _ = to_fp16(quantise(model, ranges, keep), frozenset(), ranges)
         return half
-    quantised = quantise(in_blocks(model), ranges, keep)
+    quantised = quantise(pad_channels(model), ranges, keep)
     if target != "onnxruntime":
         return quantised
-    return quick_in_onnxruntime(quantised, AMX_PRODUCTS if has_amx() else None)
+    return optimise_for_onnxruntime(quantised, AMX_PRODUCTS if has_amx() else None)
 
 
 def has_amx() -> bool:

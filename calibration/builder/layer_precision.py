@@ -6,7 +6,7 @@ from collections import Counter
 
 import onnx
 
-from edgeapl.calibration.quantise.graph import read_graph, weighed_nodes
+from edgeapl.calibration.quantise.graph import read_graph, weighted_nodes
 
 
 def layer_precisions(model: bytes) -> dict[str, str]:
@@ -21,7 +21,7 @@ def layer_precisions(model: bytes) -> dict[str, str]:
         tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT16
     }
     found = {}
-    for node in weighed_nodes(graph):
+    for node in weighted_nodes(graph):
         source = made_by.get(node.input[1])
         if source is not None and source.op_type == "DequantizeLinear":
             found[node.name] = "int8"
@@ -32,7 +32,7 @@ def layer_precisions(model: bytes) -> dict[str, str]:
     return found
 
 
-def counted(precisions: dict[str, str]) -> str:
+def precision_counts(precisions: dict[str, str]) -> str:
     """Return how many layers compute in each precision, e.g. ``74 int8, 1 fp32``."""
     counts = Counter(precisions.values())
     return ", ".join(f"{count} {name}" for name, count in sorted(counts.items(), reverse=True))

@@ -15,9 +15,9 @@ from edgeapl.calibration.builder.files import reference_opener
 from edgeapl.calibration.builder.paired_timing import CELLS, GRID_ROUNDS, Measured, choose
 from edgeapl.calibration.builder.proof_slides import ProofSlides
 from edgeapl.calibration.validation.cells import with_classes
-from edgeapl.calibration.validation.chain_replay import SlideThroughChain
+from edgeapl.calibration.validation.chain_replay import ChainReplay
 from edgeapl.calibration.validation.engine_proof import EngineProof, prove_engine
-from edgeapl.calibration.validation.network_passes import SlideOnItsWay, networks_in_order
+from edgeapl.calibration.validation.network_passes import SlidePass, networks_in_order
 from edgeapl.engines.exclusive import ExclusiveEngines
 from edgeapl.engines.registry import open_chain, open_engine
 from edgeapl.engines.store.folder import EngineFolder
@@ -119,12 +119,12 @@ def time_on_device(
 
 
 def _seconds(bundle: Bundle, model: Model, cells: UInt8, batch_size: int) -> float:
-    slide: SlideOnItsWay | SlideThroughChain
+    slide: SlidePass | ChainReplay
     if model.chain is None:
-        slide = SlideOnItsWay(bundle.manifest, model.engines, cells, batch_size)
+        slide = SlidePass(bundle.manifest, model.engines, cells, batch_size)
         order: Sequence[str] = networks_in_order(bundle.manifest)
     else:
-        slide = SlideThroughChain(bundle.manifest, model.engines, model.chain, cells, batch_size)
+        slide = ChainReplay(bundle.manifest, model.engines, model.chain, cells, batch_size)
         order = ()
     start = perf_counter()
     for network in order:

@@ -11,7 +11,7 @@ from typing import Any
 from edgeapl.bundle.digest import sha256_file
 from edgeapl.bundle.load import Bundle
 from edgeapl.bundle.manifest import Manifest
-from edgeapl.calibration.builder.files import MadeNetwork
+from edgeapl.calibration.builder.files import NetworkFile
 from edgeapl.calibration.builder.request import BuildRequest, Say
 from edgeapl.engines.registry import PLANS
 from edgeapl.engines.store.cache import read_timing, write_timing
@@ -34,7 +34,7 @@ class BuiltPlans:
 
 def build_plans(
     bundle: Bundle,
-    networks: Mapping[str, MadeNetwork],
+    networks: Mapping[str, NetworkFile],
     target: str,
     precision: Precision,
     request: BuildRequest,

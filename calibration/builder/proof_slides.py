@@ -15,7 +15,7 @@ from edgeapl.bundle.digest import sha256, sha256_file
 from edgeapl.bundle.load import Bundle
 from edgeapl.calibration.builder.files import reference_opener
 from edgeapl.calibration.builder.request import BuildRequest, Say
-from edgeapl.calibration.spool import Spool
+from edgeapl.calibration.disk_array import DiskArray
 from edgeapl.calibration.validation.engine_proof import Slide
 from edgeapl.errors import EdgeAplError, EndOfSource, InputError
 from edgeapl.model.assembled import segmenter_of
@@ -134,7 +134,7 @@ class _Cutter:
     def add(self, name: str, frames: Iterable[Frame]) -> None:
         """Cut a slide; one without a usable image is skipped."""
         path = self._work / f"slide-{len(self.slides)}.rows"
-        spool, images = Spool(path), 0
+        spool, images = DiskArray(path), 0
         for frame in frames:
             images += 1
             self.images.append(frame.digest)

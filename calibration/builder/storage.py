@@ -16,7 +16,7 @@ from edgeapl.calibration.builder.proof_slides import ProofSlides
 from edgeapl.calibration.builder.request import BuildRequest
 from edgeapl.calibration.builder.sidecar import blank_record, proof_of
 from edgeapl.calibration.builder.stopwatch import Stopwatch
-from edgeapl.calibration.builder.tactic_selection import BUNDLE, Race
+from edgeapl.calibration.builder.tactic_selection import BUNDLE, Selection
 from edgeapl.engines.exclusive import ExclusiveEngines, Opener
 from edgeapl.engines.registry import BACKENDS, ON_GPU, PLANS, open_engine
 from edgeapl.engines.store.cache import cache_folder
@@ -32,7 +32,7 @@ from edgeapl.protocols import Engine
 def store(
     bundle: Bundle,
     request: BuildRequest,
-    race: Race,
+    race: Selection,
     slides: ProofSlides,
     problems: Mapping[str, Sequence[str]],
     absent: Mapping[str, str],
@@ -122,7 +122,7 @@ def _proof(
     }
 
 
-def _timing(race: Race) -> dict[str, Any]:
+def _timing(race: Selection) -> dict[str, Any]:
     """Return the measurements of all timed candidates."""
     best, seconds = race.best, race.seconds
     # Plans are timed on the GPU only: their graph on the CPU would say nothing about it.

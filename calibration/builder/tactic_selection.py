@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from edgeapl.bundle.load import Bundle
 from edgeapl.calibration.builder.candidates import Candidate
-from edgeapl.calibration.builder.files import made_opener
+from edgeapl.calibration.builder.files import file_opener
 from edgeapl.calibration.builder.on_device import USUAL, opened_on_device, time_on_device
 from edgeapl.calibration.builder.paired_timing import (
     CELLS,
     Measured,
-    Timed,
+    TimingRun,
     best_settings,
-    time_in_turns,
+    time_interleaved,
 )
 from edgeapl.calibration.builder.request import Say
 from edgeapl.calibration.builder.settings_race import AS_GOOD
@@ -38,7 +38,7 @@ and is selected only if it is measured to be faster (docs/gpu.md).
 
 
 @dataclass(frozen=True, slots=True)
-class Race:
+class Selection:
     """What was measured.
 
     best : the fastest; of those that cannot be timed here, the one with the preferred precision.
@@ -71,9 +71,9 @@ class Race:
         return {**failed, **slower, **self.not_run}
 
 
-def run_race(
+def select_fastest(
     bundle: Bundle, candidates: Sequence[Candidate], crops: UInt8, say: Say, device: int = 0
-) -> Race:
+) -> Selection:
     """Find the best settings of each candidate, then time those on the CPU interleaved.
 
     Parameters
@@ -101,7 +101,7 @@ def run_race(
     running = [one for one in candidates if one.name in measured]
     say("time candidates in turns")
     seconds = _time(bundle, running, measured, crops, device)
-    return Race(_best(running, seconds), measured, seconds, not_run)
+    return Selection(_best(running, seconds), measured, seconds, not_run)
 
 
 def _best(running: Sequence[Candidate], seconds: Mapping[str, float]) -> Candidate:
@@ -125,7 +125,7 @@ def _settings(bundle: Bundle, one: Candidate, crops: UInt8, device: int) -> Meas
         return Measured(USUAL, {})
 
     def opener(settings: Settings) -> Opener:
-        return made_opener(one.networks, one.target, settings, device)
+        return file_opener(one.networks, one.target, settings, device)
 
     # One thread calls a GPU: more would wait for each other there.
     cores = 1 if one.target in ON_GPU else cpu_cores()
@@ -143,16 +143,16 @@ def _time(
     batch_size = own_batch_size(bundle.manifest.crop.size_px)
     own = Settings(threads=1, batch_size=batch_size, workers=cpu_cores())
     openers: dict[str, Opener] = {BUNDLE: _bundle_opener(bundle, own)}
-    runs = {BUNDLE: Timed(BUNDLE, own.batch_size, own.workers or 1)}
+    runs = {BUNDLE: TimingRun(BUNDLE, own.batch_size, own.workers or 1)}
     on_device: dict[str, float] = {}
     for one in candidates:
         settings = measured[one.name].settings
         if one.plans is not None:
             on_device[one.name] = CELLS * measured[one.name].seconds[settings.text]
         elif one.target not in PLANS:
-            openers[one.name] = made_opener(one.networks, one.target, settings, device)
-            runs[one.name] = Timed(one.name, settings.batch_size, settings.workers or 1)
-    return {**time_in_turns(bundle.manifest, openers, runs, crops), **on_device}
+            openers[one.name] = file_opener(one.networks, one.target, settings, device)
+            runs[one.name] = TimingRun(one.name, settings.batch_size, settings.workers or 1)
+    return {**time_interleaved(bundle.manifest, openers, runs, crops), **on_device}
 
 
 def _bundle_opener(bundle: Bundle, settings: Settings) -> Opener:

@@ -31,7 +31,7 @@ ALIKE = frozenset(
 JOINING = frozenset({"Add", "Sub", "Mul"})
 
 
-def in_blocks(model: bytes) -> bytes:
+def pad_channels(model: bytes) -> bytes:
     """Return a network with empty channels added where depthwise layers have partial blocks.
 
     Parameters

@@ -23,7 +23,7 @@ MOST_COLOURS = 4
 """Most channels of a picture; with more, one number per pixel would make its constant large."""
 
 
-def quick_in_onnxruntime(model: bytes, amx_products: int | None) -> bytes:
+def optimise_for_onnxruntime(model: bytes, amx_products: int | None) -> bytes:
     """Rewrite a network so that onnxruntime computes the same, faster.
 
     Parameters
@@ -96,7 +96,7 @@ def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
 
 
 def _multiply_as_matrices(graph: onnx.GraphProto, fewest: int) -> None:
-    """Give weights a nonzero zero point in convolutions with at least `fewest` products."""
+    """Set a nonzero zero point of the weights in convolutions with at least `fewest` products."""
     stored = {weight.name: weight for weight in graph.initializer}
     made_by = {name: node for node in graph.node for name in node.output}
     for node in graph.node:

@@ -82,7 +82,7 @@ def to_fp16(
         if entry.domain == "":
             entry.version = NEWEST_OPSET
     loaded.ir_version = max(loaded.ir_version, OLDEST_IR)
-    _Halves(loaded.graph, types, kept).convert()
+    _Fp16Converter(loaded.graph, types, kept).convert()
     return written(loaded), tuple(node.name for node in loaded.graph.node if node.name in kept)
 
 
@@ -161,7 +161,7 @@ def _dequantizes(node: onnx.NodeProto) -> bool:
 
 
 @dataclass
-class _Halves:
+class _Fp16Converter:
     """Rewrites a graph in place.
 
     types : tensor to its original element type. kept : nodes that stay in FP32.

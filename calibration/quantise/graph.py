@@ -166,7 +166,7 @@ def upstream(graph: onnx.GraphProto, ends: Iterable[str]) -> set[str]:
     return nodes
 
 
-def weighed_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+def weighted_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     """Yield the nodes that multiply by constant weights, quantised or not, in order."""
     stored = {weight.name for weight in graph.initializer}
     for node in graph.node:

@@ -10,7 +10,7 @@ from edgeapl.calibration.quantise.graph import (
     inputs_of,
     read_graph,
     upstream,
-    weighed_nodes,
+    weighted_nodes,
 )
 
 MOST_GROUPS = 40
@@ -37,7 +37,7 @@ def layer_groups(model: bytes, most: int = MOST_GROUPS) -> tuple[Layers, ...]:
     normalisation of the image, belongs to none.
     """
     graph = read_graph(model).graph
-    starts = {node.name for node in weighed_nodes(graph)}
+    starts = {node.name for node in weighted_nodes(graph)}
     layers: list[list[str]] = []
     for node in graph.node:
         if node.name in starts:
@@ -56,8 +56,8 @@ def layer_groups(model: bytes, most: int = MOST_GROUPS) -> tuple[Layers, ...]:
 def before_weights(model: bytes) -> frozenset[str]:
     """Return the nodes before any layer with weights: the normalisation of images."""
     graph = read_graph(model).graph
-    made = [name for node in weighed_nodes(graph) for name in node.output]
-    later = downstream(graph, made) | {node.name for node in weighed_nodes(graph)}
+    made = [name for node in weighted_nodes(graph) for name in node.output]
+    later = downstream(graph, made) | {node.name for node in weighted_nodes(graph)}
     given = downstream(graph, inputs_of(graph))
     return frozenset(given - later)
 
@@ -65,8 +65,8 @@ def before_weights(model: bytes) -> frozenset[str]:
 def after_weights(model: bytes) -> frozenset[str]:
     """Return the nodes that lead to no layer with weights: pooling, softmax, splitting."""
     graph = read_graph(model).graph
-    taken = [name for node in weighed_nodes(graph) for name in node.input]
-    earlier = upstream(graph, taken) | {node.name for node in weighed_nodes(graph)}
+    taken = [name for node in weighted_nodes(graph) for name in node.input]
+    earlier = upstream(graph, taken) | {node.name for node in weighted_nodes(graph)}
     return frozenset(node.name for node in graph.node if node.name not in earlier)
 
 

@@ -15,7 +15,7 @@ Quantised = Callable[[Sequence[str]], bytes]
 """Returns the network with these nodes in eight bits. Raises Unquantised when that fails."""
 
 
-def most_of(nodes: Sequence[str], quantised: Quantised) -> bytes | None:
+def quantise_most(nodes: Sequence[str], quantised: Quantised) -> bytes | None:
     """Quantise all nodes except those that fail; None if all fail.
 
     Parameters

@@ -22,11 +22,11 @@ from edgeapl.calibration.quantise.graph import (
     name_nodes,
     read_graph,
     sort_nodes,
-    weighed_nodes,
+    weighted_nodes,
     written,
 )
 from edgeapl.calibration.quantise.layers import after_weights, before_weights, explaining
-from edgeapl.calibration.quantise.precision_fallback import Unquantised, most_of
+from edgeapl.calibration.quantise.precision_fallback import Unquantised, quantise_most
 from edgeapl.errors import EngineError
 
 Range = tuple[float, float]
@@ -112,7 +112,7 @@ def _quantised(
             )
         )
 
-    return most_of(nodes, quantised) or written(loaded)
+    return quantise_most(nodes, quantised) or written(loaded)
 
 
 def _run(quantizer: QDQQuantizer) -> bytes:
@@ -171,7 +171,7 @@ def quantised_layers(model: bytes) -> tuple[str, ...]:
     """Return the names of the layers with weights that compute in eight bits."""
     graph = read_graph(model).graph
     quantised = {n.output[0] for n in graph.node if n.op_type == "DequantizeLinear"}
-    return tuple(node.name for node in weighed_nodes(graph) if node.input[1] in quantised)
+    return tuple(node.name for node in weighted_nodes(graph) if node.input[1] in quantised)
 
 
 def saturates(flags: frozenset[str]) -> bool:

@@ -19,7 +19,7 @@ TF32_SPLIT = 2.0**13 + 1
 (Veltkamp 1968): TF32 has no others."""
 
 
-def rounded_everywhere(model: bytes) -> bytes:
+def with_fp16_rounding(model: bytes) -> bytes:
     """Write an FP16 network so that onnxruntime's CPU rounds every half, for a proof without a GPU.
 
     That runtime computes most FP16 operators in FP32 and, between two of them, omits the rounding,
@@ -50,7 +50,7 @@ def rounded_everywhere(model: bytes) -> bytes:
     return written(loaded)
 
 
-def multiplied_in_tf32(model: bytes) -> bytes:
+def with_tf32_products(model: bytes) -> bytes:
     """Write an FP32 network whose layers with weights multiply as a GPU does in TF32.
 
     Factors are rounded to 10 bits after the leading one, and products are added up in FP32.

@@ -18,7 +18,7 @@ MOST_TILES = 32
 """Cells per frame: as many as a plan takes at once."""
 
 
-class SlideThroughChain:
+class ChainReplay:
     """All cells of one slide through a chain; answers like `SlideOnItsWay`.
 
     Parameters

@@ -33,7 +33,7 @@ class OutputDifference:
 
 
 @dataclass(slots=True)
-class Apart:
+class DifferenceAccumulator:
     """Accumulates the differences of one output."""
 
     worst: list[Float64] = field(default_factory=list)
@@ -80,7 +80,11 @@ class PairedEngine(EngineWrapper):
     """
 
     def __init__(
-        self, name: str, reference: Engine, candidate: Engine, seen: dict[str, Apart]
+        self,
+        name: str,
+        reference: Engine,
+        candidate: Engine,
+        seen: dict[str, DifferenceAccumulator],
     ) -> None:
         super().__init__(reference)
         self._name = name
@@ -104,7 +108,7 @@ class PairedEngine(EngineWrapper):
                 shapes = f"expected {want.shape}, got {have.shape}"
                 raise EngineError("engine output has the wrong shape", name, shapes)
             if np.issubdtype(want.dtype, np.floating):
-                self._seen.setdefault(output, Apart()).add(have, want)
+                self._seen.setdefault(output, DifferenceAccumulator()).add(have, want)
         return wanted
 
     def close(self) -> None:

@@ -15,10 +15,14 @@ from edgeapl.calibration.validation.cells import (
     compare_cells,
     with_classes,
 )
-from edgeapl.calibration.validation.chain_replay import SlideThroughChain
-from edgeapl.calibration.validation.comparison import Apart, OutputDifference, PairedEngine
+from edgeapl.calibration.validation.chain_replay import ChainReplay
+from edgeapl.calibration.validation.comparison import (
+    DifferenceAccumulator,
+    OutputDifference,
+    PairedEngine,
+)
 from edgeapl.calibration.validation.detected import Detected, compare_detected
-from edgeapl.calibration.validation.network_passes import SlideOnItsWay, networks_in_order
+from edgeapl.calibration.validation.network_passes import SlidePass, networks_in_order
 from edgeapl.errors import InputError
 from edgeapl.inference import InferenceResult
 from edgeapl.inference.slide_answer import SlideAnswer, answer_slide
@@ -98,18 +102,18 @@ def prove_engine(
 
     Raises InputError when there are no cells to compare, EngineError when an engine fails to run.
     """
-    seen: dict[str, dict[str, Apart]] = {name: {} for name in manifest.networks}
+    seen: dict[str, dict[str, DifferenceAccumulator]] = {name: {} for name in manifest.networks}
     paired = {
         name: PairedEngine(name, reference[name], candidate[name], seen[name])
         for name in manifest.networks
     }
     asked = with_classes(manifest)
-    wants = [SlideOnItsWay(asked, paired, crops, batch_size) for _, crops in slides]
+    wants = [SlidePass(asked, paired, crops, batch_size) for _, crops in slides]
     # The candidate runs twice: on the reference's inputs, and with its own routing.
-    haves: list[SlideOnItsWay | SlideThroughChain] = [
-        SlideOnItsWay(asked, candidate, crops, batch_size)
+    haves: list[SlidePass | ChainReplay] = [
+        SlidePass(asked, candidate, crops, batch_size)
         if chain is None
-        else SlideThroughChain(asked, candidate, chain, crops, batch_size)
+        else ChainReplay(asked, candidate, chain, crops, batch_size)
         for _, crops in slides
     ]
     names = networks_in_order(asked)
@@ -166,7 +170,7 @@ def _show_unreached(
     manifest: Manifest,
     name: str,
     engine: Engine,
-    seen: Mapping[str, Apart],
+    seen: Mapping[str, DifferenceAccumulator],
     slides: Sequence[Slide],
     batch_size: int,
 ) -> None:

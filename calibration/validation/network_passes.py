@@ -13,7 +13,7 @@ from edgeapl.protocols import Engine
 from edgeapl.types import UInt8
 
 
-class SlideOnItsWay:
+class SlidePass:
     """All cells of one slide; answers like `edgeapl.inference.classify`.
 
     Parameters

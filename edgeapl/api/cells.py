@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeapl.api.optional_imports import needed
 from edgeapl.api.pixels import PixelStore
 from edgeapl.errors import UsageError
+from edgeapl.optional_imports import require_library
 from edgeapl.report.pictures import RESEARCH_USE_ONLY
 from edgeapl.types import Float32, Int64, UInt8
 
@@ -56,7 +56,7 @@ class Cells:
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return one row per cell; columns as in `cells.csv`. Raises UsageError without pandas."""
-        pandas: Any = needed("pandas", "to_dataframe", "pip install pandas")
+        pandas: Any = require_library("pandas", "to_dataframe", "pip install pandas")
         x0, y0, x1, y1 = self.boxes.T
         table = pandas.DataFrame(
             {
@@ -121,8 +121,8 @@ class Cells:
         InputError
             The frame's pixels are no longer available.
         """
-        pyplot: Any = needed("matplotlib.pyplot", "plot", "pip install 'edgeapl[plots]'")
-        patches: Any = needed("matplotlib.patches", "plot", "pip install 'edgeapl[plots]'")
+        pyplot: Any = require_library("matplotlib.pyplot", "plot", "pip install 'edgeapl[plots]'")
+        patches: Any = require_library("matplotlib.patches", "plot", "pip install 'edgeapl[plots]'")
         if frame not in self.sources:
             mend = f"choose one of {', '.join(map(str, list(self.sources)[:8]))}"
             raise UsageError("no such frame was used", frame, mend)

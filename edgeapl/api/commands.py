@@ -7,21 +7,21 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from edgeapl.api.optional_imports import needed_for
 from edgeapl.api.trust_policy import station_trust
 from edgeapl.evaluation.request import (
     evaluate_results,
     evaluation_document,
-    question,
+    evaluation_options,
 )
 from edgeapl.model import EMBEDDED
 from edgeapl.model.trial import try_out
+from edgeapl.optional_imports import require_extra
 
 Place = str | os.PathLike[str]
 Say = Callable[[str], None]
 
 
-def quiet(stage: str) -> None:
+def ignore_stage(stage: str) -> None:
     """Ignore a stage."""
 
 
@@ -37,7 +37,7 @@ def export(
     explain: bool = False,
     segmenter: str | None = None,
     trust_archive: bool = False,
-    say: Say = quiet,
+    say: Say = ignore_stage,
 ) -> Path:
     """Export a PyTorch model to a bundle, prove it against the checkpoint, and return its folder.
 
@@ -63,9 +63,9 @@ def export(
     UsageError, ConfigError, InputError
         An argument is wrong.
     """
-    exporting: Any = needed_for("export", "edgeapl.export.exporter", "export")
-    proof_images: Any = needed_for("export", "edgeapl.export.proof_images", "export")
-    registry: Any = needed_for("export", "edgeapl.export.recipes.registry", "export")
+    exporting: Any = require_extra("export", "edgeapl.export.exporter", "export")
+    proof_images: Any = require_extra("export", "edgeapl.export.proof_images", "export")
+    registry: Any = require_extra("export", "edgeapl.export.recipes.registry", "export")
     request = exporting.ExportRequest(
         weights={role: Path(file) for role, file in (weights or {}).items()},
         seed=random_weights,
@@ -91,7 +91,7 @@ def build_engine(
     um_per_px: float | None = None,
     max_flip_rate: float | None = None,
     station: Place | None = None,
-    say: Say = quiet,
+    say: Say = ignore_stage,
 ) -> Path:
     """Build engines for this machine, prove and time them against the bundle; return their folder.
 
@@ -113,7 +113,7 @@ def build_engine(
     ProofError
         No engine answers like the bundle.
     """
-    building: Any = needed_for("build_engine", "edgeapl.calibration.builder.build", "build")
+    building: Any = require_extra("build_engine", "edgeapl.calibration.builder.build", "build")
     request = building.BuildRequest(
         bundle=EMBEDDED if bundle is None else Path(bundle),
         precision=None if precision == "auto" else precision,
@@ -156,6 +156,8 @@ def evaluate(
     InputError, ConfigError
         A file is missing or wrong.
     """
-    asked = question(positive, threshold, None if bundle is None else Path(bundle), classes)
+    asked = evaluation_options(
+        positive, threshold, None if bundle is None else Path(bundle), classes
+    )
     named = None if cells is None else os.fspath(cells)
     return evaluation_document(evaluate_results(Path(results), Path(labels), named, asked))

@@ -18,10 +18,10 @@ from edgeapl.wording.questions import question_of
 from edgeapl.wording.verdicts import (
     advice,
     by_weight,
+    describe_tally,
+    format_probability,
     headline,
-    probability_in_words,
     sentence,
-    tally_in_words,
 )
 
 PICTURE_PX = 800
@@ -41,13 +41,13 @@ def verdict_html(answer: Verdict, cells: Cells) -> str:
     facts = []
     if answer.probability is not None:
         interval = None if answer.interval is None else answer.interval.ends
-        shown = probability_in_words(answer.probability, interval, limits)
+        shown = format_probability(answer.probability, interval, limits)
         facts.append(f"{sentence(question_of(codes).figure)} {shown}.")
     counts = {
         name: getattr(answer.tally, name)
         for name in ("seen", "scored", "not_examined", "failed", "not_needed")
     }
-    facts.append(tally_in_words(counts))
+    facts.append(describe_tally(counts))
     facts.append(advice(decision, codes))
     why = "".join(f"<li>{escape(reason.text)}</li>" for reason in reasons)
     return (

@@ -17,7 +17,7 @@ from edgeapl.errors import EndOfSource, InputError, UsageError
 from edgeapl.pixel_size import SlideScale, measure_ahead
 from edgeapl.protocols import FrameSource
 from edgeapl.sources.decode import SMALLEST_SIDE_PX
-from edgeapl.sources.discover import find_slides, part_files, printable
+from edgeapl.sources.discover import find_slides, printable, split_left_out
 from edgeapl.sources.files import FilesSource
 from edgeapl.sources.frames import frame_of_pixels
 from edgeapl.types import Frame, UInt8
@@ -137,7 +137,7 @@ def _one_slide(place: Path, *, crops: bool) -> tuple[str, tuple[Path, ...], floa
 def _of_files(
     name: str, files: tuple[Path, ...], scale: SlideScale, leave_out: Sequence[str]
 ) -> SlideImages:
-    kept, left_out = part_files(files, leave_out)
+    kept, left_out = split_left_out(files, leave_out)
     measure_ahead(scale, kept)
     return SlideImages(name, FilesSource(kept, name, scale), left_out)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from edgeapl.bundle.trust import Trust, trust_of
+from edgeapl.bundle.trust import Trust, read_trust
 from edgeapl.config import load_station
 
 
@@ -17,4 +17,4 @@ def station_trust(station: str | os.PathLike[str] | None) -> Trust | None:
     if station is None:
         return None
     config = load_station(Path(station))
-    return trust_of(config.trusted_keys, config.oldest_versions)
+    return read_trust(config.trusted_keys, config.oldest_versions)

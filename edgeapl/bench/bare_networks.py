@@ -49,7 +49,7 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class CompletedRun:
     """Completed work: rows, seconds, and seconds of CPU time."""
 
     rows: int
@@ -120,7 +120,7 @@ def run_rows(
     setting: Setting,
     at_least_s: float,
     now: Callable[[], float] = time.perf_counter,
-) -> Done:
+) -> CompletedRun:
     """Let all workers call an engine in parallel, each on its own thread.
 
     No worker starts a new run once the time is up; the clock stops when the last one has finished.
@@ -141,7 +141,7 @@ def run_rows(
     own = OwnCores(setting.workers)
     with ThreadPoolExecutor(setting.workers, initializer=own.take) as pool:
         list(pool.map(work, range(setting.workers)))  # raises what a worker raised
-    return Done(sum(done), now() - start, cpu_seconds() - cpu_s)
+    return CompletedRun(sum(done), now() - start, cpu_seconds() - cpu_s)
 
 
 def joined(runs: Sequence[Arrays]) -> Arrays:

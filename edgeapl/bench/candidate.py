@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from edgeapl.bench.instrumented_engine import Ledger, watched
+from edgeapl.bench.instrumented_engine import WorkLog, instrumented
 from edgeapl.bundle.trust import Trust
 from edgeapl.engines.registry import open_engine
 from edgeapl.engines.store.folder import EngineFolder
@@ -57,7 +57,7 @@ class Candidate:
     setup: Setup
     model: Model
     hosted: HostedModel | None
-    ledger: Ledger
+    ledger: WorkLog
     engines: EngineFolder | None
     threads: int
     said: str
@@ -120,7 +120,7 @@ def open_candidate(
     )
     chosen = resolved.chosen
     station: HostedModel | None = None
-    ledger = Ledger()
+    ledger = WorkLog()
     if hosted:
         station = open_hosted(resolved)
         opened = station.model
@@ -130,7 +130,7 @@ def open_candidate(
     with station or opened:
         if setup.batch_size is not None:
             _refuse_batch(opened, setup.batch_size)
-        model = watched(opened, ledger)
+        model = instrumented(opened, ledger)
         model = replace(model, batch_size=setup.batch_size or model.batch_size)
         if station is not None:
             station = replace(station, model=model)

@@ -19,7 +19,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Versus:
+class Comparison:
     """A against B.
 
     ratio : seconds of A over seconds of B, slide by slide: above 1, B is faster.
@@ -36,12 +36,12 @@ class Versus:
     differences: tuple[Difference, ...]
 
 
-def compare(one: Measured, other: Measured) -> Versus:
+def compare(one: Measured, other: Measured) -> Comparison:
     """Compare two candidates that alternated. Raises ValueError without a pair."""
     pairs = list(zip(one.passes, other.passes, strict=True))
     apart = [_apart(a.verdict, b.verdict) for a, b in pairs]
     known = [difference for difference in apart if difference is not None]
-    return Versus(
+    return Comparison(
         ratio=paired_ratio([a.seconds for a, _ in pairs], [b.seconds for _, b in pairs]),
         seconds=tuple((a.seconds, b.seconds) for a, b in pairs),
         cells_alike=all(a.verdict.tally.seen == b.verdict.tally.seen for a, b in pairs),

@@ -14,10 +14,10 @@ from typing import Any
 
 from edgeapl.bench.candidate import Candidate
 from edgeapl.bench.rounds import ROUNDS, frames_of_round
-from edgeapl.bench.runner import PipelineRunner, Until
+from edgeapl.bench.runner import Deadline, PipelineRunner
 from edgeapl.bench.statistics import paired_ratio
 from edgeapl.bench.time_limit import NO_LIMIT, TimeLimit
-from edgeapl.bench.workload import Material
+from edgeapl.bench.workload import Workload
 from edgeapl.closable import ClosesItself
 from edgeapl.cores import cpu_cores
 from edgeapl.errors import UsageError
@@ -81,7 +81,7 @@ class BusyPrograms(ClosesItself):
 
 def measure_busy(
     candidate: Candidate,
-    material: Material,
+    material: Workload,
     count: int,
     limit: TimeLimit = NO_LIMIT,
     say: Callable[[str], None] = lambda text: None,
@@ -105,11 +105,11 @@ def measure_busy(
         most = frames_of_round(runner, slide, limit)
 
         def quiet() -> None:
-            quiet_s.append(runner.run(slide, most, Until()).seconds)
+            quiet_s.append(runner.run(slide, most, Deadline()).seconds)
 
         def busy() -> None:
             with programs.running():
-                busy_s.append(runner.run(slide, most, Until()).seconds)
+                busy_s.append(runner.run(slide, most, Deadline()).seconds)
 
         for number in range(ROUNDS):
             if number and limit.over:

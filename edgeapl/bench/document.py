@@ -8,12 +8,12 @@ from typing import Any
 
 from edgeapl import __version__
 from edgeapl.bench.candidate import Candidate
-from edgeapl.bench.comparison import Versus
+from edgeapl.bench.comparison import Comparison
 from edgeapl.bench.energy import Meters
 from edgeapl.bench.scenarios import Measured, Scenario
 from edgeapl.bench.statistics import CONFIDENCE, Ratio, Summary, summarise
 from edgeapl.bench.usage import machine
-from edgeapl.bench.workload import Material
+from edgeapl.bench.workload import Workload
 
 SCHEMA = 1
 """Version of the document; raised when a field is removed or changes its meaning."""
@@ -25,7 +25,7 @@ RULE = (
 
 
 def document(
-    material: Material, candidate: Candidate, measured: Measured, meters: Meters
+    material: Workload, candidate: Candidate, measured: Measured, meters: Meters
 ) -> dict[str, Any]:
     """Describe one candidate; times are in milliseconds where the name ends in ``_ms``."""
     plan, memory = measured.plan, measured.memory
@@ -103,7 +103,7 @@ def throughput(measured: Measured) -> dict[str, float | None]:
     }
 
 
-def versus_document(versus: Versus, other: Candidate, measured: Measured) -> dict[str, Any]:
+def comparison_document(versus: Comparison, other: Candidate, measured: Measured) -> dict[str, Any]:
     """Describe the comparison of A with B."""
     return {
         "b": {

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import cast
 
 from edgeapl.bench.candidate import Candidate
-from edgeapl.bench.runner import REST, FrameTimes, Pass, Until, grown, rest_of
-from edgeapl.bench.sources import BenchCamera, Now, Shot, read_all
+from edgeapl.bench.runner import REST, Deadline, FrameTimes, Pass, grown, rest_of
+from edgeapl.bench.sources import BenchCamera, FrameRequest, Now, read_all
 from edgeapl.bench.workload import BenchSlide
 from edgeapl.journal import Journal
 from edgeapl.pipeline import SlideOptions
@@ -52,7 +52,7 @@ class TimedJournal:
 
 
 @dataclass(slots=True)
-class GlassRunner:
+class StationRunner:
     """Implements Runner with `edgeapl.station.session.Session`, hosted networks and a report.
 
     The camera has a new picture whenever the station asks for one. A frame that changes nothing
@@ -69,7 +69,7 @@ class GlassRunner:
     now: Now = time.monotonic_ns
     _pictures: dict[str, tuple[Frame, ...]] = field(default_factory=dict)
 
-    def run(self, slide: BenchSlide, most: int | None, until: Until) -> Pass:
+    def run(self, slide: BenchSlide, most: int | None, until: Deadline) -> Pass:
         """Run a slide, or its first `most` frames."""
         hosted = self.candidate.hosted
         assert hosted is not None  # opened for this runner
@@ -133,7 +133,7 @@ class GlassRunner:
         )
 
 
-def _since(shots: dict[int, Shot], at_ns: int | None) -> float | None:
+def _since(shots: dict[int, FrameRequest], at_ns: int | None) -> float | None:
     """Return the seconds since the first picture was requested."""
     return None if at_ns is None or 0 not in shots else (at_ns - shots[0].issued_ns) / 1e9
 
@@ -141,7 +141,7 @@ def _since(shots: dict[int, Shot], at_ns: int | None) -> float | None:
 def _joined(
     times: dict[int, FrameTimes],
     finished_ns: dict[int, int],
-    shots: dict[int, Shot],
+    shots: dict[int, FrameRequest],
     journal: TimedJournal,
     camera: str,
 ) -> tuple[tuple[FrameTimes, ...], tuple[float, ...]]:

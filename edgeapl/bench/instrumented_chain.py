@@ -14,11 +14,10 @@ from edgeapl.protocols import CellChain, CellsOnFrame, TransferCounts
 from edgeapl.types import Frame, UInt16
 
 Note = Callable[[int, TransferCounts, float], None]
-"""Told of a batch that is finished: its cells, what went over the bus for it, and the seconds that
-it was waited for."""
+"""Called with a finished batch: its cells, its bus traffic, and the seconds waited for it."""
 
 
-class WatchedChain:
+class InstrumentedChain:
     """Implements CellChain with another one, and reports every batch.
 
     Parameters

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeapl.bench.instrumented_chain import WatchedChain
+from edgeapl.bench.instrumented_chain import InstrumentedChain
 from edgeapl.bench.sources import Now
 from edgeapl.engines.wrapper import EngineWrapper
 from edgeapl.errors import EngineError
@@ -40,7 +40,7 @@ class Work:
 
 
 @dataclass(slots=True)
-class Ledger:
+class WorkLog:
     """The work of all networks of a model.
 
     keep : whether inputs are kept. kept : network to its inputs, one entry per run.
@@ -84,14 +84,14 @@ class Ledger:
             work.seconds += seconds
 
 
-class WatchedEngine(EngineWrapper):
+class InstrumentedEngine(EngineWrapper):
     """Implements Engine by another one, and writes down every run.
 
     All other attributes of that engine can be reached through this one.
     """
 
     def __init__(
-        self, name: str, engine: Engine, ledger: Ledger, now: Now = time.perf_counter_ns
+        self, name: str, engine: Engine, ledger: WorkLog, now: Now = time.perf_counter_ns
     ) -> None:
         super().__init__(engine)
         self._name = name
@@ -115,14 +115,14 @@ class WatchedEngine(EngineWrapper):
         return getattr(self._inner, name)
 
 
-def watched(model: Model, ledger: Ledger) -> Model:
+def instrumented(model: Model, ledger: WorkLog) -> Model:
     """Return the model with every network instrumented, including those that find cells."""
-    engines = {name: WatchedEngine(name, one, ledger) for name, one in model.engines.items()}
+    engines = {name: InstrumentedEngine(name, one, ledger) for name, one in model.engines.items()}
     # The segmenter, too, must use the instrumented ones.
     parts = assemble(model.bundle, engines)
     chain = model.chain
     if chain is not None:
-        chain = WatchedChain(chain, ledger.note_batch, ledger.on_error)
+        chain = InstrumentedChain(chain, ledger.note_batch, ledger.on_error)
     return replace(model, engines=parts.engines, segmenter=parts.segmenter, chain=chain)
 
 

@@ -44,7 +44,7 @@ class Peak:
         return {"fp32": self.fp32, "int8": self.int8}.get(precision)
 
 
-def higher(one: Peak, other: Peak) -> Peak:
+def higher_peak(one: Peak, other: Peak) -> Peak:
     """Return the higher of two measurements: other load can only lower a peak."""
     int8 = None if one.int8 is None or other.int8 is None else max(one.int8, other.int8)
     traffic = max(one.bytes_per_s, other.bytes_per_s)

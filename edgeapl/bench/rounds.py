@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 
-from edgeapl.bench.runner import PipelineRunner, Until
+from edgeapl.bench.runner import Deadline, PipelineRunner
 from edgeapl.bench.time_limit import TimeLimit
 from edgeapl.bench.workload import BenchSlide
 
@@ -27,7 +27,7 @@ def frames_of_round(runner: PipelineRunner, slide: BenchSlide, limit: TimeLimit)
     limit : of all rounds together, half of which are the pipeline's.
     """
     start = time.perf_counter()
-    runner.run(slide, 1, Until())
+    runner.run(slide, 1, Deadline())
     one_s = time.perf_counter() - start
     fit = math.floor(min(ROUND_S, limit.left_s / (2 * ROUNDS)) / one_s)
     least = LEAST_FRAMES if LEAST_FRAMES * one_s * 2 * ROUNDS <= limit.left_s else 1

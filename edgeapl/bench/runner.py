@@ -99,12 +99,12 @@ class Runner(Protocol):
     def candidate(self) -> Candidate:
         """The candidate that runs them."""
 
-    def run(self, slide: BenchSlide, most: int | None, until: Until) -> Pass:
+    def run(self, slide: BenchSlide, most: int | None, until: Deadline) -> Pass:
         """Run a slide, or its first `most` frames."""
 
 
 @dataclass(frozen=True, slots=True)
-class Until:
+class Deadline:
     """Ends a run when its time is up; `told` hears of every frame."""
 
     limit: TimeLimit = field(default_factory=TimeLimit)
@@ -163,7 +163,7 @@ class PipelineRunner:
     at_once: int | None
     now: Now = time.monotonic_ns
 
-    def run(self, slide: BenchSlide, most: int | None, until: Until) -> Pass:
+    def run(self, slide: BenchSlide, most: int | None, until: Deadline) -> Pass:
         """Run a slide, or its first `most` frames."""
         with PacedSource(slide, self.at_once, self.now) as source:
             self.candidate.ledger.on_error = source.release

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from edgeapl.bench.candidate import Candidate
 from edgeapl.bench.energy import Meters
-from edgeapl.bench.glass_to_flag import GlassRunner
+from edgeapl.bench.glass_to_flag import StationRunner
 from edgeapl.bench.instrumented_engine import Work
-from edgeapl.bench.runner import REST, STAGES, Pass, PipelineRunner, Runner, Until
+from edgeapl.bench.runner import REST, STAGES, Deadline, Pass, PipelineRunner, Runner
 from edgeapl.bench.sources import Now
 from edgeapl.bench.statistics import Summary, summarise
 from edgeapl.bench.time_limit import WARM_UP, FrameCount, TimeLimit
-from edgeapl.bench.usage import Memory, MemoryMeter, Others, cpu_seconds
-from edgeapl.bench.workload import Material
+from edgeapl.bench.usage import Memory, MemoryMeter, OtherLoad, cpu_seconds
+from edgeapl.bench.workload import Workload
 from edgeapl.errors import UsageError
 from edgeapl.journal import Journal
 
@@ -144,14 +144,14 @@ def open_runner(
     with Journal.open(folder / "journal.sqlite3") as journal:
         if plan.scenario is Scenario.GLASS_TO_FLAG:
             out = folder / "results"
-            yield GlassRunner(candidate, journal, out, plan.budget_s, plan.stop_error, now)
+            yield StationRunner(candidate, journal, out, plan.budget_s, plan.stop_error, now)
         else:
             yield PipelineRunner(candidate, journal, plan.at_once, now)
 
 
 def measure(
     runners: Sequence[Runner],
-    material: Material,
+    material: Workload,
     plan: Plan,
     meters: Meters | None = None,
     now: Now = time.monotonic_ns,
@@ -173,7 +173,7 @@ def measure(
     limit = TimeLimit.of(plan.duration_s * len(runners), now)
     count = FrameCount(say, plan.frames * len(runners), now)
     memory = MemoryMeter()
-    others = Others(now)
+    others = OtherLoad(now)
     turn = 0
     while not limit.over and min(one.frames for one in all_measured) < plan.frames:
         slide = material.slides[turn % len(material.slides)]
@@ -184,7 +184,7 @@ def measure(
             most = max(1, min(most, int(limit.left_s / frame_s))) if frame_s else most
         for runner, measured in pairs if turn % 2 == 0 else reversed(pairs):
             # Of several runners all finish the slide, or their answers could not be compared.
-            ends = Until(limit if len(runners) == 1 else TimeLimit(), count.add)
+            ends = Deadline(limit if len(runners) == 1 else TimeLimit(), count.add)
             with _charged(measured, meters):
                 measured.passes.append(runner.run(slide, most, ends))
         turn += 1
@@ -209,7 +209,7 @@ def _charged(measured: Measured, meters: Meters | None) -> Iterator[None]:
         measured.joules[meter.name] = measured.joules.get(meter.name, 0.0) + spent
 
 
-def _warmed(runner: Runner, material: Material, plan: Plan, now: Now) -> Measured:
+def _warmed(runner: Runner, material: Workload, plan: Plan, now: Now) -> Measured:
     measured = Measured(plan)
     left = max(1, plan.warmup)
     turn = 0
@@ -217,7 +217,7 @@ def _warmed(runner: Runner, material: Material, plan: Plan, now: Now) -> Measure
     while left > 0 and not (turn and limit.over):
         slide = material.slides[turn % len(material.slides)]
         most = 1 if turn == 0 else left
-        done = runner.run(replace(slide), most, Until(limit))
+        done = runner.run(replace(slide), most, Deadline(limit))
         if not done.frames and done.errors:
             raise UsageError("no frame could be examined", slide.name, done.errors[0])
         if turn == 0:

@@ -25,7 +25,7 @@ MOST_FILE_BYTES = 512 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Shot:
+class FrameRequest:
     """When a frame was requested (monotonic ns), its query, and seconds by stage until then."""
 
     issued_ns: int
@@ -41,7 +41,8 @@ class PacedSource(ClosesItself):
     slide : the files.
     at_once : frames per query; None delivers all without waiting, as a folder does.
 
-    shots : frame index to `Shot`. A file that cannot be read raises InputError and counts as
+    shots : frame index to `FrameRequest`. A file that cannot be read raises InputError and counts
+        as
     answered.
     """
 
@@ -50,7 +51,7 @@ class PacedSource(ClosesItself):
     ) -> None:
         self.name = slide.name
         self.live = at_once is not None
-        self.shots: dict[int, Shot] = {}
+        self.shots: dict[int, FrameRequest] = {}
         self._slide = slide
         self._at_once = at_once
         self._now = now
@@ -122,7 +123,7 @@ class PacedSource(ClosesItself):
             "decode": (decoded - grabbed) / 1e9,
             "scale": (self._now() - decoded) / 1e9,
         }
-        self.shots[index] = Shot(self._issued_ns, query, stages)
+        self.shots[index] = FrameRequest(self._issued_ns, query, stages)
         return frame
 
 
@@ -140,7 +141,7 @@ class BenchCamera(ClosesItself):
 
     def __init__(self, name: str, pictures: Sequence[Frame], now: Now = time.monotonic_ns) -> None:
         self.name = name
-        self.shots: dict[int, Shot] = {}
+        self.shots: dict[int, FrameRequest] = {}
         self._pictures = tuple(pictures)
         self._now = now
         self._next = 0
@@ -160,7 +161,7 @@ class BenchCamera(ClosesItself):
             source=f"{self.name}#{index}",
             scale_for=lambda pixels: (picture.um_per_px, picture.scale),
         )
-        self.shots[index] = Shot(captured, index, {"grab": (self._now() - captured) / 1e9})
+        self.shots[index] = FrameRequest(captured, index, {"grab": (self._now() - captured) / 1e9})
         return frame
 
     def close(self) -> None:

@@ -86,7 +86,7 @@ def busy_seconds(proc: Path = PROC) -> float | None:
     return (sum(ticks) - sum(ticks[3:5])) / os.sysconf("SC_CLK_TCK")
 
 
-class Others:
+class OtherLoad:
     """Counts cores that other programs keep busy from now on. now : monotonic clock, ns."""
 
     def __init__(self, now: Callable[[], int] = time.monotonic_ns, proc: Path = PROC) -> None:

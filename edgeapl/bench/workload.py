@@ -34,7 +34,7 @@ class BenchSlide:
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class Workload:
     """What is examined, repeatedly. name : address or folder."""
 
     name: str
@@ -47,7 +47,7 @@ class Material:
 
 
 @contextmanager
-def open_material(images: str | None, assumed_um_per_px: float) -> Iterator[Material]:
+def open_workload(images: str | None, assumed_um_per_px: float) -> Iterator[Workload]:
     """Yield what to examine, inside a `with` block.
 
     Parameters
@@ -65,7 +65,7 @@ def open_material(images: str | None, assumed_um_per_px: float) -> Iterator[Mate
     yield _of_folder(Path(images), assumed_um_per_px)
 
 
-def _drawn(address: str, folder: Path) -> Material:
+def _drawn(address: str, folder: Path) -> Workload:
     files = []
     scale = 0.0
     with DemoSource.from_address(address) as source:
@@ -81,10 +81,10 @@ def _drawn(address: str, folder: Path) -> Material:
                 raise StorageError("drawn frame cannot be written", path, "free some disk")
             files.append(path)
     slide = BenchSlide("drawn", tuple(files), SlideScale(scale, scale))
-    return Material(address, (slide,))
+    return Workload(address, (slide,))
 
 
-def _of_folder(folder: Path, assumed: float) -> Material:
+def _of_folder(folder: Path, assumed: float) -> Workload:
     slides = []
     for found in find_slides(folder).slides:
         scale = SlideScale(found.um_per_px, assumed)
@@ -92,4 +92,4 @@ def _of_folder(folder: Path, assumed: float) -> Material:
         slides.append(BenchSlide(found.name, tuple(found.files), scale))
     if not slides:
         raise UsageError("no images to examine", folder, "name a folder with images")
-    return Material(str(folder), tuple(slides))
+    return Workload(str(folder), tuple(slides))

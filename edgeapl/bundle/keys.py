@@ -47,7 +47,7 @@ def fingerprint(public: bytes) -> str:
     return sha256(public)
 
 
-def fits(public: bytes, signature: bytes, message: bytes) -> bool:
+def verify_signature(public: bytes, signature: bytes, message: bytes) -> bool:
     """Return whether a signature was made with this key over exactly this message.
 
     Raises ModuleNotFoundError without `cryptography`: what cannot be checked must not pass.

@@ -13,6 +13,7 @@ from edgeapl.bundle.manifest import Manifest
 from edgeapl.bundle.signature import SIGNATURE, read_signature
 from edgeapl.errors import BundleError
 from edgeapl.types import Signer
+from edgeapl.validation_errors import first_problem
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -95,13 +96,9 @@ def _parse(path: Path, text: bytes) -> Manifest:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BundleError("manifest is not valid TOML", path, str(error)) from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "manifest"
-        raise BundleError(
-            "manifest not understood",
-            path,
-            f"{where}: {first['msg'].removeprefix('Value error, ')}; export the bundle again",
-        ) from error
+        where, what = first_problem(error)
+        mend = f"{where or 'manifest'}: {what}; export the bundle again"
+        raise BundleError("manifest not understood", path, mend) from error
 
 
 def _check_files(folder: Path, manifest: Manifest) -> None:

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError, field_validator
 
 from edgeapl.bundle.digest import sha256
-from edgeapl.bundle.keys import INSTALL, PrivateKey, fingerprint, fits
+from edgeapl.bundle.keys import INSTALL, PrivateKey, fingerprint, verify_signature
 from edgeapl.bundle.specs import Digest, Spec
 from edgeapl.errors import BundleError, EngineError, ModelError, StorageError, UsageError
 from edgeapl.types import UNSIGNED, Signer
@@ -87,7 +87,7 @@ def read_signature(path: Path, signs: Signed, digest: str) -> Signer | None:
         )
     public = bytes.fromhex(found.key)
     try:
-        genuine = fits(public, bytes.fromhex(found.signature), found.message())
+        genuine = verify_signature(public, bytes.fromhex(found.signature), found.message())
     except ModuleNotFoundError as error:
         raise refusal("signature cannot be checked", path, INSTALL) from error
     if not genuine:

@@ -34,7 +34,7 @@ class Trust:
             if refused:
                 raise BundleError(f"this station trusts keys, and {refused}", bundle.folder, SIGN)
         oldest = self.oldest.get(manifest.name)
-        if oldest is not None and age(manifest.version) < age(oldest):
+        if oldest is not None and version_key(manifest.version) < version_key(oldest):
             text = f"this station takes {manifest.name} from {oldest} on: put the newer one back"
             which = f"{bundle.folder} (version {manifest.version})"
             raise BundleError("bundle is older than the station allows", which, text)
@@ -62,7 +62,7 @@ def _refused(keys: frozenset[str], signer: Signer | None) -> str:
     return ""
 
 
-def trust_of(trusted_keys: Sequence[str] | None, oldest: Mapping[str, str]) -> Trust:
+def read_trust(trusted_keys: Sequence[str] | None, oldest: Mapping[str, str]) -> Trust:
     """Make a `Trust` from the settings of a station file.
 
     Parameters
@@ -91,7 +91,7 @@ def _fingerprint(key: str) -> str:
     return fingerprint(read_public(Path(key)))
 
 
-def age(version: str) -> tuple[tuple[int, ...], int, tuple[tuple[int, str], ...]]:
+def version_key(version: str) -> tuple[tuple[int, ...], int, tuple[tuple[int, str], ...]]:
     """Return the sort key of a version.
 
     Numbers come first; a suffix after a ``+`` (``1.0+cal2``, a calibration of 1.0) is newer than

@@ -68,7 +68,7 @@ class CaptureProcess(ChildProcess[Release, Reply]):
         self.send(Release(picture.slot))
 
     def end(self, grace_s: float = 0.0) -> Exit:
-        """End it and let go of the pictures."""
+        """End it and release the pictures."""
         how = super().end(grace_s)
         self._memory.close()
         return how

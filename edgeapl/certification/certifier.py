@@ -13,12 +13,18 @@ import numpy as np
 
 from edgeapl.bundle.load import Bundle, open_bundle
 from edgeapl.bundle.write import write_bundle
-from edgeapl.calibration.replacement import put_in_place
+from edgeapl.calibration.replacement import replace_folder
 from edgeapl.calibration.versions import next_version, target_of
-from edgeapl.certification.document import FILE, LOOK, Earned, evidence_document, evidence_json
+from edgeapl.certification.document import (
+    FILE,
+    LOOK,
+    CertificationResult,
+    evidence_document,
+    evidence_json,
+)
 from edgeapl.certification.evidence import (
+    ExaminationOptions,
     Examined,
-    HowToExamine,
     Labelled,
     by_patient,
     examine,
@@ -60,7 +66,7 @@ class CertifyRequest:
     bundle: Path
     frames: Path
     labels: Path
-    how: HowToExamine = field(default_factory=HowToExamine)
+    how: ExaminationOptions = field(default_factory=ExaminationOptions)
     risk: Risk = field(default_factory=Risk)
     positive: str = "APL"
     leave_out_seen: bool = False
@@ -103,7 +109,7 @@ def certify(request: CertifyRequest, tell: Tell) -> Certified:
     positives = by_patient([one for one in counting if one.labelled.label == positive])
     all_positive = {one.patient for one in labelled if one.label == positive}
     others = by_patient([one for one in examined if one.labelled.patient not in all_positive])
-    earned = Earned(
+    earned = CertificationResult(
         bundle_digest=bundle.digest,
         positive=positive,
         risk=request.risk,
@@ -206,7 +212,7 @@ def _look(examined: Sequence[Examined]) -> bytes:
     return file.getvalue()
 
 
-def _written(bundle: Bundle, earned: Earned, look: bytes, target: Path) -> Bundle:
+def _written(bundle: Bundle, earned: CertificationResult, look: bytes, target: Path) -> Bundle:
     manifest = bundle.manifest
     settings = manifest.model_dump(
         mode="json", exclude={"schema_version", "files", "certificate"}, exclude_none=True
@@ -237,5 +243,5 @@ def _written(bundle: Bundle, earned: Earned, look: bytes, target: Path) -> Bundl
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as folder:
         made = write_bundle(Path(folder) / "bundle", settings, files)
-        put_in_place(made.folder, target)
+        replace_folder(made.folder, target)
     return open_bundle(target)

@@ -20,7 +20,7 @@ LOOK = "certificate-look.npz"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Earned:
+class CertificationResult:
     """Everything that was found.
 
     bundle_digest : of the bundle whose networks and rule were tested. examined : all slides.
@@ -65,7 +65,7 @@ class EvidenceSlide:
     images: frozenset[str]
 
 
-def evidence_document(earned: Earned) -> dict[str, Any]:
+def evidence_document(earned: CertificationResult) -> dict[str, Any]:
     """Return the file as plain JSON values."""
     positives = len(earned.positives)
     verdicts: dict[str, Counter[str]] = {}
@@ -97,7 +97,7 @@ def evidence_document(earned: Earned) -> dict[str, Any]:
     }
 
 
-def evidence_json(earned: Earned) -> bytes:
+def evidence_json(earned: CertificationResult) -> bytes:
     """Return the file's bytes; the same facts give the same bytes."""
     text = json.dumps(evidence_document(earned), sort_keys=True, indent=1, allow_nan=False)
     return (text + "\n").encode()
@@ -123,14 +123,14 @@ def read_evidence(data: bytes) -> tuple[EvidenceSlide, ...]:
         raise BundleError("evidence of the certificate not understood", FILE, mend) from error
 
 
-def _verdict(one: Examined, earned: Earned) -> str:
+def _verdict(one: Examined, earned: CertificationResult) -> str:
     """Return the verdict that the slide gets with the limit."""
     if one.decision.value != "CLEAR":
         return one.decision.value
     return "CLEAR" if one.clears_below < earned.limit.value else "REVIEW"
 
 
-def _slide(one: Examined, earned: Earned) -> dict[str, Any]:
+def _slide(one: Examined, earned: CertificationResult) -> dict[str, Any]:
     return {
         "slide": one.labelled.slide.name,
         "patient": one.labelled.patient,

@@ -22,12 +22,12 @@ from edgeapl.pipeline import (
 )
 from edgeapl.pixel_size import SlideScale, measure_ahead
 from edgeapl.sources.digests import image_digests
-from edgeapl.sources.discover import SlideInput, part_files
+from edgeapl.sources.discover import SlideInput, split_left_out
 from edgeapl.sources.files import FilesSource
 from edgeapl.stages.clearance import Clearing
 from edgeapl.stages.domain import FEWEST_CELLS
 from edgeapl.types import Decision, Look, Verdict
-from edgeapl.wording.names import canonical_name, told_apart
+from edgeapl.wording.names import canonical_name, disambiguated
 from edgeapl.wording.printable import printable
 
 Step = Callable[[int, int], None]
@@ -64,7 +64,7 @@ class Examined:
 
 
 @dataclass(frozen=True, slots=True)
-class HowToExamine:
+class ExaminationOptions:
     """How slides are examined.
 
     crops : every image is one cell. um_per_px : scale of all images; None to measure it.
@@ -93,7 +93,7 @@ def labelled_slides(
         images = {digest: file for file in slide.files for digest in image_digests(file)}
         labelled.append(Labelled(slide, label.label, label.patient, images))
     if not labelled:
-        shown = told_apart([slides[0].name, *sorted(labels)[:3]])
+        shown = disambiguated([slides[0].name, *sorted(labels)[:3]])
         mend = f"the labels name: {', '.join(shown[name] for name in sorted(labels)[:3])}"
         raise InputError("no slide has a label", shown[slides[0].name], mend)
     for name, label in sorted(labels.items()):
@@ -107,7 +107,7 @@ def labelled_slides(
 
 
 def examine(
-    model: Model, labelled: Sequence[Labelled], how: HowToExamine, step: Step
+    model: Model, labelled: Sequence[Labelled], how: ExaminationOptions, step: Step
 ) -> list[Examined]:
     """Examine slides as `edgeapl score` does, but without requiring a certificate to clear them.
 
@@ -142,13 +142,13 @@ def clears_below(verdict: Verdict) -> float:
 def _jobs(
     model: Model,
     labelled: Sequence[Labelled],
-    how: HowToExamine,
+    how: ExaminationOptions,
     keep: Callable[[SlideOutcome], None],
 ) -> Iterator[SlideJob | Barrier]:
     manifest = model.bundle.manifest
     for one in labelled:
         leave_out = manifest.crop.leave_out if how.crops else ()
-        kept, _ = part_files(one.slide.files, leave_out)
+        kept, _ = split_left_out(one.slide.files, leave_out)
         scale = SlideScale(one.slide.um_per_px or how.um_per_px, manifest.um_per_px)
         measure_ahead(scale, kept)
         name = printable(one.slide.name)

@@ -11,8 +11,8 @@ from pathlib import Path
 from edgeapl.bundle.load import Bundle, open_bundle
 from edgeapl.certification.document import EvidenceSlide, read_evidence
 from edgeapl.certification.evidence import (
+    ExaminationOptions,
     Examined,
-    HowToExamine,
     Labelled,
     Step,
     examine,
@@ -23,14 +23,12 @@ from edgeapl.model import ModelRequest, open_model
 from edgeapl.sources.digests import image_digests
 from edgeapl.sources.discover import find_slides
 from edgeapl.types import Decision
+from edgeapl.wording.names import listed
 from edgeapl.wording.numbers import plural
-from edgeapl.wording.printable import printable
-
-_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Inherited:
+class InheritanceTrial:
     """Engines tested on a certificate's slides. otherwise : slides that they judge differently."""
 
     engines: EngineFolder
@@ -46,8 +44,8 @@ def needs_trial(bundle: Bundle, engines: EngineFolder) -> bool:
 
 
 def inherit(
-    folder: Path, engines: EngineFolder, frames: Path, how: HowToExamine, step: Step
-) -> Inherited:
+    folder: Path, engines: EngineFolder, frames: Path, how: ExaminationOptions, step: Step
+) -> InheritanceTrial:
     """Judge all slides of a bundle's certificate with engines, and record it if nothing changes.
 
     Parameters
@@ -74,8 +72,8 @@ def inherit(
         if _verdict(one, spec.clear_below) != slide.verdict
     )
     if otherwise:
-        return Inherited(engines, otherwise)
-    return Inherited(_noted(engines, bundle.manifest.files[spec.evidence]), ())
+        return InheritanceTrial(engines, otherwise)
+    return InheritanceTrial(_noted(engines, bundle.manifest.files[spec.evidence]), ())
 
 
 def _refuse_chosen(engines: EngineFolder, evidence: Sequence[EvidenceSlide]) -> None:
@@ -85,7 +83,7 @@ def _refuse_chosen(engines: EngineFolder, evidence: Sequence[EvidenceSlide]) -> 
         raise UsageError(
             "the layers of these engines were chosen on "
             f"{plural(len(found), 'slide')} of the certificate",
-            _some(found),
+            listed(found),
             "build them again with other slides in --frames",
         )
 
@@ -100,7 +98,7 @@ def _found(evidence: Sequence[EvidenceSlide], frames: Path, *, crops: bool) -> l
     if missing:
         raise InputError(
             f"{len(missing)} of {len(evidence)} slides of the certificate are not there",
-            _some(missing),
+            listed(missing),
             "name the folder that it was earned on",
         )
     return [there[slide.images] for slide in evidence]
@@ -121,8 +119,3 @@ def _noted(engines: EngineFolder, certificate: str) -> EngineFolder:
             files[built.file] = Path(folder) / built.file
             shutil.copyfile(engines.folder / built.file, files[built.file])
         return write_engines(engines.folder, record, files)
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(printable(name) for name in names[:_SHOWN]) + more

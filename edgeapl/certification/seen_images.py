@@ -10,10 +10,9 @@ from pathlib import Path
 from edgeapl.bundle.load import Bundle
 from edgeapl.calibration.document import read_set
 from edgeapl.errors import BundleError, UsageError
+from edgeapl.wording.names import listed
 from edgeapl.wording.numbers import plural
 from edgeapl.wording.printable import printable
-
-_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ def refuse_seen(found: Mapping[str, str]) -> None:
     raise UsageError(
         f"{plural(len(found), 'labelled slide was', 'labelled slides were')} seen before "
         "and prove nothing",
-        _some(names),
+        listed(names),
         "take them out, or add --leave-out-seen",
     )
 
@@ -76,8 +75,3 @@ def refuse_shared(owners: Mapping[str, Sequence[str]], files: Mapping[str, Path]
             who = " and ".join(printable(name) for name in sorted(set(patients))[:2])
             which = f"{printable(files[digest])}: {who}"
             raise UsageError("one image belongs to two patients", which, "keep it with one of them")
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

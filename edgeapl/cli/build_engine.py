@@ -190,7 +190,7 @@ def _inherit(
     bundle: Path, engines: EngineFolder, evidence: Path, *, crops: bool, um_per_px: float | None
 ) -> EngineFolder:
     """Try engines on the slides of the bundle's certificate."""
-    from edgeapl.certification.evidence import HowToExamine
+    from edgeapl.certification.evidence import ExaminationOptions
     from edgeapl.certification.inheritance import inherit
 
     with build_progress({}) as say:
@@ -198,7 +198,7 @@ def _inherit(
             bundle,
             engines,
             evidence,
-            HowToExamine(crops, um_per_px),
+            ExaminationOptions(crops, um_per_px),
             lambda number, of: say(f"judge the slides of the certificate: {number} of {of}"),
         )
     if done.otherwise:

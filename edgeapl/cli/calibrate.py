@@ -211,7 +211,7 @@ def _certify(
     as_json: bool,
 ) -> None:
     from edgeapl.certification.certifier import CertifyRequest
-    from edgeapl.certification.evidence import HowToExamine
+    from edgeapl.certification.evidence import ExaminationOptions
     from edgeapl.certification.limits import Risk
     from edgeapl.cli.certify import certify_and_show
     from edgeapl.model.trial import try_out
@@ -220,7 +220,7 @@ def _certify(
         bundle=bundle,
         frames=frames,
         labels=labels,
-        how=HowToExamine(crops, um_per_px),
+        how=ExaminationOptions(crops, um_per_px),
         risk=Risk(alpha),
         positive=positive,
         leave_out_seen=leave_out_seen,

@@ -30,7 +30,7 @@ def _show(done: Certified) -> None:
     from rich.table import Table
 
     from edgeapl.model.assembled import clearing_of
-    from edgeapl.wording.certificate import certificate_in_short
+    from edgeapl.wording.certificate import summarise_certificate
 
     document = done.document
     out = Console(highlight=False)
@@ -44,7 +44,7 @@ def _show(done: Certified) -> None:
     for text in _notes(document):
         out.print(text, style="yellow", markup=False, soft_wrap=True)
     certificate = clearing_of(done.bundle).certificate
-    out.print(certificate_in_short(certificate), markup=False, soft_wrap=True)
+    out.print(summarise_certificate(certificate), markup=False, soft_wrap=True)
     show_new_version(out, done.bundle.folder, done.bundle.manifest.version, done.bundle.digest)
     show_unsigned(out, done.signer)
     out.print(RESEARCH_USE_ONLY)

@@ -132,12 +132,12 @@ def evaluate(
     not as a negative. Research use only.
     """
     from edgeapl.errors import UsageError
-    from edgeapl.evaluation.additional_analyses import Further, further_document
+    from edgeapl.evaluation.additional_analyses import AdditionalAnalyses, additional_document
     from edgeapl.evaluation.request import (
         evaluate_matrix,
         evaluate_results,
         evaluation_document,
-        question,
+        evaluation_options,
     )
 
     if (results is None) == (confusion is None):
@@ -145,9 +145,13 @@ def evaluate(
     if results is not None:
         if labels is None:
             raise UsageError("labels are missing", "--labels", "give a CSV with slide,label")
-        asked = question(positive, threshold, bundle, _classes(classes or []), trust_here(station))
+        asked = evaluation_options(
+            positive, threshold, bundle, _classes(classes or []), trust_here(station)
+        )
         evaluation = evaluate_results(results, labels, cells, asked)
-        further = further_document(results, labels, asked, Further(boxes, counts, folds, against))
+        further = additional_document(
+            results, labels, asked, AdditionalAnalyses(boxes, counts, folds, against)
+        )
         evaluation.document.update(further)
     else:
         assert confusion is not None
@@ -190,7 +194,7 @@ def _show(document: Mapping[str, Any], digits: int) -> None:
     from rich.console import Console
 
     from edgeapl.cli.evaluate_tables import FURTHER
-    from edgeapl.wording.names import told_apart
+    from edgeapl.wording.names import disambiguated
 
     out = Console(highlight=False)
     if "matrix" in document:
@@ -200,7 +204,7 @@ def _show(document: Mapping[str, Any], digits: int) -> None:
             _show_level(out, level, document[level], digits)
     # Often the same name, but for a letter that looks alike, is left over on both sides.
     left = ("unlabelled", "labels_without_result")
-    shown = told_apart(one for name in left for one in document.get(name, ()))
+    shown = disambiguated(one for name in left for one in document.get(name, ()))
     for name, what in (
         ("unlabelled", "slides without a label"),
         ("labels_without_result", "labels without a slide"),
@@ -220,7 +224,7 @@ def _show(document: Mapping[str, Any], digits: int) -> None:
 def _show_level(out: Console, level: str, figures: Mapping[str, Any], digits: int) -> None:
     from rich.table import Table
 
-    from edgeapl.wording.names import told_apart
+    from edgeapl.wording.names import disambiguated
 
     labels = ", ".join(f"{count} {label}" for label, count in figures["labels"].items())
     out.print(f"[bold]{level}[/bold]: {figures['n']} ({labels})")
@@ -247,7 +251,7 @@ def _show_level(out: Console, level: str, figures: Mapping[str, Any], digits: in
         table.add_row(f"verdicts on {label}", said)
     out.print(table)
     if figures["without_probability"]:
-        without = told_apart(figures["without_probability"]).values()
+        without = disambiguated(figures["without_probability"]).values()
         listed = ", ".join(one_line(name) for name in without)
         out.print(f"without a probability: {listed}", markup=False)
 

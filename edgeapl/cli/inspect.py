@@ -71,7 +71,7 @@ def _inspect_engines(folder: Path, trust: Trust, *, as_json: bool) -> None:
     layers: dict[str, dict[str, str]] = {}
     note = ""
     try:
-        from edgeapl.calibration.builder.layer_precision import counted, layer_precisions
+        from edgeapl.calibration.builder.layer_precision import layer_precisions, precision_counts
     except ModuleNotFoundError:
         note = f"for the precision of each layer: {EXTRA}"
     else:
@@ -84,7 +84,7 @@ def _inspect_engines(folder: Path, trust: Trust, *, as_json: bool) -> None:
         print_json({**document, **signed, "folder": str(folder), "layers": layers})
         return
     for name, precisions in layers.items():
-        typer.echo(f"{name}: layers with weights: {counted(precisions)}")
+        typer.echo(f"{name}: layers with weights: {precision_counts(precisions)}")
     show_engines(engines, document)
     typer.echo(f"signed by: {one_line(signed_by(signed))}")
     if note:
@@ -101,7 +101,7 @@ def _signed(signer: Signer | None) -> dict[str, Any]:
 
 def _describe(model: Model) -> dict[str, Any]:
     from edgeapl.bundle.export_report import export_warnings
-    from edgeapl.wording.certificate import certificate_in_short
+    from edgeapl.wording.certificate import summarise_certificate
 
     manifest = model.bundle.manifest
     return {
@@ -111,7 +111,7 @@ def _describe(model: Model) -> dict[str, Any]:
         "engine_digest": model.engine_digest,
         "runtime": model.runtime,
         "self_test": "passed",
-        "may_clear": certificate_in_short(model.clearing.certificate),
+        "may_clear": summarise_certificate(model.clearing.certificate),
         "export_warnings": list(export_warnings(model.bundle)),
         "manifest": manifest.model_dump(mode="json"),
         "networks": {

@@ -22,7 +22,7 @@ from edgeapl.cli.verdicts import probability_text, signed_by, verdict_panel
 from edgeapl.errors import StorageError
 from edgeapl.wording.local_time import local_time
 from edgeapl.wording.numbers import plural
-from edgeapl.wording.verdicts import tally_in_a_row
+from edgeapl.wording.verdicts import tally_row
 
 if TYPE_CHECKING:
     from edgeapl.journal import Problem, Row
@@ -203,7 +203,7 @@ def _fields(row: Row) -> tuple[str, ...]:
         slide, verdict = content["slide"], content["verdict"]
         if row.kind == "provisional":
             verdict += " (so far)"
-        probability, cells = probability_text(content), tally_in_a_row(content["tally"])
+        probability, cells = probability_text(content), tally_row(content["tally"])
         made = bundle_text(content)
     return (str(row.sequence), row.time, slide, verdict, probability, cells, row.hash, made)
 

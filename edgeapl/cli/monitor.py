@@ -11,7 +11,7 @@ from edgeapl.cli.options import JsonOption, StationOption, chosen_journal
 from edgeapl.cli.output import RESEARCH_USE_ONLY, one_line, print_json
 
 if TYPE_CHECKING:
-    from edgeapl.monitoring.monitor import Monitored
+    from edgeapl.monitoring.monitor import MonitoringResult
 
 PAGE = "edgeapl-monitor.html"
 
@@ -51,7 +51,7 @@ def monitor(
         raise typer.Exit(FLAGGED)
 
 
-def _show(found: Monitored, page: Path) -> None:
+def _show(found: MonitoringResult, page: Path) -> None:
     from collections import Counter
 
     from rich.console import Console

@@ -153,9 +153,9 @@ def chosen_bundle(named: Path | None, station: StationConfig, *, drawn: bool = F
 
 def station_trust(station: StationConfig) -> Trust:
     """Return what the station file demands of bundles and engines."""
-    from edgeapl.bundle.trust import trust_of
+    from edgeapl.bundle.trust import read_trust
 
-    return trust_of(station.trusted_keys, station.oldest_versions)
+    return read_trust(station.trusted_keys, station.oldest_versions)
 
 
 def trust_here(named: Path | None) -> Trust:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from edgeapl.wording.names import in_one_line as one_line
+from edgeapl.wording.names import escaped_line as one_line
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -8,15 +8,15 @@ from typing import Any
 
 from edgeapl.evaluation.boxes import box_document, read_found
 from edgeapl.evaluation.differential import differential_document, read_counts
-from edgeapl.evaluation.evaluator import Question
+from edgeapl.evaluation.evaluator import EvaluationOptions
 from edgeapl.evaluation.folds import fold_document, read_folds
 from edgeapl.evaluation.labels import read_slide_labels
-from edgeapl.evaluation.paired import compared
+from edgeapl.evaluation.paired import compare_models
 from edgeapl.evaluation.results import read_slides
 
 
 @dataclass(frozen=True, slots=True)
-class Further:
+class AdditionalAnalyses:
     """Files to compare with; None where no analysis is wanted.
 
     boxes : COCO JSON. counts : people's differential counts. folds : slide or patient to fold.
@@ -29,8 +29,8 @@ class Further:
     against: Path | None = None
 
 
-def further_document(
-    results: Path, labels: Path, question: Question, further: Further
+def additional_document(
+    results: Path, labels: Path, question: EvaluationOptions, further: AdditionalAnalyses
 ) -> dict[str, Any]:
     """Return the requested figures as plain JSON values. Raises InputError."""
     document: dict[str, Any] = {}
@@ -47,5 +47,5 @@ def further_document(
         document["cross_validation"] = fold_document(read_slides(results), known, folds, question)
     if further.against is not None:
         both = read_slides(results), read_slides(further.against)
-        document["against"] = compared(*both, read_slide_labels(labels), question.positive)
+        document["against"] = compare_models(*both, read_slide_labels(labels), question.positive)
     return document

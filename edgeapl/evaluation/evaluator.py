@@ -16,14 +16,14 @@ from edgeapl.evaluation.confusion import ConfusionMatrix, share
 from edgeapl.evaluation.labels import SlideLabel, label_of_file
 from edgeapl.evaluation.ranking import Float64, Truth, ranking_document
 from edgeapl.evaluation.results import CellResult, SlideResult
-from edgeapl.wording.names import canonical_name, told_apart
+from edgeapl.wording.names import canonical_name, disambiguated
 
 SCHEMA = 1
 DECISIONS = ("FLAG", "CLEAR", "REVIEW")
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class EvaluationOptions:
     """What to evaluate.
 
     positive : label of the slides that must be found. threshold : a slide with at least this
@@ -56,7 +56,7 @@ class Evaluation:
 
 
 def evaluate_slides(
-    results: Sequence[SlideResult], labels: Mapping[str, SlideLabel], question: Question
+    results: Sequence[SlideResult], labels: Mapping[str, SlideLabel], question: EvaluationOptions
 ) -> Evaluation:
     """Return the figures for slides, and for patients where one has several slides.
 
@@ -71,7 +71,7 @@ def evaluate_slides(
     labelled = [(result, label_of_slide(labels, result)) for result in results]
     known = [(result, label) for result, label in labelled if label is not None]
     if not known:
-        shown = told_apart([results[0].slide, *sorted(labels)[:3]])
+        shown = disambiguated([results[0].slide, *sorted(labels)[:3]])
         mend = f"the labels name: {', '.join(shown[name] for name in sorted(labels)[:3])}"
         which = shown[results[0].slide]
         raise InputError("no slide of the results has a label", which, mend)
@@ -117,7 +117,7 @@ def label_of_slide(labels: Mapping[str, SlideLabel], result: SlideResult) -> Sli
     if label is None or not patient or label.patient == patient:
         return label
     if label.patient != name:
-        shown = told_apart((patient, label.patient))
+        shown = disambiguated((patient, label.patient))
         which = f"{result.slide}: {shown[patient]} in the slide list, {shown[label.patient]} here"
         raise InputError("slide has two patients", which, "correct the labels or the list")
     return replace(label, patient=patient)
@@ -154,7 +154,7 @@ def _by_patient(known: Sequence[tuple[SlideResult, SlideLabel]]) -> list[Row]:
 
 
 def _level(
-    rows: Sequence[Row], question: Question
+    rows: Sequence[Row], question: EvaluationOptions
 ) -> tuple[dict[str, Any], Curve | None, ConfusionMatrix]:
     """Return the figures for slides or for patients, each counted once."""
     positive = question.positive
@@ -202,7 +202,7 @@ def evaluate_cells(
     unscored: int,
     label_for: Mapping[str, str] | None,
     patients: Mapping[str, SlideLabel],
-    question: Question,
+    question: EvaluationOptions,
 ) -> Evaluation:
     """Return the figures for cells, one role at a time.
 

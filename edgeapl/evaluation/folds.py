@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgeapl.errors import InputError
-from edgeapl.evaluation.evaluator import Question, evaluate_slides, label_of_slide
+from edgeapl.evaluation.evaluator import EvaluationOptions, evaluate_slides, label_of_slide
 from edgeapl.evaluation.labels import SlideLabel
 from edgeapl.evaluation.results import SlideResult
 from edgeapl.sources.table_file import PATIENT_NAMES, SLIDE_NAMES, TableReader
@@ -52,7 +52,7 @@ def fold_document(
     results: Sequence[SlideResult],
     labels: Mapping[str, SlideLabel],
     folds: Mapping[str, str],
-    question: Question,
+    question: EvaluationOptions,
 ) -> dict[str, Any]:
     """Return the figures of each fold, and their mean and standard deviation.
 

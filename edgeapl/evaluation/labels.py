@@ -14,7 +14,7 @@ from edgeapl.sources.table_file import (
     Table,
     TableReader,
 )
-from edgeapl.wording.names import canonical_name, look, spelled_out
+from edgeapl.wording.names import canonical_name, skeleton, spelled_out
 from edgeapl.wording.printable import printable
 
 LABEL_NAMES = ("label", "diagnosis", "class", "truth")
@@ -65,7 +65,7 @@ def read_slide_labels(path: Path) -> dict[str, SlideLabel]:
             raise InputError("slide is labelled twice", f"{where}: {name}", "keep one")
         of = canonical_name(row.cells[patient].strip()) or name
         labels[name] = SlideLabel(label, of, "slide" not in columns)
-        other = words.setdefault(look(label).casefold(), label)
+        other = words.setdefault(skeleton(label).casefold(), label)
         if other != label:
             shown = " and ".join(spelled_out(one) for one in (other, label))
             raise InputError("two labels are one word", f"{where}: {shown}", "write it in one way")

@@ -19,7 +19,7 @@ from edgeapl.evaluation.results import SlideResult
 from edgeapl.wording.names import canonical_name
 
 
-def compared(
+def compare_models(
     one: Sequence[SlideResult],
     other: Sequence[SlideResult],
     labels: Mapping[str, SlideLabel],

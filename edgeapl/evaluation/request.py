@@ -12,7 +12,7 @@ from edgeapl.evaluation.confusion import read_confusion
 from edgeapl.evaluation.evaluator import (
     SCHEMA,
     Evaluation,
-    Question,
+    EvaluationOptions,
     evaluate_cells,
     evaluate_slides,
     labels_of_slides,
@@ -24,13 +24,13 @@ FOLDERS = "folders"
 """Used in place of a list of cells' labels: the class of an image is the folder it is in."""
 
 
-def question(
+def evaluation_options(
     positive: str,
     threshold: float | None,
     bundle: Path | None,
     classes: Mapping[str, Sequence[str]] | None,
     trust: Trust | None = None,
-) -> Question:
+) -> EvaluationOptions:
     """Make a question; thresholds default to those of the bundle.
 
     trust : what the station requires of the bundle; None elsewhere.
@@ -46,10 +46,12 @@ def question(
         flag_at = manifest.rule.flag_at
     at = flag_at if threshold is None else threshold
     named = None if classes is None else {role: tuple(names) for role, names in classes.items()}
-    return Question(positive, at, roles, named or None)
+    return EvaluationOptions(positive, at, roles, named or None)
 
 
-def evaluate_results(results: Path, labels: Path, cells: str | None, asked: Question) -> Evaluation:
+def evaluate_results(
+    results: Path, labels: Path, cells: str | None, asked: EvaluationOptions
+) -> Evaluation:
     """Compare the verdicts of a result folder with labels.
 
     Parameters

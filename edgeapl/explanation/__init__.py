@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from edgeapl.explanation.explainer import Explainer, explained, make_explainer
+from edgeapl.explanation.explainer import Explainer, explain_or_say_why, make_explainer
 
-__all__ = ["Explainer", "explained", "make_explainer"]
+__all__ = ["Explainer", "explain_or_say_why", "make_explainer"]

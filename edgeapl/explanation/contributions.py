@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgeapl.bundle.specs import ExplanationSpec
-from edgeapl.errors import EngineError
+from edgeapl.explanation.network_queries import head_probabilities
 from edgeapl.model import Model
 from edgeapl.report.explanation import ExplainedPicture, Explanation
 from edgeapl.report.pictures import cell_picture, jpeg_bytes
@@ -21,7 +20,7 @@ NOBODY = -1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TwoLargest:
+class TopTwo:
     """The largest and second largest value of each of D features, and the cells with the largest.
 
     largest, second : float32 (D,). winner : int64 (D,), number of the cell.
@@ -42,13 +41,13 @@ class TwoLargest:
         return dict(zip(cells.tolist(), counts.tolist(), strict=True))
 
 
-def nothing_yet(width: int) -> TwoLargest:
+def empty_top_two(width: int) -> TopTwo:
     """Return the state before the first cell."""
     lowest = np.full(width, -np.inf, dtype=np.float32)
-    return TwoLargest(lowest, lowest, np.full(width, NOBODY, dtype=np.int64))
+    return TopTwo(lowest, lowest, np.full(width, NOBODY, dtype=np.int64))
 
 
-def with_cells(state: TwoLargest, ids: Int64, features: Float32) -> TwoLargest:
+def updated_top_two(state: TopTwo, ids: Int64, features: Float32) -> TopTwo:
     """Return the state after more cells.
 
     Parameters
@@ -67,7 +66,7 @@ def with_cells(state: TwoLargest, ids: Int64, features: Float32) -> TwoLargest:
     )
     largest = values[first, columns].copy()
     values[first, columns] = -np.inf
-    return TwoLargest(largest, values.max(axis=0), owners[first, columns])
+    return TopTwo(largest, values.max(axis=0), owners[first, columns])
 
 
 class ContributionsExplainer:
@@ -82,7 +81,7 @@ class ContributionsExplainer:
         self._spec = spec
         self.title = spec.title
         self._crops = crops
-        self._state: TwoLargest | None = None
+        self._state: TopTwo | None = None
         self._scores: dict[int, float] = {}
         self._pictures: dict[int, bytes] = {}
         self._frames: dict[int, int] = {}
@@ -95,8 +94,8 @@ class ContributionsExplainer:
         if not len(rows):
             return
         features = examined.features[rows]
-        before = self._state or nothing_yet(features.shape[1])
-        self._state = with_cells(before, examined.ids[rows], features)
+        before = self._state or empty_top_two(features.shape[1])
+        self._state = updated_top_two(before, examined.ids[rows], features)
         for row in rows.tolist():
             cell = int(examined.ids[row])
             self._scores[cell] = float(examined.suspicion[row])
@@ -127,8 +126,10 @@ class ContributionsExplainer:
         if self._state is None:
             return Explanation(self.title, "No cell was scored, so there is nothing to show.")
         cells = self._ranked()
-        whole = self._probabilities(self._state.largest[None])[0]
-        without = self._probabilities(np.stack([self._state.without(cell) for cell in cells]))
+        whole = head_probabilities(self._model, self._state.largest[None])[0]
+        without = head_probabilities(
+            self._model, np.stack([self._state.without(cell) for cell in cells])
+        )
         wins = self._state.wins()
         count = len(self._state.largest)
         rule = self._model.bundle.manifest.rule
@@ -150,17 +151,3 @@ class ContributionsExplainer:
             "is shown."
         )
         return Explanation(self.title, caption, pictures)
-
-    def _probabilities(self, pooled: Float32) -> NDArray[np.float64]:
-        """Run the head on rows of features, float32 (N, D); the smallest output counts."""
-        head = self._model.head
-        assert head is not None
-        (given,) = head.inputs
-        answers = head.run({given: np.ascontiguousarray(pooled, dtype=np.float32)})
-        wanted = self._model.bundle.manifest.reducer.head_outputs
-        if any(name not in answers for name in wanted):
-            raise EngineError(
-                "head has no such output", ", ".join(wanted), f"it has {list(answers)}"
-            )
-        rows = [np.asarray(answers[name], np.float64).reshape(len(pooled)) for name in wanted]
-        return np.asarray(np.min(rows, axis=0))

@@ -44,7 +44,7 @@ def make_explainer(model: Model, *, crops: bool, batch_size: int) -> Explainer |
     return OcclusionExplainer(model, spec, crops=crops, batch_size=batch_size)
 
 
-def explained(explainer: Explainer | None) -> Explanation | None:
+def explain_or_say_why(explainer: Explainer | None) -> Explanation | None:
     """Explain, or say why it failed: by now the verdict is committed and must not be lost."""
     if explainer is None:
         return None

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgeapl.bundle.specs import ExplanationSpec
 from edgeapl.explanation.most_suspicious import KeptCell, MostSuspicious
-from edgeapl.explanation.network_queries import Answers, ask
+from edgeapl.explanation.network_queries import Answers, query_networks
 from edgeapl.model import Model
 from edgeapl.report.explanation import (
     ExplainedPicture,
@@ -67,7 +67,7 @@ class MapExplainer:
         if not cells:
             return Explanation(self.title, "No cell was scored, so there is no map.")
         crops = np.stack([cell.crop for cell in cells])
-        answers = ask(self._model, crops, self._batch_size, self._spec.maps)
+        answers = query_networks(self._model, crops, self._batch_size, self._spec.maps)
         pictures = [
             self._picture(cell, answer, what) for cell, answer in zip(cells, answers, strict=True)
         ]

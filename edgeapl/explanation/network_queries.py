@@ -1,4 +1,4 @@
-"""Runs the cell networks again on a few cells, also for outputs that scores do not need."""
+"""Runs networks again for explanations: cell networks on a few cells, the head on single rows."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeapl.errors import EngineError
 from edgeapl.inference.routing import Answer, Route, Step, steps
 from edgeapl.model import Model
 from edgeapl.types import UInt8
@@ -14,7 +15,9 @@ from edgeapl.types import UInt8
 Answers = dict[str, Answer | None]
 
 
-def ask(model: Model, crops: UInt8, batch_size: int, also: Sequence[str] = ()) -> list[Answers]:
+def query_networks(
+    model: Model, crops: UInt8, batch_size: int, also: Sequence[str] = ()
+) -> list[Answers]:
     """Return all answers about every cell: network to answer, None if the cell was not shown.
 
     Parameters
@@ -50,3 +53,30 @@ def _run(
         given = np.stack([answer[output] for answer in before if answer is not None])
     outputs = step.checked(model.engines[step.network].run({step.input: given}), len(rows))
     return [{name: values[row] for name, values in outputs.items()} for row in range(len(rows))]
+
+
+def head_probabilities(model: Model, rows: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Run the head on rows of features or ratios; the smallest output of each counts.
+
+    Parameters
+    ----------
+    rows : (N, D) floats, passed one at a time, as a head may take only one.
+
+    Returns
+    -------
+    float64 (N,), 0 to 1.
+
+    Raises EngineError when the head fails or lacks an output.
+    """
+    head = model.head
+    assert head is not None
+    (given,) = head.inputs
+    wanted = model.bundle.manifest.reducer.head_outputs
+    judged = []
+    for row in rows:
+        answers = head.run({given: np.ascontiguousarray(row[None], dtype=np.float32)})
+        if any(name not in answers for name in wanted):
+            has = f"it has {list(answers)}"
+            raise EngineError("head has no such output", ", ".join(wanted), has)
+        judged.append(min(float(np.ravel(answers[name])[0]) for name in wanted))
+    return np.array(judged)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.bundle.specs import ExplanationSpec
-from edgeapl.explanation.network_queries import ask
+from edgeapl.explanation.network_queries import head_probabilities, query_networks
 from edgeapl.model import Model
 from edgeapl.report.explanation import ExplainedPicture, Explanation, heat, laid_over
 from edgeapl.report.pictures import jpeg_bytes, shrunk
@@ -132,7 +132,7 @@ class OcclusionExplainer:
         """Return the frame's own probability, and that under every patch, float64 (patches,)."""
         manifest = self._model.bundle.manifest
         crops = _covered_crops(frame, patches, self._model)
-        answers = ask(self._model, crops, self._batch_size)
+        answers = query_networks(self._model, crops, self._batch_size)
         scored = np.isfinite(frame.suspicion)
         table = np.stack([frame.roles[role.name][scored] for role in manifest.roles], axis=1)
         place = np.cumsum(scored) - 1
@@ -149,20 +149,8 @@ class OcclusionExplainer:
                 ]
                 taken += 1
             means.append(changed.mean(axis=0))
-        judged = self._head(np.stack(means).astype(np.float32))
+        judged = head_probabilities(self._model, np.stack(means))
         return float(judged[0]), judged[1:]
-
-    def _head(self, ratios: Float32) -> NDArray[np.float64]:
-        """Run the head on rows of ratios; the smallest output counts."""
-        head = self._model.head
-        assert head is not None
-        (given,) = head.inputs
-        wanted = self._model.bundle.manifest.reducer.head_outputs
-        judged = []
-        for row in ratios:  # a head may take one row at a time
-            answers = head.run({given: row[None]})
-            judged.append(min(float(np.ravel(answers[name])[0]) for name in wanted))
-        return np.array(judged)
 
 
 def _weight(examined: ExaminedFrame) -> tuple[float, float]:

@@ -272,7 +272,7 @@ class Scheduler:
     ) -> None:
         """Queue the cells of a cancelled run again, or fail those of another.
 
-        A run of which every cell was given up may fail without a word: no answer is missing, and
+        A run of which every cell was given up may fail silently: no answer is missing, and
         its cancellation says nothing about the time of the cells that wait now.
         """
         waiting = [cell for cell in batch.cells if cell in self._cells]

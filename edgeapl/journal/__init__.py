@@ -17,7 +17,7 @@ one looks like a row whose writer was stopped before it could update the anchor.
 
 from __future__ import annotations
 
-from edgeapl.journal.certificate_status import Standing
+from edgeapl.journal.certificate_status import CertificateStatus
 from edgeapl.journal.chain import (
     ACKNOWLEDGEMENT,
     AMENDMENT,
@@ -64,13 +64,13 @@ __all__ = [
     "NOTICE",
     "PROVISIONAL",
     "VERDICT",
+    "CertificateStatus",
     "Journal",
     "Opinion",
     "Problem",
     "Record",
     "Row",
     "SignOff",
-    "Standing",
     "VerifyReport",
     "append_sign_off",
     "default_journal_path",

@@ -50,7 +50,7 @@ def read_anchor(path: Path) -> Anchor | None:
     return Anchor(hashes, data[count * LINE_BYTES :])
 
 
-def settle(path: Path, head: Row, journal: Path) -> None:
+def sync_anchor(path: Path, head: Row, journal: Path) -> None:
     """Make the anchor end with the newest row of the database, and flush it to disk.
 
     If only that line is missing it is added; if its writer was stopped in the middle it is
@@ -98,7 +98,7 @@ def _check(file: int, head: Row, journal: Path) -> None:
     before = anchor_line(head.sequence - 1, head.previous) if head.sequence else b""
     stands = _read_at(file, max(0, head.sequence - 1) * LINE_BYTES)
     whole, rest = stands[: len(before)], stands[len(before) :]
-    if whole != before or not could_become(rest, newest):
+    if whole != before or not is_prefix_or_unwritten(rest, newest):
         raise StorageError("journal chain is broken", f"{journal} (row {head.sequence})", MEND)
 
 
@@ -112,7 +112,7 @@ def _finished(size: int, tail: bytes) -> int:
     return count - 1 if count and b"\0" in tail[:LINE_BYTES] else count
 
 
-def could_become(start: bytes, line: bytes) -> bool:
+def is_prefix_or_unwritten(start: bytes, line: bytes) -> bool:
     """Return whether these bytes are the line, a part of it, or were never written (zeros)."""
     return len(start) <= len(line) and all(
         have in (0, want) for have, want in zip(start, line, strict=False)

@@ -48,7 +48,7 @@ class _Cleared:
     overruled: bool = False
 
 
-class Standing:
+class CertificateStatus:
     """Follows a journal and reads each row once.
 
     Parameters

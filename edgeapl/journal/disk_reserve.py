@@ -11,7 +11,7 @@ RESERVE_BYTES = 2 << 20
 """A verdict of 1,000 frames takes about 0.2 MB, plus the log, its index and the anchor."""
 
 
-def keep_reserve(path: Path, size: int) -> None:
+def allocate_reserve(path: Path, size: int) -> None:
     """Make the reserve as large as asked. Raises OSError when there is no space."""
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
@@ -26,7 +26,7 @@ def keep_reserve(path: Path, size: int) -> None:
         os.close(file)
 
 
-def give_up_reserve(path: Path) -> bool:
+def release_reserve(path: Path) -> bool:
     """Free the space. Returns False when there was none to free."""
     try:
         path.unlink()

@@ -25,16 +25,17 @@ def origin_from_json(data: Mapping[str, Any]) -> Origin:
     """Read an origin from a record. Raises TypeError or AttributeError for other types."""
     bundle = data.get("bundle", {})
     return Origin(
-        bundle=_text(bundle.get("name", "")),
-        version=_text(bundle.get("version", "")),
+        bundle=text_of(bundle.get("name", "")),
+        version=text_of(bundle.get("version", "")),
         demonstration=data.get("demonstration", False) is True,
-        sitting=_text(data.get("sitting", "")),
-        results=_text(data.get("results", "")),
-        slide_key=_text(data.get("slide_key", "")),
+        sitting=text_of(data.get("sitting", "")),
+        results=text_of(data.get("results", "")),
+        slide_key=text_of(data.get("slide_key", "")),
     )
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
+    """Return a value that must be text. Raises TypeError."""
     if not isinstance(value, str):
         raise TypeError(f"expected text, got {type(value).__name__}")
     return value

@@ -14,7 +14,7 @@ from edgeapl.journal.attachments import (
     look_to_json,
 )
 from edgeapl.journal.chain import MERGED
-from edgeapl.journal.origin import origin_from_json, origin_to_json
+from edgeapl.journal.origin import origin_from_json, origin_to_json, text_of
 from edgeapl.types import (
     NOT_NOTED,
     UNSIGNED,
@@ -99,8 +99,8 @@ def flag_from_json(data: Any) -> RaisedFlag:
     """Restore a flag. Unreadable parts count as not recorded; the flag itself stays."""
     try:
         figures = None if data["figures"] is None else _figures(data["figures"])
-        by, limits = _text(data["bundle_digest"]), _limits(data.get("limits"))
-        return RaisedFlag(_text(data["since"]), figures, by, limits)
+        by, limits = text_of(data["bundle_digest"]), _limits(data.get("limits"))
+        return RaisedFlag(text_of(data["since"]), figures, by, limits)
     except (KeyError, TypeError, ValueError, AttributeError):
         return NOT_NOTED
 
@@ -149,26 +149,26 @@ def verdict_from_json(data: Mapping[str, Any]) -> Verdict:
         figures = _figures(data)
         current = data.get("current")
         return Verdict(
-            slide=_text(data["slide"]),
+            slide=text_of(data["slide"]),
             decision=Decision(data["verdict"]),
             probability=figures.probability,
             interval=figures.interval,
             tally=Tally(**data["tally"]),
-            reasons=tuple(Reason(_text(r["code"]), _text(r["text"])) for r in data["reasons"]),
+            reasons=tuple(Reason(text_of(r["code"]), text_of(r["text"])) for r in data["reasons"]),
             counts=figures.counts,
             evidence=figures.evidence,
-            frames=tuple((_text(f["source"]), _text(f["sha256"])) for f in data["frames"]),
-            timings={_text(stage): float(s) for stage, s in data["timings"].items()},
-            bundle_digest=_text(data["bundle_digest"]),
-            engine_digest=_text(data["engine_digest"]),
-            runtime=_text(data["runtime"]),
+            frames=tuple((text_of(f["source"]), text_of(f["sha256"])) for f in data["frames"]),
+            timings={text_of(stage): float(s) for stage, s in data["timings"].items()},
+            bundle_digest=text_of(data["bundle_digest"]),
+            engine_digest=text_of(data["engine_digest"]),
+            runtime=text_of(data["runtime"]),
             frame_shares=_frame_shares(data["frames"]),
             examined_share=_optional(data.get("examined_share")),
             hidden_cells=int(data.get("hidden_cells", 0)),
             limits=_limits(data.get("limits")),
             # Only the flag of an open slide has these fields.
-            flagged_since=_text(data.get("flagged_since", "")),
-            flagged_by=_text(data.get("flagged_by", "")),
+            flagged_since=text_of(data.get("flagged_since", "")),
+            flagged_by=text_of(data.get("flagged_by", "")),
             current=None if current is None else _figures(current),
             signer=signer_of(data),
             origin=origin_from_json(data),
@@ -259,7 +259,7 @@ def _figures(data: Mapping[str, Any]) -> Figures:
 def signer_of(data: Mapping[str, Any]) -> Signer | None:
     """Return who signed the bundle of a record; None if nobody did or the record does not say."""
     key = data.get("signing_key")
-    return None if key is None else Signer(_text(data["signed_by"]), _text(key))
+    return None if key is None else Signer(text_of(data["signed_by"]), text_of(key))
 
 
 def _interval_to_json(interval: Interval) -> list[float]:
@@ -273,15 +273,9 @@ def _interval(value: Any) -> Interval:
 
 def _count(value: Mapping[str, Any]) -> RoleCount:
     return RoleCount(
-        role=_text(value["role"]),
+        role=text_of(value["role"]),
         positive=int(value["positive"]),
         scored=int(value["scored"]),
         share=float(value["share"]),
         interval=_interval(value["interval"]),
     )
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"expected text, got {type(value).__name__}")
-    return value

@@ -17,9 +17,9 @@ from edgeapl.journal import anchor, schema
 from edgeapl.journal.chain import EVENTS, OPENED, PROVISIONAL, VERDICT, Row
 from edgeapl.journal.disk_reserve import (
     RESERVE_BYTES,
+    allocate_reserve,
     disk_is_full,
-    give_up_reserve,
-    keep_reserve,
+    release_reserve,
 )
 from edgeapl.journal.location import anchor_path, refuse_network_share, reserve_path
 from edgeapl.journal.record import canonical, verdict_to_json
@@ -81,7 +81,7 @@ class Journal:
             journal = cls(path, connection, now)
             try:
                 journal._prepare(busy_s)
-                keep_reserve(reserve_path(path), reserve_bytes)
+                allocate_reserve(reserve_path(path), reserve_bytes)
             except BaseException:
                 connection.close()
                 raise
@@ -177,7 +177,7 @@ class Journal:
             which = self.path if head is None else f"{self.path} (row {head.sequence})"
             raise StorageError("journal chain is broken", which, anchor.MEND)
         if head.hash != self._settled:
-            anchor.settle(anchor_path(self.path), head, self.path)
+            anchor.sync_anchor(anchor_path(self.path), head, self.path)
             self._settled = head.hash
         return head
 
@@ -192,7 +192,7 @@ class Journal:
         try:
             return step()
         except (sqlite3.Error, OSError) as error:
-            if not disk_is_full(error) or not give_up_reserve(reserve_path(self.path)):
+            if not disk_is_full(error) or not release_reserve(reserve_path(self.path)):
                 raise
         self.reserve_used = True
         return step()

@@ -36,9 +36,9 @@ class Link:
     consistent: bool
 
 
-def follow(links: Sequence[Link]) -> Iterator[Problem]:
+def check_chain(links: Sequence[Link]) -> Iterator[Problem]:
     """Check a chain without its anchor, which cannot reveal that the newest rows were cut off."""
-    book = _Book(links, ())
+    book = _ChainIndex(links, ())
     for number in range(book.newest + 1):
         here = book.by_number.get(number)
         if here is None:
@@ -47,13 +47,15 @@ def follow(links: Sequence[Link]) -> Iterator[Problem]:
             yield from book.judge(here)
 
 
-def compare(links: Sequence[Link], anchored: Sequence[str | None]) -> Iterator[Problem]:
+def check_against_anchor(
+    links: Sequence[Link], anchored: Sequence[str | None]
+) -> Iterator[Problem]:
     """Check a chain against the anchored hashes of rows 0, 1, 2 ...
 
     Every anchored row is looked up in the database; rows left over do not belong. So an edit is
     reported only at its own row, not again at the next one.
     """
-    book = _Book(links, anchored)
+    book = _ChainIndex(links, anchored)
     moved = set()
     for number, digest in enumerate(anchored):
         found = book.by_hash.get(digest) if digest is not None else None
@@ -74,7 +76,7 @@ def compare(links: Sequence[Link], anchored: Sequence[str | None]) -> Iterator[P
             yield _problem(number, "inserted", "the anchor does not name it")
 
 
-class _Book:
+class _ChainIndex:
     """Rows by number and by hash, beside the hashes in the anchor."""
 
     def __init__(self, links: Sequence[Link], anchored: Sequence[str | None]) -> None:

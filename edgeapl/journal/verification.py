@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeapl.journal import schema
-from edgeapl.journal.anchor import Anchor, anchor_line, could_become, read_anchor
+from edgeapl.journal.anchor import Anchor, anchor_line, is_prefix_or_unwritten, read_anchor
 from edgeapl.journal.location import anchor_path
 from edgeapl.journal.reader import snapshot
-from edgeapl.journal.tamper_diagnosis import Link, Problem, compare, follow
+from edgeapl.journal.tamper_diagnosis import Link, Problem, check_against_anchor, check_chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +66,13 @@ def _of_anchor(text: str) -> Problem:
 def _of_chain(links: list[Link], before: Anchor | None, after: Anchor | None) -> list[Problem]:
     newest = links[-1].sequence if links else -1
     if after is None:
-        problems = list(follow(links))
+        problems = list(check_chain(links))
         if before is not None or newest > 0:  # a new journal has row 0 before it has an anchor
             text = "anchor is missing: newest rows may have been cut off without a trace"
             problems.append(_of_anchor(text))
     else:
         seen_before = len(before.hashes) if before else 0
-        problems = list(compare(links, after.hashes[: max(seen_before, newest + 1)]))
+        problems = list(check_against_anchor(links, after.hashes[: max(seen_before, newest + 1)]))
         # Trailing bytes that were not there both times belong to a row being written right now.
         if after.unfinished and after == before and not _explained(after, links):
             problems.append(_of_anchor("anchor ends in something that is not a row"))
@@ -83,4 +83,6 @@ def _explained(anchor: Anchor, links: list[Link]) -> bool:
     """Return whether the unfinished end is the start of the newest row's line."""
     if not links or links[-1].sequence != len(anchor.hashes):
         return False
-    return could_become(anchor.unfinished, anchor_line(links[-1].sequence, links[-1].hash))
+    return is_prefix_or_unwritten(
+        anchor.unfinished, anchor_line(links[-1].sequence, links[-1].hash)
+    )

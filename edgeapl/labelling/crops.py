@@ -18,7 +18,7 @@ MARGIN_UM = 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class Frames:
+class FrameReader:
     """Finds and reads the examined frames.
 
     folders : tried after the path in the record; the first file with the digest counts.

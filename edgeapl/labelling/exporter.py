@@ -13,7 +13,7 @@ from edgeapl.journal import Record
 from edgeapl.labelling import coco, table
 from edgeapl.labelling.cell import LabelledSlide
 from edgeapl.labelling.corrections import corrections_of, records_by_hash
-from edgeapl.labelling.crops import MARGIN_UM, Frames
+from edgeapl.labelling.crops import MARGIN_UM, FrameReader
 from edgeapl.labelling.folders import write_crops
 from edgeapl.labelling.qupath import write_qupath
 from edgeapl.labelling.reader import HOW, read_record, read_slide
@@ -78,7 +78,7 @@ def export_labels(
     Raises InputError when the results cannot be read, UsageError when the folder holds anything
     else, StorageError when the journal is not intact or lacks a record.
     """
-    people = _People(request.journal)
+    people = _JournalCorrections(request.journal)
     homes = _homes(request)
     slides = tuple(people.slide(home) for home in homes)
     errors: list[InputError] = []
@@ -90,7 +90,7 @@ def export_labels(
     with LabelsFolder(request.out) as out:
         files: dict[tuple[str, int], str] = {}
         if request.format == "folders":
-            files = write_crops(slides, out, Frames(request.images), note, request.margin_um)
+            files = write_crops(slides, out, FrameReader(request.images), note, request.margin_um)
         elif request.format == "coco":
             out.add(coco.NAME, coco.coco_bytes(slides))
         elif request.format == "qupath":
@@ -117,7 +117,7 @@ def _older(results: Path, homes: Sequence[Path]) -> list[Path]:
 
 
 @dataclass(slots=True)
-class _People:
+class _JournalCorrections:
     """People's corrections of cells; none without a journal."""
 
     journal: Path | None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from edgeapl.errors import InputError
 from edgeapl.labelling.cell import LabelledSlide
-from edgeapl.labelling.crops import MARGIN_UM, Frames, cut
+from edgeapl.labelling.crops import MARGIN_UM, FrameReader, cut
 from edgeapl.labelling.storage import LabelsFolder
 from edgeapl.report.pictures import png_bytes
 from edgeapl.report.safe_names import safe_name
@@ -17,7 +17,7 @@ Tell = Callable[[InputError], None]
 def write_crops(
     slides: Sequence[LabelledSlide],
     out: LabelsFolder,
-    frames: Frames,
+    frames: FrameReader,
     tell: Tell,
     margin_um: float = MARGIN_UM,
 ) -> dict[tuple[str, int], str]:

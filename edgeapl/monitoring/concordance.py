@@ -8,13 +8,13 @@ from typing import Any
 
 from edgeapl.errors import UsageError
 from edgeapl.journal import Opinion, sign_off_of
-from edgeapl.monitoring.slides import Watched
+from edgeapl.monitoring.slides import MonitoredSlide
 from edgeapl.stages.intervals import wilson
 
 CONFIDENCE = 0.95
 
 
-def concordance(slides: Sequence[Watched]) -> dict[str, Any]:
+def concordance(slides: Sequence[MonitoredSlide]) -> dict[str, Any]:
     """Return per verdict how many were confirmed or overruled, and to what; and corrected cells.
 
     The last signature on a record counts. People only record cells whose class they correct, so
@@ -40,7 +40,7 @@ def concordance(slides: Sequence[Watched]) -> dict[str, Any]:
     }
 
 
-def _of_verdict(slides: Sequence[Watched], verdict: str) -> dict[str, Any]:
+def _of_verdict(slides: Sequence[MonitoredSlide], verdict: str) -> dict[str, Any]:
     mine = [slide for slide in slides if slide.decision == verdict]
     said: Counter[Opinion] = Counter()
     instead: Counter[str] = Counter()

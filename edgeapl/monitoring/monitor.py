@@ -11,11 +11,11 @@ from typing import Any
 
 from edgeapl import __version__
 from edgeapl.errors import InputError
-from edgeapl.journal import Standing, read_records
+from edgeapl.journal import CertificateStatus, read_records
 from edgeapl.monitoring.concordance import concordance
 from edgeapl.monitoring.control import Chart, distance_chart, value_chart
 from edgeapl.monitoring.shares import Period, periods
-from edgeapl.monitoring.slides import MEASURES, Watched, newest_bundle, watched
+from edgeapl.monitoring.slides import MEASURES, MonitoredSlide, monitored_slides, newest_bundle
 from edgeapl.stages.domain import GROUP_WORDS
 from edgeapl.wording.numbers import plural
 
@@ -27,15 +27,15 @@ class Drift:
     """A chart, and the slides of its points."""
 
     chart: Chart
-    slides: Sequence[Watched]
+    slides: Sequence[MonitoredSlide]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Monitored:
+class MonitoringResult:
     """Everything that page and document are made of. kind : of the periods, week or month."""
 
     journal: Path
-    slides: Sequence[Watched]
+    slides: Sequence[MonitoredSlide]
     kind: str
     periods: Sequence[Period]
     drifts: Sequence[Drift]
@@ -43,7 +43,7 @@ class Monitored:
     people: dict[str, Any]
 
 
-def monitor(journal: Path, *, demonstrations: bool = False) -> Monitored:
+def monitor(journal: Path, *, demonstrations: bool = False) -> MonitoringResult:
     """Read a journal and chart it.
 
     Parameters
@@ -52,20 +52,20 @@ def monitor(journal: Path, *, demonstrations: bool = False) -> Monitored:
 
     Raises StorageError when the journal cannot be read, InputError when no slide was closed.
     """
-    slides = watched(read_records(journal), demonstrations=demonstrations)
+    slides = monitored_slides(read_records(journal), demonstrations=demonstrations)
     if not slides:
         what = "demonstration" if demonstrations else "patient's slide"
         mend = "without --demonstrations for patients'" if demonstrations else "see edgeapl watch"
         raise InputError(f"journal has no closed {what}", journal, mend)
     kind, found = periods(slides)
     drifts = charts(newest_bundle(slides))
-    ended = Standing(journal, slides[-1].certificate).ended()
+    ended = CertificateStatus(journal, slides[-1].certificate).ended()
     alarms = [ended] if ended else []
     alarms += [text for drift in drifts if (text := alarm_of(drift))]
-    return Monitored(journal, slides, kind, found, drifts, alarms, concordance(slides))
+    return MonitoringResult(journal, slides, kind, found, drifts, alarms, concordance(slides))
 
 
-def charts(slides: Sequence[Watched]) -> list[Drift]:
+def charts(slides: Sequence[MonitoredSlide]) -> list[Drift]:
     """Return the charts of one bundle's slides: distances from its fingerprint, looks, scores."""
     made: list[Drift] = []
     seen = [(slide, slide.look) for slide in slides if slide.look is not None]
@@ -76,7 +76,7 @@ def charts(slides: Sequence[Watched]) -> list[Drift]:
         pairs = [look.distances[group] for _, look in have]
         sizes = {len(look.groups.get(group, ())) for _, look in have}
         if 0 in sizes:  # features are not stored, so their number is unknown
-            ratios: list[tuple[Watched, float | None]] = [
+            ratios: list[tuple[MonitoredSlide, float | None]] = [
                 (slide, distance / limit if limit else 0.0)
                 for (slide, _), (distance, limit) in zip(have, pairs, strict=True)
             ]
@@ -93,7 +93,7 @@ def charts(slides: Sequence[Watched]) -> list[Drift]:
 
 
 def _add(
-    made: list[Drift], name: str, unit: str, values: Sequence[tuple[Watched, float | None]]
+    made: list[Drift], name: str, unit: str, values: Sequence[tuple[MonitoredSlide, float | None]]
 ) -> None:
     known = [(slide, value) for slide, value in values if value is not None]
     chart = value_chart(name, unit, [value for _, value in known])
@@ -117,7 +117,7 @@ def alarm_of(drift: Drift) -> str:
     return f"{text}, and {plural(len(more), 'more time')}" if more else text
 
 
-def monitor_document(found: Monitored) -> dict[str, Any]:
+def monitor_document(found: MonitoringResult) -> dict[str, Any]:
     """Return the whole result as plain JSON values."""
     newest = found.slides[-1]
     return {

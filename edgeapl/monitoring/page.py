@@ -10,14 +10,14 @@ from markupsafe import Markup, escape
 
 from edgeapl import __version__
 from edgeapl.monitoring.charts import chart_picture, shares_picture
-from edgeapl.monitoring.monitor import Drift, Monitored
-from edgeapl.wording.certificate import certificate_in_short
+from edgeapl.monitoring.monitor import Drift, MonitoringResult
+from edgeapl.wording.certificate import summarise_certificate
 from edgeapl.wording.numbers import percent, plural
 
 RESEARCH_USE_ONLY = "Research use only. Not for diagnosis."
 
 
-def monitor_page(found: Monitored) -> str:
+def monitor_page(found: MonitoringResult) -> str:
     """Return the page as HTML."""
     folder = files("edgeapl.monitoring") / "templates"
     environment = Environment(
@@ -34,7 +34,7 @@ def monitor_page(found: Monitored) -> str:
         totals=Counter(slide.decision for slide in found.slides),
         shares=_safe(shares_picture(found.periods)),
         charts=[(drift, _picture(drift)) for drift in found.drifts],
-        may_clear=certificate_in_short(newest.certificate),
+        may_clear=summarise_certificate(newest.certificate),
         people=found.people,
         research_use_only=RESEARCH_USE_ONLY,
         software=f"edgeapl {__version__}",

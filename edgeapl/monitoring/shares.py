@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from edgeapl.monitoring.slides import Watched
+from edgeapl.monitoring.slides import MonitoredSlide
 from edgeapl.stages.intervals import wilson
 from edgeapl.types import Decision, Interval
 
@@ -34,7 +34,7 @@ class Period:
         return wilson(self.counts[verdict], self.slides, CONFIDENCE)
 
 
-def periods(slides: Sequence[Watched]) -> tuple[str, list[Period]]:
+def periods(slides: Sequence[MonitoredSlide]) -> tuple[str, list[Period]]:
     """Return ``week`` or ``month``, and the periods in which slides were closed."""
     if not slides:
         return "week", []

@@ -12,7 +12,7 @@ from edgeapl.types import Certificate, Look
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class MonitoredSlide:
     """One closed slide. sequence : number of its row. suspicious : most positive role's share."""
 
     sequence: int
@@ -26,7 +26,9 @@ class Watched:
     record: Record
 
 
-def watched(records: Iterable[Record], *, demonstrations: bool = False) -> list[Watched]:
+def monitored_slides(
+    records: Iterable[Record], *, demonstrations: bool = False
+) -> list[MonitoredSlide]:
     """Return the closed slides of a journal, oldest first: patients' or, if asked, demonstrations.
 
     Raises StorageError when a record is not a verdict.
@@ -38,9 +40,9 @@ def watched(records: Iterable[Record], *, demonstrations: bool = False) -> list[
         verdict = verdict_from_json(record.content)
         name = f"{verdict.origin.bundle} {verdict.origin.version}".strip()
         slides.append(
-            Watched(
+            MonitoredSlide(
                 sequence=record.row.sequence,
-                time=moment_of(record.row.time),
+                time=parse_time(record.row.time),
                 decision=verdict.decision.value,
                 bundle=name or verdict.bundle_digest[:12],
                 digest=verdict.bundle_digest,
@@ -53,7 +55,7 @@ def watched(records: Iterable[Record], *, demonstrations: bool = False) -> list[
     return slides
 
 
-def moment_of(time: str) -> datetime:
+def parse_time(time: str) -> datetime:
     """Parse the time of a row, UTC."""
     return datetime.fromisoformat(time.replace("Z", "+00:00"))
 
@@ -87,6 +89,6 @@ MEASURES = (
 )
 
 
-def newest_bundle(slides: Sequence[Watched]) -> list[Watched]:
+def newest_bundle(slides: Sequence[MonitoredSlide]) -> list[MonitoredSlide]:
     """Return the slides that the newest bundle judged; others have another reference."""
     return [slide for slide in slides if slide.digest == slides[-1].digest] if slides else []

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgeapl.errors import StorageError
-from edgeapl.monitoring.monitor import Monitored
+from edgeapl.monitoring.monitor import MonitoringResult
 from edgeapl.monitoring.page import monitor_page
 
 
-def write_page(found: Monitored, path: Path) -> None:
+def write_page(found: MonitoringResult, path: Path) -> None:
     """Write the page, replacing an existing one. Raises StorageError."""
     text = monitor_page(found)
     try:

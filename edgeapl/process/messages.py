@@ -10,6 +10,7 @@ from pydantic_core import ValidationError, to_json
 
 from edgeapl import __version__, errors
 from edgeapl.errors import EdgeAplError
+from edgeapl.validation_errors import first_problem
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -71,9 +72,8 @@ class Codec(Generic[Message]):
         try:
             return self._adapter.validate_json(line)[0]
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            place = ".".join(map(str, first["loc"]))
-            text = f"{place}: {first['msg']}" if place else first["msg"]
+            place, what = first_problem(error)
+            text = f"{place}: {what}" if place else what
             raise MessageError(f"no message: {line[:SHOWN_BYTES]!r}: {text}") from error
 
 

@@ -19,18 +19,18 @@ from edgeapl.report.pictures import RESEARCH_USE_ONLY, jpeg_bytes, shrunk
 from edgeapl.report.results import INDEX, REPORT, newest_folder
 from edgeapl.report.storage import replacing
 from edgeapl.types import UInt8
-from edgeapl.wording.names import told_apart
+from edgeapl.wording.names import disambiguated
 from edgeapl.wording.printable import printable
 from edgeapl.wording.questions import question_of
 from edgeapl.wording.verdicts import (
     URGENCY,
     by_urgency,
+    count_by_verdict,
+    describe_tally,
+    format_probability,
     headline,
     limits_of,
-    probability_in_words,
-    reasons_in_a_row,
-    slides_in_words,
-    tally_in_words,
+    reasons_row,
 )
 
 THUMBNAIL_PX = 320
@@ -52,7 +52,7 @@ def write_index(folder: Path, records: Sequence[Mapping[str, Any]]) -> Path:
     html = environment.from_string((templates / "index.html.j2").read_text("utf-8")).render(
         css=Markup((templates / "slide.css").read_text("utf-8")),  # noqa: S704 - our own file
         research=RESEARCH_USE_ONLY,
-        tally=slides_in_words(records),
+        tally=count_by_verdict(records),
         verdicts=[verdict for verdict in URGENCY if counts[verdict]],
         counts=counts,
         slides=list(_rows(folder, records)),
@@ -64,7 +64,7 @@ def write_index(folder: Path, records: Sequence[Mapping[str, Any]]) -> Path:
 
 
 def _rows(folder: Path, records: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, str]]:
-    shown = told_apart(str(record["slide"]) for record in records)
+    shown = disambiguated(str(record["slide"]) for record in records)
     for record in by_urgency(records):
         slide, verdict = str(record["slide"]), str(record["verdict"])
         home = newest_folder(folder, slide)
@@ -78,9 +78,9 @@ def _rows(folder: Path, records: Sequence[Mapping[str, Any]]) -> Iterator[dict[s
             "headline": headline(verdict, [str(one["code"]) for one in record["reasons"]]),
             "probability": ""
             if probability is None
-            else probability_in_words(probability, record["interval"], limits_of(record)),
-            "tally": tally_in_words(record["tally"]),
-            "reasons": reasons_in_a_row(record),
+            else format_probability(probability, record["interval"], limits_of(record)),
+            "tally": describe_tally(record["tally"]),
+            "reasons": reasons_row(record),
         }
 
 

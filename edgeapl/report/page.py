@@ -30,7 +30,7 @@ from edgeapl.wording.certificate import certificate_of_record
 from edgeapl.wording.local_time import local_time
 from edgeapl.wording.numbers import NO_BREAK, exact_percent, percent, plural
 from edgeapl.wording.printable import printable
-from edgeapl.wording.verdicts import field_in_words, tally_in_words
+from edgeapl.wording.verdicts import describe_field, describe_tally
 
 MOST_PICTURE_BYTES = 7_000_000
 """All pictures of a page; base64 adds a third, so a page stays below 10 MB."""
@@ -120,8 +120,8 @@ def render_page(
         style_digest=base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode(),
         people=Markup(people_section(None)),  # noqa: S704 - escaped where it is made
         answer=answer,
-        tally=tally_in_words(record["tally"]),
-        field=field_in_words(record.get("examined_share")),  # older records have none
+        tally=describe_tally(record["tally"]),
+        field=describe_field(record.get("examined_share")),  # older records have none
         probability=_bar(record["probability"], record["interval"]),
         counts=[(count, _bar(count["share"], count["interval"])) for count in answer.counts],
         suspicious_share=_suspicious_share(context, gallery),

@@ -13,10 +13,10 @@ from edgeapl.wording.questions import Question, question_of
 from edgeapl.wording.verdicts import (
     CELLS_BELOW,
     advice,
-    flag_in_words,
+    describe_flag,
     headline,
     no_probability,
-    probability_in_percent,
+    probability_percents,
     reasons_of,
     sentence,
 )
@@ -87,13 +87,13 @@ def _percent(figures: Mapping[str, Any], limits: Limits) -> list[str]:
     value = figures["probability"]
     if value is None:
         return []
-    return probability_in_percent(value, figures["interval"], limits.of_probability, NO_BREAK)
+    return probability_percents(value, figures["interval"], limits.of_probability, NO_BREAK)
 
 
 def _flag(record: Mapping[str, Any], current: Mapping[str, Any] | None, limits: Limits) -> str:
     shown = [] if current is None else _percent(current, limits)
     now = f"{shown[0]} ({shown[1]} to {shown[2]})" if len(shown) == 3 else "".join(shown)
-    return flag_in_words(
+    return describe_flag(
         record.get("flagged_since", ""),
         known=record["probability"] is not None,
         kept=current is not None,

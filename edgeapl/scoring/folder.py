@@ -11,7 +11,7 @@ from typing import Any
 
 from edgeapl import slide_findings
 from edgeapl.errors import InputError
-from edgeapl.journal import Journal, Standing
+from edgeapl.journal import CertificateStatus, Journal
 from edgeapl.model import Model
 from edgeapl.pipeline import (
     Barrier,
@@ -32,9 +32,9 @@ from edgeapl.scoring.joint_tables import SLIDE_LIST, JointTables, joint_tables
 from edgeapl.scoring.list_columns import further_columns, listed_to_json
 from edgeapl.scoring.marker import refuse_others, write_marker
 from edgeapl.scoring.request import ScoreListener, ScoreRequest, ScoreResult
-from edgeapl.scoring.resume import content_digest, slide_key, still_holds
+from edgeapl.scoring.resume import content_digest, is_current, slide_key
 from edgeapl.scoring.scan import FailedSource, Scan, open_scan, split_scans
-from edgeapl.sources.discover import FoundSlides, SlideInput, find_slides, part_files
+from edgeapl.sources.discover import FoundSlides, SlideInput, find_slides, split_left_out
 from edgeapl.sources.files import FilesSource
 from edgeapl.types import ExaminedFrame
 from edgeapl.whole_slide import is_whole_slide
@@ -134,7 +134,7 @@ class FolderScoring:
         self._list = {SLIDE_LIST: listed} if listed else {}
         # Of all slides: parts have the same columns.
         self._further: FurtherColumns = further_columns(found.slides)
-        self._standing = Standing(journal.path, model.clearing.certificate)
+        self._standing = CertificateStatus(journal.path, model.clearing.certificate)
         self._begun: dict[str, SlideRecorder] = {}
 
     def jobs(self, slides: Sequence[SlideInput]) -> Iterator[SlideJob | Barrier]:
@@ -149,18 +149,18 @@ class FolderScoring:
                 digests.append(content_digest(file))
             key = slide_key(request, self._model, slide, digests, self._further)
             record = finished_record(request.out, slide.name)
-            if record is not None and still_holds(record, key, self._journal):
+            if record is not None and is_current(record, key, self._journal):
                 yield partial(self._note, record, True)
                 continue
             beside = slide_findings.of_unlisted(
                 self._unlisted, {file.parent for file in slide.files}
             )
-            ended = slide_findings.of_standing(self._standing.ended())
+            ended = slide_findings.of_certificate_status(self._standing.ended())
             if len(slide.files) == 1 and not request.crops and is_whole_slide(slide.files[0]):
                 options = SlideOptions(findings=(*beside, *ended), sampled=True)
                 yield from self._scan(slide, key, digests[0], options)
                 continue
-            kept, left_out = part_files(slide.files, leave_out)
+            kept, left_out = split_left_out(slide.files, leave_out)
             scale = SlideScale(slide.um_per_px or request.um_per_px, manifest.um_per_px)
             measure_ahead(scale, kept)
             known = (*slide_findings.of_left_out(left_out), *beside, *ended)

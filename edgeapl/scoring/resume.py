@@ -46,7 +46,7 @@ def slide_key(
     return sha256_of_parts(parts)
 
 
-def still_holds(record: Mapping[str, Any], key: str, journal: Journal) -> bool:
+def is_current(record: Mapping[str, Any], key: str, journal: Journal) -> bool:
     """Return whether a finished record has this key and is in the journal."""
     journal_record = str(record.get("journal_record"))
     if record.get("slide_key") != key or not journal.has(journal_record):

@@ -13,7 +13,7 @@ import numpy as np
 from edgeapl.closable import ClosesItself
 from edgeapl.errors import CameraError, EndOfSource, SourceStalled
 from edgeapl.protocols import Clock
-from edgeapl.sources.decoder_words import caught_words
+from edgeapl.sources.decoder_messages import captured_messages
 from edgeapl.sources.frames import ScaleFor, SystemClock, frame_of_pixels
 from edgeapl.types import Frame, UInt8
 
@@ -136,7 +136,7 @@ def open_camera(number: int) -> Device:
     path = _DEVICES / f"video{number}"
     if _DEVICES.is_dir() and not path.exists():
         raise CameraError("no such camera", path, f"cameras here: {_cameras()}")
-    with caught_words():
+    with captured_messages():
         device = cv2.VideoCapture(number)
     if not device.isOpened():
         device.release()

@@ -12,12 +12,12 @@ from edgeapl.sources.known_files import (
     has_image_name,
     is_archive,
     is_folder_of_image,
-    is_passed_over,
+    is_ignored_folder,
     looks_like_image,
 )
 from edgeapl.sources.name_pattern import OPTION, group_by_name
 from edgeapl.sources.slide_list import SlideInput, read_slide_list
-from edgeapl.wording.names import canonical_name, told_apart
+from edgeapl.wording.names import canonical_name, disambiguated
 from edgeapl.wording.printable import printable
 
 __all__ = [
@@ -27,8 +27,8 @@ __all__ = [
     "SlideInput",
     "find_slides",
     "has_image_name",
-    "part_files",
     "printable",
+    "split_left_out",
 ]
 
 RESULTS_MARKER = "edgeapl-results.json"
@@ -106,7 +106,7 @@ def find_slides(
     return FoundSlides(listed, unlisted, slide_list)
 
 
-def part_files(
+def split_left_out(
     files: Sequence[Path], leave_out: Sequence[str]
 ) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
     """Split files into those to examine and those in a folder with one of these names."""
@@ -145,7 +145,7 @@ def _by_folder(folder: Path, *, must_hold_images: bool) -> list[tuple[str, tuple
     own = [Path(entry.path) for entry in entries if _is_image(entry)]
     found = [(_name_of(folder), tuple(own))] if own else []
     for entry in entries:
-        if _is_folder(entry) and not _is_image(entry) and not is_passed_over(entry.name):
+        if _is_folder(entry) and not _is_image(entry) and not is_ignored_folder(entry.name):
             images = tuple(_below(Path(entry.path), set()))
             if images:
                 found.append((entry.name, images))
@@ -163,7 +163,9 @@ def _refuse_same_names(names: Sequence[str]) -> None:
         other = seen.setdefault(canonical_name(name), name)
         if other is not name:
             both = "folder and sub-folder have" if other == name else "two folders have"
-            which = " and ".join(printable(shown) for shown in told_apart((other, name)).values())
+            which = " and ".join(
+                printable(shown) for shown in disambiguated((other, name)).values()
+            )
             mend = "rename one of them or give a slide list"
             raise InputError(f"{both} the same name", which, mend)
 
@@ -187,7 +189,7 @@ def _below(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
     for entry in entries:
         if _is_image(entry):
             yield Path(entry.path)
-        elif _is_folder(entry) and not is_passed_over(entry.name):
+        elif _is_folder(entry) and not is_ignored_folder(entry.name):
             yield from _below(Path(entry.path), seen)
 
 

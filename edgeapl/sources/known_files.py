@@ -91,7 +91,7 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".")
 
 
-def is_film(name: str) -> bool:
+def is_video(name: str) -> bool:
     """Return whether a file with this name counts as a video."""
     return Path(name).suffix.lower() in _FILMS
 
@@ -169,10 +169,10 @@ def _zip_with_images(path: Path) -> bool:
         return True
     parts = (name.split("/") for name in names if not name.endswith("/"))
     return any(
-        has_image_name(part[-1]) and not any(map(is_passed_over, part[:-1])) for part in parts
+        has_image_name(part[-1]) and not any(map(is_ignored_folder, part[:-1])) for part in parts
     )
 
 
-def is_passed_over(folder: str) -> bool:
+def is_ignored_folder(folder: str) -> bool:
     """Return whether folders with this name are never searched."""
     return is_hidden(folder) or folder.lower() in NOT_LOOKED_INTO

@@ -19,7 +19,7 @@ from edgeapl.sources.table_file import (
     TableRow,
     decimal,
 )
-from edgeapl.wording.names import canonical_name, undecoded
+from edgeapl.wording.names import canonical_name, has_undecoded_bytes
 from edgeapl.wording.printable import printable
 
 _SCALE = "um_per_px"
@@ -178,7 +178,7 @@ def _row(
     file = _file(cells["file"], line, files, path)
     texts = [canonical_name(line.cells[place].strip()) for place in others]
     patient = canonical_name(cells.get("patient", "").strip())
-    if any(map(undecoded, (slide, patient, *texts))):
+    if any(map(has_undecoded_bytes, (slide, patient, *texts))):
         raise _READER.not_utf8(path, line.line)
     scale = _scale(cells.get(_SCALE, "").strip(), path, line)
     return _Row(slide, file, scale, patient, tuple(texts))
@@ -190,7 +190,7 @@ def _file(name: str, line: TableRow, files: NamedFiles, path: Path) -> Path:
     found = files.find(name)
     if found is None and is_windows_path(name):
         raise _READER.wrong(path, line.line, f"{printable(name)!r} is not there", WINDOWS_MEND)
-    if found is None and undecoded(name):
+    if found is None and has_undecoded_bytes(name):
         raise _READER.not_utf8(path, line.line)
     place = files.folder / name if found is None else found
     if not Path(name).is_absolute():

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edgeapl.errors import ConfigError, EdgeAplError
 from edgeapl.sources.regular_file import read_plain_file
-from edgeapl.wording.names import canonical_name, undecoded
+from edgeapl.wording.names import canonical_name, has_undecoded_bytes
 from edgeapl.wording.printable import printable
 
 MAX_BYTES = 64 * 2**20
@@ -92,7 +92,7 @@ class TableReader:
         table = self._parsed(text, separator, path, begin)
         if not table.columns:
             raise self.wrong(path, begin, "there is no first row with names of columns")
-        if any(map(undecoded, table.headings)):
+        if any(map(has_undecoded_bytes, table.headings)):
             raise self.not_utf8(path, begin)
         twice = next((n for n in table.columns if n and table.columns.count(n) > 1), None)
         if self.own and twice is not None:

@@ -11,10 +11,10 @@ import numpy as np
 from edgeapl.closable import ClosesItself
 from edgeapl.errors import ConfigError, EndOfSource, InputError
 from edgeapl.protocols import Clock
-from edgeapl.sources.decoder_words import caught_words
-from edgeapl.sources.film_structure import look_into
+from edgeapl.sources.decoder_messages import captured_messages
 from edgeapl.sources.frames import ScaleFor, SystemClock, frame_of_pixels
 from edgeapl.sources.regular_file import check_plain_file
+from edgeapl.sources.video_structure import read_structure
 from edgeapl.types import Frame
 from edgeapl.wording.printable import printable
 
@@ -69,12 +69,12 @@ class VideoSource(ClosesItself):
         self._position = 0
         self._next = 0
         self._capture: cv2.VideoCapture | None = self._open()
-        self._structure = look_into(path)
+        self._structure = read_structure(path)
 
     def _open(self) -> cv2.VideoCapture:
         # One thread: the decoder's messages then belong to the frame that is read.
         options = [cv2.CAP_PROP_N_THREADS, 1]
-        with caught_words():
+        with captured_messages():
             # An absolute path cannot be taken for an address such as concat: or http:.
             capture = cv2.VideoCapture(os.path.abspath(self._path), cv2.CAP_FFMPEG, options)  # noqa: PTH100
         if not capture.isOpened():
@@ -88,7 +88,7 @@ class VideoSource(ClosesItself):
             if self._capture is None:
                 raise EndOfSource
             wanted = self._position % self._every == 0
-            with caught_words() as words:
+            with captured_messages() as words:
                 there, image = self._capture.read() if wanted else (self._capture.grab(), None)
             if not there:
                 self._end()

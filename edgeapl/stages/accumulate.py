@@ -61,7 +61,7 @@ def empty(roles: Sequence[RoleSpec]) -> ReducerState:
 
 
 def suspicion(roles: Sequence[RoleSpec], scores: CellScores) -> Float32:
-    """Return how strongly each cell speaks for APL: its largest suspicious probability.
+    """Return how strongly each cell suggests APL: its largest suspicious probability.
 
     Returns float32 (N,), 0 to 1; zeros when no role is suspicious.
     """

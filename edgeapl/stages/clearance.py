@@ -12,7 +12,7 @@ from edgeapl.stages.domain import FEWEST_CELLS, GROUP_WORDS, DomainModel
 from edgeapl.stages.findings import Code, Effect, Finding
 from edgeapl.stages.reduce import Reduced
 from edgeapl.types import Certificate, Limits
-from edgeapl.wording.certificate import NO_PROOF, certificate_in_words
+from edgeapl.wording.certificate import NO_PROOF, describe_certificate
 from edgeapl.wording.numbers import above, exact, number
 
 
@@ -79,7 +79,7 @@ class Clearing:
                 f"this model has proof only for clearing below {exact(certificate.clear_below)}"
             )
             return [Finding(Code.ABOVE_CERTIFICATE, text, Effect.BARS_CLEAR)]
-        return [Finding(Code.CERTIFICATE, certificate_in_words(certificate), Effect.NOTE)]
+        return [Finding(Code.CERTIFICATE, describe_certificate(certificate), Effect.NOTE)]
 
 
 def highest_of(reduced: Reduced) -> float:

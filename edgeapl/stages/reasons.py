@@ -8,7 +8,7 @@ from edgeapl.stages.reduce import Reduced
 from edgeapl.types import Decision, Interval, Limits, RaisedFlag, Tally
 from edgeapl.wording.numbers import exact, exact_percent, number, percent, percents
 from edgeapl.wording.questions import APL, QUESTIONS, Question
-from edgeapl.wording.verdicts import flagged_since, probability_in_words
+from edgeapl.wording.verdicts import flagged_since, format_probability
 
 
 def limits_of(rule: RuleSpec) -> Limits:
@@ -96,7 +96,7 @@ def kept(flag: RaisedFlag, now: Decision, asked: Question = APL) -> str:
     """Return when a flag was raised and on what, and that it would not be raised now."""
     figures = "its figures were not kept"
     if flag.figures is not None and flag.figures.probability is not None:
-        shown = probability_in_words(
+        shown = format_probability(
             flag.figures.probability,
             flag.figures.interval.ends if flag.figures.interval else None,
             flag.limits.of_probability if flag.limits else (),
@@ -133,7 +133,7 @@ def _share_limits(rule: RuleSpec) -> list[float]:
 
 def _probability(rule: RuleSpec, reduced: Reduced) -> str:
     assert reduced.probability is not None
-    return probability_in_words(
+    return format_probability(
         reduced.probability,
         reduced.interval.ends if reduced.interval else None,
         limits_of(rule).of_probability,

@@ -148,7 +148,7 @@ class Reducer:
         confidence: float,
         estimated: Shares | None = None,
     ) -> tuple[Reduced, tuple[Finding, ...]]:
-        """Return the slide's answer, and a finding when the head cannot be believed.
+        """Return the slide's answer, and a finding when the head's answer is invalid.
 
         Parameters
         ----------

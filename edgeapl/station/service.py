@@ -28,7 +28,7 @@ from edgeapl.station.snapshot import (
 )
 from edgeapl.station.station import Station
 from edgeapl.types import Frame, signer_text
-from edgeapl.wording.certificate import certificate_in_short
+from edgeapl.wording.certificate import summarise_certificate
 
 FOCUS_EVERY_S = 0.5
 
@@ -127,7 +127,7 @@ class StationService:
         """Return what proves that the bundle may clear, or why it clears nothing here."""
         clearing = self._station.hosted.model.clearing
         ended = self._station.standing.last
-        return ended or clearing.without or certificate_in_short(clearing.certificate)
+        return ended or clearing.without or summarise_certificate(clearing.certificate)
 
     def wait(self, revision: int, timeout_s: float) -> StationView:
         """Return the station once its revision exceeds this one, or after the timeout."""

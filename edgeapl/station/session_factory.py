@@ -8,10 +8,10 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from enum import Enum
 
-from edgeapl.journal import Journal, Standing
+from edgeapl.journal import CertificateStatus, Journal
 from edgeapl.pipeline import SlideOptions
 from edgeapl.protocols import FrameSource
-from edgeapl.slide_findings import of_standing
+from edgeapl.slide_findings import of_certificate_status
 from edgeapl.sources.frames import ScaleFor
 from edgeapl.station.flag_recovery import recovered_flag
 from edgeapl.station.frame_store import FrameStore
@@ -51,7 +51,7 @@ class SessionFactory:
         hosted: HostedModel,
         open_source: Callable[[ScaleFor], FrameSource],
         journal: Journal,
-        standing: Standing,
+        standing: CertificateStatus,
         options: StationOptions,
         interrupted: InterruptedSlides,
         stop_now: threading.Event,
@@ -123,7 +123,7 @@ class SessionFactory:
             journal=journal,
             options=SlideOptions(
                 batch_size=options.batch_size,
-                findings=(*options.findings, *of_standing(self._standing.ended())),
+                findings=(*options.findings, *of_certificate_status(self._standing.ended())),
                 max_frames=options.max_frames if limited else None,
                 stop_when_idle=options.idle_s,
                 budget=budget.hurried_by(self._stop_now),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from edgeapl.closable import ClosesItself
 from edgeapl.errors import EdgeAplError, StorageError, UsageError
-from edgeapl.journal import Journal, Standing
+from edgeapl.journal import CertificateStatus, Journal
 from edgeapl.model import origin_of
 from edgeapl.protocols import FrameSource
 from edgeapl.report.versions import amended_report
@@ -62,7 +62,7 @@ class Station(ClosesItself):
         self.hosted = hosted
         self.journal = journal
         self.options = options
-        self.standing = Standing(journal.path, hosted.model.clearing.certificate)
+        self.standing = CertificateStatus(journal.path, hosted.model.clearing.certificate)
         self.standing.ended()  # what earlier days have seen stands on the page from the start
         self._on_closed = on_closed
         self._interrupted = recover(options.out, journal)

@@ -22,7 +22,7 @@ from edgeapl.web.verdict_text import answer_of, history_probability
 from edgeapl.wording.local_time import local_time
 from edgeapl.wording.numbers import NO_BREAK, percent, plural
 from edgeapl.wording.printable import printable
-from edgeapl.wording.verdicts import field_in_words, tally_in_words
+from edgeapl.wording.verdicts import describe_field, describe_tally
 
 CAMERA_WORDS = {
     CameraState.OPENING: "The camera is being opened.",
@@ -200,8 +200,8 @@ def _tally(slide: SlideView | None) -> str:
         return ""
     tally = slide.tally
     parts = ("seen", "scored", "not_examined", "failed", "not_needed")
-    cells = tally_in_words({name: getattr(tally, name) for name in parts})
-    return f"{cells} {field_in_words(slide.examined_share)}".rstrip()
+    cells = describe_tally({name: getattr(tally, name) for name in parts})
+    return f"{cells} {describe_field(slide.examined_share)}".rstrip()
 
 
 def _bar(value: float, interval: Interval | None) -> dict[str, str]:

@@ -10,11 +10,11 @@ from edgeapl.types import Reason
 from edgeapl.wording.questions import APL, question_of
 from edgeapl.wording.verdicts import (
     by_weight,
-    flag_in_words,
+    describe_flag,
+    format_probability,
     headline,
     no_probability,
-    probability_in_parts,
-    probability_in_words,
+    probability_parts,
 )
 
 
@@ -42,7 +42,7 @@ def answer_of(slide: SlideView) -> Answer:
     decision, codes = slide.decision.value, {reason.code for reason in slide.reasons}
     shown: Sequence[str] = ()
     if slide.probability is not None:
-        shown = probability_in_parts(
+        shown = probability_parts(
             slide.probability, slide.interval.ends if slide.interval else None, _limits(slide)
         )
     return Answer(
@@ -59,7 +59,7 @@ def history_probability(item: HistoryItem) -> str:
     """Return the probability of a closed slide, or an empty text."""
     if item.probability is None:
         return ""
-    return probability_in_words(item.probability, None, item.limits)
+    return format_probability(item.probability, None, item.limits)
 
 
 def _flag(slide: SlideView) -> str:
@@ -68,8 +68,8 @@ def _flag(slide: SlideView) -> str:
     now = ""
     if slide.current is not None and slide.current.probability is not None:
         ends = slide.current.interval.ends if slide.current.interval else None
-        now = probability_in_words(slide.current.probability, ends, _limits(slide))
-    return flag_in_words(
+        now = format_probability(slide.current.probability, ends, _limits(slide))
+    return describe_flag(
         slide.flagged_since,
         known=slide.probability is not None,
         kept=slide.current is not None,

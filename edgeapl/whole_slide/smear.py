@@ -130,20 +130,20 @@ def probe(
     pixels = pyramid.read(number, *grid.place(*at), side, side)
     size = max(8, round(grid.side / shrink))
     small = cv2.resize(pixels, (size, size), interpolation=cv2.INTER_AREA)
-    return likeness(np.asarray(small, np.uint8), glass, um_per_px * shrink)
+    return monolayer_score(np.asarray(small, np.uint8), glass, um_per_px * shrink)
 
 
-def likeness(pixels: UInt8, glass: Float32, um_per_px: float) -> float:
+def monolayer_score(pixels: UInt8, glass: Float32, um_per_px: float) -> float:
     """Return how much a tile, uint8 (H, W, 3) RGB, is like a monolayer, 0 to 1."""
     parts = [
-        _likeness(part, glass, um_per_px)
+        _monolayer_score(part, glass, um_per_px)
         for band in np.array_split(pixels, PARTS)
         for part in np.array_split(band, PARTS, axis=1)
     ]
     return float(np.quantile(parts, WORST))
 
 
-def _likeness(pixels: UInt8, glass: Float32, um_per_px: float) -> float:
+def _monolayer_score(pixels: UInt8, glass: Float32, um_per_px: float) -> float:
     stained = (_density(pixels, glass) > STAINED).astype(np.uint8)
     covered = float(stained.mean())
     fits = float(np.interp(covered, COVERED, (0, 1, 1, 0)))

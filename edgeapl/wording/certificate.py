@@ -12,7 +12,7 @@ NO_PROOF = "nothing suspicious was found; this model has no proof that it may cl
 CLEARS_NOTHING = "none: this model has no proof that it may clear, so it clears no slide"
 
 
-def certificate_in_words(certificate: Certificate) -> str:
+def describe_certificate(certificate: Certificate) -> str:
     """Describe what was proven, on how many patients, and with what confidence."""
     drawn = "drawn " if certificate.drawn else ""
     text = (
@@ -24,13 +24,13 @@ def certificate_in_words(certificate: Certificate) -> str:
     return f"{text}; this proves nothing about real slides" if certificate.drawn else text
 
 
-def certificate_in_short(certificate: Certificate | None) -> str:
+def summarise_certificate(certificate: Certificate | None) -> str:
     """Describe a certificate with its limit and bound, for a table; also if there is none."""
     if certificate is None:
         return CLEARS_NOTHING
     bound = percent(certificate.bound, [certificate.alpha])
     return (
-        f"{certificate_in_words(certificate)}; upper bound {bound}; "
+        f"{describe_certificate(certificate)}; upper bound {bound}; "
         f"CLEAR below {certificate.clear_below:g}; evidence {certificate.digest[:16]}"
     )
 
@@ -40,4 +40,4 @@ def certificate_of_record(record: Mapping[str, Any]) -> str:
     if "certificate" not in record:
         return "not recorded"
     given = record["certificate"]
-    return certificate_in_short(None if given is None else Certificate(**given))
+    return summarise_certificate(None if given is None else Certificate(**given))

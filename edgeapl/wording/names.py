@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from edgeapl.wording.printable import printable
 
 _BYTES = re.compile("[\udc80-\udcff]+")
 
@@ -25,7 +27,7 @@ def canonical_name(name: str) -> str:
     return unicodedata.normalize("NFC", _BYTES.sub(_decoded, name))
 
 
-def in_one_line(text: str) -> str:
+def escaped_line(text: str) -> str:
     """Make a text safe for one line of a terminal: control and direction marks become escapes."""
     return "".join(
         char if not unicodedata.category(char).startswith("C") or char == " " else _escape(char)
@@ -33,18 +35,18 @@ def in_one_line(text: str) -> str:
     )
 
 
-def undecoded(text: str) -> bool:
+def has_undecoded_bytes(text: str) -> bool:
     """Return whether a text holds bytes that are not UTF-8, as Python keeps them in file names."""
     return _BYTES.search(text) is not None
 
 
-def told_apart(names: Iterable[str]) -> dict[str, str]:
+def disambiguated(names: Iterable[str]) -> dict[str, str]:
     r"""Map each name to how it is shown: as it is, or with ``\u0430`` where two look alike."""
     found = list(dict.fromkeys(names))
     looks: dict[str, list[str]] = {}
     for name in found:
-        looks.setdefault(look(name), []).append(name)
-    return {name: name if len(looks[look(name)]) == 1 else spelled_out(name) for name in found}
+        looks.setdefault(skeleton(name), []).append(name)
+    return {name: name if len(looks[skeleton(name)]) == 1 else spelled_out(name) for name in found}
 
 
 def spelled_out(name: str) -> str:
@@ -56,7 +58,7 @@ def _decoded(match: re.Match[str]) -> str:
     return match.group().encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
 
 
-def look(name: str) -> str:
+def skeleton(name: str) -> str:
     """Return roughly what a name looks like: invisible characters removed, letters made Latin."""
     plain = unicodedata.normalize("NFKC", _BYTES.sub(_decoded, name)).translate(_ALIKE)
     kept = "".join(char for char in plain if unicodedata.category(char) not in ("Cf", "Cc"))
@@ -65,3 +67,9 @@ def look(name: str) -> str:
 
 def _escape(char: str) -> str:
     return char.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Return the first few names, made safe to show, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(printable(name) for name in names[:most]) + more

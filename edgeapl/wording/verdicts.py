@@ -66,7 +66,7 @@ def reasons_of(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return by_weight(record["reasons"], lambda reason: str(reason["code"]))
 
 
-def reasons_in_a_row(record: Mapping[str, Any]) -> str:
+def reasons_row(record: Mapping[str, Any]) -> str:
     """Return the weightiest reasons as one text, and how many more there are."""
     texts = [str(reason["text"]) for reason in reasons_of(record)]
     more = len(texts) - SHOWN_IN_A_ROW
@@ -87,32 +87,32 @@ def by_urgency(records: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return sorted(records, key=urgency)
 
 
-def slides_in_words(records: Sequence[Mapping[str, Any]]) -> str:
+def count_by_verdict(records: Sequence[Mapping[str, Any]]) -> str:
     """Return a tally such as ``3 slides: 1 FLAG, 2 CLEAR``."""
     counts = Counter(str(record["verdict"]) for record in records)
     parts = [f"{counts[verdict]} {verdict}" for verdict in URGENCY if counts[verdict]]
     return plural(len(records), "slide") + (f": {', '.join(parts)}" if parts else "")
 
 
-def probability_in_words(
+def format_probability(
     probability: float, interval: Sequence[float] | None, limits: Sequence[float]
 ) -> str:
     """Return ``0.970 (0.910 to 0.990)``, each number on its side of the limits.
 
     interval : low and high; None if there is none.
     """
-    shown = probability_in_parts(probability, interval, limits)
+    shown = probability_parts(probability, interval, limits)
     return shown[0] if interval is None else f"{shown[0]} ({shown[1]} to {shown[2]})"
 
 
-def probability_in_parts(
+def probability_parts(
     probability: float, interval: Sequence[float] | None, limits: Sequence[float]
 ) -> list[str]:
     """Return the probability and, if there is one, low and high of its interval."""
     return numbers(*_values(probability, interval, limits))
 
 
-def probability_in_percent(
+def probability_percents(
     probability: float, interval: Sequence[float] | None, limits: Sequence[float], gap: str = " "
 ) -> list[str]:
     """Return the probability and, if there is one, low and high of its interval, in percent."""
@@ -132,10 +132,10 @@ def no_probability(decision: str, scored: int, codes: Collection[str]) -> str:
 
 def flagged_since(since: str) -> str:
     """Return since when a slide is flagged. since : UTC, ISO 8601; empty if unknown."""
-    return f"flagged since {moment(since)}" if since else "flagged earlier"
+    return f"flagged since {format_time(since)}" if since else "flagged earlier"
 
 
-def flag_in_words(since: str, *, known: bool, kept: bool, now: str) -> str:
+def describe_flag(since: str, *, known: bool, kept: bool, now: str) -> str:
     """Return since when a slide is flagged, and to which state the figures belong.
 
     Parameters
@@ -154,12 +154,12 @@ def flag_in_words(since: str, *, known: bool, kept: bool, now: str) -> str:
     return f"{text} These are the figures of the flag; {cells}"
 
 
-def moment(time: str) -> str:
+def format_time(time: str) -> str:
     """Format a time, UTC, ISO 8601, for people."""
     return f"{time[:19].replace('T', ' ')} UTC"
 
 
-def tally_in_words(tally: Mapping[str, int]) -> str:
+def describe_tally(tally: Mapping[str, int]) -> str:
     """Format a tally so that its parts visibly add up."""
     if not tally["seen"]:
         return "No cell was seen."
@@ -171,14 +171,14 @@ def examined_percent(share: float) -> str:
     return percent(floor(1000 * share + 1e-9) / 1000)
 
 
-def field_in_words(examined_share: float | None) -> str:
+def describe_field(examined_share: float | None) -> str:
     """Return which share of the field was examined, rounded down; empty if unknown."""
     if examined_share is None:
         return ""
     return f"{examined_percent(examined_share)} of the field was examined."
 
 
-def tally_in_a_row(tally: Mapping[str, int]) -> str:
+def tally_row(tally: Mapping[str, int]) -> str:
     """Format a tally for one row of a table."""
     return ", ".join([f"{tally['seen']} seen", *_parts(tally)])
 

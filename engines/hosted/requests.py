@@ -161,7 +161,7 @@ class PendingRequests:
 
     @property
     def refusal(self) -> EngineError | None:
-        """Why no request is taken any more, made anew for each who raises it."""
+        """Why no request is taken any more, a new error for each caller."""
         return None if self._refusal is None else EngineError(*self._refusal)
 
     def wait_until_all_left(self, timeout_s: float) -> bool:

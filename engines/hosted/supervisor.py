@@ -26,7 +26,7 @@ AGAIN_S = 0.05
 """A cancel is sent again after this long: one that comes just before the run starts is lost."""
 
 CLOSING_S = 0.5
-"""How long the child may take to let go of its devices when the host is closed."""
+"""How long the child may take to release its devices when the host is closed."""
 
 
 class Reason(Enum):

@@ -19,7 +19,7 @@ GPUS = ("gpu", "gv11b", "ga10b", "gp10b", "17000000")
 
 
 def clocks(root: Path = Path("/")) -> dict[str, str]:
-    """Return what is known, by its name; empty on a machine that tells nothing.
+    """Return the known clocks by name; empty on a machine that reports none.
 
     root : of the file system, for tests. ``jetson_clocks`` is on where a GPU's lowest frequency is
     its highest.

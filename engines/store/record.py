@@ -11,6 +11,7 @@ from edgeapl.bundle.digest import sha256
 from edgeapl.bundle.specs import Digest, FileName, Name
 from edgeapl.engines.registry import ON_GPU
 from edgeapl.errors import EngineError
+from edgeapl.validation_errors import first_problem
 
 RECORD = "engine.json"
 SEAL = "engine.sha256"
@@ -159,8 +160,7 @@ def read_record(text: bytes, where: str, rebuild: str) -> EngineRecord:
     try:
         return EngineRecord.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "file"
+        place = first_problem(error)[0] or "file"
         raise EngineError(
             "record of engines not understood", where, f"{place}: {rebuild}"
         ) from error

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 Progress = Callable[[str, int, int], None]
-"""Told (stage, steps done, steps in all)."""
+"""Called with (stage, steps done, steps in all)."""
 
 
 def monitor_of(api: Any, stop: threading.Event, on_progress: Progress | None) -> Any:

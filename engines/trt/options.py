@@ -60,5 +60,5 @@ class BuildOptions:
     device: int | None = None
 
     def with_fp32(self) -> BuildOptions:
-        """Return the same, with products in full FP32 and no timing cache."""
+        """Return these options with products in full FP32 and no timing cache."""
         return replace(self, tf32=False, timing_cache=None)

@@ -31,7 +31,7 @@ from edgeapl.export.checkpoints.file_formats import (
 from edgeapl.export.checkpoints.keras_file import Layer, keras_layers
 from edgeapl.export.checkpoints.torchscript import torchscript_tensors
 from edgeapl.export.checkpoints.unwrap import unwrap
-from edgeapl.export.checkpoints.zip_integrity import check_whole
+from edgeapl.export.checkpoints.zip_integrity import check_integrity
 
 Tensors = Mapping[str, torch.Tensor]
 KerasReader = Callable[[Sequence[Layer]], Tensors]
@@ -102,7 +102,7 @@ def read_checkpoint(
     kind = kind_of(path, data)
     if kind is not Kind.SAFETENSORS and data.startswith(ZIP_START):
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            check_whole(path, archive)
+            check_integrity(path, archive)
     if kind is Kind.SAFETENSORS:
         loaded: object = _safetensors(path, data)
     elif kind is Kind.TORCHSCRIPT:

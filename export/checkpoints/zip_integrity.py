@@ -12,7 +12,7 @@ from edgeapl.export.checkpoints.file_formats import AGAIN, DAMAGE, one_line
 PIECE_BYTES = 1 << 20
 
 
-def check_whole(path: Path, archive: zipfile.ZipFile) -> None:
+def check_integrity(path: Path, archive: zipfile.ZipFile) -> None:
     """Read every member and check its CRC, name and length.
 
     A file saved without checksums (``compute_crc32`` off) cannot be told from a damaged one. Raises

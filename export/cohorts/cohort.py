@@ -15,7 +15,7 @@ Box = tuple[int, int, int, int]
 class CohortCell:
     """One labelled cell.
 
-    file : the image. kinds : what it is, in the cohort's own words; empty where nobody said.
+    file : the image. kinds : what it is, in the cohort's own words; empty if unknown.
     box : where in the image, for images with many cells; None where the image is the cell.
     """
 
@@ -46,7 +46,7 @@ class Cohort:
     """All that was read of a cohort.
 
     patients : in the order of their names; empty where the cohort names none.
-    nameless : cells of which nobody says whose they are, so that no split by patient is possible.
+    nameless : cells of unknown patients, so that no split by patient is possible.
     um_per_px : scale of its images, µm per px; None where the cohort does not say.
     left_out : what was passed over, in words, to how often.
     """

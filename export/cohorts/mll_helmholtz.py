@@ -26,7 +26,7 @@ DIAGNOSES = {
 
 
 def read(folder: Path) -> Cohort:
-    """Read the cohort; nobody says what single cells are.
+    """Read the cohort; what single cells are is unknown.
 
     Raises InputError for a diagnosis that is not known, a patient under two of them, and a folder
     without images.

@@ -18,6 +18,7 @@ from edgeapl.export.recipes.manifest import (
 from edgeapl.export.recipes.recipe import Recipe
 from edgeapl.export.recipes.recipe_file import LEFT_OUT, RecipeFile
 from edgeapl.toml_file import Key, Mistake, nearest
+from edgeapl.validation_errors import first_problem
 
 NO_NETWORK = "recipe has no such network"
 NO_OUTPUT = "network has no such output"
@@ -90,8 +91,6 @@ def check_manifest(recipe: Recipe, path: Path) -> None:
     try:
         Manifest.model_validate({"schema_version": 1, **settings, "files": digests})
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        words = str(first["msg"]).removeprefix("Value error, ")
+        place, what = first_problem(error)
         which = f"{path}, {place}" if place else str(path)
-        raise ConfigError("recipe makes no bundle", which, words) from error
+        raise ConfigError("recipe makes no bundle", which, what) from error

@@ -123,7 +123,7 @@ def _builder(size: Size | None, side: int) -> Callable[[Shapes], nn.Module]:
 
 
 def _size_in(shapes: Shapes, wanted: Size | None, side: int) -> Size:
-    """Return the size of a checkpoint's encoder. Raises BundleError when it can not be taken."""
+    """Return the size of a checkpoint's encoder. Raises BundleError when it cannot be taken."""
     found = size_of(shapes)
     if found is None:
         mend = "give sam_vit_l_0b3195.pth, sam_vit_b_01ec64.pth or mobile_sam.pt"

@@ -22,7 +22,7 @@ from edgeapl.wording.printable import printable
 READ_TIMEOUT_S = 30.0
 
 Advance = Callable[[int, int], None]
-"""Told how many images of how many are done."""
+"""Called with the number of images done, and their total."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class CellPool:
 def load_pool(labelled: LabelledSet, cutting: Cutting, advance: Advance) -> CellPool:
     """Decode every image and cut its cells.
 
-    Raises InputError for the first image that can not be read, and when a slide shows no cell.
+    Raises InputError for the first image that cannot be read, and when a slide shows no cell.
     """
     size = cutting.crop.size_px
     crops: list[UInt8] = []

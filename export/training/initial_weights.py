@@ -16,7 +16,7 @@ def start_from(module: nn.Module, path: Path) -> int:
 
     A tensor fits when its name, or the end of it after a dot, and its shape are the module's: a
     classifier of other classes stays as it was drawn. Raises BundleError when nothing fits, or the
-    file can not be read.
+    file cannot be read.
     """
     tensors = read_checkpoint(path).tensors
     filled = 0

@@ -11,7 +11,7 @@ from edgeapl.errors import InputError
 from edgeapl.evaluation.evaluator import label_of_slide
 from edgeapl.evaluation.labels import SlideLabel, read_slide_labels
 from edgeapl.evaluation.results import SlideResult
-from edgeapl.sources.discover import SlideInput, find_slides, part_files
+from edgeapl.sources.discover import SlideInput, find_slides, split_left_out
 from edgeapl.wording.names import canonical_name
 from edgeapl.wording.printable import printable
 
@@ -22,7 +22,7 @@ class LabelledImage:
 
     slide, patient : whose it is; names in Unicode NFC.
     label : diagnosis of the slide; empty where only cells are labelled.
-    cell_class : of the one cell in the image, as the cohort calls it; empty where nobody said.
+    cell_class : of the one cell in the image, as the cohort calls it; empty if unknown.
     """
 
     file: Path
@@ -72,7 +72,7 @@ def read_labelled_set(
         if label is None:
             left_out["slides without a label"] += 1
             continue
-        files, out = part_files(slide.files, leave_out if crops else ())
+        files, out = split_left_out(slide.files, leave_out if crops else ())
         if out:
             left_out["images in folders that are left out"] += len(out)
         images += _images(slide, files, label, slides if crops else None)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgeapl.evaluation.confusion import ConfusionMatrix
-from edgeapl.evaluation.evaluator import Curve, Evaluation, Question, evaluate_slides
+from edgeapl.evaluation.evaluator import Curve, Evaluation, EvaluationOptions, evaluate_slides
 from edgeapl.evaluation.folds import fold_document
 from edgeapl.evaluation.labels import SlideLabel
 from edgeapl.evaluation.results import SlideResult
@@ -46,7 +46,7 @@ def tested_document(folds: Sequence[TestedFold]) -> dict[str, Any]:
         by_seed = {}
         for seed in seeds:
             own = [fold for fold in folds if fold.seed == seed]
-            figures = fold_document(*_results(own, name), _fold_of(own), Question(name))
+            figures = fold_document(*_results(own, name), _fold_of(own), EvaluationOptions(name))
             together = _evaluated(own, name).document
             by_seed[str(seed)] = {**figures, "together": _areas(together)}
         areas = [one["together"]["slides"]["roc_auc"]["value"] for one in by_seed.values()]
@@ -120,7 +120,7 @@ def _areas(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def _evaluated(folds: Sequence[TestedFold], positive: str) -> Evaluation:
     results, labels = _results(folds, positive)
-    return evaluate_slides(results, labels, Question(positive))
+    return evaluate_slides(results, labels, EvaluationOptions(positive))
 
 
 def _results(

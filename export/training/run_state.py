@@ -57,7 +57,7 @@ class StateFile:
     def read(self) -> dict[str, Any] | None:
         """Return what was written; None when there is nothing.
 
-        Raises UsageError when it is of another training, StorageError when it can not be read.
+        Raises UsageError when it is of another training, StorageError when it cannot be read.
         """
         mend = "name another --out, or remove it"
         try:

@@ -118,7 +118,7 @@ def train(
 ) -> Trained:
     """Train a recipe's network; a run that was killed goes on when it is called again.
 
-    Raises InputError for a cohort that can not be trained on, UsageError when `request.out` holds
+    Raises InputError for a cohort that cannot be trained on, UsageError when `request.out` holds
     another training, EngineError when the loss is not a number or memory runs out.
     """
     init = None if request.init is None else read_checkpoint(request.init).digest

@@ -19,7 +19,7 @@ torch = pytest.importorskip("torch", reason="needs the export extra")
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.real_data]
 
 from edgeapl.calibration.calibrator import CalibrateRequest, calibrate  # noqa: E402
-from edgeapl.evaluation.evaluator import Question, evaluate_slides  # noqa: E402
+from edgeapl.evaluation.evaluator import EvaluationOptions, evaluate_slides  # noqa: E402
 from edgeapl.evaluation.labels import read_slide_labels  # noqa: E402
 from edgeapl.evaluation.results import read_slides  # noqa: E402
 from edgeapl.export.exporter import Exported, ExportRequest, export  # noqa: E402
@@ -123,7 +123,7 @@ def test_the_cohorts_slides_are_the_reference_and_rank_as_it_does(
     print(f"largest difference of a slide's probability: {worst:.1e}, {len(rows)} slides")
     assert worst <= TOLERANCE
     known = read_slide_labels(cohort / "patients.csv")
-    document = evaluate_slides(read_slides(tmp_path / "out"), known, Question()).document
+    document = evaluate_slides(read_slides(tmp_path / "out"), known, EvaluationOptions()).document
     area, sensitive = (document["slides"][k] for k in ("roc_auc", "positives_flagged_or_review"))
     print(f"area under the ROC curve: {area}\nAPL with FLAG or REVIEW: {sensitive}")
     assert area["value"] == pytest.approx(0.98, abs=0.005)

@@ -60,7 +60,7 @@ def test_a_row_that_one_program_could_not_anchor_is_anchored_by_the_next(
 
     with Journal.open(path, reserve_bytes=0) as one, Journal.open(path, reserve_bytes=0) as other:
         with monkeypatch.context() as patch:
-            patch.setattr("edgeapl.journal.anchor.settle", fail)
+            patch.setattr("edgeapl.journal.anchor.sync_anchor", fail)
             with pytest.raises(StorageError, match=r"cannot be kept \(Input/output error\)"):
                 one.commit(make_verdict(1))
         other.commit(make_verdict(2))

@@ -15,12 +15,12 @@ from edgeapl.bundle.load import Bundle, open_bundle
 from edgeapl.calibration.builder.files import ranges_of
 from edgeapl.calibration.builder.proof_slides import slides_for
 from edgeapl.calibration.builder.request import BuildRequest
+from edgeapl.calibration.disk_array import DiskArray
 from edgeapl.calibration.inputs import NetworkInputs
 from edgeapl.calibration.quantise.fp16 import to_fp16
 from edgeapl.calibration.quantise.qdq import qdq_tensorrt
-from edgeapl.calibration.range_measurement import HowToMeasure, measure
+from edgeapl.calibration.range_measurement import MeasurementOptions, measure
 from edgeapl.calibration.ranges import Range
-from edgeapl.calibration.spool import Spool
 from edgeapl.engines.ort import OrtEngine
 from edgeapl.errors import EdgeAplError
 from edgeapl.inference.routing import chain_links
@@ -108,10 +108,12 @@ def _ranges(bundle: Bundle, network: str, onnx: bytes, crops: UInt8) -> Mapping[
     if bundle.manifest.calibration is not None:
         return ranges_of(bundle)[network]
     with tempfile.TemporaryDirectory() as folder:
-        shown = Spool(Path(folder) / "crops")
+        shown = DiskArray(Path(folder) / "crops")
         shown.append(crops[::2])
         inputs = NetworkInputs(bundle.manifest.networks[network].input, shown)
-        return measure(network, onnx, inputs, HowToMeasure(grow=False), lambda *_: None).tensors
+        return measure(
+            network, onnx, inputs, MeasurementOptions(grow=False), lambda *_: None
+        ).tensors
 
 
 def _one(

@@ -17,9 +17,9 @@ import numpy as np
 from edgeapl.bench.bare_networks import Setting, run_rows
 from edgeapl.bench.statistics import paired_ratio
 from edgeapl.bundle.load import Bundle, open_bundle
-from edgeapl.calibration.builder.files import has_amx, in_eight_bits, ranges_of
-from edgeapl.calibration.quantise.blocks import in_blocks
-from edgeapl.calibration.quantise.fast_kernels import AMX_PRODUCTS, quick_in_onnxruntime
+from edgeapl.calibration.builder.files import has_amx, quantise_int8, ranges_of
+from edgeapl.calibration.quantise.blocks import pad_channels
+from edgeapl.calibration.quantise.fast_kernels import AMX_PRODUCTS, optimise_for_onnxruntime
 from edgeapl.calibration.quantise.qdq import qdq_onnxruntime
 from edgeapl.cores import cpu_cores
 from edgeapl.engines.registry import open_engine
@@ -37,16 +37,16 @@ def variants(bundle: Bundle, name: str) -> Iterator[tuple[str, str, bytes]]:
     model = bundle.read(bundle.manifest.networks[name].file)
     ranges = ranges_of(bundle)[name]
     plain = qdq_onnxruntime(model, ranges)
-    blocks = qdq_onnxruntime(in_blocks(model), ranges)
+    blocks = qdq_onnxruntime(pad_channels(model), ranges)
     yield "onnxruntime", "plain", plain
     yield "onnxruntime", "channels in blocks", blocks
-    yield "onnxruntime", "ReLU by table, colours spread", quick_in_onnxruntime(plain, None)
+    yield "onnxruntime", "ReLU by table, colours spread", optimise_for_onnxruntime(plain, None)
     for fewest in FEWEST if has_amx() else ():
         what = f"the same, {fewest} products on AMX"
-        yield "onnxruntime", what, quick_in_onnxruntime(plain, fewest)
-    yield "onnxruntime", "as built", in_eight_bits(model, "onnxruntime", ranges, frozenset())
+        yield "onnxruntime", what, optimise_for_onnxruntime(plain, fewest)
+    yield "onnxruntime", "as built", quantise_int8(model, "onnxruntime", ranges, frozenset())
     yield "openvino", "plain", plain
-    yield "openvino", "as built", in_eight_bits(model, "openvino", ranges, frozenset())
+    yield "openvino", "as built", quantise_int8(model, "openvino", ranges, frozenset())
 
 
 def opened(bundle: Bundle, name: str) -> dict[tuple[str, str], Engine]:

@@ -16,10 +16,10 @@ import numpy as np
 
 from edgeapl.bench.bare_networks import best_setting, joined, settings_to_try
 from edgeapl.bench.candidate import Candidate, Setup, open_candidate
-from edgeapl.bench.runner import PipelineRunner, Until
+from edgeapl.bench.runner import Deadline, PipelineRunner
 from edgeapl.bench.statistics import paired_ratio
 from edgeapl.bench.usage import machine
-from edgeapl.bench.workload import open_material
+from edgeapl.bench.workload import open_workload
 from edgeapl.cores import cpu_cores
 from edgeapl.journal import Journal
 from edgeapl.model import EMBEDDED
@@ -73,14 +73,14 @@ def cells_of(candidate: Candidate, images: str | None, count: int) -> Job:
     manifest = candidate.model.bundle.manifest
     candidate.ledger.keep = True
     with (
-        open_material(images, manifest.um_per_px) as material,
+        open_workload(images, manifest.um_per_px) as material,
         tempfile.TemporaryDirectory() as folder,
         Journal.open(Path(folder) / "journal.sqlite3") as journal,
     ):
         runner = PipelineRunner(candidate, journal, None)
         for slide in material.slides:
             for most in (1, None):  # one frame may have enough cells
-                runner.run(slide, most, Until())
+                runner.run(slide, most, Deadline())
                 if candidate.ledger.work[manifest.roles[0].network].rows >= count:
                     break
     candidate.ledger.keep = False

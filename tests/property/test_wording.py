@@ -37,7 +37,7 @@ from edgeapl.wording.verdicts import (
     by_weight,
     headline,
     no_probability,
-    reasons_in_a_row,
+    reasons_row,
 )
 
 NUMBER = r"(\d+(?:\.\d+)?)"
@@ -223,7 +223,7 @@ def test_what_speaks_for_apl_comes_before_all_else(
         assert codes[0] in (Code.WOULD_FLAG, Code.TOO_FEW_SUSPICIOUS)
         assert trusted or "look at this slide first" in reasons[0].text
     backwards = [{"code": r.code, "text": r.text} for r in reversed(reasons)]
-    assert reasons_in_a_row({"reasons": backwards}).startswith(
+    assert reasons_row({"reasons": backwards}).startswith(
         next((r.text for r in reasons if r.code in WEIGHTIEST), backwards[0]["text"])
     )
     assert by_weight(reasons, lambda reason: reason.code) == list(reasons)

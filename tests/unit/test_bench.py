@@ -18,12 +18,12 @@ from edgeapl.bench.document import document
 from edgeapl.bench.energy import Meters
 from edgeapl.bench.floor import measure_floor
 from edgeapl.bench.glass_to_flag import TimedJournal
-from edgeapl.bench.instrumented_engine import Ledger, WatchedEngine
-from edgeapl.bench.runner import INSIDE, FrameTimes, Pass, Until, grown, rest_of
+from edgeapl.bench.instrumented_engine import InstrumentedEngine, WorkLog
+from edgeapl.bench.runner import INSIDE, Deadline, FrameTimes, Pass, grown, rest_of
 from edgeapl.bench.scenarios import Measured, Plan, Scenario, measure, open_runner
 from edgeapl.bench.sources import BenchCamera, PacedSource, read_all
 from edgeapl.bench.time_limit import TimeLimit
-from edgeapl.bench.workload import BenchSlide, Material, open_material
+from edgeapl.bench.workload import BenchSlide, Workload, open_workload
 from edgeapl.errors import (
     ConfigError,
     EndOfSource,
@@ -164,7 +164,7 @@ def test_the_camera_gives_its_own_copy_with_the_time_of_capture(slide: BenchSlid
 
 
 def test_a_drawn_slide_lies_in_files_for_as_long_as_it_is_used() -> None:
-    with open_material("demo://apl?frames=2&width=320&height=240", 0.3) as material:
+    with open_workload("demo://apl?frames=2&width=320&height=240", 0.3) as material:
         assert material.frames == 2
         files = material.slides[0].files
         frames = read_all(material.slides[0])
@@ -173,9 +173,9 @@ def test_a_drawn_slide_lies_in_files_for_as_long_as_it_is_used() -> None:
 
 
 def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError), open_material("demo://nobody", 0.2):
+    with pytest.raises(ConfigError), open_workload("demo://nobody", 0.2):
         pass
-    with pytest.raises((InputError, UsageError)), open_material(str(tmp_path), 0.2):
+    with pytest.raises((InputError, UsageError)), open_workload(str(tmp_path), 0.2):
         pass
 
 
@@ -189,9 +189,9 @@ def test_every_run_is_counted_and_only_wanted_inputs_are_kept() -> None:
         clock.move(0.5)
         return {"y": inputs["x"].sum(axis=1)}
 
-    ledger = Ledger()
+    ledger = WorkLog()
     engine = FakeEngine(answer, {"x": ("uint8", (None, 3))}, ("y",), fail_on=[2])
-    watched = WatchedEngine("net", engine, ledger, clock.monotonic_ns)
+    watched = InstrumentedEngine("net", engine, ledger, clock.monotonic_ns)
     failed = threading.Event()
     ledger.on_error = failed.set
     rows = np.ones((4, 3), np.uint8)
@@ -233,7 +233,7 @@ def test_every_frame_and_cell_is_in_the_measurement(
 ) -> None:  # fmt: skip
     plan = Plan(scenario, streams=streams)
     with open_runner(candidate, plan, tmp_path) as runner:
-        done = runner.run(slide, None, Until())
+        done = runner.run(slide, None, Deadline())
     assert len(done.frames) == len(FIELDS)
     assert [frame.cells for frame in done.frames] == [len(cells) for cells in FIELDS]
     assert len(done.latencies) == queries
@@ -250,7 +250,7 @@ def test_the_stages_of_a_frame_add_up_to_its_time(
     slide: BenchSlide, candidate: Candidate, tmp_path: Path
 ) -> None:
     with open_runner(candidate, Plan(Scenario.SINGLE_STREAM), tmp_path) as runner:
-        done = runner.run(slide, None, Until())
+        done = runner.run(slide, None, Deadline())
     for frame, taken in zip(done.frames, done.latencies, strict=True):
         apart = [seconds for stage, seconds in frame.stages.items() if stage != INSIDE]
         assert sum(apart) == pytest.approx(taken, rel=1e-6)
@@ -261,7 +261,7 @@ def test_as_many_frames_as_wanted_are_measured_and_warming_up_is_apart(
 ) -> None:
     plan = Plan(Scenario.SINGLE_STREAM, frames=6, duration_s=3600, warmup=3)
     with open_runner(candidate, plan, tmp_path) as runner:
-        (measured,) = measure([runner], Material("small", (slide,)), plan)
+        (measured,) = measure([runner], Workload("small", (slide,)), plan)
     assert measured.frames == 6
     assert measured.work["cells"].rows == measured.cells
     assert measured.first_s is not None
@@ -274,7 +274,7 @@ def test_the_time_ends_a_measurement_in_the_middle_of_a_slide(
 ) -> None:
     clock = FakeClock()
     with open_runner(candidate, Plan(Scenario.SINGLE_STREAM), tmp_path) as runner:
-        done = runner.run(slide, None, Until(TimeLimit(0, clock.monotonic_ns)))
+        done = runner.run(slide, None, Deadline(TimeLimit(0, clock.monotonic_ns)))
     assert len(done.frames) == 1
 
 
@@ -285,14 +285,14 @@ def test_two_candidates_take_turns(slide: BenchSlide, candidate: Candidate, tmp_
         def __init__(self, name: str, runner: Any) -> None:
             self.name, self.runner, self.candidate = name, runner, runner.candidate
 
-        def run(self, slide: BenchSlide, most: int | None, until: Until) -> Pass:
+        def run(self, slide: BenchSlide, most: int | None, until: Deadline) -> Pass:
             order.append(self.name)
             return cast(Pass, self.runner.run(slide, most, until))
 
     plan = Plan(Scenario.OFFLINE, frames=4 * len(FIELDS), duration_s=3600, warmup=1)
     with open_runner(candidate, plan, tmp_path) as runner:
         spies = [Spy("A", runner), Spy("B", runner)]
-        both = measure(spies, Material("small", (slide,)), plan)
+        both = measure(spies, Workload("small", (slide,)), plan)
     assert "".join(order[2:]) == "ABBAABBA"
     versus = compare(*both)
     assert versus.ratio.pairs == 4
@@ -306,7 +306,7 @@ def test_an_error_makes_the_measurement_invalid(
     bad = tmp_path / "bad.png"
     bad.write_bytes(slide.files[0].read_bytes()[:200])
     plan = Plan(Scenario.OFFLINE, frames=4, duration_s=3600, warmup=1)
-    material = Material("small", (replace(slide, files=(*slide.files, bad)),))
+    material = Workload("small", (replace(slide, files=(*slide.files, bad)),))
     with open_runner(candidate, plan, tmp_path) as runner:
         (measured,) = measure([runner], material, replace(plan, frames=5))
     assert any("bad.png" in reason for reason in measured.invalid)
@@ -319,7 +319,7 @@ def test_nothing_that_can_be_examined_is_an_error(
     bad.write_bytes(b"nothing")
     plan = Plan(Scenario.SINGLE_STREAM)
     with open_runner(candidate, plan, tmp_path) as runner, pytest.raises(UsageError):
-        measure([runner], Material("bad", (replace(slide, files=(bad,)),)), plan)
+        measure([runner], Workload("bad", (replace(slide, files=(bad,)),)), plan)
 
 
 def test_engines_that_could_not_be_used_are_said(
@@ -340,7 +340,7 @@ def test_without_onnx_the_floor_says_what_it_could_not_measure(
     monkeypatch.setitem(sys.modules, "edgeapl.bench.graph", None)
     monkeypatch.setattr("edgeapl.bench.peak.COPY_BYTES", 1 << 20)
     monkeypatch.setattr("edgeapl.bench.floor.BARE_S", 0.0)
-    floor = measure_floor(candidate, Material("small", (slide,)))
+    floor = measure_floor(candidate, Workload("small", (slide,)))
     assert floor["pipeline_over_bare"] > 0
     assert len(floor["rounds"]) == 5
     assert (floor["peak"]["by"], floor["peak"]["int8"]) == ("numpy", None)
@@ -414,8 +414,8 @@ def test_the_document_names_the_times_in_milliseconds(
 ) -> None:
     plan = Plan(Scenario.SINGLE_STREAM, frames=4, duration_s=3600, warmup=1)
     with open_runner(candidate, plan, tmp_path) as runner:
-        (measured,) = measure([runner], Material("small", (slide,)), plan)
-    made = document(Material("small", (slide,)), candidate, measured, Meters((), {"RAPL": "none"}))
+        (measured,) = measure([runner], Workload("small", (slide,)), plan)
+    made = document(Workload("small", (slide,)), candidate, measured, Meters((), {"RAPL": "none"}))
     assert made["latency"] is not None
     latency = measured.latency
     assert latency is not None

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper
 from edgeapl.bench import bare_networks, plots, usage
 from edgeapl.bench.energy import RaplMeter, TegraMeter, find_meters, watts_of
 from edgeapl.bench.graph import network_cost, product_model
-from edgeapl.bench.peak import Peak, higher, measure_peak
+from edgeapl.bench.peak import Peak, higher_peak, measure_peak
 from edgeapl.bench.statistics import bound_rank, paired_ratio, samples_needed, summarise
 from edgeapl.engines.registry import open_engine
 from edgeapl.errors import EngineError
@@ -131,12 +131,12 @@ def test_what_is_not_our_own_is_others(tmp_path: Path) -> None:
     clock = FakeClock()
     ticks = os.sysconf("SC_CLK_TCK")
     (tmp_path / "stat").write_text("cpu  0 0 0 0 0 0 0 0\n")
-    others = usage.Others(clock.monotonic_ns, tmp_path)
+    others = usage.OtherLoad(clock.monotonic_ns, tmp_path)
     clock.move(10)
     (tmp_path / "stat").write_text(f"cpu  {20 * ticks} 0 0 9 9 0 0 0\n")
     assert others.cores(own_s=5) == pytest.approx(1.5)
     assert others.cores(own_s=30) == 0
-    assert usage.Others(clock.monotonic_ns, tmp_path / "nowhere").cores(0) is None
+    assert usage.OtherLoad(clock.monotonic_ns, tmp_path / "nowhere").cores(0) is None
 
 
 def test_the_machine_is_named() -> None:
@@ -278,8 +278,8 @@ def test_without_onnx_the_peak_is_numpys_and_int8_is_said_to_be_missing(
 
 def test_the_higher_peak_counts_since_other_work_can_only_lower_it() -> None:
     one, other = Peak("numpy", 2.0, None, 5.0), Peak("numpy", 3.0, 9.0, 4.0)
-    assert higher(one, other) == Peak("numpy", 3.0, None, 5.0)
-    assert higher(other, other) == other
+    assert higher_peak(one, other) == Peak("numpy", 3.0, None, 5.0)
+    assert higher_peak(other, other) == other
 
 
 # Bare networks
@@ -321,8 +321,10 @@ def test_a_setting_that_was_lucky_once_is_not_the_best(monkeypatch: pytest.Monke
 
     def run_rows(
         engine: object, rows: object, setting: bare_networks.Setting, seconds: float
-    ) -> bare_networks.Done:
-        return bare_networks.Done(int(10 * rates[round(seconds, 3)][setting.batch - 1]), 10.0, 1.0)
+    ) -> bare_networks.CompletedRun:
+        return bare_networks.CompletedRun(
+            int(10 * rates[round(seconds, 3)][setting.batch - 1]), 10.0, 1.0
+        )
 
     monkeypatch.setattr(bare_networks, "run_rows", run_rows)
     settings = [bare_networks.Setting(1, 1, batch) for batch in (1, 2, 3, 4)]

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from edgeapl.bench import bare_networks, floor
-from edgeapl.bench.bare_networks import Done, Setting, best_setting
+from edgeapl.bench.bare_networks import CompletedRun, Setting, best_setting
 from edgeapl.bench.candidate import Candidate, Setup, open_candidate
 from edgeapl.bench.contention import measure_busy
-from edgeapl.bench.instrumented_engine import Ledger
-from edgeapl.bench.runner import FrameTimes, Pass, Runner, Until
+from edgeapl.bench.instrumented_engine import WorkLog
+from edgeapl.bench.runner import Deadline, FrameTimes, Pass, Runner
 from edgeapl.bench.scenarios import Plan, Scenario, measure
 from edgeapl.bench.time_limit import FrameCount, Shares, TimeLimit
-from edgeapl.bench.workload import BenchSlide, Material
+from edgeapl.bench.workload import BenchSlide, Workload
 from edgeapl.bundle.load import Bundle
 from edgeapl.cli.main import run
 from edgeapl.cores import cpu_cores
@@ -226,7 +226,7 @@ class _SlowRunner:
     candidate: Candidate
     ran: int = 0
 
-    def run(self, slide: BenchSlide, most: int | None, until: Until) -> Pass:
+    def run(self, slide: BenchSlide, most: int | None, until: Deadline) -> Pass:
         verdict = Verdict(
             slide=slide.name, decision=Decision.REVIEW, probability=0.1, interval=None,
             tally=Tally(1, scored=1), reasons=(Reason("why", "because"),), counts=(), evidence=(),
@@ -247,12 +247,12 @@ class _SlowRunner:
 def test_a_slide_of_many_slow_frames_ends_when_it_was_said(runners: int) -> None:
     """Two bundles finished every slide that they had begun, however long it was."""
     clock = FakeClock()
-    candidate = cast(Candidate, SimpleNamespace(ledger=Ledger()))
+    candidate = cast(Candidate, SimpleNamespace(ledger=WorkLog()))
     slow = [_SlowRunner(clock, 5.0, candidate) for _ in range(runners)]
     slide = BenchSlide("long", (Path("frame.png"),) * 169, SlideScale(0.2, 0.2))
     plan = Plan(Scenario.OFFLINE, duration_s=60.0, warmup=100)
     all_measured = measure(
-        cast("list[Runner]", slow), Material("long", (slide,)), plan, now=clock.monotonic_ns
+        cast("list[Runner]", slow), Workload("long", (slide,)), plan, now=clock.monotonic_ns
     )
     shares = Shares.of(60.0, runners, floor=False, busy=False, most_s=None)
     assert clock.monotonic_ns() / 1e9 <= shares.total + 2 * 5.0 * runners
@@ -265,9 +265,9 @@ def test_settings_of_bare_networks_are_tried_as_long_as_there_is_time(
 ) -> None:
     clock = FakeClock()
 
-    def run_rows(engine: object, rows: object, setting: Setting, seconds: float) -> Done:
+    def run_rows(engine: object, rows: object, setting: Setting, seconds: float) -> CompletedRun:
         clock.move(10.0)
-        return Done(10 * setting.batch, 10.0, 10.0)
+        return CompletedRun(10 * setting.batch, 10.0, 10.0)
 
     monkeypatch.setattr(bare_networks, "run_rows", run_rows)
     settings = [Setting(1, 1, batch) for batch in (1, 2, 3, 4, 5)]
@@ -286,7 +286,7 @@ def test_floor_and_busy_programs_stop_at_their_limit_and_say_so(
     monkeypatch.setattr("edgeapl.bench.peak.COPY_BYTES", 1 << 20)
     path = tmp_path / "a.png"
     path.write_bytes(png(drawn_field()))
-    material = Material("one", (BenchSlide("one", (path,), SlideScale(0.2, 0.2)),))
+    material = Workload("one", (BenchSlide("one", (path,), SlideScale(0.2, 0.2)),))
     said: list[str] = []
     with open_candidate(Setup(bundle.folder, engines="none", workers=1)) as candidate:
         short = floor.measure_floor(candidate, material, TimeLimit(0), said.append)

@@ -13,18 +13,18 @@ import pytest
 from edgeapl.bundle.load import Bundle
 from edgeapl.bundle.specs import LimitsSpec
 from edgeapl.calibration.builder.build import BuildRequest, build_engine
-from edgeapl.calibration.builder.files import make_network
+from edgeapl.calibration.builder.files import write_network
 from edgeapl.calibration.builder.paired_timing import (
     BATCHES,
     CELLS,
-    Timed,
+    TimingRun,
     best_settings,
-    time_in_turns,
+    time_interleaved,
 )
 from edgeapl.calibration.builder.proof_slides import proof_slides
 from edgeapl.calibration.validation.document import engine_proof_document
 from edgeapl.calibration.validation.engine_proof import EngineProof, prove_engine
-from edgeapl.calibration.validation.network_passes import SlideOnItsWay, networks_in_order
+from edgeapl.calibration.validation.network_passes import SlidePass, networks_in_order
 from edgeapl.engines import ort
 from edgeapl.engines.exclusive import ExclusiveEngines, Opener
 from edgeapl.engines.store.record import Settings
@@ -136,7 +136,7 @@ def test_cells_get_the_same_answers_as_slide_after_slide(
 ) -> None:
     manifest = routed.manifest
     with ExclusiveEngines(NETWORKS, opener(Count())) as engines:
-        ways = [SlideOnItsWay(manifest, engines, cells, 16) for _, cells in slides]
+        ways = [SlidePass(manifest, engines, cells, 16) for _, cells in slides]
         for name in networks_in_order(manifest):
             for way in ways:
                 way.run_network(name)
@@ -197,8 +197,8 @@ def test_timing_has_the_engines_of_one_network_open(
 ) -> None:
     count = Count()
     openers = {"bundle": opener(count), "fp16": opener(count), "int8": opener(count)}
-    runs = {name: Timed(name, 4) for name in openers}
-    seconds = time_in_turns(routed.manifest, openers, runs, slides[0][1], rounds=2)
+    runs = {name: TimingRun(name, 4) for name in openers}
+    seconds = time_interleaved(routed.manifest, openers, runs, slides[0][1], rounds=2)
     assert set(seconds) == set(runs)
     assert all(value > 0 for value in seconds.values())
     assert count.most == 3
@@ -291,7 +291,7 @@ def test_a_build_that_fails_leaves_none_of_its_files(routed: Bundle, tmp_path: P
 def test_a_network_that_changes_on_disk_is_refused(
     routed: Bundle, tmp_path: Path, spoil: Callable[[Path], object]
 ) -> None:
-    made = make_network(routed, "cells", "onnxruntime", "fp16", frozenset(), tmp_path)
+    made = write_network(routed, "cells", "onnxruntime", "fp16", frozenset(), tmp_path)
     assert made.path.parent == tmp_path
     assert len(made.read()) == made.path.stat().st_size
     spoil(made.path)

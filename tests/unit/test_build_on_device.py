@@ -27,10 +27,10 @@ from edgeapl.calibration.builder import tactic_selection as races
 from edgeapl.calibration.builder.build import BuildRequest, build_engine
 from edgeapl.calibration.builder.candidates import Candidate
 from edgeapl.calibration.builder.device_proof import prove_engines
-from edgeapl.calibration.builder.files import make_network
+from edgeapl.calibration.builder.files import write_network
 from edgeapl.calibration.builder.on_device import BATCHES
 from edgeapl.calibration.builder.proof_slides import ProofSlides
-from edgeapl.calibration.quantise.rounding import multiplied_in_tf32
+from edgeapl.calibration.quantise.rounding import with_tf32_products
 from edgeapl.calibration.validation.chain_replay import tiled
 from edgeapl.cli.main import run
 from edgeapl.engines import registry
@@ -282,8 +282,8 @@ def test_tf32_is_proven_without_a_gpu_as_a_gpu_multiplies(
     workshop: Workshop, tmp_path: Path
 ) -> None:
     bundle = open_bundle(workshop.bundle)
-    network = make_network(bundle, "cells", "tensorrt-rtx", "tf32", frozenset(), tmp_path)
-    assert network.provable() == multiplied_in_tf32(network.read()) != network.read()
+    network = write_network(bundle, "cells", "tensorrt-rtx", "tf32", frozenset(), tmp_path)
+    assert network.provable() == with_tf32_products(network.read()) != network.read()
 
 
 def test_a_timing_cache_that_is_not_taken_is_made_anew(workshop: Workshop) -> None:

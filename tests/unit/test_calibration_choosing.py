@@ -11,13 +11,13 @@ import pytest
 
 from edgeapl.calibration.cell_selection import (
     HASH_BITS,
-    Kind,
+    Stratum,
     picture_hashes,
-    spread,
-    unlike,
+    select_diverse,
     with_length_one,
+    without_near_duplicates,
 )
-from edgeapl.calibration.sampling import evenly, spread_order
+from edgeapl.calibration.sampling import evenly_spaced, spread_order
 from edgeapl.types import Float32, UInt8
 from tests.conv_bundle import smear
 
@@ -56,14 +56,14 @@ def test_only_what_looks_the_same_to_eye_and_network_is_dropped() -> None:
     hashes = np.array([0, 1, 1, 2**64 - 1, 0], dtype=np.uint64)
     features = with_length_one(np.array([[1, 0], [1, 0.01], [0, 1], [1, 0], [1, 0]], np.float32))
     # 1 and 4 look like 0 to both; 2 only to the eye, 3 only to the network.
-    assert unlike(hashes, features).tolist() == [0, 2, 3]
+    assert without_near_duplicates(hashes, features).tolist() == [0, 2, 3]
 
 
-def random_cells(count: int = 120) -> tuple[Float32, list[Kind]]:
+def random_cells(count: int = 120) -> tuple[Float32, list[Stratum]]:
     random = np.random.default_rng(0)
     features = with_length_one(random.normal(0, 1, (count, 8)).astype(np.float32))
     kinds = [
-        Kind(f"slide{random.choice(4, p=[0.7, 0.1, 0.1, 0.1])}", str(random.choice(["a", "b"])))
+        Stratum(f"slide{random.choice(4, p=[0.7, 0.1, 0.1, 0.1])}", str(random.choice(["a", "b"])))
         for _ in range(count)
     ]
     return features, kinds
@@ -71,7 +71,7 @@ def random_cells(count: int = 120) -> tuple[Float32, list[Kind]]:
 
 def test_slides_and_kinds_give_alike_however_many_cells_they_have() -> None:
     features, kinds = random_cells()
-    chosen = spread(features, kinds, 24)
+    chosen = select_diverse(features, kinds, 24)
     assert len(set(chosen.tolist())) == 24
     slides = Counter(kinds[row].slide for row in chosen)
     assert set(slides.values()) == {6}
@@ -81,16 +81,16 @@ def test_slides_and_kinds_give_alike_however_many_cells_they_have() -> None:
 
 def test_every_beginning_of_the_order_is_the_choice_of_its_length() -> None:
     features, kinds = random_cells()
-    whole = spread(features, kinds, 500)
+    whole = select_diverse(features, kinds, 500)
     assert sorted(whole.tolist()) == list(range(120))
     for count in (1, 7, 30):
-        assert spread(features, kinds, count).tolist() == whole[:count].tolist()
+        assert select_diverse(features, kinds, count).tolist() == whole[:count].tolist()
 
 
 def test_within_one_kind_the_farthest_come_first() -> None:
     features, _ = random_cells()
-    kinds = [Kind("one", "a")] * len(features)
-    order = spread(features, kinds, 60)
+    kinds = [Stratum("one", "a")] * len(features)
+    order = select_diverse(features, kinds, 60)
     gaps = [
         float(np.linalg.norm(features[order[:place]] - features[order[place]], axis=1).min())
         for place in range(1, len(order))
@@ -99,9 +99,9 @@ def test_within_one_kind_the_farthest_come_first() -> None:
 
 
 def test_taking_some_reaches_from_the_first_to_the_last() -> None:
-    assert evenly(range(100), 3) == [0, 50, 99]
-    assert evenly([7], 5) == [7]
-    assert evenly([], 5) == []
+    assert evenly_spaced(range(100), 3) == [0, 50, 99]
+    assert evenly_spaced([7], 5) == [7]
+    assert evenly_spaced([], 5) == []
     order = spread_order(list(range(10)))
     assert sorted(order) == list(range(10))
     assert order[:4] == [0, 8, 4, 2]

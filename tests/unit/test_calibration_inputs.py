@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.calibration import inputs as inputs_module
+from edgeapl.calibration.disk_array import DiskArray
 from edgeapl.calibration.inputs import FEWEST_ROUTED, fp32_opener, network_inputs
-from edgeapl.calibration.spool import Spool
 from edgeapl.engines.exclusive import ExclusiveEngines
 from edgeapl.errors import EngineError
 from edgeapl.protocols import Engine
@@ -124,7 +124,7 @@ def test_cells_the_networks_can_not_judge_are_loud(tmp_path: Path) -> None:
 
 
 def test_rows_on_disk_come_back_as_they_were(tmp_path: Path) -> None:
-    spool = Spool(tmp_path / "rows")
+    spool = DiskArray(tmp_path / "rows")
     rows = np.arange(24, dtype=np.float32).reshape(6, 2, 2)
     spool.append(rows[:4])
     spool.append(rows[4:])

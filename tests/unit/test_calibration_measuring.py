@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from edgeapl.calibration import range_measurement
+from edgeapl.calibration.disk_array import DiskArray
 from edgeapl.calibration.histogram import BINS, Histogram
 from edgeapl.calibration.inputs import NetworkInputs
-from edgeapl.calibration.range_measurement import HowToMeasure, NetworkRanges, measure
+from edgeapl.calibration.range_measurement import MeasurementOptions, NetworkRanges, measure
 from edgeapl.calibration.ranges import Method
-from edgeapl.calibration.spool import Spool
 from edgeapl.calibration.tensors import Network, Tensor, parts
 from edgeapl.engines.registry import open_engine
 from edgeapl.errors import BundleError, EngineError
@@ -32,7 +32,7 @@ def cells(count: int, seed: int = 0, most: int = 255) -> UInt8:
 
 
 def kept(folder: Path, rows: np.ndarray, name: str = "cells") -> NetworkInputs:
-    spool = Spool(folder / f"{name}.rows")
+    spool = DiskArray(folder / f"{name}.rows")
     spool.append(rows)
     return NetworkInputs(name, spool)
 
@@ -40,7 +40,7 @@ def kept(folder: Path, rows: np.ndarray, name: str = "cells") -> NetworkInputs:
 def run(
     folder: Path, rows: np.ndarray, method: Method = "minmax", *, grow: bool = False
 ) -> NetworkRanges:
-    how = HowToMeasure(method, 99.9, grow=grow)
+    how = MeasurementOptions(method, 99.9, grow=grow)
     return measure("cells", NET, kept(folder, rows), how, lambda done, of: None)
 
 
@@ -150,7 +150,7 @@ def test_a_number_that_is_not_finite_is_loud(tmp_path: Path) -> None:
     )
     black = kept(tmp_path, np.zeros((2, SIZE, SIZE, 3), np.uint8))
     with pytest.raises(EngineError, match="cells log"):
-        measure("cells", log, black, HowToMeasure(), lambda done, of: None)
+        measure("cells", log, black, MeasurementOptions(), lambda done, of: None)
 
 
 def test_a_network_of_fixed_batch_is_run_row_by_row(tmp_path: Path) -> None:
@@ -161,7 +161,9 @@ def test_a_network_of_fixed_batch_is_run_row_by_row(tmp_path: Path) -> None:
         {},
     )
     rows = np.array([[-3, 1], [2, 5], [0, 4]], np.float32)
-    found = measure("x", relu, kept(tmp_path, rows, "x"), HowToMeasure("minmax"), lambda a, b: None)
+    found = measure(
+        "x", relu, kept(tmp_path, rows, "x"), MeasurementOptions("minmax"), lambda a, b: None
+    )
     assert found.tensors == {"x": (-3.0, 5.0), "y": (0.0, 5.0)}
 
 

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
-from edgeapl.calibration.calibration_set import check_gathered, choose, slides_to_hold_back
-from edgeapl.calibration.cells import Cell, Gathered, SlideSeen
+from edgeapl.calibration.calibration_set import check_collected, choose, slides_to_hold_back
+from edgeapl.calibration.cells import Cell, CollectedCells, SlideSeen
+from edgeapl.calibration.disk_array import DiskArray
 from edgeapl.calibration.held_out import Excluded, read_exclusions, refuse_named
-from edgeapl.calibration.replacement import put_in_place
-from edgeapl.calibration.spool import Spool
+from edgeapl.calibration.replacement import replace_folder
 from edgeapl.calibration.versions import next_version
 from edgeapl.errors import ConfigError, InputError, StorageError, UsageError
 from edgeapl.sources.decode import read_images
@@ -103,8 +103,8 @@ def test_a_test_slide_in_the_set_is_an_error_that_names_it() -> None:
     assert caught.value.exit_code == 2
 
 
-def gathered(folder: Path, cells: dict[str, int], **slide: object) -> Gathered:
-    made = Gathered(Spool(folder / "rows"))
+def gathered(folder: Path, cells: dict[str, int], **slide: object) -> CollectedCells:
+    made = CollectedCells(DiskArray(folder / "rows"))
     random = np.random.default_rng(0)
     for number, (name, count) in enumerate(cells.items()):
         made.slides.append(SlideSeen(name, count, cells=count))
@@ -135,14 +135,14 @@ def test_an_unfit_set_is_refused_in_one_line(
     found = gathered(tmp_path, cells)
     found.slides[0].unusable = unusable
     with pytest.raises(InputError, match=words) as caught:
-        check_gathered(found, leave_out_unusable=False)
+        check_collected(found, leave_out_unusable=False)
     assert "\n" not in str(caught.value)
     if unusable:
-        check_gathered(found, leave_out_unusable=True)
+        check_collected(found, leave_out_unusable=True)
 
 
 def test_a_fit_set_passes(tmp_path: Path) -> None:
-    check_gathered(gathered(tmp_path, {"a": 10, "b": 10}), leave_out_unusable=False)
+    check_collected(gathered(tmp_path, {"a": 10, "b": 10}), leave_out_unusable=False)
 
 
 def test_nothing_is_chosen_from_slides_that_are_held_back(tmp_path: Path) -> None:
@@ -190,8 +190,8 @@ def test_the_old_version_comes_back_when_the_new_one_can_not_be_moved(
 
     monkeypatch.setattr(Path, "rename", failing)
     with pytest.raises(StorageError if isinstance(fault, OSError) else KeyboardInterrupt):
-        put_in_place(made, target)
+        replace_folder(made, target)
     assert (target / "old.txt").read_text() == "old"
     monkeypatch.undo()
-    put_in_place(made, target)
+    replace_folder(made, target)
     assert not (target / "old.txt").exists()

@@ -24,7 +24,7 @@ from edgeapl.sources.devices.gstreamer import GstreamerSource
 from edgeapl.sources.devices.micromanager import MicroManagerSource
 from edgeapl.sources.devices.options import split_options, whole_number, yes_or_no
 from edgeapl.sources.devices.rtsp import RtspSource, shown_address
-from edgeapl.sources.devices.timestamps import FrameNumbers, Moments, PresentationTimes
+from edgeapl.sources.devices.timestamps import CaptureTimes, FrameNumbers, PresentationTimes
 from edgeapl.testing import FakeClock
 from tests.pictures import stated_scale
 
@@ -47,7 +47,7 @@ def test_a_picture_is_as_old_as_the_driver_says_within_reason(
     age_s: float | None, expected_s: float
 ) -> None:
     clock = FakeClock(9 * SECOND)
-    moments = Moments(clock)
+    moments = CaptureTimes(clock)
     clock.move(1)
     age_ns = None if age_s is None else int(age_s * SECOND)
     assert moments.captured_ns(age_ns) == expected_s * SECOND
@@ -55,7 +55,7 @@ def test_a_picture_is_as_old_as_the_driver_says_within_reason(
 
 def test_moments_never_run_backwards() -> None:
     clock = FakeClock(0)
-    moments = Moments(clock)
+    moments = CaptureTimes(clock)
     clock.move(5)
     first = moments.captured_ns(SECOND)
     clock.move(0.1)

@@ -15,17 +15,24 @@ from edgeapl.bundle.digest import sha256, sha256_file
 from edgeapl.bundle.load import MANIFEST, SEAL, Bundle, open_bundle
 from edgeapl.bundle.write import write_bundle
 from edgeapl.certification.certifier import CertifyRequest, certify
-from edgeapl.certification.evidence import Examined, HowToExamine, Labelled, by_patient
+from edgeapl.certification.evidence import ExaminationOptions, Examined, Labelled, by_patient
 from edgeapl.certification.limits import Risk
 from edgeapl.errors import BundleError, ConfigError, EdgeAplError, InputError, UsageError
 from edgeapl.export.trained_on import training_set
-from edgeapl.journal import Journal, Opinion, SignOff, Standing, append_sign_off, find_record
+from edgeapl.journal import (
+    CertificateStatus,
+    Journal,
+    Opinion,
+    SignOff,
+    append_sign_off,
+    find_record,
+)
 from edgeapl.model import EMBEDDED, Model, open_model
 from edgeapl.model.assembled import clearing_of
 from edgeapl.scoring import ScoreListener, ScoreRequest, score_folder
 from edgeapl.sources.discover import SlideInput
 from edgeapl.types import Decision
-from edgeapl.wording.certificate import certificate_in_short
+from edgeapl.wording.certificate import summarise_certificate
 from tests.certified import (
     SUSPICIOUS,
     UM_PER_PX,
@@ -115,7 +122,7 @@ def test_the_evidence_lists_every_slide_with_the_digests_of_its_images(
 
 
 def request(bare: Bundle, slides: Path, labels: Path, out: Path, **more: Any) -> CertifyRequest:
-    how = HowToExamine(um_per_px=UM_PER_PX)
+    how = ExaminationOptions(um_per_px=UM_PER_PX)
     given: dict[str, Any] = {"how": how, "risk": RISK, **more}
     return CertifyRequest(bare.folder, slides, labels, out=out, **given)
 
@@ -283,7 +290,7 @@ def test_a_person_who_overrules_a_clear_ends_the_certificate_here(
 ) -> None:
     first = score_one(certified, journal, tmp_path, 503)
     assert first["verdict"] == "CLEAR"
-    standing = Standing(journal.path, clearing_of(certified).certificate)
+    standing = CertificateStatus(journal.path, clearing_of(certified).certificate)
     assert not standing.ended()
     record = find_record(journal.path, first["journal_record"])
     append_sign_off(journal, record, SignOff(Opinion.OVERRULE, "AB", "blasts", "APL"))
@@ -304,7 +311,7 @@ def test_slides_that_drift_end_the_certificate_here(
 ) -> None:
     write_slide(tmp_path / "slide", 506)
     certificate = clearing_of(certified).certificate
-    standing = Standing(journal.path, certificate)
+    standing = CertificateStatus(journal.path, certificate)
     with open_model(certified.folder) as model:
         scored(model, tmp_path / "slide", journal, tmp_path / "out")
     unlike = replace(make_verdict(1), certificate=certificate)
@@ -340,7 +347,7 @@ def test_real_slides_do_not_end_a_certificate_of_drawn_ones(
     said = (replace(unlike.reasons[0], code="domain_stain"),)
     for number in range(20):
         journal.commit(replace(unlike, slide=f"r{number}", reasons=said))
-    assert not Standing(journal.path, drawn).ended()
+    assert not CertificateStatus(journal.path, drawn).ended()
 
 
 def test_suspicious_slides_are_flagged_with_and_without_a_certificate(
@@ -385,7 +392,7 @@ def test_the_demonstration_says_that_its_evidence_is_drawn() -> None:
     certificate = clearing_of(bundle).certificate
     assert certificate is not None
     assert certificate.drawn
-    assert "proves nothing about real slides" in certificate_in_short(certificate)
+    assert "proves nothing about real slides" in summarise_certificate(certificate)
     evidence = json.loads(bundle.read("certificate.json"))
     assert evidence["patients"] >= 59
     assert not evidence["verdicts"]["APL"].get("CLEAR", 0)

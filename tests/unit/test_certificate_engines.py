@@ -10,7 +10,7 @@ import pytest
 
 from edgeapl.bundle.digest import sha256
 from edgeapl.bundle.load import Bundle, open_bundle
-from edgeapl.certification.evidence import HowToExamine
+from edgeapl.certification.evidence import ExaminationOptions
 from edgeapl.certification.inheritance import inherit, needs_trial
 from edgeapl.engines.store.folder import EngineFolder, open_engines, write_engines
 from edgeapl.engines.store.record import BuiltNetwork
@@ -22,7 +22,7 @@ from tests.certified import UM_PER_PX, certified_bundle, domain_bundle, write_sl
 from tests.small_bundle import cell_network
 from tests.unit.test_engine_store import record
 
-HOW = HowToExamine(um_per_px=UM_PER_PX)
+HOW = ExaminationOptions(um_per_px=UM_PER_PX)
 
 
 @pytest.fixture(scope="module")

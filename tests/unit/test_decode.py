@@ -15,7 +15,7 @@ import pytest
 
 from edgeapl.errors import InputError
 from edgeapl.sources.decode import ReadLimits, decode_image, read_image
-from edgeapl.sources.decoder_words import caught_words
+from edgeapl.sources.decoder_messages import captured_messages
 from tests.pictures import (
     encoded,
     field,
@@ -154,7 +154,7 @@ def test_limits_hold_before_anything_is_decoded(
 
 
 def test_words_of_decoders_are_caught_and_others_pass(capfd: pytest.CaptureFixture[str]) -> None:
-    with caught_words() as words:
+    with captured_messages() as words:
         os.write(2, b"frame 3: CLEAR\nCorrupt JPEG data: bad Huffman code\n")
         os.write(
             2, b"[ WARN:0@0.3] global grfmt_tiff.cpp:123 TIFF_Warning unknown tag\n> more\n\n50 %\n"
@@ -164,7 +164,7 @@ def test_words_of_decoders_are_caught_and_others_pass(capfd: pytest.CaptureFixtu
 
 
 def test_a_warning_alone_does_no_harm(capfd: pytest.CaptureFixture[str]) -> None:
-    with caught_words() as words:
+    with captured_messages() as words:
         os.write(2, b"libpng warning: iCCP: known incorrect sRGB profile\n")
     assert words.damage == ""
     assert capfd.readouterr().err == ""
@@ -172,7 +172,7 @@ def test_a_warning_alone_does_no_harm(capfd: pytest.CaptureFixture[str]) -> None
 
 def test_the_terminal_comes_back_after_a_failure(capfd: pytest.CaptureFixture[str]) -> None:
     def fail() -> None:
-        with caught_words():
+        with captured_messages():
             os.write(2, b"before\n")
             raise KeyError
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from edgeapl.errors import InputError
 from edgeapl.evaluation.confusion import ConfusionMatrix, read_confusion, share
-from edgeapl.evaluation.evaluator import Question, evaluate_cells, evaluate_slides
+from edgeapl.evaluation.evaluator import EvaluationOptions, evaluate_cells, evaluate_slides
 from edgeapl.evaluation.labels import SlideLabel, label_of_file, read_slide_labels
 from edgeapl.evaluation.ranking import (
     average_precision,
@@ -221,7 +221,7 @@ LABELS = {
 
 
 def test_review_is_counted_as_itself_and_what_is_missing_is_named() -> None:
-    document = evaluate_slides(SLIDES, LABELS, Question()).document
+    document = evaluate_slides(SLIDES, LABELS, EvaluationOptions()).document
     slides = document["slides"]
     assert slides["verdicts"] == {
         "AML": {"FLAG": 1, "CLEAR": 1, "REVIEW": 1},
@@ -236,7 +236,7 @@ def test_review_is_counted_as_itself_and_what_is_missing_is_named() -> None:
 
 
 def test_a_patients_slides_are_one_patient() -> None:
-    patients = evaluate_slides(SLIDES, LABELS, Question()).document["patients"]
+    patients = evaluate_slides(SLIDES, LABELS, EvaluationOptions()).document["patients"]
     assert patients["n"] == 4
     assert patients["labels"] == {"AML": 3, "APL": 1}
     assert patients["verdicts"]["APL"] == {"FLAG": 1, "CLEAR": 0, "REVIEW": 0}
@@ -247,17 +247,17 @@ def test_a_patients_slides_are_one_patient() -> None:
 @pytest.mark.parametrize(
     ("labels", "question", "word"),
     [
-        ({"x": SlideLabel("APL", "x")}, Question(), "no slide of the results has a label"),
-        (LABELS, Question(positive="apl"), "give --positive: AML, APL"),
+        ({"x": SlideLabel("APL", "x")}, EvaluationOptions(), "no slide of the results has a label"),
+        (LABELS, EvaluationOptions(positive="apl"), "give --positive: AML, APL"),
         (
             {**LABELS, "s2": SlideLabel("AML", "p1")},
-            Question(),
+            EvaluationOptions(),
             "patient has several labels: p1",
         ),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(
-    labels: dict[str, SlideLabel], question: Question, word: str
+    labels: dict[str, SlideLabel], question: EvaluationOptions, word: str
 ) -> None:
     with pytest.raises(InputError, match=word):
         evaluate_slides(SLIDES, labels, question)
@@ -302,7 +302,7 @@ CELLS = [
 
 
 def test_cells_are_judged_by_their_folders_and_the_roles_threshold() -> None:
-    question = Question(thresholds={"promyelocyte": 0.15})
+    question = EvaluationOptions(thresholds={"promyelocyte": 0.15})
     cells = evaluate_cells(CELLS, 3, None, LABELS, question).document["cells"]
     role = cells["roles"]["promyelocyte"]
     assert cells["unscored"] == 3
@@ -322,4 +322,4 @@ def test_cells_are_judged_by_their_folders_and_the_roles_threshold() -> None:
 )
 def test_a_wrong_map_is_refused(classes: dict[str, tuple[str, ...]], word: str) -> None:
     with pytest.raises(InputError, match=word):
-        evaluate_cells(CELLS, 0, None, LABELS, Question(classes=classes))
+        evaluate_cells(CELLS, 0, None, LABELS, EvaluationOptions(classes=classes))

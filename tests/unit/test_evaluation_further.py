@@ -20,10 +20,10 @@ from edgeapl.evaluation.calibration_curve import (
     calibration_document,
 )
 from edgeapl.evaluation.differential import bland_altman, differential_document, read_counts
-from edgeapl.evaluation.evaluator import Question
+from edgeapl.evaluation.evaluator import EvaluationOptions
 from edgeapl.evaluation.folds import fold_document, read_folds
 from edgeapl.evaluation.labels import SlideLabel
-from edgeapl.evaluation.paired import compared, delong_paired
+from edgeapl.evaluation.paired import compare_models, delong_paired
 from edgeapl.evaluation.ranking import delong, roc_auc
 from edgeapl.evaluation.results import SlideResult, read_slides
 
@@ -87,18 +87,18 @@ def test_delongs_test_keeps_its_level_where_two_models_are_alike() -> None:
 def test_changed_verdicts_are_listed_and_slides_of_one_model_alone_counted() -> None:
     mine = [result("A", "FLAG", 0.9), result("b", "REVIEW", 0.4), result("C", "FLAG", 0.8)]
     theirs = [result("A", "CLEAR", 0.2), result("b", "REVIEW", 0.3), result("d", "FLAG", 0.8)]
-    document = compared(mine, theirs, labels("A", "b", "C", "d"), "APL")
+    document = compare_models(mine, theirs, labels("A", "b", "C", "d"), "APL")
     assert (document["slides"], document["only_here"], document["only_there"]) == (2, 1, 1)
     assert document["moves"] == [{"label": "APL", "from": "CLEAR", "to": "FLAG", "slides": 1}]
     assert [one["slide"] for one in document["changed"]] == ["A"]
     with pytest.raises(InputError, match="in both results"):
-        compared(mine, theirs[2:], labels("A", "b"), "APL")
+        compare_models(mine, theirs[2:], labels("A", "b"), "APL")
 
 
 def test_slides_of_one_patient_are_one_row_of_the_paired_test() -> None:
     known = {f"s{n}": SlideLabel("APL" if n < 4 else "AML", f"p{n // 2}") for n in range(8)}
     rows = [result(f"s{n}", "REVIEW", n / 10) for n in range(8)]
-    assert compared(rows, rows, known, "APL")["delong"]["n"] == 4
+    assert compare_models(rows, rows, known, "APL")["delong"]["n"] == 4
 
 
 def test_brier_and_curve_are_those_by_hand() -> None:
@@ -124,16 +124,16 @@ def test_folds_have_mean_and_deviation(tmp_path: Path) -> None:
     ]
     path = tmp_path / "folds.csv"
     path.write_text("slide,fold\nA,1\nb,1\nC,2\nd,2\nE,3\nf,3\n")
-    document = fold_document(rows, known, read_folds(path), Question())
+    document = fold_document(rows, known, read_folds(path), EvaluationOptions())
     assert [one["accuracy"] for one in document["folds"].values()] == [1.0, 0.5, 0.5]
     mean = document["mean"]["roc_auc"]
     assert mean["value"] == pytest.approx(2 / 3)
     assert mean["deviation"] == pytest.approx(np.std([1, 1, 0], ddof=1))
     with pytest.raises(InputError, match="slide is in no fold: f"):
-        fold_document(rows, known, dict.fromkeys("AbCdE", "1"), Question())
+        fold_document(rows, known, dict.fromkeys("AbCdE", "1"), EvaluationOptions())
     one_patient = {**known, "f": SlideLabel("AML", "b")}
     with pytest.raises(InputError, match="patient is in two folds: b"):
-        fold_document(rows, one_patient, read_folds(path), Question())
+        fold_document(rows, one_patient, read_folds(path), EvaluationOptions())
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,13 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="needs the plots extra")
 
-from edgeapl.evaluation.evaluator import Question, evaluate_slides
+from edgeapl.evaluation.evaluator import EvaluationOptions, evaluate_slides
 from edgeapl.evaluation.plots import RESEARCH_USE_ONLY, draw
 from tests.unit.test_evaluation import LABELS, SLIDES
 
 
 def test_every_curve_and_matrix_is_drawn_twice_the_same(tmp_path: Path) -> None:
-    evaluation = evaluate_slides(SLIDES, LABELS, Question())
+    evaluation = evaluate_slides(SLIDES, LABELS, EvaluationOptions())
     files = draw(evaluation, tmp_path / "one")
     again = draw(evaluation, tmp_path / "two")
     assert len(files) == 2 * (2 * len(evaluation.curves) + len(evaluation.matrices)) >= 12

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from edgeapl.bundle.load import Bundle
-from edgeapl.explanation import explained, make_explainer
-from edgeapl.explanation.contributions import ContributionsExplainer, nothing_yet, with_cells
+from edgeapl.explanation import explain_or_say_why, make_explainer
+from edgeapl.explanation.contributions import ContributionsExplainer, empty_top_two, updated_top_two
 from edgeapl.explanation.maps import MapExplainer
 from edgeapl.explanation.occlusion import OcclusionExplainer
 from edgeapl.journal import Journal
@@ -80,7 +80,7 @@ def test_a_bundle_without_explanation_gets_none_and_pays_nothing(tmp_path: Path)
     small_bundle(tmp_path / "b")
     with open_model(tmp_path / "b") as model:
         assert make_explainer(model, crops=False, batch_size=4) is None
-        assert explained(None) is None
+        assert explain_or_say_why(None) is None
 
 
 def test_the_map_of_the_last_network_on_the_way_is_shown(tmp_path: Path) -> None:
@@ -110,10 +110,10 @@ def two_largest(values: NDArray[np.float32]) -> tuple[Any, Any, Any]:
 def test_the_two_largest_of_each_feature_are_those_of_a_sort(split: int) -> None:
     random = np.random.default_rng(split)
     values = random.integers(0, 9, (50, 7)).astype(np.float32)  # with many ties
-    state = nothing_yet(7)
+    state = empty_top_two(7)
     for start in range(0, 50, split):
         rows = np.arange(start, min(start + split, 50))
-        state = with_cells(state, rows, values[rows])
+        state = updated_top_two(state, rows, values[rows])
     largest, second, winner = two_largest(values)
     np.testing.assert_array_equal(state.largest, largest)
     np.testing.assert_array_equal(state.second, second)
@@ -192,7 +192,7 @@ def test_a_picture_that_fails_is_said_and_loses_nothing(tmp_path: Path) -> None:
         first = model.engines["first"]
         broken = FakeEngine(lambda given: {}, first.inputs, first.outputs, fail_on=range(99))
         explainer._model = replace(model, engines={**model.engines, "first": broken})  # type: ignore[attr-defined]
-        explanation = explained(explainer)
+        explanation = explain_or_say_why(explainer)
     assert explanation is not None
     assert not explanation.pictures
     assert "could not be drawn: engine failed" in explanation.caption

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from edgeapl.errors import EndOfSource, InputError
-from edgeapl.sources.film_structure import FilmStructure, look_into
 from edgeapl.sources.video import VideoSource
+from edgeapl.sources.video_structure import VideoStructure, read_structure
 from tests.pictures import field, stated_scale
 
 FRAMES = 20
@@ -154,16 +154,16 @@ def test_a_film_with_long_sound_is_all_there() -> None:
 def test_a_structure_that_is_not_understood_counts_nothing(data: bytes, tmp_path: Path) -> None:
     path = tmp_path / "a.mkv"
     path.write_bytes(data)
-    assert look_into(path).frames is None
+    assert read_structure(path).frames is None
 
 
 def test_empty_chunks_of_an_avi_are_no_frames(tmp_path: Path) -> None:
     path = write(tmp_path / "v.avi", "MJPG")
-    assert look_into(path) == FilmStructure(FRAMES)
+    assert read_structure(path) == VideoStructure(FRAMES)
     data = path.read_bytes()
     at = data.index(b"idx1")
     # Between the pictures and the index: two frames that the camera dropped.
     grown = struct.unpack("<I", data[4:8])[0] + 16
     empty = b"00dc" + bytes(4)
     path.write_bytes(b"RIFF" + struct.pack("<I", grown) + data[8:at] + empty * 2 + data[at:])
-    assert look_into(path) == FilmStructure(FRAMES)
+    assert read_structure(path) == VideoStructure(FRAMES)

@@ -9,10 +9,10 @@ import pytest
 
 from edgeapl import pixel_size
 from edgeapl.calibration.builder.proof_slides import proof_slides
-from edgeapl.calibration.calibration_set import check_gathered
+from edgeapl.calibration.calibration_set import check_collected
 from edgeapl.calibration.calibrator import CalibrateRequest, calibrate
-from edgeapl.calibration.cells import Cell, Gathered, SlideSeen
-from edgeapl.calibration.spool import Spool
+from edgeapl.calibration.cells import Cell, CollectedCells, SlideSeen
+from edgeapl.calibration.disk_array import DiskArray
 from edgeapl.errors import InputError
 from edgeapl.slide_findings import scale_doubts
 from edgeapl.stages.segment import HsvWatershed
@@ -39,8 +39,8 @@ def test_what_is_stated_or_measured_is_no_guess() -> None:
     assert assumed == ASSUMED
 
 
-def gathered(folder: Path, origin: ScaleOrigin) -> Gathered:
-    made = Gathered(Spool(folder / "rows"))
+def gathered(folder: Path, origin: ScaleOrigin) -> CollectedCells:
+    made = CollectedCells(DiskArray(folder / "rows"))
     for name in ("a", "b"):
         scales = Counter({(origin if name == "b" else ScaleOrigin.STATED, 0.2): 4})
         made.slides.append(SlideSeen(name, 4, cells=15, scales=scales))
@@ -52,10 +52,10 @@ def test_slides_of_unknown_scale_calibrate_nothing(tmp_path: Path) -> None:
     """Their cells would be taken for cells of the usual size."""
     unknown = gathered(tmp_path, ScaleOrigin.ASSUMED)
     with pytest.raises(InputError, match="neither stated nor measurable: b: give --um-per-px"):
-        check_gathered(unknown, leave_out_unusable=False)
-    check_gathered(unknown, leave_out_unusable=False, scale_matters=False)
+        check_collected(unknown, leave_out_unusable=False)
+    check_collected(unknown, leave_out_unusable=False, scale_matters=False)
     for origin in (ScaleOrigin.ESTIMATED, ScaleOrigin.MEASURED, ScaleOrigin.STATED):
-        check_gathered(gathered(tmp_path, origin), leave_out_unusable=False)
+        check_collected(gathered(tmp_path, origin), leave_out_unusable=False)
 
 
 @pytest.mark.usefixtures("_nothing_measurable")

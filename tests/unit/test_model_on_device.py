@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeapl.bench.instrumented_engine import ON_DEVICE, Ledger, watched
+from edgeapl.bench.instrumented_engine import ON_DEVICE, WorkLog, instrumented
 from edgeapl.bundle.digest import sha256
 from edgeapl.bundle.load import open_bundle
 from edgeapl.engines.registry import open_chain
@@ -143,11 +143,11 @@ def test_a_slide_gets_the_answers_that_it_gets_on_the_processor(station: Station
 
 
 def test_the_bench_counts_cells_on_the_device_and_what_went_over_the_bus(station: Station) -> None:
-    ledger = Ledger()
+    ledger = WorkLog()
     with station.open() as model:
         assert model.chain is not None
         before = model.chain.moved
-        counted = watched(model, ledger)
+        counted = instrumented(model, ledger)
         assert isinstance(counted.chain, CellChain)
         examined(counted)
         work, moved = ledger.work[ON_DEVICE], model.chain.moved
@@ -162,11 +162,11 @@ def test_the_bench_counts_cells_on_the_device_and_what_went_over_the_bus(station
 
 def test_the_bench_hears_of_a_device_that_fails(station: Station) -> None:
     heard: list[int] = []
-    ledger = Ledger(on_error=lambda: heard.append(1))
+    ledger = WorkLog(on_error=lambda: heard.append(1))
     with station.open() as model:
         driver = station.fake.driver
         driver.fail_on = {"event_synchronize": driver.calls.count("event_synchronize")}
-        examined(watched(model, ledger))
+        examined(instrumented(model, ledger))
     assert heard
 
 

@@ -17,7 +17,7 @@ from edgeapl.calibration.builder.candidates import Candidate, make_candidate, pr
 from edgeapl.calibration.builder.on_device import USUAL
 from edgeapl.calibration.builder.paired_timing import Measured
 from edgeapl.calibration.builder.proof_slides import ProofSlides
-from edgeapl.calibration.builder.tactic_selection import BUNDLE, Race
+from edgeapl.calibration.builder.tactic_selection import BUNDLE, Selection
 from edgeapl.engines.registry import BACKENDS, TARGETS
 from edgeapl.errors import EngineError, ProofError
 from edgeapl.protocols import Arrays
@@ -48,11 +48,11 @@ def other_answers(run: Run) -> Run:
     return turned
 
 
-def unraced(_: Bundle, candidates: Sequence[Candidate], *__: Any) -> Race:
+def unraced(_: Bundle, candidates: Sequence[Candidate], *__: Any) -> Selection:
     """Let the first win."""
     first = candidates[0]
     seconds = dict.fromkeys((BUNDLE, first.name), 1.0)
-    return Race(first, {first.name: Measured(USUAL, {})}, seconds, {})
+    return Selection(first, {first.name: Measured(USUAL, {})}, seconds, {})
 
 
 def failing(run: Run) -> Run:

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-from edgeapl.calibration.quantise.blocks import in_blocks
+from edgeapl.calibration.quantise.blocks import pad_channels
 from edgeapl.calibration.quantise.qdq import qdq_onnxruntime
 from tests.quantising import conv_network, images, measured, run, separable_network
 
@@ -25,7 +25,7 @@ def tensors(network: bytes) -> list[tuple[str, ...]]:
 
 def test_a_broken_block_of_a_depthwise_layer_is_filled_up_wherever_its_channels_go() -> None:
     network = separable_network(540)
-    wider = in_blocks(network)
+    wider = pad_channels(network)
     assert channels(wider) == {
         "first": (544, 3, 3, 3),
         "deep": (544, 1, 3, 3),
@@ -38,7 +38,7 @@ def test_a_broken_block_of_a_depthwise_layer_is_filled_up_wherever_its_channels_
 
 def test_empty_channels_change_no_answer() -> None:
     network = separable_network(540)
-    wider = in_blocks(network)
+    wider = pad_channels(network)
     wanted = run(network, images())["logits"]
     assert np.ptp(wanted) > 0.1
     np.testing.assert_allclose(run(wider, images())["logits"], wanted, atol=1e-5)
@@ -62,4 +62,4 @@ def test_empty_channels_change_no_answer() -> None:
     ],
 )
 def test_channels_stay_where_more_would_be_wrong_or_not_worth_it(network: bytes, why: str) -> None:
-    assert in_blocks(network) == network, why
+    assert pad_channels(network) == network, why

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgeapl.calibration.quantise.fp16 import LARGEST, to_fp16
 from edgeapl.calibration.quantise.graph import element_types
 from edgeapl.calibration.quantise.qdq import qdq_tensorrt, quantised_layers
-from edgeapl.calibration.quantise.rounding import multiplied_in_tf32, rounded_everywhere
+from edgeapl.calibration.quantise.rounding import with_fp16_rounding, with_tf32_products
 from edgeapl.errors import EngineError
 from edgeapl.model import EMBEDDED
 from tests.quantising import CLASSES, FIRST, SECOND, THIRD, conv_network, images, measured, run
@@ -71,20 +71,20 @@ def test_numbers_that_overflow_halves_are_given_right() -> None:
     network = conv_network(gain=3e5)
     ranges = measured(network, images())
     assert max(high for _, high in ranges.values()) > LARGEST
-    right = run(rounded_everywhere(to_fp16(network, ranges=ranges)[0]), images())["features"]
+    right = run(with_fp16_rounding(to_fp16(network, ranges=ranges)[0]), images())["features"]
     wanted = run(network, images())["features"]
     np.testing.assert_allclose(right, wanted, rtol=0.01, atol=0.01 * float(np.abs(wanted).max()))
 
 
 def test_overflow_is_seen_on_a_cpu_that_would_compute_in_fp32() -> None:
     half, _ = to_fp16(conv_network(gain=3e5))  # no ranges: nothing is kept for its size
-    seen = run(rounded_everywhere(half), images())["features"]
+    seen = run(with_fp16_rounding(half), images())["features"]
     assert not np.isfinite(seen).all()
 
 
 def test_rounding_everywhere_changes_no_more_than_halves_do() -> None:
     half, _ = to_fp16(NETWORK)
-    wanted, given = run(NETWORK, images()), run(rounded_everywhere(half), images())
+    wanted, given = run(NETWORK, images()), run(with_fp16_rounding(half), images())
     assert 0 < np.abs(given["a"] - wanted["a"]).max() < 0.005
 
 
@@ -98,7 +98,7 @@ def test_products_in_tf32_have_ten_bits_and_sums_all() -> None:
         {"w": weights},
     )
     given = rng.normal(0, 1, (5, 40)).astype(np.float32)
-    found = run(multiplied_in_tf32(product), {"x": given})["y"]
+    found = run(with_tf32_products(product), {"x": given})["y"]
     exact, rounded = (
         one.astype(np.float64) @ other.astype(np.float64)
         for one, other in ((given, weights), (ten_bits(given), ten_bits(weights)))

@@ -10,11 +10,11 @@ import onnx
 import pytest
 from onnxruntime.quantization import registry
 
-from edgeapl.calibration.builder.files import in_eight_bits, kept_layers
+from edgeapl.calibration.builder.files import kept_layers, quantise_int8
+from edgeapl.calibration.disk_array import DiskArray
 from edgeapl.calibration.inputs import NetworkInputs
-from edgeapl.calibration.quantise.precision_fallback import Unquantised, most_of
-from edgeapl.calibration.range_measurement import HowToMeasure, measure
-from edgeapl.calibration.spool import Spool
+from edgeapl.calibration.quantise.precision_fallback import Unquantised, quantise_most
+from edgeapl.calibration.range_measurement import MeasurementOptions, measure
 from edgeapl.engines.registry import open_engine
 from edgeapl.errors import EngineError
 from tests.quantised_operators import MIDDLES, UNDER_TEST, operator_network
@@ -56,15 +56,15 @@ def test_every_operator_of_the_quantiser_is_tried() -> None:
 @pytest.mark.parametrize("name", MIDDLES)
 def test_it_is_built_or_its_layer_is_kept_higher(name: str, tmp_path: Path) -> None:
     network = operator_network(name)
-    spool = Spool(tmp_path / "cells")
+    spool = DiskArray(tmp_path / "cells")
     spool.append(images()["cells"])
-    how = HowToMeasure("minmax", grow=False)
+    how = MeasurementOptions("minmax", grow=False)
     ranges = measure(
         "n", network, NetworkInputs("cells", spool), how, lambda done, of: None
     ).tensors
-    built = in_eight_bits(network, "onnxruntime", ranges, frozenset())
+    built = quantise_int8(network, "onnxruntime", ranges, frozenset())
     assert kept_layers(network, built) == KEPT.get(name, frozenset())
-    plan = in_eight_bits(network, "tensorrt", ranges, frozenset())
+    plan = quantise_int8(network, "tensorrt", ranges, frozenset())
     assert kept_layers(network, plan) <= KEPT.get(name, frozenset())
     if name in REFUSED:
         with pytest.raises(EngineError, match=REFUSED[name]):
@@ -79,7 +79,7 @@ def test_it_is_built_or_its_layer_is_kept_higher(name: str, tmp_path: Path) -> N
 def test_openvino_takes_it_too_or_is_seen_to_answer_otherwise(name: str) -> None:
     pytest.importorskip("openvino", reason="needs the openvino extra")
     network = operator_network(name)
-    built = in_eight_bits(network, "openvino", measured(network, images()), frozenset())
+    built = quantise_int8(network, "openvino", measured(network, images()), frozenset())
     wanted = run(network, images())["logits"]
     given = open_engine("openvino", "n", built).run(images())["logits"]
     assert (np.abs(given - wanted).max() > FAR * wanted.std()) == (name in OTHERWISE_IN_OPENVINO)
@@ -92,7 +92,7 @@ def test_layers_that_fail_together_alone_are_one_line() -> None:
         return ",".join(nodes).encode()
 
     with pytest.raises(EngineError, match=r"cannot be quantised.*two of a kind.*fp32"):
-        most_of(["a", "b", "c", "d"], quantised)
+        quantise_most(["a", "b", "c", "d"], quantised)
 
 
 def test_only_layers_that_fail_are_spared() -> None:
@@ -101,5 +101,5 @@ def test_only_layers_that_fail_are_spared() -> None:
             raise Unquantised("unknown")
         return ",".join(nodes).encode()
 
-    assert most_of(list("abcdefg"), quantised) == b"a,c,d,f,g"
-    assert most_of(["b"], quantised) is None
+    assert quantise_most(list("abcdefg"), quantised) == b"a,c,d,f,g"
+    assert quantise_most(["b"], quantised) is None

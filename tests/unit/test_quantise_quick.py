@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from edgeapl.calibration.builder import files
-from edgeapl.calibration.quantise.fast_kernels import AMX_PRODUCTS, quick_in_onnxruntime
+from edgeapl.calibration.quantise.fast_kernels import AMX_PRODUCTS, optimise_for_onnxruntime
 from edgeapl.calibration.quantise.qdq import qdq_onnxruntime, saturates
 from edgeapl.engines.store.machine import Device, cpu
 from tests.quantising import conv_network, images, measured, run, separable_network
@@ -49,13 +49,13 @@ def kernels(network: bytes, folder: Path) -> Counter[str]:
 def test_no_answer_changes(products: int | None) -> None:
     if products and saturates(frozenset(cpu().capability.split())):
         pytest.skip("products of other weights overflow on this CPU")
-    given = run(quick_in_onnxruntime(QUANTISED, products), images())["logits"]
+    given = run(optimise_for_onnxruntime(QUANTISED, products), images())["logits"]
     np.testing.assert_array_equal(given, run(QUANTISED, images())["logits"])
 
 
 def test_a_relu_between_eight_bits_is_looked_up_and_not_computed_in_fp32(tmp_path: Path) -> None:
     before = kernels(QUANTISED, tmp_path)
-    after = kernels(quick_in_onnxruntime(QUANTISED, None), tmp_path)
+    after = kernels(optimise_for_onnxruntime(QUANTISED, None), tmp_path)
     assert after["QLinearLeakyRelu"] == 1
     assert after["DequantizeLinear"] == before["DequantizeLinear"] - 1
 
@@ -82,7 +82,7 @@ def test_numbers_for_colours_are_spread_over_the_picture_and_no_answer_changes(
     scales: list[float], shape: tuple[int, ...]
 ) -> None:
     plain = normalising(scales)
-    spread = quick_in_onnxruntime(plain, None)
+    spread = optimise_for_onnxruntime(plain, None)
     graph = onnx.load_model_from_string(spread).graph
     (by,) = {node.input[1] for node in graph.node if node.op_type == "Mul"}
     (values,) = (numpy_helper.to_array(one) for one in graph.initializer if one.name == by)
@@ -98,13 +98,13 @@ def test_a_number_for_each_channel_of_a_layer_stays() -> None:
     values = np.linspace(0, 1, 8, dtype=np.float32).reshape(1, 8, 1, 1)
     shift.CopyFrom(numpy_helper.from_array(values, "epsilon"))
     graph = onnx.load_model_from_string(
-        quick_in_onnxruntime(network.SerializeToString(), None)
+        optimise_for_onnxruntime(network.SerializeToString(), None)
     ).graph
     assert "epsilon" in {constant.name for constant in graph.initializer}
 
 
 def test_with_amx_the_weights_of_wide_convolutions_alone_are_shifted_and_none_changes() -> None:
-    before, after = weights(QUANTISED), weights(quick_in_onnxruntime(QUANTISED, AMX_PRODUCTS))
+    before, after = weights(QUANTISED), weights(optimise_for_onnxruntime(QUANTISED, AMX_PRODUCTS))
     assert {name: zero for name, (_, zero) in after.items()} == {
         "first": {0},
         "deep": {0},
@@ -127,7 +127,7 @@ def test_only_onnxruntime_gets_these_words_and_shifted_weights_only_with_amx(
     target: str, capability: str, shifted: bool, leaky: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files, "cpu", lambda: Device("a CPU", capability))
-    made = files.in_eight_bits(NETWORK, target, measured(NETWORK, images()), frozenset())
+    made = files.quantise_int8(NETWORK, target, measured(NETWORK, images()), frozenset())
     operators = [node.op_type for node in onnx.load_model_from_string(made).graph.node]
     assert ("LeakyRelu" in operators) is leaky
     assert any(zero != {0} for _, zero in weights(made).values()) is shifted

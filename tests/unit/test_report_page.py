@@ -15,7 +15,7 @@ from edgeapl.report.gallery import Gallery
 from edgeapl.report.page import MOST_PICTURE_BYTES, choose_pictures, render_page
 from edgeapl.types import CellStatus, ExaminedFrame, Reason
 from edgeapl.wording.numbers import percent
-from edgeapl.wording.verdicts import tally_in_words
+from edgeapl.wording.verdicts import describe_tally
 from tests.drawn_slides import context, examined, record, slide
 
 NOW = datetime(2025, 11, 21, 9, 30, tzinfo=timezone.utc)
@@ -242,7 +242,7 @@ def test_a_share_is_never_rounded_to_none_or_all(share: float, words: str) -> No
 )
 def test_a_tally_in_words_adds_up(counts: tuple[int, ...], words: str) -> None:
     names = ("seen", *(status.value for status in CellStatus))
-    assert tally_in_words(dict(zip(names, counts, strict=True))) == words
+    assert describe_tally(dict(zip(names, counts, strict=True))) == words
 
 
 def test_only_suspicious_cells_are_said_to_have_raised_a_flag() -> None:

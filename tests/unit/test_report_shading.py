@@ -7,7 +7,7 @@ import pytest
 
 from edgeapl.report.unexamined_area import COLOUR, lost_parts, shade
 from edgeapl.types import Tiles, TileState
-from edgeapl.wording.verdicts import field_in_words
+from edgeapl.wording.verdicts import describe_field
 
 
 def test_only_what_was_not_examined_is_hatched() -> None:
@@ -40,4 +40,4 @@ def test_a_frame_that_was_examined_whole_stays_as_it_is() -> None:
     ],
 )
 def test_a_share_is_never_rounded_up(share: float | None, words: str) -> None:
-    assert field_in_words(share) == words
+    assert describe_field(share) == words

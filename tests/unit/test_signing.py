@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from edgeapl.bundle import keys
 from edgeapl.bundle.load import SEAL, Bundle, open_bundle
 from edgeapl.bundle.signature import ENGINE_SIGNATURE, SIGNATURE, write_signature
-from edgeapl.bundle.trust import Trust, age, trust_of
+from edgeapl.bundle.trust import Trust, read_trust, version_key
 from edgeapl.bundle.write import write_bundle
 from edgeapl.calibration.builder.build import BuildRequest, build_engine
 from edgeapl.cli.main import run
@@ -60,7 +60,7 @@ def key(place: Path) -> keys.PrivateKey:
 
 @pytest.fixture(scope="module")
 def trust(key: keys.PrivateKey) -> Trust:
-    return trust_of([keys.fingerprint(key.public)], {"small": "1.0"})
+    return read_trust([keys.fingerprint(key.public)], {"small": "1.0"})
 
 
 @pytest.fixture(scope="module")
@@ -226,13 +226,13 @@ def test_an_old_version_is_refused_though_it_is_signed(signed: Bundle, trust: Tr
 
 def test_versions_are_ordered_by_number() -> None:
     ordered = ["0.9", "1.0rc1", "1.0", "1.0+cal2", "1.0+cal10", "1.2", "1.10", "2"]
-    assert sorted(set(ordered), key=age) == ordered
-    assert age("1") == age("1.0.0.0")
+    assert sorted(set(ordered), key=version_key) == ordered
+    assert version_key("1") == version_key("1.0.0.0")
 
 
 def test_unsigned_bundles_run_where_no_key_is_trusted(tmp_path: Path) -> None:
     bundle = small_bundle(tmp_path / "plain")
-    with open_model(ModelRequest(bundle.folder, trust=trust_of(None, {}))) as model:
+    with open_model(ModelRequest(bundle.folder, trust=read_trust(None, {}))) as model:
         assert model.bundle.signer is None
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeapl.bench.instrumented_engine import Ledger, watched
+from edgeapl.bench.instrumented_engine import WorkLog, instrumented
 from edgeapl.errors import EdgeAplError, InputError, StorageError
 from edgeapl.journal import Journal, read_rows
 from edgeapl.model import Model, open_model
@@ -90,10 +90,10 @@ class Log:
 def test_slides_share_batches_and_each_is_answered_as_if_it_were_alone(
     model: Model, workers: int
 ) -> None:
-    ledger, log = Ledger(), Log()
+    ledger, log = WorkLog(), Log()
     names = [f"s{number}" for number in range(7)]
     jobs = [log.job(name, fields()) for name in names]
-    counted = watched(replace(model, workers=workers), ledger)
+    counted = instrumented(replace(model, workers=workers), ledger)
     examine_slides(counted, jobs, batch_size=BATCH)
     assert ledger.work["cells"].rows == 5 * len(names)
     assert ledger.work["cells"].runs == math.ceil(5 * len(names) / BATCH)
@@ -187,9 +187,9 @@ def test_a_slide_that_can_not_begin_ends_the_run_after_those_before_it(model: Mo
 
 def test_few_slides_are_open_at_a_time(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgeapl.pipeline.examiner.MOST_OPEN_SLIDES", 3)
-    log, ledger = Log(), Ledger()
+    log, ledger = Log(), WorkLog()
     jobs = [log.job(str(number), fields()) for number in range(9)]
-    examine_slides(watched(model, ledger), jobs, batch_size=1000)
+    examine_slides(instrumented(model, ledger), jobs, batch_size=1000)
     balance = np.cumsum([{"begin": 1, "outcome": -1}.get(what, 0) for _, what in log.told])
     assert balance.max() == 3
     assert ledger.work["cells"].runs == 3
@@ -259,13 +259,13 @@ def score(
 def test_a_folder_of_slides_is_scored_in_batches_across_slides_and_resumed_in_order(
     model: Model, smears: Path
 ) -> None:
-    ledger = Ledger()
+    ledger = WorkLog()
     told: list[tuple[str, bool]] = []
 
     def tell(record: dict[str, Any], resumed: bool) -> None:
         told.append((record["slide"], resumed))
 
-    first = score(watched(model, ledger), smears, tell)
+    first = score(instrumented(model, ledger), smears, tell)
     assert ledger.work["cells"].runs == math.ceil(25 / BATCH)
     assert told == [(slide, False) for slide in "abcde"]
     (smears / "c" / "0.png").write_bytes(png(drawn_field(((100, 100),))))

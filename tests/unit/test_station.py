@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from edgeapl.errors import CameraError, EndOfSource, IdentifierUsed, SourceStalled, UsageError
-from edgeapl.journal import AMENDMENT, Journal, Opinion, SignOff, Standing, read_rows
+from edgeapl.journal import AMENDMENT, CertificateStatus, Journal, Opinion, SignOff, read_rows
 from edgeapl.pipeline import SlideOptions
 from edgeapl.protocols import FrameSource
 from edgeapl.report.storage import sync
@@ -504,7 +504,7 @@ def test_what_is_said_of_a_cell_while_the_slide_is_open_stands_in_its_report(des
 def test_the_page_says_what_may_be_cleared_and_what_has_ended_it(desk: Bench) -> None:
     assert desk.access.view().may_clear.startswith("none: this model has no proof")
     certificate = Certificate("c" * 64, "APL", 0.5, 0.05, 0.95, 59, 0, 0.0495)
-    standing = Standing(desk.journal.path, certificate)
+    standing = CertificateStatus(desk.journal.path, certificate)
     desk.station.standing = standing
     cleared = replace(make_verdict(1), decision=Decision.CLEAR, reasons=(), certificate=certificate)
     record = desk.journal.commit(cleared)

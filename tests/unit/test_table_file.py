@@ -13,14 +13,14 @@ from edgeapl.calibration.held_out import read_exclusions
 from edgeapl.cli.main import run
 from edgeapl.errors import ConfigError, EdgeAplError, InputError, UsageError
 from edgeapl.evaluation.confusion import read_confusion
-from edgeapl.evaluation.evaluator import Question, evaluate_slides
+from edgeapl.evaluation.evaluator import EvaluationOptions, evaluate_slides
 from edgeapl.evaluation.labels import label_of_file, read_cell_labels, read_slide_labels
 from edgeapl.evaluation.results import SlideResult
 from edgeapl.pixel_size import SlideScale
 from edgeapl.sources.address import open_source
 from edgeapl.sources.discover import find_slides
 from edgeapl.sources.slide_list import SlideInput, read_slide_list
-from edgeapl.wording.names import canonical_name, told_apart
+from edgeapl.wording.names import canonical_name, disambiguated
 
 CASE = Path("../shared/cases/lists/german.csv")
 ROWS = (("Müller 1", "a.png", "0,1"), ("Müller 1", "b.png", "0,1"), ("Ärztin", "sub/c.png", "0,2"))
@@ -170,13 +170,13 @@ def test_several_slides_of_a_patient_are_one_patient(tmp_path: Path) -> None:
         "slide,patient,label\nMüller 1,Müller,APL\nMüller 2,Müller,APL\nZ,,AML\n",
     ):
         path.write_text(text, encoding="utf-8")
-        document = evaluate_slides(results, read_slide_labels(path), Question()).document
+        document = evaluate_slides(results, read_slide_labels(path), EvaluationOptions()).document
         assert document["slides"]["n"] == 3, text
         assert document["patients"]["labels"] == {"AML": 1, "APL": 1}, text
         assert document["unlabelled"] == document["labels_without_result"] == [], text
     path.write_text("slide,patient,label\nMüller 1,Q,APL\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"two patients.*Müller in the slide list, Q here"):
-        evaluate_slides(results, read_slide_labels(path), Question())
+        evaluate_slides(results, read_slide_labels(path), EvaluationOptions())
 
 
 @pytest.mark.parametrize("other", ["apl", "АPL", "A\u200bPL"])  # noqa: RUF001
@@ -207,14 +207,14 @@ def test_two_folders_of_one_name_are_refused_and_told_apart(tmp_path: Path) -> N
 
 def test_names_that_look_alike_are_spelled_out() -> None:
     latin, cyrillic = "APC 1", "АРС 1"  # noqa: RUF001
-    shown = told_apart([latin, cyrillic, "Müller", "Пётр"])
+    shown = disambiguated([latin, cyrillic, "Müller", "Пётр"])
     assert shown == {
         latin: latin,
         cyrillic: "\\u0410\\u0420\\u0421 1",
         "Müller": "Müller",
         "Пётр": "Пётр",
     }
-    assert len(set(told_apart(["a b", "a\u00a0b", "a\u2007b", "a\u3164b"]).values())) == 4
+    assert len(set(disambiguated(["a b", "a\u00a0b", "a\u2007b", "a\u3164b"]).values())) == 4
     assert canonical_name(os.fsdecode(b"M\xc3\xbcller")) == canonical_name("Mu\u0308ller")
     assert canonical_name("M\udcc3\udcbcller") == "Müller"
 

@@ -21,7 +21,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from edgeapl.bench.instrumented_engine import Ledger, watched
+from edgeapl.bench.instrumented_engine import WorkLog, instrumented
 from edgeapl.bundle.specs import CropSpec
 from edgeapl.closable import ClosesItself
 from edgeapl.errors import EndOfSource
@@ -91,14 +91,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def ledger() -> Ledger:
-    return Ledger()
+def ledger() -> WorkLog:
+    return WorkLog()
 
 
 @pytest.fixture
-def model(folder: Path, ledger: Ledger) -> Iterator[Model]:
+def model(folder: Path, ledger: WorkLog) -> Iterator[Model]:
     with open_model(folder) as opened:
-        yield watched(opened, ledger)
+        yield instrumented(opened, ledger)
 
 
 def examine(model: Model, source: Fields, *, told: bool = False) -> int:
@@ -116,7 +116,7 @@ def examine(model: Model, source: Fields, *, told: bool = False) -> int:
 
 
 def test_a_folder_is_examined_in_full_batches_that_span_frames(
-    model: Model, ledger: Ledger
+    model: Model, ledger: WorkLog
 ) -> None:
     examine(model, Fields(len(FIELDS)))
     # Full batches, and one for what is left: no frame starts a batch of its own.
@@ -125,7 +125,7 @@ def test_a_folder_is_examined_in_full_batches_that_span_frames(
 
 
 def test_a_live_frame_is_answered_by_itself_in_as_few_batches_as_it_needs(
-    model: Model, ledger: Ledger
+    model: Model, ledger: WorkLog
 ) -> None:
     examine(model, Fields(len(FIELDS), live=True))
     # A batch may still span two frames when the second was ready in time; it is never asked for
@@ -134,14 +134,14 @@ def test_a_live_frame_is_answered_by_itself_in_as_few_batches_as_it_needs(
     assert math.ceil(CELLS / BATCH) <= ledger.work["cells"].runs <= most
 
 
-def test_every_cell_is_given_to_the_network_once_as_bytes(model: Model, ledger: Ledger) -> None:
+def test_every_cell_is_given_to_the_network_once_as_bytes(model: Model, ledger: WorkLog) -> None:
     examine(model, Fields(len(FIELDS)))
     # uint8, as it was cut: float32 would be four times as much over the bus, or into a process.
     assert ledger.work["cells"].bytes_in == CELLS * CROP_BYTES
 
 
 def test_the_head_is_asked_once_for_the_answer_and_once_for_each_corner(
-    model: Model, ledger: Ledger
+    model: Model, ledger: WorkLog
 ) -> None:
     verdicts = examine(model, Fields(len(FIELDS)), told=True)
     # 1 + 8 a verdict, with one verdict for every finished frame and the last one.

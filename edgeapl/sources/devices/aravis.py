@@ -22,7 +22,7 @@ from edgeapl.sources.devices.aravis_library import (
 )
 from edgeapl.sources.devices.aravis_pictures import FORMATS, NAMES, rgb_of_memory
 from edgeapl.sources.devices.options import one_of, split_options, whole_number, yes_or_no
-from edgeapl.sources.devices.timestamps import FrameNumbers, Moments
+from edgeapl.sources.devices.timestamps import CaptureTimes, FrameNumbers
 from edgeapl.sources.frames import ScaleFor, SystemClock, frame_of_pixels
 from edgeapl.types import Frame, UInt8
 from edgeapl.wording.printable import printable
@@ -101,7 +101,7 @@ class AravisSource(ClosesItself):
         except CameraError:
             self.close()
             raise
-        self._moments = Moments(self._clock)
+        self._moments = CaptureTimes(self._clock)
 
     def _open(self, where: str) -> None:
         call = self._aravis.call

@@ -11,7 +11,7 @@ import numpy as np
 from edgeapl.closable import ClosesItself
 from edgeapl.errors import CameraError, ConfigError, EndOfSource
 from edgeapl.protocols import Clock
-from edgeapl.sources.decoder_words import caught_words
+from edgeapl.sources.decoder_messages import captured_messages
 from edgeapl.sources.frames import ScaleFor, SystemClock, frame_of_pixels
 from edgeapl.types import Frame, UInt8
 from edgeapl.wording.printable import printable
@@ -130,7 +130,7 @@ def _open(pipeline: str) -> Pipeline:
     if not cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
         mend = "use JetPack's OpenCV or one built with GStreamer"
         raise CameraError("OpenCV has no GStreamer", f"OpenCV {cv2.__version__}", mend)
-    with caught_words():
+    with captured_messages():
         capture = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)
     if not capture.isOpened():
         capture.release()

@@ -14,7 +14,7 @@ from edgeapl.errors import CameraError, ConfigError, EndOfSource, SourceStalled
 from edgeapl.protocols import Clock
 from edgeapl.sources.devices.colour import MOSAICS, as_rgb
 from edgeapl.sources.devices.options import one_of, split_options, whole_number, yes_or_no
-from edgeapl.sources.devices.timestamps import FrameNumbers, Moments
+from edgeapl.sources.devices.timestamps import CaptureTimes, FrameNumbers
 from edgeapl.sources.frames import ScaleFor, SystemClock, frame_of_pixels
 from edgeapl.types import Frame, ScaleOrigin, UInt8
 from edgeapl.wording.printable import printable
@@ -91,7 +91,7 @@ class MicroManagerSource(ClosesItself):
             _let_go(made)
             raise
         self._core = made
-        self._moments = Moments(self._clock)
+        self._moments = CaptureTimes(self._clock)
 
     def _start(self, core: Any) -> str:
         """Start the stream, and return the camera's identity."""

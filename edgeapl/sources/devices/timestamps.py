@@ -8,7 +8,7 @@ DRIFT = 0.0005
 """Largest drift of a camera's clock, seconds per second: crystals are ten times better."""
 
 
-class Moments:
+class CaptureTimes:
     """Turns the age of a picture, by the driver's wall clock, into a monotonic time.
 
     Wall clocks jump. So a picture is never taken to be older than the last time the driver had none

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from edgeapl.errors import InputError
-from edgeapl.sources.decoder_words import caught_words
+from edgeapl.sources.decoder_messages import captured_messages
 from edgeapl.types import Remark, UInt8
 
 
@@ -127,7 +127,7 @@ def pixel_size(x_um: float, y_um: float, origin: str) -> PixelSize:
 def decoded_jpeg(data: bytes, name: str) -> UInt8:
     """Decode a JPEG whose structure was checked, uint8 (H, W, 3) RGB. Raises InputError."""
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    with caught_words() as words:
+    with captured_messages() as words:
         image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
     if words.damage or image is None:
         raise damaged(name, words.damage or "JPEG cannot be decoded")

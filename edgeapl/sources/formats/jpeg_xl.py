@@ -18,7 +18,7 @@ from edgeapl.sources.formats.header import (
     too_deep,
     unsupported,
 )
-from edgeapl.sources.formats.optional_imports import ODD
+from edgeapl.sources.formats.optional_formats import INCONSISTENT_FILE_ERRORS
 from edgeapl.types import Remark, UInt8
 
 _STREAM = b"\xff\x0a"
@@ -51,7 +51,7 @@ def _pixels(data: bytes, name: str) -> tuple[UInt8, tuple[Remark, ...]]:
 
     try:
         pixels = np.asarray(imagecodecs.jpegxl_decode(data))
-    except ODD as error:
+    except INCONSISTENT_FILE_ERRORS as error:
         raise damaged(name, "JPEG XL cannot be decoded") from error
     if pixels.dtype != np.uint8 or pixels.ndim != 3:
         raise damaged(name, "JPEG XL holds no 8-bit colour image")

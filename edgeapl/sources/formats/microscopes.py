@@ -27,7 +27,7 @@ from edgeapl.sources.formats.header import (
     pixel_size,
     unsupported,
 )
-from edgeapl.sources.formats.optional_imports import ODD, library
+from edgeapl.sources.formats.optional_formats import INCONSISTENT_FILE_ERRORS, library
 from edgeapl.sources.formats.safe_xml import parsed
 from edgeapl.types import Remark, UInt8
 
@@ -151,7 +151,7 @@ def _contradicting(called: str, name: str, *errors: type[Exception]) -> Iterator
 
     errors : of the library's own.
     """
-    caught: tuple[type[Exception], ...] = (*ODD, *errors)
+    caught: tuple[type[Exception], ...] = (*INCONSISTENT_FILE_ERRORS, *errors)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # meant for a terminal; missing data is noticed here

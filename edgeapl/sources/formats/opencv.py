@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from edgeapl.sources.decoder_words import caught_words
+from edgeapl.sources.decoder_messages import captured_messages
 from edgeapl.sources.formats.header import ImageHeader, damaged
 from edgeapl.types import Remark, UInt8
 
@@ -17,7 +17,7 @@ def decoded(data: bytes, header: ImageHeader, name: str) -> tuple[UInt8, tuple[R
     kind = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     if header.alpha:
         kind = cv2.IMREAD_UNCHANGED  # keeps the alpha channel, and the orientation
-    with caught_words() as words:
+    with captured_messages() as words:
         try:
             image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), kind)
         except cv2.error as error:

@@ -12,7 +12,7 @@ import numpy as np
 from edgeapl.sources.formats.colour import ColourError, profile_of_codes
 from edgeapl.sources.formats.exif import Exif, read_exif
 from edgeapl.sources.formats.header import ImageHeader, Still, damaged, grey, many, unsupported
-from edgeapl.sources.formats.optional_imports import ODD, library
+from edgeapl.sources.formats.optional_formats import INCONSISTENT_FILE_ERRORS, library
 from edgeapl.types import Remark, UInt8
 
 AVIF_BRANDS = (b"avif", b"avis")
@@ -59,7 +59,7 @@ def _read(data: bytes, name: str, pillow_name: str, called: str) -> Iterator[Sti
     try:
         image = Image.open(io.BytesIO(data), formats=(pillow_name,))
         frames = getattr(image, "n_frames", 1)
-    except ODD as error:
+    except INCONSISTENT_FILE_ERRORS as error:
         raise damaged(name, f"{called} cannot be decoded") from error
     if frames > 1:
         raise many(name, frames)
@@ -71,7 +71,7 @@ def read_heif(data: bytes, name: str) -> Iterator[Still]:
     heif = library("pillow_heif", name)
     try:
         images = list(heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True))
-    except ODD as error:
+    except INCONSISTENT_FILE_ERRORS as error:
         raise damaged(name, "HEIF cannot be decoded") from error
     for image in images:
         yield _still(image, name, "HEIF")
@@ -118,6 +118,6 @@ def _profile(info: Mapping[str, Any], exif: Exif) -> tuple[bytes, tuple[Remark, 
 def _pixels(image: Any, called: str, name: str) -> tuple[UInt8, tuple[Remark, ...]]:
     try:
         pixels = np.array(image, dtype=np.uint8)
-    except ODD as error:
+    except INCONSISTENT_FILE_ERRORS as error:
         raise damaged(name, f"{called} cannot be decoded") from error
     return pixels, ()

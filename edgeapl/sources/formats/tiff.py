@@ -32,7 +32,7 @@ from edgeapl.sources.formats.header import (
     unsupported,
 )
 from edgeapl.sources.formats.ome import OmeError, OmeImage, read_ome
-from edgeapl.sources.formats.optional_imports import ODD
+from edgeapl.sources.formats.optional_formats import INCONSISTENT_FILE_ERRORS
 from edgeapl.sources.formats.tiff_bounds import SIGNATURES, check_bounds
 from edgeapl.sources.formats.tiff_pixels import JPEG, check_shared, read_samples
 from edgeapl.types import Remark, UInt8
@@ -89,7 +89,7 @@ def read_stills(data: bytes, name: str) -> Iterator[Still]:
         chosen = _choose(file, name)
         check_shared([each.page for each in chosen], data, name)
         stills = [_still(each, data, name) for each in chosen]
-    except ODD as error:
+    except INCONSISTENT_FILE_ERRORS as error:
         raise damaged(name, "TIFF contradicts itself") from error
     yield from stills
 
@@ -257,7 +257,7 @@ def _pixels(chosen: _Chosen, data: bytes, name: str) -> tuple[UInt8, tuple[Remar
         samples = read_samples(page, data, name)
         if int(page.photometric) == _PALETTE:
             return _looked_up(page, samples[..., 0].astype(np.uint8), name), ()
-    except ODD as error:
+    except INCONSISTENT_FILE_ERRORS as error:
         raise damaged(name, "TIFF contradicts itself") from error
     if samples.dtype == np.uint8:
         return samples, ()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import struct
 from types import ModuleType
 
 from edgeapl.errors import InputError
+from edgeapl.optional_imports import import_or
 
 ALWAYS = ("PNG", "JPEG", "BMP", "TIFF", "WebP", "AVIF", "JPEG XL")
 """Formats that every installation reads."""
@@ -22,7 +22,7 @@ BY_MODULE = {
 
 EXTRA = "pip install 'edgeapl[formats]'"
 
-ODD = (
+INCONSISTENT_FILE_ERRORS = (
     *(ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError),
     *(struct.error, OSError, SyntaxError, AssertionError, NotImplementedError),
 )
@@ -38,8 +38,5 @@ def missing() -> tuple[str, ...]:
 
 def library(module: str, name: str) -> ModuleType:
     """Import the library of a format in `BY_MODULE`. Raises InputError that names the extra."""
-    format_name = BY_MODULE[module]
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise InputError(f"not an image that can be read ({format_name})", name, EXTRA) from error
+    what = f"not an image that can be read ({BY_MODULE[module]})"
+    return import_or(module, lambda _: InputError(what, name, EXTRA))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgeapl.errors import StorageError
 
 
-class Spool:
+class DiskArray:
     """Rows of one shape and dtype in a file, written once and read in any order.
 
     Parameters

@@ -30,7 +30,7 @@ _DAMAGE = re.compile(
 )
 
 
-class DecoderWords:
+class DecoderMessages:
     """The captured messages, once the `with` block has ended."""
 
     def __init__(self) -> None:
@@ -39,9 +39,9 @@ class DecoderWords:
 
 
 @contextmanager
-def caught_words() -> Iterator[DecoderWords]:
+def captured_messages() -> Iterator[DecoderMessages]:
     """Capture decoders' messages in a `with` block; one block at a time in the process."""
-    words = DecoderWords()
+    words = DecoderMessages()
     with _LOCK:
         terminal = _duplicate()
         catcher = _memory()

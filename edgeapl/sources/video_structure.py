@@ -19,7 +19,7 @@ MOST_PARTS = 5_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class FilmStructure:
+class VideoStructure:
     """frames : that a player must show; None if they cannot be counted. cut : truncated."""
 
     frames: int | None = None
@@ -49,7 +49,7 @@ class _Reader:
         return data
 
 
-def look_into(path: Path) -> FilmStructure:
+def read_structure(path: Path) -> VideoStructure:
     """Examine an MP4, MOV, AVI, MKV, WebM or transport stream.
 
     An unknown structure gives no count. Raises OSError.
@@ -65,12 +65,12 @@ def look_into(path: Path) -> FilmStructure:
                 return _avi(reader)
             if head[:1] == b"\x47" or head[4:5] == b"\x47":
                 packet = 188 if head[:1] == b"\x47" else 192
-                return FilmStructure(None, size % packet != 0)
+                return VideoStructure(None, size % packet != 0)
             return _mp4(reader)
         except _CutError:
-            return FilmStructure(None, cut=True)
+            return VideoStructure(None, cut=True)
         except (ValueError, struct.error, LookupError):
-            return FilmStructure()
+            return VideoStructure()
 
 
 # ISO base media (MP4, MOV): boxes of size, kind and content.
@@ -102,7 +102,7 @@ def _inside(reader: _Reader, at: int, end: int, *kinds: bytes) -> tuple[int, int
     return None
 
 
-def _mp4(reader: _Reader) -> FilmStructure:
+def _mp4(reader: _Reader) -> VideoStructure:
     frames: int | None = None
     track = None
     for kind, start, end in _boxes(reader, 0, reader.size):
@@ -110,7 +110,7 @@ def _mp4(reader: _Reader) -> FilmStructure:
             track, frames = _picture_track(reader, start, end)
         elif kind == b"moof" and track is not None and frames is not None:
             frames += _in_fragment(reader, start, end, track)
-    return FilmStructure(frames)
+    return VideoStructure(frames)
 
 
 def _picture_track(reader: _Reader, at: int, end: int) -> tuple[int | None, int | None]:
@@ -170,7 +170,7 @@ def _in_fragment(reader: _Reader, at: int, end: int, track: int) -> int:
 # RIFF (AVI): chunks of kind, size and content, padded to even sizes.
 
 
-def _avi(reader: _Reader) -> FilmStructure:
+def _avi(reader: _Reader) -> VideoStructure:
     at = frames = 0
     stream = None
     while at + 8 <= reader.size:
@@ -183,7 +183,7 @@ def _avi(reader: _Reader) -> FilmStructure:
         stream = first if stream is None else stream
         frames += count
         at += 8 + size + size % 2
-    return FilmStructure(frames if stream is not None else None)
+    return VideoStructure(frames if stream is not None else None)
 
 
 def _in_riff(reader: _Reader, at: int, end: int, stream: int | None) -> tuple[int | None, int]:
@@ -214,7 +214,7 @@ _HIDES = b"V_VP8"
 """A codec with blocks that are not shown."""
 
 
-def _matroska(reader: _Reader) -> FilmStructure:
+def _matroska(reader: _Reader) -> VideoStructure:
     at = frames = 0
     track = None
     hides = False
@@ -236,7 +236,7 @@ def _matroska(reader: _Reader) -> FilmStructure:
             if head[length + 2] & 0x06 and number == track:
                 raise ValueError("several frames in a block")
         at = start + size
-    return FilmStructure(None if track is None or hides else frames)
+    return VideoStructure(None if track is None or hides else frames)
 
 
 def _picture_number(reader: _Reader, at: int, end: int) -> tuple[int | None, bool]:
