@@ -91,11 +91,6 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".")
 
 
-def is_video(name: str) -> bool:
-    """Return whether a file with this name counts as a video."""
-    return Path(name).suffix.lower() in _FILMS
-
-
 def is_archive(path: Path) -> bool:
     """Return whether a path leads to a plain file that is an archive, by name or first bytes."""
     if not path.is_file():

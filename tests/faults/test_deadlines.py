@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -20,6 +20,7 @@ from edgeapl.engines.hosted.host import EngineHost
 from edgeapl.errors import DeadlineError, EngineError
 from edgeapl.process.restart import RestartBudget
 from tests.slow_networks import ENDLESS, HUGE, chain_network, count, loop_network, steps, written
+from tests.waiting import thread_states, wait_until
 
 LATE_S = 0.5
 """The promise: no run ends later than this after its deadline."""
@@ -44,13 +45,6 @@ def alone(tmp_path: Path) -> Iterator[EngineHost]:
 
 def in_s(seconds: float) -> int:
     return time.monotonic_ns() + int(seconds * 1e9)
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    until = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.005)
 
 
 def answer(host: EngineHost) -> float:
@@ -145,7 +139,7 @@ def test_a_process_that_hangs_as_a_whole_is_replaced(host: EngineHost) -> None:
     before = host.health.pid
     end_child(host, signal.SIGSTOP)
     # Until its threads have heard of it they may still answer.
-    wait_until(lambda: all(state == "T" for state in thread_states(before)))
+    wait_until(lambda: all(state == "T" for state in thread_states(before)), PATIENCE_S)
     at_ns = in_s(0.1)
     host.deadline(at_ns)
     with pytest.raises(DeadlineError):
@@ -159,7 +153,7 @@ def test_a_process_that_hangs_as_a_whole_is_replaced(host: EngineHost) -> None:
 def test_a_deadline_holds_while_the_process_is_started_again(host: EngineHost) -> None:
     for _ in range(5):
         end_child(host, signal.SIGKILL)
-        wait_until(lambda: not host.health.ready)
+        wait_until(lambda: not host.health.ready, PATIENCE_S)
         at_ns = in_s(0.05)
         host.deadline(at_ns)
         with pytest.raises(DeadlineError):
@@ -173,7 +167,7 @@ def test_a_process_that_keeps_dying_stays_down_and_says_so(tmp_path: Path) -> No
     with EngineHost(written(tmp_path, loop=loop_network())) as host:
         for death in range(1, 6):
             end_child(host, signal.SIGABRT)
-            wait_until(lambda death=death: host.health.deaths == death)  # type: ignore[misc]
+            wait_until(lambda death=death: host.health.deaths == death, PATIENCE_S)  # type: ignore[misc]
             if death < 5:
                 assert answer(host) == 3
         with pytest.raises(EngineError) as caught:
@@ -189,7 +183,7 @@ def test_a_network_changed_meanwhile_is_not_started_again(tmp_path: Path) -> Non
     with EngineHost(files) as host:
         files[0].path.write_bytes(loop_network() + b"\0")
         end_child(host, signal.SIGKILL)
-        wait_until(lambda: host.health.deaths == 5)
+        wait_until(lambda: host.health.deaths == 5, PATIENCE_S)
         with pytest.raises(EngineError, match="network was changed since it was checked"):
             answer(host)
 
@@ -238,23 +232,17 @@ def crashing(host: EngineHost, number: signal.Signals) -> Iterator[None]:
     """End the child in the middle of the run within."""
 
     def end() -> None:
-        wait_until(lambda: host.health.running > 0)
+        wait_until(lambda: host.health.running > 0, PATIENCE_S)
         end_child(host, number)
 
     # Of a run before that was given up nothing may be left, else that one would be met.
-    wait_until(lambda: host.health.running == 0)
+    wait_until(lambda: host.health.running == 0, PATIENCE_S)
     thread = threading.Thread(target=end)
     thread.start()
     try:
         yield
     finally:
         thread.join()
-
-
-def thread_states(pid: int | None) -> list[str]:
-    """Give the letter for the state of every thread of a process, see proc(5)."""
-    stats = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
-    return [stat.rpartition(")")[2].split()[0] for stat in stats]
 
 
 def end_child(host: EngineHost, number: signal.Signals) -> None:

@@ -36,6 +36,7 @@ from edgeapl.process.supervisor import Supervisor
 from tests import process_child as words
 from tests.pictures import stated_scale
 from tests.process_child import FIRST, PICTURES, WORDS, WRITES, Number, Word
+from tests.waiting import thread_states
 
 Said = Word | Number
 Child = ChildProcess[Said, Said]
@@ -262,12 +263,6 @@ def test_what_a_call_refuses_and_how_its_process_ends_is_told() -> None:
         call_isolated(os.abort, folder=Path("here"), limit_s=PATIENCE_S)
     with pytest.raises(EngineError, match="here: exit code 1: OSError: full"):
         call_isolated(words.fail, folder=Path("here"), limit_s=PATIENCE_S)
-
-
-def thread_states(pid: int) -> list[str]:
-    """Return the letter for the state of every thread of a process, see proc(5)."""
-    stats = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
-    return [stat.rpartition(")")[2].split()[0] for stat in stats]
 
 
 @pytest.mark.parametrize("kind", ["networks", "camera"])
