@@ -14,7 +14,7 @@ import numpy as np
 
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.calibration.builder.settings_race import AS_GOOD, race_settings
-from edgeapl.calibration.validation.network_passes import SlideOnItsWay, networks_in_order
+from edgeapl.calibration.validation.network_passes import SlidePass, networks_in_order
 from edgeapl.engines.exclusive import Opener
 from edgeapl.engines.store.record import Settings
 from edgeapl.protocols import Engine
@@ -32,7 +32,7 @@ THREADS = (1, 2, 4)
 
 
 @dataclass(frozen=True, slots=True)
-class Timed:
+class TimingRun:
     """What is timed: engines, by the name of their opener, and how they are run."""
 
     engines: str
@@ -53,10 +53,10 @@ class Measured:
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
 
-def time_in_turns(
+def time_interleaved(
     manifest: Manifest,
     openers: Mapping[str, Opener],
-    runs: Mapping[str, Timed],
+    runs: Mapping[str, TimingRun],
     crops: UInt8,
     rounds: int = ROUNDS,
 ) -> dict[str, float]:
@@ -71,7 +71,7 @@ def time_in_turns(
 def rounds_in_turns(
     manifest: Manifest,
     openers: Mapping[str, Opener],
-    runs: Mapping[str, Timed],
+    runs: Mapping[str, TimingRun],
     crops: UInt8,
     rounds: int,
 ) -> dict[str, list[float]]:
@@ -91,11 +91,10 @@ def rounds_in_turns(
     cells = np.resize(crops, (CELLS, *crops.shape[1:]))
     opened: dict[str, dict[str, Engine]] = {one: {} for one in openers}
 
-    def ways(run: Timed, count: int) -> list[SlideOnItsWay]:
+    def ways(run: TimingRun, count: int) -> list[SlidePass]:
         engines = opened[run.engines]
         return [
-            SlideOnItsWay(manifest, engines, cells[:count], run.batch_size)
-            for _ in range(run.workers)
+            SlidePass(manifest, engines, cells[:count], run.batch_size) for _ in range(run.workers)
         ]
 
     tries = {
@@ -170,7 +169,7 @@ def best_settings(
         # Engines do not care for the batch, so one of each way is open for all of them.
         raced = (prior, *rivals)
         openers = {_way(one): opener(one) for one in reversed(raced)}
-        runs = {one.text: Timed(_way(one), one.batch_size, one.workers or 1) for one in raced}
+        runs = {one.text: TimingRun(_way(one), one.batch_size, one.workers or 1) for one in raced}
         seconds = rounds_in_turns(manifest, openers, runs, crops, rounds)
         return {one: seconds[one.text] for one in raced}
 

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from edgeapl.bench.candidate import Setup, open_candidate
-from edgeapl.bench.comparison import Versus, compare
+from edgeapl.bench.comparison import Comparison, compare
 from edgeapl.bench.contention import measure_busy
-from edgeapl.bench.document import document, versus_document
+from edgeapl.bench.document import comparison_document, document
 from edgeapl.bench.energy import find_meters
 from edgeapl.bench.recorded_settings import note_of_pair
 from edgeapl.bench.scenarios import Measured, Plan, Scenario, measure, open_runner
 from edgeapl.bench.time_limit import Shares, TimeLimit
-from edgeapl.bench.workload import open_material
+from edgeapl.bench.workload import open_workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class BenchResult:
 
     document: dict[str, Any]
     measured: tuple[Measured, ...]
-    versus: Versus | None = None
+    versus: Comparison | None = None
 
     @property
     def misses_budget(self) -> bool:
@@ -74,7 +74,7 @@ def run_bench(request: BenchRequest) -> BenchResult:
             name = candidate.model.bundle.manifest.name
             request.say(f"using {name}: {candidate.said}: {candidate.settings_text}")
         assumed = first.model.bundle.manifest.um_per_px
-        material = opened.enter_context(open_material(request.images, assumed))
+        material = opened.enter_context(open_workload(request.images, assumed))
         request.say(f"{plan.scenario.value}: {material.frames} frames of {material.name}")
         meters = find_meters()
         opened.callback(meters.close)
@@ -96,7 +96,7 @@ def run_bench(request: BenchRequest) -> BenchResult:
         versus = None
         if len(candidates) > 1:
             versus = compare(measured[0], measured[1])
-            result["versus"] = versus_document(versus, candidates[1], measured[1])
+            result["versus"] = comparison_document(versus, candidates[1], measured[1])
             result["versus"]["notes"] = [*note_of_pair(first, candidates[1], versus)]
         if request.floor:
             from edgeapl.bench.floor import measure_floor  # noqa: PLC0415 - needs onnx if it can

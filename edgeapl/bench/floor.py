@@ -22,14 +22,14 @@ from edgeapl.bench.bare_networks import (
     settings_to_try,
 )
 from edgeapl.bench.candidate import Candidate
-from edgeapl.bench.peak import Peak, higher, measure_peak
+from edgeapl.bench.peak import Peak, higher_peak, measure_peak
 from edgeapl.bench.recorded_settings import note_of_networks
 from edgeapl.bench.rounds import ROUND_S, ROUNDS, frames_of_round
-from edgeapl.bench.runner import PipelineRunner, Until
+from edgeapl.bench.runner import Deadline, PipelineRunner
 from edgeapl.bench.statistics import paired_ratio
 from edgeapl.bench.time_limit import NO_LIMIT, TimeLimit
-from edgeapl.bench.usage import Others, cpu_seconds
-from edgeapl.bench.workload import BenchSlide, Material
+from edgeapl.bench.usage import OtherLoad, cpu_seconds
+from edgeapl.bench.workload import BenchSlide, Workload
 from edgeapl.cores import cpu_cores
 from edgeapl.engines.registry import PLANS
 from edgeapl.errors import EngineError, UsageError
@@ -77,7 +77,7 @@ class _Round:
 
 def measure_floor(
     candidate: Candidate,
-    material: Material,
+    material: Workload,
     limit: TimeLimit = NO_LIMIT,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def measure_floor(
     """
     slide = material.slides[0]
     graph = _graph()
-    others, before_s = Others(), cpu_seconds()
+    others, before_s = OtherLoad(), cpu_seconds()
     search = limit.part(SEARCH_SHARE)
     say("floor: the peak of this machine")
     peak = measure_peak(cpu_cores(), _maker(graph))
@@ -106,7 +106,7 @@ def measure_floor(
         most = frames_of_round(runner, slide, limit)
         networks = _networks(candidate, runner, slide, most, search, say)
         rounds, rates = _rounds(candidate, runner, slide, most, networks, limit, say)
-    peak = higher(peak, measure_peak(cpu_cores(), _maker(graph)))
+    peak = higher_peak(peak, measure_peak(cpu_cores(), _maker(graph)))
     others_cores = others.cores(cpu_seconds() - before_s)
     ratio = paired_ratio([one.bare_s for one in rounds], [one.pipeline_s for one in rounds])
     # A process of a few milliseconds has used no tick of the clock.
@@ -157,7 +157,7 @@ def _networks(
     ledger.clear()
     ledger.kept.clear()
     ledger.keep = True
-    runner.run(slide, most, Until())
+    runner.run(slide, most, Deadline())
     ledger.keep = False
     head = candidate.model.bundle.manifest.reducer.head
     networks: list[_Network] = []
@@ -221,7 +221,7 @@ def _rounds(
             bare_s += one.per_pass / done.rows_per_s
             bare_cpu_s += one.per_pass / done.rows * done.cpu_s
         before_s = cpu_seconds()
-        pipeline_s = runner.run(slide, most, Until()).seconds
+        pipeline_s = runner.run(slide, most, Deadline()).seconds
         rounds.append(_Round(bare_s, bare_cpu_s, pipeline_s, cpu_seconds() - before_s))
     return tuple(rounds), {name: sorted(all_)[len(all_) // 2] for name, all_ in rates.items()}
 

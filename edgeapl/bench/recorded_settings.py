@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from edgeapl.bench.bare_networks import Rate, Setting
 from edgeapl.bench.candidate import Candidate
-from edgeapl.bench.comparison import Versus
+from edgeapl.bench.comparison import Comparison
 
 CLEAR = 1.03
 """Times as long: less is not told apart from chance, as when engines are built."""
@@ -33,7 +33,7 @@ def note_of_networks(
     return (_words(candidate, str(best), ratio),) if ratio > CLEAR else ()
 
 
-def note_of_pair(one: Candidate, other: Candidate, versus: Versus) -> tuple[str, ...]:
+def note_of_pair(one: Candidate, other: Candidate, versus: Comparison) -> tuple[str, ...]:
     """Say when the same engines, in other settings, were surely faster in turns with these."""
     interval = versus.ratio.interval
     if one.engines is None or other.engines is None or interval is None:

@@ -19,7 +19,7 @@ from edgeapl.comparison.agreement import (
     verdict_concordance,
 )
 from edgeapl.evaluation.labels import SlideLabel
-from edgeapl.evaluation.paired import compared
+from edgeapl.evaluation.paired import compare_models
 from edgeapl.evaluation.results import read_slides
 from edgeapl.journal import Journal
 from edgeapl.journal.attachments import certificate_to_json
@@ -127,7 +127,7 @@ def _document(request: ComparisonRequest, sides: Sequence[_Side]) -> dict[str, A
         ratio = ratio_document(paired_ratio(above, [new.taken[name] for name in timed]))
     labelled = None
     if request.labels is not None:
-        labelled = compared(after, before, request.labels, request.positive)
+        labelled = compare_models(after, before, request.labels, request.positive)
     return {
         "schema": SCHEMA,
         "software": f"edgeapl {__version__}",

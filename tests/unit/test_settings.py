@@ -22,12 +22,12 @@ from edgeapl.calibration.builder import build, paired_timing, tactic_selection
 from edgeapl.calibration.builder.build import BuildRequest, build_engine
 from edgeapl.calibration.builder.paired_timing import (
     BATCHES,
-    Timed,
+    TimingRun,
     best_settings,
     choose,
-    time_in_turns,
+    time_interleaved,
 )
-from edgeapl.calibration.validation.network_passes import SlideOnItsWay, networks_in_order
+from edgeapl.calibration.validation.network_passes import SlidePass, networks_in_order
 from edgeapl.cli.options import opened_model
 from edgeapl.config import StationConfig
 from edgeapl.cores import cpu_cores
@@ -81,9 +81,9 @@ def meeting(wanted: int) -> Opener:
 
 
 def test_workers_call_one_engine_at_the_same_time(bundle: Bundle) -> None:
-    runs = {"one": Timed("one", 4), "three": Timed("three", 4, workers=3)}
+    runs = {"one": TimingRun("one", 4), "three": TimingRun("three", 4, workers=3)}
     openers = {"one": meeting(1), "three": meeting(3)}
-    seconds = time_in_turns(bundle.manifest, openers, runs, CROPS, rounds=1)
+    seconds = time_interleaved(bundle.manifest, openers, runs, CROPS, rounds=1)
     assert set(seconds) == set(runs)
 
 
@@ -100,7 +100,7 @@ def test_slow_rounds_do_not_decide_the_settings(
 
     monkeypatch.setattr(paired_timing, "_together", taken)
     monkeypatch.setattr(paired_timing, "BATCHES", (1,))
-    monkeypatch.setattr(SlideOnItsWay, "answers", lambda slide: None)
+    monkeypatch.setattr(SlidePass, "answers", lambda slide: None)
     measured = best_settings(bundle.manifest, lambda settings: meeting(1), CROPS, 2)
     assert measured.settings.workers == 2
 
@@ -111,10 +111,10 @@ def test_the_time_of_workers_is_shared_among_them(
     monkeypatch.setattr(
         paired_timing, "_together", lambda pool, calls, network: 600.0 * bool(calls)
     )
-    monkeypatch.setattr(SlideOnItsWay, "answers", lambda slide: None)
-    runs = {"one": Timed("one", 4), "three": Timed("three", 4, workers=3)}
+    monkeypatch.setattr(SlidePass, "answers", lambda slide: None)
+    runs = {"one": TimingRun("one", 4), "three": TimingRun("three", 4, workers=3)}
     openers = {"one": meeting(1), "three": meeting(3)}
-    seconds = time_in_turns(bundle.manifest, openers, runs, CROPS, rounds=1)
+    seconds = time_interleaved(bundle.manifest, openers, runs, CROPS, rounds=1)
     networks = len(networks_in_order(bundle.manifest))
     assert round(seconds["one"]) == 600 * networks
     assert round(seconds["three"]) == 200 * networks
@@ -364,7 +364,7 @@ def test_a_slower_candidate_says_by_how_much(
             self.name, self.target = f"fp32 {target}", target
 
     candidates: Any = [One("onnxruntime"), One("openvino")]
-    result = tactic_selection.run_race(bundle, candidates, CROPS, lambda text: None)
+    result = tactic_selection.select_fastest(bundle, candidates, CROPS, lambda text: None)
     assert result.best is candidates[1]
     slower = {"fp32 onnxruntime": "takes 1.50 times as long as fp32 openvino"}
     assert result.not_picked({}) == slower

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edgeapl.bench.bare_networks import Rate, Setting
-from edgeapl.bench.comparison import Versus
+from edgeapl.bench.comparison import Comparison
 from edgeapl.bench.recorded_settings import note_of_networks, note_of_pair
 from edgeapl.bench.statistics import Ratio
 from edgeapl.calibration.builder import tuning
@@ -184,7 +184,7 @@ def test_bench_says_when_the_same_engines_were_surely_faster_otherwise(
     interval: tuple[float, float] | None, swapped: bool, folder: str, said: bool
 ) -> None:
     pair = [candidate(2, 1, 4), candidate(1, 2, 4, folder)]
-    versus = Versus(Ratio(1.2 if not swapped else 0.75, interval, 9), (), True, None, ())
+    versus = Comparison(Ratio(1.2 if not swapped else 0.75, interval, 9), (), True, None, ())
     one, other = reversed(pair) if swapped else pair
     note = note_of_pair(one, other, versus)
     assert bool(note) == said
