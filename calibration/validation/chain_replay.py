@@ -19,7 +19,7 @@ MOST_TILES = 32
 
 
 class ChainReplay:
-    """All cells of one slide through a chain; answers like `SlideOnItsWay`.
+    """All cells of one slide through a chain; answers like `SlidePass`.
 
     Parameters
     ----------

@@ -73,7 +73,7 @@ def test_an_openvino_that_answers_otherwise_than_onnxruntime_is_refused(
     monkeypatch.setattr(kind, "run", wrong(kind.run))
     # Neither what is proven on nor which is the fastest is what this asks.
     monkeypatch.setattr(build, "slides_for", lambda *_: SLIDES)
-    monkeypatch.setattr(build, "run_race", unraced)
+    monkeypatch.setattr(build, "select_fastest", unraced)
     request = BuildRequest(bundle, "fp32", target="openvino", out=tmp_path / "e")
     with pytest.raises((ProofError, EngineError), match=r"do not answer|failed while"):
         build_engine(request, lambda _: None)

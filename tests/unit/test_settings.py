@@ -351,7 +351,7 @@ def test_a_slower_candidate_says_by_how_much(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = {"bundle": 3.0, "fp32 onnxruntime": 1.5, "fp32 openvino": 1.0}
-    monkeypatch.setattr(tactic_selection, "time_in_turns", lambda *given: seconds)
+    monkeypatch.setattr(tactic_selection, "time_interleaved", lambda *given: seconds)
     monkeypatch.setattr(
         tactic_selection, "_settings", lambda *given: paired_timing.Measured(settings(1, 1, 1), {})
     )
