@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from edgeapl.cli.output import DECISION_STYLES, RESEARCH_USE_ONLY, answer_console, one_line
 from edgeapl.cli.record_table import WIDE
 from edgeapl.cli.verdicts import probability_text, question_of_record
-from edgeapl.wording.names import told_apart
+from edgeapl.wording.names import disambiguated
 from edgeapl.wording.questions import APL
 from edgeapl.wording.verdicts import (
     by_urgency,
-    reasons_in_a_row,
-    slides_in_words,
-    tally_in_a_row,
+    count_by_verdict,
+    reasons_row,
+    tally_row,
 )
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def slides_table(document: dict[str, Any], out: Path) -> None:
     """
     from edgeapl.report.results import INDEX
 
-    shown = told_apart(record["slide"] for record in document["slides"])
+    shown = disambiguated(record["slide"] for record in document["slides"])
     rows = [(shown[record["slide"]], record) for record in by_urgency(document["slides"])]
     terminal = answer_console()
     if terminal.width >= WIDE:
@@ -39,7 +39,7 @@ def slides_table(document: dict[str, Any], out: Path) -> None:
     else:
         for name, record in rows:
             _print_lines(terminal, name, record)
-    terminal.print(slides_in_words(document["slides"]))
+    terminal.print(count_by_verdict(document["slides"]))
     terminal.print(f"reports: {out / INDEX}", markup=False, soft_wrap=True)
     terminal.print(RESEARCH_USE_ONLY, style="dim")
 
@@ -59,8 +59,8 @@ def _print_table(terminal: Console, rows: list[tuple[str, Mapping[str, Any]]]) -
             Text(one_line(name)),
             Text(decision, style=DECISION_STYLES[decision]),
             probability_text(record, figure),
-            tally_in_a_row(record["tally"]),
-            Text(one_line(reasons_in_a_row(record))),
+            tally_row(record["tally"]),
+            Text(one_line(reasons_row(record))),
         )
     terminal.print(table)
 
@@ -73,6 +73,6 @@ def _print_lines(terminal: Console, name: str, record: Mapping[str, Any]) -> Non
     head = Text(f"{one_line(name)}  ", overflow="fold")
     terminal.print(head.append(decision, DECISION_STYLES[decision]))
     figure = question_of_record(record).figure
-    figures = f"{figure} {probability_text(record, figure)}; {tally_in_a_row(record['tally'])}"
-    for text in (figures, reasons_in_a_row(record)):
+    figures = f"{figure} {probability_text(record, figure)}; {tally_row(record['tally'])}"
+    for text in (figures, reasons_row(record)):
         terminal.print(Padding(Text(one_line(text)), (0, 0, 0, INDENT)))

@@ -14,14 +14,14 @@ from edgeapl.cli.output import (
 from edgeapl.wording.numbers import percents, plural
 from edgeapl.wording.questions import APL, Question, question_of
 from edgeapl.wording.verdicts import (
-    field_in_words,
-    flag_in_words,
+    describe_field,
+    describe_flag,
+    format_probability,
     headline,
     limits_of,
     no_probability,
-    probability_in_words,
     reasons_of,
-    tally_in_a_row,
+    tally_row,
 )
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def probability_text(record: Mapping[str, Any], named: str = APL.figure) -> str:
     probability = record["probability"]
     if probability is None:
         return "-"
-    shown = probability_in_words(probability, record["interval"], limits_of(record))
+    shown = format_probability(probability, record["interval"], limits_of(record))
     figure = question_of_record(record).figure
     return shown if figure == named else f"{shown} ({figure})"
 
@@ -156,8 +156,8 @@ def verdict_panel(record: dict[str, Any], *, running: bool) -> RenderableType:
     if record.get("flagged_since") or record.get("current"):
         grid.add_row("", _flag_text(record))
     frames = len(record["frames"]) if "frames" in record else record["frames_used"]
-    grid.add_row("cells", f"{tally_in_a_row(record['tally'])}, {plural(frames, 'frame')}")
-    field = field_in_words(record.get("examined_share"))
+    grid.add_row("cells", f"{tally_row(record['tally'])}, {plural(frames, 'frame')}")
+    field = describe_field(record.get("examined_share"))
     if field:
         grid.add_row("field", field)
     for count in record["counts"]:
@@ -179,7 +179,7 @@ def _flag_text(record: dict[str, Any]) -> str:
     now = ""
     if current is not None and current["probability"] is not None:
         now = probability_text({**record, **current})
-    return flag_in_words(
+    return describe_flag(
         record.get("flagged_since", ""),
         known=record["probability"] is not None,
         kept=current is not None,
