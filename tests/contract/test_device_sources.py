@@ -113,8 +113,11 @@ def opened(request: pytest.FixtureRequest) -> Iterator[FrameSource]:
         yield made
 
 
-source = pytest.fixture(params=[gige_vision, rtsp, democamera, picture_camera, pipeline])(opened)
-newest_first = pytest.fixture(params=[gige_vision, democamera, picture_camera])(opened)
+REAL_CAMERA = pytest.param(gige_vision, id="gige_vision", marks=pytest.mark.slow)
+"""Speaks GigE Vision over the network; starting it takes longer than all tests of the others."""
+
+source = pytest.fixture(params=[REAL_CAMERA, rtsp, democamera, picture_camera, pipeline])(opened)
+newest_first = pytest.fixture(params=[REAL_CAMERA, democamera, picture_camera])(opened)
 
 
 def read_some(source: FrameSource) -> list[Frame]:

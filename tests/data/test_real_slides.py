@@ -9,7 +9,7 @@ import pytest
 from edgeapl.model import EMBEDDED
 from tests.e2e.station import Station
 
-pytestmark = pytest.mark.real_data
+pytestmark = [pytest.mark.real_data, pytest.mark.slow]
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from edgeapl.types import Detections, Frame
 from tests.damage import DAMAGED
 from tests.eyepieces import EYEPIECES
 
-pytestmark = pytest.mark.real_data
+pytestmark = [pytest.mark.real_data, pytest.mark.slow]
 
 # Folder: µm per px as in measure_segmentation, at most so many images.
 SETS = {

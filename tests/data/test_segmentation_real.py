@@ -8,7 +8,7 @@ import pytest
 
 from tests.data.measure_segmentation import SCALES, measure
 
-pytestmark = pytest.mark.real_data
+pytestmark = [pytest.mark.real_data, pytest.mark.slow]
 
 
 @pytest.mark.parametrize(

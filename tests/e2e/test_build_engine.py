@@ -30,6 +30,7 @@ def run(station: Station, *arguments: str | Path) -> subprocess.CompletedProcess
     )
 
 
+@pytest.mark.slow
 def test_engines_are_built_proven_used_listed_and_removed(station: Station) -> None:
     built = run(station, "build-engine", "--precision", "fp32", "--target", "onnxruntime")
     assert built.returncode == 0, built.stderr

@@ -30,6 +30,7 @@ def test_incomplete_pictures_are_refused_and_leave_gaps() -> None:
         assert all((frame.pixels.max(axis=(0, 1)) == 255).all() for frame in frames)
 
 
+@pytest.mark.slow
 def test_a_camera_without_one_whole_picture_says_what_is_wrong() -> None:
     with gige_camera(*lost_packets(100)), AravisSource(ADDRESS, stated_scale) as source:
         with pytest.raises(SourceStalled, match="pictures come incomplete") as caught:
@@ -47,6 +48,7 @@ os._exit(9)
 """
 
 
+@pytest.mark.slow
 def test_a_camera_whose_program_crashed_is_opened_again() -> None:
     """It still streams, to a program that is gone."""
     with gige_camera():

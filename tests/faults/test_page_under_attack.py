@@ -70,7 +70,7 @@ def one_slide(address: tuple[str, int], folder: Path, slide: str) -> None:
 @pytest.mark.parametrize(
     "counts",
     [
-        pytest.param({hostile.half_head: 250}, id="250 halves of headers"),
+        pytest.param({hostile.half_head: 250}, id="250 halves of headers", marks=pytest.mark.slow),
         pytest.param(
             {hostile.half_head: 1450}, id="1450 halves of headers", marks=pytest.mark.slow
         ),
@@ -98,6 +98,7 @@ def test_verdicts_and_the_page_go_on(tmp_path: Path, counts: dict[hostile.Kind, 
                 one_slide(address, tmp_path, f"under-attack-{number}")
 
 
+@pytest.mark.slow
 def test_a_flood_of_complete_requests_is_answered_no_faster_than_allowed(tmp_path: Path) -> None:
     """What it takes from the frames is bounded, and a browser at the same address goes on."""
     with serving(tmp_path) as (address, _):
