@@ -47,7 +47,7 @@ def check_inputs(name: str, expected: Described, inputs: Arrays) -> None:
     """Raise EngineError unless names, dtypes and shapes fit and no array is empty."""
     if set(inputs) != set(expected):
         raise EngineError(
-            "network got other inputs than it has",
+            "network was given the wrong inputs",
             name,
             f"expected {sorted(expected)}, got {sorted(inputs)}",
         )

@@ -1,4 +1,4 @@
-"""Which share of a slide's field was examined."""
+"""The share of a slide's field that was examined."""
 
 from __future__ import annotations
 

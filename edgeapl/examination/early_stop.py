@@ -1,4 +1,4 @@
-"""Leaving out the cells of a frame that are not needed, once the slide's flag is decided."""
+"""When the cells of a frame are no longer needed, because the slide's flag is decided."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class EarlyStop:
             self._frames += 1
 
     def is_decided(self, frame: ExaminedPart) -> bool:
-        """Tell whether all cells of the frames up to this one would give FLAG, or as good as."""
+        """Whether all cells of the frames up to this one would almost surely give FLAG."""
         counts = frame.interim(self._roles)
         error = frame_error(self.error, self._frames + 1) / self._questions
         shares = share_bounds(self._before, counts, error)
@@ -70,14 +70,14 @@ class EarlyStop:
             return False
         if self._before.scored + counts.scored + frame.pending >= self._rule.min_scored:
             return True
-        # All cells are too few to flag by their number: their interval would have to do so.
+        # All cells are too few to flag by number: their interval would have to reach the limit.
         seen, confidence = self._before.seen + counts.seen, self._rule.confidence
         lows = [wilson(share.low * seen, seen, confidence).low for share in shares]
         highs = [wilson(share.high * seen, seen, confidence).high for share in shares]
         return self._speak_for_apl(list(map(Interval, lows, highs)), by_cells=False)
 
     def is_sampled(self, frame: ExaminedPart) -> bool:
-        """Tell whether enough of the frame was looked at for a slide that is flagged."""
+        """Whether enough of the frame was examined for a slide that is flagged."""
         return is_sampled(frame.interim(self._roles))
 
     def _speak_for_apl(self, shares: Sequence[Interval], *, by_cells: bool = True) -> bool:

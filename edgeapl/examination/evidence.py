@@ -58,7 +58,7 @@ class SlideEvidence:
         self.errors: list[EdgeAplError] = []
         self.timings: Timings = Counter()
         self.coverage = Coverage(rule.min_examined_share, live=live or sampled)
-        # Only where features are pooled can a few cells be thinned out by many.
+        # Only where features are pooled can many cells dilute a few.
         self.sub_bags = None if model.reducer.bounded else SubBags(model.reducer, rule)
         self._model = model
         self._live = live
@@ -117,7 +117,7 @@ class SlideEvidence:
             return frame.described()
 
     def findings(self) -> list[Finding]:
-        """Return what was noticed about the frames, but for how they look."""
+        """Return what was noticed about the frames, except how they look."""
         few = len(self._rejected) <= MOST_PASSED_OVER * self.frames
         return [
             *findings_of.of_rejected(self._rejected, live=self._live or (self._sampled and few)),

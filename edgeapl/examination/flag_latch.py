@@ -1,4 +1,4 @@
-"""A flag that was raised on an open slide, and what it stands on."""
+"""A flag that was raised on an open slide, and what it rests on."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class FlagLatch:
     Parameters
     ----------
     flag : raised before the slide was taken up again; None when it was not flagged.
-    bundle_digest, limits : of the bundle at work.
-    now : clock with a time zone; tests give their own.
+    bundle_digest, limits : of the current bundle.
+    now : clock with a time zone; tests pass their own.
 
     raised_here : whether it was raised since, so that its cells are those of this examination.
     """
@@ -55,7 +55,7 @@ class FlagLatch:
         return self._flag is not None
 
     def raise_flag(self, figures: Figures) -> RaisedFlag:
-        """Note the figures that give the flag now, and when they first did."""
+        """Record the figures that raise the flag now, and when it was first raised."""
         since = self._flag.since if self._flag else self._now().isoformat(timespec="seconds")
         self._flag = RaisedFlag(since, figures, self._bundle_digest, self._limits)
         self.raised_here = True

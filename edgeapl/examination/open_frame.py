@@ -1,4 +1,4 @@
-"""A frame of which cells have no answer yet."""
+"""A frame with cells that have no answer yet."""
 
 from __future__ import annotations
 

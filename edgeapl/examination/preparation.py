@@ -1,4 +1,4 @@
-"""Gate a frame, find its cells and say where they are to be cut."""
+"""Gate a frame, find its cells and choose where to cut them."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class PreparedFrame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GatedFrame:
-    """A frame that the gate has looked at; the fields are those of `PreparedFrame`.
+    """A frame that was gated; the fields are those of `PreparedFrame`.
 
     shown : what its tiles show, where it is one of several fields; None for a rejected frame.
     """
@@ -97,7 +97,7 @@ class GatedFrame:
 def prepare_frame(
     model: Model, frame: Frame, memory: FieldHistory, *, crops: bool
 ) -> tuple[PreparedFrame, FieldHistory]:
-    """Gate and segment one frame, and say where its cells are to be cut.
+    """Gate and segment one frame, and choose where to cut its cells.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def prepare_frame(
 def gate_frame(
     model: Model, frame: Frame, memory: FieldHistory, *, crops: bool
 ) -> tuple[GatedFrame, FieldHistory]:
-    """Gate one frame; those of a slide one after another, each with the memory of those before."""
+    """Gate one frame of a slide, with the memory of the frames before it."""
     timings: Timings = Counter()
     with timed(timings, "gate"):
         if crops:
@@ -153,7 +153,7 @@ def search_frame(model: Model, gated: GatedFrame, *, crops: bool) -> PreparedFra
             tiles = judge_tiles(judged.pixels, frame.um_per_px, focus, outside, shown=gated.shown)
     spec = model.bundle.manifest.crop
     with timed(timings, "crop"):
-        # A frame's cells are cut when a network is about to see them: none is cut in vain, and none
+        # A frame's cells are cut when a network is about to see them: none in vain, and none
         # takes memory while it waits.
         cut = cut_cells(detections, spec, cell_image=True) if crops else uncut_cells(found, spec)
     allowed = HIDDEN_SHARE_OF_IMAGE if crops else HIDDEN_SHARE

@@ -98,7 +98,7 @@ class Step:
         return checked
 
     def is_usable(self, answer: Answer) -> bool:
-        """Whether all values of an answer are finite, and all its probabilities from 0 to 1."""
+        """Whether all values of an answer are finite, and all its probabilities are from 0 to 1."""
         finite = all(bool(np.isfinite(values).all()) for values in answer.values())
         return finite and all(0 <= float(answer[name]) <= 1 for name in self.probabilities)
 

@@ -1,4 +1,4 @@
-"""A bundle made ready to run: networks opened, reducer and domain built, self-test passed."""
+"""A bundle that is ready to run: networks opened, reducer and domain built, self-test passed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DEMONSTRATION = "apl-demo"
 
 
 def is_embedded(folder: Path) -> bool:
-    """Tell whether a bundle is part of the program."""
+    """Whether a bundle is part of the program."""
     return folder.resolve() in (EMBEDDED.resolve(), BLOOD_CELLS.resolve())
 
 

@@ -1,4 +1,4 @@
-"""The parts of a bundle, put together."""
+"""A model: the parts of a bundle, assembled."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Model(ClosesItself):
 
     engines : network name to engine.
     clearing : what may be cleared.
-    chain : cuts cells and asks their networks on the device that these run on; None elsewhere.
+    chain : cuts cells and runs their networks on a device; None without one.
     engine_digest : SHA-256 (hex) over the names and digests of all networks as they run, and of
         what cuts the cells.
     batch_size, workers : how the cell networks are the fastest here: cells in one run, and runs at
@@ -75,7 +75,7 @@ class Model(ClosesItself):
 def assemble(
     bundle: Bundle, engines: Mapping[str, Engine], chain: CellChain | None = None
 ) -> Model:
-    """Put the parts together around opened engines; nothing is proven yet."""
+    """Assemble a model from opened engines; nothing is proven yet."""
     manifest = bundle.manifest
     domain = None
     if manifest.domain is not None:

@@ -68,7 +68,7 @@ def _check(engines: EngineFolder, bundle: Bundle, trust: Trust | None) -> None:
     target = engines.record.target
     if set(engines.record.networks) != set(bundle.manifest.networks):
         mend = "build it again with edgeapl build-engine"
-        raise EngineError("engines are of other networks", engines.folder, mend)
+        raise EngineError("engines are for other networks", engines.folder, mend)
     device = device_here(target, engines.record.built_for.number)
     check_fits(engines, bundle.digest, runtime_version(target), device)
 

@@ -21,19 +21,19 @@ from edgeapl.stages.crop import cut_cells, uncut_cells
 from edgeapl.types import CellScores, Float32, Frame
 
 MOST_CELLS = 12
-"""Cells that the self-test asks the networks about; it is run whenever a bundle is opened."""
+"""Cells of the self-test, which runs whenever a bundle is opened."""
 
 CENTRE_TOLERANCE_UM = 1.0
-"""How far the self-test lets a cell's centre move: a seventh of a small lymphocyte."""
+"""How far a cell's centre may move in the self-test: a seventh of a small lymphocyte."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GoldenAnswers:
-    """What a model says about its golden frame.
+    """A model's answers on its golden frame.
 
     centres : float32 (N, 2), cell centres, x y in px.
     head : float32 (outputs,), the head's probabilities; one entry for a vote.
-    scores : all that the networks said about the cells.
+    scores : all answers about the cells.
     """
 
     centres: Float32
@@ -54,7 +54,9 @@ def golden_answers(model: Model, frame: Frame, chain: CellChain | None = None) -
     manifest = model.bundle.manifest
     detections = model.segmenter.segment(frame)
     if not len(detections):
-        raise EngineError("self-test failed", manifest.name, "no cell found on the golden frame")
+        raise EngineError(
+            "self-test failed", manifest.name, "no cell was found on the golden frame"
+        )
     # The first cells in reading order: a detector may find hundreds.
     x, y = detections.centres.T
     detections = detections.only(np.sort(np.lexsort((x, y))[:MOST_CELLS]))
@@ -140,7 +142,7 @@ def _expected(npz: bytes, name: str) -> dict[str, Float32]:
 
 
 def _match(wanted: Float32, have: Float32, limit_px: float) -> NDArray[np.int64] | None:
-    """Find for every wanted centre its own cell within the limit; None when one has none."""
+    """Match every expected centre to a cell of its own within the limit; None if one has none."""
     if wanted.shape != have.shape:
         return None
     distance = np.linalg.norm(wanted[:, None] - have[None], axis=2)

@@ -1,6 +1,6 @@
-"""The self-test of the rule: whole slides, from the scores of their cells to the verdict.
+"""The self-test of the rule: slides, from the scores of their cells to the verdict.
 
-The golden frame has few cells, too few for a verdict of its own. So the bundle keeps slides that
+The golden frame has too few cells for a verdict. So the bundle keeps slides that
 are composed of cell scores, and what the whole way must say of each: scores, reducer, head, rule.
 """
 
@@ -22,12 +22,12 @@ FEWEST = 100
 
 DECISIONS = tuple(Decision)
 PREFIX = "slide."
-"""In front of the names of slides in the file of golden answers; no role has a dot."""
+"""Prefix of the names of slides in the file of golden answers; no role has a dot."""
 
 
 @dataclass(frozen=True, slots=True)
 class GoldenVerdict:
-    """What the rule says of a golden slide. probability : NaN where there is none."""
+    """The verdict on a golden slide. probability : NaN where there is none."""
 
     decision: Decision
     probability: float
@@ -46,7 +46,7 @@ def compose(model: Model, golden: CellScores) -> dict[str, CellScores]:
     """
     manifest = model.bundle.manifest
     if model.reducer.bounded:
-        # Nobody pools these bundles' features, so none are kept.
+        # These bundles pool no features, so none are kept.
         nothing = np.zeros((len(golden), 0), np.float32)
         golden = CellScores(golden.ids, golden.roles, nothing)
     count = max(FEWEST, manifest.rule.min_scored)
@@ -63,7 +63,7 @@ def compose(model: Model, golden: CellScores) -> dict[str, CellScores]:
 
 
 def judged(model: Model, scores: CellScores) -> GoldenVerdict:
-    """Take a slide the whole way; nothing is known of it but its cells."""
+    """Reduce and judge a slide of which nothing but its cells is known."""
     state = model.reducer.add(model.reducer.empty(), scores)
     tally = Tally(len(scores), scored=len(scores))
     rule = model.bundle.manifest.rule
@@ -98,7 +98,7 @@ def slide_arrays(model: Model, golden: CellScores) -> dict[str, Float32]:
 
 
 def check_slides(model: Model, arrays: Mapping[str, Float32], allowed: float) -> None:
-    """Take the kept slides the whole way again; bundles of older versions have none.
+    """Judge the golden slides again; bundles of older versions have none.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Can the rule of a bundle flag at all? Tried with its head, whenever the bundle is opened."""
+"""Whether the rule of a bundle can flag at all; checked with its head when it is opened."""
 
 from __future__ import annotations
 

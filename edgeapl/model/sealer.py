@@ -40,7 +40,7 @@ def seal_bundle(
 
 
 def reseal(folder: Path) -> Bundle:
-    """Store the golden answers anew, after a deliberate change of the segmenter.
+    """Compute the golden answers again, after a deliberate change of the segmenter.
 
     A certificate stays only where no answer has changed. Raises BundleError when the bundle is
     damaged: its files must still be what they were.
@@ -64,7 +64,7 @@ def reseal(folder: Path) -> Bundle:
 def add_files(
     folder: Path, settings: Mapping[str, Any], files: Mapping[str, bytes | Path]
 ) -> Bundle:
-    """Write a bundle again with more settings and files, and with its golden answers anew.
+    """Rewrite a bundle with more settings and files, and new golden answers.
 
     A certificate is left out: what it was given for answers otherwise now.
     """

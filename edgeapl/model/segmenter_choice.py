@@ -1,4 +1,4 @@
-"""Let a bundle find its cells in another way than its own."""
+"""Replace the segmenter of a model."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def check_segmenter(spec: SegmenterSpec, name: str) -> None:
         raise UsageError("no such segmenter", which, f"choose one of: {', '.join(NAMES)}{own}")
     if spec.kind == "field":
         mend = "leave --segmenter out: this bundle judges whole fields"
-        raise UsageError("bundle looks for no cells", which, mend)
+        raise UsageError("bundle does not search for cells", which, mend)
     if name != CLASSICAL and spec.sam is None:
         mend = "export it with edgeapl export RECIPE --segmenter sam --weights sam=FILE"
-        raise UsageError("bundle holds no Segment Anything", which, mend)
+        raise UsageError("bundle has no Segment Anything", which, mend)
 
 
 def is_own(spec: SegmenterSpec, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""The values that flow through the pipeline, checked when they are made.
+"""The values that flow through the pipeline, validated when they are made.
 
 Every array is a numpy array; shapes are written (rows, columns). Values are frozen: a stage
 returns a new one and never changes what it was given. Array fields are compared by identity.

@@ -1,4 +1,4 @@
-"""Arrays as they are passed on: their dtypes, and the check of what a value promises."""
+"""Array types, and the validation of arrays in values."""
 
 from __future__ import annotations
 

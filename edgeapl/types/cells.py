@@ -1,4 +1,4 @@
-"""The cells of a frame: where they are, what the networks said of them, what became of each."""
+"""The cells of a frame: where they are, their scores, and what became of each."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Detections:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CellScores:
-    """What the networks said about some cells of a slide, one row per cell.
+    """The networks' answers about some cells of a slide, one row per cell.
 
     ids : int64 (N,), numbers of the cells within the slide.
     roles : role name to float32 (N,) probabilities, finite, 0 to 1.

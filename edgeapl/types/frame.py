@@ -21,13 +21,13 @@ class ScaleOrigin(str, Enum):
 
     @property
     def within(self) -> float:
-        """The factor by which 19 of 20 such scales are wrong at most; 1 where none can be told."""
+        """The factor within which 19 of 20 such scales lie; 1 where it is unknown."""
         return {ScaleOrigin.MEASURED: 1.25, ScaleOrigin.ESTIMATED: 2.0}.get(self, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """What somebody should know about how an image was read.
+    """A remark on how an image was read.
 
     code : stable, for machines. text : a plain sentence without the image's name.
     doubtful : the image may not be what it seems, so a slide with it is not cleared.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 UNSIGNED = "unsigned"
-"""What stands for the signer where there is none."""
+"""Text in place of a signer where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +43,13 @@ class Limits:
 
     @property
     def of_probability(self) -> tuple[float, float]:
-        """The two that the probability is compared with."""
+        """The two limits of the probability."""
         return self.flag_at, self.clear_below
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What made a verdict and where its results lie; all empty in records of older versions.
+    """What made a verdict, and where its results are; all empty in records of older versions.
 
     bundle, version : as in the bundle's manifest.
     demonstration : the bundle is the demonstration, or the slide is drawn: no patient's.

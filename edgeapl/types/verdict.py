@@ -28,7 +28,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What the cells of a slide give at one moment; the fields are those of `Verdict`."""
+    """The figures of a slide at one moment; the fields are those of `Verdict`."""
 
     probability: float | None
     interval: Interval | None
@@ -56,7 +56,7 @@ class RaisedFlag:
 
 
 NOT_NOTED = RaisedFlag()
-"""A flag of which nothing more is known."""
+"""A flag without further information."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,7 @@ def open_engines(folder: Path, *, resign: bool = False) -> EngineFolder:
             raise EngineError("engine is not a plain file", path, REBUILD)
         if path.stat().st_size != built.size:
             text_size = f"{path.stat().st_size} of {built.size} bytes: {REBUILD}"
-            raise EngineError("engine does not have the size it was built with", path, text_size)
+            raise EngineError("engine has another size than when it was built", path, text_size)
         if sha256_file(path) != built.sha256:
             raise EngineError("engine was changed since it was built", path, REBUILD)
     path = folder / ENGINE_SIGNATURE

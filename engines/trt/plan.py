@@ -94,6 +94,6 @@ def check_plan(
             raise EngineError(what, name, f"built {then or '?'}, here {now or '?'}: {rebuild}")
     if len(plan) != built.size:
         text = f"{len(plan)} of {built.size} bytes: {rebuild}"
-        raise EngineError("plan does not have the size it was built with", name, text)
+        raise EngineError("plan has another size than when it was built", name, text)
     if sha256(plan) != built.sha256:
         raise EngineError("plan was changed since it was built", name, rebuild)

@@ -121,7 +121,7 @@ def remove_seal(folder: Path) -> None:
 
 FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "a bit flipped in an engine": (lambda f: flip(f / "cells.onnx"), "was changed since"),
-    "an engine cut short": (cut, "does not have the size"),
+    "an engine cut short": (cut, "has another size"),
     "an engine removed": (remove, "is missing"),
     "a file added": (add, "was not built here"),
     "a bit flipped in the record": (lambda f: flip(f / RECORD), "does not match its seal"),
@@ -261,8 +261,8 @@ def test_engines_in_the_cache_that_do_not_fit_are_passed_over_with_a_reason(
     write_engines(folder, made, {"cells.onnx": tmp_path / "made.onnx"})
     chosen = choose_engines(bundle, "auto")
     assert chosen.engines is None
-    assert "of other networks" in str(chosen.refused[0])
-    with pytest.raises(EngineError, match="of other networks"):
+    assert "for other networks" in str(chosen.refused[0])
+    with pytest.raises(EngineError, match="for other networks"):
         choose_engines(bundle, folder)
     assert choose_engines(bundle, "none").refused == ()
 

@@ -239,7 +239,7 @@ def spoil(path: Path) -> None:
     [
         (spoil, "changed since it was built"),
         (Path.unlink, "is missing"),
-        (lambda path: path.write_bytes(b"x"), "size it was built with"),
+        (lambda path: path.write_bytes(b"x"), "another size than when it was built"),
     ],
 )
 def test_a_plan_that_cuts_cells_and_is_not_what_was_built_is_refused(

@@ -357,8 +357,8 @@ def test_another_segmenter_than_the_bundles_own_clears_nothing(with_sam: Path) -
 @pytest.mark.parametrize(
     ("name", "word"),
     [
-        ("sam", "bundle holds no Segment Anything"),
-        ("sam-grid", "bundle holds no Segment Anything"),
+        ("sam", "bundle has no Segment Anything"),
+        ("sam-grid", "bundle has no Segment Anything"),
         ("watershed", "no such segmenter"),
         ("faster-rcnn", "no such segmenter"),
     ],
@@ -379,7 +379,7 @@ def test_a_segmenter_that_a_bundle_has_not_is_refused_in_one_line(
 
 
 def test_whole_fields_have_no_cells_to_find() -> None:
-    with pytest.raises(UsageError, match="looks for no cells"):
+    with pytest.raises(UsageError, match="does not search for cells"):
         check_segmenter(SegmenterSpec(kind="field"), "hsv-watershed")
     check_segmenter(SegmenterSpec(kind="field"), "field")
 
