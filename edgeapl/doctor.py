@@ -1,4 +1,4 @@
-"""Look at this machine: what is installed, what works and why not, what is missing."""
+"""Checks this machine: what is installed, what works, what is missing."""
 
 from __future__ import annotations
 
@@ -74,11 +74,11 @@ CPU_FEATURES = {
 INT8_FEATURES = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
 
 LOW_DISK_BYTES = 1 << 30
-"""Below this the disk is called short: about 500 overlay pictures of 2 MB."""
+"""Below this the disk counts as short: about 500 overlay pictures of 2 MB."""
 
 
 class Health(str, Enum):
-    """How a check came out."""
+    """The result of a check."""
 
     OK = "ok"
     NOTE = "note"  # missing, but nothing of the base needs it
@@ -87,7 +87,7 @@ class Health(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing looked at. exit_code : what the command ends with if it is a problem."""
+    """One check. exit_code : of the command, if this is a problem."""
 
     name: str
     health: Health
@@ -142,7 +142,7 @@ def _packages() -> Iterator[Check]:
 
 
 def _formats() -> Check:
-    """Say which images can be read."""
+    """Check which images can be read."""
     missing = optional_formats.missing()
     every = (*optional_formats.ALWAYS, *optional_formats.BY_MODULE.values())
     read = ", ".join(called for called in every if called not in missing)
@@ -194,7 +194,7 @@ def _memory() -> Check:
 
 
 def _cuda_driver() -> Check:
-    """Look for the NVIDIA driver only: its libraries are imported by their backends alone."""
+    """Check the NVIDIA driver only: its libraries are imported by their backends alone."""
     try:
         ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -203,7 +203,7 @@ def _cuda_driver() -> Check:
 
 
 def _targets() -> Iterator[Check]:
-    """Say what engines can be built and run here; none but onnxruntime's is needed."""
+    """Check which engines can be built and run here; only onnxruntime is required."""
     for found in available_targets():
         name = f"target {found.target}"
         if not found.run:

@@ -135,7 +135,7 @@ class FakeStation:
         with self._changed:
             shown = self._view.slide
             if shown is None or shown.slide != slide or not shown.waits:
-                raise UsageError("slide does not wait to go on", slide, "start it")
+                raise UsageError("slide does not wait to continue", slide, "start it")
             self.calls.append(("go on", slide))
             self.slide(waits=False)
 

@@ -42,7 +42,7 @@ def bench(
     ] = None,
     other: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Argument(metavar="[BUNDLE2]", help="Bundle B, run in turns with A."),
+        typer.Argument(metavar="[BUNDLE2]", help="Bundle B, alternating with A."),
     ] = None,
     scenario: Annotated[
         ScenarioName,

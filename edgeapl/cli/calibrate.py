@@ -235,7 +235,7 @@ def _certify(
 
 @contextmanager
 def _progress(terminal: Console) -> Iterator[Callable[[str, float], None]]:
-    """Show what is being done: a bar on a terminal, one line per step elsewhere."""
+    """Show the progress: a bar on a terminal, one line per step elsewhere."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     if not terminal.is_terminal:
@@ -248,7 +248,7 @@ def _progress(terminal: Console) -> Iterator[Callable[[str, float], None]]:
 
 
 class _Lines:
-    """Says each step once."""
+    """Prints each step once."""
 
     def __init__(self, terminal: Console) -> None:
         self._terminal = terminal

@@ -165,7 +165,7 @@ def _weights(given: Sequence[str]) -> dict[str, Path]:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str], None]]:
-    """Show what is being done: a moving line on a terminal, plain lines elsewhere."""
+    """Show the progress: a spinner on a terminal, plain lines elsewhere."""
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     terminal = console()
@@ -189,7 +189,7 @@ def _bundle(done: Exported) -> dict[str, Any]:
 
 
 def _confusion(document: dict[str, Any]) -> Table:
-    """Draw how often the cells of each folder got each class."""
+    """Return a table of how often the cells of each folder got each class."""
     from rich.markup import escape
     from rich.table import Table
 

@@ -35,7 +35,7 @@ class LineReader:
 def resume_question(slide: SlideView) -> str:
     """Return the question whether a slide that was left open continues."""
     return (
-        f"slide {slide.slide} was left open: type {YES} and Enter to go on with it, Enter alone to "
+        f"slide {slide.slide} was left open: type {YES} and Enter to continue it, Enter alone to "
         "close it, or the next slide's identifier"
     )
 

@@ -85,7 +85,7 @@ EnginesOption = Annotated[
     typer.Option(
         "--engines",
         rich_help_panel=MODEL,
-        help="Built engines: auto (the newest that fit, else the bundle's own networks), none, or "
+        help="Built engines: auto (the newest that fit, or the bundle's own networks), none, or "
         "a folder.",
     ),
 ]

@@ -127,7 +127,7 @@ def score(
 
 
 def say_errors(errors: Sequence[Mapping[str, Any]]) -> None:
-    """Say what images could not be examined, one line each."""
+    """Print the images that could not be examined, one line each."""
     for error in errors:
         parts = (error["what"], error["which"], error["mend"])
         text = one_line(": ".join(part for part in parts if part))
@@ -224,7 +224,7 @@ class _Bar:
         )
 
     def _on_tile(self, slide: SlideInput, done: int, of: int) -> None:
-        """Say how far a scan is; what is decided earlier ends earlier."""
+        """Show the progress of a scan; one that is decided early ends early."""
         from time import monotonic
 
         now = monotonic()

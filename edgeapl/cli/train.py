@@ -58,7 +58,7 @@ def train(
         Path,
         typer.Option(
             rich_help_panel=OUTPUT,
-            help="Folder for the result; the same command goes on after a kill.",
+            help="Folder for the result; after a stop the same command continues.",
         ),
     ],
     crops: CropsOption = False,

@@ -1,4 +1,4 @@
-"""Tells whoever shows the station that there is something new to see."""
+"""Notifies page and terminal that there is something new to see."""
 
 from __future__ import annotations
 

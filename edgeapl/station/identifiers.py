@@ -37,11 +37,11 @@ def check_interrupted(slide: str, interrupted: Collection[str]) -> None:
     """Raise UsageError unless the slide is one of those left open by the last run."""
     if slide not in interrupted:
         left = ", ".join(interrupted) or "none"
-        raise UsageError("slide was not left open", slide, f"there is to go on with: {left}")
+        raise UsageError("slide was not left open", slide, f"slides that were: {left}")
 
 
 def check_not_interrupted(slide: str, interrupted: Collection[str]) -> None:
     """Raise UsageError when the slide is one of those left open by the last run."""
     if slide in interrupted:
-        mend = "go on with it (--resume), or close it and open one more of its name (--again)"
+        mend = "continue it (--resume), or close it and open one more of its name (--again)"
         raise UsageError("slide was left open when the station stopped", slide, mend)

@@ -230,7 +230,7 @@ class ResumedSource:
             if self._ended or self._then is None:
                 raise EndOfSource
             if self._waits:
-                raise SourceStalled("slide was left open", self.name, "say whether it goes on")
+                raise SourceStalled("slide was left open", self.name, "say whether it continues")
         frame = self._then.read(timeout_s)
         return replace(frame, index=frame.index + len(self._stored)) if self._stored else frame
 

@@ -125,7 +125,7 @@ class Station(ClosesItself):
         with self._lock:
             session = self._session
             if session is not None and session.slide == slide:
-                mend = "close it first" if not session.waits else "go on with it, or close it first"
+                mend = "close it first" if not session.waits else "continue it, or close it first"
                 raise UsageError("slide is open already", slide, mend)
             self._requested = slide
             if session is not None:
@@ -137,7 +137,9 @@ class Station(ClosesItself):
         with self._lock:
             session = self._session
             if session is None or session.slide != slide or not session.waits:
-                raise UsageError("slide does not wait to go on", slide, "start it as another slide")
+                raise UsageError(
+                    "slide does not wait to continue", slide, "start it as another slide"
+                )
             assert session.interruption is not None
             self.viewfinder.discard_unread()  # captured before: it may show another slide
             session.interruption.source.resume()

@@ -179,7 +179,7 @@ def _add_commands(app: FastAPI, page: Page) -> None:
     async def go_on(request: Request) -> Response:
         slide = from_handle(field_of(await form_of(request), "slide", 2000))
         await page.command(page.station.resume_slide, slide)
-        return done(f"Slide {slide} goes on with the frames under the camera.")
+        return done(f"Slide {slide} continues with the frames under the camera.")
 
     @app.post("/slide/close")
     async def close() -> Response:

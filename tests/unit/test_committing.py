@@ -31,7 +31,7 @@ def verdict(decision: Decision, slide: str = "s") -> Verdict:
 
 
 @dataclass
-class Desk:
+class CommitBench:
     """A committer with a clock that is set by hand."""
 
     now_s: float = 0.0
@@ -53,61 +53,61 @@ class Desk:
 
 
 def test_the_first_answer_and_every_change_are_committed_at_once() -> None:
-    desk = Desk()
-    assert desk.finish(Decision.REVIEW, 0)
-    assert not desk.finish(Decision.REVIEW, 1)
-    assert desk.finish(Decision.FLAG, 2)
-    assert desk.rows == [Decision.REVIEW, Decision.FLAG]
-    assert desk.committer.record == "row 2"
+    bench = CommitBench()
+    assert bench.finish(Decision.REVIEW, 0)
+    assert not bench.finish(Decision.REVIEW, 1)
+    assert bench.finish(Decision.FLAG, 2)
+    assert bench.rows == [Decision.REVIEW, Decision.FLAG]
+    assert bench.committer.record == "row 2"
 
 
 def test_every_finished_frame_is_committed_within_the_budget() -> None:
     """A frame every 3 s for ten minutes, each finished 1 s after its capture."""
-    desk = Desk()
+    bench = CommitBench()
     waiting: list[float] = []
     slowest = 0.0
     for tick in range(2400):
-        desk.now_s = tick * 0.25
-        captured = desk.now_s - 1
+        bench.now_s = tick * 0.25
+        captured = bench.now_s - 1
         if tick % 12 == 0:
             waiting.append(captured)
-            committed = desk.finish(Decision.REVIEW, captured)
+            committed = bench.finish(Decision.REVIEW, captured)
         else:
-            committed = desk.committer.tick()
+            committed = bench.committer.tick()
         if committed:
-            slowest = max([slowest, *(desk.now_s - at for at in waiting)])
+            slowest = max([slowest, *(bench.now_s - at for at in waiting)])
             waiting.clear()
     assert slowest <= BUDGET_S / 2 + 1
-    assert desk.committer.slowest_s == slowest
-    assert len(desk.rows) < 40  # and not a row for every frame
+    assert bench.committer.slowest_s == slowest
+    assert len(bench.rows) < 40  # and not a row for every frame
 
 
 def test_a_frame_that_was_cut_off_at_its_deadline_is_committed_at_once() -> None:
-    desk = Desk()
-    desk.finish(Decision.REVIEW, 0)
-    desk.now_s = 38
-    assert desk.finish(Decision.REVIEW, 0, cut=True)
+    bench = CommitBench()
+    bench.finish(Decision.REVIEW, 0)
+    bench.now_s = 38
+    assert bench.finish(Decision.REVIEW, 0, cut=True)
 
 
 def test_clear_is_shown_only_when_it_lasts_and_doubt_at_once() -> None:
-    desk = Desk()
+    bench = CommitBench()
     for n in range(STEADY_FRAMES):
-        desk.finish(Decision.CLEAR, n)
-        shown = desk.committer.committed
+        bench.finish(Decision.CLEAR, n)
+        shown = bench.committer.committed
         assert shown is not None
         steady = n + 1 >= STEADY_FRAMES
         assert shown.decision is (Decision.CLEAR if steady else Decision.REVIEW)
         assert steady or "in a row" in shown.reasons[0].text
-    desk.finish(Decision.REVIEW, 9)
-    assert desk.rows[-1] is Decision.REVIEW
-    desk.finish(Decision.CLEAR, 10)
-    assert desk.rows == [Decision.REVIEW, Decision.CLEAR, Decision.REVIEW]
+    bench.finish(Decision.REVIEW, 9)
+    assert bench.rows[-1] is Decision.REVIEW
+    bench.finish(Decision.CLEAR, 10)
+    assert bench.rows == [Decision.REVIEW, Decision.CLEAR, Decision.REVIEW]
 
 
 def test_in_the_middle_of_a_frame_only_a_flag_is_committed() -> None:
-    desk = Desk()
-    assert not desk.middle(Decision.REVIEW)
-    assert not desk.middle(Decision.CLEAR)
-    assert desk.middle(Decision.FLAG)
-    assert not desk.middle(Decision.FLAG)
-    assert desk.rows == [Decision.FLAG]
+    bench = CommitBench()
+    assert not bench.middle(Decision.REVIEW)
+    assert not bench.middle(Decision.CLEAR)
+    assert bench.middle(Decision.FLAG)
+    assert not bench.middle(Decision.FLAG)
+    assert bench.rows == [Decision.FLAG]

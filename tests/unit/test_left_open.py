@@ -77,13 +77,13 @@ def patched(patch: pytest.MonkeyPatch, where: str) -> None:
 
 
 def examine_and_cut(hosted: HostedModel, folder: Path, slide: str, arm: Callable[[], None]) -> None:
-    with opened(hosted, folder, attended=False) as desk:
-        desk.start(slide)
-        desk.show(0)
-        desk.show(3)
+    with opened(hosted, folder, attended=False) as bench:
+        bench.start(slide)
+        bench.show(0)
+        bench.show(3)
         arm()
-        desk.station.close_slide()
-        desk.until(lambda view: not desk.station.alive)
+        bench.station.close_slide()
+        bench.until(lambda view: not bench.station.alive)
 
 
 def leave(hosted: HostedModel, folder: Path, where: str, *slides: str) -> None:
@@ -96,20 +96,20 @@ def leave(hosted: HostedModel, folder: Path, where: str, *slides: str) -> None:
 def cut_again(hosted: HostedModel, folder: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Journal, "commit", no_final(Journal.commit))
-        with pytest.raises(PowerCut), opened(hosted, folder, attended=False) as desk:
-            desk.until(lambda view: not desk.station.alive)
+        with pytest.raises(PowerCut), opened(hosted, folder, attended=False) as bench:
+            bench.until(lambda view: not bench.station.alive)
 
 
 def restart(hosted: HostedModel, folder: Path, then: str | None = "B", **more: Any) -> Bench:
     """Start the station again with nobody there, and examine another patient's slide."""
-    with opened(hosted, folder, **{"attended": False, **more}) as desk:
-        expected = len(desk.station.interrupted)
-        desk.until(lambda view: len(desk.closed) == expected)
+    with opened(hosted, folder, **{"attended": False, **more}) as bench:
+        expected = len(bench.station.interrupted)
+        bench.until(lambda view: len(bench.closed) == expected)
         if then is not None:
-            desk.start(then)
-            desk.show(1)
-            desk.close_slide()
-    return desk
+            bench.start(then)
+            bench.show(1)
+            bench.close_slide()
+    return bench
 
 
 def finals(folder: Path, journal: str = JOURNAL) -> list[dict[str, Any]]:
@@ -129,18 +129,18 @@ def test_wherever_the_power_goes_a_slide_has_one_final_verdict_of_its_own_frames
     leave(hosted, tmp_path, where, "A")
     before = len(finals(tmp_path))
     assert before == (0 if where == "before the final verdict" else 1)
-    desk = restart(hosted, tmp_path)
+    bench = restart(hosted, tmp_path)
     found = finals(tmp_path)
     assert [record["slide"] for record in found] == ["A", "B"]
     assert [len(record["frames"]) for record in found] == [2, 1]
     assert ("cut_short" in codes(found[0])) is (before == 0)
     assert "cut_short" not in codes(found[1])
-    assert not left_folders(desk.out)
+    assert not left_folders(bench.out)
     assert not list((tmp_path / "out/discarded").glob("*"))
     # Frames of a verdict without a report are not lost, and a person is told.
     aside = list((tmp_path / "out").glob("set-aside/A/*.png"))
     assert len(aside) == (2 if where == "before the report" else 0)
-    told = [text for text in desk.station.trouble if "set-aside" in text]
+    told = [text for text in bench.station.trouble if "set-aside" in text]
     assert bool(told) is bool(aside)
     restart(hosted, tmp_path, None)
     assert len(finals(tmp_path)) == 2  # and never again
@@ -188,12 +188,12 @@ def test_all_slides_that_were_left_open_are_finished_and_the_newest_waits(
         kept = FrameStore.start(tmp_path / "out", name, f"2026-01-0{number + 1}")
         kept.add(shot(number, name))
         kept.flush()
-    with opened(hosted, tmp_path) as desk:
-        view = desk.until(lambda view: view.slide is not None and view.slide.waits)
+    with opened(hosted, tmp_path) as bench:
+        view = bench.until(lambda view: view.slide is not None and view.slide.waits)
         assert view.slide is not None
         assert view.slide.slide == "new"
-        assert [one.verdict.slide for one in desk.closed] == ["old"]
-        desk.close_slide()
+        assert [one.verdict.slide for one in bench.closed] == ["old"]
+        bench.close_slide()
     assert [record["frames"][0]["source"] for record in finals(tmp_path)] == ["old", "new"]
 
 
@@ -228,10 +228,10 @@ def test_frames_of_which_nobody_knows_whose_they_are_are_set_aside_unjudged(
     (tmp_path / "out/open/A" / METADATA).write_text("{")
     (tmp_path / "out/open/empty").mkdir()
     (tmp_path / "out/open/a-file").write_text("?")
-    desk = restart(hosted, tmp_path)
+    bench = restart(hosted, tmp_path)
     assert [record["slide"] for record in finals(tmp_path)] == ["B"]
     assert (tmp_path / "out/set-aside/A/000000.png").is_file()
-    assert any("set-aside" in text for text in desk.station.trouble)
+    assert any("set-aside" in text for text in bench.station.trouble)
     assert not left_folders(tmp_path / "out")
 
 
@@ -279,15 +279,15 @@ def test_a_person_may_go_on_with_a_slide_from_the_start(
     tmp_path: Path,
 ) -> None:
     leave(hosted, tmp_path, "before the final verdict", "A", "C")
-    with opened(hosted, tmp_path, attended=False, resume="C") as desk:
-        desk.until(lambda view: view.slide is not None and view.slide.frames_used == 2)
-        assert desk.show(1).slide is not None
-        desk.close_slide()
+    with opened(hosted, tmp_path, attended=False, resume="C") as bench:
+        bench.until(lambda view: view.slide is not None and view.slide.frames_used == 2)
+        assert bench.show(1).slide is not None
+        bench.close_slide()
     found = finals(tmp_path)
     assert [(record["slide"], len(record["frames"])) for record in found] == [("A", 2), ("C", 3)]
     assert "gone_on" in codes(found[1])
     with (
-        pytest.raises(UsageError, match="was not left open: C: there is to go on with: none"),
+        pytest.raises(UsageError, match="was not left open: C: slides that were: none"),
         opened(hosted, tmp_path, resume="C"),
     ):
         pass
@@ -299,7 +299,7 @@ def test_the_identifier_of_a_slide_that_was_left_open_is_asked_about(
 ) -> None:
     leave(hosted, tmp_path, "before the final verdict", "A")
     with (
-        pytest.raises(UsageError, match=r"was left open when the station stopped: A: go on with"),
+        pytest.raises(UsageError, match=r"was left open when the station stopped: A: continue it"),
         opened(hosted, tmp_path, attended=waits, first_slide=" A "),
     ):
         pass

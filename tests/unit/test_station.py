@@ -174,23 +174,23 @@ def opened(
         Journal.open(folder / journal) as record,
         Station(hosted, open_camera, record, options, closed.append) as station,
     ):
-        desk = Bench(station, cameras[0], record, folder / "out")
-        desk.closed = closed
-        yield desk
+        bench = Bench(station, cameras[0], record, folder / "out")
+        bench.closed = closed
+        yield bench
 
 
 @pytest.fixture
-def desk(hosted: HostedModel, tmp_path: Path) -> Iterator[Bench]:
+def bench(hosted: HostedModel, tmp_path: Path) -> Iterator[Bench]:
     with opened(hosted, tmp_path) as made:
         yield made
 
 
-def kinds(desk: Bench) -> Sequence[str]:
-    return [row.kind for row in read_rows(desk.journal.path)]
+def kinds(bench: Bench) -> Sequence[str]:
+    return [row.kind for row in read_rows(bench.journal.path)]
 
 
-def test_it_keeps_the_promises_that_the_page_relies_on(desk: Bench) -> None:
-    access = desk.access
+def test_it_keeps_the_promises_that_the_page_relies_on(bench: Bench) -> None:
+    access = bench.access
     view = access.view()
     assert view.slide is None
     assert view.camera.name == "camera0"
@@ -202,41 +202,41 @@ def test_it_keeps_the_promises_that_the_page_relies_on(desk: Bench) -> None:
     assert view.labels[:3] == ("promyelocyte", "myeloblast", "auer_rod")
 
 
-def test_a_slide_goes_from_its_start_to_a_committed_verdict_and_a_report(desk: Bench) -> None:
-    desk.start("S1")
-    view = desk.show(0)
+def test_a_slide_goes_from_its_start_to_a_committed_verdict_and_a_report(bench: Bench) -> None:
+    bench.start("S1")
+    view = bench.show(0)
     assert view.slide is not None
     assert view.slide.open
     assert view.slide.record  # shown after it was committed
     assert view.slide.tally.scored == 2
     assert view.slide.report is None
-    desk.show(1)
-    closed = desk.close_slide()
-    view = desk.access.view()
+    bench.show(1)
+    closed = bench.close_slide()
+    view = bench.access.view()
     assert view.slide is not None
     assert not view.slide.open
     assert view.slide.record == closed.record["journal_record"]
     assert view.slide.report == closed.report
     assert closed.report.is_file()
-    assert kinds(desk)[-1] == "verdict"
-    assert not left_folders(desk.out)
-    history = desk.access.history(5)
+    assert kinds(bench)[-1] == "verdict"
+    assert not left_folders(bench.out)
+    history = bench.access.history(5)
     assert [(item.slide, item.report) for item in history] == [("S1", closed.report)]
 
 
-def test_starting_a_slide_closes_the_open_one(desk: Bench) -> None:
-    desk.start("S1")
-    desk.show(0)
-    desk.start("S2")
-    assert [one.verdict.slide for one in desk.closed] == ["S1"]
-    desk.show(1)
-    assert desk.close_slide().verdict.tally.seen == 2  # nothing of S1
+def test_starting_a_slide_closes_the_open_one(bench: Bench) -> None:
+    bench.start("S1")
+    bench.show(0)
+    bench.start("S2")
+    assert [one.verdict.slide for one in bench.closed] == ["S1"]
+    bench.show(1)
+    assert bench.close_slide().verdict.tally.seen == 2  # nothing of S1
 
 
-def test_a_field_that_is_rested_on_is_counted_once_and_said_so(desk: Bench) -> None:
-    desk.start("S1")
-    desk.show(0)
-    view = desk.show(4)  # the same field with other noise
+def test_a_field_that_is_rested_on_is_counted_once_and_said_so(bench: Bench) -> None:
+    bench.start("S1")
+    bench.show(0)
+    view = bench.show(4)  # the same field with other noise
     assert view.slide is not None
     assert view.slide.frames_rejected == 1
     assert [reason.code for reason in view.slide.rejected] == ["duplicate"]
@@ -244,78 +244,78 @@ def test_a_field_that_is_rested_on_is_counted_once_and_said_so(desk: Bench) -> N
 
 
 @pytest.mark.parametrize("slide", ["", "  ", "a\nb", "x" * 201, "\x1b[2J"])
-def test_a_bad_identifier_is_refused(desk: Bench, slide: str) -> None:
+def test_a_bad_identifier_is_refused(bench: Bench, slide: str) -> None:
     with pytest.raises(UsageError, match="identifier"):
-        desk.station.start_slide(slide)
+        bench.station.start_slide(slide)
 
 
-def test_pictures_are_there_to_look_at(desk: Bench) -> None:
-    desk.start("S1")
-    desk.show(0)
-    live, examined = desk.access.live_jpeg(), desk.access.examined_jpeg()
+def test_pictures_are_there_to_look_at(bench: Bench) -> None:
+    bench.start("S1")
+    bench.show(0)
+    live, examined = bench.access.live_jpeg(), bench.access.examined_jpeg()
     assert live is not None
     assert examined is not None
-    cells = desk.access.cells(10)
+    cells = bench.access.cells(10)
     assert len(cells) == 2
-    for picture in (live[1], examined[1], desk.access.cell_jpeg("S1", cells[0].cell)):
+    for picture in (live[1], examined[1], bench.access.cell_jpeg("S1", cells[0].cell)):
         assert picture is not None
         assert picture[:2] == b"\xff\xd8"
 
 
-def test_what_a_person_calls_a_cell_is_added_and_the_verdict_stays(desk: Bench) -> None:
-    desk.start("S1")
-    desk.show(0)
-    closed = desk.close_slide()
-    row = desk.access.reclassify("S1", 1, "other cell", "AB")
-    newest = read_rows(desk.journal.path)[-1]
+def test_what_a_person_calls_a_cell_is_added_and_the_verdict_stays(bench: Bench) -> None:
+    bench.start("S1")
+    bench.show(0)
+    closed = bench.close_slide()
+    row = bench.access.reclassify("S1", 1, "other cell", "AB")
+    newest = read_rows(bench.journal.path)[-1]
     assert (newest.hash, newest.kind) == (row, AMENDMENT)
     assert newest.content["record"] == closed.record["journal_record"]
     assert (newest.content["cell"], newest.content["label"]) == (1, "other cell")
     assert newest.content["person"] == "AB"
-    labels = {cell.cell: cell.label for cell in desk.access.cells(10)}
+    labels = {cell.cell: cell.label for cell in bench.access.cells(10)}
     assert labels == {0: None, 1: "other cell"}
-    assert desk.access.history(1)[0].amendments == 1
+    assert bench.access.history(1)[0].amendments == 1
     with pytest.raises(UsageError, match="no such cell"):
-        desk.access.reclassify("S1", 99, "other cell", "AB")
+        bench.access.reclassify("S1", 99, "other cell", "AB")
     with pytest.raises(UsageError, match="no such name"):
-        desk.access.reclassify("S1", 1, "dragon", "AB")
+        bench.access.reclassify("S1", 1, "dragon", "AB")
 
 
-def test_a_camera_that_fails_closes_the_slide_with_a_person_to_look(desk: Bench) -> None:
-    desk.start("S1")
-    desk.show(0)
-    desk.camera.gone = True
-    view = desk.until(lambda view: bool(desk.closed))
+def test_a_camera_that_fails_closes_the_slide_with_a_person_to_look(bench: Bench) -> None:
+    bench.start("S1")
+    bench.show(0)
+    bench.camera.gone = True
+    view = bench.until(lambda view: bool(bench.closed))
     assert view.camera.state is CameraState.FAILED
     assert "camera is gone" in view.camera.text
-    assert desk.closed[0].exit_code == 6
+    assert bench.closed[0].exit_code == 6
 
 
 def test_a_slide_that_was_left_open_goes_on_with_all_its_frames(
     hosted: HostedModel, tmp_path: Path
 ) -> None:
     """As after a power cut: frames are kept, and nothing was closed."""
-    with opened(hosted, tmp_path) as desk:
-        desk.start("S1")
-        desk.show(0)
-        whole = desk.close_slide().verdict
+    with opened(hosted, tmp_path) as bench:
+        bench.start("S1")
+        bench.show(0)
+        whole = bench.close_slide().verdict
     kept = FrameStore.start(tmp_path / "out", "S1", "2026-01-01T00:00:00")
     kept.add(shot(0, "camera#7"))
     kept.note_flag()
     kept.flush()
-    with opened(hosted, tmp_path) as desk:
-        desk.until(lambda view: view.slide is not None and view.slide.frames_used == 1)
-        desk.camera.show(field_of(1))  # whose field that is nobody has said
-        with pytest.raises(UsageError, match="go on with it, or close it first"):
-            desk.station.start_slide("S1")
+    with opened(hosted, tmp_path) as bench:
+        bench.until(lambda view: view.slide is not None and view.slide.frames_used == 1)
+        bench.camera.show(field_of(1))  # whose field that is nobody has said
+        with pytest.raises(UsageError, match="continue it, or close it first"):
+            bench.station.start_slide("S1")
         with pytest.raises(UsageError, match="does not wait"):
-            desk.access.resume_slide("S2")
-        desk.until(lambda view: desk.camera.taken == 1)
-        desk.access.resume_slide("S1")
-        view = desk.show(2)
+            bench.access.resume_slide("S2")
+        bench.until(lambda view: bench.camera.taken == 1)
+        bench.access.resume_slide("S1")
+        view = bench.show(2)
         assert view.slide is not None
         assert not view.slide.waits
-        closed = desk.close_slide()
+        closed = bench.close_slide()
     assert closed.verdict.tally.seen == whole.tally.seen + 1  # field 2 has one cell, field 1 none
     assert closed.verdict.frames[0] == ("camera#7", whole.frames[0][1])
     assert closed.verdict.decision.value == "FLAG"  # it was shown before the power went
@@ -327,10 +327,10 @@ def test_an_older_slide_that_was_left_open_is_closed_first(
 ) -> None:
     for name, started in (("old", "2026-01-01"), ("new", "2026-01-02")):
         FrameStore.start(tmp_path / "out", name, started)
-    with opened(hosted, tmp_path) as desk:
-        desk.until(lambda view: view.slide is not None and view.slide.slide == "new")
-        assert [one.verdict.slide for one in desk.closed] == ["old"]
-        assert desk.closed[0].verdict.decision.value == "REVIEW"
+    with opened(hosted, tmp_path) as bench:
+        bench.until(lambda view: view.slide is not None and view.slide.slide == "new")
+        assert [one.verdict.slide for one in bench.closed] == ["old"]
+        assert bench.closed[0].verdict.decision.value == "REVIEW"
 
 
 @pytest.mark.parametrize("cut", [1, 2])
@@ -372,11 +372,11 @@ def test_a_process_that_is_killed_while_it_keeps_a_frame_leaves_no_damaged_one(
         assert [read().source for read in again.readers()] == ["c#1"]
 
 
-def test_metrics_count_what_happened(desk: Bench) -> None:
-    desk.start("S1")
-    desk.show(0)
-    desk.close_slide()
-    metrics = desk.access.metrics()
+def test_metrics_count_what_happened(bench: Bench) -> None:
+    bench.start("S1")
+    bench.show(0)
+    bench.close_slide()
+    metrics = bench.access.metrics()
     assert metrics["edgeapl_slides_total"] == 1
     assert metrics["edgeapl_cells_total"] == 2
     assert 0 < metrics["edgeapl_slowest_commit_seconds"] < metrics["edgeapl_budget_seconds"]
@@ -414,24 +414,24 @@ def test_the_answer_is_committed_before_the_pictures_of_its_frame_are_made(
     assert closed.verdict.tally.seen == len(PLACES[0])
 
 
-def test_a_slide_waits_for_its_first_frame_and_is_no_review_until_then(desk: Bench) -> None:
-    desk.start("S1")
-    slide = desk.access.view().slide
+def test_a_slide_waits_for_its_first_frame_and_is_no_review_until_then(bench: Bench) -> None:
+    bench.start("S1")
+    slide = bench.access.view().slide
     assert slide is not None
     assert slide.decision is None
-    assert desk.access.metrics()["edgeapl_slide_state"] == {
+    assert bench.access.metrics()["edgeapl_slide_state"] == {
         "waiting_for_the_first_frame": 1.0,
         "FLAG": 0.0,
         "CLEAR": 0.0,
         "REVIEW": 0.0,
     }
-    slide = desk.show(0).slide
+    slide = bench.show(0).slide
     assert slide is not None
     assert slide.decision is not None
-    states = desk.access.metrics()["edgeapl_slide_state"]
+    states = bench.access.metrics()["edgeapl_slide_state"]
     assert (states["waiting_for_the_first_frame"], sum(states.values())) == (0.0, 1.0)
-    desk.close_slide()
-    assert sum(desk.access.metrics()["edgeapl_slide_state"].values()) == 0.0
+    bench.close_slide()
+    assert sum(bench.access.metrics()["edgeapl_slide_state"].values()) == 0.0
 
 
 def test_a_flag_stands_at_the_station_until_it_is_acknowledged(
@@ -441,25 +441,25 @@ def test_a_flag_stands_at_the_station_until_it_is_acknowledged(
     kept.add(shot(0, "camera#0"))
     kept.flush()
     kept.note_flag()
-    with opened(hosted, tmp_path) as desk:
-        desk.until(lambda view: len(view.alarms) == 1)
-        desk.start("S2")
-        assert [alarm.slide for alarm in desk.access.view().alarms] == ["S1"]
-    with opened(hosted, tmp_path) as desk:
-        (alarm,) = desk.access.view().alarms
-        assert desk.access.metrics()["edgeapl_flags_unacknowledged"] == 1.0
-        revision = desk.access.view().revision
-        desk.access.acknowledge(alarm.record, "AB")
-        assert desk.access.view().revision > revision
-        assert desk.access.view().alarms == ()
-    with opened(hosted, tmp_path) as desk:
-        assert desk.access.view().alarms == ()
+    with opened(hosted, tmp_path) as bench:
+        bench.until(lambda view: len(view.alarms) == 1)
+        bench.start("S2")
+        assert [alarm.slide for alarm in bench.access.view().alarms] == ["S1"]
+    with opened(hosted, tmp_path) as bench:
+        (alarm,) = bench.access.view().alarms
+        assert bench.access.metrics()["edgeapl_flags_unacknowledged"] == 1.0
+        revision = bench.access.view().revision
+        bench.access.acknowledge(alarm.record, "AB")
+        assert bench.access.view().revision > revision
+        assert bench.access.view().alarms == ()
+    with opened(hosted, tmp_path) as bench:
+        assert bench.access.view().alarms == ()
 
 
-def test_half_a_frame_shows_its_cells_and_no_figures(desk: Bench) -> None:
-    desk.start("S1")
-    desk.show(0)
-    shown = desk.station.snapshot()
+def test_half_a_frame_shows_its_cells_and_no_figures(bench: Bench) -> None:
+    bench.start("S1")
+    bench.show(0)
+    shown = bench.station.snapshot()
     assert shown is not None
     assert shown.view(0).probability is not None
     half = replace(shown, committed=None).view(0)
@@ -468,75 +468,75 @@ def test_half_a_frame_shows_its_cells_and_no_figures(desk: Bench) -> None:
 
 
 def test_an_identifier_is_used_again_only_when_a_person_says_so_and_nothing_is_replaced(
-    desk: Bench,
+    bench: Bench,
 ) -> None:
-    desk.start("S1")
-    desk.show(0)
-    first = desk.close_slide()
+    bench.start("S1")
+    bench.show(0)
+    first = bench.close_slide()
     page = first.report.read_bytes()
     with pytest.raises(IdentifierUsed, match=r"has a record already: S1 \(REVIEW"):
-        desk.access.start_slide("S1")
-    desk.access.start_slide("S1", True)
-    desk.until(lambda view: view.slide is not None and view.slide.open)
-    desk.show(2)
-    second = desk.close_slide()
+        bench.access.start_slide("S1")
+    bench.access.start_slide("S1", True)
+    bench.until(lambda view: view.slide is not None and view.slide.open)
+    bench.show(2)
+    second = bench.close_slide()
     assert first.report.read_bytes() == page
     assert second.report != first.report
-    newest, older = desk.access.history(5)
+    newest, older = bench.access.history(5)
     assert [item.report for item in (newest, older)] == [second.report, first.report]
-    assert desk.access.report(newest.record) == second.report
-    desk.access.reclassify("S1", 0, "other cell", "AB")
-    assert [item.amendments for item in desk.access.history(5)] == [1, 0]
+    assert bench.access.report(newest.record) == second.report
+    bench.access.reclassify("S1", 0, "other cell", "AB")
+    assert [item.amendments for item in bench.access.history(5)] == [1, 0]
     assert first.report.read_bytes() == page
     assert "other cell" in second.report.read_text(encoding="utf-8")
 
 
-def test_what_is_said_of_a_cell_while_the_slide_is_open_stands_in_its_report(desk: Bench) -> None:
-    desk.start("S1")
-    desk.show(0)
-    desk.access.reclassify("S1", 1, "not a cell", "AB")
-    closed = desk.close_slide()
-    assert desk.access.history(1)[0].amendments == 1
+def test_what_is_said_of_a_cell_while_the_slide_is_open_stands_in_its_report(bench: Bench) -> None:
+    bench.start("S1")
+    bench.show(0)
+    bench.access.reclassify("S1", 1, "not a cell", "AB")
+    closed = bench.close_slide()
+    assert bench.access.history(1)[0].amendments == 1
     assert "not a cell" in closed.report.read_text(encoding="utf-8")
     assert "not a cell" not in closed.report.with_name("report.v1.html").read_text()
 
 
-def test_the_page_says_what_may_be_cleared_and_what_has_ended_it(desk: Bench) -> None:
-    assert desk.access.view().may_clear.startswith("none: this model has no proof")
+def test_the_page_says_what_may_be_cleared_and_what_has_ended_it(bench: Bench) -> None:
+    assert bench.access.view().may_clear.startswith("none: this model has no proof")
     certificate = Certificate("c" * 64, "APL", 0.5, 0.05, 0.95, 59, 0, 0.0495)
-    standing = CertificateStatus(desk.journal.path, certificate)
-    desk.station.standing = standing
+    standing = CertificateStatus(bench.journal.path, certificate)
+    bench.station.standing = standing
     cleared = replace(make_verdict(1), decision=Decision.CLEAR, reasons=(), certificate=certificate)
-    record = desk.journal.commit(cleared)
-    desk.access.sign_off(record, SignOff(Opinion.OVERRULE, "AB", "blasts", "APL"))
-    assert "has ended here: a person overruled the CLEAR" in desk.access.view().may_clear
+    record = bench.journal.commit(cleared)
+    bench.access.sign_off(record, SignOff(Opinion.OVERRULE, "AB", "blasts", "APL"))
+    assert "has ended here: a person overruled the CLEAR" in bench.access.view().may_clear
 
 
-def test_a_person_signs_and_the_verdict_stays(desk: Bench) -> None:
-    desk.start("S1")
-    desk.show(0)
-    record = desk.close_slide().record["journal_record"]
-    assert desk.access.history(1)[0].signed == ""
-    row = desk.access.sign_off(record, SignOff(Opinion.REPEAT, "AB", "too thick"))
-    newest = read_rows(desk.journal.path)[-1]
+def test_a_person_signs_and_the_verdict_stays(bench: Bench) -> None:
+    bench.start("S1")
+    bench.show(0)
+    record = bench.close_slide().record["journal_record"]
+    assert bench.access.history(1)[0].signed == ""
+    row = bench.access.sign_off(record, SignOff(Opinion.REPEAT, "AB", "too thick"))
+    newest = read_rows(bench.journal.path)[-1]
     assert (newest.hash, newest.kind, newest.content["record"]) == (row, AMENDMENT, record)
-    item = desk.access.history(1)[0]
+    item = bench.access.history(1)[0]
     assert (item.signed, item.decision) == ("repeat asked for by AB", "REVIEW")
     assert item.report is not None
     assert "too thick" in item.report.read_text(encoding="utf-8")
     with pytest.raises(UsageError, match="no such row"):
-        desk.access.sign_off("0" * 64, SignOff(Opinion.CONFIRM, "AB"))
+        bench.access.sign_off("0" * 64, SignOff(Opinion.CONFIRM, "AB"))
 
 
 def test_demonstrations_stay_out_of_the_patients_history(
     hosted: HostedModel, tmp_path: Path
 ) -> None:
     for drawn in (True, False):
-        with opened(hosted, tmp_path, drawn=drawn) as desk:
-            desk.start(f"drawn {drawn}")
-            desk.show(0)
-            desk.close_slide()
+        with opened(hosted, tmp_path, drawn=drawn) as bench:
+            bench.start(f"drawn {drawn}")
+            bench.show(0)
+            bench.close_slide()
             shown = [
-                [one.slide for one in desk.access.history(5, asked)] for asked in (False, True)
+                [one.slide for one in bench.access.history(5, asked)] for asked in (False, True)
             ]
     assert shown == [["drawn False"], ["drawn True"]]
