@@ -32,6 +32,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "edgeapl evaluate --confusion matrix.csv",
     ),
     "compare": ("edgeapl compare bundles/old bundles/new --slides slides",),
+    "station use": ("edgeapl station use bundles/new", "edgeapl station use --back"),
     "train": ("edgeapl train mil-small --slides slides --labels labels.csv --out run",),
     "export": (
         "edgeapl export resnet50-mil --weights model=weights.pt --out bundles/ours",

@@ -19,10 +19,13 @@ def bundle_text(content: Mapping[str, Any]) -> str:
 def said_in_short(row: Row) -> str:
     """Return what a person did in a row that is not a verdict."""
     from edgeapl.errors import UsageError
-    from edgeapl.journal import sign_off_of
+    from edgeapl.journal import BUNDLE, sign_off_of
 
     content = row.content
     what = row.kind
+    if row.kind == BUNDLE:
+        bundle = content.get("bundle") or {}
+        return f"{content.get('action')} bundle {bundle.get('name')} {bundle.get('version')}"
     if "sign_off" in content:
         try:
             what = sign_off_of(row).words

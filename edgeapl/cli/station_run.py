@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+from edgeapl.cli.bundle_switch import BundleSwitch
 from edgeapl.cli.camera_choice import resolved_camera, warn_of_number
 from edgeapl.cli.keyboard import CommandHandler, LineReader
-from edgeapl.cli.options import FLAGGED, chosen_bundle, hosted_model
+from edgeapl.cli.options import FLAGGED
 from edgeapl.cli.output import INTERRUPTED, console, one_line
 from edgeapl.cli.terminal import Display
 from edgeapl.cli.watch_signals import Signals, handled_signals, sigterm_interrupts
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from edgeapl.station.options import StationOptions
     from edgeapl.station.session import ClosedSlide
     from edgeapl.station.station import Station
+    from edgeapl.web.authorisation import PageAccess
 
 REFRESH_S = 0.25
 
@@ -81,58 +84,120 @@ def run_station(
     interactive: bool = True,
     again: bool = False,
 ) -> RunResult:
-    """Open everything, examine slides, and print their verdicts; for `watch` and `demo`."""
-    from edgeapl.capture.opener import open_watched
-    from edgeapl.journal import Journal
+    """Open everything, examine slides, and print their verdicts; for `watch` and `demo`.
+
+    Where no bundle is named, the one that `edgeapl station use` has chosen is opened. When another
+    is chosen meanwhile, everything is opened again as soon as no slide is open.
+    """
     from edgeapl.report.folder_lock import locked_folder
-    from edgeapl.station.station import Station
 
     terminal = console()
     address, serial, options = _resolved(address, options, config, terminal)
     reads = interactive and sys.stdin is not None and sys.stdin.isatty() and not as_json
-    attended = reads or page is not None
-    options = replace(options, attended=attended, first_slide=None if again else slide)
-    bundle = chosen_bundle(bundle, config, drawn=options.drawn)
-    closed: list[ClosedSlide] = []
-    with ExitStack() as opened:
-        opened.enter_context(sigterm_interrupts())  # until the signals are handled below
-        opened.enter_context(locked_folder(options.out))
-        hosted = opened.enter_context(hosted_model(bundle, config, engines, terminal, segmenter))
-        if options.stop_error is not None and not hosted.model.reducer.bounded:
-            text = "this bundle judges a slide by features of all its cells: all are examined"
-            terminal.print(text, style="yellow", markup=False, soft_wrap=True)
-        record = opened.enter_context(Journal.open(journal))
-        station = opened.enter_context(
-            Station(
-                hosted,
-                lambda scale: open_watched(address, scale, patient=page is not None, serial=serial),
-                record,
-                options,
-                closed.append,
+    run = _Run(
+        address,
+        serial,
+        journal,
+        BundleSwitch(bundle, journal, config, engines, segmenter),
+        None if page is None else _Page(page),
+        LineReader() if reads else None,
+        terminal,
+        as_json,
+    )
+    with ExitStack() as held:
+        held.enter_context(sigterm_interrupts())  # where no signals are handled below
+        held.enter_context(locked_folder(options.out))
+        options = replace(options, attended=run.attended, first_slide=None if again else slide)
+        result = run.once(options, slide, again)
+        while result is None:
+            result = run.once(replace(options, resume=None, first_slide=None), None, False)
+        return result
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Run:
+    """What stays the same while a station runs, whichever bundle it uses.
+
+    serial : of the camera, if stated. keyboard : None where nobody types.
+    closed, not_closed : slides so far, and why others have no verdict.
+    """
+
+    address: str
+    serial: str | None
+    journal: Path
+    switch: BundleSwitch
+    page: _Page | None
+    keyboard: LineReader | None
+    terminal: Console
+    as_json: bool
+    closed: list[ClosedSlide] = field(default_factory=list)
+    not_closed: list[EdgeAplError] = field(default_factory=list)
+
+    @property
+    def attended(self) -> bool:
+        """Whether somebody can open slides while it runs."""
+        return self.keyboard is not None or self.page is not None
+
+    def once(self, options: StationOptions, slide: str | None, again: bool) -> RunResult | None:
+        """Open everything and examine slides; None when another bundle is to be opened."""
+        from edgeapl.capture.opener import open_watched
+        from edgeapl.journal import Journal
+        from edgeapl.station.station import Station
+
+        terminal, patient, shown = self.terminal, self.page is not None, len(self.closed)
+        with ExitStack() as opened:
+            hosted = self.switch.open_model(opened, terminal)
+            if options.stop_error is not None and not hosted.model.reducer.bounded:
+                text = "this bundle judges a slide by features of all its cells: all are examined"
+                terminal.print(text, style="yellow", markup=False, soft_wrap=True)
+            record = opened.enter_context(Journal.open(self.journal))
+            station = opened.enter_context(
+                Station(
+                    hosted,
+                    lambda scale: open_watched(
+                        self.address, scale, patient=patient, serial=self.serial
+                    ),
+                    record,
+                    options,
+                    self.closed.append,
+                )
             )
-        )
-        if page is not None:
-            opened.enter_context(_served(station, page, terminal))
-        signals = opened.enter_context(handled_signals())
-        keyboard = LineReader() if reads else None
-        display = opened.enter_context(Display(terminal, as_json=as_json))
-        goal = len(station.interrupted)
-        if options.resume is None:
-            goal += 1
-            if slide is None and not attended:
-                slide, again = datetime.now().strftime("slide-%Y%m%d-%H%M%S"), True
-        if slide is not None:
-            station.start_slide(slide, again)
-        elif keyboard is not None:
-            display.say("type or scan a slide's identifier and press Enter")
-        most = None if attended else goal
-        _follow(station, display, signals, keyboard, closed, most=most, served=page is not None)
-        for error in station.not_closed:
-            terminal.print(f"error: slide was not closed: {one_line(str(error))}", markup=False)
-        for text in station.alerts.trouble:
-            terminal.print(f"error: {one_line(text)}", style="red", markup=False)
-        stopped = bool(signals.count) and not attended and len(closed) < goal
-        return RunResult(closed, station.not_closed, stopped)
+            if self.page is not None:
+                opened.enter_context(self.page.served(station, terminal))
+            signals = opened.enter_context(handled_signals())
+            display = opened.enter_context(Display(terminal, as_json=self.as_json))
+            goal = len(station.interrupted)
+            if options.resume is None:
+                goal += 1
+                if slide is None and not self.attended:
+                    slide, again = datetime.now().strftime("slide-%Y%m%d-%H%M%S"), True
+            if slide is not None:
+                station.start_slide(slide, again)
+            elif self.keyboard is not None:
+                display.say("type or scan a slide's identifier and press Enter")
+            most = None if self.attended else goal
+            switched = _follow(
+                station,
+                display,
+                signals,
+                self.keyboard,
+                self.closed,
+                shown=shown,
+                most=most,
+                served=self.page is not None,
+                other_bundle=self.switch.wanted,
+            )
+            self.not_closed.extend(station.not_closed)
+            for error in station.not_closed:
+                terminal.print(f"error: slide was not closed: {one_line(str(error))}", markup=False)
+            for text in station.alerts.trouble:
+                terminal.print(f"error: {one_line(text)}", style="red", markup=False)
+            if switched:
+                text = "another bundle was chosen: the station opens again"
+                terminal.print(text, markup=False)
+                return None
+            stopped = bool(signals.count) and not self.attended and len(self.closed) < goal
+            return RunResult(self.closed, self.not_closed, stopped)
 
 
 def _resolved(
@@ -160,11 +225,15 @@ def _follow(
     keyboard: LineReader | None,
     closed: list[ClosedSlide],
     *,
+    shown: int,
     most: int | None,
     served: bool,
-) -> None:
-    """Show what happens until the station is done or told to end.
+    other_bundle: Callable[[], bool],
+) -> bool:
+    """Show what happens until the station is done or told to end; True for another bundle.
 
+    shown : slides whose verdicts were shown before.
+    other_bundle : asked between slides, where somebody can open more, whether to end for one.
     most : slides to close, interrupted ones included; None for any number.
     served : there is a page, which stays when the source has ended.
     """
@@ -176,7 +245,7 @@ def _follow(
     systemd = SystemdNotifier()
     systemd.ready()
     commands = CommandHandler(station)
-    revision, shown = -1, 0
+    revision, switched = -1, False
     while True:
         view = service.wait(revision, REFRESH_S)
         revision = view.revision
@@ -198,31 +267,50 @@ def _follow(
                 commands.handle(line)
             except UsageError as error:
                 display.say(str(error))
-    systemd.stopping()
+        # What is asked for meanwhile is refused for the moment, so no slide gets lost.
+        switched = most is None and station.idle and other_bundle() and station.end_if_idle()
+        if switched:
+            break
+    if not switched:
+        systemd.stopping()
     if signals.count and view.slide is not None and view.slide.open:
         display.say(CLOSING)
     station.finish(signals.immediate)
     for one in closed[shown:]:
         display.final(one)
+    return switched
 
 
-@contextmanager
-def _served(station: Station, page: PageAddress, terminal: Console) -> Iterator[None]:
-    from edgeapl.errors import ConfigError
-    from edgeapl.station.service import StationService
+class _Page:
+    """The page on its port, which stays the same when the station opens again."""
 
-    try:
-        from edgeapl.web.authorisation import PageAccess
-        from edgeapl.web.server import PageServer
-    except ModuleNotFoundError as error:
-        mend = "pip install 'edgeapl[page]'"
-        raise ConfigError("the page needs more packages", error.name or "", mend) from error
-    server = PageServer(StationService(station), PageAccess(token=page.token))
-    address = server.start(page.host, page.port)
-    # Without the token: what is printed ends in logs. The page asks for it.
-    asks = "" if page.token is None else " (asks for the token)"
-    terminal.print(f"page: {address}{asks}", markup=False, soft_wrap=True)
-    try:
-        yield
-    finally:
-        server.stop()
+    def __init__(self, address: PageAddress) -> None:
+        self._host = address.host
+        self._port = address.port
+        self._token = address.token
+        self._access: PageAccess | None = None
+
+    @contextmanager
+    def served(self, station: Station, terminal: Console) -> Iterator[None]:
+        """Serve the page of a station meanwhile."""
+        from edgeapl.errors import ConfigError
+        from edgeapl.station.service import StationService
+
+        try:
+            from edgeapl.web.authorisation import PageAccess
+            from edgeapl.web.server import PageServer
+        except ModuleNotFoundError as error:
+            mend = "pip install 'edgeapl[page]'"
+            raise ConfigError("the page needs more packages", error.name or "", mend) from error
+        if self._access is None:
+            self._access = PageAccess(token=self._token)
+        server = PageServer(StationService(station), self._access)
+        address = server.start(self._host, self._port)
+        self._port = urlsplit(address).port or self._port
+        # Without the token: what is printed ends in logs. The page asks for it.
+        asks = "" if self._token is None else " (asks for the token)"
+        terminal.print(f"page: {address}{asks}", markup=False, soft_wrap=True)
+        try:
+            yield
+        finally:
+            server.stop()

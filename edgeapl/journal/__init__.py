@@ -21,6 +21,7 @@ from edgeapl.journal.certificate_status import CertificateStatus
 from edgeapl.journal.chain import (
     ACKNOWLEDGEMENT,
     AMENDMENT,
+    BUNDLE,
     EVENTS,
     MERGED,
     NOTICE,
@@ -59,6 +60,7 @@ from edgeapl.journal.verification import VerifyReport, verify
 __all__ = [
     "ACKNOWLEDGEMENT",
     "AMENDMENT",
+    "BUNDLE",
     "EVENTS",
     "MERGED",
     "NOTICE",

@@ -21,11 +21,12 @@ VERDICT = "verdict"
 AMENDMENT = "amendment"
 ACKNOWLEDGEMENT = "acknowledgement"
 NOTICE = "notice"
+BUNDLE = "bundle"
 
 MERGED = "merged"
 """Field of a row that another journal had first: that journal's identity, and the row's hash."""
 
-EVENTS = (AMENDMENT, ACKNOWLEDGEMENT, NOTICE)
+EVENTS = (AMENDMENT, ACKNOWLEDGEMENT, NOTICE, BUNDLE)
 """Kinds of row that refer to earlier rows."""
 
 

@@ -127,6 +127,9 @@ class Station(ClosesItself):
             if session is not None and session.slide == slide:
                 mend = "close it first" if not session.waits else "continue it, or close it first"
                 raise UsageError("slide is open already", slide, mend)
+            if self._closing.is_set():
+                mend = "ask for it again in a moment"
+                raise UsageError("station ends, or opens another bundle", slide, mend)
             self._requested = slide
             if session is not None:
                 session.end()
@@ -199,9 +202,21 @@ class Station(ClosesItself):
     @property
     def ended(self) -> bool:
         """Whether the source has no more frames and no slide is open."""
+        return self.idle and bool(self.viewfinder.trouble or self.viewfinder.ended)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no slide is open, asked for, or left open by an earlier run."""
+        with self._lock:
+            return self._session is None and self._requested is None and self._recovered
+
+    def end_if_idle(self) -> bool:
+        """Begin to end unless a slide is open or asked for; no further slide is opened then."""
         with self._lock:
             idle = self._session is None and self._requested is None and self._recovered
-        return idle and bool(self.viewfinder.trouble or self.viewfinder.ended)
+            if idle:
+                self._closing.set()
+            return idle
 
     def stop_now(self) -> None:
         """Close the open slide at once: what has no answer yet is not examined."""
