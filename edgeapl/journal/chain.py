@@ -43,7 +43,8 @@ class Row:
     time : UTC, ISO 8601 with microseconds and a Z.
     kind : ``"opened"``, ``"provisional"`` (the answer for a slide that is still open),
         ``"verdict"``, ``"amendment"``, ``"acknowledgement"`` (a person has seen the flag in a row)
-        or ``"notice"`` (the command for flags was run for a row).
+        ``"notice"`` (the command for flags was run for a row) or ``"bundle"`` (the station is to
+        use another bundle).
     payload : canonical JSON.
     previous : hash of the previous row.
     hash : SHA-256 (hex) of all the above.
