@@ -24,11 +24,17 @@ class Lines:
         self._stream = stream
         self._lines: queue.Queue[str] = queue.Queue()
         self.seen: list[str] = []
-        threading.Thread(target=self._read, daemon=True).start()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
 
     def _read(self) -> None:
         for line in self._stream:
             self._lines.put(line)
+
+    def close(self) -> None:
+        """Wait for the end of the process that says them."""
+        self._thread.join(LONGEST_S)
+        self._stream.close()
 
     def until(self, words: str) -> str:
         """Wait for a line with these words."""
@@ -64,6 +70,9 @@ def test_a_station_switches_between_slides_and_back_on_the_same_page(
     assert len(set(pages)) == 1
     process.send_signal(signal.SIGINT)
     process.wait(LONGEST_S)
+    said.close()
+    assert process.stdout is not None
+    process.stdout.close()
     journal = station.folder / "state" / "edgeapl" / "journal.sqlite3"
     (verdict,) = read_rows(journal, kinds=(VERDICT,))
     assert verdict.content["bundle"]["name"] != "small", "no slide changes its bundle"
