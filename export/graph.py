@@ -130,7 +130,7 @@ class Graph(nn.Module):
         return torch.zeros((rows, self._input.height, self._input.width, 3), dtype=torch.uint8)
 
     def shared_example(self) -> tuple[torch.Tensor, ...]:
-        """Return one of the input that the rows share; nothing where they share none."""
+        """Return one instance of the input that the rows share; nothing if they share none."""
         return () if self._shared is None else (torch.zeros((1, *self._shared.shape)),)
 
 

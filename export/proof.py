@@ -105,7 +105,7 @@ def prove(
     shared: dict[str, dict[str, Rows]] = {}
 
     def record(name: str, given: Arrays) -> None:
-        """Keep the first rows that a network is shown, and what the first of them share."""
+        """Keep the first rows shown to a network, and what they share."""
         network = by_name[name]
         if network.shared is not None and len(inputs[name]):
             return  # other rows may share something else

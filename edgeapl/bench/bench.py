@@ -27,8 +27,8 @@ class BenchRequest:
     images : a folder, a ``demo://`` address, or None for the drawn slide.
     setups : one, or two to compare. floor : whether to measure how far from the machine it is.
     busy : programs, each keeping a core busy, beside which the slow-down is measured; 0 for none.
-    most_s : seconds for all of it; None for what its parts take by default.
-    say : told, in words, what is going on.
+    most_s : seconds for everything; None for the defaults of its parts.
+    say : called with a message about the current step.
     """
 
     plan: Plan
@@ -74,8 +74,8 @@ def run_bench(request: BenchRequest) -> BenchResult:
             name = candidate.model.bundle.manifest.name
             request.say(f"using {name}: {candidate.said}: {candidate.settings_text}")
         assumed = first.model.bundle.manifest.um_per_px
-        material = opened.enter_context(open_workload(request.images, assumed))
-        request.say(f"{plan.scenario.value}: {material.frames} frames of {material.name}")
+        workload = opened.enter_context(open_workload(request.images, assumed))
+        request.say(f"{plan.scenario.value}: {workload.frames} frames of {workload.name}")
         meters = find_meters()
         opened.callback(meters.close)
         runners = []
@@ -91,8 +91,8 @@ def run_bench(request: BenchRequest) -> BenchResult:
         )
         request.say(shares.text)
         plan = replace(plan, duration_s=shares.frames / len(candidates))
-        measured = measure(runners, material, plan, meters, say=request.say)
-        result = document(material, first, measured[0], meters)
+        measured = measure(runners, workload, plan, meters, say=request.say)
+        result = document(workload, first, measured[0], meters)
         versus = None
         if len(candidates) > 1:
             versus = compare(measured[0], measured[1])
@@ -102,9 +102,9 @@ def run_bench(request: BenchRequest) -> BenchResult:
             from edgeapl.bench.floor import measure_floor  # noqa: PLC0415 - needs onnx if it can
 
             limit = TimeLimit.of(shares.floor)
-            result["floor"] = measure_floor(first, material, limit, request.say)
+            result["floor"] = measure_floor(first, workload, limit, request.say)
         if request.busy:
             request.say(f"busy programs: {request.busy}, in turns with none")
             limit = TimeLimit.of(shares.busy)
-            result["busy"] = measure_busy(first, material, request.busy, limit, request.say)
+            result["busy"] = measure_busy(first, workload, request.busy, limit, request.say)
     return BenchResult(result, measured, versus)

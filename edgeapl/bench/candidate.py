@@ -29,9 +29,9 @@ class Setup:
     bundle : its folder. engines : a folder, ``auto`` or ``none``; see `choose_engines`.
     threads : CPU threads inside one run of a network of the bundle; engines bring their own.
     engine_threads : the same of engines, in place of theirs; None for these.
-    workers : runs at the same time; None for what is best for the networks or engines.
-    batch_size : cells in one run; None for what is best for the networks or engines.
-    trust : what the station asks of bundles and engines.
+    workers : parallel runs; None for the best number for the networks or engines.
+    batch_size : cells per run; None for the best one for the networks or engines.
+    trust : what the station requires of bundles and engines.
     """
 
     bundle: Path

@@ -81,20 +81,20 @@ class BusyPrograms(ClosesItself):
 
 def measure_busy(
     candidate: Candidate,
-    material: Workload,
+    workload: Workload,
     count: int,
     limit: TimeLimit = NO_LIMIT,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
-    """Let the pipeline run a slide with so many busy programs beside it, and without, in turns.
+    """Run the pipeline on a slide with and without `count` busy programs, alternately.
 
-    slow_down : time with them over time without. fair : what is to be expected when every thread
+    slow_down : time with them over time without. fair : the expected value if every thread
     gets the same share of the cores: (workers x threads + programs) / cores, or 1.
 
     limit : no round begins after it; fewer than `LEAST_PAIRS` rounds give no interval.
     say : told of every round.
     """
-    slide = material.slides[0]
+    slide = workload.slides[0]
     quiet_s, busy_s = [], []
     with (
         BusyPrograms(count) as programs,

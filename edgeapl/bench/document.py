@@ -25,7 +25,7 @@ RULE = (
 
 
 def document(
-    material: Workload, candidate: Candidate, measured: Measured, meters: Meters
+    workload: Workload, candidate: Candidate, measured: Measured, meters: Meters
 ) -> dict[str, Any]:
     """Describe one candidate; times are in milliseconds where the name ends in ``_ms``."""
     plan, memory = measured.plan, measured.memory
@@ -36,7 +36,7 @@ def document(
         "research_use_only": True,
         "machine": {**machine(), "others_cores": _rounded(measured.others_cores)},
         "scenario": plan.scenario.value,
-        "images": {"source": material.name, "frames": material.frames},
+        "images": {"source": workload.name, "frames": workload.frames},
         **_candidate(candidate),
         "settings": {
             "warmup": plan.warmup,

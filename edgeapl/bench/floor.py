@@ -77,11 +77,11 @@ class _Round:
 
 def measure_floor(
     candidate: Candidate,
-    material: Workload,
+    workload: Workload,
     limit: TimeLimit = NO_LIMIT,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
-    """Measure bare networks, pipeline and peak in turns, and say how near each is to the next.
+    """Measure bare networks, pipeline and peak alternately, and how close each is to the next.
 
     pipeline_over_bare : time of the bare networks on the cells of a pass, over the pipeline's time
     for the pass: 1 when all else is hidden behind the networks. networks_share_of_cpu : the same of
@@ -92,7 +92,7 @@ def measure_floor(
     limit : half of it is for finding how to ask the networks, the rest for rounds; no step begins
     after it, and fewer rounds than `LEAST_PAIRS` give no interval. say : told of every step.
     """
-    slide = material.slides[0]
+    slide = workload.slides[0]
     graph = _graph()
     others, before_s = OtherLoad(), cpu_seconds()
     search = limit.part(SEARCH_SHARE)
@@ -206,7 +206,7 @@ def _rounds(
     limit: TimeLimit,
     say: Callable[[str], None],
 ) -> tuple[tuple[_Round, ...], dict[str, float]]:
-    """Let bare networks and pipeline take turns; gives the rounds, and rows/s of each network."""
+    """Alternate bare networks and pipeline; return the rounds, and each network's rows/s."""
     rounds: list[_Round] = []
     rates: dict[str, list[float]] = {one.name: [] for one in networks}
     while len(rounds) < ROUNDS and not (rounds and limit.over):
@@ -227,12 +227,12 @@ def _rounds(
 
 
 def _window_s(one: _Network, most_s: float) -> float:
-    """Return the time for a network by itself: what its share of the pass takes, within limits."""
+    """Return the time for a single network: that of its share of the pass, within limits."""
     return min(most_s, max(BARE_S, one.per_pass / one.best.rows_per_s))
 
 
 def _cut_short(networks: tuple[_Network, ...], rounds: int) -> list[str]:
-    """Say what there was no time for."""
+    """Return what there was no time for."""
     untried = sum(one.untried for one in networks)
     notes = [f"no time for {untried} settings of bare networks"] if untried else []
     if rounds < ROUNDS:

@@ -44,7 +44,7 @@ class InstrumentedChain:
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of what cuts the cells."""
+        """SHA-256 (hex) of the plan that cuts the cells."""
         return self._chain.digest
 
     @property

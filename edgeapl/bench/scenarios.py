@@ -60,7 +60,7 @@ class Plan:
 class Measured:
     """The measurements of one candidate.
 
-    frame_s : seconds of a frame when it was warmed up, at most; None before.
+    frame_s : longest time of a frame after warm-up, seconds; None before.
     first_s : the very first frame, from asking for it to its commit; None where it is not told.
     memory : of all candidates together. cpu_s, joules : used by this one; meter to energy.
     others_cores : kept busy by other programs meanwhile; None if unknown.
@@ -151,7 +151,7 @@ def open_runner(
 
 def measure(
     runners: Sequence[Runner],
-    material: Workload,
+    workload: Workload,
     plan: Plan,
     meters: Meters | None = None,
     now: Now = time.monotonic_ns,
@@ -169,14 +169,14 @@ def measure(
 
     Raises UsageError when warming up gives no answer.
     """
-    all_measured = tuple(_warmed(runner, material, plan, now) for runner in runners)
+    all_measured = tuple(_warmed(runner, workload, plan, now) for runner in runners)
     limit = TimeLimit.of(plan.duration_s * len(runners), now)
     count = FrameCount(say, plan.frames * len(runners), now)
     memory = MemoryMeter()
     others = OtherLoad(now)
     turn = 0
     while not limit.over and min(one.frames for one in all_measured) < plan.frames:
-        slide = material.slides[turn % len(material.slides)]
+        slide = workload.slides[turn % len(workload.slides)]
         pairs = list(zip(runners, all_measured, strict=True))
         most = plan.frames - min(one.frames for one in all_measured)
         if len(runners) > 1:
@@ -209,13 +209,13 @@ def _charged(measured: Measured, meters: Meters | None) -> Iterator[None]:
         measured.joules[meter.name] = measured.joules.get(meter.name, 0.0) + spent
 
 
-def _warmed(runner: Runner, material: Workload, plan: Plan, now: Now) -> Measured:
+def _warmed(runner: Runner, workload: Workload, plan: Plan, now: Now) -> Measured:
     measured = Measured(plan)
     left = max(1, plan.warmup)
     turn = 0
     limit = TimeLimit.of(WARM_UP * plan.duration_s, now)
     while left > 0 and not (turn and limit.over):
-        slide = material.slides[turn % len(material.slides)]
+        slide = workload.slides[turn % len(workload.slides)]
         most = 1 if turn == 0 else left
         done = runner.run(replace(slide), most, Deadline(limit))
         if not done.frames and done.errors:

@@ -90,14 +90,14 @@ class NetworkRecipe:
         it.
     build : returns the module for a checkpoint with tensors of these shapes; without any tensors,
         the published architecture.
-    part : gives, of that module, what the graph holds; told whether explanations are wanted. Takes
-        one float32 tensor (images as (N, 3, H, W)), and after it what rows share, and gives a
+    part : returns the part of that module to export; called with whether explanations are wanted.
+        Takes one float32 tensor (images as (N, 3, H, W)), and after it what rows share, and gives a
         tensor or a tuple.
-    outputs : names for what the part gives, in order; None for one that is left out.
+    outputs : names of the part's outputs, in order; None for one that is left out.
     explained : a further output, given only when explanations are wanted.
     renamed : gives a checkpoint's tensors the names of today; None where names never changed.
     keras : for checkpoints of Keras; None where they are not read.
-    choice : what is taken of the checkpoint, and under which names.
+    choice : which tensors of the checkpoint are used, and under which names.
     after, when : as in `edgeapl.bundle.specs.NetworkSpec`.
     shared : a second input, if it has one.
     """

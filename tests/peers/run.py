@@ -73,12 +73,12 @@ def cells_of(candidate: Candidate, images: str | None, count: int) -> Job:
     manifest = candidate.model.bundle.manifest
     candidate.ledger.keep = True
     with (
-        open_workload(images, manifest.um_per_px) as material,
+        open_workload(images, manifest.um_per_px) as workload,
         tempfile.TemporaryDirectory() as folder,
         Journal.open(Path(folder) / "journal.sqlite3") as journal,
     ):
         runner = PipelineRunner(candidate, journal, None)
-        for slide in material.slides:
+        for slide in workload.slides:
             for most in (1, None):  # one frame may have enough cells
                 runner.run(slide, most, Deadline())
                 if candidate.ledger.work[manifest.roles[0].network].rows >= count:

@@ -164,10 +164,10 @@ def test_the_camera_gives_its_own_copy_with_the_time_of_capture(slide: BenchSlid
 
 
 def test_a_drawn_slide_lies_in_files_for_as_long_as_it_is_used() -> None:
-    with open_workload("demo://apl?frames=2&width=320&height=240", 0.3) as material:
-        assert material.frames == 2
-        files = material.slides[0].files
-        frames = read_all(material.slides[0])
+    with open_workload("demo://apl?frames=2&width=320&height=240", 0.3) as workload:
+        assert workload.frames == 2
+        files = workload.slides[0].files
+        frames = read_all(workload.slides[0])
         assert {frame.um_per_px for frame in frames} == {0.15}
     assert not any(file.exists() for file in files)
 
@@ -306,9 +306,9 @@ def test_an_error_makes_the_measurement_invalid(
     bad = tmp_path / "bad.png"
     bad.write_bytes(slide.files[0].read_bytes()[:200])
     plan = Plan(Scenario.OFFLINE, frames=4, duration_s=3600, warmup=1)
-    material = Workload("small", (replace(slide, files=(*slide.files, bad)),))
+    workload = Workload("small", (replace(slide, files=(*slide.files, bad)),))
     with open_runner(candidate, plan, tmp_path) as runner:
-        (measured,) = measure([runner], material, replace(plan, frames=5))
+        (measured,) = measure([runner], workload, replace(plan, frames=5))
     assert any("bad.png" in reason for reason in measured.invalid)
 
 

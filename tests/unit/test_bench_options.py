@@ -286,11 +286,11 @@ def test_floor_and_busy_programs_stop_at_their_limit_and_say_so(
     monkeypatch.setattr("edgeapl.bench.peak.COPY_BYTES", 1 << 20)
     path = tmp_path / "a.png"
     path.write_bytes(png(drawn_field()))
-    material = Workload("one", (BenchSlide("one", (path,), SlideScale(0.2, 0.2)),))
+    workload = Workload("one", (BenchSlide("one", (path,), SlideScale(0.2, 0.2)),))
     said: list[str] = []
     with open_candidate(Setup(bundle.folder, engines="none", workers=1)) as candidate:
-        short = floor.measure_floor(candidate, material, TimeLimit(0), said.append)
-        busy = measure_busy(candidate, material, 1, TimeLimit(0), said.append)
+        short = floor.measure_floor(candidate, workload, TimeLimit(0), said.append)
+        busy = measure_busy(candidate, workload, 1, TimeLimit(0), said.append)
     assert len(short["rounds"]) == len(busy["rounds"]) == 1
     assert short["pipeline_over_bare_interval"] is None
     assert any(note.startswith("time for 1 of 5 rounds only") for note in short["notes"])

@@ -73,6 +73,7 @@ from tests.slow_networks import (
 )
 from tests.small_bundle import SIZE, cell_network, head_network, small_bundle
 from tests.unit.test_engine_store import record
+from tests.waiting import wait_until
 
 PATIENCE_S = 20.0
 
@@ -245,7 +246,7 @@ def test_the_child_goes_with_the_station_even_from_an_endless_run(tmp_path: Path
         else:
             station.stdin.close()
         assert station.wait(PATIENCE_S) == (-signal.SIGKILL if how == "killed" else 0)
-    wait_until(lambda: not is_alive(pid))
+    wait_until(lambda: not is_alive(pid), PATIENCE_S)
 
 
 @pytest.mark.slow
@@ -259,7 +260,7 @@ def test_nothing_is_left_open_after_a_host(tmp_path: Path) -> None:
             pid = host.health.pid
             assert pid is not None
             os.kill(pid, signal.SIGKILL)
-            wait_until(lambda host=host: host.health.deaths == 1)  # type: ignore[misc]
+            wait_until(lambda host=host: host.health.deaths == 1, PATIENCE_S)  # type: ignore[misc]
             host.engines["loop"].run(count(1))
         assert not is_alive(pid)
     with pytest.raises(EngineError):
@@ -412,10 +413,3 @@ def open_files() -> int:
 
 def shared_memory() -> set[str]:
     return {path.name for path in Path("/dev/shm").iterdir() if "edgeapl" in path.name}
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    until = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.005)
