@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -102,6 +103,7 @@ def _signed(signer: Signer | None) -> dict[str, Any]:
 def _describe(model: Model) -> dict[str, Any]:
     from edgeapl.bundle.export_report import export_warnings
     from edgeapl.wording.certificate import summarise_certificate
+    from edgeapl.wording.questions import QUESTIONS
 
     manifest = model.bundle.manifest
     return {
@@ -111,7 +113,8 @@ def _describe(model: Model) -> dict[str, Any]:
         "engine_digest": model.engine_digest,
         "runtime": model.runtime,
         "self_test": "passed",
-        "may_clear": summarise_certificate(model.clearing.certificate),
+        "may_clear": QUESTIONS[manifest.answers].never_clears
+        or summarise_certificate(model.clearing.certificate),
         "export_warnings": list(export_warnings(model.bundle)),
         "manifest": manifest.model_dump(mode="json"),
         "networks": {
@@ -128,15 +131,29 @@ def _describe(model: Model) -> dict[str, Any]:
     }
 
 
+def _rule_in_words(rule: Mapping[str, Any], *, clears: bool) -> str:
+    """Say from when on a slide is flagged and cleared. rule : as in the manifest."""
+    parts = [f"FLAG from {rule['flag_at']}"]
+    parts += [
+        f"FLAG above {limit} {role.replace('_', ' ')} (whole {rule['confidence']:.0%} interval)"
+        for role, limit in rule["role_limits"].items()
+    ]
+    if clears:
+        parts.append(f"CLEAR below {rule['clear_below']} (whole {rule['confidence']:.0%} interval)")
+    return ", ".join([*parts, f"at least {rule['min_scored']} cells"])
+
+
 def _show(document: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
+    from edgeapl.wording.questions import QUESTIONS
+
     manifest = document["manifest"]
     out = Console(highlight=False)
     table = Table(box=None, show_header=False, pad_edge=False)
-    rule = manifest["rule"]
+    rule, asked = manifest["rule"], QUESTIONS[manifest["answers"]]
     rows = {
         "bundle": f"{manifest['name']} {manifest['version']}",
         "intended use": manifest["intended_use"],
@@ -149,11 +166,10 @@ def _show(document: dict[str, Any]) -> None:
         "segmenter": manifest["segmenter"]["kind"],
         "crop": f"{manifest['crop']['window_um']} µm as {manifest['crop']['size_px']} px",
         "reducer": manifest["reducer"]["kind"],
-        "rule": f"FLAG from {rule['flag_at']}, CLEAR below {rule['clear_below']} (whole "
-        f"{rule['confidence']:.0%} interval), at least {rule['min_scored']} cells",
+        "rule": _rule_in_words(rule, clears=asked.clears),
     }
     for role in manifest["roles"]:
-        suggests = ", suggests APL" if role["suspicious"] else ""
+        suggests = f", suggests {asked.suspect}" if role["suspicious"] else ""
         rows[f"role {role['name']}"] = f"positive from {role['threshold']}{suggests}"
     for name, network in document["networks"].items():
         shapes = ", ".join(f"{k} {kind} {shape}" for k, (kind, shape) in network["inputs"].items())

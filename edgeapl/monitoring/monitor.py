@@ -88,7 +88,7 @@ def charts(slides: Sequence[MonitoredSlide]) -> list[Drift]:
         values = [(slide, measure.of(look)) for slide, look in seen]
         _add(made, measure.text, measure.unit, values)
     scores = [(slide, slide.probability) for slide in slides]
-    _add(made, "probability of APL", "", scores)
+    _add(made, slides[-1].figure, "", scores)
     return made
 
 

@@ -9,11 +9,15 @@ from datetime import datetime
 
 from edgeapl.journal import Record, verdict_from_json
 from edgeapl.types import Certificate, Look
+from edgeapl.wording.questions import APL, question_of
 
 
 @dataclass(frozen=True, slots=True)
 class MonitoredSlide:
-    """One closed slide. sequence : number of its row. suspicious : most positive role's share."""
+    """One closed slide. sequence : number of its row. suspicious : most positive role's share.
+
+    figure : what the probability is.
+    """
 
     sequence: int
     time: datetime
@@ -24,6 +28,7 @@ class MonitoredSlide:
     look: Look | None
     certificate: Certificate | None
     record: Record
+    figure: str = APL.figure
 
 
 def monitored_slides(
@@ -50,6 +55,7 @@ def monitored_slides(
                 look=verdict.look,
                 certificate=verdict.certificate,
                 record=record,
+                figure=question_of([reason.code for reason in verdict.reasons]).figure,
             )
         )
     return slides

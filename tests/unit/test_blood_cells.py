@@ -169,3 +169,16 @@ def test_a_folder_is_scored_with_it_and_the_report_has_a_gallery_by_kind(
     assert "probability of APL" not in page
     assert "speaks for APL" not in page
     assert "clear below" not in page
+
+
+def test_inspect_says_what_suspicious_cells_suggest_and_that_it_never_clears(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    assert run(["inspect"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "suggests immature granulocytes" in said
+    assert "FLAG above 0.045 promyelocyte" in said
+    assert "clears no slide" in said
+    assert "suggests APL" not in said
+    assert "CLEAR below" not in said

@@ -18,7 +18,8 @@ from edgeapl.journal import AMENDMENT, Journal, Opinion, SignOff, append_sign_of
 from edgeapl.monitoring.control import distance_chart, ewma, normal_scores, value_chart
 from edgeapl.monitoring.monitor import monitor, monitor_document
 from edgeapl.monitoring.page import monitor_page
-from edgeapl.types import Decision, Look, Origin, Verdict
+from edgeapl.types import Decision, Look, Origin, Reason, Verdict
+from edgeapl.wording.questions import COUNTS_KINDS
 from tests.faults.journal_worker import make_verdict
 
 START = datetime(2026, 1, 5, tzinfo=timezone.utc)
@@ -64,6 +65,13 @@ def test_a_station_that_does_not_drift_raises_no_alarm(tmp_path: Path) -> None:
         "size of cells",
         "probability of APL",
     ]
+
+
+def test_shares_of_a_bundle_that_counts_kinds_are_no_probability_of_apl(tmp_path: Path) -> None:
+    why = (Reason(COUNTS_KINDS, "counts"),)
+    fill(tmp_path / "j.db", 40, lambda n, rng: verdict(n, rng, reasons=why))
+    names = [drift.chart.name for drift in monitor(tmp_path / "j.db").drifts]
+    assert names[-1] == "share of immature granulocytes"
 
 
 def test_cells_that_grow_are_noticed_with_day_and_record(tmp_path: Path) -> None:
