@@ -176,8 +176,8 @@ def train(
         from edgeapl.export.training.labelled_set import read_labelled_set
         from edgeapl.export.training.overrides import changed
         from edgeapl.export.training.page import write_page
+        from edgeapl.export.training.plan import TrainingRequest
         from edgeapl.export.training.registry import find_training
-        from edgeapl.export.training.trainer import TrainingRequest
         from edgeapl.export.training.trainer import train as run
         from edgeapl.export.training.writer import write_trained
     except ModuleNotFoundError as error:
@@ -262,13 +262,7 @@ class _Terminal:
 @contextmanager
 def _watched(recipe: TrainingRecipe) -> Iterator[_Terminal]:
     """Show a bar with the time left on a terminal, plain lines elsewhere."""
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     terminal = console()
     epochs = recipe.settings.epochs
@@ -278,9 +272,8 @@ def _watched(recipe: TrainingRecipe) -> Iterator[_Terminal]:
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
         TimeRemainingColumn(),
+        TextColumn("left"),
     )
     with Progress(*columns, console=terminal, transient=True) as progress:
         yield _Terminal(terminal, progress, epochs)

@@ -46,12 +46,15 @@ def check_patients_apart(pool: CellPool) -> None:
         raise _refusal("nearly the same image is under two patients", pool, first, row)
 
 
-def near_duplicates(crops: UInt8, groups: Sequence[str]) -> Iterator[tuple[int, int]]:
+def near_duplicates(
+    crops: UInt8, groups: Sequence[str], alike: float = ALIKE
+) -> Iterator[tuple[int, int]]:
     """Yield pairs of rows of different groups that show the same.
 
     Parameters
     ----------
     crops : uint8 (N, S, S, 3) RGB. groups : what each row belongs to, e.g. its patient.
+    alike : correlation of thumbnails from which two are one picture.
     """
     thumbnails = np.stack([_thumbnail(crop) for crop in crops]) if len(crops) else np.empty((0,))
     seen: dict[tuple[int, int], list[int]] = defaultdict(list)
@@ -66,7 +69,7 @@ def near_duplicates(crops: UInt8, groups: Sequence[str]) -> Iterator[tuple[int, 
                     if groups[other] == groups[row] or other in tried:
                         continue
                     tried.add(other)
-                    if any(_correlation(thumbnails[other], each) >= ALIKE for each in views):
+                    if any(_correlation(thumbnails[other], each) >= alike for each in views):
                         yield other, row
         for key in _keys(thumbnail):
             seen[key].append(row)

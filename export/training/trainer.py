@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
-from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import nn
 
-from edgeapl.bundle.digest import sha256
-from edgeapl.errors import InputError, UsageError
 from edgeapl.export.checkpoints import read_checkpoint
 from edgeapl.export.training.cell_pool import CellPool, Cutting, load_pool
 from edgeapl.export.training.device import Device
@@ -24,10 +18,18 @@ from edgeapl.export.training.labelled_set import LabelledSet
 from edgeapl.export.training.loop import Epoch, Fit, Fitted, Listener
 from edgeapl.export.training.metrics import TestedFold
 from edgeapl.export.training.objective import Objective, Predictions, packed, unpacked
+from edgeapl.export.training.plan import (
+    TrainingRequest,
+    classes_of,
+    data_of,
+    digest_of,
+    labels_of,
+    rounds_of,
+)
 from edgeapl.export.training.recipe import Classes, TrainingRecipe
 from edgeapl.export.training.run_state import StateFile
-from edgeapl.export.training.split import Split, split_by_patient
-from edgeapl.export.training.training_data import UNKNOWN, TrainingData, numbered
+from edgeapl.export.training.split import Split
+from edgeapl.export.training.training_data import UNKNOWN, TrainingData
 from edgeapl.types import Int64
 from edgeapl.wording.printable import printable
 
@@ -48,26 +50,6 @@ class Watcher(Listener, Protocol):
 
     def begins(self, split: Split, seed: int, number: int, rounds: int) -> None:
         """Hear that round `number` of `rounds` begins, from 1."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingRequest:
-    """How to train.
-
-    out : folder for the result. folds : of a cross-validation by patient, 0 for none.
-    seeds : how often the cross-validation is done, each time with the next seed.
-    positive : label that is looked for. tested : patients kept for a test of the model.
-    init : file of weights to start from. crops, um_per_px : as in `Cutting`.
-    """
-
-    out: Path
-    folds: int = 0
-    seeds: int = 1
-    positive: str = "APL"
-    tested: tuple[str, ...] = ()
-    init: Path | None = None
-    crops: bool = False
-    um_per_px: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,11 +111,11 @@ def train(
     pool = load_pool(labelled, cutting, watcher.read)
     watcher.said("comparing patients")
     check_patients_apart(pool)
-    labels = _labels(recipe, pool)
-    classes = _classes(recipe, pool, labels, request.positive)
-    whole = _material(recipe, pool, classes, device)
-    run = _digest(recipe, pool, device, request, init)
-    rounds = _rounds(recipe, labels, pool, request)
+    labels = labels_of(recipe, pool)
+    classes = classes_of(recipe, pool, labels, request.positive)
+    whole = data_of(recipe, pool, classes, device)
+    run = digest_of(recipe, pool, device, request, init)
+    rounds = rounds_of(recipe, labels, pool, request)
     done: list[Round] = []
     made: tuple[nn.Module, Predictions] | None = None
     for number, (split, seed) in enumerate(rounds, start=1):
@@ -234,106 +216,3 @@ class _Teaching:
 def _tested(one: Round) -> TestedFold:
     assert one.tested is not None
     return TestedFold(one.seed, one.split.name, one.tested)
-
-
-def _labels(recipe: TrainingRecipe, pool: CellPool) -> tuple[str, ...]:
-    """Return what is learned of every cell: its slide's diagnosis, or its own class."""
-    if recipe.judges == "cells":
-        named = (image.cell_class.casefold() for image in pool.images)
-        return tuple(recipe.cell_classes.get(name, "") for name in named)
-    return tuple(image.label for image in pool.images)
-
-
-def _classes(
-    recipe: TrainingRecipe, pool: CellPool, labels: tuple[str, ...], positive: str
-) -> Classes:
-    if recipe.judges == "cells":
-        return Classes(tuple(name for name in recipe.cell_order if name in labels))
-    found = sorted(set(labels))
-    if positive not in found and len(found) == 2:
-        mend = f"give --positive: {' or '.join(map(printable, found))}"
-        raise InputError("no patient has the label", printable(positive), mend)
-    names = [name for name in found if name != positive]
-    # Where nobody names cells, nothing is learned of their classes, and nothing said.
-    named = any(image.cell_class.casefold() in recipe.cell_classes for image in pool.images)
-    cells = recipe.cell_order if named else ()
-    return Classes((*names, positive) if positive in found else tuple(names), cells)
-
-
-def _material(
-    recipe: TrainingRecipe, pool: CellPool, classes: Classes, device: Device
-) -> TrainingData:
-    cells = tuple(recipe.cell_classes.get(i.cell_class.casefold(), "") for i in pool.images)
-    return TrainingData(
-        pool=pool,
-        train=np.arange(len(pool), dtype=np.int64),
-        classes=classes.slides,
-        truth=numbered(_labels(recipe, pool), classes.slides),
-        cell_classes=classes.cells,
-        cell_truth=numbered(cells, classes.cells),
-        images=recipe.images,
-        augmentation=recipe.augmentation,
-        settings=recipe.settings,
-        device=device,
-    )
-
-
-def _rounds(
-    recipe: TrainingRecipe, labels: tuple[str, ...], pool: CellPool, request: TrainingRequest
-) -> list[tuple[Split, int]]:
-    """Return every training: the folds of each seed, then the model with the first seed."""
-    settings = recipe.settings
-    of_patient = _label_of_patient(recipe, labels, pool)
-    missing = sorted(set(request.tested) - set(of_patient))
-    if missing:
-        which = ", ".join(map(printable, missing[:3]))
-        raise UsageError("no such patient to hold out", which, "names are those of the labels")
-    rounds: list[tuple[Split, int]] = []
-    part = partial(
-        split_by_patient,
-        of_patient,
-        folds=request.folds,
-        stopping=settings.stopping,
-        tested=request.tested,
-    )
-    for seed in range(settings.seed, settings.seed + request.seeds):
-        rounds += [(split, seed) for split in part(seed=seed)[:-1]]
-    return [*rounds, (part(seed=settings.seed)[-1], settings.seed)]
-
-
-def _label_of_patient(
-    recipe: TrainingRecipe, labels: tuple[str, ...], pool: CellPool
-) -> dict[str, str]:
-    """Return patient to label; where cells have classes, to the class that most of them have."""
-    found: dict[str, list[str]] = {}
-    for image, label in zip(pool.images, labels, strict=True):
-        if label:
-            found.setdefault(image.patient, []).append(label)
-    return {patient: max(sorted(set(own)), key=own.count) for patient, own in found.items()}
-
-
-def _digest(
-    recipe: TrainingRecipe,
-    pool: CellPool,
-    device: Device,
-    request: TrainingRequest,
-    init: str | None,
-) -> str:
-    """Return what tells this training from all others; init : digest of the file, or None."""
-    listed = [
-        (digest, image.slide, image.patient, image.label, image.cell_class)
-        for digest, image in zip(pool.digests, pool.images, strict=True)
-    ]
-    content = {
-        "recipe": recipe.name,
-        "settings": asdict(recipe.settings),
-        "augmentation": asdict(recipe.augmentation),
-        "crop": recipe.crop.model_dump(),
-        "device": asdict(device),
-        "cells": listed,
-        "folds": request.folds,
-        "positive": request.positive,
-        "tested": sorted(request.tested),
-        "init": init,
-    }
-    return sha256(json.dumps(content, sort_keys=True).encode())

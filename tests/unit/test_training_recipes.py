@@ -20,10 +20,11 @@ from edgeapl.export.training.device import Device  # noqa: E402
 from edgeapl.export.training.labelled_set import read_labelled_set  # noqa: E402
 from edgeapl.export.training.loop import area  # noqa: E402
 from edgeapl.export.training.overrides import changed  # noqa: E402
+from edgeapl.export.training.plan import TrainingRequest  # noqa: E402
 from edgeapl.export.training.recipe import Classes, TrainingRecipe, output_names  # noqa: E402
 from edgeapl.export.training.registry import TRAINED, find_training  # noqa: E402
 from edgeapl.export.training.settings import Rate  # noqa: E402
-from edgeapl.export.training.trainer import Trained, TrainingRequest, train  # noqa: E402
+from edgeapl.export.training.trainer import Trained, train  # noqa: E402
 from edgeapl.export.training.writer import training_document  # noqa: E402
 from tests.training_cohort import write_cohort, write_labels  # noqa: E402
 from tests.unit.test_training import Quiet, same  # noqa: E402
