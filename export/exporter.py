@@ -37,7 +37,7 @@ from edgeapl.export.weights import Weights
 from edgeapl.model.assembled import segmenter_of
 from edgeapl.model.isolation import call_isolated
 from edgeapl.model.sealer import seal_bundle
-from edgeapl.model.trial import LIMIT_S
+from edgeapl.model.trial import limit_of
 from edgeapl.protocols import Engine
 from edgeapl.report.pictures import png_bytes
 from edgeapl.sources.synthetic import draw_frame, slide_recipe
@@ -168,7 +168,8 @@ def network_bytes(weights: Weights, network: NetworkRecipe, *, explain: bool) ->
 def _sealed(folder: Path, settings: Mapping[str, Any], files: Mapping[str, bytes | Path]) -> Bundle:
     """Write the bundle in another process: exported networks may hang or crash their runtime."""
     golden = _golden_png()
-    call_isolated(seal_bundle, folder, settings, files, golden, folder=folder, limit_s=2 * LIMIT_S)
+    limit_s = 2 * limit_of(settings["segmenter"]["kind"])
+    call_isolated(seal_bundle, folder, settings, files, golden, folder=folder, limit_s=limit_s)
     return open_bundle(folder)
 
 

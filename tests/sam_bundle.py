@@ -22,7 +22,9 @@ def sam_encoder(side: int = SIDE) -> bytes:
     """Image uint8 (1, side, side, 3) to an embedding that is its mean colour everywhere."""
     nodes = [
         helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
-        helper.make_node("ReduceMean", ["float"], ["mean"], keepdims=1),
+        helper.make_node("Transpose", ["float"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["planes", "kernel"], ["grey"]),
+        helper.make_node("ReduceMean", ["grey"], ["mean"], keepdims=1),
         helper.make_node("Expand", ["mean", "shape"], ["embedding"]),
     ]
     grid = side // 16
@@ -30,7 +32,10 @@ def sam_encoder(side: int = SIDE) -> bytes:
         nodes,
         [helper.make_tensor_value_info("image", TensorProto.UINT8, [1, side, side, 3])],
         [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [1, 256, grid, grid])],
-        {"shape": np.array([1, 256, grid, grid])},
+        {
+            "kernel": np.full((1, 3, 1, 1), 1 / 3, np.float32),
+            "shape": np.array([1, 256, grid, grid]),
+        },
     )
 
 
@@ -104,7 +109,9 @@ def sam_settings(**changes: Any) -> dict[str, Any]:
     return {"kind": "sam", "sam": sam}
 
 
-def sam_bundle(folder: Path, *, decoder: bytes | None = None, **changes: Any) -> Bundle:
+def sam_bundle(
+    folder: Path, *, cells: bytes | None = None, decoder: bytes | None = None, **changes: Any
+) -> Bundle:
     """Write the small bundle with Segment Anything, sealed with its own golden answers."""
     made = settings(segmenter=sam_settings(), **changes)
     made["networks"] |= {
@@ -112,7 +119,7 @@ def sam_bundle(folder: Path, *, decoder: bytes | None = None, **changes: Any) ->
         "sam_decoder": {"file": "sam_decoder.onnx", "input": "prompts"},
     }
     files = {
-        "cells.onnx": cell_network(),
+        "cells.onnx": cells or cell_network(),
         "head.onnx": head_network(),
         "sam_encoder.onnx": sam_encoder(),
         "sam_decoder.onnx": decoder or sam_decoder(),

@@ -27,8 +27,9 @@ from edgeapl.model.request import ModelRequest, WantedEngines
 LIMIT_S = 90.0
 """For all networks to open and to answer the golden cells and slides."""
 
-PLANS_LIMIT_S = 600.0
-"""The same for plans, whose kernels may have to be compiled for the GPU first."""
+SLOW_LIMIT_S = 600.0
+"""The same for plans, whose kernels may have to be compiled for the GPU first, and for Segment
+Anything, whose large encoder takes minutes for a frame on a busy processor."""
 
 
 def try_out(
@@ -68,7 +69,7 @@ def try_out(
     # A driver of a GPU reserves more memory than it uses.
     about = called or folder
     if limit_s is None:
-        limit_s = PLANS_LIMIT_S if plans else LIMIT_S
+        limit_s = SLOW_LIMIT_S if plans else limit_of(bundle.manifest.segmenter.kind)
     call_isolated(
         open_once, folder, called, resign, folder=about, limit_s=limit_s, bounded=not plans
     )
@@ -77,6 +78,11 @@ def try_out(
             mark.parent.mkdir(parents=True, exist_ok=True)
             mark.touch()
     return bundle
+
+
+def limit_of(segmenter: str) -> float:
+    """Return how long a bundle's own networks may take, s, by the kind of its segmenter."""
+    return SLOW_LIMIT_S if segmenter == "sam" else LIMIT_S
 
 
 def open_once(folder: Path, engines: Path | None, resign: bool) -> None:

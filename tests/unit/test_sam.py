@@ -13,9 +13,10 @@ import pytest
 from numpy.typing import NDArray
 
 from edgeapl.bundle.specs import SamSpec, SegmenterSpec
+from edgeapl.calibration.calibrator import CalibrateRequest, calibrate
 from edgeapl.cli.main import run
 from edgeapl.errors import EngineError, UsageError
-from edgeapl.model import ModelRequest, open_model
+from edgeapl.model import ModelRequest, open_model, trial
 from edgeapl.model.resolution import resolve
 from edgeapl.model.segmenter_choice import check_segmenter, with_segmenter
 from edgeapl.protocols import Arrays
@@ -28,6 +29,7 @@ from edgeapl.stages.segment import HsvWatershed
 from edgeapl.station.hosted_model import open_hosted
 from edgeapl.testing import FakeEngine
 from edgeapl.types import Certificate, Detections, Float32, Frame
+from tests.conv_bundle import conv_network, write_slides
 from tests.sam_bundle import GRID, SIDE, STEEP, sam_bundle, sam_decoder
 from tests.small_bundle import drawn_field, png, small_bundle
 
@@ -382,6 +384,29 @@ def test_whole_fields_have_no_cells_to_find() -> None:
     with pytest.raises(UsageError, match="does not search for cells"):
         check_segmenter(SegmenterSpec(kind="field"), "hsv-watershed")
     check_segmenter(SegmenterSpec(kind="field"), "field")
+
+
+def test_its_self_test_has_more_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opened elsewhere first, ViT-L takes minutes on a busy processor."""
+    given: list[float] = []
+    monkeypatch.setattr(
+        trial, "call_isolated", lambda *call, limit_s, **more: given.append(limit_s)
+    )
+    fresh = sam_bundle(tmp_path / "bundle", version="1.1").folder
+    trial.try_out(fresh, remember=False)
+    assert given == [trial.SLOW_LIMIT_S]
+    assert trial.limit_of("hsv-watershed") == trial.LIMIT_S
+
+
+def test_it_stays_in_full_precision_where_cells_are_measured_for_eight_bits(tmp_path: Path) -> None:
+    bundle = sam_bundle(tmp_path / "bundle", cells=conv_network()).folder
+    slides = write_slides(tmp_path / "smears", slides=3, frames=2)
+    request = CalibrateRequest(bundle, slides, um_per_px=0.2, size=8, out=tmp_path / "out")
+    report = calibrate(request, lambda text, share: None).report
+    assert "cells" in report["stability"]
+    assert "Segment Anything is not run in eight bits" in report["kept_in_fp32"]["sam_encoder"]
+    with open_model(tmp_path / "out") as model:
+        assert isinstance(model.segmenter, SamSegmenter)
 
 
 def test_slides_are_scored_with_it_to_the_end(with_sam: Path, tmp_path: Path) -> None:
