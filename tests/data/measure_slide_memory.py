@@ -79,7 +79,7 @@ def _encoded(pixels: UInt8) -> bytes:
 
 
 def main() -> None:
-    """Write the scan, score it with the demonstration, and print the peak."""
+    """Write the scan, score it with the bundle that comes with the program, and print the peak."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path)
     given = parser.parse_args()
