@@ -11,7 +11,7 @@ from typing import Any
 
 from edgeapl.api.model import Model, open_model
 from edgeapl.journal import Journal, default_journal_path
-from edgeapl.scoring import ScoreListener, ScoreRequest, score_folder
+from edgeapl.scoring import Part, ScoreListener, ScoreRequest, score_folder
 
 Place = str | os.PathLike[str]
 
@@ -49,6 +49,7 @@ def score(
     slides: Place | None = None,
     slide_from: str | None = None,
     um_per_px: float | None = None,
+    part: str | None = None,
     on_slide: Callable[[dict[str, Any], bool], None] | None = None,
 ) -> Scored:
     """Score every slide of a folder: a committed verdict each, tables, pictures and a report.
@@ -65,6 +66,7 @@ def score(
     slides : CSV with slide,file; None for the folder's own ``slides.csv``, if there is one.
     slide_from : pattern that finds the slide in each file's name.
     um_per_px : scale of all images, µm per px; None to measure it.
+    part : of the slides, such as ``"1/4"``, where several programs or machines share the folder.
     on_slide : called with the record of every slide, and whether it was finished before.
 
     Raises
@@ -82,6 +84,7 @@ def score(
         slide_list=None if slides is None else Path(slides),
         slide_from=slide_from,
         um_per_px=um_per_px,
+        part=None if part is None else Part.parse(part),
     )
     listener = ScoreListener() if on_slide is None else ScoreListener(on_slide=on_slide)
     with ExitStack() as stack:

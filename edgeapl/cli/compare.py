@@ -128,10 +128,8 @@ def _same(found: Mapping[str, Any]) -> str:
 def _speed(ratio: Mapping[str, Any] | None) -> str:
     if ratio is None:
         return "not measured: all slides were finished before"
-    pairs = f"{ratio['pairs']} slides in turns"
-    if ratio["interval"] is None:
-        text = f"{ratio['value']:.2f} ({pairs}, too few for an interval)"
-    else:
+    about = f"{ratio['pairs']} slides in turns, too few for an interval"
+    if ratio["interval"] is not None:
         low, high = ratio["interval"]
-        text = f"{ratio['value']:.2f} (95 % interval {low:.2f} to {high:.2f}, {pairs})"
-    return f"the old bundle takes {text} times as long as the new one"
+        about = f"95 % interval {low:.2f} to {high:.2f}, {ratio['pairs']} slides in turns"
+    return f"the old bundle takes {ratio['value']:.2f} times as long as the new one ({about})"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import edgeapl
 from edgeapl.errors import StorageError, UsageError
 from edgeapl.journal import read_rows, verify
 from edgeapl.model import Model, open_model
@@ -195,3 +196,15 @@ def test_a_verdict_that_is_another_one_now_is_committed(
     monkeypatch.setattr("edgeapl.recorder.rows_with", lambda *_: (changed,))
     score_part(model, slides, out, journal, "1/2")
     assert [str(one.content["slide"]) for one in read_rows(journal)].count(slide) == 2
+
+
+def test_a_program_scores_a_part_as_the_command_does(
+    slides: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    bundle = small_bundle(tmp_path_factory.mktemp("own") / "small").folder
+    out, journal = tmp_path / "out", tmp_path / "journal.sqlite3"
+    done = edgeapl.score(slides, bundle, out=out, journal=journal, um_per_px=0.2, part="1/2")
+    assert [one["slide"] for one in done.slides] == [n for n in NAMES if Part(1, 2).holds(n)]
+    assert done.document["part"] == "1/2"
+    with pytest.raises(UsageError, match="part is not understood"):
+        edgeapl.score(slides, bundle, out=out, journal=journal, part="first")
