@@ -210,7 +210,7 @@ class Examiner:
             self._producer.request_frame()
 
     def _must_end(self) -> bool:
-        return self._budget is not None and self._budget.hurry.is_set()
+        return self._budget is not None and self._budget.abort.is_set()
 
     def _deadline_ns(self) -> int | None:
         times = [frame.deadline_ns for frame in self._frames if frame.deadline_ns is not None]

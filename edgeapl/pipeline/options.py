@@ -23,17 +23,17 @@ class Budget:
         above `RESERVE_S`. A file has no capture: its time starts when it is prepared.
     cancel_cells, cancel_segmenting : set the time at which a run of those networks is cancelled,
         monotonic ns, None for never. The run then raises DeadlineError.
-    hurry : once set, every cell without an answer is given up: the station must end.
+    abort : once set, every cell without an answer is given up: the station must end.
     """
 
     seconds: float
     cancel_cells: Callable[[int | None], None] = lambda at_ns: None
     cancel_segmenting: Callable[[int | None], None] = lambda at_ns: None
-    hurry: threading.Event = field(default_factory=threading.Event)
+    abort: threading.Event = field(default_factory=threading.Event)
 
-    def hurried_by(self, hurry: threading.Event) -> Budget:
+    def with_abort(self, abort: threading.Event) -> Budget:
         """Return the same budget with this event."""
-        return replace(self, hurry=hurry)
+        return replace(self, abort=abort)
 
     def cutoff_ns(self, start_ns: int) -> int:
         """Return the time at which cells of a frame without an answer are given up."""

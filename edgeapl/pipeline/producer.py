@@ -204,7 +204,7 @@ class Producer:
             except CameraError as error:
                 self._put(SlideItem(job, error))
                 return
-            if options.budget is not None and options.budget.hurry.is_set():
+            if options.budget is not None and options.budget.abort.is_set():
                 return  # it would not be examined
             self.memory.acquire(frame.pixels.nbytes)
             frames += 1

@@ -74,7 +74,7 @@ NOISE_SHARE = 0.25
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TileLight:
-    """What the light says of every tile, each bool (R, C).
+    """What the light tells about every tile, each bool (R, C).
 
     structured : there is something to see. level : median of the brightest colour, uint8 (R, C).
     """

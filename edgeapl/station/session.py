@@ -102,7 +102,7 @@ class Session:
     @property
     def stopping_now(self) -> bool:
         """Whether the station must end at once."""
-        return self.options.budget is not None and self.options.budget.hurry.is_set()
+        return self.options.budget is not None and self.options.budget.abort.is_set()
 
     def run(self, source: FrameSource) -> ClosedSlide:
         """Examine frames of the source until it ends or `stop` is set.

@@ -126,7 +126,7 @@ class SessionFactory:
                 findings=(*options.findings, *of_certificate_status(self._standing.ended())),
                 max_frames=options.max_frames if limited else None,
                 stop_when_idle=options.idle_s,
-                budget=budget.hurried_by(self._stop_now),
+                budget=budget.with_abort(self._stop_now),
                 flagged=None if store is None else recovered_flag(store, journal.path),
                 stop_error=options.stop_error,
             ),

@@ -259,7 +259,7 @@ class TrtChain:
         return errors[0] if errors else None
 
     def _release_contexts(self) -> None:
-        """Wait for all work, and let the contexts go before what they run on."""
+        """Wait for all work, and release the contexts before what they run on."""
         try:
             self._memory.wait()
         finally:

@@ -245,7 +245,7 @@ class TrtEngine:
         shapes = {}
         for tensor in self._layout.outputs:
             shape = shape_now(name, context, tensor.name)
-            # What was padded to the batch has answers too, of no one.
+            # Padded rows have answers too, which are dropped.
             shapes[tensor.name] = (rows, *shape[1:]) if self._sizes else shape
             memory.clear(self._buffers[tensor.name])
         self._execute(memory, plan_context)

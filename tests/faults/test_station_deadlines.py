@@ -202,7 +202,7 @@ def test_a_station_in_a_hurry_closes_the_slide_at_once(
     """With a process that stands still, and just before a run gets its own deadline."""
     with opened(tmp_path, ENDLESS) as hosted:
         hurry = threading.Event()
-        budget = replace(hosted.budget(600), hurry=hurry)
+        budget = replace(hosted.budget(600), abort=hurry)
         hurried: list[float] = []
 
         def cancel_cells(at_ns: int | None) -> None:

@@ -216,7 +216,7 @@ def test_a_slide_that_must_end_ends_and_keeps_what_was_answered(
     with open_model(tmp_path / "b") as opened:
         late = {**opened.engines, "cells": Late(opened.engines["cells"], hurry)}
         model = replace(opened, engines=late, workers=2, waiting=0)
-        options = SlideOptions(batch_size=1, budget=Budget(60).hurried_by(hurry))
+        options = SlideOptions(batch_size=1, budget=Budget(60).with_abort(hurry))
         source = scripted([drawn_field(((60, 60), (150, 130), (60, 150)))], live=False)
 
         def examine() -> None:

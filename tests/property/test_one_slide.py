@@ -154,7 +154,7 @@ class Sitting:
         kept = FrameStore.start(out, SLIDE, "2026-01-01T00:00:00+00:00", journal.identity)
         frames = kept.readers()
         source = ResumedSource(frames, self.camera)
-        budget = Budget(3600).hurried_by(self.hurry)
+        budget = Budget(3600).with_abort(self.hurry)
         self.session = Session(
             hosted,
             SLIDE,

@@ -410,7 +410,7 @@ def test_the_station_can_end_while_cells_that_were_left_out_still_run(model: Mod
     slow = cast(Engine, Slow(model.engines["cells"]))
     two = replace(model, engines={**model.engines, "cells": slow}, workers=2)
     hurry = threading.Event()
-    budget = Budget(3600).hurried_by(hurry)
+    budget = Budget(3600).with_abort(hurry)
     options = SlideOptions(batch_size=2, budget=budget, stop_error=0.001)
     observer = Observer(lambda examined: hurry.set())
     outcomes: list[SlideOutcome] = []
