@@ -33,7 +33,7 @@ class DiskArray:
         if self._row is None:
             self._row = row
         if row != self._row:
-            raise ValueError(f"Spool: rows are {self._row}, got {row}")
+            raise ValueError(f"DiskArray: rows are {self._row}, got {row}")
         try:
             with self._path.open("ab") as file:
                 file.write(np.ascontiguousarray(rows).tobytes())
@@ -45,7 +45,7 @@ class DiskArray:
     def rows(self, numbers: Sequence[int]) -> NDArray[np.generic]:
         """Read some rows, in the order of `numbers`."""
         if self._row is None:
-            raise ValueError("Spool: nothing was added")
+            raise ValueError("DiskArray: nothing was added")
         dtype, shape = self._row
         held = np.memmap(self._path, dtype=dtype, mode="r", shape=(self._count, *shape))
         return np.array(held[list(numbers)])

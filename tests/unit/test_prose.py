@@ -120,6 +120,7 @@ def test_names_are_those_of_the_glossary(package: str) -> None:
 
 def test_pages_are_plain_english() -> None:
     pages = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    pages += [page for package in PACKAGES for page in (ROOT / package).rglob("*.j2")]
     wrong = [
         f"{page.relative_to(ROOT)}: {problem}"
         for page in pages
