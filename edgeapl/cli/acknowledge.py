@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from edgeapl.cli.options import JournalOption, JsonOption, StationOption, chosen_journal
+from edgeapl.cli.choices import chosen_journal
+from edgeapl.cli.options import (
+    JournalOption,
+    JsonOption,
+    StationOption,
+)
 from edgeapl.cli.output import RESEARCH_USE_ONLY, one_line, print_json
 from edgeapl.cli.record_table import print_records
 from edgeapl.cli.verdicts import probability_text

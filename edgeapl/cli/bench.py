@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from edgeapl.cli.choices import chosen_bundle, station_trust
 from edgeapl.cli.options import (
     COMPARISONS,
     OUTPUT,
     EnginesOption,
     JsonOption,
     StationOption,
-    chosen_bundle,
-    station_trust,
 )
 from edgeapl.cli.output import console, one_line, print_json
 

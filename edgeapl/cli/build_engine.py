@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from edgeapl.cli.choices import trust_here
 from edgeapl.cli.options import (
     PROOF,
     CropsOption,
@@ -17,7 +18,6 @@ from edgeapl.cli.options import (
     ProofFramesOption,
     ScaleOption,
     StationOption,
-    trust_here,
 )
 from edgeapl.cli.output import RESEARCH_USE_ONLY, console, one_line, print_json
 

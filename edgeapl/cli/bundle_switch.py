@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeapl.cli.options import hosted_model
+from edgeapl.cli.choices import hosted_model
 from edgeapl.cli.output import one_line
 
 if TYPE_CHECKING:

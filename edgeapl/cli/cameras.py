@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from edgeapl.cli.options import JsonOption
+from edgeapl.cli.options import (
+    JsonOption,
+)
 from edgeapl.cli.output import RESEARCH_USE_ONLY, answer_console, one_line, print_json
 
 

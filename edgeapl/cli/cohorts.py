@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from edgeapl.cli.options import JsonOption
+from edgeapl.cli.options import (
+    JsonOption,
+)
 from edgeapl.cli.output import RESEARCH_USE_ONLY, answer_console, one_line, print_json
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from edgeapl.cli.choices import opened_model
 from edgeapl.cli.options import (
     CropsOption,
     EnginesOption,
     JsonOption,
     ScaleOption,
     StationOption,
-    opened_model,
 )
 from edgeapl.cli.output import RESEARCH_USE_ONLY, answer_console, console, one_line, print_json
 

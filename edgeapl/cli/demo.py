@@ -6,15 +6,13 @@ from typing import Annotated
 
 import typer
 
+from edgeapl.cli.choices import chosen_journal, chosen_results, flag_command
 from edgeapl.cli.options import (
     FailOnFlagOption,
     JournalOption,
     JsonOption,
     OnFlagOption,
     OutOption,
-    chosen_journal,
-    chosen_results,
-    flag_command,
 )
 from edgeapl.cli.output import console
 

@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from edgeapl.cli.choices import chosen_bundle, chosen_journal, chosen_results, station_trust
 from edgeapl.cli.options import (
     BundleOption,
     JournalOption,
     JsonOption,
     StationOption,
-    chosen_bundle,
-    chosen_journal,
-    chosen_results,
-    station_trust,
 )
 from edgeapl.cli.output import RESEARCH_USE_ONLY, answer_console, one_line, print_json
 

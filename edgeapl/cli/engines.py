@@ -7,13 +7,13 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from edgeapl.cli.choices import trust_here
 from edgeapl.cli.options import (
     CropsOption,
     JsonOption,
     ProofFramesOption,
     ScaleOption,
     StationOption,
-    trust_here,
 )
 from edgeapl.cli.output import RESEARCH_USE_ONLY, print_json
 

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from edgeapl.cli.options import COMPARISONS, OUTPUT, JsonOption, StationOption, trust_here
+from edgeapl.cli.choices import trust_here
+from edgeapl.cli.options import (
+    COMPARISONS,
+    OUTPUT,
+    JsonOption,
+    StationOption,
+)
 from edgeapl.cli.output import RESEARCH_USE_ONLY, console, one_line, print_json
 
 if TYPE_CHECKING:

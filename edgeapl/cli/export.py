@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from edgeapl.cli.choices import trust_here
 from edgeapl.cli.options import (
     PROOF,
     CropsOption,
     JsonOption,
     ScaleOption,
     StationOption,
-    trust_here,
 )
 from edgeapl.cli.output import RESEARCH_USE_ONLY, console, print_json
 

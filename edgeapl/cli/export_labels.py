@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from edgeapl.cli.choices import chosen_journal
 from edgeapl.cli.options import (
     IMAGES,
     OUTPUT,
     JournalOption,
     JsonOption,
     StationOption,
-    chosen_journal,
 )
 from edgeapl.cli.output import RESEARCH_USE_ONLY, console, one_line, print_json
 from edgeapl.wording.numbers import plural

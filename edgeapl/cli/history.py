@@ -6,8 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from edgeapl.cli.choices import chosen_journal
 from edgeapl.cli.journal_wording import bundle_text, said_in_short
-from edgeapl.cli.options import JournalOption, JsonOption, StationOption, chosen_journal
+from edgeapl.cli.options import (
+    JournalOption,
+    JsonOption,
+    StationOption,
+)
 from edgeapl.cli.output import print_json
 from edgeapl.cli.record_table import print_records
 from edgeapl.cli.verdicts import probability_text

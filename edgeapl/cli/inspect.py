@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from edgeapl.cli.choices import chosen_bundle, station_trust
 from edgeapl.cli.options import (
     JsonOption,
     StationOption,
-    chosen_bundle,
-    station_trust,
 )
 from edgeapl.cli.output import RESEARCH_USE_ONLY, console, one_line, print_json
 from edgeapl.cli.verdicts import signed_by

@@ -12,9 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from edgeapl.cli.acknowledge import acknowledge
+from edgeapl.cli.choices import chosen_journal
 from edgeapl.cli.history import history
 from edgeapl.cli.journal_wording import bundle_text, said_in_short
-from edgeapl.cli.options import JournalOption, JsonOption, StationOption, chosen_journal
+from edgeapl.cli.options import (
+    JournalOption,
+    JsonOption,
+    StationOption,
+)
 from edgeapl.cli.output import RESEARCH_USE_ONLY, one_line, print_json
 from edgeapl.cli.record_table import print_records
 from edgeapl.cli.sign_off import sign_off

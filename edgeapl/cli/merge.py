@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from edgeapl.cli.options import JournalOption, JsonOption, StationOption, chosen_journal
+from edgeapl.cli.choices import chosen_journal
+from edgeapl.cli.options import (
+    JournalOption,
+    JsonOption,
+    StationOption,
+)
 from edgeapl.cli.output import RESEARCH_USE_ONLY, one_line, print_json
 from edgeapl.cli.score import say_errors, say_waiting
 from edgeapl.cli.slides_table import slides_table

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from edgeapl.cli.options import JsonOption, StationOption, chosen_journal
+from edgeapl.cli.choices import chosen_journal
+from edgeapl.cli.options import (
+    JsonOption,
+    StationOption,
+)
 from edgeapl.cli.output import RESEARCH_USE_ONLY, one_line, print_json
 
 if TYPE_CHECKING:
@@ -35,7 +39,7 @@ def monitor(
 
     Writes a page; with --json also prints all figures. Research use only.
     """
-    from edgeapl.cli.options import FLAGGED
+    from edgeapl.cli.choices import FLAGGED
     from edgeapl.config import load_station
     from edgeapl.monitoring.monitor import monitor as look_at
     from edgeapl.monitoring.monitor import monitor_document

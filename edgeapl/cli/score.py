@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from edgeapl.cli.options import (
+from edgeapl.cli.choices import (
     FLAGGED,
+    chosen_journal,
+    chosen_results,
+    flag_command,
+    opened_model,
+)
+from edgeapl.cli.options import (
     IMAGES,
     BundleOption,
     CropsOption,
@@ -24,10 +30,6 @@ from edgeapl.cli.options import (
     ScaleOption,
     SegmenterOption,
     StationOption,
-    chosen_journal,
-    chosen_results,
-    flag_command,
-    opened_model,
 )
 from edgeapl.cli.output import console, one_line, print_json
 from edgeapl.cli.slides_table import slides_table

@@ -7,7 +7,12 @@ from typing import Annotated, Optional
 
 import typer
 
-from edgeapl.cli.options import JournalOption, JsonOption, StationOption, chosen_journal
+from edgeapl.cli.choices import chosen_journal
+from edgeapl.cli.options import (
+    JournalOption,
+    JsonOption,
+    StationOption,
+)
 from edgeapl.cli.output import RESEARCH_USE_ONLY, one_line, print_json
 
 

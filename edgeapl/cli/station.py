@@ -7,14 +7,8 @@ from typing import Annotated, Optional
 
 import typer
 
-from edgeapl.cli.options import (
-    EnginesOption,
-    JournalOption,
-    JsonOption,
-    StationOption,
-    chosen_journal,
-    opened_model,
-)
+from edgeapl.cli.choices import chosen_journal, opened_model
+from edgeapl.cli.options import EnginesOption, JournalOption, JsonOption, StationOption
 from edgeapl.cli.output import RESEARCH_USE_ONLY, console, one_line, print_json
 
 app = typer.Typer(help="The bundle that a station uses.", no_args_is_help=True)

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from edgeapl.cli.bundle_switch import BundleSwitch
 from edgeapl.cli.camera_choice import resolved_camera, warn_of_number
+from edgeapl.cli.choices import FLAGGED
 from edgeapl.cli.keyboard import CommandHandler, LineReader
-from edgeapl.cli.options import FLAGGED
 from edgeapl.cli.output import INTERRUPTED, console, one_line
 from edgeapl.cli.terminal import Display
 from edgeapl.cli.watch_signals import Signals, handled_signals, sigterm_interrupts

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from edgeapl.cli.options import OUTPUT, CropsOption, JsonOption, ScaleOption
+from edgeapl.cli.options import (
+    OUTPUT,
+    CropsOption,
+    JsonOption,
+    ScaleOption,
+)
 from edgeapl.cli.output import RESEARCH_USE_ONLY, console, print_json
 
 if TYPE_CHECKING:

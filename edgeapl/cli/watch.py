@@ -7,6 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from edgeapl.cli.choices import chosen_journal, chosen_results, flag_command
 from edgeapl.cli.options import (
     BundleOption,
     EnginesOption,
@@ -20,9 +21,6 @@ from edgeapl.cli.options import (
     ScaleOption,
     SegmenterOption,
     StationOption,
-    chosen_journal,
-    chosen_results,
-    flag_command,
 )
 from edgeapl.cli.output import console
 from edgeapl.cli.page_token import page_token

@@ -17,8 +17,8 @@ from rich.console import Console
 from edgeapl.bundle import keys
 from edgeapl.bundle.digest import sha256
 from edgeapl.bundle.load import MANIFEST, SEAL, Bundle, open_bundle
+from edgeapl.cli.choices import opened_model
 from edgeapl.cli.main import run
-from edgeapl.cli.options import opened_model
 from edgeapl.config import StationConfig
 from edgeapl.engines.store.cache import cache_folder
 from edgeapl.engines.store.folder import write_engines

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from edgeapl.bundle.load import open_bundle
+from edgeapl.cli.choices import chosen_bundle
 from edgeapl.cli.main import run
-from edgeapl.cli.options import chosen_bundle
 from edgeapl.config import StationConfig
 from edgeapl.model import BLOOD_CELLS, EMBEDDED, Model, is_embedded, open_model
 from edgeapl.model.golden_slides import judged

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from edgeapl.bundle.load import Bundle, open_bundle
 from edgeapl.bundle.trust import Trust
-from edgeapl.cli import options
+from edgeapl.cli import choices
 from edgeapl.config import StationConfig
 from edgeapl.engines.hosted import process
 from edgeapl.engines.hosted.host import EngineHost
@@ -74,7 +74,7 @@ def test_engines_that_were_not_asked_for_by_name_are_left_alone_when_they_can_no
 ) -> None:
     small_bundle(tmp_path / "bundle")
     opener, said = Opener(error), io.StringIO()
-    station = options._opened(
+    station = choices._opened(
         opener, tmp_path / "bundle", StationConfig(), wanted, Console(file=said, width=200)
     )
     if wanted != "auto":
@@ -92,7 +92,7 @@ def test_other_troubles_are_not_hidden(chosen: Any, tmp_path: Path) -> None:
     opener = Opener(ConfigError("wrong"))
     with (
         pytest.raises(ConfigError),
-        options._opened(opener, tmp_path / "bundle", StationConfig(), "auto", Console()),
+        choices._opened(opener, tmp_path / "bundle", StationConfig(), "auto", Console()),
     ):
         pass
 
@@ -117,7 +117,7 @@ def test_a_station_starts_though_its_gpu_hangs(
     Trouble.HANGS.begin(flags)
     said = io.StringIO()
     terminal = Console(file=said, width=300)
-    with options.hosted_model(tmp_path / "bundle", StationConfig(), "auto", terminal) as hosted:
+    with choices.hosted_model(tmp_path / "bundle", StationConfig(), "auto", terminal) as hosted:
         assert hosted.model.runtime.startswith("onnxruntime")
     assert "not used: networks took too long to open" in said.getvalue()
 

@@ -28,7 +28,7 @@ from edgeapl.calibration.builder.paired_timing import (
     time_interleaved,
 )
 from edgeapl.calibration.validation.network_passes import SlidePass, networks_in_order
-from edgeapl.cli.options import opened_model
+from edgeapl.cli.choices import opened_model
 from edgeapl.config import StationConfig
 from edgeapl.cores import cpu_cores
 from edgeapl.engines import registry

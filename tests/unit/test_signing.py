@@ -19,8 +19,8 @@ from edgeapl.bundle.signature import ENGINE_SIGNATURE, SIGNATURE, write_signatur
 from edgeapl.bundle.trust import Trust, read_trust, version_key
 from edgeapl.bundle.write import write_bundle
 from edgeapl.calibration.builder.build import BuildRequest, build_engine
+from edgeapl.cli.choices import station_trust
 from edgeapl.cli.main import run
-from edgeapl.cli.options import station_trust
 from edgeapl.config import load_station
 from edgeapl.engines.store.folder import EngineFolder, open_engines
 from edgeapl.engines.store.record import RECORD
