@@ -192,16 +192,20 @@ def loss_of(made: Trained, patients: tuple[str, ...]) -> float:
             said = made.module(cells)[2].softmax(-1)
         label = made.pool.images[rows[0]].label
         right = float(said[made.classes.slides.index(label)])
-        of_class.setdefault(label, []).append(-np.log(right))
+        of_class.setdefault(label, []).append(-float(np.log(max(right, 1e-12))))
     return float(np.mean([np.mean(each) for each in of_class.values()]))
 
 
-def duplicate(folder: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
-    """Put a cell of P0 among those of P1, changed."""
+def duplicate(folder: Path, change: Callable[[np.ndarray], np.ndarray] | None) -> None:
+    """Put a cell of P0 among those of P1, changed; without a change it is the same file."""
     source = next((folder / "slides" / "P0").rglob("*.png"))
+    target = next((folder / "slides" / "P1").rglob("*.png"))
     picture = cv2.imread(str(source))
     assert picture is not None
-    cv2.imwrite(str(next((folder / "slides" / "P1").rglob("*.png"))), change(picture))
+    if change is None:
+        target.write_bytes(source.read_bytes())
+    else:
+        cv2.imwrite(str(target), change(picture))
 
 
 def jpeg(picture: np.ndarray) -> np.ndarray:
@@ -209,8 +213,9 @@ def jpeg(picture: np.ndarray) -> np.ndarray:
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
 
 
-CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "as it is": lambda picture: picture,
+CHANGES: dict[str, Callable[[np.ndarray], np.ndarray] | None] = {
+    "as it is": None,
+    "saved again": lambda picture: picture,
     "as JPEG": jpeg,
     "resized": lambda picture: np.asarray(cv2.resize(picture, (90, 90))),
     "brightened": lambda picture: np.clip(picture * 1.08 + 4, 0, 255).astype(np.uint8),
