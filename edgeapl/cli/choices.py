@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from edgeapl.bundle.trust import Trust
     from edgeapl.config import StationConfig
-    from edgeapl.model import Model
+    from edgeapl.model import Model, ModelRequest
     from edgeapl.model.resolution import ResolvedModel
     from edgeapl.station.flag_command import FlagCommand
     from edgeapl.station.hosted_model import HostedModel
@@ -105,11 +105,30 @@ def _opened(
     segmenter: str | None = None,
     pin_cores: bool = False,
 ) -> Iterator[Opened]:
-    from edgeapl.model import ModelRequest
     from edgeapl.model.fallback import open_with_fallback
 
+    request = model_request(named, station, engines, segmenter, pin_cores=pin_cores)
+    opened, resolved = open_with_fallback(request, opener)
+    with opened:
+        for refused in resolved.chosen.refused:
+            terminal.print(f"not used: {one_line(str(refused))}", style="yellow", markup=False)
+        terminal.print(f"using {resolved.chosen.text}", markup=False, soft_wrap=True)
+        yield opened
+
+
+def model_request(
+    named: Path | None,
+    station: StationConfig,
+    engines: str,
+    segmenter: str | None = None,
+    *,
+    pin_cores: bool = False,
+) -> ModelRequest:
+    """Return what model the options ask for."""
+    from edgeapl.model import ModelRequest
+
     wanted: Any = engines if engines in ("auto", "none") else Path(engines)
-    request = ModelRequest(
+    return ModelRequest(
         chosen_bundle(named, station),
         engines=wanted,
         threads=station.threads,
@@ -118,12 +137,6 @@ def _opened(
         segmenter=segmenter,
         trust=station_trust(station),
     )
-    opened, resolved = open_with_fallback(request, opener)
-    with opened:
-        for refused in resolved.chosen.refused:
-            terminal.print(f"not used: {one_line(str(refused))}", style="yellow", markup=False)
-        terminal.print(f"using {resolved.chosen.text}", markup=False, soft_wrap=True)
-        yield opened
 
 
 def flag_command(text: str | None) -> FlagCommand | None:

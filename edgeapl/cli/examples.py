@@ -15,6 +15,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "edgeapl score slides --bundle bundles/ours --um-per-px 0.1 --out results",
         "edgeapl score slide.svs --bundle bundles/ours",
         "edgeapl score cells --crops --json",
+        "edgeapl score slides --cluster local:4",
     ),
     "merge": (
         "edgeapl merge results-1 results-2 --out results",
@@ -60,6 +61,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "inspect": ("edgeapl inspect bundles/ours",),
     "sign": ("edgeapl sign bundles/ours --key lab.key --name 'Haematology lab'",),
     "doctor": ("edgeapl doctor", "edgeapl doctor --unit camera0 > edgeapl.service"),
+    "cluster slurm": ("edgeapl cluster slurm --workers 8 slides --out results > job.sh",),
     "engines list": ("edgeapl engines list",),
     "engines verify": ("edgeapl engines verify",),
     "engines tune": ("edgeapl engines tune 1a2b3c --bundle bundles/ours",),

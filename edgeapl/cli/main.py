@@ -59,7 +59,7 @@ START_OVER = "run the same command to start over"
 COMPLETION = "_EDGEAPL_COMPLETE"
 """Set by a shell that asks for completion."""
 
-GROUPS = ("engines", "journal", "keys", "station")
+GROUPS = ("cluster", "engines", "journal", "keys", "station")
 """Each is the `app` in the module of its name."""
 
 

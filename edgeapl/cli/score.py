@@ -13,6 +13,7 @@ from edgeapl.cli.choices import (
     chosen_journal,
     chosen_results,
     flag_command,
+    model_request,
     opened_model,
 )
 from edgeapl.cli.options import (
@@ -38,7 +39,9 @@ from edgeapl.wording.numbers import plural
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgeapl.scoring import JointTables, ScoreListener
+    from edgeapl.journal import Journal
+    from edgeapl.model import Model, ModelRequest
+    from edgeapl.scoring import JointTables, ScoreListener, ScoreRequest, ScoreResult
     from edgeapl.sources.discover import SlideInput
     from edgeapl.station.alert_record import FolderNotifier
     from edgeapl.types import ExaminedFrame
@@ -68,6 +71,13 @@ def score(
             metavar="I/N",
             rich_help_panel=IMAGES,
             help="Only part I of N of the slides: the others are scored by other machines.",
+        ),
+    ] = None,
+    cluster: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="ADDRESS",
+            help="Examine slides on a Dask cluster: local:N, HOST:PORT or file:PATH.",
         ),
     ] = None,
     um_per_px: ScaleOption = None,
@@ -114,7 +124,11 @@ def score(
     ):
         notices = FolderNotifier(record, command)
         with _Bar(terminal, notices) as bar:
-            result = score_folder(request, model, record, bar.listener())
+            if cluster is None:
+                result = score_folder(request, model, record, bar.listener())
+            else:
+                wanted = model_request(bundle, config, engines, segmenter)
+                result = _on_cluster(cluster, request, wanted, model, record, bar)
         for text in notices.finish():
             typer.echo(f"error: {one_line(text)}", err=True)
         document = result.document(model, request)
@@ -126,6 +140,30 @@ def score(
     flagged = any(record["verdict"] == "FLAG" for record in result.records)
     code = FLAGGED if fail_on_flag and flagged else result.exit_code
     raise typer.Exit(code)
+
+
+def _on_cluster(
+    address: str,
+    request: ScoreRequest,
+    wanted: ModelRequest,
+    model: Model,
+    journal: Journal,
+    bar: _Bar,
+) -> ScoreResult:
+    from edgeapl.errors import UsageError
+
+    try:
+        from edgeapl.cluster.address import ClusterAddress
+        from edgeapl.cluster.scoring import score_on_cluster
+        from edgeapl.cluster.worker import worker_settings
+    except ModuleNotFoundError as error:
+        if error.name not in {"dask", "distributed"}:
+            raise
+        mend = "pip install 'edgeapl[cluster]'"
+        raise UsageError("needs Dask distributed", "--cluster", mend) from None
+    place = ClusterAddress.parse(address)
+    settings = worker_settings(wanted, model, share_cores=place.local)
+    return score_on_cluster(place, request, settings, model, journal, bar.listener())
 
 
 def say_errors(errors: Sequence[Mapping[str, Any]]) -> None:

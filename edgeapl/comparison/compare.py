@@ -27,8 +27,9 @@ from edgeapl.model import Model
 from edgeapl.pipeline import examine_slides
 from edgeapl.report.folder_lock import locked_folder
 from edgeapl.scoring import ScoreListener, ScoreRequest
-from edgeapl.scoring.folder import FolderScoring, slides_of, write_tables
+from edgeapl.scoring.folder import slides_of, write_tables
 from edgeapl.scoring.marker import refuse_others, write_marker
+from edgeapl.scoring.slides import FolderScoring, ScoringContext
 from edgeapl.types import UNSIGNED
 
 SCHEMA = 1
@@ -99,7 +100,7 @@ def compare_bundles(
             journal = opened.enter_context(Journal.open(wanted.out / JOURNAL))
             side = _Side(model, wanted, {}, set())
             listener = ScoreListener(on_slide=side.finished)
-            scoring = FolderScoring(wanted, model, journal, listener, found)
+            scoring = FolderScoring(wanted, model, journal, listener, ScoringContext.of(found))
             opened.callback(scoring.abandon)
             sides.append((side, scoring))
         for number, slide in enumerate(found.slides):

@@ -29,7 +29,7 @@ def copy_slide(slide: FinishedSlide, out: Path, row: str, content: Mapping[str, 
     StorageError.
     """
     if slide.home.parent.resolve() == (out / "slides").resolve():
-        _name_row(slide, slide.home, row, content)
+        name_row(slide, slide.home, row, content)
         return
     there = finished_record(out, slide.name)
     if there is not None and there.get("journal_record") == row:
@@ -40,11 +40,12 @@ def copy_slide(slide: FinishedSlide, out: Path, row: str, content: Mapping[str, 
             shutil.rmtree(home)
         home.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(slide.home, home)
-    _name_row(slide, home, row, content)
+    name_row(slide, home, row, content)
     put_in_place(home, out, slide.name)
 
 
-def _name_row(slide: FinishedSlide, home: Path, row: str, content: Mapping[str, Any]) -> None:
+def name_row(slide: FinishedSlide, home: Path, row: str, content: Mapping[str, Any]) -> None:
+    """Have a slide's record and page name another row of the journal. Raises StorageError."""
     if slide.row == row:
         return
     page = home / REPORT

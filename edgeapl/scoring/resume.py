@@ -9,6 +9,7 @@ from typing import Any
 
 from edgeapl import __version__
 from edgeapl.bundle.digest import sha256_file, sha256_of_parts
+from edgeapl.bundle.manifest import Manifest
 from edgeapl.journal import Journal, find_row
 from edgeapl.model import Model
 from edgeapl.report.tables import cell_columns
@@ -30,14 +31,28 @@ def slide_key(
     digests : of the contents of the slide's files, see `content_digest`. further : columns of the
     user's list, which the results contain.
     """
+    networks = (model.bundle.digest, model.engine_digest, model.runtime)
+    return key_of(request, networks, model.bundle.manifest, slide, digests, further)
+
+
+def key_of(
+    request: ScoreRequest,
+    networks: tuple[str, str, str],
+    manifest: Manifest,
+    slide: SlideInput,
+    digests: Sequence[str],
+    further: FurtherColumns,
+) -> str:
+    """Return the same for networks that run elsewhere.
+
+    networks : digest of the bundle, of its engines, and the runtime's name.
+    """
     parts = [
         f"edgeapl {__version__} schema {SCHEMA}",
-        model.bundle.digest,
-        model.engine_digest,
-        model.runtime,
+        *networks,
         f"crops {request.crops}",
         f"scale {slide.um_per_px or request.um_per_px}",
-        f"table {cell_columns([role.name for role in model.bundle.manifest.roles])}",
+        f"table {cell_columns([role.name for role in manifest.roles])}",
     ]
     for file, digest in zip(slide.files, digests, strict=True):
         parts += [str(file), digest]

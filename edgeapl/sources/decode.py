@@ -97,12 +97,17 @@ def decode_image(data: bytes, name: str, *, limits: ReadLimits = _DEFAULT_LIMITS
     return readings[0]()
 
 
-def read_images(path: Path, *, limits: ReadLimits = _DEFAULT_LIMITS) -> tuple[Reading, ...]:
+def read_images(
+    path: Path, *, limits: ReadLimits = _DEFAULT_LIMITS, stored: Path | None = None
+) -> tuple[Reading, ...]:
     """Read one file, and return a decoder for each of its pictures, at least one.
+
+    stored : where the content lies, if not where `path` says.
 
     Raises InputError as `read_image` does; an undecodable picture raises it when it is decoded.
     """
-    return decode_images(read_plain_file(path, limits.max_bytes), printable(path), limits=limits)
+    content = read_plain_file(stored or path, limits.max_bytes)
+    return decode_images(content, printable(path), limits=limits)
 
 
 def read_source(source: Path) -> DecodedImage:

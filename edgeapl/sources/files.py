@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edgeapl.closable import ClosesItself
@@ -24,6 +24,7 @@ class FilesSource(ClosesItself):
     files : images of one slide.
     name : shown to people.
     scale_for : returns µm per px and its origin for an image that states no scale.
+    stored : where the content of a file lies, if not where its name says.
     """
 
     live = False
@@ -33,10 +34,12 @@ class FilesSource(ClosesItself):
         files: Sequence[Path],
         name: str,
         scale_for: ScaleFor,
+        stored: Callable[[Path], Path] = Path,
     ) -> None:
         self.name = name
         self._files = tuple(files)
         self._scale_for = scale_for
+        self._stored = stored
         self._next = 0
         self._given = 0
         self._open: deque[Reading] = deque()
@@ -52,7 +55,7 @@ class FilesSource(ClosesItself):
         captured = time.monotonic_ns()
         file = self._files[self._next - 1]
         if not self._open:
-            self._open.extend(read_images(file))
+            self._open.extend(read_images(file, stored=self._stored(file)))
         return frame_of_image(
             self._open.popleft()(),
             index=index,
