@@ -27,7 +27,10 @@ def slurm(
     ] = 1024,
     time: Annotated[str, typer.Option(help="Limit, such as 8:00:00.")] = "8:00:00",
 ) -> None:
-    """Print a job for Slurm that scores a folder; what follows are arguments of `edgeapl score`."""
+    """Print a job for Slurm that scores a folder.
+
+    What follows are arguments of `edgeapl score`.
+    """
     from edgeapl.cluster.slurm import slurm_job
     from edgeapl.errors import UsageError
 
