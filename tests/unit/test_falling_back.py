@@ -51,7 +51,7 @@ class Opener:
 @pytest.fixture
 def chosen(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Engines that are there; what they are does not matter here."""
-    engines: Any = SimpleNamespace()
+    engines: Any = SimpleNamespace(record=SimpleNamespace(target="rtx"))
 
     def choose(bundle: object, wanted: object, trust: object = None) -> ChosenEngines:
         return ChosenEngines(None if wanted == "none" else engines, "whichever")
