@@ -23,27 +23,28 @@ usage or settings; 3 some input was not examined; 4 model refused; 5 storage; 6 
 """
 
 
-COMMANDS = (
-    "demo",
-    "score",
-    "merge",
-    "watch",
-    "cameras",
-    "evaluate",
-    "compare",
-    "train",
-    "export",
-    "export-labels",
-    "cohorts",
-    "calibrate",
-    "build-engine",
-    "monitor",
-    "bench",
-    "inspect",
-    "sign",
-    "doctor",
-)
-"""Each is the function of its name in the module of its name."""
+COMMANDS = {
+    "demo": "Examine a drawn slide with the demonstration bundle.",
+    "score": "Score all slides of a folder; write verdicts and reports.",
+    "merge": "Merge result folders and journals of several machines.",
+    "watch": "Examine one slide after another at a camera.",
+    "cameras": "List cameras by addresses that stay the same.",
+    "evaluate": "Compare verdicts with diagnoses: accuracy, F1, curves.",
+    "compare": "Compare two bundles on the same slides.",
+    "train": "Train a network on your slides and test it on new patients.",
+    "export": "Export a PyTorch model as a proven bundle.",
+    "export-labels": "Export cells with labels, for training and annotation.",
+    "cohorts": "List public cohorts, or read one that you downloaded.",
+    "calibrate": "Measure a bundle on real images; prove what it may clear.",
+    "build-engine": "Build engines for this machine, and prove them.",
+    "monitor": "Show a station over weeks: verdicts, drift, corrections.",
+    "bench": "Measure how fast a bundle is on this machine.",
+    "inspect": "Check a bundle or engines, and show what they contain.",
+    "sign": "Sign a bundle or engines for stations that trust the key.",
+    "doctor": "Check this machine: runtimes, CPU, disk, journal, station.",
+}
+"""Each is the function of its name in the module of its name, with the first line of its docstring:
+the list of commands imports none of them, as it would take most of its time."""
 
 USAGE = 2
 """Exit code for a command line that is not understood."""
@@ -59,8 +60,14 @@ START_OVER = "run the same command to start over"
 COMPLETION = "_EDGEAPL_COMPLETE"
 """Set by a shell that asks for completion."""
 
-GROUPS = ("cluster", "engines", "journal", "keys", "station")
-"""Each is the `app` in the module of its name."""
+GROUPS = {
+    "cluster": "Scripts that start clusters for score --cluster.",
+    "engines": "List, verify, inspect and remove built engines.",
+    "journal": "Read, verify and sign the record of verdicts.",
+    "keys": "Make and show keys that sign bundles.",
+    "station": "The bundle that a station uses.",
+}
+"""Each is the `app` in the module of its name, with its help."""
 
 
 def build_app(called: str | None = None) -> typer.Typer:
@@ -69,7 +76,7 @@ def build_app(called: str | None = None) -> typer.Typer:
     Parameters
     ----------
     called : the first word of the command line. Only the command of this name is built; for any
-        other word all commands, but without options, for their list. None builds everything.
+        other word all are listed, without what they take. None builds everything.
     """
     named = called in (*COMMANDS, *GROUPS)
     app = typer.Typer(
@@ -83,12 +90,16 @@ def build_app(called: str | None = None) -> typer.Typer:
         context_settings={"help_option_names": list(HELP)},
     )
     app.callback()(_options)
-    for name in COMMANDS:
-        if name == called or not named:
-            function = getattr(_module(name), name.replace("-", "_"))
-            app.command(name)(function if called in (None, name) else _listed(function))
-    for name in GROUPS:
-        if name == called or not named:
+    listed = called is not None and not named
+    for name, summary in COMMANDS.items():
+        if listed:
+            app.command(name)(_listed(summary))
+        elif called in (None, name):
+            app.command(name)(getattr(_module(name), name.replace("-", "_")))
+    for name, summary in GROUPS.items():
+        if listed:
+            app.command(name)(_listed(summary))
+        elif called in (None, name):
             app.add_typer(_module(name).app, name=name)
     return app
 
@@ -97,13 +108,13 @@ def _module(name: str) -> ModuleType:
     return import_module(f"edgeapl.cli.{name.replace('-', '_')}")
 
 
-def _listed(function: Callable[..., object]) -> Callable[[], None]:
-    """Return a command without its options, which take most of the time, for the list."""
+def _listed(summary: str) -> Callable[[], None]:
+    """Return a command without its options, for the list."""
 
     def listed() -> None:
         raise AssertionError("only listed")
 
-    listed.__doc__ = function.__doc__
+    listed.__doc__ = summary
     return listed
 
 

@@ -121,6 +121,12 @@ COMMANDS = typer.main.get_command(build_app())
 GROUPS = [path for path in ALL if len(path) < 2 and (not path or path[0] in main.GROUPS)]
 
 
+def test_the_list_shows_the_first_line_of_every_commands_help() -> None:
+    for name, summary in {**main.COMMANDS, **main.GROUPS}.items():
+        command = command_of((name,))
+        assert (command.help or "").split("\n\n")[0].replace("\n", " ") == summary
+
+
 def command_of(path: tuple[str, ...]) -> Any:
     command: Any = COMMANDS
     for word in path:
