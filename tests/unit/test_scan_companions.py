@@ -53,5 +53,6 @@ def test_a_single_file_has_the_digest_of_its_bytes(tmp_path: Path) -> None:
 
 
 def test_an_index_that_is_no_list_names_nothing(tmp_path: Path) -> None:
-    (tmp_path / "a.vms").write_bytes(b"=a.vms\n" * (1 << 18))
+    (tmp_path / "b.jpg").write_bytes(b"1")
+    (tmp_path / "a.vms").write_bytes(b"=b.jpg\n" * (1 << 18))
     assert companion_files(tmp_path / "a.vms") == ()
