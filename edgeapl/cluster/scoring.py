@@ -24,7 +24,7 @@ from edgeapl.journal import CertificateStatus, Journal
 from edgeapl.model import Model
 from edgeapl.recorder import error_to_json
 from edgeapl.report.folder_lock import WHOLE_FOLDER, locked_folder
-from edgeapl.report.writer import finished_record
+from edgeapl.report.results import finished_record, newest_by_name
 from edgeapl.scoring.folder import slides_of, write_tables
 from edgeapl.scoring.marker import refuse_others, write_marker
 from edgeapl.scoring.request import ScoreListener, ScoreRequest, ScoreResult
@@ -155,9 +155,10 @@ class _ClusterWork:
                     raise lost(TimeoutError("no workers are left")) from None
 
     def _tasks(self, slides: Sequence[SlideInput]) -> Iterator[SlideTask]:
+        newest = newest_by_name(self.request.out)
         for slide in slides:
             digests = tuple(content_digest(file) for file in slide.files)
-            record = finished_record(self.request.out, slide.name)
+            record = finished_record(self.request.out, slide.name, newest)
             if record is not None and any(
                 is_current(record, self._key(slide, digests, one), self.journal)
                 for one in self.identities

@@ -124,8 +124,9 @@ def find_row(path: Path, key: str) -> Row:
         if key.isascii() and key.isdigit() and len(key) < MIN_HASH_DIGITS:
             rows = list(schema.select_rows(connection, "WHERE sequence = ?", (int(key),)))
         elif len(key) >= MIN_HASH_DIGITS and set(key) <= set("0123456789abcdef"):
-            prefix = (len(key), key)
-            rows = list(schema.select_rows(connection, "WHERE substr(hash, 1, ?) = ?", prefix))
+            # The index serves whole hashes, and a range of them; substr would read every row.
+            where = "WHERE hash >= ? AND hash < ?"
+            rows = list(schema.select_rows(connection, where, (key, key + "g")))
             rows = rows or _merged_rows(connection, key)
         else:
             raise UsageError(

@@ -16,7 +16,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from edgeapl.report.pictures import RESEARCH_USE_ONLY, jpeg_bytes, shrunk
-from edgeapl.report.results import INDEX, REPORT, newest_folder
+from edgeapl.report.results import INDEX, REPORT, newest_by_name, newest_of
 from edgeapl.report.storage import replacing
 from edgeapl.types import UInt8
 from edgeapl.wording.names import disambiguated
@@ -65,9 +65,10 @@ def write_index(folder: Path, records: Sequence[Mapping[str, Any]]) -> Path:
 
 def _rows(folder: Path, records: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, str]]:
     shown = disambiguated(str(record["slide"]) for record in records)
+    newest = newest_by_name(folder)
     for record in by_urgency(records):
         slide, verdict = str(record["slide"]), str(record["verdict"])
-        home = newest_folder(folder, slide)
+        home = newest_of(folder, slide, newest)
         probability = record["probability"]
         yield {
             "slide": shown[slide],

@@ -90,8 +90,22 @@ def newest_folder(folder: Path, slide: str) -> Path:
 
 def newest_folders(folder: Path) -> list[Path]:
     """Return the newest folder of every slide, by name, without unfinished ones."""
-    newest = {_numbered(path.name)[0]: path for path in every_folder(folder)}
+    newest = newest_by_name(folder)
     return [newest[name] for name in sorted(newest)]
+
+
+def newest_by_name(folder: Path) -> dict[str, Path]:
+    """Return the newest folder of every slide, by the name of its first one.
+
+    For whoever looks for many slides: `newest_folder` lists all folders for each of them.
+    """
+    return {_numbered(path.name)[0]: path for path in every_folder(folder)}
+
+
+def newest_of(folder: Path, slide: str, newest: Mapping[str, Path]) -> Path:
+    """Return the same as `newest_folder`, from the list of `newest_by_name`."""
+    first = slide_folder(folder, slide)
+    return newest.get(first.name, first)
 
 
 def every_folder(folder: Path) -> list[Path]:
@@ -123,12 +137,16 @@ def record_line(record: Mapping[str, Any]) -> bytes:
     return (json.dumps(record, allow_nan=False, ensure_ascii=True) + "\n").encode("ascii")
 
 
-def finished_record(folder: Path, slide: str) -> dict[str, Any] | None:
+def finished_record(
+    folder: Path, slide: str, newest: Mapping[str, Path] | None = None
+) -> dict[str, Any] | None:
     """Read the newest record of a slide whose results are complete; None when there are none.
+
+    newest : of `newest_by_name`, for whoever looks for many slides.
 
     Raises StorageError when the folder is damaged or belongs to another slide.
     """
-    home = newest_folder(folder, slide)
+    home = newest_folder(folder, slide) if newest is None else newest_of(folder, slide, newest)
     if not home.exists():
         return None
     path = home / VERDICT
@@ -173,7 +191,8 @@ def assemble(folder: Path, slides: Sequence[str]) -> None:
     Each file is replaced atomically. Raises
     StorageError when a slide has no results or a file cannot be written.
     """
-    homes = [newest_folder(folder, slide) for slide in slides]
+    newest = newest_by_name(folder)
+    homes = [newest_of(folder, slide, newest) for slide in slides]
     with replacing(folder / "verdicts.jsonl") as out:
         for home in homes:
             with storing(home), (home / VERDICT).open("rb") as file:

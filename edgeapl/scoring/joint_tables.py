@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeapl.report.results import finished_record, newest_folders, read_record
+from edgeapl.report.results import (
+    finished_record,
+    newest_by_name,
+    newest_folders,
+    read_record,
+)
 from edgeapl.report.safe_names import safe_name
 from edgeapl.sources.discover import SlideInput
 
@@ -53,8 +58,9 @@ def joint_tables(
     """
     scored = {str(record["slide"]): record for record in own}
     records, missing = [], []
+    newest = newest_by_name(out)
     for slide in slides:
-        record = scored.get(slide.name) or finished_record(out, slide.name)
+        record = scored.get(slide.name) or finished_record(out, slide.name, newest)
         if record is not None and record["bundle_digest"] == bundle:
             records.append(record)
         else:

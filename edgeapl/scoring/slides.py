@@ -23,8 +23,8 @@ from edgeapl.pipeline import (
 from edgeapl.pixel_size import SlideScale, measure_ahead
 from edgeapl.protocols import FrameSource
 from edgeapl.recorder import SlideRecorder
+from edgeapl.report.results import finished_record, newest_by_name
 from edgeapl.report.user_columns import FurtherColumns
-from edgeapl.report.writer import finished_record
 from edgeapl.scoring.joint_tables import SLIDE_LIST
 from edgeapl.scoring.list_columns import further_columns, listed_to_json
 from edgeapl.scoring.request import ScoreListener, ScoreRequest
@@ -111,6 +111,7 @@ class FolderScoring:
         """Yield the job of each slide; runs in the reading thread."""
         request, manifest = self._request, self._model.bundle.manifest
         leave_out = manifest.crop.leave_out if request.crops else ()
+        newest = newest_by_name(request.out)
         for slide in slides:
             digests = []
             for file in slide.files:
@@ -118,7 +119,7 @@ class FolderScoring:
                     return  # Ctrl-C must not wait until a large slide is hashed
                 digests.append(content_digest(self._stored(file)))
             key = slide_key(request, self._model, slide, digests, self._further)
-            record = finished_record(request.out, slide.name)
+            record = finished_record(request.out, slide.name, newest)
             if record is not None and is_current(record, key, self._journal):
                 yield partial(self._note, record, True)
                 continue
