@@ -67,7 +67,8 @@ def main() -> None:
     for count in parser.parse_args().slides:
         with TemporaryDirectory() as name:
             slides, bundle, out, journal = make(Path(name), count)
-            command = ["score", slides, "--out", out, "--bundle", bundle, "--journal", journal]
+            where = ["--out", str(out), "--bundle", str(bundle), "--journal", str(journal)]
+            command = ["score", str(slides), *where]
             start = time.monotonic()
             done = subprocess.run(
                 [sys.executable, "-m", "edgeapl", *command, "--um-per-px", "0.2", "--json"],
