@@ -408,6 +408,7 @@ def test_a_camera_that_stops_is_an_error(pictures: list[UInt8]) -> None:
 # GigE Vision
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pixel_format", "sign"), [("RGB8", 1), ("BayerGR8", 1), ("BayerGB8", 1), ("BayerBG8", -1)]
 )

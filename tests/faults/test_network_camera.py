@@ -21,6 +21,7 @@ def lost_packets(per_thousand: int) -> tuple[str, str]:
     return "-r", str(per_thousand)
 
 
+@pytest.mark.slow
 def test_incomplete_pictures_are_refused_and_leave_gaps() -> None:
     """A picture has 570 packets: of a thousand lost four, few pictures are whole."""
     with gige_camera(*lost_packets(4)), AravisSource(ADDRESS, stated_scale) as source:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from edgeapl.journal import read_rows, verify
 from tests.scored_parts import draw_slides, everything
 from tests.small_bundle import small_bundle
@@ -36,6 +38,7 @@ def run(folder: Path, *arguments: str | Path, limit_s: float | None = None) -> N
     assert process.returncode == 0, said
 
 
+@pytest.mark.slow
 def test_parts_and_merge_killed_at_random_and_run_again_equal_one_run(tmp_path: Path) -> None:
     chance = random.Random(SEED)
     slides = draw_slides(tmp_path / "slides", NAMES)

@@ -168,6 +168,7 @@ def test_a_camera_that_takes_long_to_open_gets_as_long_when_it_is_opened_again()
         assert source.health().restarts == 1
 
 
+@pytest.mark.slow
 def test_a_camera_on_a_machine_that_has_become_slow_is_waited_for_in_the_end() -> None:
     limits = replace(LIMITS, opening_s=2.0, impatient=2)
     slow = [Script([OPEN, *[pause] * 9, later(0), later(1)]) for _ in range(6)]

@@ -222,6 +222,7 @@ def test_a_child_that_a_driver_holds_does_not_hold_its_parent(
         child._process.wait(PATIENCE_S)
 
 
+@pytest.mark.slow
 def test_a_call_in_a_process_that_a_driver_holds_is_given_up_in_time(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -129,6 +129,7 @@ def judged(model: Model, frames: Sequence[Frame]) -> tuple[SlideOutcome, list[Ex
     return outcome, given
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "names"), [("apl", ("soft", "stamped")), ("healthy", ("hard", "dark corners"))]
 )

@@ -304,7 +304,7 @@ def test_an_interruption_does_not_wait_for_the_next_slide_to_be_hashed(
             assert hashing.wait(30)
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("edgeapl.scoring.folder.content_digest", slow)
+    monkeypatch.setattr("edgeapl.scoring.slides.content_digest", slow)
     monkeypatch.setattr(producer.Producer, "__exit__", leaving)
     monkeypatch.setattr("edgeapl.pipeline.examiner.MOST_HELD_BYTES", 0)  # a frame is done at once
     request = ScoreRequest(smears, smears.parent / "out", um_per_px=0.2)

@@ -320,6 +320,7 @@ def test_frames_already_in_memory_are_not_copied_on_the_way_to_the_report(model:
     ] * len(FIELDS)
 
 
+@pytest.mark.slow
 def test_memory_is_flat_from_the_tenth_frame_to_the_hundredth(model: Model) -> None:
     held: dict[int, int] = {}
     blocks: dict[int, int] = {}
