@@ -158,7 +158,7 @@ def test_a_file_that_is_no_checkpoint_is_said_what_it_is(kind: str, tmp_path: Pa
 
 def test_what_is_no_file_is_said_so(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.pt")
-    for name, word in (("", "folder"), ("none.pt", "cannot be read"), ("pipe.pt", "no regular")):
+    for name, word in (("", "folder"), ("none.pt", "cannot be read"), ("pipe.pt", "not a regular")):
         with pytest.raises(BundleError, match=word):
             read_checkpoint(tmp_path / name)
 
