@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeapl.cli.choices import hosted_model
+from edgeapl.cli.choices import chosen_bundle, hosted_model
 from edgeapl.cli.output import one_line
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ class BundleSwitch:
 
     Parameters
     ----------
-    named : on the command line: it is used, whatever was chosen. journal : with the choices.
+    named : on the command line: it is used, whatever was chosen.
+    journal : with the choices.
+    drawn : the camera's frames are drawn, so without a name or a choice the demonstration is meant.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class BundleSwitch:
         config: StationConfig,
         engines: str,
         segmenter: str | None,
+        drawn: bool = False,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         from edgeapl.station.bundle_history import BundleHistory
@@ -47,6 +50,7 @@ class BundleSwitch:
         self._config = config
         self._engines = engines
         self._segmenter = segmenter
+        self._drawn = drawn
         self._now = now
         self._asked = now()
         self._open: StationBundle | None = None
@@ -62,7 +66,11 @@ class BundleSwitch:
 
         while True:
             chosen = None if self._named is not None else self._history.current()
-            folder = self._named if chosen is None else Path(chosen.folder)
+            folder = (
+                chosen_bundle(self._named, self._config, drawn=self._drawn)
+                if chosen is None
+                else Path(chosen.folder)
+            )
             if chosen is not None:
                 text = f"chosen by edgeapl station use: {chosen.text}, {chosen.signed_by}"
                 terminal.print(one_line(text), markup=False, soft_wrap=True)

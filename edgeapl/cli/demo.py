@@ -32,6 +32,7 @@ def demo(
     """
     from edgeapl.cli.station_run import run_station
     from edgeapl.config import StationConfig
+    from edgeapl.model import EMBEDDED
     from edgeapl.station.options import StationOptions
 
     address = f"demo://{kind}?seed={seed}"
@@ -48,7 +49,7 @@ def demo(
         f"demo-{kind}-{seed}",
         options,
         config=config,
-        bundle=None,
+        bundle=EMBEDDED,
         journal=chosen_journal(journal, config),
         as_json=as_json,
         interactive=False,

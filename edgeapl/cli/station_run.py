@@ -98,7 +98,7 @@ def run_station(
         address,
         serial,
         journal,
-        BundleSwitch(bundle, journal, config, engines, segmenter),
+        BundleSwitch(bundle, journal, config, engines, segmenter, options.drawn),
         None if page is None else _Page(page),
         LineReader() if reads else None,
         terminal,

@@ -63,7 +63,9 @@ def test_demonstrations_may_be_played_again_and_are_marked(station: Station) -> 
     for _ in range(2):
         done = station.run("demo", "healthy", "--json", "--out", "out")
         assert done.code == 0, done.err
-        reports.append(json.loads(done.out.splitlines()[-1])["report"])
+        ended = json.loads(done.out.splitlines()[-1])
+        assert ended["bundle"]["name"] == "apl-demo"
+        reports.append(ended["report"])
     assert len(set(reports)) == 2
     assert all((station.folder / report).is_file() for report in reports)
     assert "(demonstration)" in station.run("journal", "list").out

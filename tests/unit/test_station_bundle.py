@@ -20,6 +20,7 @@ from edgeapl.cli.main import run
 from edgeapl.config import StationConfig
 from edgeapl.errors import BundleError, StorageError, UsageError
 from edgeapl.journal import BUNDLE, Journal, read_rows, verify
+from edgeapl.model import BLOOD_CELLS, EMBEDDED
 from edgeapl.station.bundle_history import BundleHistory, go_back, use_bundle
 from edgeapl.testing import FakeClock
 from tests.small_bundle import small_bundle
@@ -132,22 +133,41 @@ class Opening:
         monkeypatch.setattr(bundle_switch, "hosted_model", self.model)
 
     @contextmanager
-    def model(self, named: Path | None, *_: Any) -> Iterator[str | None]:
-        found = None if named is None else open_bundle(named).manifest.version
+    def model(self, named: Path, *_: Any) -> Iterator[str | None]:
+        found = open_bundle(named).manifest.version
+        if named in (BLOOD_CELLS, EMBEDDED):
+            found = named.name
         self.opened.append(found)
         if found in self.refused:
             raise BundleError("self-test fails", named)
         yield found
 
 
-def switch(path: Path, named: Path | None = None, clock: FakeClock | None = None) -> BundleSwitch:
+def switch(
+    path: Path,
+    named: Path | None = None,
+    clock: FakeClock | None = None,
+    *,
+    drawn: bool = False,
+) -> BundleSwitch:
     time = clock or FakeClock()
     config = StationConfig()
-    return BundleSwitch(named, path, config, "none", None, lambda: time.monotonic_ns() / 1e9)
+    now = lambda: time.monotonic_ns() / 1e9  # noqa: E731
+    return BundleSwitch(named, path, config, "none", None, drawn, now)
 
 
 def terminal() -> Console:
     return Console(file=io.StringIO(), width=300)
+
+
+@pytest.mark.parametrize(("drawn", "name"), [(True, "apl-demo"), (False, "blood-cells")])
+def test_drawn_frames_get_the_demonstration_and_real_ones_the_counter_of_cells(
+    drawn: bool, name: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening = Opening(monkeypatch)
+    with ExitStack() as opened:
+        switch(path, drawn=drawn).open_model(opened, terminal())
+    assert opening.opened == [name]
 
 
 def test_a_station_opens_what_was_chosen_and_hears_of_another_choice(
