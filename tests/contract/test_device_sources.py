@@ -28,6 +28,8 @@ from tests.devices.picture_folder import FOLDER, PICTURES_CONFIG
 from tests.devices.programs import RtspCamera, gige_camera, need_micromanager, rtsp_camera
 from tests.pictures import encoded, field, stated_scale
 
+pytestmark = pytest.mark.slow
+
 COUNT = 3
 GIGE = "aravis://GV01?socket=1&packet_size=1400"
 DEMO = "mm://demo?width=320&height=240"

@@ -14,6 +14,8 @@ from edgeapl.cli.main import run
 from tests.e2e.station import Station
 from tests.small_bundle import cell_network, drawn_field, png, small_bundle
 
+pytestmark = pytest.mark.slow
+
 NEVER = np.full(3, -40, np.float32)
 """Bias with which no cell is of any kind; its opposite makes every cell of all kinds."""
 

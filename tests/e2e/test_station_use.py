@@ -10,8 +10,12 @@ import time
 from pathlib import Path
 from typing import IO
 
+import pytest
+
 from edgeapl.journal import BUNDLE, VERDICT, read_rows
 from tests.e2e.station import Station
+
+pytestmark = pytest.mark.slow
 
 LONGEST_S = 90.0
 

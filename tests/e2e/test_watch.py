@@ -46,6 +46,7 @@ def test_watch_prints_state_changes_and_the_verdict_last(station: Station, bundl
     assert "S1" in shown.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["by default", "--exhaustive", "exhaustive = true"])
 def test_cells_are_left_out_once_the_flag_is_decided_unless_all_are_asked_for(
     station: Station, how: str
@@ -124,6 +125,7 @@ def fields(folder: Path) -> str:
     return f"replay://{folder}?fps=2&loop=1"
 
 
+@pytest.mark.slow
 def test_every_image_of_a_folder_is_examined_however_late(
     station: Station, bundle: Path, tmp_path: Path
 ) -> None:

@@ -22,6 +22,8 @@ from edgeapl.process.restart import RestartBudget
 from tests.slow_networks import ENDLESS, HUGE, chain_network, count, loop_network, steps, written
 from tests.waiting import thread_states, wait_until
 
+pytestmark = pytest.mark.slow
+
 LATE_S = 0.5
 """The promise: no run ends later than this after its deadline."""
 

@@ -26,6 +26,8 @@ from edgeapl.types import Decision, Frame, UInt8, Verdict
 from tests.slow_networks import ENDLESS
 from tests.trap_bundle import trap_bundle, trap_field
 
+pytestmark = pytest.mark.slow
+
 RUNS = 100
 LOOKING_S = 0.4
 """Of a budget, for looking at cells; the rest is what the pipeline keeps back."""

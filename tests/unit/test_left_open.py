@@ -29,6 +29,8 @@ from tests.faults.journal_worker import make_verdict
 from tests.small_bundle import small_bundle
 from tests.unit.test_station import Bench, opened, shot
 
+pytestmark = pytest.mark.slow
+
 JOURNAL = "journal.sqlite3"
 
 
