@@ -13,7 +13,7 @@ from edgeapl.cli.output import RESEARCH_USE_ONLY, console, one_line, print_json
 
 app = typer.Typer(help="The bundle that a station uses.", no_args_is_help=True)
 
-STATION_FILE = "what the station file names, or the demonstration"
+STATION_FILE = "what the station file names, or an embedded bundle"
 
 
 @app.callback()

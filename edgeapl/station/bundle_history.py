@@ -2,7 +2,7 @@
 
 What is chosen with `edgeapl station use` are rows of the journal. Each choice is put on top of the
 one before; going back, or a bundle that cannot be opened, takes the top away. Below the first is
-what the station file names, or the demonstration.
+what the station file names, or an embedded bundle.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def go_back(journal: Journal) -> tuple[StationBundle, StationBundle | None]:
     history = BundleHistory(journal.path)
     current = history.current()
     if current is None:
-        mend = "the station uses what its file names, or the demonstration"
+        mend = "the station uses what its file names, or an embedded bundle"
         raise UsageError("there is no bundle to go back from", "", mend)
     _append(journal, BundleAction.BACK, current)
     return current, history.previous
