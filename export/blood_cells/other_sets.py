@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeapl.errors import InputError
 from edgeapl.evaluation.ranking import delong, roc_auc
 from edgeapl.export.blood_cells.held_out import CONFIDENCE
-from edgeapl.inference.classification import classify
+from edgeapl.export.cell_files import score_cell_files, score_crops
 from edgeapl.model import Model
 from edgeapl.model.golden_slides import judged
 from edgeapl.pixel_size import SlideScale, measure_ahead
 from edgeapl.sources.decode import read_image
-from edgeapl.stages.crop import cut_cells, cut_windows
+from edgeapl.stages.crop import cut_cells
 from edgeapl.stages.intervals import wilson
 from edgeapl.types import CellScores, Decision, Frame, UInt8
 
@@ -49,7 +48,7 @@ def figures(model: Model, data: Path) -> dict[str, Any]:
 
 def _discovery(model: Model, folder: Path) -> dict[str, Any]:
     files = sorted(folder.glob("*/*/*.jpg"))
-    scores, kept = _single_cells(model, files, CELLAVISION_UM_PER_PX)
+    scores, kept = score_cell_files(model, files, CELLAVISION_UM_PER_PX)
     classes = np.array([file.parent.name for file in kept])
     patients = np.array([file.parent.parent.name for file in kept])
     with (folder / "patients.csv").open(encoding="utf-8") as file:
@@ -75,7 +74,7 @@ def _discovery(model: Model, folder: Path) -> dict[str, Any]:
 
 
 def _lmu(model: Model, folder: Path) -> dict[str, Any]:
-    scores, kept = _single_cells(model, sorted(folder.glob("*.tiff")), LMU_UM_PER_PX)
+    scores, kept = score_cell_files(model, sorted(folder.glob("*.tiff")), LMU_UM_PER_PX)
     classes = np.array([file.name[:3] for file in kept])
     positive = np.isin(classes, ["PMO", "PMB"])
     return {
@@ -113,27 +112,7 @@ def field_scores(model: Model, files: Sequence[Path]) -> CellScores:
         um_per_px, _ = scale(pixels)
         frame = Frame(pixels, index, 0, um_per_px, file.name, "0" * 64)
         crops.append(cut_cells(model.segmenter.segment(frame), model.bundle.manifest.crop))
-    return _scored(model, np.concatenate(crops))
-
-
-def _single_cells(
-    model: Model, files: Iterable[Path], um_per_px: float
-) -> tuple[CellScores, list[Path]]:
-    crops, kept = [], []
-    for file in files:
-        try:
-            pixels = read_image(file).pixels
-        except InputError:
-            continue
-        middle = np.array([[pixels.shape[1] / 2, pixels.shape[0] / 2]], dtype=np.float32)
-        crops.append(cut_windows(pixels, middle, um_per_px, model.bundle.manifest.crop))
-        kept.append(file)
-    scores = _scored(model, np.concatenate(crops))
-    return scores, [kept[row] for row in scores.ids]
-
-
-def _scored(model: Model, crops: UInt8) -> CellScores:
-    return classify(model.bundle.manifest, model.engines, crops, 64).checked().scores
+    return score_crops(model, np.concatenate(crops))
 
 
 def _rows(scores: CellScores, rows: NDArray[np.int64]) -> CellScores:

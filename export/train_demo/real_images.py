@@ -10,12 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeapl.errors import InputError
+from edgeapl.export.cell_files import score_cell_files
 from edgeapl.export.train_demo.figures import auc
-from edgeapl.inference import classify
 from edgeapl.model import Model
-from edgeapl.sources.decode import read_image
-from edgeapl.stages.crop import cut_windows
 
 CELLAVISION_UM_PER_PX = 0.1
 """CellaVision cell images are taken with a 100x objective at 0.1 µm per px."""
@@ -31,18 +28,8 @@ def evaluate(model: Model, data: Path) -> dict[str, Any]:
 
 
 def _scores(model: Model, files: Iterable[Path], um_per_px: float) -> dict[str, NDArray[Any]]:
-    crops, kept = [], []
-    for file in files:
-        try:
-            pixels = read_image(file).pixels
-        except InputError:
-            continue
-        middle = np.array([[pixels.shape[1] / 2, pixels.shape[0] / 2]], dtype=np.float32)
-        crops.append(cut_windows(pixels, middle, um_per_px, model.bundle.manifest.crop))
-        kept.append(str(file))
-    cells = np.concatenate(crops)
-    scores = classify(model.bundle.manifest, model.engines, cells).checked().scores
-    return {**scores.roles, "file": np.array(kept)[scores.ids]}
+    scores, kept = score_cell_files(model, files, um_per_px)
+    return {**scores.roles, "file": np.array([str(file) for file in kept])}
 
 
 def _discovery(model: Model, folder: Path) -> dict[str, Any]:
