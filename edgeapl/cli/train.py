@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
+    from edgeapl.export.training.labelled_set import LabelledSet
     from edgeapl.export.training.loop import Epoch
     from edgeapl.export.training.recipe import TrainingRecipe
     from edgeapl.export.training.split import Split
@@ -45,18 +46,14 @@ class Precision(str, Enum):
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="mil-small, manescu2023 or spatial-attention.")],
+    recipe: Annotated[
+        str, typer.Argument(help="mil-small, manescu2023, eckardt2022 or spatial-attention.")
+    ],
     slides: Annotated[
         Path,
         typer.Option(
             rich_help_panel="Data",
             help="Folder of slides: a sub-folder each, or with a list slides.csv.",
-        ),
-    ],
-    labels: Annotated[
-        Path,
-        typer.Option(
-            rich_help_panel="Data", help="CSV with slide,label or patient,label or all three."
         ),
     ],
     out: Annotated[
@@ -66,6 +63,14 @@ def train(
             help="Folder for the result; after a stop the same command continues.",
         ),
     ],
+    labels: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            rich_help_panel="Data",
+            help="CSV with slide,label or patient,label or all three. Single cells in a folder per "
+            "class need none: they are then split by image.",
+        ),
+    ] = None,
     crops: CropsOption = False,
     um_per_px: ScaleOption = None,
     positive: Annotated[
@@ -150,6 +155,34 @@ def train(
             help="Augmented passes that a test averages; 1 for none.",
         ),
     ] = None,
+    part: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            rich_help_panel="Networks of cells",
+            help="Network of eckardt2022 to train, once per network; without it all.",
+        ),
+    ] = None,
+    size: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            rich_help_panel="Networks of cells", help="Side of a cell for the network, px."
+        ),
+    ] = None,
+    hidden: Annotated[
+        Optional[list[int]],  # noqa: UP045
+        typer.Option(
+            min=1,
+            rich_help_panel="Networks of cells",
+            help="Width of a fully connected layer before the last, once per layer.",
+        ),
+    ] = None,
+    cells: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            rich_help_panel="Networks of cells",
+            help="NETWORK=FOLDER,FOLDER: which folders hold the cells it looks for.",
+        ),
+    ] = None,
     device: Annotated[
         Device, typer.Option(rich_help_panel="Machine", help="Where to train.")
     ] = Device.CPU,
@@ -177,40 +210,65 @@ def train(
     from edgeapl.errors import EngineError
 
     try:
+        from edgeapl.export.training.choices import Choices, read_cells
         from edgeapl.export.training.device import choose_device
-        from edgeapl.export.training.labelled_set import read_labelled_set
         from edgeapl.export.training.overrides import changed
         from edgeapl.export.training.page import write_page
         from edgeapl.export.training.plan import TrainingRequest
-        from edgeapl.export.training.registry import find_training
+        from edgeapl.export.training.registry import find_parts
         from edgeapl.export.training.trainer import train as run
         from edgeapl.export.training.writer import write_trained
     except ModuleNotFoundError as error:
         raise EngineError("train needs more packages", error.name or "", EXTRA) from error
     used = choose_device(device.value, precision.value, threads or cpu_cores())
-    found = changed(
-        find_training(recipe),
-        seed=seed,
-        epochs=epochs,
-        rate=rate,
-        bag=bag,
-        batch=batch,
-        patience=patience,
-        views=views,
-    )
-    request = TrainingRequest(
-        out, folds, seeds, positive, tuple(hold_out or ()), init, crops, um_per_px
-    )
-    labelled = read_labelled_set(slides, labels, crops=crops, leave_out=found.crop.leave_out)
-    with _watched(found) as watcher:
-        watcher.said(f"{found.name} on {used.text}")
-        trained = run(found, labelled, used, request, watcher)
-    document = write_trained(trained, out)
-    page = write_page(trained, document, out)
+    choices = Choices(tuple(part or ()), size, tuple(hidden or ()), read_cells(cells or ()))
+    parts = find_parts(recipe, choices)
+    of_system = len(parts) > 1 or bool(parts[0].form)
+    documents = []
+    for each in parts:
+        found = changed(
+            each,
+            seed=seed,
+            epochs=epochs,
+            rate=rate,
+            bag=bag,
+            batch=batch,
+            patience=patience,
+            views=views,
+        )
+        folder = out / found.cell_order[-1] if of_system else out
+        request = TrainingRequest(
+            folder, folds, seeds, positive, tuple(hold_out or ()), init, crops, um_per_px
+        )
+        labelled = _labelled(found, slides, labels, crops=crops)
+        with _watched(found) as watcher:
+            watcher.said(f"{found.name} on {used.text}")
+            trained = run(found, labelled, used, request, watcher)
+        document = write_trained(trained, folder)
+        page = write_page(trained, document, folder)
+        documents.append({**document, "folder": str(folder), "page": str(page)})
+        if not as_json:
+            _show(document, folder)
     if as_json:
-        print_json({**document, "folder": str(out), "page": str(page)})
-    else:
-        _show(document, out)
+        print_json({"parts": documents} if of_system else documents[0])
+
+
+def _labelled(
+    recipe: TrainingRecipe, slides: Path, labels: Path | None, *, crops: bool
+) -> LabelledSet:
+    from edgeapl.errors import UsageError
+    from edgeapl.export.training.cell_folders import read_cell_folders
+    from edgeapl.export.training.labelled_set import read_labelled_set
+
+    if recipe.judges == "cells" and not crops:
+        mend = "give --crops and images of one cell each, in folders that name their class"
+        raise UsageError("cells have no classes", recipe.name, mend)
+    if labels is not None:
+        return read_labelled_set(slides, labels, crops=crops, leave_out=recipe.crop.leave_out)
+    if recipe.judges != "cells":
+        mend = "give --labels, a CSV with slide,label or patient,label"
+        raise UsageError("diagnoses are missing", recipe.name, mend)
+    return read_cell_folders(slides, recipe.crop.leave_out)
 
 
 class _Terminal:
@@ -222,9 +280,11 @@ class _Terminal:
         self._epochs = epochs
         self._task: TaskID | None = None
         self._round = ""
-        self._steps_before = 0
+        self._whose = "patients"
 
     def said(self, text: str) -> None:
+        if text.startswith("no patients"):
+            self._whose = "images"
         self._terminal.print(text, markup=False)
 
     def read(self, done: int, images: int) -> None:
@@ -234,7 +294,7 @@ class _Terminal:
         self._round = f"{split.name}, seed {seed}"
         self._rounds = rounds
         self._number = number
-        sides = f"{len(split.train)} patients to learn from"
+        sides = f"{len(split.train)} {self._whose} to learn from"
         if split.stopping:
             sides += f", {len(split.stopping)} to stop by"
         if split.tested:

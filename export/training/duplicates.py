@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -44,6 +45,29 @@ def check_patients_apart(pool: CellPool) -> None:
             raise _refusal("the same image is under two patients", pool, first, row)
     for first, row in near_duplicates(pool.crops, pool.patients):
         raise _refusal("nearly the same image is under two patients", pool, first, row)
+
+
+def grouped_alike(pool: CellPool) -> CellPool:
+    """Let pictures that show the same have one patient in common, so that no split parts them.
+
+    For cohorts that name no patients: each picture is a patient of its own in `pool`.
+    """
+    first: dict[str, int] = {}
+    rows = [first.setdefault(digest, row) for row, digest in enumerate(pool.digests)]
+    for one, other in near_duplicates(pool.crops, pool.patients):
+        a, b = _root(rows, one), _root(rows, other)
+        rows[max(a, b)] = min(a, b)
+    images = tuple(
+        replace(image, patient=pool.images[_root(rows, row)].patient)
+        for row, image in enumerate(pool.images)
+    )
+    return replace(pool, images=images)
+
+
+def _root(rows: Sequence[int], row: int) -> int:
+    while rows[row] != row:
+        row = rows[row]
+    return row
 
 
 def near_duplicates(

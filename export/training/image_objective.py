@@ -27,12 +27,14 @@ class ImageObjective:
     even : every class is drawn as often as the others; else every image once an epoch, and
         `Settings.balanced` weighs the losses instead.
     smoothing : share of the truth that is spread over all classes.
+    alone : figures count every image for itself, as a patient has images of several classes.
     """
 
     data: TrainingData
     answer: Answer
     even: bool = False
     smoothing: float = 0.0
+    alone: bool = False
     _weights: torch.Tensor = field(init=False)
 
     def __post_init__(self) -> None:
@@ -81,10 +83,11 @@ class ImageObjective:
             every.append(features.cpu().numpy())
         probabilities = mean_of(said)
         images = [data.pool.images[row] for row in rows.tolist()]
+        names = tuple(str(image.file) for image in images)
         return Predictions(
             classes=data.classes,
-            names=tuple(str(image.file) for image in images),
-            patients=tuple(image.patient for image in images),
+            names=names,
+            patients=names if self.alone else tuple(image.patient for image in images),
             truth=data.truth[rows],
             probabilities=probabilities,
             cells=rows,

@@ -37,11 +37,13 @@ class LabelledSet:
     """Labelled images to train on.
 
     name : for messages and reports. left_out : what was not taken, in words, to how many.
+    by_image : the patients are unknown, so that each image stands for itself.
     """
 
     name: str
     images: tuple[LabelledImage, ...]
     left_out: Mapping[str, int]
+    by_image: bool = False
 
 
 def read_labelled_set(

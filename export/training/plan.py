@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -42,8 +43,7 @@ class TrainingRequest:
 def labels_of(recipe: TrainingRecipe, pool: CellPool) -> tuple[str, ...]:
     """Return what is learned of every cell: its slide's diagnosis, or its own class."""
     if recipe.judges == "cells":
-        named = (image.cell_class.casefold() for image in pool.images)
-        return tuple(recipe.cell_classes.get(name, "") for name in named)
+        return tuple(recipe.class_of(image.cell_class) for image in pool.images)
     return tuple(image.label for image in pool.images)
 
 
@@ -52,7 +52,8 @@ def classes_of(
 ) -> Classes:
     """Return the names that the network's outputs get. Raises InputError for an unknown label."""
     if recipe.judges == "cells":
-        return Classes(tuple(name for name in recipe.cell_order if name in labels))
+        _check_all_there(recipe, pool, labels)
+        return Classes(recipe.cell_order)
     found = sorted(set(labels))
     if positive not in found and len(found) == 2:
         mend = f"give --positive: {' or '.join(map(printable, found))}"
@@ -68,7 +69,7 @@ def data_of(
     recipe: TrainingRecipe, pool: CellPool, classes: Classes, device: Device
 ) -> TrainingData:
     """Return what objectives work with; all cells are learned from until a round parts them."""
-    cells = tuple(recipe.cell_classes.get(i.cell_class.casefold(), "") for i in pool.images)
+    cells = tuple(recipe.class_of(image.cell_class) for image in pool.images)
     return TrainingData(
         pool=pool,
         train=np.arange(len(pool), dtype=np.int64),
@@ -88,7 +89,12 @@ def rounds_of(
 ) -> list[tuple[Split, int]]:
     """Return every training: the folds of each seed, then the model with the first seed."""
     settings = recipe.settings
-    of_patient = _label_of_patient(recipe, labels, pool)
+    held = _labels_of_patients(labels, pool)
+    counts = Counter(labels)
+    # By the rarest class of cells that a patient has, so that every side gets some of them.
+    of_patient = {
+        patient: min(own, key=lambda name: (counts[name], name)) for patient, own in held.items()
+    }
     missing = sorted(set(request.tested) - set(of_patient))
     if missing:
         which = ", ".join(map(printable, missing[:3]))
@@ -97,6 +103,7 @@ def rounds_of(
     part = partial(
         split_by_patient,
         of_patient,
+        held=held,
         folds=request.folds,
         stopping=settings.stopping,
         tested=request.tested,
@@ -106,15 +113,22 @@ def rounds_of(
     return [*rounds, (part(seed=settings.seed)[-1], settings.seed)]
 
 
-def _label_of_patient(
-    recipe: TrainingRecipe, labels: tuple[str, ...], pool: CellPool
-) -> dict[str, str]:
-    """Return patient to label; where cells have classes, to the class that most of them have."""
-    found: dict[str, list[str]] = {}
+def _check_all_there(recipe: TrainingRecipe, pool: CellPool, labels: tuple[str, ...]) -> None:
+    missing = [name for name in recipe.cell_order if name not in labels]
+    if missing:
+        names = sorted({image.cell_class for image in pool.images} - {""})
+        have = f"they are in: {', '.join(map(printable, names[:12]))}" if names else "none is named"
+        mend = f"say which folders hold them with --cells {recipe.cell_order[-1]}=FOLDER; {have}"
+        raise InputError("no cell is of the class", missing[0], mend)
+
+
+def _labels_of_patients(labels: tuple[str, ...], pool: CellPool) -> dict[str, set[str]]:
+    """Return patient to labels: the diagnosis, or the classes of all cells."""
+    found: dict[str, set[str]] = {}
     for image, label in zip(pool.images, labels, strict=True):
         if label:
-            found.setdefault(image.patient, []).append(label)
-    return {patient: max(sorted(set(own)), key=own.count) for patient, own in found.items()}
+            found.setdefault(image.patient, set()).add(label)
+    return found
 
 
 def digest_of(
@@ -141,4 +155,8 @@ def digest_of(
         "tested": sorted(request.tested),
         "init": init,
     }
+    if recipe.judges == "cells":
+        content["asked"] = labels_of(recipe, pool)
+    if recipe.form:
+        content["form"] = dict(recipe.form)
     return sha256(json.dumps(content, sort_keys=True).encode())

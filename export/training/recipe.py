@@ -55,6 +55,8 @@ class TrainingRecipe:
     bundle : gives what the export needs.
     cell_classes : names of a cohort's cell classes, in small letters, to the network's; a class
         that is not named here is unknown. cell_order : the network's, in its order.
+    other : what cells of all further classes are; empty where they are unknown.
+    form : numbers of the architecture that can be chosen, by name.
     """
 
     name: str
@@ -71,6 +73,12 @@ class TrainingRecipe:
     bundle: Callable[[Classes], BundleFiles]
     cell_classes: Mapping[str, str] = field(default_factory=dict)
     cell_order: tuple[str, ...] = ()
+    other: str = ""
+    form: Mapping[str, Any] = field(default_factory=dict)
+
+    def class_of(self, name: str) -> str:
+        """Return the network's class for what a cohort calls a cell; empty if it is unknown."""
+        return self.cell_classes.get(name.casefold(), self.other if name else "")
 
 
 def output_names(labels: Sequence[str]) -> list[str]:

@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from edgeapl.errors import UsageError
+from edgeapl.export.training.choices import Choices
 from edgeapl.export.training.recipe import TrainingRecipe
-from edgeapl.export.training.recipes import manescu2023, mil_small, spatial_attention
+from edgeapl.export.training.recipes import (
+    eckardt2022,
+    manescu2023,
+    mil_small,
+    spatial_attention,
+)
 
 TRAINED: Mapping[str, Callable[[], TrainingRecipe]] = {
     "mil-small": mil_small.recipe,
@@ -14,9 +20,26 @@ TRAINED: Mapping[str, Callable[[], TrainingRecipe]] = {
     "spatial-attention": spatial_attention.recipe,
 }
 
+SYSTEMS: Mapping[str, Callable[[Choices], tuple[TrainingRecipe, ...]]] = {
+    "eckardt2022": eckardt2022.recipes,
+}
+"""Systems of several networks, each of which is trained by itself."""
+
+
+def find_parts(name: str, choices: Choices) -> tuple[TrainingRecipe, ...]:
+    """Return the recipes of every network of a system that is to be trained.
+
+    Raises UsageError when there is no such system, or it has no such choice.
+    """
+    if name in SYSTEMS:
+        return SYSTEMS[name](choices)
+    found = find_training(name)
+    choices.check_none(name)
+    return (found,)
+
 
 def find_training(name: str) -> TrainingRecipe:
     """Return the recipe of this name. Raises UsageError when there is none."""
     if name not in TRAINED:
-        raise UsageError("no such recipe", name, f"name one of: {', '.join(TRAINED)}")
+        raise UsageError("no such recipe", name, f"name one of: {', '.join((*TRAINED, *SYSTEMS))}")
     return TRAINED[name]()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +43,7 @@ def split_by_patient(
     stopping: float,
     tested: Sequence[str] = (),
     seed: int = 0,
+    held: Mapping[str, Collection[str]] | None = None,
 ) -> tuple[Split, ...]:
     """Part patients into folds, and into the last round that makes the model.
 
@@ -50,12 +52,16 @@ def split_by_patient(
     labels : patient to label. folds : 0 or 1 for none.
     stopping : share of each training side that decides when to stop, 0 for none.
     tested : patients who are kept for a test of the model, and are in no fold.
+    held : patient to all labels, where cells have labels of their own and a patient several.
 
     Every label is spread evenly. Raises InputError when there is one label only, or too few
     patients of one.
     """
     used = {patient: label for patient, label in labels.items() if patient not in set(tested)}
-    _check(used, max(2, folds), stopping)
+    counts = Counter(used.values())
+    if held is not None:
+        counts = Counter(label for patient in used for label in held[patient])
+    _check(counts, max(2, folds), stopping)
     random = np.random.default_rng([seed, 1])
     rounds = []
     if folds > 1:
@@ -90,14 +96,13 @@ def _dealt(labels: Mapping[str, str], parts: int, random: np.random.Generator) -
     return part_of
 
 
-def _check(labels: Mapping[str, str], folds: int, stopping: float) -> None:
-    counts = {label: list(labels.values()).count(label) for label in sorted(set(labels.values()))}
+def _check(counts: Mapping[str, int], folds: int, stopping: float) -> None:
     if len(counts) < 2:
         only = ", ".join(counts) or "none"
         mend = "training needs patients of two kinds at least: add some to --labels"
         raise InputError("one class only", printable(only), mend)
     needed = folds if stopping <= 0 else max(folds, 3)
-    for label, count in counts.items():
+    for label, count in sorted(counts.items()):
         if count < needed:
             what = f"too few patients ({count} of {needed} that are needed)"
             mend = f"add patients, or give fewer --folds than {folds}" if folds > 2 else "add some"

@@ -12,7 +12,7 @@ from torch import nn
 from edgeapl.export.checkpoints import read_checkpoint
 from edgeapl.export.training.cell_pool import CellPool, Cutting, load_pool
 from edgeapl.export.training.device import Device
-from edgeapl.export.training.duplicates import check_patients_apart
+from edgeapl.export.training.duplicates import check_patients_apart, grouped_alike
 from edgeapl.export.training.initial_weights import start_from
 from edgeapl.export.training.labelled_set import LabelledSet
 from edgeapl.export.training.loop import Epoch, Fit, Fitted, Listener
@@ -81,6 +81,15 @@ class Trained:
     rounds: tuple[Round, ...]
 
     @property
+    def named(self) -> dict[str, list[str]]:
+        """The cohort's classes of cells behind each class that was learned; empty for slides."""
+        if self.recipe.judges != "cells":
+            return {}
+        names = sorted({image.cell_class for image in self.pool.images} - {""})
+        classes = self.classes.slides
+        return {one: [n for n in names if self.recipe.class_of(n) == one] for one in classes}
+
+    @property
     def folds(self) -> list[TestedFold]:
         """What the cross-validation said; empty without one."""
         return [_tested(one) for one in self.rounds[:-1]]
@@ -109,8 +118,12 @@ def train(
         recipe.crop, recipe.segmenter, request.crops, request.um_per_px, recipe.um_per_px
     )
     pool = load_pool(labelled, cutting, watcher.read)
-    watcher.said("comparing patients")
-    check_patients_apart(pool)
+    if labelled.by_image:
+        watcher.said("no patients are known: images are split, so figures are too good")
+        pool = grouped_alike(pool)
+    else:
+        watcher.said("comparing patients")
+        check_patients_apart(pool)
     labels = labels_of(recipe, pool)
     classes = classes_of(recipe, pool, labels, request.positive)
     whole = data_of(recipe, pool, classes, device)
