@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
@@ -22,10 +22,15 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
+    from edgeapl.export.training.cell_pool import CellPool
+    from edgeapl.export.training.device import Device as TrainingDevice
     from edgeapl.export.training.labelled_set import LabelledSet
     from edgeapl.export.training.loop import Epoch
+    from edgeapl.export.training.plan import TrainingRequest
     from edgeapl.export.training.recipe import TrainingRecipe
     from edgeapl.export.training.split import Split
+    from edgeapl.export.training.system import Head, System
+    from edgeapl.export.training.trainer import Trained
 
 EXTRA = "pip install 'edgeapl[train]'"
 
@@ -210,21 +215,23 @@ def train(
     from edgeapl.errors import EngineError
 
     try:
+        from edgeapl.export.training import page  # noqa: F401 - missing matplotlib is told at once
         from edgeapl.export.training.choices import Choices, read_cells
         from edgeapl.export.training.device import choose_device
         from edgeapl.export.training.overrides import changed
-        from edgeapl.export.training.page import write_page
         from edgeapl.export.training.plan import TrainingRequest
-        from edgeapl.export.training.registry import find_parts
-        from edgeapl.export.training.trainer import train as run
-        from edgeapl.export.training.writer import write_trained
+        from edgeapl.export.training.registry import SYSTEMS, find_parts
     except ModuleNotFoundError as error:
         raise EngineError("train needs more packages", error.name or "", EXTRA) from error
     used = choose_device(device.value, precision.value, threads or cpu_cores())
     choices = Choices(tuple(part or ()), size, tuple(hidden or ()), read_cells(cells or ()))
     parts = find_parts(recipe, choices)
-    of_system = len(parts) > 1 or bool(parts[0].form)
-    documents = []
+    system = SYSTEMS.get(recipe)
+    request = TrainingRequest(
+        out, folds, seeds, positive, tuple(hold_out or ()), init, crops, um_per_px
+    )
+    run = _Run(request, used, as_json)
+    trained: list[Trained] = []
     for each in parts:
         found = changed(
             each,
@@ -236,21 +243,68 @@ def train(
             patience=patience,
             views=views,
         )
-        folder = out / found.cell_order[-1] if of_system else out
-        request = TrainingRequest(
-            folder, folds, seeds, positive, tuple(hold_out or ()), init, crops, um_per_px
-        )
-        labelled = _labelled(found, slides, labels, crops=crops)
-        with _watched(found) as watcher:
-            watcher.said(f"{found.name} on {used.text}")
-            trained = run(found, labelled, used, request, watcher)
-        document = write_trained(trained, folder)
-        page = write_page(trained, document, folder)
-        documents.append({**document, "folder": str(folder), "page": str(page)})
-        if not as_json:
-            _show(document, folder)
+        labelled = trained[0].labelled if trained else _labelled(found, slides, labels, crops=crops)
+        folder = out if system is None else out / found.cell_order[-1]
+        pool = trained[0].pool if trained else None
+        trained.append(run.train(found, labelled, folder, pool))
+    if system is not None and not part:
+        run.train_heads(system, trained)
     if as_json:
-        print_json({"parts": documents} if of_system else documents[0])
+        print_json(run.documents[0] if system is None else {"parts": run.documents})
+
+
+class _Run:
+    """Trains one network after another, and says what each gave."""
+
+    def __init__(self, request: TrainingRequest, device: TrainingDevice, as_json: bool) -> None:
+        self._request = request
+        self._device = device
+        self._as_json = as_json
+        self.documents: list[dict[str, Any]] = []
+
+    def train(
+        self, recipe: TrainingRecipe, labelled: LabelledSet, out: Path, pool: CellPool | None = None
+    ) -> Trained:
+        from dataclasses import replace
+
+        from edgeapl.export.training.page import write_page
+        from edgeapl.export.training.trainer import train
+        from edgeapl.export.training.writer import write_trained
+
+        request = replace(self._request, out=out)
+        if recipe.bundle is None:
+            request = replace(request, init=None)
+        with _watched(recipe) as watcher:
+            watcher.said(f"{recipe.name} on {self._device.text}")
+            trained = train(recipe, labelled, self._device, request, watcher, pool)
+        document = write_trained(trained, out)
+        page = write_page(trained, document, out)
+        self.documents.append({**document, "folder": str(out), "page": str(page)})
+        if not self._as_json:
+            _show(document, out, exported=recipe.bundle is not None)
+        return trained
+
+    def train_heads(self, system: System, parts: Sequence[Trained]) -> None:
+        """Train what judges slides, where the labels allow it, and write the whole system."""
+        from edgeapl.errors import InputError
+
+        try:
+            found = system.heads(parts, self._request.positive)
+        except InputError as error:
+            console().print(f"cells alone are judged: {error}", markup=False, soft_wrap=True)
+            return
+        of_slides = [
+            self.train(each.recipe, parts[0].labelled, self._request.out / _last(each), each.pool)
+            for each in found
+        ]
+        words = system.write(parts, of_slides, self._request.out)
+        if not self._as_json:
+            line = f"whole system: edgeapl export {' '.join(words)} --out BUNDLE"
+            console().print(line, markup=False, soft_wrap=True)
+
+
+def _last(head: Head) -> str:
+    return head.recipe.name.partition("-")[2].replace("-", "_")
 
 
 def _labelled(
@@ -344,7 +398,7 @@ def _watched(recipe: TrainingRecipe) -> Iterator[_Terminal]:
         yield _Terminal(terminal, progress, epochs)
 
 
-def _show(document: Mapping[str, Any], out: Path) -> None:
+def _show(document: Mapping[str, Any], out: Path, *, exported: bool) -> None:
     from rich.console import Console
 
     terminal = Console(highlight=False)
@@ -352,6 +406,8 @@ def _show(document: Mapping[str, Any], out: Path) -> None:
         if document[name] is not None:
             _show_tested(terminal, name.replace("_", "-"), document[name])
     terminal.print(f"page {out}/train-report.html", markup=False, soft_wrap=True)
+    if not exported:
+        return
     terminal.print(
         f"next: edgeapl export {out}/recipe.toml --weights model={out}/weights.pt "
         f"--trained-on {out}/training-set.json --out BUNDLE",

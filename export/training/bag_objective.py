@@ -46,7 +46,7 @@ class BagObjective:
     _cell_weights: torch.Tensor = field(init=False)
 
     def __post_init__(self) -> None:
-        slides = _by_slide(self.data, self.data.train)
+        slides = slides_of(self.data, self.data.train)
         truth = np.array([self.data.truth[rows[0]] for rows in slides], dtype=np.int64)
         known = self.data.cell_truth[self.data.train]
         known = known[known != UNKNOWN]
@@ -98,7 +98,7 @@ class BagObjective:
         """Judge the slides of these rows, each by all its cells."""
         network: BagNetwork = module
         data = self.data
-        slides = _by_slide(data, rows)
+        slides = slides_of(data, rows)
         order = np.concatenate(slides)
         ends = np.cumsum([len(slide) for slide in slides])[:-1].tolist()
         of_slides: list[Float32] = []
@@ -130,7 +130,7 @@ class BagObjective:
         return np.asarray(random.choice(slide, size, replace=False), dtype=np.int64)
 
 
-def _by_slide(data: TrainingData, rows: Int64) -> tuple[Int64, ...]:
+def slides_of(data: TrainingData, rows: Int64) -> tuple[Int64, ...]:
     """Return the rows of each slide, in the order in which slides first come."""
     found: dict[tuple[str, str], list[int]] = {}
     for row in rows.tolist():

@@ -52,7 +52,7 @@ class TrainingRecipe:
     images : how the network wants its numbers.
     settings, augmentation : how it learns.
     build : gives the network for these classes. objective : what it is asked.
-    bundle : gives what the export needs.
+    bundle : gives what the export needs; None for a part that is exported with others alone.
     cell_classes : names of a cohort's cell classes, in small letters, to the network's; a class
         that is not named here is unknown. cell_order : the network's, in its order.
     other : what cells of all further classes are; empty where they are unknown.
@@ -70,7 +70,7 @@ class TrainingRecipe:
     augmentation: Augmentation
     build: Callable[[Classes], nn.Module]
     objective: Callable[[TrainingData], Objective]
-    bundle: Callable[[Classes], BundleFiles]
+    bundle: Callable[[Classes], BundleFiles] | None
     cell_classes: Mapping[str, str] = field(default_factory=dict)
     cell_order: tuple[str, ...] = ()
     other: str = ""

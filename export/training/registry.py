@@ -9,10 +9,12 @@ from edgeapl.export.training.choices import Choices
 from edgeapl.export.training.recipe import TrainingRecipe
 from edgeapl.export.training.recipes import (
     eckardt2022,
+    eckardt2022_heads,
     manescu2023,
     mil_small,
     spatial_attention,
 )
+from edgeapl.export.training.system import System
 
 TRAINED: Mapping[str, Callable[[], TrainingRecipe]] = {
     "mil-small": mil_small.recipe,
@@ -20,8 +22,8 @@ TRAINED: Mapping[str, Callable[[], TrainingRecipe]] = {
     "spatial-attention": spatial_attention.recipe,
 }
 
-SYSTEMS: Mapping[str, Callable[[Choices], tuple[TrainingRecipe, ...]]] = {
-    "eckardt2022": eckardt2022.recipes,
+SYSTEMS: Mapping[str, System] = {
+    "eckardt2022": System(eckardt2022.recipes, eckardt2022_heads.heads, eckardt2022_heads.write),
 }
 """Systems of several networks, each of which is trained by itself."""
 
@@ -32,7 +34,7 @@ def find_parts(name: str, choices: Choices) -> tuple[TrainingRecipe, ...]:
     Raises UsageError when there is no such system, or it has no such choice.
     """
     if name in SYSTEMS:
-        return SYSTEMS[name](choices)
+        return SYSTEMS[name].recipes(choices)
     found = find_training(name)
     choices.check_none(name)
     return (found,)

@@ -106,24 +106,18 @@ def train(
     device: Device,
     request: TrainingRequest,
     watcher: Watcher,
+    pool: CellPool | None = None,
 ) -> Trained:
     """Train a recipe's network; a run that was killed goes on when it is called again.
+
+    pool : the cells, where they were read for another network of the same system.
 
     Raises InputError for a cohort that cannot be trained on, UsageError when `request.out` holds
     another training, EngineError when the loss is not a number or memory runs out.
     """
     init = None if request.init is None else read_checkpoint(request.init).digest
-    watcher.said("reading cells")
-    cutting = Cutting(
-        recipe.crop, recipe.segmenter, request.crops, request.um_per_px, recipe.um_per_px
-    )
-    pool = load_pool(labelled, cutting, watcher.read)
-    if labelled.by_image:
-        watcher.said("no patients are known: images are split, so figures are too good")
-        pool = grouped_alike(pool)
-    else:
-        watcher.said("comparing patients")
-        check_patients_apart(pool)
+    if pool is None:
+        pool = _read(recipe, labelled, request, watcher)
     labels = labels_of(recipe, pool)
     classes = classes_of(recipe, pool, labels, request.positive)
     whole = data_of(recipe, pool, classes, device)
@@ -138,6 +132,22 @@ def train(
         done.append(result)
     assert made is not None
     return Trained(recipe, labelled, pool, classes, device, *made, tuple(done))
+
+
+def _read(
+    recipe: TrainingRecipe, labelled: LabelledSet, request: TrainingRequest, watcher: Watcher
+) -> CellPool:
+    watcher.said("reading cells")
+    cutting = Cutting(
+        recipe.crop, recipe.segmenter, request.crops, request.um_per_px, recipe.um_per_px
+    )
+    pool = load_pool(labelled, cutting, watcher.read)
+    if labelled.by_image:
+        watcher.said("no patients are known: images are split, so figures are too good")
+        return grouped_alike(pool)
+    watcher.said("comparing patients")
+    check_patients_apart(pool)
+    return pool
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -32,15 +32,16 @@ def write_trained(trained: Trained, out: Path) -> dict[str, Any]:
     ``weights.pt``, ``recipe.toml`` and ``model.py`` go to ``edgeapl export``, ``training-set.json``
     to its ``--trained-on``, ``training.json`` holds all figures. Raises StorageError.
     """
-    files = trained.recipe.bundle(trained.classes)
     state = {
         name: tensor.detach().cpu().contiguous()
         for name, tensor in trained.module.state_dict().items()
     }
     document = training_document(trained)
     write_whole(out / WEIGHTS, tensor_bytes(state))
-    write_whole(out / RECIPE, tomli_w.dumps(dict(files.recipe)).encode())
-    write_whole(out / MODEL, files.model.encode())
+    if trained.recipe.bundle is not None:
+        files = trained.recipe.bundle(trained.classes)
+        write_whole(out / RECIPE, tomli_w.dumps(dict(files.recipe)).encode())
+        write_whole(out / MODEL, files.model.encode())
     write_whole(out / TRAINING_SET, digests_document(seen(trained)))
     text = json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n"
     write_whole(out / FIGURES, text.encode())

@@ -119,6 +119,7 @@ def test_what_it_writes_is_a_recipe_for_the_export(
     name: str, labels: tuple[str, ...], tmp_path: Path
 ) -> None:
     recipe = find_training(name)
+    assert recipe.bundle is not None
     for cells in {recipe.cell_order, ()}:
         files = recipe.bundle(Classes(labels, cells))
         (tmp_path / "recipe.toml").write_text(tomli_w.dumps(dict(files.recipe)), encoding="utf-8")
