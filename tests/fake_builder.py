@@ -16,6 +16,10 @@ LAYERS = (
     "Layers:\nName: only, LayerType: CaskConvolution, Inputs: [ { Name: x, Dimensions: [-1,2], "
     "Datatype: Int8 } ], Outputs: [ { Name: y, Dimensions: [-1,4], Datatype: Half } ]\n"
 )
+NO_KERNEL = (
+    "IBuilder::buildSerializedNetwork: Error Code 10: Internal Error "
+    "(Could not find any implementation for node {}.)"
+)
 
 
 @dataclass
@@ -24,6 +28,7 @@ class Builds:
 
     measured : what the builder says it has timed. out_of_memory : every build fails for that.
     change : what becomes of a network before it is a plan.
+    without_kernel : the layer of a network that there is no kernel for, as the builder names it.
     """
 
     configs: list[Config] = field(default_factory=list)
@@ -31,6 +36,7 @@ class Builds:
     measured: bytes = b"measured"
     out_of_memory: bool = False
     change: Callable[[bytes], bytes] = bytes
+    without_kernel: Callable[[bytes], str] = field(default=lambda _: "")
 
 
 class Config:
@@ -123,6 +129,13 @@ def offer_builder(fake: FakeTensorRt) -> Builds:
             builds.configs.append(config)
             if builds.out_of_memory:
                 self._logger.log(Logger.ERROR, "Error Code 10: OutOfMemory: not enough")
+                return None
+            fused = builds.without_kernel(network.model.SerializeToString())
+            if fused:
+                self._logger.log(
+                    Logger.ERROR, f"Could not find any implementation for node {fused}."
+                )
+                self._logger.log(Logger.ERROR, NO_KERNEL.format(fused))
                 return None
             self._logger.log(VERBOSE, LAYERS)
             self._logger.log(VERBOSE, "Total Activation Memory: 4096 bytes")

@@ -104,13 +104,15 @@ def make_candidate(
         # Layers to keep higher are searched on the CPU: every try would rebuild all plans.
         where = "prove on the CPU" if on_device else "prove"
         say(f"{precision} for {target}: {where}")
-        proof = _prove(bundle, target, networks, slides, request)
+        proof = prove_networks(bundle, target, networks, slides, request)
         if repairs and limit is not None and proof.problems:
             say(f"{precision} for {target}: rank layers by their damage")
             networks, repaired = _repaired(bundle, target, networks, slides, request, limit, work)
-            proof = _prove(bundle, target, networks, slides, request)
+            proof = prove_networks(bundle, target, networks, slides, request)
     if on_device:
-        plans, proof = _on_device(bundle, target, precision, networks, slides, request, work, say)
+        plans, networks, proof = _on_device(
+            bundle, target, precision, networks, slides, request, work, say
+        )
         return Candidate(target, precision, networks, proof, repaired, plans)
     assert proof is not None
     return Candidate(target, precision, networks, proof, repaired)
@@ -125,8 +127,11 @@ def _on_device(
     request: BuildRequest,
     work: Path,
     say: Say,
-) -> tuple[EngineFolder, EngineProof]:
-    """Build plans, open them as the station does, and prove them where they run."""
+) -> tuple[EngineFolder, dict[str, NetworkFile], EngineProof]:
+    """Build plans, open them as the station does, and prove them where they run.
+
+    Returns also the ONNX files that they were built from.
+    """
     folder = work / f"{precision}-{target}"
     built = build_plans(bundle, networks, target, precision, request, folder / "files", say)
     record = blank_record(bundle, target, precision, built, request, USUAL)
@@ -134,7 +139,8 @@ def _on_device(
     say(f"{precision} for {target}: open, warm and self-test")
     with opened_on_device(bundle, plans) as model:
         say(f"{precision} for {target}: prove")
-        return plans, prove_on_device(bundle, model, slides, limits_of(bundle, request))
+        proof = prove_on_device(bundle, model, slides, limits_of(bundle, request))
+    return plans, dict(built.sources), proof
 
 
 def limits_of(bundle: Bundle, request: BuildRequest) -> LimitsSpec:
@@ -145,13 +151,14 @@ def limits_of(bundle: Bundle, request: BuildRequest) -> LimitsSpec:
     return limits.model_copy(update={"max_flip_rate": request.max_flip_rate})
 
 
-def _prove(
+def prove_networks(
     bundle: Bundle,
     target: str,
     networks: Mapping[str, NetworkFile],
     slides: ProofSlides,
     request: BuildRequest,
 ) -> EngineProof:
+    """Compare ONNX files for a target with the bundle, on this processor or the target itself."""
     limits = limits_of(bundle, request)
     names = tuple(bundle.manifest.networks)
 
@@ -212,7 +219,7 @@ def _repaired(
             keep: frozenset[str], name: str = name, measured: list[float] = measured
         ) -> float:
             made[name] = write_network(bundle, name, target, "int8", keep, work)
-            proof = _prove(bundle, target, made, slides, request)
+            proof = prove_networks(bundle, target, made, slides, request)
             measured.append(proof.flip_rate)
             # Lost recall or a changed verdict is as bad as too many flips.
             return proof.flip_rate if not proof.problems else float("inf")

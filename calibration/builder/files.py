@@ -36,6 +36,7 @@ class NetworkFile:
     """An ONNX file for a target, and the layers that stay in a higher precision.
 
     path : on disk, because all networks of a bundle may take a gigabyte. sha256 : of the file.
+    exact : layers that were asked for in FP32, in a network of fewer bits.
     rounds : the target rounds to FP16 after every node.
     """
 
@@ -44,6 +45,7 @@ class NetworkFile:
     precision: Precision
     kept: tuple[str, ...]
     rounds: bool = False
+    exact: tuple[str, ...] = ()
 
     def read(self) -> bytes:
         """Return the file's bytes. Raises EngineError when it was changed since it was made."""
@@ -131,12 +133,14 @@ def write_network(
     precision: Precision,
     keep: frozenset[str],
     folder: Path,
+    exact: frozenset[str] = frozenset(),
 ) -> NetworkFile:
     """Write one network in a precision; without ranges it stays in FP32 when INT8 is requested.
 
     Parameters
     ----------
-    keep : names of nodes that stay in a higher precision.
+    keep : names of nodes that stay in a higher precision. exact : those that stay in FP32 where
+        `keep` alone would be FP16.
     folder : for the file; an existing file for this target, precision and name is replaced. An FP32
         network is the bundle's own file.
     """
@@ -149,14 +153,16 @@ def write_network(
     ranges = ranges_of(bundle) if precision == "int8" or bundle.manifest.calibration else {}
     path = folder / f"{target}-{precision}-{name}.onnx"
     if precision == "fp16":
-        half, kept = to_fp16(bundle.read(file), keep, ranges.get(name))
-        return NetworkFile(path, _write(path, half), "fp16", kept, rounds=target in PLANS)
+        half, kept = to_fp16(bundle.read(file), keep | exact, ranges.get(name))
+        return NetworkFile(
+            path, _write(path, half), "fp16", kept, target in PLANS, tuple(sorted(exact))
+        )
     if name not in ranges:
         return NetworkFile(*same, "fp32", (ALL,))
-    quantised = quantise_int8(bundle.read(file), target, ranges[name], keep)
+    quantised = quantise_int8(bundle.read(file), target, ranges[name], keep | exact, exact)
     digest = _write(path, quantised)
-    kept = tuple(sorted(keep | kept_layers(bundle.read(file), quantised)))
-    return NetworkFile(path, digest, "int8", kept, rounds=target in PLANS)
+    kept = tuple(sorted(keep | exact | kept_layers(bundle.read(file), quantised)))
+    return NetworkFile(path, digest, "int8", kept, target in PLANS, tuple(sorted(exact)))
 
 
 def kept_layers(model: bytes, quantised: bytes) -> frozenset[str]:
@@ -166,12 +172,20 @@ def kept_layers(model: bytes, quantised: bytes) -> frozenset[str]:
 
 
 def quantise_int8(
-    model: bytes, target: str, ranges: Mapping[str, Range], keep: frozenset[str]
+    model: bytes,
+    target: str,
+    ranges: Mapping[str, Range],
+    keep: frozenset[str],
+    exact: frozenset[str] = frozenset(),
 ) -> bytes:
-    """Quantise a network in the form that the target computes fastest on this machine."""
+    """Quantise a network in the form that the target computes fastest on this machine.
+
+    keep : names of nodes that are not quantised. exact : those of them that stay in FP32 where the
+        target computes the others in FP16.
+    """
     quantise = quantiser(target)
     if target in PLANS:
-        half, _ = to_fp16(quantise(model, ranges, keep), frozenset(), ranges)
+        half, _ = to_fp16(quantise(model, ranges, keep), exact, ranges)
         return half
     quantised = quantise(pad_channels(model), ranges, keep)
     if target != "onnxruntime":

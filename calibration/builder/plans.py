@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from edgeapl.bundle.digest import sha256_file
 from edgeapl.bundle.load import Bundle
 from edgeapl.bundle.manifest import Manifest
-from edgeapl.calibration.builder.files import NetworkFile
+from edgeapl.calibration.builder.files import NetworkFile, write_network
+from edgeapl.calibration.builder.layer_fallback import Rewrite, build_with_fallback
 from edgeapl.calibration.builder.request import BuildRequest, Say
 from edgeapl.engines.registry import PLANS
 from edgeapl.engines.store.cache import read_timing, write_timing
@@ -24,12 +26,17 @@ MOST_CUT = 64
 
 @dataclass(frozen=True, slots=True)
 class BuiltPlans:
-    """files : file name to path. networks, cutter, notes : as in `EngineRecord`."""
+    """files : file name to path. networks, cutter, notes : as in `EngineRecord`.
+
+    sources : network to the ONNX file that its plan was built from: another one than was given
+        where the library has no kernel for some layer.
+    """
 
     files: Mapping[str, Path]
     networks: Mapping[str, BuiltNetwork]
     cutter: BuiltNetwork | None
     notes: Mapping[str, PlanNotes]
+    sources: Mapping[str, NetworkFile]
 
 
 def build_plans(
@@ -54,9 +61,12 @@ def build_plans(
     files: dict[str, Path] = {}
     built: dict[str, BuiltNetwork] = {}
     notes: dict[str, PlanNotes] = {}
-    for name, network in networks.items():
+    sources: dict[str, NetworkFile] = {}
+    for name, given in networks.items():
         path = folder / f"{name}.plan"
-        notes[name] = builder.write(path, name, network.read())
+        rewrite = partial(_rewritten, bundle, name, target, precision, folder)
+        network, notes[name] = builder.write(path, name, given, rewrite)
+        sources[name] = network
         files[path.name] = path
         kind: Precision = "tf32" if precision == "tf32" else network.precision
         built[name] = built_network(path, kind, network.kept)
@@ -66,7 +76,20 @@ def build_plans(
         builder.write_cutter(path, bundle.manifest)
         files[path.name] = path
         cutter = built_network(path, "fp32", ())
-    return BuiltPlans(files, built, cutter, notes)
+    return BuiltPlans(files, built, cutter, notes, sources)
+
+
+def _rewritten(
+    bundle: Bundle,
+    name: str,
+    target: str,
+    precision: Precision,
+    folder: Path,
+    keep: frozenset[str],
+    exact: frozenset[str],
+) -> NetworkFile:
+    """Write a network with layers in more bits; see `layer_fallback.Rewrite`."""
+    return write_network(bundle, name, target, precision, keep, folder, exact)
 
 
 def cuts_on_device(manifest: Manifest, target: str) -> bool:
@@ -117,14 +140,34 @@ class _Builder:
             device=request.device if here else None,
         )
 
-    def write(self, path: Path, name: str, onnx: bytes) -> PlanNotes:
-        """Build the plan of a network into a file."""
+    def write(
+        self, path: Path, name: str, network: NetworkFile, rewrite: Rewrite
+    ) -> tuple[NetworkFile, PlanNotes]:
+        """Build the plan of a network into a file; return what it was built from, and its notes."""
         self._say(f"build plan of {name}")
 
+        def build(onnx: bytes) -> Any:
+            return self._make(name, onnx)
+
+        def say(text: str) -> None:
+            self._say(f"build plan of {name}: {text}")
+
+        built = build_with_fallback(network, build, rewrite, say)
+        made: Any = built.plan
+        path.write_bytes(made.plan)
+        if made.timing_cache:
+            write_timing(*self._timing, made.timing_cache)
+        layers = tuple(
+            (layer.name, layer.kind, layer.types, layer.bytes_a_row) for layer in made.layers
+        )
+        fallbacks = tuple((one.layer, one.precision, one.why) for one in built.fallbacks)
+        return built.network, PlanNotes(layers=layers, scratch=made.scratch, fallbacks=fallbacks)
+
+    def _make(self, name: str, onnx: bytes) -> Any:
         def progress(stage: str, done: int, total: int) -> None:
             self._say(f"build plan of {name}: {stage} {done} of {total}")
 
-        made: Any = self._build.make_plan(
+        return self._build.make_plan(
             onnx,
             name=name,
             library=self._library,
@@ -132,13 +175,6 @@ class _Builder:
             on_progress=progress,
             driver=self._driver,
         )
-        path.write_bytes(made.plan)
-        if made.timing_cache:
-            write_timing(*self._timing, made.timing_cache)
-        layers = tuple(
-            (layer.name, layer.kind, layer.types, layer.bytes_a_row) for layer in made.layers
-        )
-        return PlanNotes(layers=layers, scratch=made.scratch)
 
     def write_cutter(self, path: Path, manifest: Manifest) -> None:
         """Build the plan that cuts cells into a file. It is always FP32."""

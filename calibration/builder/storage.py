@@ -5,11 +5,12 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from edgeapl.bundle.load import Bundle
-from edgeapl.calibration.builder.candidates import Candidate
+from edgeapl.calibration.builder.candidates import Candidate, prove_networks
 from edgeapl.calibration.builder.on_device import USUAL, opened_on_device
 from edgeapl.calibration.builder.plans import BuiltPlans, build_plans, built_network
 from edgeapl.calibration.builder.proof_slides import ProofSlides
@@ -23,6 +24,7 @@ from edgeapl.engines.store.cache import cache_folder
 from edgeapl.engines.store.clocks import clocks
 from edgeapl.engines.store.folder import EngineFolder, write_engines
 from edgeapl.engines.store.record import BuiltNetwork, EngineRecord
+from edgeapl.errors import ProofError
 from edgeapl.model import ModelRequest
 from edgeapl.model.opener import OpenNetworks, open_resolved
 from edgeapl.model.resolution import resolve
@@ -47,7 +49,7 @@ def store(
     work : from `work_folder`, for temporary files.
     """
     best = race.best
-    record, files = _made(bundle, best, request, work, say)
+    record, files, best = _made(bundle, best, slides, request, work, say)
     record = record.model_copy(
         update={
             "settings": race.measured[best.name].settings,
@@ -81,23 +83,53 @@ def store(
 
 
 def _made(
-    bundle: Bundle, best: Candidate, request: BuildRequest, work: Path, say: Stopwatch
-) -> tuple[EngineRecord, Mapping[str, Path]]:
-    """Return the record and files of the best; plans that were proven are already built."""
+    bundle: Bundle,
+    best: Candidate,
+    slides: ProofSlides,
+    request: BuildRequest,
+    work: Path,
+    say: Stopwatch,
+) -> tuple[EngineRecord, Mapping[str, Path], Candidate]:
+    """Return the record and files of the best; plans that were proven are already built.
+
+    The candidate is returned as it was built: with layers in more bits where the library has no
+    kernel for them, and then proven anew.
+    """
     if best.plans is not None:
         record = best.plans.record
         folder = best.plans.folder
-        return record, {one.file: folder / one.file for one in record.files.values()}
+        return record, {one.file: folder / one.file for one in record.files.values()}, best
     if best.target in PLANS:
         folder = work / "plans"
         built = build_plans(
             bundle, best.networks, best.target, best.precision, request, folder, say
         )
+        best = _as_built(bundle, best, built, slides, request, say)
     else:
         built = _copied(best, work)
     settings = USUAL
     record = blank_record(bundle, best.target, best.precision, built, request, settings)
-    return record, built.files
+    return record, built.files, best
+
+
+def _as_built(
+    bundle: Bundle,
+    best: Candidate,
+    built: BuiltPlans,
+    slides: ProofSlides,
+    request: BuildRequest,
+    say: Stopwatch,
+) -> Candidate:
+    """Prove the files that plans were built from, unless it is those that were proven."""
+    if dict(built.sources) == dict(best.networks):
+        return best
+    say(f"{best.precision} for {best.target}: prove with the layers that were kept higher")
+    proof = prove_networks(bundle, best.target, built.sources, slides, request)
+    if proof.problems and bundle.manifest.trained:
+        raise ProofError(
+            "engines do not answer like the bundle", best.name, "; ".join(proof.problems[:3])
+        )
+    return replace(best, networks=built.sources, proof=proof)
 
 
 def _copied(best: Candidate, work: Path) -> BuiltPlans:
@@ -109,7 +141,7 @@ def _copied(best: Candidate, work: Path) -> BuiltPlans:
         path.write_bytes(network.read())
         files[path.name] = path
         networks[name] = built_network(path, network.precision, network.kept)
-    return BuiltPlans(files, networks, None, {})
+    return BuiltPlans(files, networks, None, {}, best.networks)
 
 
 def _proof(

@@ -30,7 +30,7 @@ def layers_document(engines: EngineFolder, *, profile: bool) -> dict[str, Any]:
     for name, built in record.networks.items():
         if built.file.endswith(".onnx"):
             layers = _of_file(engines.read(name))
-            document["networks"][name] = {"layers": layers, "scratch": None}
+            document["networks"][name] = {"layers": layers, "scratch": None, "fallbacks": []}
             continue
         noted = record.plans.get(name)
         document["networks"][name] = {
@@ -39,6 +39,10 @@ def layers_document(engines: EngineFolder, *, profile: bool) -> dict[str, Any]:
                 for layer, kind, types, moved in (noted.layers if noted else ())
             ],
             "scratch": noted.scratch if noted else None,
+            "fallbacks": [
+                {"layer": layer, "precision": precision, "why": why}
+                for layer, precision, why in (noted.fallbacks if noted else ())
+            ],
         }
     if profile:
         _add_times(engines, document)
@@ -88,6 +92,9 @@ def print_layers(document: dict[str, Any], *, every: bool) -> None:
         if network["scratch"] is not None:
             text += f"; {network['scratch'] / 2**20:.0f} MiB of scratch memory"
         out.print(text, soft_wrap=True, markup=False)
+        for one in network["fallbacks"]:
+            text = f"  {one['layer']} in {one['precision']}: {one['why']}"
+            out.print(text, soft_wrap=True, markup=False)
         times = network.get("milliseconds")
         if every and times is not None:
             table = Table(box=None, pad_edge=False)

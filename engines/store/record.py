@@ -57,10 +57,13 @@ class PlanNotes(_Part):
 
     layers : (name, kind, types, bytes of activations that it reads and writes for a cell) of each.
     scratch : bytes that a run of the largest batch takes; None if unknown.
+    fallbacks : (layer, precision, why) of each that computes in more bits than the network, as
+        the library has no kernel for it in fewer.
     """
 
     layers: tuple[tuple[str, str, str, int], ...] = ()
     scratch: int | None = None
+    fallbacks: tuple[tuple[str, str, str], ...] = ()
 
 
 class Settings(_Part):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,12 +12,16 @@ from edgeapl.engines.trt.interrupt import run_interruptible
 from edgeapl.engines.trt.layers import PlanLayer, read_layers
 from edgeapl.engines.trt.library import Library, starting
 from edgeapl.engines.trt.memory import GpuMemory
+from edgeapl.engines.trt.missing_kernel import MissingKernelError, missing_kernel
 from edgeapl.engines.trt.monitor import Progress, monitor_of
 from edgeapl.engines.trt.options import BuildOptions, Profile
 from edgeapl.engines.trt.uint8 import cast_before_use
 from edgeapl.errors import EngineError
 
 __all__ = ["BuildOptions", "BuiltPlan", "Profile", "Ranges", "build_plan", "make_plan"]
+
+MEMORY = re.compile("OutOfMemory|workspace|out of memory", re.IGNORECASE)
+"""What a builder logs when memory is short: that too leaves layers without a kernel."""
 
 Ranges = Mapping[str, tuple[int, int, int]]
 """Input to the smallest, typical and largest size of its free first dimension."""
@@ -87,7 +92,8 @@ def make_plan(
     Ctrl-C ends the build at its next step. Plans are not the same bytes twice: their identity is
     that of what they were made from, their integrity a digest taken now.
 
-    Raises EngineError, with the node at fault, when the library refuses the network.
+    Raises EngineError, with the node at fault, when the library refuses the network, and
+    MissingKernelError when it has no kernel for one of its layers.
     """
     options = options or BuildOptions()
     with library.build_lock:
@@ -119,7 +125,7 @@ def make_plan(
         if monitor is not None and monitor.error is not None:
             raise monitor.error
         if plan is None:
-            raise _unbuilt(name, library.messages.take(), options)
+            raise _unbuilt(name, library.messages.take_all(), options)
         notes = library.messages.take_notes()
         kept = b"" if cache is None else bytes(cache.serialize())
         return BuiltPlan(bytes(plan), read_layers(notes.layers), notes.scratch, kept)
@@ -170,13 +176,19 @@ def _timing_cache(library: Library, config: Any, options: BuildOptions) -> Any:
     return cache
 
 
-def _unbuilt(name: str, reason: str, options: BuildOptions) -> EngineError:
-    if "OutOfMemory" in reason or "workspace" in reason or "out of memory" in reason.lower():
+def _unbuilt(name: str, lines: Sequence[str], options: BuildOptions) -> EngineError:
+    """Return the error for what the builder logged: the first line is the cause of the others."""
+    reason = next((line for line in lines if MEMORY.search(line)), "")
+    if reason:
         room = f"{options.workspace >> 20} MiB of scratch memory at a batch of "
         room += f"{options.profile.largest} were not enough"
         mend = "choose a smaller batch with --max-batch, or give more with --workspace"
         return EngineError("network could not be built", name, f"{room}: {mend} ({reason})")
-    return EngineError("network could not be built", name, reason or "no reason given")
+    fused = missing_kernel(lines)
+    if fused:
+        return MissingKernelError(name, fused)
+    reason = next(iter(lines), "no reason given")
+    return EngineError("network could not be built", name, reason)
 
 
 def _first_fault(parser: Any, library: Library) -> str:

@@ -63,11 +63,15 @@ class Messages:
         """Keep one message as one line."""
         self._lines.append(" ".join(text.split()))
 
+    def take_all(self) -> tuple[str, ...]:
+        """Return all kept messages since the last call, oldest first."""
+        lines = tuple(self._lines)
+        self._lines.clear()
+        return lines
+
     def take(self) -> str:
         """Return the first message since the last call, the cause of those that follow, or ''."""
-        first = self._lines[0] if self._lines else ""
-        self._lines.clear()
-        return first
+        return next(iter(self.take_all()), "")
 
 
 @dataclass(frozen=True, slots=True)

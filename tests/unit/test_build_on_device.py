@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from onnx import helper
 
 from edgeapl.bundle.digest import sha256
 from edgeapl.bundle.load import open_bundle
@@ -18,6 +20,7 @@ from edgeapl.calibration.builder import (
     build,
     candidates,
     device_proof,
+    files,
     on_device,
     plans,
     sidecar,
@@ -28,6 +31,7 @@ from edgeapl.calibration.builder.build import BuildRequest, build_engine
 from edgeapl.calibration.builder.candidates import Candidate
 from edgeapl.calibration.builder.device_proof import prove_engines
 from edgeapl.calibration.builder.files import write_network
+from edgeapl.calibration.builder.layer_precision import layer_precisions
 from edgeapl.calibration.builder.on_device import BATCHES
 from edgeapl.calibration.builder.proof_slides import ProofSlides
 from edgeapl.calibration.quantise.rounding import with_tf32_products
@@ -47,7 +51,8 @@ from edgeapl.protocols import Arrays
 from edgeapl.testing import FakeDriver
 from tests.fake_builder import Builds, offer_builder
 from tests.fake_tensorrt import VERSION, FakeExecution, FakeTensorRt
-from tests.small_bundle import SIZE, drawn_field, scripted, small_bundle
+from tests.quantising import measured
+from tests.small_bundle import SIZE, drawn_field, pooled_network, scripted, small_bundle
 
 COLOURS = np.random.default_rng(6).integers(0, 256, (40, 1, 1, 3), dtype=np.uint8)
 CELLS = np.broadcast_to(COLOURS, (40, SIZE, SIZE, 3)).copy()
@@ -299,6 +304,76 @@ def test_too_little_memory_is_said_with_what_helps(workshop: Workshop) -> None:
     workshop.builds.out_of_memory = True
     with pytest.raises(EngineError, match=r"64 MiB .* batch of 32 .*--max-batch.*--workspace"):
         workshop.build(precision="fp32", workspace_mib=64)
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+def test_an_eight_bit_layer_without_a_kernel_is_built_in_halves_and_all_others_stay(
+    workshop: Workshop,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    gpu: bool,
+) -> None:
+    network = depthwise_network()
+    small_bundle(workshop.bundle, cells=network)
+    ranges = measured(network, {"cells": CELLS})
+    monkeypatch.setattr(files, "ranges_of", lambda _: {"cells": ranges})
+    if not gpu:
+        monkeypatch.setattr(local_target, "runs_here", lambda *_: False)
+        for module in (build, candidates, plans):
+            monkeypatch.setattr(module, "runs_here", lambda *_: False)
+    workshop.builds.without_kernel = without_eight_bits("second")
+    provable = files.NetworkFile.provable
+    proven: list[dict[str, str]] = []
+
+    def seen(network: files.NetworkFile) -> bytes:
+        proven.append(layer_precisions(network.read()))
+        return provable(network)
+
+    monkeypatch.setattr(files.NetworkFile, "provable", seen)
+    folder = workshop.build(precision="int8", max_flip_rate=1.0)
+    why = "no int8 kernel: w2 + w2_QuantizeLinear + second + PWN(relu)"
+    notes = folder.record.plans["cells"]
+    assert notes.fallbacks == (("second", "fp16", why),)
+    assert "second" in folder.record.networks["cells"].kept
+    built = {"first": "int8", "second": "fp16", "third": "int8"}
+    assert {layer: proven_as(folder, layer) for layer in built} == built
+    if not gpu:
+        # What was proven is what was built, not what the library had no kernel for.
+        assert [one["second"] for one in proven if "second" in one] == ["int8", "fp16"]
+    assert run(["engines", "inspect", str(folder.folder), "--layers"]) == 0
+    assert f"second in fp16: {why}" in capsys.readouterr().out
+
+
+def depthwise_network() -> bytes:
+    """Give a dense and two depthwise convolutions of one form."""
+    nodes = [helper.make_node("Transpose", ["scaled"], ["planes"], perm=[0, 3, 1, 2])]
+    before = "planes"
+    for number, name in enumerate(("first", "second", "third"), 1):
+        groups = 1 if number == 1 else 3
+        node = helper.make_node("Conv", [before, f"w{number}"], [name], name=name, group=groups)
+        nodes.append(node)
+        before = name
+    nodes.append(helper.make_node("ReduceMean", [before, "axes"], ["features"], keepdims=0))
+    eye = np.eye(3, dtype=np.float32)
+    values = {"w1": eye.reshape(3, 3, 1, 1), "axes": np.array([2, 3])}
+    values |= {f"w{n}": np.ones((3, 1, 1, 1), np.float32) for n in (2, 3)}
+    weights = {"weights": 20 * eye, "bias": np.full(3, -10, np.float32)}
+    return pooled_network(nodes, {**values, **weights})
+
+
+def without_eight_bits(layer: str) -> Callable[[bytes], str]:
+    """Give what names a layer as one without a kernel as long as it is in eight bits."""
+
+    def fused(model: bytes) -> str:
+        eight = layer_precisions(model).get(layer) == "int8"
+        return f"w2 + w2_QuantizeLinear + {layer} + PWN(relu)" if eight else ""
+
+    return fused
+
+
+def proven_as(folder: EngineFolder, layer: str) -> str:
+    """Give the precision of a layer in a plan, which here is an ONNX file."""
+    return layer_precisions((folder.folder / "cells.plan").read_bytes())[layer]
 
 
 @pytest.mark.parametrize(
