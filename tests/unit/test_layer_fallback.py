@@ -21,6 +21,7 @@ from edgeapl.calibration.builder.layer_fallback import (
     build_with_fallback,
 )
 from edgeapl.calibration.builder.layer_precision import layer_precisions
+from edgeapl.engines.store.record import Precision
 from edgeapl.engines.trt.build import make_plan
 from edgeapl.engines.trt.library import find_library
 from edgeapl.engines.trt.missing_kernel import MissingKernelError, missing_kernel, named_layers
@@ -113,7 +114,7 @@ class Builder:
 
 
 def built(
-    bundle: Bundle, builder: Builder, folder: Path, precision: files.Precision = "int8"
+    bundle: Bundle, builder: Builder, folder: Path, precision: Precision = "int8"
 ) -> BuiltWithFallback[dict[str, str]]:
     target = "tensorrt"
     folder.mkdir()
@@ -148,8 +149,9 @@ def test_a_layer_without_a_kernel_in_halves_either_is_built_in_floats(
     bundle: Bundle, tmp_path: Path
 ) -> None:
     builder = Builder(lambda layer, precision: layer != "depthwise4" or precision == "fp32")
-    for number, precision in enumerate(("int8", "fp16")):
-        made = built(bundle, builder, tmp_path / precision, precision)  # type: ignore[arg-type]
+    precisions: tuple[Precision, ...] = ("int8", "fp16")
+    for number, precision in enumerate(precisions):
+        made = built(bundle, builder, tmp_path / precision, precision)
         assert [(one.layer, one.precision) for one in made.fallbacks] == [("depthwise4", "fp32")]
         assert made.plan["depthwise4"] == "fp32"
         assert made.plan["depthwise5"] == precision
