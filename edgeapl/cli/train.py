@@ -17,6 +17,8 @@ from edgeapl.cli.options import (
     ScaleOption,
 )
 from edgeapl.cli.output import RESEARCH_USE_ONLY, console, print_json
+from edgeapl.cli.train_detector import PART as DETECTOR
+from edgeapl.cli.train_detector import train_detector
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -164,7 +166,8 @@ def train(
         Optional[list[str]],  # noqa: UP045
         typer.Option(
             rich_help_panel="Networks of cells",
-            help="Network of eckardt2022 to train, once per network; without it all.",
+            help="Network of eckardt2022 to train: myeloblast, promyelocyte, auer_rod, or detector "
+            "alone. Without it all networks that judge.",
         ),
     ] = None,
     size: Annotated[
@@ -186,6 +189,14 @@ def train(
         typer.Option(
             rich_help_panel="Networks of cells",
             help="NETWORK=FOLDER,FOLDER: which folders hold the cells it looks for.",
+        ),
+    ] = None,
+    boxes: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            rich_help_panel="Networks of cells",
+            help="With --part detector: COCO JSON, a folder of Pascal VOC files, or cells.csv of "
+            "edgeapl cohorts, for the images of --slides.",
         ),
     ] = None,
     device: Annotated[
@@ -224,6 +235,21 @@ def train(
     except ModuleNotFoundError as error:
         raise EngineError("train needs more packages", error.name or "", EXTRA) from error
     used = choose_device(device.value, precision.value, threads or cpu_cores())
+    if part == [DETECTOR]:
+        train_detector(
+            slides,
+            boxes,
+            out,
+            used,
+            _watched,
+            labels=read_cells(cells or ()).get(DETECTOR, ()),
+            size=size,
+            folds=folds,
+            init=init,
+            as_json=as_json,
+            changes={"seed": seed, "epochs": epochs, "rate": rate, "batch": batch},
+        )
+        return
     choices = Choices(tuple(part or ()), size, tuple(hidden or ()), read_cells(cells or ()))
     parts = find_parts(recipe, choices)
     system = SYSTEMS.get(recipe)
@@ -274,7 +300,7 @@ class _Run:
         request = replace(self._request, out=out)
         if recipe.bundle is None:
             request = replace(request, init=None)
-        with _watched(recipe) as watcher:
+        with _watched(recipe.settings.epochs) as watcher:
             watcher.said(f"{recipe.name} on {self._device.text}")
             trained = train(recipe, labelled, self._device, request, watcher, pool)
         document = write_trained(trained, out)
@@ -379,12 +405,11 @@ class _Terminal:
 
 
 @contextmanager
-def _watched(recipe: TrainingRecipe) -> Iterator[_Terminal]:
+def _watched(epochs: int) -> Iterator[_Terminal]:
     """Show a bar with the time left on a terminal, plain lines elsewhere."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     terminal = console()
-    epochs = recipe.settings.epochs
     if not terminal.is_terminal:
         yield _Terminal(terminal, None, epochs)
         return

@@ -61,7 +61,7 @@ def box_document(found: Sequence[FoundCells], coco: Path) -> dict[str, Any]:
     All cells are one class. Images without drawn boxes, or that were not examined, are listed but
     not counted. Raises InputError when no image is in both, UsageError without pycocotools.
     """
-    truth = _read_coco(coco)
+    truth = read_coco(coco)
     images = {
         canonical_name(str(image["file_name"]).replace("\\", "/")): str(image["id"])
         for image in truth["images"]
@@ -175,7 +175,8 @@ def _frame_of(row: dict[str, str]) -> tuple[str, str, str, bool]:
     return row["slide"], row["frame_number"], row["frame"], row["used"] == "yes"
 
 
-def _read_coco(path: Path) -> dict[str, Any]:
+def read_coco(path: Path) -> dict[str, Any]:
+    """Read COCO JSON. Raises InputError when it is not understood, or a box has no area."""
     try:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
         for name in ("images", "annotations", "categories"):

@@ -52,16 +52,25 @@ def grouped_alike(pool: CellPool) -> CellPool:
 
     For cohorts that name no patients: each picture is a patient of its own in `pool`.
     """
-    first: dict[str, int] = {}
-    rows = [first.setdefault(digest, row) for row, digest in enumerate(pool.digests)]
-    for one, other in near_duplicates(pool.crops, pool.patients):
-        a, b = _root(rows, one), _root(rows, other)
-        rows[max(a, b)] = min(a, b)
+    rows = first_alike(pool.crops, pool.digests)
     images = tuple(
-        replace(image, patient=pool.images[_root(rows, row)].patient)
-        for row, image in enumerate(pool.images)
+        replace(image, patient=pool.images[first].patient)
+        for image, first in zip(pool.images, rows, strict=True)
     )
     return replace(pool, images=images)
+
+
+def first_alike(pictures: UInt8, digests: Sequence[str]) -> list[int]:
+    """Return the first row that shows the same as each row, itself where there is none before.
+
+    pictures : uint8 (N, H, W, 3) RGB. digests : of their files.
+    """
+    first: dict[str, int] = {}
+    rows = [first.setdefault(digest, row) for row, digest in enumerate(digests)]
+    for one, other in near_duplicates(pictures, [str(row) for row in rows]):
+        a, b = _root(rows, one), _root(rows, other)
+        rows[max(a, b)] = min(a, b)
+    return [_root(rows, row) for row in range(len(rows))]
 
 
 def _root(rows: Sequence[int], row: int) -> int:

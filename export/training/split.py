@@ -44,6 +44,7 @@ def split_by_patient(
     tested: Sequence[str] = (),
     seed: int = 0,
     held: Mapping[str, Collection[str]] | None = None,
+    kinds: int = 2,
 ) -> tuple[Split, ...]:
     """Part patients into folds, and into the last round that makes the model.
 
@@ -53,6 +54,7 @@ def split_by_patient(
     stopping : share of each training side that decides when to stop, 0 for none.
     tested : patients who are kept for a test of the model, and are in no fold.
     held : patient to all labels, where cells have labels of their own and a patient several.
+    kinds : labels that there must be.
 
     Every label is spread evenly. Raises InputError when there is one label only, or too few
     patients of one.
@@ -61,7 +63,7 @@ def split_by_patient(
     counts = Counter(used.values())
     if held is not None:
         counts = Counter(label for patient in used for label in held[patient])
-    _check(counts, max(2, folds), stopping)
+    _check(counts, max(2, folds), stopping, kinds)
     random = np.random.default_rng([seed, 1])
     rounds = []
     if folds > 1:
@@ -96,8 +98,8 @@ def _dealt(labels: Mapping[str, str], parts: int, random: np.random.Generator) -
     return part_of
 
 
-def _check(counts: Mapping[str, int], folds: int, stopping: float) -> None:
-    if len(counts) < 2:
+def _check(counts: Mapping[str, int], folds: int, stopping: float, kinds: int) -> None:
+    if len(counts) < kinds:
         only = ", ".join(counts) or "none"
         mend = "training needs patients of two kinds at least: add some to --labels"
         raise InputError("one class only", printable(only), mend)
