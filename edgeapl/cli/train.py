@@ -191,6 +191,15 @@ def train(
             help="NETWORK=FOLDER,FOLDER: which folders hold the cells it looks for.",
         ),
     ] = None,
+    search: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=1000,
+            rich_help_panel="Networks of cells",
+            help="Trials to find rate, dropout and layers by, before each network (Optuna).",
+        ),
+    ] = 0,
     boxes: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(
@@ -223,8 +232,17 @@ def train(
     Research use only.
     """
     from edgeapl.cores import cpu_cores
-    from edgeapl.errors import EngineError
+    from edgeapl.errors import EngineError, UsageError
 
+    of_detector = part == [DETECTOR]
+    unfit = {"--search": search and of_detector, "--hidden": hidden and of_detector}
+    unfit["--boxes"] = boxes is not None and not of_detector
+    if DETECTOR in (part or ()) and not of_detector:
+        unfit["--part"] = True
+    for option, wrong in unfit.items():
+        if wrong:
+            mend = "boxes are for the detector, which is trained by itself: --part detector"
+            raise UsageError("option does not fit the network", option, mend)
     try:
         from edgeapl.export.training import page  # noqa: F401 - missing matplotlib is told at once
         from edgeapl.export.training.choices import Choices, read_cells
@@ -235,7 +253,7 @@ def train(
     except ModuleNotFoundError as error:
         raise EngineError("train needs more packages", error.name or "", EXTRA) from error
     used = choose_device(device.value, precision.value, threads or cpu_cores())
-    if part == [DETECTOR]:
+    if of_detector:
         train_detector(
             slides,
             boxes,
@@ -256,7 +274,7 @@ def train(
     request = TrainingRequest(
         out, folds, seeds, positive, tuple(hold_out or ()), init, crops, um_per_px
     )
-    run = _Run(request, used, as_json)
+    run = _Run(request, used, as_json, search)
     trained: list[Trained] = []
     for each in parts:
         found = changed(
@@ -282,10 +300,13 @@ def train(
 class _Run:
     """Trains one network after another, and says what each gave."""
 
-    def __init__(self, request: TrainingRequest, device: TrainingDevice, as_json: bool) -> None:
+    def __init__(
+        self, request: TrainingRequest, device: TrainingDevice, as_json: bool, trials: int
+    ) -> None:
         self._request = request
         self._device = device
         self._as_json = as_json
+        self._trials = trials
         self.documents: list[dict[str, Any]] = []
 
     def train(
@@ -294,7 +315,8 @@ class _Run:
         from dataclasses import replace
 
         from edgeapl.export.training.page import write_page
-        from edgeapl.export.training.trainer import train
+        from edgeapl.export.training.search import search
+        from edgeapl.export.training.trainer import read_cells, train
         from edgeapl.export.training.writer import write_trained
 
         request = replace(self._request, out=out)
@@ -302,6 +324,9 @@ class _Run:
             request = replace(request, init=None)
         with _watched(recipe.settings.epochs) as watcher:
             watcher.said(f"{recipe.name} on {self._device.text}")
+            if self._trials and recipe.bundle is not None:
+                pool = pool or read_cells(recipe, labelled, request, watcher)
+                recipe = search(recipe, pool, self._device, request, self._trials, watcher)
             trained = train(recipe, labelled, self._device, request, watcher, pool)
         document = write_trained(trained, out)
         page = write_page(trained, document, out)

@@ -42,6 +42,19 @@ class BundleFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class Range:
+    """Values that a search may choose.
+
+    low, high : both included. log : evenly by the logarithm. whole : integers alone.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingRecipe:
     """How one system is trained.
 
@@ -57,6 +70,7 @@ class TrainingRecipe:
         that is not named here is unknown. cell_order : the network's, in its order.
     other : what cells of all further classes are; empty where they are unknown.
     form : numbers of the architecture that can be chosen, by name.
+    space : what a search may choose, by name. variant : gives a recipe with such values.
     """
 
     name: str
@@ -75,6 +89,8 @@ class TrainingRecipe:
     cell_order: tuple[str, ...] = ()
     other: str = ""
     form: Mapping[str, Any] = field(default_factory=dict)
+    space: Mapping[str, Range] = field(default_factory=dict)
+    variant: Callable[[TrainingRecipe, Mapping[str, float]], TrainingRecipe] | None = None
 
     def class_of(self, name: str) -> str:
         """Return the network's class for what a cohort calls a cell; empty if it is unknown."""

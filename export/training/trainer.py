@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -117,10 +118,9 @@ def train(
     """
     init = None if request.init is None else read_checkpoint(request.init).digest
     if pool is None:
-        pool = _read(recipe, labelled, request, watcher)
+        pool = read_cells(recipe, labelled, request, watcher)
     labels = labels_of(recipe, pool)
-    classes = classes_of(recipe, pool, labels, request.positive)
-    whole = data_of(recipe, pool, classes, device)
+    whole, classes = data_for(recipe, pool, device, request.positive)
     run = digest_of(recipe, pool, device, request, init)
     rounds = rounds_of(recipe, labels, pool, request)
     done: list[Round] = []
@@ -134,9 +134,35 @@ def train(
     return Trained(recipe, labelled, pool, classes, device, *made, tuple(done))
 
 
-def _read(
+def data_for(
+    recipe: TrainingRecipe, pool: CellPool, device: Device, positive: str
+) -> tuple[TrainingData, Classes]:
+    """Return what objectives work with, and the classes. Raises InputError for unknown labels."""
+    classes = classes_of(recipe, pool, labels_of(recipe, pool), positive)
+    return data_of(recipe, pool, classes, device), classes
+
+
+def build_of(
+    recipe: TrainingRecipe, classes: Classes, init: Path | None, watcher: Watcher
+) -> Callable[[], nn.Module]:
+    """Return what builds the network, with weights of the file `init` where it has some."""
+
+    def build() -> nn.Module:
+        module = recipe.build(classes)
+        if init is not None:
+            filled = start_from(module, init)
+            total = sum(each.numel() for each in module.parameters())
+            share = f"{filled / total:.0%} of the weights"
+            watcher.said(f"{share} are from {printable(init.name)}")
+        return module
+
+    return build
+
+
+def read_cells(
     recipe: TrainingRecipe, labelled: LabelledSet, request: TrainingRequest, watcher: Watcher
 ) -> CellPool:
+    """Read the cells of a cohort, and see to it that patients are apart. Raises InputError."""
     watcher.said("reading cells")
     cutting = Cutting(
         recipe.crop, recipe.segmenter, request.crops, request.um_per_px, recipe.um_per_px
@@ -178,7 +204,7 @@ class _Teaching:
         if stored is None:
             fitted = Fit(
                 name=split.name if model else f"seed {seed}, {split.name}",
-                build=self._build,
+                build=build_of(self.recipe, self.classes, self.request.init, self.watcher),
                 objective=objective,
                 settings=settings,
                 device=data.device,
@@ -220,15 +246,6 @@ class _Teaching:
         some = known[:: -(-len(known) // MOST_SHOWN)]
         with device.used():
             return module, objective.predict(module, some)
-
-    def _build(self) -> nn.Module:
-        module = self.recipe.build(self.classes)
-        if self.request.init is not None:
-            filled = start_from(module, self.request.init)
-            total = sum(each.numel() for each in module.parameters())
-            share = f"{filled / total:.0%} of the weights"
-            self.watcher.said(f"{share} are from {printable(self.request.init.name)}")
-        return module
 
     def _known(self, patients: Sequence[str]) -> Int64:
         rows = self.data.pool.rows_of(patients)

@@ -14,6 +14,7 @@ tomli_w = pytest.importorskip("tomli_w", reason="needs the train extra")
 
 from torch import Tensor, nn  # noqa: E402
 
+from edgeapl.cli.main import run  # noqa: E402
 from edgeapl.errors import EdgeAplError, InputError, UsageError  # noqa: E402
 from edgeapl.export.architectures.xception import Xception  # noqa: E402
 from edgeapl.export.recipes.registry import find_recipe  # noqa: E402
@@ -26,8 +27,10 @@ from edgeapl.export.training.plan import TrainingRequest, data_of  # noqa: E402
 from edgeapl.export.training.recipe import Classes, TrainingRecipe  # noqa: E402
 from edgeapl.export.training.recipes.eckardt2022 import answer  # noqa: E402
 from edgeapl.export.training.registry import find_parts  # noqa: E402
+from edgeapl.export.training.search import search  # noqa: E402
 from edgeapl.export.training.settings import Rate  # noqa: E402
 from edgeapl.export.training.trainer import Trained, train  # noqa: E402
+from edgeapl.export.training.trainer import read_cells as read_pool  # noqa: E402
 from edgeapl.export.training.writer import training_document  # noqa: E402
 from edgeapl.report.pictures import jpeg_bytes, png_bytes  # noqa: E402
 from tests.training_cohort import drawn_cell, write_cohort  # noqa: E402
@@ -233,3 +236,66 @@ def test_a_folder_without_classes_is_refused(tmp_path: Path) -> None:
     folder = write_folders(tmp_path, {"promyelocyte": 2})
     with pytest.raises(InputError, match="images per class"):
         read_cell_folders(folder / "promyelocyte")
+
+
+def searched(folders: Path, out: Path, stop_at: int = 0) -> TrainingRecipe:
+    """Search with a narrow network in the place of Xceptions of all sizes."""
+    recipe = quick(epochs=2)
+    variant = recipe.variant
+    assert variant is not None
+
+    def narrow(recipe: TrainingRecipe, values: Mapping[str, float]) -> TrainingRecipe:
+        return replace(variant(recipe, values), build=lambda classes: Narrow())
+
+    recipe = replace(recipe, variant=narrow)
+    request = TrainingRequest(out, crops=True)
+    labelled = read_cell_folders(folders)
+    pool = read_pool(recipe, labelled, request, Quiet())
+    return search(recipe, pool, Device(), request, 4, Quiet(stop_at))
+
+
+def test_a_search_takes_the_best_of_its_trials_and_goes_on_after_a_kill(
+    folders: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("optuna", reason="needs the train extra")
+    whole = searched(folders, tmp_path / "whole")
+    trials = whole.form["trials"]
+    assert len({tuple(one["values"].values()) for one in trials}) == 4
+    best = min(trials, key=lambda one: one["loss"])
+    assert whole.settings.rate.peak == best["values"]["rate"]
+    assert whole.form["dropout"] == best["values"]["dropout"]
+    width, layers = best["values"]["width"], best["values"]["layers"]
+    assert whole.form["hidden"] == [width] * (layers - 1)
+    for one in trials:
+        for name, value in one["values"].items():
+            assert whole.space[name].low <= value <= whole.space[name].high
+    with pytest.raises(KeyboardInterrupt):
+        searched(folders, tmp_path / "cut", stop_at=13)
+    assert searched(folders, tmp_path / "cut").form == whole.form
+
+
+def test_a_recipe_that_leaves_nothing_open_is_not_searched(folders: Path, tmp_path: Path) -> None:
+    recipe = replace(quick(), variant=None)
+    request = TrainingRequest(tmp_path, crops=True)
+    pool = read_pool(recipe, read_cell_folders(folders), request, Quiet())
+    with pytest.raises(UsageError, match="nothing is searched for"):
+        search(recipe, pool, Device(), request, 1, Quiet())
+
+
+@pytest.mark.parametrize(
+    ("options", "which"),
+    [
+        (("--part", "detector", "--search", "3"), "--search"),
+        (("--part", "detector", "--hidden", "9"), "--hidden"),
+        (("--part", "promyelocyte", "--boxes", "boxes.json"), "--boxes"),
+        (("--part", "promyelocyte", "--part", "detector"), "--part"),
+        (("--part", "detector"), "learns from boxes"),
+        (("--part", "promyelocyte"), "cells have no classes"),
+    ],
+)
+def test_an_option_that_does_not_fit_the_network_is_refused(
+    options: tuple[str, ...], which: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("train", "eckardt2022", "--slides", str(tmp_path), "--out", str(tmp_path / "out"))
+    assert run([*words, *options]) == 2
+    assert which in capsys.readouterr().err

@@ -19,7 +19,8 @@ circle, light by 0.15. Smaller cells (``--size``) than 299 px are the same 20 µ
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -35,7 +36,7 @@ from edgeapl.export.recipes.recipe import Images
 from edgeapl.export.training.augmentation import Augmentation
 from edgeapl.export.training.choices import Choices
 from edgeapl.export.training.image_objective import ImageObjective
-from edgeapl.export.training.recipe import BundleFiles, Classes, TrainingRecipe
+from edgeapl.export.training.recipe import BundleFiles, Classes, Range, TrainingRecipe
 from edgeapl.export.training.recipes.mil_small import CROP as OF_SMALL
 from edgeapl.export.training.settings import Rate, Settings
 from edgeapl.export.training.training_data import TrainingData
@@ -48,6 +49,15 @@ MOST_HIDDEN = 2
 
 SMALLEST, LARGEST = 64, 512
 """Sides of a cell, px: below, the exit flow of Xception sees one position."""
+
+SPACE = {
+    "rate": Range(1e-4, 1e-2, log=True),
+    "dropout": Range(0.2, 0.6),
+    "layers": Range(1, MOST_HIDDEN + 1, whole=True),
+    "width": Range(64, 1024, log=True, whole=True),
+}
+"""What ``--search`` looks for, as the paper's "predefined hyperparameter space" is not printed:
+rate, dropout, number of fully connected layers, and width of those before the last."""
 
 FOLDERS: Mapping[str, tuple[str, ...]] = {
     "myeloblast": (
@@ -129,14 +139,35 @@ def cells(
         images=Images(size, size, scale=1 / 127.5, mean=(1.0, 1.0, 1.0)),
         settings=Settings(epochs=20, rate=Rate(0.001, "cosine"), optimiser="adam", batch=32),
         augmentation=Augmentation(zoom=0.1, shift=0.05, hue=0.05, light=0.15),
-        build=lambda classes: drawn(Xception(hidden, dropout=dropout)),
+        build=_builder(hidden, dropout),
         objective=_objective,
         bundle=partial(_bundle, question, crop, hidden),
         cell_classes=dict.fromkeys((name.casefold() for name in folders), question),
         cell_order=(other, question),
         other=other,
         form={"hidden": list(hidden), "dropout": dropout},
+        space=SPACE,
+        variant=partial(_variant, question, crop),
     )
+
+
+def _variant(
+    question: str, crop: CropSpec, recipe: TrainingRecipe, values: Mapping[str, float]
+) -> TrainingRecipe:
+    """Return the recipe with values of `SPACE`."""
+    hidden = (int(values["width"]),) * (int(values["layers"]) - 1)
+    rate = replace(recipe.settings.rate, peak=values["rate"])
+    return replace(
+        recipe,
+        settings=replace(recipe.settings, rate=rate),
+        build=_builder(hidden, values["dropout"]),
+        bundle=partial(_bundle, question, crop, hidden),
+        form={"hidden": list(hidden), "dropout": values["dropout"]},
+    )
+
+
+def _builder(hidden: tuple[int, ...], dropout: float) -> Callable[[Classes], nn.Module]:
+    return lambda classes: drawn(Xception(hidden, dropout=dropout))
 
 
 def drawn(module: Xception) -> Xception:

@@ -146,6 +146,8 @@ def _recipe(alternative: str, parts: Sequence[Trained], calls: Float32) -> Train
         cell_order=(),
         other="",
         # Other calls of the same cells are another training.
+        space={},
+        variant=None,
         form={"shares": list(ROLES), "called": sha256(calls.tobytes())},
     )
 
