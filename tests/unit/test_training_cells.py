@@ -11,6 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
 tomli_w = pytest.importorskip("tomli_w", reason="needs the train extra")
+pytest.importorskip("matplotlib", reason="needs the train extra")
 
 from torch import Tensor, nn  # noqa: E402
 
@@ -23,6 +24,7 @@ from edgeapl.export.training.choices import Choices, read_cells  # noqa: E402
 from edgeapl.export.training.device import Device  # noqa: E402
 from edgeapl.export.training.labelled_set import LabelledSet, read_labelled_set  # noqa: E402
 from edgeapl.export.training.overrides import changed  # noqa: E402
+from edgeapl.export.training.page import write_page  # noqa: E402
 from edgeapl.export.training.plan import TrainingRequest, data_of  # noqa: E402
 from edgeapl.export.training.recipe import Classes, TrainingRecipe  # noqa: E402
 from edgeapl.export.training.recipes.eckardt2022 import answer  # noqa: E402
@@ -149,6 +151,12 @@ def test_it_learns_and_goes_on_after_a_kill(folders: Path, tmp_path: Path) -> No
         "promyelocyte": ["promyelocyte"],
     }
     assert document["cross_validation"]["sought"].keys() == {"promyelocyte"}
+    said = write_page(whole, document, tmp_path / "whole").read_text()
+    assert "The cohort names no patients" in said
+    assert "promyelocyte (promyelocyte)" in said
+    assert "Settings were chosen" not in said
+    document["form"]["trials"] = [{}, {}]
+    assert "best of 2 trials" in write_page(whole, document, tmp_path / "whole").read_text()
 
 
 def test_pictures_that_show_the_same_stay_on_one_side(folders: Path, tmp_path: Path) -> None:
