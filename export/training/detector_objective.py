@@ -60,7 +60,7 @@ class DetectorObjective:
         """Yield one part: the mean loss of these frames."""
         losses, truth, said = [], [], []
         for row in batch.tolist():
-            frame, drawn = self._changed(row, random)
+            frame, drawn = self.augmented(row, random)
             loss, own, probabilities = self._judged(module, frame, drawn, random)
             losses.append(loss)
             truth += own
@@ -123,7 +123,7 @@ class DetectorObjective:
         probabilities = logits.detach().float().softmax(-1).cpu().numpy()
         return loss, truth.tolist(), probabilities
 
-    def _changed(self, row: int, random: torch.Generator) -> tuple[torch.Tensor, Float32]:
+    def augmented(self, row: int, random: torch.Generator) -> tuple[torch.Tensor, Float32]:
         """Return a frame, mirrored and coloured at random, and its boxes."""
         frame = self.augmentation(self._pixels(row), random)
         boxes = self.pool.boxes[row].copy()

@@ -227,6 +227,21 @@ def test_boxes_move_with_their_frame(tmp_path: Path) -> None:
     assert inside.tolist() == pytest.approx([120, 50, 150], abs=12)
 
 
+def test_boxes_are_mirrored_with_their_frame(tmp_path: Path) -> None:
+    images = read_boxes(write_frames(tmp_path, 1), tmp_path, ("WBC",))
+    made = tiny()
+    pool = load_frames(images, made.height, made.width, lambda done, total: None)
+    objective = made.objective(pool, np.array([0]), Device())
+    corners = set()
+    for seed in range(12):
+        frame, moved_boxes = objective.augmented(0, torch.Generator().manual_seed(seed))
+        left, top, right, bottom = moved_boxes[0].round().astype(int).tolist()
+        corners.add((left, top))
+        assert frame[0, 1, (top + bottom) // 2, (left + right) // 2] < -0.5  # dark, as the cell
+        assert frame[0, 1, top, left] > 0  # light, as the ground
+    assert len(corners) == 4
+
+
 def test_it_learns_and_goes_on_after_a_kill(tmp_path: Path) -> None:
     images = read_boxes(write_frames(tmp_path, 2), tmp_path, ("WBC",))
     few = tiny(epochs=3, batch=1, rate=0.002)
