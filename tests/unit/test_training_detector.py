@@ -37,7 +37,7 @@ from edgeapl.export.training.detector_trainer import (  # noqa: E402
     write_detector,
 )
 from edgeapl.export.training.device import Device  # noqa: E402
-from edgeapl.export.training.frame_pool import load_frames  # noqa: E402
+from edgeapl.export.training.frame_pool import FramePool, load_frames  # noqa: E402
 from edgeapl.export.training.recipes.eckardt2022_detector import (  # noqa: E402
     DetectorRecipe,
     recipe,
@@ -228,10 +228,10 @@ def test_boxes_move_with_their_frame(tmp_path: Path) -> None:
 
 
 def test_boxes_are_mirrored_with_their_frame(tmp_path: Path) -> None:
-    images = read_boxes(write_frames(tmp_path, 1), tmp_path, ("WBC",))
-    made = tiny()
-    pool = load_frames(images, made.height, made.width, lambda done, total: None)
-    objective = made.objective(pool, np.array([0]), Device())
+    pixels = np.full((1, 96, 128, 3), 220, dtype=np.uint8)
+    cv2.circle(pixels[0], (25, 30), 20, (120, 50, 150), -1)
+    pool = FramePool(pixels, (boxes((5, 10, 45, 50)),), (tmp_path / "a.png",), ("",))
+    objective = tiny().objective(pool, np.array([0]), Device())
     corners = set()
     for seed in range(12):
         frame, moved_boxes = objective.augmented(0, torch.Generator().manual_seed(seed))
@@ -256,8 +256,9 @@ def test_it_learns_and_goes_on_after_a_kill(tmp_path: Path) -> None:
     assert all(torch.equal(own[name], other[name]) for name in own)
     write_detector(whole, tmp_path)
     assert torch.load(tmp_path / "weights.pt", weights_only=True).keys() == own.keys()
+    other_boxes = [BoxedImage(one.file, one.boxes + 1) for one in images]
     with pytest.raises(UsageError, match="another training"):
-        train_detector(tiny(), images, Device(), tmp_path / "whole", Quiet())
+        train_detector(few, other_boxes, Device(), tmp_path / "whole", Quiet())
 
 
 def test_the_networks_are_those_of_the_export() -> None:
