@@ -107,13 +107,15 @@ def test_three_networks_are_trained_as_the_paper_says() -> None:
 
 
 def test_the_network_for_use_has_the_layers_and_the_size_that_were_chosen(tmp_path: Path) -> None:
-    recipe = parts(size=128, hidden=(64, 16), parts=("auer_rod",))["auer_rod"]
+    asked = {"auer_rod": ("rods",)}
+    recipe = parts(size=128, hidden=(64, 16), parts=("auer_rod",), cells=asked)["auer_rod"]
     assert recipe.bundle is not None
     files = recipe.bundle(Classes(recipe.cell_order))
     (tmp_path / "recipe.toml").write_text(tomli_w.dumps(dict(files.recipe)))
     (tmp_path / "model.py").write_text(files.model)
     found = find_recipe(str(tmp_path / "recipe.toml"))
     assert found.settings["crop"]["size_px"] == 128
+    assert "calls it rods" in found.card
     with torch.device("meta"):
         built = found.networks[0].build({})
         own = Xception((64, 16))

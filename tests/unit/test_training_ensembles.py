@@ -143,6 +143,7 @@ def test_ensembles_learn_go_on_after_a_kill_and_are_exported(
     assert same(made[0], of_slides(both[0], cells, tmp_path / "cut"))
 
     words = write(cells, made, tmp_path)
+    assert "auer_rod: faggot_cell" in (tmp_path / "recipe.toml").read_text()
     assert words[0] == str(tmp_path / "recipe.toml")
     assert f"promyelocyte={tmp_path / 'promyelocyte' / 'weights.pt'}" in words
     listed = (tmp_path / "training-set.json").read_text()

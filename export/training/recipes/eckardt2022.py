@@ -141,18 +141,22 @@ def cells(
         augmentation=Augmentation(zoom=0.1, shift=0.05, hue=0.05, light=0.15),
         build=_builder(hidden, dropout),
         objective=_objective,
-        bundle=partial(_bundle, question, crop, hidden),
+        bundle=partial(_bundle, question, crop, hidden, folders),
         cell_classes=dict.fromkeys((name.casefold() for name in folders), question),
         cell_order=(other, question),
         other=other,
         form={"hidden": list(hidden), "dropout": dropout},
         space=SPACE,
-        variant=partial(_variant, question, crop),
+        variant=partial(_variant, question, crop, folders),
     )
 
 
 def _variant(
-    question: str, crop: CropSpec, recipe: TrainingRecipe, values: Mapping[str, float]
+    question: str,
+    crop: CropSpec,
+    folders: tuple[str, ...],
+    recipe: TrainingRecipe,
+    values: Mapping[str, float],
 ) -> TrainingRecipe:
     """Return the recipe with values of `SPACE`."""
     hidden = (int(values["width"]),) * (int(values["layers"]) - 1)
@@ -161,7 +165,7 @@ def _variant(
         recipe,
         settings=replace(recipe.settings, rate=rate),
         build=_builder(hidden, values["dropout"]),
-        bundle=partial(_bundle, question, crop, hidden),
+        bundle=partial(_bundle, question, crop, hidden, folders),
         form={"hidden": list(hidden), "dropout": values["dropout"]},
     )
 
@@ -190,13 +194,18 @@ def answer(module: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, torch
 
 
 def _bundle(
-    question: str, crop: CropSpec, hidden: tuple[int, ...], classes: Classes
+    question: str,
+    crop: CropSpec,
+    hidden: tuple[int, ...],
+    folders: tuple[str, ...],
+    classes: Classes,
 ) -> BundleFiles:
     settings = {
         "name": f"{NAME}-{question.replace('_', '-')}",
         "intended_use": f"Share of cells of the class {question}, by a network trained here. "
         + RESEARCH,
-        "about": f"Trained by `edgeapl train {NAME}`: one of three networks of cells.",
+        "about": f"Trained by `edgeapl train {NAME}`: one of three networks of cells. A cell is "
+        f"of the class {question} where the cohort calls it {', '.join(folders)}.",
         "um_per_px": round(UM_PER_PX, 5),
         "images": {
             **crop.model_dump(mode="json", exclude_none=True),

@@ -182,6 +182,7 @@ def _by_role(parts: Sequence[Trained]) -> dict[str, Trained]:
 
 def _settings(parts: Sequence[Trained], alternatives: tuple[str, ...]) -> dict[str, Any]:
     recipe = parts[0].recipe
+    named = {role: part.named[role] for role, part in _by_role(parts).items()}
     cells = {
         role: {
             "weights": role,
@@ -203,7 +204,9 @@ def _settings(parts: Sequence[Trained], alternatives: tuple[str, ...]) -> dict[s
         "intended_use": f"Detection of APL by networks trained here. {RESEARCH}",
         "about": "Trained by `edgeapl train eckardt2022`: shares of cells, told from "
         + " and ".join(LABELS[name] for name in alternatives)
-        + ". The classes of cells that it learned from are in training.json of each network.",
+        + ". What each class of cells was called by the cohort: "
+        + "; ".join(f"{role}: {', '.join(named[role])}" for role in ROLES)
+        + ".",
         "um_per_px": round(UM_PER_PX, 5),
         "images": {
             **recipe.crop.model_dump(mode="json", exclude_none=True),
