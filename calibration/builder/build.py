@@ -122,9 +122,14 @@ def _precisions(target: str, calibrated: bool) -> list[Precision]:
 def _check(request: BuildRequest, targets: Sequence[str]) -> None:
     """Refuse what the targets cannot do. Raises UsageError."""
     on_gpu = [target for target in targets if target in ON_GPU]
-    if request.precision == "tf32" and len(on_gpu) < len(targets):
-        where = ", ".join(target for target in targets if target not in ON_GPU)
-        raise UsageError("TF32 is a precision of GPUs", where, f"give --target {ON_GPU[-1]}")
+    if request.precision == "tf32":
+        # onnxruntime's CUDA provider is opened with TF32 off, so its answers stay those of FP32.
+        where = ", ".join(target for target in targets if target not in PLANS)
+        if where:
+            raise UsageError("TF32 is a precision of TensorRT", where, f"give --target {ON_GPU[-1]}")
+    if request.precision == "int8" and CUDA in targets:
+        mend = "give --precision fp16, or a target of TensorRT"
+        raise UsageError("INT8 is computed in floats by", CUDA, mend)
     asked = {
         "--max-batch": request.max_batch,
         "--workspace": request.workspace_mib,

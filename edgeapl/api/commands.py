@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edgeapl.api.trust_policy import station_trust
+from edgeapl.evaluation.additional_analyses import AdditionalAnalyses, additional_document
 from edgeapl.evaluation.request import (
     evaluate_results,
     evaluation_document,
@@ -83,13 +84,14 @@ def export(
 def build_engine(
     bundle: Place | None = None,
     *,
-    precision: Literal["auto", "fp32", "fp16", "int8"] = "auto",
+    precision: Literal["auto", "fp32", "tf32", "fp16", "int8"] = "auto",
     target: str = "auto",
     out: Place | None = None,
     frames: Place | None = None,
     crops: bool = False,
     um_per_px: float | None = None,
     max_flip_rate: float | None = None,
+    device: int = 0,
     station: Place | None = None,
     say: Say = ignore_stage,
 ) -> Path:
@@ -98,11 +100,13 @@ def build_engine(
     Parameters
     ----------
     bundle : None for the embedded demonstration. precision : ``auto`` for the fastest that passes.
-    target : ``auto`` for all that run here, or onnxruntime, openvino, tensorrt, tensorrt-rtx.
+    target : ``auto`` for all that run here, or onnxruntime, openvino, onnxruntime-cuda, tensorrt,
+        tensorrt-rtx.
     out : folder; None for the cache, where they are found again.
     frames : slides to prove on; None for drawn ones. crops : each image is one cell.
     um_per_px : their scale, µm per px; None to measure it.
     max_flip_rate : 0 to 1; layers are kept in a higher precision until it holds.
+    device : number of the GPU, where there are several.
     station : station file whose ``trusted_keys`` must have signed the bundle; None for no check.
     say : called with each stage.
 
@@ -123,6 +127,7 @@ def build_engine(
         cell_images=crops,
         um_per_px=um_per_px,
         max_flip_rate=max_flip_rate,
+        device=device,
     )
     try_out(request.bundle, station_trust(station))
     folder: Path = building.build_engine(request, say).folder
@@ -138,6 +143,11 @@ def evaluate(
     bundle: Place | None = None,
     cells: Place | None = None,
     classes: Mapping[str, Sequence[str]] | None = None,
+    boxes: Place | None = None,
+    counts: Place | None = None,
+    folds: Place | None = None,
+    against: Place | None = None,
+    plots: Place | None = None,
 ) -> dict[str, Any]:
     """Compare a result folder with labels; return the document of `edgeapl evaluate --json`.
 
@@ -150,14 +160,31 @@ def evaluate(
     bundle : to take thresholds from.
     cells : ``folders`` (an image's folder is its class) or a CSV with file,label; None for slides.
     classes : role to the labels of the cells it should find; None to match equal names.
+    boxes : COCO JSON with boxes that people drew; needs pycocotools.
+    counts : people's differential counts, a CSV with slide and a column per class.
+    folds : CSV with slide,fold or patient,fold, for figures by fold and their mean.
+    against : result folder of another model on the same slides, to compare with.
+    plots : folder for curves and matrices, as PNG and SVG; needs the extra `plots`.
 
     Raises
     ------
     InputError, ConfigError
         A file is missing or wrong.
+    EngineError
+        An extra is not installed.
     """
     asked = evaluation_options(
         positive, threshold, None if bundle is None else Path(bundle), classes
     )
     named = None if cells is None else os.fspath(cells)
-    return evaluation_document(evaluate_results(Path(results), Path(labels), named, asked))
+    evaluation = evaluate_results(Path(results), Path(labels), named, asked)
+    further = AdditionalAnalyses(*(_path(place) for place in (boxes, counts, folds, against)))
+    evaluation.document.update(additional_document(Path(results), Path(labels), asked, further))
+    if plots is not None:
+        drawing: Any = require_extra("evaluate with plots", "edgeapl.evaluation.plots", "plots")
+        drawing.draw(evaluation, Path(plots))
+    return evaluation_document(evaluation)
+
+
+def _path(place: Place | None) -> Path | None:
+    return None if place is None else Path(place)

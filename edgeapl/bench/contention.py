@@ -22,6 +22,7 @@ from edgeapl.closable import ClosesItself
 from edgeapl.cores import cpu_cores
 from edgeapl.errors import UsageError
 from edgeapl.journal import Journal
+from edgeapl.process.exit import wait_for_killed
 
 SPIN = """
 import os, signal, sys
@@ -71,7 +72,8 @@ class BusyPrograms(ClosesItself):
         """Stop them."""
         for program in self._programs:
             program.kill()
-            program.wait()
+        for program in self._programs:
+            wait_for_killed(program)
 
     def _tell(self, what: signal.Signals) -> None:
         for program in self._programs:

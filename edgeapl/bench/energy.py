@@ -13,7 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from edgeapl.process.exit import STUCK_S, wait_for_killed
+
 POWERCAP = Path("/sys/class/powercap")
+
+TERMINATED_S = 2.0
+"""How long a program that was told to end may take."""
 
 _NVML = "libnvidia-ml.so.1"
 
@@ -121,11 +126,16 @@ class TegraMeter:
         return self._joules
 
     def close(self) -> None:
-        """Stop tegrastats."""
+        """Stop tegrastats; one that does not listen is killed, one that a driver holds is left."""
         self._process.terminate()
-        self._process.wait()
-        self._thread.join()
-        if self._process.stdout is not None:
+        try:
+            self._process.wait(TERMINATED_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            wait_for_killed(self._process)
+        self._thread.join(STUCK_S)
+        # Still read from only if it is held, or if a child of its own holds the pipe.
+        if self._process.stdout is not None and not self._thread.is_alive():
             self._process.stdout.close()
 
     def _listen(self) -> None:

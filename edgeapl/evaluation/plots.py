@@ -7,9 +7,11 @@ from functools import partial
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from edgeapl.evaluation.calibration_curve import brier_score, calibration_curve
 from edgeapl.evaluation.confusion import ConfusionMatrix
 from edgeapl.evaluation.evaluator import Curve, Evaluation
 from edgeapl.evaluation.ranking import (
@@ -32,6 +34,7 @@ def draw(evaluation: Evaluation, folder: Path) -> list[Path]:
     for curve in evaluation.curves:
         written += save(folder, f"roc {curve.name}", partial(_roc, curve=curve))
         written += save(folder, f"precision-recall {curve.name}", partial(_pr, curve=curve))
+        written += save(folder, f"calibration {curve.name}", partial(_calibration, curve=curve))
     for name, matrix in evaluation.matrices:
         written += save(folder, f"confusion {name}", partial(_matrix, matrix=matrix))
     return written
@@ -71,6 +74,25 @@ def _pr(axes: Axes, curve: Curve) -> None:
     axes.step(recall, precision, where="pre", color=INK, label=f"area {area:.3f}, {_count(curve)}")
     axes.set(xlabel="recall", ylabel="precision", xlim=(-0.02, 1.02), ylim=(0, 1.03))
     axes.legend(loc="lower left")
+
+
+def _calibration(axes: Axes, curve: Curve) -> None:
+    """Draw the share of positives in each bin of probabilities, with its 95 % interval."""
+    bins = calibration_curve(curve.truth, curve.scores)
+    given = [one["mean_probability"] for one in bins]
+    shares = [one["share"] for one in bins]
+    below = [one["share"] - one["low"] for one in bins]
+    above = [one["high"] - one["share"] for one in bins]
+    axes.plot([0, 1], [0, 1], color="#bbbbbb", linestyle="--", linewidth=1)
+    score = brier_score(curve.truth, curve.scores)
+    label = f"Brier score {score:.3f}, {_count(curve)}"
+    axes.errorbar(
+        given, shares, np.clip([below, above], 0, 1), color=INK, marker="o", capsize=3, label=label
+    )
+    axes.set(xlabel="mean probability", ylabel="share of positives")
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    axes.legend(loc="upper left")
+    axes.set_aspect("equal")
 
 
 def _count(curve: Curve) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -42,6 +44,23 @@ def test_none_is_left_even_after_an_error() -> None:
     with pytest.raises(KeyboardInterrupt), BusyPrograms(1) as programs, programs.running():
         raise KeyboardInterrupt
     assert not Path(f"/proc/{programs.pids[0]}").exists()
+
+
+def test_one_that_can_not_be_ended_is_not_waited_for_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    programs = BusyPrograms(2)
+    # As of a process that a driver holds: killed, and still there.
+    for program in programs._programs:
+        monkeypatch.setattr(program, "kill", lambda: None)
+    closing = threading.Thread(target=programs.close, daemon=True)
+    closing.start()
+    closing.join(20)
+    stuck = closing.is_alive()
+    for pid in programs.pids:
+        os.kill(pid, signal.SIGKILL)
+    closing.join(20)
+    assert not stuck
 
 
 def test_they_end_with_the_program_that_wants_them() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import signal
 import stat
 import sys
+import threading
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +28,7 @@ from edgeapl.errors import EngineError
 from edgeapl.testing import FakeClock, FakeEngine
 from tests.conv_bundle import conv_network
 from tests.small_bundle import SIZE, model
+from tests.waiting import wait_until
 
 # Percentiles
 
@@ -217,6 +220,32 @@ def test_the_power_of_a_jetson_is_added_up(tmp_path: Path) -> None:
         time.sleep(0.01)
     meter.close()
     assert meter.joules() == pytest.approx(12.0)
+
+
+@pytest.mark.parametrize("signals", ["stopped", "ignored"])
+def test_a_meter_whose_program_does_not_end_is_closed_all_the_same(
+    tmp_path: Path, signals: str
+) -> None:
+    command = tmp_path / "tegrastats"
+    command.write_text(
+        f"#!{sys.executable}\nimport signal, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "print('VDD_IN 4000mW/1mW', flush=True)\ntime.sleep(600)\n"
+    )
+    command.chmod(command.stat().st_mode | stat.S_IXUSR)
+    meter = TegraMeter(str(command), itertools.count(0.0).__next__)
+    process = meter._process
+    try:
+        wait_until(lambda: meter.joules() > 0, 30)
+        if signals == "stopped":
+            process.send_signal(signal.SIGSTOP)
+        closing = threading.Thread(target=meter.close, daemon=True)
+        closing.start()
+        closing.join(20)
+        assert not closing.is_alive()
+        assert process.poll() == -signal.SIGKILL
+    finally:
+        process.kill()
 
 
 # Graphs

@@ -379,7 +379,7 @@ def proven_as(folder: EngineFolder, layer: str) -> str:
 @pytest.mark.parametrize(
     ("target", "more", "message"),
     [
-        ("onnxruntime", {"precision": "tf32"}, "TF32 is a precision of GPUs"),
+        ("onnxruntime", {"precision": "tf32"}, "TF32 is a precision of TensorRT: onnxruntime"),
         ("onnxruntime", {"max_batch": 4}, "setting is for TensorRT only: --max-batch"),
         ("onnxruntime", {"device": 1}, "setting is for GPUs only: --device"),
         ("tensorrt", {"device": 3}, "no such GPU: --device 3"),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import edgeapl
 from edgeapl.cli.main import run
 from edgeapl.errors import InputError
 from edgeapl.evaluation.boxes import FoundCells, box_document, read_found
@@ -293,5 +294,8 @@ def test_the_command_gives_all_of_them(tmp_path: Path, capsys: pytest.CaptureFix
     assert document["boxes"]["average_precision_50"] == pytest.approx(1.0)
     assert document["cross_validation"]["mean"]["roc_auc"]["value"] == 1.0
     assert document["against"]["delong"]["value"] == pytest.approx(1.0)
+    files = {"folds": "f.csv", "counts": "c.csv", "boxes": "b.json", "against": "other"}
+    asked: dict[str, Any] = {name: tmp_path / file for name, file in files.items()}
+    assert edgeapl.evaluate(one, tmp_path / "l.csv", **asked) == document
     assert len(read_found(one)) == 1
     assert read_slides(one)[0].counts == {"promyelocyte": (3, 10)}

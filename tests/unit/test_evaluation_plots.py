@@ -19,7 +19,9 @@ def test_every_curve_and_matrix_is_drawn_twice_the_same(tmp_path: Path) -> None:
     evaluation = evaluate_slides(SLIDES, LABELS, EvaluationOptions())
     files = draw(evaluation, tmp_path / "one")
     again = draw(evaluation, tmp_path / "two")
-    assert len(files) == 2 * (2 * len(evaluation.curves) + len(evaluation.matrices)) >= 12
+    assert len(files) == 2 * (3 * len(evaluation.curves) + len(evaluation.matrices)) >= 16
+    drawn = {file.name for file in files}
+    assert {"calibration-APL-by-slide.png", "calibration-APL-by-slide.svg"} <= drawn
     for file, other in zip(files, again, strict=True):
         assert file.read_bytes() == other.read_bytes()
         if file.suffix == ".png":
