@@ -101,7 +101,8 @@ def _wanted(bundle: Bundle, request: BuildRequest) -> list[tuple[str, Precision]
         ]
     _check(request, targets)
     if request.precision is not None:
-        return [(target, request.precision) for target in targets]
+        able = [one for one in targets if request.precision != "int8" or one != CUDA]
+        return [(target, request.precision) for target in able]
     calibrated = bundle.manifest.calibration is not None
     return [(target, one) for target in targets for one in _precisions(target, calibrated)]
 
@@ -126,8 +127,10 @@ def _check(request: BuildRequest, targets: Sequence[str]) -> None:
         # onnxruntime's CUDA provider is opened with TF32 off, so its answers stay those of FP32.
         where = ", ".join(target for target in targets if target not in PLANS)
         if where:
-            raise UsageError("TF32 is a precision of TensorRT", where, f"give --target {ON_GPU[-1]}")
-    if request.precision == "int8" and CUDA in targets:
+            raise UsageError(
+                "TF32 is a precision of TensorRT", where, f"give --target {ON_GPU[-1]}"
+            )
+    if request.precision == "int8" and request.target == CUDA:
         mend = "give --precision fp16, or a target of TensorRT"
         raise UsageError("INT8 is computed in floats by", CUDA, mend)
     asked = {

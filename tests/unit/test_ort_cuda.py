@@ -21,7 +21,8 @@ from edgeapl.engines.registry import CUDA, available_targets, open_engine
 from edgeapl.engines.store import local_target
 from edgeapl.engines.store.cuda import cuda_device
 from edgeapl.engines.store.machine import Device
-from edgeapl.errors import EngineError
+from edgeapl.engines.store.record import Precision
+from edgeapl.errors import EngineError, UsageError
 from edgeapl.model import ModelRequest, engine_choice, open_model
 from tests.small_bundle import SIZE, cell_network, small_bundle
 
@@ -109,6 +110,27 @@ def test_it_is_built_proven_raced_and_found_again(
     with open_model(ModelRequest(bundle, engines=engines.folder)) as model:
         assert "CUDA" in model.runtime
         assert not model.proven_elsewhere
+
+
+@pytest.mark.parametrize(
+    ("precision", "message"),
+    [
+        ("tf32", f"TF32 is a precision of TensorRT: {CUDA}: give --target tensorrt"),
+        ("int8", f"INT8 is computed in floats by: {CUDA}: give --precision fp16"),
+    ],
+)
+def test_a_precision_that_it_does_not_have_is_refused_before_anything_is_done(
+    sessions: list[Sequence[Any]],
+    precision: Precision,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = small_bundle(tmp_path / "bundle").folder
+    monkeypatch.setattr(build, "slides_for", None)
+    with pytest.raises(UsageError, match=message):
+        build_engine(BuildRequest(folder, precision, CUDA, tmp_path / "out"), lambda _: None)
+    assert not sessions
 
 
 @pytest.mark.parametrize(
