@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import io
 import threading
+from contextlib import redirect_stdout
 
 import numpy as np
 import onnxruntime as ort
@@ -167,6 +170,18 @@ class CudaEngine(OrtEngine):
         return values
 
 
+@functools.cache
+def _load_cuda() -> None:
+    """Load CUDA and cuDNN from NVIDIA's wheels, where these are installed: once a process.
+
+    The provider alone looks on the system's paths, and a machine with wheels alone has them not.
+    """
+    if hasattr(ort, "preload_dlls"):
+        # It prints what it does not find; what is missing is said when the session is made.
+        with redirect_stdout(io.StringIO()):
+            ort.preload_dlls()
+
+
 def _provider(provider: str, device: int) -> tuple[str, list[str | tuple[str, dict[str, str]]]]:
     if provider not in PROVIDERS:
         raise EngineError("unknown provider", provider, f"choose one of: {', '.join(PROVIDERS)}")
@@ -175,5 +190,6 @@ def _provider(provider: str, device: int) -> tuple[str, list[str | tuple[str, di
         raise EngineError("provider is missing", provider, CUDA_MEND)
     if provider == "cpu":
         return name, [name]
+    _load_cuda()
     # Operators without a CUDA kernel, such as shapes, run on the CPU.
     return name, [(name, {**CUDA_OPTIONS, "device_id": str(device)}), PROVIDERS["cpu"]]

@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.gpu import on_chain, on_machine, on_memory, on_networks, on_time
+from tests.gpu import on_chain, on_machine, on_memory, on_networks, on_onnxruntime, on_time
 from tests.gpu.record import Record, read, write
 from tests.gpu.site import Site
 
@@ -36,6 +36,7 @@ CHECKS: dict[str, Callable[[Site], dict[str, Any]]] = {
     "parity.fp32": partial(on_networks.parity, precision="fp32"),
     "parity.fp16": partial(on_networks.parity, precision="fp16"),
     "parity.int8": partial(on_networks.parity, precision="int8"),
+    "onnxruntime.cuda": on_onnxruntime.onnxruntime_cuda,
     "time.first_run": on_time.first_run,
     "time.stages": on_time.stages,
     "time.frame": on_time.frame,

@@ -9,7 +9,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from edgeapl.engines.registry import available_targets
+from edgeapl.engines.registry import PLANS, Availability, available_targets
 from edgeapl.engines.store.clocks import clocks
 from edgeapl.engines.store.local_target import module_version
 from edgeapl.engines.trt.cuda_bindings import BindingsDriver
@@ -46,9 +46,14 @@ def machine(site: Site) -> dict[str, Any]:
         "asked_through": "cuda-bindings" if isinstance(below, BindingsDriver) else "pycuda",
         "memory_free": free,
         "versions": versions,
-        "targets": {one.target: one.run or "runs" for one in available_targets()},
+        "targets": {one.target: _state(site, one) for one in available_targets()},
         "clocks": clocks(),
     }
+
+
+def _state(site: Site, one: Availability) -> str:
+    refusal = "" if one.run or one.target not in PLANS else site.refusal(one.target)
+    return one.run or refusal or "runs"
 
 
 def sanitizer(site: Site) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from edgeapl.engines.trt.build import Profile, build_plan
 from edgeapl.engines.trt.chain import TrtChain, open_chain
 from edgeapl.engines.trt.crop_network import crop_network, crop_ranges, widest
 from edgeapl.engines.trt.cuda_bindings import BindingsDriver, open_driver
-from edgeapl.engines.trt.driver import load_driver
+from edgeapl.engines.trt.driver import describe_gpu, load_driver
 from edgeapl.engines.trt.engine import TrtEngine, open_plan
 from edgeapl.engines.trt.library import find_library
 from edgeapl.engines.trt.local_runtime import place_here
@@ -125,9 +125,11 @@ class Site:
         """CUDA's driver."""
         if self.dry:
             return FakeDriver(capacity=64 << 30)
+        if not find_spec("torch"):
+            return load_driver()
         from tests.data.measure_torch_gpu import RealDriver  # noqa: PLC0415 - needs torch
 
-        return RealDriver() if find_spec("torch") else load_driver()
+        return RealDriver()
 
     def other_driver(self) -> Any:
         """Give the driver through the interface that `driver` does not use."""
@@ -149,16 +151,34 @@ class Site:
         """Give how often something is done."""
         return dry if self.dry or self.short else real
 
+    def refusal(self, target: str) -> str:
+        """Say why a library that is installed does not serve this GPU; '' where it does.
+
+        TensorRT-RTX knows the GPUs it compiles for, and those of data centres are not among them.
+        """
+        if target != "tensorrt-rtx" or self.dry:
+            return ""
+        capability = describe_gpu(self.driver).compute_capability
+        known = find_library(target).api.ComputeCapability.__members__
+        return (
+            "" if f"SM{capability.replace('.', '')}" in known else f"serves no GPU of {capability}"
+        )
+
     def runtimes(self) -> list[Runtime]:
         """Give all that compute networks here, TensorRT first; raises UnmetError without any."""
         if self.dry:
             return [Stand("fake", self.driver, DRY_FRAME[0] * DRY_FRAME[1])]
         there = {one.target for one in available_targets() if not one.build and not one.run}
-        found: list[Runtime] = [Plans(target) for target in PLANS if target in there]
+        served = [target for target in PLANS if target in there and not self.refusal(target)]
+        found: list[Runtime] = [Plans(target) for target in served]
         if find_spec("torch"):
             found.append(Stand("torch", self.driver))
         if not found:
-            why = "; ".join(f"{one.target}: {one.run}" for one in available_targets() if one.run)
+            why = "; ".join(
+                f"{one.target}: {one.run or self.refusal(one.target)}"
+                for one in available_targets()
+                if one.run or one.target in PLANS
+            )
             raise UnmetError(f"nothing computes networks on this GPU: {why}; no torch either")
         return found
 

@@ -6,19 +6,21 @@ import json
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from edgeapl.engines.registry import Availability
 from edgeapl.engines.trt.chain import TrtChain
 from edgeapl.engines.trt.memory import GpuMemory
 from edgeapl.testing import FakeDriver
 from tests.gpu import check, on_chain, wheels
-from tests.gpu.record import Record, read
+from tests.gpu.record import Record, UnmetError, read
 from tests.gpu.site import Site
 
-ONLY_THERE = {"time.against_trtexec", "sanitizer"}
+ONLY_THERE = {"onnxruntime.cuda", "time.against_trtexec", "sanitizer"}
 """What nothing on this machine can show: it must be called a failure, and say why."""
 
 FIGURES = {
@@ -139,6 +141,27 @@ def test_a_gpu_on_which_nothing_computes_is_a_failure(monkeypatch: pytest.Monkey
     monkeypatch.setattr("tests.gpu.site.find_spec", lambda _: None)
     monkeypatch.setattr("tests.gpu.site.available_targets", lambda: ())
     assert "nothing computes networks" in failing("chain.answers", monkeypatch, Site(dry=False))
+
+
+def test_a_card_that_tensorrt_rtx_does_not_serve_is_left_to_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = SimpleNamespace(ComputeCapability=SimpleNamespace(__members__={"SM89": 1}))
+    driver = FakeDriver()
+    site = Site(dry=False)
+    monkeypatch.setitem(site.__dict__, "driver", driver)
+    there = (Availability("tensorrt-rtx", "", ""),)
+    monkeypatch.setattr("tests.gpu.site.available_targets", lambda: there)
+    monkeypatch.setattr("tests.gpu.site.find_library", lambda _: SimpleNamespace(api=known))
+    monkeypatch.setattr("tests.gpu.site.find_spec", lambda name: name == "torch" or None)
+    driver.capability = (9, 0)
+    assert [one.name for one in site.runtimes()] == ["torch"]
+    driver.capability = (8, 9)
+    assert [one.name for one in site.runtimes()] == ["tensorrt-rtx", "torch"]
+    monkeypatch.setattr("tests.gpu.site.find_spec", lambda _: None)
+    driver.capability = (9, 0)
+    with pytest.raises(UnmetError, match=r"tensorrt-rtx: serves no GPU of 9\.0"):
+        site.runtimes()
 
 
 def test_a_check_that_crashes_hangs_or_has_no_time_left_is_a_failure(

@@ -16,7 +16,7 @@ from edgeapl.calibration.builder import build, plans, sidecar
 from edgeapl.calibration.builder.build import BuildRequest, build_engine
 from edgeapl.calibration.builder.proof_slides import ProofSlides
 from edgeapl.engines import registry
-from edgeapl.engines.ort import CUDA_ARENA, OrtEngine
+from edgeapl.engines.ort import CUDA_ARENA, OrtEngine, _load_cuda
 from edgeapl.engines.registry import CUDA, available_targets, open_engine
 from edgeapl.engines.store import local_target
 from edgeapl.engines.store.cuda import cuda_device
@@ -94,6 +94,27 @@ def test_it_answers_as_onnxruntime_does_and_images_go_in_as_bytes(
         engine.run({"cells": CELLS.astype(np.float32)})
 
 
+def test_libraries_of_nvidias_wheels_are_loaded_before_the_first_session(
+    sessions: list[Sequence[Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    loaded: list[int] = []
+
+    def preload() -> None:
+        print("Failed to load libcudnn.so.9")  # as onnxruntime does
+        loaded.append(len(sessions))
+
+    monkeypatch.setattr(ort, "preload_dlls", preload, raising=False)
+    _load_cuda.cache_clear()
+    for _ in range(2):
+        open_engine(CUDA, "cells", cell_network()).close()
+    assert loaded == [0]
+    assert not capsys.readouterr().out
+    open_engine("onnxruntime", "cells", cell_network()).close()
+    _load_cuda.cache_clear()
+
+
 def test_it_is_built_proven_raced_and_found_again(
     sessions: list[Sequence[Any]], tmp_path: Path
 ) -> None:
@@ -128,6 +149,7 @@ def test_a_precision_that_it_does_not_have_is_refused_before_anything_is_done(
 ) -> None:
     folder = small_bundle(tmp_path / "bundle").folder
     monkeypatch.setattr(build, "slides_for", None)
+    sessions.clear()  # those that sealed the bundle
     with pytest.raises(UsageError, match=message):
         build_engine(BuildRequest(folder, precision, CUDA, tmp_path / "out"), lambda _: None)
     assert not sessions
