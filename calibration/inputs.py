@@ -88,7 +88,7 @@ def network_inputs(
     }
     cells = DiskArray(folder / "cells.rows")
 
-    def keep(name: str, inputs: Arrays) -> None:
+    def keep(name: str, inputs: Arrays, _: Arrays) -> None:
         (rows,) = inputs.values()
         _append(shown[name].rows, rows)
 

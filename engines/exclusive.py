@@ -13,8 +13,8 @@ from edgeapl.protocols import Arrays, Engine
 Opener = Callable[[str], Engine]
 """Opens the network of this name."""
 
-Watcher = Callable[[str, Arrays], None]
-"""Called with the name and the inputs of every run that succeeded."""
+Watcher = Callable[[str, Arrays, Arrays], None]
+"""Called with the name, the inputs and the outputs of every run that succeeded."""
 
 
 class _OpenEngine:
@@ -69,7 +69,7 @@ class ExclusiveEngine:
         """Run once; see `edgeapl.protocols.Engine.run`."""
         outputs = self._open.engine(self._name).run(inputs)
         if self._watcher is not None:
-            self._watcher(self._name, inputs)
+            self._watcher(self._name, inputs, outputs)
         return outputs
 
     def close(self) -> None:
@@ -85,7 +85,8 @@ class ExclusiveEngines(ClosesItself, Mapping[str, Engine]):
     Parameters
     ----------
     names : networks. opener : opens one.
-    watcher : called with the name and the inputs of every run that succeeded.
+    watcher : called with the name, the inputs and the outputs of every run that succeeded. The
+        network is then in memory, so that it may be run again.
     """
 
     def __init__(

@@ -17,6 +17,7 @@ from edgeapl.bundle.export_report import EXPORT_REPORT
 from edgeapl.bundle.load import Bundle, open_bundle
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.bundle.write import write_bundle
+from edgeapl.cores import cpu_cores
 from edgeapl.engines.exclusive import ExclusiveEngines
 from edgeapl.engines.registry import open_engine
 from edgeapl.errors import ProofError, UsageError
@@ -189,7 +190,8 @@ def _prove(
         check_made_once(bundle.read(network.file), network)
 
     def exported(name: str) -> Engine:
-        return open_engine("onnxruntime", name, bundle.read(by_name[name].file))
+        data = bundle.read(by_name[name].file)
+        return open_engine("onnxruntime", name, data, threads=cpu_cores())
 
     def reference(name: str) -> Engine:
         return TorchEngine(by_name[name], weights.reference(by_name[name], explain=explain))

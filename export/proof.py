@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,8 @@ from edgeapl.bundle.manifest import Manifest
 from edgeapl.engines.exclusive import ExclusiveEngines
 from edgeapl.export.probabilities import check_answers, indistinct_outputs, shares_already
 from edgeapl.export.proof_images import ProofCells
-from edgeapl.export.recipes.recipe import Images, NetworkRecipe, Recipe
+from edgeapl.export.proof_runs import BATCHES, RecordedRuns, Rows, ShownRows
+from edgeapl.export.recipes.recipe import NetworkRecipe, Recipe
 from edgeapl.export.single_cells import NOT_ALONE, differing
 from edgeapl.inference import classify
 from edgeapl.inference.slide_answer import SlideAnswer, answer_slide
@@ -23,13 +23,9 @@ from edgeapl.protocols import Arrays, Engine
 from edgeapl.slide_findings import of_model
 from edgeapl.types import UInt8
 
-BATCHES = (1, 5, 16)
-"""One cell, a medium batch, and what a station runs by default."""
-
 SLIDE_FACTOR = 10
 """The slide's probability may differ by this many tolerances: a head adds many features up."""
 
-Rows = NDArray[np.generic]
 Opener = Callable[[str], Engine]
 Say = Callable[[str], None]
 
@@ -96,24 +92,16 @@ def prove(
     exported, reference : open the networks in the runtime and in torch.
     cells : what to run on. say : called with each step.
 
-    One network is in memory at a time. Raises ConfigError when the recipe makes no probabilities of
-    a network's answers.
+    One network is in memory at a time, and on either way runs on each batch once: what the slide
+    has answered is not asked again. Raises ConfigError when the recipe makes no probabilities of a
+    network's answers.
     """
     names = tuple(network.name for network in recipe.networks)
-    by_name = {network.name: network for network in recipe.networks}
-    inputs: dict[str, list[Rows]] = defaultdict(list)
-    shared: dict[str, dict[str, Rows]] = {}
+    shown, ours, theirs = ShownRows(recipe), RecordedRuns(), RecordedRuns()
 
-    def record(name: str, given: Arrays) -> None:
-        """Keep the first rows shown to a network, and what they share."""
-        network = by_name[name]
-        if network.shared is not None and len(inputs[name]):
-            return  # other rows may share something else
-        if network.shared is not None:
-            shared[name] = {network.shared.name: np.array(given[network.shared.name])}
-        missing = max(BATCHES) - sum(len(part) for part in inputs[name])
-        if missing > 0:
-            inputs[name].append(np.array(given[network.input_name][:missing]))
+    def record(name: str, given: Arrays, answer: Arrays) -> None:
+        shown.note(name, given)
+        ours.note(name, given, answer)
 
     say("whole slide with the exported networks")
     with ExclusiveEngines(names, exported, record) as engines:
@@ -121,32 +109,55 @@ def prove(
         for frame in cells.frames if manifest.detector_networks else ():
             # So that the inputs of the networks that find cells are on record.
             segmenter_of(manifest, engines).segment(frame)
-            if all(inputs[name] for name in manifest.detector_networks):
+            if all(shown.has(name) for name in manifest.detector_networks):
                 break
+    batches = {name: shown.batches(name, cells.crops) for name in names}
     say("whole slide with the torch modules")
-    with ExclusiveEngines(names, reference) as engines:
+    references: dict[str, Mapping[int, Mapping[str, Rows]]] = {}
+
+    def complete(name: str, given: Arrays, answer: Arrays) -> None:
+        """Run the batches to compare while the module is in memory: it takes long to make."""
+        theirs.note(name, given, answer)
+        if name not in references:
+            references[name] = {}  # its own runs come here too
+            references[name] = theirs.complete(name, engines[name], batches[name])
+
+    with ExclusiveEngines(names, reference, complete) as engines:
         wanted = slide_answer(manifest, engines, cells.crops)
     differences: list[Difference] = []
     agreements: list[Agreement] = []
     warnings: list[str] = []
     mixed: list[str] = []
     for network in recipe.networks:
-        say(f"compare {network.name}")
-        rows = _rows(network, inputs[network.name], cells.crops)
-        if rows is None:
+        name = network.name
+        say(f"compare {name}")
+        if not batches[name]:
             continue
-        more = shared.get(network.name, {})
-        compared = _compare(network, rows, more, exported, reference, recipe.tolerance)
+        if name not in references:
+            references[name] = _answers(name, reference, theirs, batches[name])
+        answers = list(references[name].values())
+        given = _answers(name, exported, ours, batches[name])
+        compared = _compare(network, given, references[name], recipe.tolerance)
         differences += compared[0]
         agreements += compared[1]
-        answers = compared[2]
         check_answers(network, manifest, answers[-1])
-        mixed += _mixed(network.name, answers, recipe.tolerance)
+        mixed += _mixed(name, answers, recipe.tolerance)
         if manifest.trained:
-            warnings += indistinct_outputs(network, answers[-1], len(rows))
+            rows = shown.rows(name, cells.crops)
+            warnings += indistinct_outputs(network, answers[-1], 0 if rows is None else len(rows))
             warnings += shares_already(network, answers[-1])
     problems = *mixed, *_problems(differences, agreements, answer, wanted, recipe.tolerance)
     return Proof(tuple(differences), tuple(agreements), answer, wanted, problems, tuple(warnings))
+
+
+def _answers(
+    name: str, opener: Opener, runs: RecordedRuns, batches: Mapping[int, Arrays]
+) -> dict[int, Mapping[str, Rows]]:
+    """Open a network for the batches that it has not run yet."""
+    engine = opener(name)
+    answers = runs.complete(name, engine, batches)
+    engine.close()
+    return answers
 
 
 def slide_answer(manifest: Manifest, engines: Mapping[str, Engine], crops: UInt8) -> SlideAnswer:
@@ -155,43 +166,23 @@ def slide_answer(manifest: Manifest, engines: Mapping[str, Engine], crops: UInt8
     return answer_slide(manifest, engines, result, of_model(manifest))
 
 
-def _rows(network: NetworkRecipe, recorded: list[Rows], crops: UInt8) -> Rows | None:
-    """Return inputs for a network: its recorded ones, or the crops if no cell was routed to it."""
-    if recorded:
-        return np.concatenate(recorded)
-    takes_crops = isinstance(network.input, Images) and network.after is None
-    return crops[: max(BATCHES)] if takes_crops else None
-
-
 def _compare(
     network: NetworkRecipe,
-    rows: Rows,
-    shared: Mapping[str, Rows],
-    exported: Opener,
-    reference: Opener,
+    given: Mapping[int, Mapping[str, Rows]],
+    wanted: Mapping[int, Mapping[str, Rows]],
     tolerance: float,
-) -> tuple[list[Difference], list[Agreement], list[Mapping[str, Rows]]]:
-    """Compare at every batch size; also return torch's answers to each, the largest batch last."""
-    many = not (isinstance(network.input, Images) and not network.input.many)
+) -> tuple[list[Difference], list[Agreement]]:
+    """Compare the answers to every batch, by its rows."""
     differences = []
     agreements = []
-    answers: list[Mapping[str, Rows]] = []
-    have, want = exported(network.name), reference(network.name)
-    for size in BATCHES if many else (1,):
-        # Fewer cells than the batch are repeated: the batch size is what is being tried.
-        repeated = np.ascontiguousarray(np.resize(rows, (size, *rows.shape[1:])))
-        batch = {network.input_name: repeated, **shared}
-        given, wanted = have.run(batch), want.run(batch)
+    for size, answers in wanted.items():
         differences += [
-            _difference(network.name, name, size, given[name], values, tolerance)
-            for name, values in wanted.items()
+            _difference(network.name, name, size, given[size][name], values, tolerance)
+            for name, values in answers.items()
         ]
-        answers.append(wanted)
         if network.classes:
-            agreements.append(_agreement(network, given, wanted, tolerance))
-    have.close()
-    want.close()
-    return differences, agreements, answers
+            agreements.append(_agreement(network, given[size], answers, tolerance))
+    return differences, agreements
 
 
 def _mixed(network: str, answers: Sequence[Mapping[str, Rows]], tolerance: float) -> list[str]:

@@ -13,6 +13,7 @@ from edgeapl.bench.energy import Meters
 from edgeapl.bench.scenarios import Measured, Scenario
 from edgeapl.bench.statistics import CONFIDENCE, Ratio, Summary, summarise
 from edgeapl.bench.usage import machine
+from edgeapl.bench.worker_gaps import WorkerGaps, worker_gaps
 from edgeapl.bench.workload import Workload
 
 SCHEMA = 1
@@ -61,6 +62,7 @@ def document(
         },
         "stages": {stage: _summary(one) for stage, one in measured.stages.items()},
         "throughput": throughput(measured),
+        "workers": _workers(worker_gaps(candidate.model, measured)),
         "flag_ms": [_ms(one.flag_s) for one in measured.passes if one.flag_s is not None],
         "first_answer": _summary(_known(one.answer_s for one in measured.passes)),
         "first_flag": _summary(_known(one.flag_s for one in measured.passes)),
@@ -153,6 +155,17 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
             "batch_size": candidate.model.batch_size,
             "own_processes": candidate.hosted is not None,
         },
+    }
+
+
+def _workers(gaps: WorkerGaps | None) -> dict[str, Any] | None:
+    """Describe how long workers had no cells; None where networks are chained on a device."""
+    if gaps is None:
+        return None
+    return {
+        "runs_at_once": gaps.runs_at_once,
+        "waited_ms_per_frame": _ms(gaps.per_frame_s),
+        "waited_share": round(gaps.share, 4),
     }
 
 

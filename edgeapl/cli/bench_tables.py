@@ -107,6 +107,13 @@ def _lines(document: Mapping[str, Any]) -> list[str]:
         for name, value in document["bytes_per_frame"].items()
     ]
     lines.append(f"MiB a frame: {', '.join(weights)}")
+    workers = document["workers"]
+    if workers is not None:
+        lines.append(
+            f"workers: runs at once: {workers['runs_at_once']}; each waited "
+            f"{number(workers['waited_ms_per_frame'])} ms a frame for cells, "
+            f"{workers['waited_share']:.1%} of its time"
+        )
     for name, work in document["work"].items():
         lines.append(
             f"network {name}: {number(work['runs_per_frame'])} runs a frame of "

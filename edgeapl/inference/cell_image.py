@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from edgeapl.inference.answer_memo import digest_of
 from edgeapl.stages.crop import CellImages, UncutCells
 from edgeapl.types import UInt8
 
@@ -21,11 +22,12 @@ class CellImage:
     cells : images, or where they are to be cut. row : of this one.
     """
 
-    __slots__ = ("_cells", "_pixels", "_row")
+    __slots__ = ("_cells", "_digest", "_pixels", "_row")
 
     def __init__(self, cells: CellImages | Sequence[UInt8], row: int) -> None:
         self._cells = cells
         self._row = row
+        self._digest: bytes | None = None
         self._pixels: UInt8 | None = None if isinstance(cells, UncutCells) else cells[row]
 
     @property
@@ -41,11 +43,23 @@ class CellImage:
             self._pixels = self._cells.cut_one(self._row)
         return self._pixels
 
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the image as it was cut, made once for all networks."""
+        if self._digest is None:
+            self._digest = digest_of(self.pixels)
+        return self._digest
 
-def images_of(cells: Sequence[CellImage]) -> tuple[UInt8, float]:
-    """Return the images of a batch, uint8 (N, size, size, 3) RGB, and the seconds to cut them."""
+
+def cut_out(cells: Sequence[CellImage]) -> float:
+    """Cut the images of a batch, once for all networks, and return the seconds that it took."""
     start = time.perf_counter()
-    images = [cell.pixels for cell in cells]
-    seconds = time.perf_counter() - start
+    for cell in cells:
+        cell.pixels  # noqa: B018 - cuts it
+    return time.perf_counter() - start
+
+
+def images_of(cells: Sequence[CellImage]) -> UInt8:
+    """Return the images of a batch, uint8 (N, size, size, 3) RGB."""
     # One cell is given as it was cut: no copy.
-    return (images[0][None] if len(images) == 1 else np.stack(images)), seconds
+    return cells[0].pixels[None] if len(cells) == 1 else np.stack([cell.pixels for cell in cells])

@@ -8,6 +8,7 @@ from contextlib import closing
 import numpy as np
 
 from edgeapl.bundle.manifest import Manifest
+from edgeapl.inference.answer_memo import AnswerMemo
 from edgeapl.inference.cpu import CpuExecutor
 from edgeapl.inference.device import DeviceExecutor
 from edgeapl.inference.executor import Executor
@@ -26,6 +27,7 @@ def scheduler_for(
     *,
     chain: CellChain | None = None,
     keep_pace: bool = True,
+    memo: AnswerMemo | None = None,
 ) -> Scheduler:
     """Return the scheduler for the cell networks of a bundle.
 
@@ -37,13 +39,14 @@ def scheduler_for(
     chain : the same networks on a device, which runs all cells that it takes; the engines run the
         others, one batch at a time. A device always keeps pace.
     keep_pace : of `Scheduler`.
+    memo : answers that the engines need not give again; a chain gives all its own.
     """
     order = steps(manifest)
     executors: list[Executor] = []
     if chain is not None:
         executors.append(DeviceExecutor(order, chain, batch_size))
         workers, keep_pace = 1, True
-    executors.append(CpuExecutor(order, engines, batch_size, workers))
+    executors.append(CpuExecutor(order, engines, batch_size, workers, memo))
     return Scheduler(manifest, order, executors, keep_pace=keep_pace)
 
 

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.errors import EngineError
-from edgeapl.inference.cell_image import CellImage, images_of
+from edgeapl.inference.answer_memo import AnswerMemo, digest_of
+from edgeapl.inference.cell_image import CellImage, cut_out, images_of
 from edgeapl.inference.executor import Batch, BatchResult, PendingResult
-from edgeapl.inference.routing import Step, answered
+from edgeapl.inference.routing import Outputs, Step, answered
 from edgeapl.inference.workers import CallingThread, WorkerThreads
 from edgeapl.protocols import Engine
 from edgeapl.stages.crop import CellImages
@@ -41,14 +42,21 @@ class CpuExecutor:
     steps : the networks of cells. engines : network name to engine.
     batch_size : cells in one run of a network, 1 or more.
     workers : runs at the same time; more than one take threads of their own, until `close`.
+    memo : answers to inputs that were seen before; None to run every cell.
     """
 
     fuses = False
     is_starved = False
 
     def __init__(
-        self, steps: Sequence[Step], engines: Mapping[str, Engine], batch_size: int, workers: int
+        self,
+        steps: Sequence[Step],
+        engines: Mapping[str, Engine],
+        batch_size: int,
+        workers: int,
+        memo: AnswerMemo | None = None,
     ) -> None:
+        self._memo = memo
         self.batch_size = batch_size
         self._steps = {step.network: step for step in steps}
         self._engines = engines
@@ -125,9 +133,39 @@ class CpuExecutor:
 
     def _run(self, run: _Run) -> BatchResult:
         """Cut the cells that are not cut yet, and run the network; raises EngineError."""
-        given, cut_s = run.given, 0.0
+        cut_s = cut_out(run.given) if isinstance(run.given, list) else 0.0
+        if self._memo is None:
+            outputs = self._answers(run, range(len(run.batch.cells)))
+        else:
+            outputs = self._remembered(run, self._memo)
+        return BatchResult({run.step.network: outputs}, cut_s)
+
+    def _answers(self, run: _Run, rows: Sequence[int]) -> Outputs:
+        """Run the network on some rows of a batch."""
+        step, given = run.step, run.given
         if isinstance(given, list):
-            given, cut_s = images_of(given)
-        outputs = self._engines[run.step.network].run({run.step.input: given})
-        checked = run.step.checked(outputs, len(run.batch.cells))
-        return BatchResult({run.step.network: checked}, cut_s)
+            images = images_of([given[row] for row in rows])
+            outputs = self._engines[step.network].run({step.input: images})
+        else:
+            part = given if len(rows) == len(given) else given[list(rows)]
+            outputs = self._engines[step.network].run({step.input: part})
+        return step.checked(outputs, len(rows))
+
+    def _remembered(self, run: _Run, memo: AnswerMemo) -> Outputs:
+        """Run the network on the rows that it has not seen; equal rows get one answer."""
+        step = run.step
+        digests = [
+            one.digest if isinstance(one, CellImage) else digest_of(one) for one in run.given
+        ]
+        known = {digest: memo.find(step.network, digest) for digest in digests}
+        fresh = {digest: row for row, digest in enumerate(digests) if known[digest] is None}
+        outputs = self._answers(run, list(fresh.values())) if fresh else {}
+        for place, digest in enumerate(fresh):
+            answer = {name: values[place] for name, values in outputs.items()}
+            known[digest] = answer
+            if step.is_usable(answer):  # what went wrong once need not do so again
+                memo.keep(step.network, digest, answer)
+        if len(fresh) == len(digests):
+            return outputs
+        answers = [answered(known[digest]) for digest in digests]
+        return {name: np.stack([one[name] for one in answers]) for name in answers[0]}

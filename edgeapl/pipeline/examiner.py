@@ -11,6 +11,7 @@ from edgeapl.errors import DeadlineError, EdgeAplError
 from edgeapl.examination import OpenFrame, PreparedFrame, SlideExamination
 from edgeapl.examination.timings import add_seconds, timed
 from edgeapl.inference import InferenceResult, scheduler_for
+from edgeapl.inference.answer_memo import AnswerMemo
 from edgeapl.model import Model
 from edgeapl.pipeline.jobs import Barrier, SlideJob
 from edgeapl.pipeline.options import Budget, Progress, SlideOutcome
@@ -73,6 +74,7 @@ class Examiner:
             model.workers + model.waiting,
             chain=model.chain,
             keep_pace=not fill,
+            memo=AnswerMemo(),
         )
         self._queue: deque[_OpenSlide | Barrier] = deque()
         self._newest: _OpenSlide | None = None

@@ -16,19 +16,22 @@ import pytest
 from edgeapl.closable import ClosesItself
 from edgeapl.engines.ort import OrtEngine
 from edgeapl.errors import CameraError, EndOfSource, InputError, SourceStalled
+from edgeapl.inference.answer_memo import AnswerMemo
 from edgeapl.model import Model, open_model
 from edgeapl.pipeline import (
     Observer,
     Progress,
+    SlideJob,
     SlideOptions,
     SlideOutcome,
     examine_slide,
+    examine_slides,
     examiner,
     memory_budget,
 )
 from edgeapl.report import pictures, writer
 from edgeapl.report.context import report_context
-from edgeapl.types import CellStatus, Decision, ExaminedFrame, Frame, UInt8
+from edgeapl.types import CellStatus, Decision, ExaminedFrame, Frame, UInt8, Verdict
 from tests.failing_engine import FailsOnce
 from tests.small_bundle import cell_network, drawn_field, scripted, small_bundle
 
@@ -84,6 +87,38 @@ def test_cells_are_conserved_and_the_batch_size_changes_nothing(
     assert [frame.frame.index for frame in frames] == list(range(len(FIELDS)))
     assert len([state for state in states if state.finished_ns is not None]) == len(FIELDS)
     assert replace(outcome.verdict, timings={}) == replace(reference.verdict, timings={})
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_slides_of_the_same_files_count_as_ever_and_run_once(
+    model: Model, monkeypatch: pytest.MonkeyPatch, batch_size: int
+) -> None:
+    rows: list[int] = []
+    original = OrtEngine.run
+
+    def counted(self: OrtEngine, inputs: Any) -> Any:
+        if "cells" in inputs:
+            rows.append(len(inputs["cells"]))
+        return original(self, inputs)
+
+    def verdicts() -> list[Verdict]:
+        rows.clear()
+        outcomes: list[SlideOutcome] = []
+        jobs = [
+            SlideJob(name, scripted(fields), SlideOptions(), Observer(), on_outcome=outcomes.append)
+            for name in "ab"
+        ]
+        examine_slides(model, jobs, batch_size=batch_size)
+        return [replace(outcome.verdict, timings={}) for outcome in outcomes]
+
+    monkeypatch.setattr(OrtEngine, "run", counted)
+    fields = [drawn_field(cells) for cells in FIELDS]
+    seen = sum(len(cells) for cells in FIELDS)
+    remembered, once = verdicts(), sum(rows)
+    monkeypatch.setattr(AnswerMemo, "find", lambda *_: None)
+    plain, twice = verdicts(), sum(rows)
+    assert seen <= once <= seen + batch_size < twice == 2 * seen  # a batch may hold both
+    assert remembered == plain
 
 
 @pytest.mark.parametrize("live", [False, True])
