@@ -78,6 +78,34 @@ def test_networks_and_chain_of_a_process_work_in_one_memory() -> None:
     assert fake.driver.taken == 0
 
 
+def test_segmentation_cells_and_head_take_turns_within_a_process() -> None:
+    fake = greedy(16 * MIB)
+    segmenting = fake.open(cell_network(), "detector")
+    engines = engines_on(fake)
+    made = Chained(fake, engines, chain_on(fake, engines))
+    everything = [segmenting, *engines.values()]
+    assert len({id(engine.scratch) for engine in everything}) == 1
+    assert segmenting.scratch.size == 16 * MIB
+    buffers = sum(engine.layout.bytes for engine in everything)
+    assert 16 * MIB < fake.driver.taken < 16 * MIB + 10 * buffers + 2 * MIB
+    # While a batch of cells is under way the next frame is segmented, and neither spoils the other.
+    for seed in range(6):
+        one = field(seed)
+        place = made.chain.put(one.frame, one.labels)
+        assert place is not None
+        made.chain.start([one.on(place, ALL)], NAMES)
+        assert right(segmenting, 1 + seed)
+        assert same(made.chain.finish(), plainly([(one, ALL)]))
+        made.chain.drop(place)
+    # The device's primary context, and none of anybody's own beside it.
+    assert "retain_primary_context" in fake.driver.calls
+    assert not {"make_context", "Context"} & set(fake.driver.calls)
+    segmenting.close()
+    made.close()
+    assert fake.driver.taken == 0
+    assert not any(fake.driver.live.values())
+
+
 def test_a_greedier_network_gets_more_and_the_others_work_in_it_too() -> None:
     fake = greedy(MIB)
     small = fake.open(cell_network(), "small")
