@@ -61,6 +61,17 @@ def test_every_package_of_a_station_is_locked_within_what_is_asked_for(
     assert "://" not in text(file), "a lock names packages, no places"
 
 
+@pytest.mark.parametrize(("cuda", "other"), [("12", "13"), ("13", "12")])
+def test_each_tensorrt_comes_with_the_bindings_of_its_own_cuda(cuda: str, other: str) -> None:
+    wanted = {one.name: one for one in map(Requirement, EXTRAS[f"tensorrt-cu{cuda}"])}
+    assert set(wanted) == {"edgeapl", f"tensorrt-cu{cuda}", "cuda-bindings"}
+    assert wanted["cuda-bindings"].specifier.contains(f"{cuda}.9.0")
+    assert not wanted["cuda-bindings"].specifier.contains(f"{other}.9.0")
+    # JetPack's TensorRT is the oldest, and CUDA 13 came with 10.13.
+    assert wanted[f"tensorrt-cu{cuda}"].specifier.contains("10.13.2.6")
+    assert not wanted[f"tensorrt-cu{cuda}"].specifier.contains("10.2.0")
+
+
 def test_the_version_is_the_same_everywhere_and_has_its_section_in_the_changelog() -> None:
     version = PROJECT["version"]
     assert edgeapl.__version__ == version
