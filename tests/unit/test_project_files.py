@@ -61,6 +61,16 @@ def test_every_package_of_a_station_is_locked_within_what_is_asked_for(
     assert "://" not in text(file), "a lock names packages, no places"
 
 
+def test_no_page_has_marks_of_a_merge_that_was_not_settled() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    marked = [
+        page.name
+        for page in pages
+        if re.search(r"^(<{7} |={7}$|>{7} )", page.read_text("utf-8"), re.MULTILINE)
+    ]
+    assert not marked
+
+
 @pytest.mark.parametrize(("cuda", "other"), [("12", "13"), ("13", "12")])
 def test_each_tensorrt_comes_with_the_bindings_of_its_own_cuda(cuda: str, other: str) -> None:
     wanted = {one.name: one for one in map(Requirement, EXTRAS[f"tensorrt-cu{cuda}"])}
