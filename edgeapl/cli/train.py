@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from edgeapl.export.training.plan import TrainingRequest
     from edgeapl.export.training.recipe import TrainingRecipe
     from edgeapl.export.training.split import Split
-    from edgeapl.export.training.system import Head, System
+    from edgeapl.export.training.system import System
     from edgeapl.export.training.trainer import Trained
 
 EXTRA = "pip install 'edgeapl[train]'"
@@ -54,7 +54,8 @@ class Precision(str, Enum):
 
 def train(
     recipe: Annotated[
-        str, typer.Argument(help="mil-small, manescu2023, eckardt2022 or spatial-attention.")
+        str,
+        typer.Argument(help="mil-small, manescu2023, eckardt2022, yan2025 or spatial-attention."),
     ],
     slides: Annotated[
         Path,
@@ -166,8 +167,9 @@ def train(
         Optional[list[str]],  # noqa: UP045
         typer.Option(
             rich_help_panel="Networks of cells",
-            help="Network of eckardt2022 to train: myeloblast, promyelocyte, auer_rod, or detector "
-            "alone. Without it all networks that judge.",
+            help="Network to train: of eckardt2022 myeloblast, promyelocyte, auer_rod, or detector "
+            "alone; of yan2025 stage1, stage2b, stage2t, stage3m, stage3l, apl or ph. Without it "
+            "all that judge.",
         ),
     ] = None,
     size: Annotated[
@@ -248,7 +250,7 @@ def train(
         from edgeapl.export.training.choices import Choices, read_cells
         from edgeapl.export.training.device import choose_device
         from edgeapl.export.training.overrides import changed
-        from edgeapl.export.training.plan import TrainingRequest
+        from edgeapl.export.training.plan import TrainingRequest, check_classes
         from edgeapl.export.training.registry import SYSTEMS, find_parts
     except ModuleNotFoundError as error:
         raise EngineError("train needs more packages", error.name or "", EXTRA) from error
@@ -288,8 +290,13 @@ def train(
             views=views,
         )
         labelled = trained[0].labelled if trained else _labelled(found, slides, labels, crops=crops)
-        folder = out if system is None else out / found.cell_order[-1]
+        if not trained:
+            for one in parts:  # a cohort that lacks a class of the last network is told at once
+                check_classes(one, labelled.images)
+        folder = out if system is None else out / _last(found)
         pool = trained[0].pool if trained else None
+        if system is not None and system.follow is not None:
+            found = system.follow(found, trained)
         trained.append(run.train(found, labelled, folder, pool))
     if system is not None and not part:
         run.train_heads(system, trained)
@@ -322,7 +329,7 @@ class _Run:
         request = replace(self._request, out=out)
         if recipe.bundle is None:
             request = replace(request, init=None)
-        with _watched(recipe.settings.epochs) as watcher:
+        with _watched(recipe.settings.epochs, by_image=labelled.by_image) as watcher:
             watcher.said(f"{recipe.name} on {self._device.text}")
             if self._trials and recipe.bundle is not None:
                 pool = pool or read_cells(recipe, labelled, request, watcher)
@@ -340,12 +347,14 @@ class _Run:
         from edgeapl.errors import InputError
 
         try:
-            found = system.heads(parts, self._request.positive)
+            found = system.heads(parts, self._request.positive) if system.heads else ()
         except InputError as error:
             console().print(f"cells alone are judged: {error}", markup=False, soft_wrap=True)
             return
         of_slides = [
-            self.train(each.recipe, parts[0].labelled, self._request.out / _last(each), each.pool)
+            self.train(
+                each.recipe, parts[0].labelled, self._request.out / _last(each.recipe), each.pool
+            )
             for each in found
         ]
         words = system.write(parts, of_slides, self._request.out)
@@ -354,8 +363,8 @@ class _Run:
             console().print(line, markup=False, soft_wrap=True)
 
 
-def _last(head: Head) -> str:
-    return head.recipe.name.partition("-")[2].replace("-", "_")
+def _last(recipe: TrainingRecipe) -> str:
+    return recipe.name.partition("-")[2].replace("-", "_")
 
 
 def _labelled(
@@ -379,17 +388,17 @@ def _labelled(
 class _Terminal:
     """Shows a training on a terminal; implements Watcher."""
 
-    def __init__(self, terminal: Console, progress: Progress | None, epochs: int) -> None:
+    def __init__(
+        self, terminal: Console, progress: Progress | None, epochs: int, *, by_image: bool
+    ) -> None:
         self._terminal = terminal
         self._progress = progress
         self._epochs = epochs
         self._task: TaskID | None = None
         self._round = ""
-        self._whose = "patients"
+        self._whose = "images" if by_image else "patients"
 
     def said(self, text: str) -> None:
-        if text.startswith("no patients"):
-            self._whose = "images"
         self._terminal.print(text, markup=False)
 
     def read(self, done: int, images: int) -> None:
@@ -430,13 +439,13 @@ class _Terminal:
 
 
 @contextmanager
-def _watched(epochs: int) -> Iterator[_Terminal]:
+def _watched(epochs: int, *, by_image: bool = False) -> Iterator[_Terminal]:
     """Show a bar with the time left on a terminal, plain lines elsewhere."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     terminal = console()
     if not terminal.is_terminal:
-        yield _Terminal(terminal, None, epochs)
+        yield _Terminal(terminal, None, epochs, by_image=by_image)
         return
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -445,7 +454,7 @@ def _watched(epochs: int) -> Iterator[_Terminal]:
         TextColumn("left"),
     )
     with Progress(*columns, console=terminal, transient=True) as progress:
-        yield _Terminal(terminal, progress, epochs)
+        yield _Terminal(terminal, progress, epochs, by_image=by_image)
 
 
 def _show(document: Mapping[str, Any], out: Path, *, exported: bool) -> None:

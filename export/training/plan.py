@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from edgeapl.bundle.digest import sha256
 from edgeapl.errors import InputError, UsageError
 from edgeapl.export.training.cell_pool import CellPool
 from edgeapl.export.training.device import Device
+from edgeapl.export.training.labelled_set import LabelledImage
 from edgeapl.export.training.recipe import Classes, TrainingRecipe
 from edgeapl.export.training.split import Split, split_by_patient
 from edgeapl.export.training.training_data import TrainingData, numbered
@@ -43,7 +45,7 @@ class TrainingRequest:
 def labels_of(recipe: TrainingRecipe, pool: CellPool) -> tuple[str, ...]:
     """Return what is learned of every cell: its slide's diagnosis, or its own class."""
     if recipe.judges == "cells":
-        return tuple(recipe.class_of(image.cell_class) for image in pool.images)
+        return tuple(map(recipe.class_of, pool.images))
     return tuple(image.label for image in pool.images)
 
 
@@ -52,7 +54,7 @@ def classes_of(
 ) -> Classes:
     """Return the names that the network's outputs get. Raises InputError for an unknown label."""
     if recipe.judges == "cells":
-        _check_all_there(recipe, pool, labels)
+        check_classes(recipe, pool.images)
         return Classes(recipe.cell_order)
     found = sorted(set(labels))
     if positive not in found and len(found) == 2:
@@ -69,7 +71,7 @@ def data_of(
     recipe: TrainingRecipe, pool: CellPool, classes: Classes, device: Device
 ) -> TrainingData:
     """Return what objectives work with; all cells are learned from until a round parts them."""
-    cells = tuple(recipe.class_of(image.cell_class) for image in pool.images)
+    cells = tuple(map(recipe.class_of, pool.images))
     return TrainingData(
         pool=pool,
         train=np.arange(len(pool), dtype=np.int64),
@@ -113,12 +115,15 @@ def rounds_of(
     return [*rounds, (part(seed=settings.seed)[-1], settings.seed)]
 
 
-def _check_all_there(recipe: TrainingRecipe, pool: CellPool, labels: tuple[str, ...]) -> None:
+def check_classes(recipe: TrainingRecipe, images: Sequence[LabelledImage]) -> None:
+    """Raise InputError when no image is of one of the classes of cells that are learned."""
+    labels = set(map(recipe.class_of, images))
     missing = [name for name in recipe.cell_order if name not in labels]
     if missing:
-        names = sorted({image.cell_class for image in pool.images} - {""})
+        names = sorted({image.cell_class for image in images} - {""})
         have = f"they are in: {', '.join(map(printable, names[:12]))}" if names else "none is named"
-        mend = f"say which folders hold them with --cells {recipe.cell_order[-1]}=FOLDER; {have}"
+        asked = recipe.cell_order[-1] if missing[0] == recipe.other else missing[0]
+        mend = f"say which folders hold them with --cells {asked}=FOLDER; {have}"
         raise InputError("no cell is of the class", missing[0], mend)
 
 

@@ -12,6 +12,7 @@ from torch import nn
 from edgeapl.bundle.specs import CropSpec
 from edgeapl.export.recipes.recipe import Images
 from edgeapl.export.training.augmentation import Augmentation
+from edgeapl.export.training.labelled_set import LabelledImage
 from edgeapl.export.training.objective import Objective
 from edgeapl.export.training.settings import Settings
 from edgeapl.export.training.training_data import TrainingData
@@ -69,6 +70,8 @@ class TrainingRecipe:
     cell_classes : names of a cohort's cell classes, in small letters, to the network's; a class
         that is not named here is unknown. cell_order : the network's, in its order.
     other : what cells of all further classes are; empty where they are unknown.
+    classify : class of a cell by its own name and its patient's diagnosis, where the name alone
+        does not say it; replaces `cell_classes` and `other`.
     form : numbers of the architecture that can be chosen, by name.
     space : what a search may choose, by name. variant : gives a recipe with such values.
     """
@@ -88,12 +91,16 @@ class TrainingRecipe:
     cell_classes: Mapping[str, str] = field(default_factory=dict)
     cell_order: tuple[str, ...] = ()
     other: str = ""
+    classify: Callable[[LabelledImage], str] | None = None
     form: Mapping[str, Any] = field(default_factory=dict)
     space: Mapping[str, Range] = field(default_factory=dict)
     variant: Callable[[TrainingRecipe, Mapping[str, float]], TrainingRecipe] | None = None
 
-    def class_of(self, name: str) -> str:
-        """Return the network's class for what a cohort calls a cell; empty if it is unknown."""
+    def class_of(self, image: LabelledImage) -> str:
+        """Return the network's class for the cell in an image; empty if it is unknown."""
+        if self.classify is not None:
+            return self.classify(image)
+        name = image.cell_class
         return self.cell_classes.get(name.casefold(), self.other if name else "")
 
 

@@ -13,6 +13,8 @@ from edgeapl.export.training.recipes import (
     manescu2023,
     mil_small,
     spatial_attention,
+    yan2025,
+    yan2025_system,
 )
 from edgeapl.export.training.system import System
 
@@ -24,6 +26,7 @@ TRAINED: Mapping[str, Callable[[], TrainingRecipe]] = {
 
 SYSTEMS: Mapping[str, System] = {
     "eckardt2022": System(eckardt2022.recipes, eckardt2022_heads.heads, eckardt2022_heads.write),
+    "yan2025": System(yan2025.recipes, None, yan2025_system.write, yan2025.follow),
 }
 """Systems of several networks, each of which is trained by itself."""
 

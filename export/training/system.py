@@ -26,11 +26,13 @@ class System:
 
     recipes : of the networks of cells, for what a user chose.
     heads : made of these once they are trained, and of the label that is looked for; an InputError
-        says why there are none.
+        says why there are none. None where cells alone are judged.
+    follow : changes a recipe by what was trained before it; None where networks learn apart.
     write : writes what the export takes of networks and heads into a folder; returns the words
         of its command after ``edgeapl export``.
     """
 
     recipes: Callable[[Choices], tuple[TrainingRecipe, ...]]
-    heads: Callable[[Sequence[Trained], str], tuple[Head, ...]]
+    heads: Callable[[Sequence[Trained], str], tuple[Head, ...]] | None
     write: Callable[[Sequence[Trained], Sequence[Trained], Path], tuple[str, ...]]
+    follow: Callable[[TrainingRecipe, Sequence[Trained]], TrainingRecipe] | None = None

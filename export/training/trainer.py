@@ -86,9 +86,12 @@ class Trained:
         """The cohort's classes of cells behind each class that was learned; empty for slides."""
         if self.recipe.judges != "cells":
             return {}
-        names = sorted({image.cell_class for image in self.pool.images} - {""})
-        classes = self.classes.slides
-        return {one: [n for n in names if self.recipe.class_of(n) == one] for one in classes}
+        found: dict[str, set[str]] = {one: set() for one in self.classes.slides}
+        for image in self.pool.images:
+            name = self.recipe.class_of(image)
+            if name in found:
+                found[name].add(image.cell_class)
+        return {one: sorted(names) for one, names in found.items()}
 
     @property
     def folds(self) -> list[TestedFold]:

@@ -22,7 +22,7 @@ from edgeapl.export.recipes.registry import find_recipe  # noqa: E402
 from edgeapl.export.training.cell_folders import read_cell_folders  # noqa: E402
 from edgeapl.export.training.choices import Choices, read_cells  # noqa: E402
 from edgeapl.export.training.device import Device  # noqa: E402
-from edgeapl.export.training.labelled_set import LabelledSet, read_labelled_set  # noqa: E402
+from edgeapl.export.training.labelled_set import LabelledImage, LabelledSet, read_labelled_set  # noqa: E402
 from edgeapl.export.training.overrides import changed  # noqa: E402
 from edgeapl.export.training.page import write_page  # noqa: E402
 from edgeapl.export.training.plan import TrainingRequest, data_of  # noqa: E402
@@ -57,6 +57,10 @@ class Narrow(nn.Module):  # type: ignore[misc]
 def parts(**choices: object) -> dict[str, TrainingRecipe]:
     found = find_parts("eckardt2022", Choices(**choices))  # type: ignore[arg-type]
     return {recipe.cell_order[-1]: recipe for recipe in found}
+
+
+def named(cell_class: str) -> LabelledImage:
+    return LabelledImage(Path("cell.png"), "slide", "patient", "", cell_class)
 
 
 def quick(epochs: int = 2, **cells: tuple[str, ...]) -> TrainingRecipe:
@@ -99,11 +103,11 @@ def test_three_networks_are_trained_as_the_paper_says() -> None:
         assert recipe.form["dropout"] > 0
         changes = recipe.augmentation
         assert min(changes.zoom, changes.shift, changes.hue, changes.light) > 0
-        assert recipe.class_of("Lymphocyte") == recipe.other
-        assert recipe.class_of("") == ""  # nobody said what it is
+        assert recipe.class_of(named("Lymphocyte")) == recipe.other
+        assert recipe.class_of(named("")) == ""  # nobody said what it is
     for faggot in ("promyelocyte", "auer_rod"):
-        assert found[faggot].class_of("Faggot_cell") == faggot
-    assert found["myeloblast"].class_of("faggot_cell") == "not_myeloblast"
+        assert found[faggot].class_of(named("Faggot_cell")) == faggot
+    assert found["myeloblast"].class_of(named("faggot_cell")) == "not_myeloblast"
 
 
 def test_the_network_for_use_has_the_layers_and_the_size_that_were_chosen(tmp_path: Path) -> None:

@@ -116,10 +116,7 @@ def test_each_ensemble_learns_what_apl_is_told_from(cells: list[Trained]) -> Non
 def true_calls(cells: list[Trained], monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every cell be called what it is."""
     truth = [
-        [
-            part.recipe.class_of(image.cell_class) == part.recipe.cell_order[-1]
-            for image in part.pool.images
-        ]
+        [part.recipe.class_of(image) == part.recipe.cell_order[-1] for image in part.pool.images]
         for part in cells
     ]
     calls = np.array(truth, dtype=np.float32).T
