@@ -317,7 +317,13 @@ class _Run:
         self.documents: list[dict[str, Any]] = []
 
     def train(
-        self, recipe: TrainingRecipe, labelled: LabelledSet, out: Path, pool: CellPool | None = None
+        self,
+        recipe: TrainingRecipe,
+        labelled: LabelledSet,
+        out: Path,
+        pool: CellPool | None = None,
+        *,
+        head: bool = False,
     ) -> Trained:
         from dataclasses import replace
 
@@ -327,11 +333,11 @@ class _Run:
         from edgeapl.export.training.writer import write_trained
 
         request = replace(self._request, out=out)
-        if recipe.bundle is None:
+        if head:
             request = replace(request, init=None)
         with _watched(recipe.settings.epochs, by_image=labelled.by_image) as watcher:
             watcher.said(f"{recipe.name} on {self._device.text}")
-            if self._trials and recipe.bundle is not None:
+            if self._trials and not head:
                 pool = pool or read_cells(recipe, labelled, request, watcher)
                 recipe = search(recipe, pool, self._device, request, self._trials, watcher)
             trained = train(recipe, labelled, self._device, request, watcher, pool)
@@ -351,12 +357,12 @@ class _Run:
         except InputError as error:
             console().print(f"cells alone are judged: {error}", markup=False, soft_wrap=True)
             return
-        of_slides = [
-            self.train(
-                each.recipe, parts[0].labelled, self._request.out / _last(each.recipe), each.pool
+        of_slides = []
+        for each in found:
+            folder = self._request.out / _last(each.recipe)
+            of_slides.append(
+                self.train(each.recipe, parts[0].labelled, folder, each.pool, head=True)
             )
-            for each in found
-        ]
         words = system.write(parts, of_slides, self._request.out)
         if not self._as_json:
             line = f"whole system: edgeapl export {' '.join(words)} --out BUNDLE"
