@@ -51,8 +51,8 @@ DIAGNOSES: Mapping[str, tuple[str, ...]] = {
     "pcl": ("pcl",),
     "hcl": ("hcl",),
 }
-"""Class to the names of diagnoses, in small letters. A patient whose AML is named no closer has no
-APL, as where both are told apart; of an ALL named no closer nothing is known about Ph."""
+"""Class to the names of diagnoses, in small letters. An AML named no closer is no APL, as labels
+are that name both; of an ALL named no closer nothing is known about Ph."""
 
 NAMES: Mapping[str, tuple[str, ...]] = {**CELLS, **DIAGNOSES}
 
