@@ -15,8 +15,9 @@ def start_from(module: nn.Module, path: Path) -> int:
     """Put the tensors of a file that fit into a module; returns how many parameters they fill.
 
     A tensor fits when its name, or the end of it after a dot, and its shape are the module's: a
-    classifier of other classes stays as it was drawn. Raises BundleError when nothing fits, or the
-    file cannot be read.
+    classifier of other classes stays as it was drawn. So do weights of a trunk that is a part of
+    the module, as ``conv1.weight`` for ``features.conv1.weight``. Raises BundleError when nothing
+    fits, or the file cannot be read.
     """
     tensors = read_checkpoint(path).tensors
     filled = 0
@@ -34,7 +35,8 @@ def start_from(module: nn.Module, path: Path) -> int:
 
 def _fitting(name: str, own: torch.Tensor, tensors: object) -> torch.Tensor | None:
     assert isinstance(tensors, dict)
-    names = [name, *(each for each in tensors if each.endswith(f".{name}"))]
+    longer = (each for each in tensors if each.endswith(f".{name}"))
+    names = [name, *longer, name.partition(".")[2]]
     for each in names:
         if each in tensors and tensors[each].shape == own.shape:
             found: torch.Tensor = tensors[each]

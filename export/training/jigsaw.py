@@ -8,7 +8,7 @@ on, then one for all of them together, on the whole image.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,9 @@ from edgeapl.types import Float32, Int64
 PATCHES = (8, 4, 2, 1)
 """Patches along a side in each step of an iteration; the last is the whole image."""
 
+SMALLEST_MEAN = 1e-6
+"""Below, the stage before sends nothing here, and nothing is learned."""
+
 WHOLE_WEIGHT = 2.0
 """Weight of the last step's loss, as in the public code of Du et al."""
 
@@ -33,11 +36,18 @@ class JigsawObjective:
     """Four steps for each batch, one for every classifier of a `Pmg`.
 
     images : draws batches, and judges cells with the sum of the four predictions.
-    guide : float32 (N,), weight of the loss of every row of the pool, 0 or more.
+    guide : float32 (N,), weight of the loss of every row of the pool, 0 or more. Over what is
+        learned from they are brought to a mean of 1, so that a batch of cells that belong
+        elsewhere teaches little.
     """
 
     images: ImageObjective
     guide: Float32
+    _mean: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        mean = float(self.guide[self.images.data.train].mean())
+        object.__setattr__(self, "_mean", max(mean, SMALLEST_MEAN))
 
     def batches(self, random: np.random.Generator) -> Sequence[Int64]:
         """Return the rows of each step, two at least: a batch norm cannot learn from one."""
@@ -52,13 +62,13 @@ class JigsawObjective:
         data = self.images.data
         cells = data.augmented(batch, random)
         truth = torch.from_numpy(data.truth[batch]).to(cells.device)
-        weights = torch.from_numpy(self.guide[batch]).to(cells.device)
+        weights = torch.from_numpy(self.guide[batch] / self._mean).to(cells.device)
         for step, patches in enumerate(PATCHES):
             with data.device.autocast():
                 maps = module.maps(shuffled(cells, patches, random))
                 logits = module.granularities(pool(maps))[step].float()
             each = functional.cross_entropy(logits, truth, reduction="none")
-            loss = (each * weights).sum() / weights.sum().clamp(min=1e-6)
+            loss = (each * weights).mean()
             if patches > 1:
                 yield Part(loss, [], np.empty((0, logits.shape[1]), dtype=np.float32))
                 continue

@@ -22,6 +22,7 @@ from edgeapl.export.training.cell_folders import read_cell_folders  # noqa: E402
 from edgeapl.export.training.choices import Choices  # noqa: E402
 from edgeapl.export.training.device import Device  # noqa: E402
 from edgeapl.export.training.image_objective import ImageObjective  # noqa: E402
+from edgeapl.export.training.initial_weights import start_from  # noqa: E402
 from edgeapl.export.training.jigsaw import JigsawObjective, answer, shuffled  # noqa: E402
 from edgeapl.export.training.labelled_set import LabelledImage, LabelledSet  # noqa: E402
 from edgeapl.export.training.leukaemia_tree import LeukaemiaTree  # noqa: E402
@@ -226,6 +227,26 @@ def test_a_cell_without_weight_moves_nothing(first: Trained) -> None:
 def _same_batch() -> tuple[nn.Module, Int64, Generator]:
     torch.manual_seed(1)
     return Narrow(2).train(), np.arange(4, dtype=np.int64), torch.Generator().manual_seed(1)
+
+
+def test_a_batch_of_cells_that_belong_elsewhere_teaches_little(first: Trained) -> None:
+    objective = jigsaw(first)
+    guide = np.ones(len(first.pool), dtype=np.float32)
+    guide[:4] = 0.01
+    loss, plain = (
+        float(next(JigsawObjective(objective.images, each).parts(*_same_batch())).loss.detach())
+        for each in (guide, objective.guide)
+    )
+    assert loss < 0.02 * plain
+
+
+def test_weights_of_a_trunk_are_taken(tmp_path: Path) -> None:
+    module = Narrow(2)
+    given = {name: torch.full_like(value, 0.5) for name, value in module.convs.state_dict().items()}
+    torch.save(given, tmp_path / "trunk.pt")
+    start_from(module, tmp_path / "trunk.pt")
+    assert all((each == 0.5).all() for each in module.convs.parameters())
+    assert (module.classifier1[1].weight != 0.5).all()
 
 
 def test_no_step_has_one_cell_alone(first: Trained) -> None:
