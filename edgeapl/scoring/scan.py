@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from edgeapl.report.pictures import PAGE_FRAME_PX, jpeg_bytes, png_bytes, shrunk
 from edgeapl.scoring.request import ScoreRequest
 from edgeapl.sources.discover import SlideInput
 from edgeapl.types import Decision, ExaminedFrame, Frame
-from edgeapl.whole_slide import WholeSlideSource, is_whole_slide, open_pyramid
+from edgeapl.whole_slide import WholeSlideSource, companion_files, is_whole_slide, open_pyramid
 from edgeapl.whole_slide.picture import TileFate, draw_overview
 from edgeapl.wording.names import canonical_name
 
@@ -124,22 +125,42 @@ def open_scan(slide: SlideInput, digest: str, request: ScoreRequest, model: Mode
     return Scan(source)
 
 
+def scan_of(files: Sequence[Path]) -> Path | None:
+    """Return the scan that the files of a slide are; None where they are images."""
+    first = files[0]
+    if not is_whole_slide(first) or not {*files[1:]} <= {*companion_files(first)}:
+        return None
+    return first
+
+
 def split_scans(slides: Sequence[SlideInput]) -> tuple[SlideInput, ...]:
     """Make every scan a slide of its own, also if several are in one folder.
 
-    Images beside them stay together.
+    The files of one scan stay together, and so do the images beside it. Scans are named after their
+    files; where two would have the same name, after folder and file.
     """
-    return tuple(part for slide in slides for part in _parts(slide))
+    parts = [(slide, part) for slide in slides for part in _parts(slide)]
+    times = Counter(part.name for _, part in parts)
+    return tuple(
+        part
+        if times[part.name] == 1 or part.name == slide.name
+        else replace(part, name=canonical_name(f"{slide.name} {part.files[0].name}"))
+        for slide, part in parts
+    )
 
 
 def _parts(slide: SlideInput) -> Iterator[SlideInput]:
-    scans = [file for file in slide.files if is_whole_slide(file)]
-    names = [canonical_name(Path(file.name).stem) for file in scans]
-    if not scans or len(slide.files) == 1 or len(set(names)) < len(names):
-        yield slide
+    scans: list[Path] = []
+    of_scans: set[Path] = set()
+    for file in slide.files:
+        if file not in of_scans and is_whole_slide(file):
+            scans.append(file)
+            of_scans.update((file, *companion_files(file)))
+    rest = tuple(file for file in slide.files if file not in of_scans)
+    if rest or not scans:
+        yield replace(slide, files=rest)
+    if len(scans) == 1 and not rest:
+        yield replace(slide, files=(scans[0],))
         return
-    rest = tuple(file for file in slide.files if file not in set(scans))
-    if rest:
-        yield SlideInput(slide.name, rest)
-    for name, file in zip(names, scans, strict=True):
-        yield SlideInput(name, (file,))
+    for file in scans:
+        yield SlideInput(canonical_name(file.stem), (file,))

@@ -29,11 +29,10 @@ from edgeapl.scoring.joint_tables import SLIDE_LIST
 from edgeapl.scoring.list_columns import further_columns, listed_to_json
 from edgeapl.scoring.request import ScoreListener, ScoreRequest
 from edgeapl.scoring.resume import content_digest, is_current, slide_key
-from edgeapl.scoring.scan import FailedSource, Scan, open_scan
+from edgeapl.scoring.scan import FailedSource, Scan, open_scan, scan_of
 from edgeapl.sources.discover import FoundSlides, SlideInput, split_left_out
 from edgeapl.sources.files import FilesSource
 from edgeapl.types import ExaminedFrame
-from edgeapl.whole_slide import is_whole_slide
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +126,7 @@ class FolderScoring:
                 self._unlisted, {file.parent for file in slide.files}
             )
             ended = slide_findings.of_certificate_status(self._ended())
-            if len(slide.files) == 1 and not request.crops and is_whole_slide(slide.files[0]):
+            if not request.crops and scan_of(slide.files) is not None:
                 options = SlideOptions(findings=(*beside, *ended), sampled=True)
                 yield from self._scan(slide, key, digests[0], options)
                 continue

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgeapl.whole_slide.dicom_series import series_of
+
 MOST_BYTES = 1 << 20
 """Of a list of files; longer ones are none."""
 
@@ -11,7 +13,8 @@ MOST_BYTES = 1 << 20
 def companion_files(scan: Path) -> tuple[Path, ...]:
     """Return the other files of a scan, by name; none where it is a single file.
 
-    MRXS has its pictures in the folder beside it that has its name, VMS and VMU name their files.
+    MRXS has its pictures in the folder beside it that has its name, VMS and VMU name their files,
+    and a DICOM series has one file or more for each level.
     Raises OSError when they cannot be read.
     """
     suffix = scan.suffix.lower()
@@ -19,6 +22,9 @@ def companion_files(scan: Path) -> tuple[Path, ...]:
         found = iter(scan.with_suffix("").rglob("*"))
     elif suffix in (".vms", ".vmu"):
         found = (scan.parent / name for name in _named_in(scan))
+    elif suffix == ".dcm" and (series := series_of(scan)):
+        beside = (file for file in scan.parent.iterdir() if file.suffix.lower() == ".dcm")
+        found = (file for file in beside if series_of(file) == series)
     else:
         return ()
     return tuple(sorted({file for file in found if file.is_file() and file != scan}))

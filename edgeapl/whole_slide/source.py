@@ -96,10 +96,7 @@ class WholeSlideSource(ClosesItself):
             f"tile of a whole slide; {len(self.tiles)} of {self.tissue} tiles with tissue were "
             "chosen as monolayer, and the others were not looked at"
         )
-        self._remarks: tuple[Remark, ...] = (Remark("whole_slide", text),)
-        if pyramid.has_profile:
-            text = "the scan has a colour profile, which is not applied"
-            self._remarks += (Remark("colour_profile", text, doubtful=True),)
+        self._remarks = (Remark("whole_slide", text), *pyramid.remarks)
 
     def _unfit(self) -> list[InputError]:
         if self.tissue < FEWEST_TISSUE:

@@ -22,7 +22,7 @@ from edgeapl.scoring.scan import Scan, split_scans
 from edgeapl.sources.demo import DemoSource
 from edgeapl.sources.discover import find_slides
 from edgeapl.types import Decision, Frame, ScaleOrigin, UInt8
-from edgeapl.whole_slide import WholeSlideSource, is_whole_slide, open_pyramid, pyramid
+from edgeapl.whole_slide import WholeSlideSource, is_whole_slide, open_pyramid, opening
 from tests.pictures import encoded, field
 from tests.scans import of_canvas, patch, smear, torn, write_scan
 
@@ -137,7 +137,7 @@ def damage(path: Path, x: int, y: int) -> None:
 def test_scans_in_one_folder_are_slides_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pyramid, "LARGEST_IMAGE_PX", 1_000_000)
+    monkeypatch.setattr(opening, "LARGEST_IMAGE_PX", 1_000_000)
     for name in ("a", "b"):
         write_scan(
             tmp_path / f"{name}.tif", 1024, 2048, of_canvas(patch(10, 512, 0, jitter=0.9)), UM
@@ -200,7 +200,7 @@ def scored(scan: Path, out: Path, journal: Path) -> tuple[ScoreResult, list[int]
 def test_a_scan_is_scored_to_a_verdict_with_all_that_people_look_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr(pyramid, "LARGEST_IMAGE_PX", 10_000_000)
+    monkeypatch.setattr(opening, "LARGEST_IMAGE_PX", 10_000_000)
     monkeypatch.setattr(
         openslide.OpenSlide, "associated_images", property(lambda self: pytest.fail("label read"))
     )
@@ -267,7 +267,7 @@ def test_a_blurred_scan_is_reviewed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     canvas = smear(1500, 2000, {"monolayer": (0.05, 0.95)})
     soft = np.asarray(cv2.GaussianBlur(canvas, (0, 0), 1.2), np.uint8)
     write_scan(scan, 6000, 8000, of_canvas(soft), UM)
-    monkeypatch.setattr(pyramid, "LARGEST_IMAGE_PX", 10_000_000)
+    monkeypatch.setattr(opening, "LARGEST_IMAGE_PX", 10_000_000)
     result, _ = scored(scan, tmp_path / "out", tmp_path / "j.db")
     (record,) = result.records
     assert record["verdict"] == "REVIEW"

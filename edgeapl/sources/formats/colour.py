@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -109,22 +110,49 @@ def profile_of_codes(primaries: int, transfer: int) -> bytes:
     return profile_of(chromaticities, gamma, f"colour codes {primaries} {transfer}")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Conversion:
+    """From the colour space of an ICC profile to sRGB, for one picture or for many parts of one.
+
+    remarks : whether colours are changed, or why not.
+    turn : converts uint8 (H, W, 3); None where nothing is changed.
+    """
+
+    remarks: tuple[Remark, ...] = ()
+    turn: Callable[[UInt8], UInt8] | None = None
+
+    def of(self, pixels: UInt8) -> UInt8:
+        """Return pixels, uint8 (H, W, 3), in sRGB; the same array where nothing is changed."""
+        if self.turn is None:
+            return pixels
+        made = np.empty_like(pixels)
+        for top in range(0, len(pixels), _ROWS):
+            made[top : top + _ROWS] = self.turn(np.ascontiguousarray(pixels[top : top + _ROWS]))
+        return made
+
+
 def to_srgb(pixels: UInt8, icc: bytes) -> tuple[UInt8, tuple[Remark, ...]]:
     """Convert pixels, uint8 (H, W, 3), from the space of an ICC profile to sRGB.
 
     Returns the same pixels and no remark if the space is sRGB. An unusable profile leaves them
     unchanged, with a remark that bars CLEAR.
     """
+    conversion = conversion_of(icc)
+    return conversion.of(pixels), conversion.remarks
+
+
+def conversion_of(icc: bytes) -> Conversion:
+    """Return how `to_srgb` converts colours with this profile."""
     from PIL import Image, ImageCms  # noqa: PLC0415
 
     if len(icc) > MOST_BYTES:
-        return pixels, (Remark("colour", f"the colour profile is too large; {_DOUBT}", True),)
+        return Conversion((Remark("colour", f"the colour profile is too large; {_DOUBT}", True),))
     try:
         profile = ImageCms.getOpenProfile(io.BytesIO(icc))
         said = _name_of(profile)
         if profile.profile.xcolor_space.strip() != "RGB":
             text = f"the colour profile ({said}) is not for RGB; {_DOUBT}"
-            return pixels, (Remark("colour", text, True),)
+            return Conversion((Remark("colour", text, True),))
         transform = ImageCms.buildTransform(
             profile,
             ImageCms.createProfile("sRGB"),
@@ -134,7 +162,7 @@ def to_srgb(pixels: UInt8, icc: bytes) -> tuple[UInt8, tuple[Remark, ...]]:
         )
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
         text = f"the colour profile cannot be read ({error or type(error).__name__}); {_DOUBT}"
-        return pixels, (Remark("colour", " ".join(text.split()), True),)
+        return Conversion((Remark("colour", " ".join(text.split()), True),))
 
     def turned(part: UInt8) -> UInt8:
         image = ImageCms.applyTransform(Image.fromarray(part), transform)
@@ -144,11 +172,8 @@ def to_srgb(pixels: UInt8, icc: bytes) -> tuple[UInt8, tuple[Remark, ...]]:
     grid = _grid()
     change = np.abs(turned(grid).astype(np.int16) - grid).max()
     if change <= SAME:
-        return pixels, ()
-    made = np.empty_like(pixels)
-    for top in range(0, len(pixels), _ROWS):
-        made[top : top + _ROWS] = turned(np.ascontiguousarray(pixels[top : top + _ROWS]))
-    return made, (Remark("colour", f"colours were turned into sRGB from: {said}"),)
+        return Conversion()
+    return Conversion((Remark("colour", f"colours were turned into sRGB from: {said}"),), turned)
 
 
 def _name_of(profile: ImageCms.ImageCmsProfile) -> str:

@@ -40,7 +40,17 @@ from edgeapl.types import Remark, UInt8
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
 
-__all__ = ["SIGNATURES", "read_stills"]
+__all__ = [
+    "SIGNATURES",
+    "check_kind",
+    "description_of",
+    "is_small",
+    "keep_warnings_quiet",
+    "page_profile",
+    "page_size",
+    "read_stills",
+    "whole_page",
+]
 
 _GREY = (0, 1)
 _RGB, _PALETTE, _CMYK, _YCBCR = 2, 3, 5, 6
@@ -79,10 +89,7 @@ def read_stills(data: bytes, name: str) -> Iterator[Still]:
     import tifffile  # noqa: PLC0415
 
     check_bounds(data, name)
-    # tifffile writes its warnings to the terminal unless a handler is set.
-    log = logging.getLogger("tifffile")
-    if not log.handlers:
-        log.addHandler(logging.NullHandler())
+    keep_warnings_quiet()
     try:
         # Not closed: pages read their longer values on demand.
         file = tifffile.TiffFile(io.BytesIO(data), name="image.tif")
@@ -94,10 +101,17 @@ def read_stills(data: bytes, name: str) -> Iterator[Still]:
     yield from stills
 
 
+def keep_warnings_quiet() -> None:
+    """Keep tifffile's warnings off the terminal: what is wrong is found and said here."""
+    log = logging.getLogger("tifffile")
+    if not log.handlers:
+        log.addHandler(logging.NullHandler())
+
+
 def _choose(file: TiffFile, name: str) -> list[_Chosen]:
-    pages = [_whole_page(file, number) for number in range(len(file.pages))]
+    pages = [whole_page(file, number) for number in range(len(file.pages))]
     first = pages[0]
-    text = _description(first)
+    text = description_of(first)
     if _NDPI_MARK in first.tags:
         mend = "export fields of it as TIFF with the scanner's program"
         raise InputError("a scan of a whole slide (NDPI)", name, mend)
@@ -115,7 +129,7 @@ def _choose(file: TiffFile, name: str) -> list[_Chosen]:
     return [_Chosen(page, None, remarks) for page in whole]
 
 
-def _whole_page(file: TiffFile, number: int) -> TiffPage:
+def whole_page(file: TiffFile, number: int) -> TiffPage:
     """Return a page with all its tags. Raises TypeError if a list takes the place of a number."""
     page = file.pages[number].aspage()
     for name in _SINGLE:
@@ -133,14 +147,14 @@ def _of_ome(pages: list[TiffPage], images: tuple[OmeImage, ...], name: str) -> l
         if image.channels > 1:
             found = f"image is stored as {image.channels} separate channels"
             raise InputError(found, name, "save it as RGB")
-        whole = [page for number in image.pages if not _is_small(page := pages[number])]
+        whole = [page for number in image.pages if not is_small(page := pages[number])]
         chosen += [_Chosen(page, image) for page in whole]
     if not chosen:
         raise damaged(name, "its OME description names no image of this file")
     named = {number for image in images for number in image.pages}
     first = chosen[0].page
     others = [page for number, page in enumerate(pages) if number not in named]
-    passed_over = [page for page in others if not _is_small(page) and not _is_copy(page, first)]
+    passed_over = [page for page in others if not is_small(page) and not _is_copy(page, first)]
     remarks = []
     if passed_over:
         text = f"{len(passed_over)} images of the file are not examined: its OME description"
@@ -170,14 +184,15 @@ def _check_count(text: str, pages: int, name: str) -> None:
 
 def _pictures(pages: list[TiffPage], text: str) -> list[TiffPage]:
     """Return the pictures without thumbnails, masks, and the smaller levels of pyramids."""
-    whole = [page for page in pages if not _is_small(page)]
+    whole = [page for page in pages if not is_small(page)]
     first = whole[0] if whole else pages[0]
     if text.startswith("Aperio"):
         return [first]
     return [first, *(page for page in whole[1:] if not _is_copy(page, first))]
 
 
-def _is_small(page: TiffPage) -> bool:
+def is_small(page: TiffPage) -> bool:
+    """Whether a page says that it is a thumbnail, a smaller level or a mask."""
     return bool(int(page.subfiletype) & (_REDUCED | _MASK))
 
 
@@ -192,10 +207,10 @@ def _is_copy(page: TiffPage, first: TiffPage) -> bool:
 
 def _still(chosen: _Chosen, data: bytes, name: str) -> Still:
     page = chosen.page
-    _check_kind(page, name)
+    check_kind(page, name)
     size = chosen.ome.size if chosen.ome is not None else PixelSize()
     if size == PixelSize():
-        size = _size(page)
+        size = page_size(page)
     header = ImageHeader(
         "TIFF",
         page.imagewidth,
@@ -204,12 +219,12 @@ def _still(chosen: _Chosen, data: bytes, name: str) -> Still:
         orientation=turned if (turned := _tag(page, 274, 1)) in range(1, 9) else 1,
         size=size,
         remarks=chosen.remarks,
-        icc=_profile(page),
+        icc=page_profile(page),
     )
     return Still(header, partial(_pixels, chosen, data))
 
 
-def _check_kind(page: TiffPage, name: str) -> None:
+def check_kind(page: TiffPage, name: str) -> None:
     """Refuse all but images with colours of 8 to 16 bits."""
     for tag in (256, 257, 262):
         if tag not in page.tags:
@@ -279,10 +294,10 @@ def _looked_up(page: TiffPage, numbers: UInt8, name: str) -> UInt8:
     return np.asarray(colours[numbers], dtype=np.uint8)
 
 
-def _size(page: TiffPage) -> PixelSize:
+def page_size(page: TiffPage) -> PixelSize:
     """Return the pixel size from ImageJ's or Aperio's description, else the resolution tags."""
     x, y = _resolution(page, 282), _resolution(page, 283)
-    text = _description(page)
+    text = description_of(page)
     aperio = re.search(r"\| ?MPP ?= ?([0-9]{0,9}\.?[0-9]{1,20})(?![0-9.])", text[:4096])
     if text.startswith("Aperio") and aperio is not None:
         return pixel_size(float(aperio[1]), float(aperio[1]), "Aperio's description")
@@ -311,12 +326,14 @@ def _resolution(page: TiffPage, tag: int) -> float:
     return float(value[0]) / float(value[1]) if value[1] else float("inf")
 
 
-def _profile(page: TiffPage) -> bytes:
+def page_profile(page: TiffPage) -> bytes:
+    """Return the ICC profile of a page; empty without one."""
     value = page.tags.valueof(34675)
     return bytes(value) if isinstance(value, bytes) else b""
 
 
-def _description(page: TiffPage) -> str:
+def description_of(page: TiffPage) -> str:
+    """Return the description of a page; empty without one."""
     value = page.tags.valueof(270)
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")

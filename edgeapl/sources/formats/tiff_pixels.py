@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -73,16 +73,15 @@ def read_samples(page: TiffPage, data: bytes, name: str) -> Samples:
     Raises InputError for a part that is missing, short or corrupt, and for parts that together
     cause more work than a sound file of this size can.
     """
-    planar = int(page.planarconfig) == 2 and page.samplesperpixel > 1
-    channels = 1 if planar else page.samplesperpixel
+    parts = TiffParts(page, data, name)
     dtype = np.uint8 if page.bitspersample == 8 else np.uint16
     image = np.empty((page.imagelength, page.imagewidth, page.samplesperpixel), dtype)
-    decode = _decoder(page, channels, name)
-    for part in _parts(page, data, name, planar=planar):
-        samples = decode(part)
+    for number in range(parts.count):
+        part = parts.part(number)
+        samples = parts.decode(part)
         rows, columns = part.height, part.width
         place = np.s_[part.top : part.top + rows, part.left : part.left + columns]
-        if planar:
+        if parts.planar:
             image[(*place, part.plane)] = samples[:rows, :columns, 0]
         else:
             image[place] = samples[:rows, :columns]
@@ -99,43 +98,68 @@ def check_shared(pages: Sequence[TiffPage], data: bytes, name: str) -> None:
         raise damaged(name, "TIFF images lie over each other")
 
 
-def _parts(page: TiffPage, data: bytes, name: str, *, planar: bool) -> Iterator[Part]:
-    height, width = page.imagelength, page.imagewidth
-    if page.is_tiled:
-        stored = (int(page.tilelength), int(page.tilewidth))
-    else:
-        stored = (int(page.rowsperstrip), width)
-    if 0 in stored:
-        raise damaged(name, "TIFF strips without size")
-    if page.is_tiled and stored[0] * stored[1] > max(MOST_TILE, 4 * height * width):
-        raise damaged(name, f"TIFF with tiles of {stored[1]} x {stored[0]} px")
-    down, across = math.ceil(height / stored[0]), math.ceil(width / stored[1])
-    planes = page.samplesperpixel if planar else 1
-    tags = page.tags
-    starts = _numbers(tags.valueof(324 if page.is_tiled else 273))
-    lengths = _numbers(tags.valueof(325 if page.is_tiled else 279))
-    if len(starts) != len(lengths):
-        raise damaged(name, "TIFF strips without length")
-    expected = down * across * planes
-    if len(starts) != expected:
-        raise damaged(name, f"TIFF has {len(starts)} of {expected} parts")
-    # A part may stand for several, such as empty tiles, but must not make much out of little.
-    decoded = height * width * page.samplesperpixel * 2
-    if sum(lengths) > len(data) + 2 * decoded:
-        raise damaged(name, "TIFF parts lie over each other")
-    for number, (start, length) in enumerate(zip(starts, lengths, strict=True)):
-        if start + length > len(data):
-            raise cut_off(name, "TIFF ends inside its pixels")
-        top = number // across % down * stored[0]
-        left = number % across * stored[1]
-        yield Part(
-            plane=number // (across * down),
+class TiffParts:
+    """The strips or tiles of an image, each decoded when it is asked for.
+
+    Parameters
+    ----------
+    page, data, name : of `read_samples`; `data` may be a file mapped into memory.
+
+    stored : height and width of a part as stored. down, across : parts along each side.
+    planar : whether each part holds one channel. decode : returns the samples of a part, (rows,
+    columns, channels).
+
+    Raises InputError when the parts cannot all be there, or cause more work than a sound file of
+    this size can.
+    """
+
+    def __init__(self, page: TiffPage, data: bytes, name: str) -> None:
+        self._page, self._data, self._name = page, data, name
+        self.planar = int(page.planarconfig) == 2 and page.samplesperpixel > 1
+        self.decode = _decoder(page, 1 if self.planar else page.samplesperpixel, name)
+        height, width = page.imagelength, page.imagewidth
+        tiled = page.is_tiled
+        if tiled:
+            stored = (int(page.tilelength), int(page.tilewidth))
+        else:
+            stored = (int(page.rowsperstrip), width)
+        if 0 in stored:
+            raise damaged(name, "TIFF strips without size")
+        if tiled and stored[0] * stored[1] > max(MOST_TILE, 4 * height * width):
+            raise damaged(name, f"TIFF with tiles of {stored[1]} x {stored[0]} px")
+        self.stored = stored if tiled else (min(stored[0], height), width)
+        self.down, self.across = math.ceil(height / stored[0]), math.ceil(width / stored[1])
+        self.count = self.down * self.across * (page.samplesperpixel if self.planar else 1)
+        self._starts = _numbers(page.tags.valueof(324 if tiled else 273))
+        self._lengths = _numbers(page.tags.valueof(325 if tiled else 279))
+        if len(self._starts) != len(self._lengths):
+            raise damaged(name, "TIFF strips without length")
+        if len(self._starts) != self.count:
+            raise damaged(name, f"TIFF has {len(self._starts)} of {self.count} parts")
+        # A part may stand for several, such as empty tiles, but must not make much out of little.
+        decoded = height * width * page.samplesperpixel * 2
+        if sum(self._lengths) > len(data) + 2 * decoded:
+            raise damaged(name, "TIFF parts lie over each other")
+
+    def is_left_out(self, number: int) -> bool:
+        """Whether nothing is stored for a part."""
+        return self._lengths[number] == 0
+
+    def part(self, number: int) -> Part:
+        """Return a part, counted from 0. Raises InputError where the file ends before it."""
+        start, length = self._starts[number], self._lengths[number]
+        if start + length > len(self._data):
+            raise cut_off(self._name, "TIFF ends inside its pixels")
+        top = number // self.across % self.down * self.stored[0]
+        left = number % self.across * self.stored[1]
+        return Part(
+            plane=number // (self.across * self.down),
             top=top,
             left=left,
-            height=min(stored[0], height - top),
-            width=min(stored[1], width - left),
-            stored=stored if page.is_tiled else (min(stored[0], height), width),
-            data=data[start : start + length],
+            height=min(self.stored[0], self._page.imagelength - top),
+            width=min(self.stored[1], self._page.imagewidth - left),
+            stored=self.stored,
+            data=self._data[start : start + length],
             number=number + 1,
         )
 

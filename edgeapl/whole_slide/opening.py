@@ -1,0 +1,61 @@
+"""Which files are scans, and which reader opens one: OpenSlide, or for a TIFF what reads more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgeapl.errors import InputError
+from edgeapl.sources.formats.tiff_levels import pyramid_shapes
+from edgeapl.whole_slide.openslide_pyramid import GENERIC, OpenSlidePyramid, openslide_library
+from edgeapl.whole_slide.pyramid import Pyramid
+from edgeapl.whole_slide.tiff_pyramid import TiffPyramid
+from edgeapl.wording.printable import printable
+
+_TIFFS = frozenset({".svs", ".ndpi", ".scn", ".bif", ".svslide", ".tif", ".tiff", ".btf", ".tf8"})
+SUFFIXES = frozenset({*_TIFFS, ".mrxs", ".vms", ".vmu", ".dcm"})
+
+LARGEST_IMAGE_PX = 30_000_000
+"""A TIFF that names no scanner and is no larger than this is read as an ordinary image."""
+
+EXTRA = "pip install 'edgeapl[slides]'"
+
+
+def is_whole_slide(path: Path) -> bool:
+    """Return whether a file is a scan that can be read here; always False without the extra."""
+    if path.suffix.lower() not in SUFFIXES or not path.is_file():
+        return False
+    library = openslide_library()
+    if library is None:
+        return False
+    vendor = library.OpenSlide.detect_format(str(path))
+    if vendor not in (None, GENERIC):
+        return True
+    if path.suffix.lower() not in _TIFFS:
+        return False
+    shapes = pyramid_shapes(path, printable(path))
+    return len(shapes) > 1 and shapes[0][0] * shapes[0][1] > LARGEST_IMAGE_PX
+
+
+def open_pyramid(path: Path) -> Pyramid:
+    """Open a scan. Raises InputError when it cannot be read or the extra is missing."""
+    library = openslide_library()
+    if library is None:
+        raise InputError("scans cannot be read here", printable(path), EXTRA)
+    try:
+        scan = OpenSlidePyramid(path, library)
+    except InputError:
+        if path.suffix.lower() not in _TIFFS:
+            raise
+        return TiffPyramid(path)
+    if path.suffix.lower() not in _TIFFS or (len(scan.levels) > 1 and scan.can_be_read()):
+        return scan
+    # A damaged tile looks like a packing that OpenSlide does not know: whoever reads more decides.
+    try:
+        other = TiffPyramid(path)
+    except InputError:
+        return scan
+    if len(other.levels) < len(scan.levels):
+        other.close()
+        return scan
+    scan.close()
+    return other
