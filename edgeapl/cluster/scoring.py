@@ -29,9 +29,9 @@ from edgeapl.scoring.folder import slides_of, write_tables
 from edgeapl.scoring.marker import refuse_others, write_marker
 from edgeapl.scoring.request import ScoreListener, ScoreRequest, ScoreResult
 from edgeapl.scoring.resume import content_digest, is_current, key_of
+from edgeapl.scoring.scan import scan_of
 from edgeapl.scoring.slides import ScoringContext
 from edgeapl.sources.discover import SlideInput
-from edgeapl.whole_slide import is_whole_slide
 
 AHEAD = 2
 """Slides that a worker may have waiting: the next one is there when it ends one, and few images are
@@ -206,7 +206,7 @@ class _ClusterWork:
 
     def _with_contents(self, task: SlideTask) -> SlideTask | None:
         """Return the task with its images, for workers that do not see the folder."""
-        if len(task.slide.files) == 1 and is_whole_slide(task.slide.files[0]):
+        if scan_of(task.slide.files) is not None:
             text = "worker does not see the scan of a slide"
             mend = "scans are too large to be sent: share the folder with all workers"
             self._fail(task, InputError(text, str(task.slide.files[0]), mend))

@@ -73,4 +73,6 @@ def _after(head: bytes, at: int, *, explicit: bool, depth: int = 0) -> int:
 
 
 def _text(head: bytes, start: int, length: int) -> str:
+    if start + length > len(head):
+        raise IndexError
     return head[start : start + length].rstrip(b"\0 ").decode("ascii", "replace")
