@@ -43,8 +43,12 @@ BATCH = 8
 Steps = Sequence[UInt8 | Exception]
 
 
-def fields() -> list[UInt8]:
-    return [drawn_field(cells) for cells in FIVE_CELLS]
+def fields(slide: int = 0) -> list[UInt8]:
+    """Draw the fields of a slide; those of another are a little darker.
+
+    So no cell is equal to one of another slide: a network is not asked about such again.
+    """
+    return [np.maximum(drawn_field(cells), slide) - np.uint8(slide) for cells in FIVE_CELLS]
 
 
 @pytest.fixture(scope="module")
@@ -92,14 +96,14 @@ def test_slides_share_batches_and_each_is_answered_as_if_it_were_alone(
 ) -> None:
     ledger, log = WorkLog(), Log()
     names = [f"s{number}" for number in range(7)]
-    jobs = [log.job(name, fields()) for name in names]
+    jobs = [log.job(name, fields(number)) for number, name in enumerate(names)]
     counted = instrumented(replace(model, workers=workers), ledger)
     examine_slides(counted, jobs, batch_size=BATCH)
     assert ledger.work["cells"].rows == 5 * len(names)
     assert ledger.work["cells"].runs == math.ceil(5 * len(names) / BATCH)
     assert log.order == names
-    alone = examine_slide(model, "alone", scripted(fields()), SlideOptions(), Observer())
-    for name in names:
+    for number, name in enumerate(names):
+        alone = examine_slide(model, "alone", scripted(fields(number)), SlideOptions(), Observer())
         frames = log.frames[name]
         assert np.concatenate([frame.ids for frame in frames]).tolist() == list(range(5))
         verdict = log.outcomes[name].verdict
@@ -148,7 +152,8 @@ def test_a_run_that_fails_is_said_in_every_slide_whose_cells_were_in_it(model: M
     log = Log()
     broken = with_cells(model, FailsOnce(model.engines["cells"], 2))
     # Runs of 8: cells 0-4 of a, 0-2 of b; 3-4 of b, 0-4 of c, 0 of d; the rest of d.
-    examine_slides(broken, [log.job(name, fields()) for name in "abcd"], batch_size=BATCH)
+    jobs = [log.job(name, fields(number)) for number, name in enumerate("abcd")]
+    examine_slides(broken, jobs, batch_size=BATCH)
     lost = {name: log.outcomes[name].verdict.tally.failed for name in "abcd"}
     assert lost == {"a": 0, "b": 2, "c": 5, "d": 1}
     told = {name: len(log.outcomes[name].errors) for name in "abcd"}
@@ -188,7 +193,7 @@ def test_a_slide_that_can_not_begin_ends_the_run_after_those_before_it(model: Mo
 def test_few_slides_are_open_at_a_time(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgeapl.pipeline.examiner.MOST_OPEN_SLIDES", 3)
     log, ledger = Log(), WorkLog()
-    jobs = [log.job(str(number), fields()) for number in range(9)]
+    jobs = [log.job(str(number), fields(number)) for number in range(9)]
     examine_slides(instrumented(model, ledger), jobs, batch_size=1000)
     balance = np.cumsum([{"begin": 1, "outcome": -1}.get(what, 0) for _, what in log.told])
     assert balance.max() == 3
@@ -240,9 +245,9 @@ def test_a_slide_that_is_closed_while_a_network_runs_keeps_all_that_was_read(
 @pytest.fixture
 def smears(tmp_path: Path) -> Path:
     folder = tmp_path / "smears"
-    for slide in "abcde":
+    for darker, slide in enumerate("abcde"):
         (folder / slide).mkdir(parents=True)
-        for number, pixels in enumerate(fields()):
+        for number, pixels in enumerate(fields(darker)):
             (folder / slide / f"{number}.png").write_bytes(png(pixels))
     return folder
 
