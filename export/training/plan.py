@@ -116,7 +116,9 @@ def rounds_of(
 
 
 def check_classes(recipe: TrainingRecipe, images: Sequence[LabelledImage]) -> None:
-    """Raise InputError when no image is of one of the classes of cells that are learned."""
+    """Raise InputError when cells are judged, and no image is of one of their classes."""
+    if recipe.judges != "cells":
+        return
     labels = set(map(recipe.class_of, images))
     missing = [name for name in recipe.cell_order if name not in labels]
     if missing:
