@@ -41,8 +41,7 @@ def _found(head: bytes) -> str:
                 return ""
             explicit = syntax != _IMPLICIT
         if tag == _SERIES:
-            # A part of a name could be the name of another series.
-            return _text(head, start, length) if start + length <= len(head) else ""
+            return _text(head, start, length)
         if tag > _SERIES:
             return ""
         at = start + length if length != _OPEN else _after(head, start, explicit=explicit)
@@ -73,6 +72,7 @@ def _after(head: bytes, at: int, *, explicit: bool, depth: int = 0) -> int:
 
 
 def _text(head: bytes, start: int, length: int) -> str:
+    # A part of a name could be the name of another series.
     if start + length > len(head):
         raise IndexError
     return head[start : start + length].rstrip(b"\0 ").decode("ascii", "replace")

@@ -26,6 +26,7 @@ from edgeapl.bundle.specs import CropSpec
 from edgeapl.closable import ClosesItself
 from edgeapl.errors import EndOfSource
 from edgeapl.examination import prepare_frame
+from edgeapl.inference.answer_memo import AnswerMemo
 from edgeapl.journal import Journal
 from edgeapl.journal.location import anchor_path
 from edgeapl.model import Model, open_model
@@ -321,7 +322,11 @@ def test_frames_already_in_memory_are_not_copied_on_the_way_to_the_report(model:
 
 
 @pytest.mark.slow
-def test_memory_is_flat_from_the_tenth_frame_to_the_hundredth(model: Model) -> None:
+def test_memory_is_flat_from_the_tenth_frame_to_the_hundredth(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Answers are remembered up to a bound of their own, which a hundred frames do not reach.
+    monkeypatch.setattr("edgeapl.pipeline.examiner.AnswerMemo", lambda: AnswerMemo(0))
     held: dict[int, int] = {}
     blocks: dict[int, int] = {}
     used = []
