@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
@@ -16,21 +15,18 @@ from edgeapl.cli.options import (
     JsonOption,
     ScaleOption,
 )
-from edgeapl.cli.output import RESEARCH_USE_ONLY, console, print_json
+from edgeapl.cli.output import console, print_json
 from edgeapl.cli.train_detector import PART as DETECTOR
 from edgeapl.cli.train_detector import train_detector
+from edgeapl.cli.train_progress import watched
+from edgeapl.cli.train_tables import print_trained
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import Progress, TaskID
-
     from edgeapl.export.training.cell_pool import CellPool
     from edgeapl.export.training.device import Device as TrainingDevice
     from edgeapl.export.training.labelled_set import LabelledSet
-    from edgeapl.export.training.loop import Epoch
     from edgeapl.export.training.plan import TrainingRequest
     from edgeapl.export.training.recipe import TrainingRecipe
-    from edgeapl.export.training.split import Split
     from edgeapl.export.training.system import System
     from edgeapl.export.training.trainer import Trained
 
@@ -261,7 +257,7 @@ def train(
             boxes,
             out,
             used,
-            _watched,
+            watched,
             labels=read_cells(cells or ()).get(DETECTOR, ()),
             size=size,
             folds=folds,
@@ -335,7 +331,7 @@ class _Run:
         request = replace(self._request, out=out)
         if head:
             request = replace(request, init=None)
-        with _watched(recipe.settings.epochs, by_image=labelled.by_image) as watcher:
+        with watched(recipe.settings.epochs, by_image=labelled.by_image) as watcher:
             watcher.said(f"{recipe.name} on {self._device.text}")
             if self._trials and not head:
                 pool = pool or read_cells(recipe, labelled, request, watcher)
@@ -345,7 +341,7 @@ class _Run:
         page = write_page(trained, document, out)
         self.documents.append({**document, "folder": str(out), "page": str(page)})
         if not self._as_json:
-            _show(document, out, exported=recipe.bundle is not None)
+            print_trained(document, out, exported=recipe.bundle is not None)
         return trained
 
     def train_heads(self, system: System, parts: Sequence[Trained]) -> None:
@@ -389,130 +385,3 @@ def _labelled(
         mend = "give --labels, a CSV with slide,label or patient,label"
         raise UsageError("diagnoses are missing", recipe.name, mend)
     return read_cell_folders(slides, recipe.crop.leave_out)
-
-
-class _Terminal:
-    """Shows a training on a terminal; implements Watcher."""
-
-    def __init__(
-        self, terminal: Console, progress: Progress | None, epochs: int, *, by_image: bool
-    ) -> None:
-        self._terminal = terminal
-        self._progress = progress
-        self._epochs = epochs
-        self._task: TaskID | None = None
-        self._round = ""
-        self._whose = "images" if by_image else "patients"
-
-    def said(self, text: str) -> None:
-        self._terminal.print(text, markup=False)
-
-    def read(self, done: int, images: int) -> None:
-        self._show("reading", done, images)
-
-    def begins(self, split: Split, seed: int, number: int, rounds: int) -> None:
-        self._round = f"{split.name}, seed {seed}"
-        self._rounds = rounds
-        self._number = number
-        sides = f"{len(split.train)} {self._whose} to learn from"
-        if split.stopping:
-            sides += f", {len(split.stopping)} to stop by"
-        if split.tested:
-            sides += f", {len(split.tested)} to test"
-        self.said(f"round {number} of {rounds}: {self._round}, {sides}")
-
-    def stepped(self, epoch: int, step: int, steps: int) -> None:
-        whole = self._epochs * steps
-        done = (self._number - 1) * whole + (epoch - 1) * steps + step
-        self._show(f"{self._round}, epoch {epoch}", done, self._rounds * whole)
-
-    def ended(self, number: int, epoch: Epoch) -> None:
-        text = f"epoch {number}: loss {epoch.loss:.4f}, area {_figure(epoch.area)}"
-        if epoch.watched_loss is not None:
-            text += f"; not learned from: loss {epoch.watched_loss:.4f}"
-            text += f", area {_figure(epoch.watched_area)}"
-        self.said(f"{text} ({epoch.seconds:.1f} s)")
-
-    def _show(self, text: str, done: int, total: int) -> None:
-        if self._progress is None:
-            return
-        if self._task is None:
-            self._task = self._progress.add_task(text, total=total)
-        self._progress.update(self._task, description=text, completed=done, total=total)
-        if text == "reading" and done == total:
-            self._progress.remove_task(self._task)
-            self._task = None
-
-
-@contextmanager
-def _watched(epochs: int, *, by_image: bool = False) -> Iterator[_Terminal]:
-    """Show a bar with the time left on a terminal, plain lines elsewhere."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    terminal = console()
-    if not terminal.is_terminal:
-        yield _Terminal(terminal, None, epochs, by_image=by_image)
-        return
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-    )
-    with Progress(*columns, console=terminal, transient=True) as progress:
-        yield _Terminal(terminal, progress, epochs, by_image=by_image)
-
-
-def _show(document: Mapping[str, Any], out: Path, *, exported: bool) -> None:
-    from rich.console import Console
-
-    terminal = Console(highlight=False)
-    for name in ("cross_validation", "test"):
-        if document[name] is not None:
-            _show_tested(terminal, name.replace("_", "-"), document[name])
-    terminal.print(f"page {out}/train-report.html", markup=False, soft_wrap=True)
-    if not exported:
-        return
-    terminal.print(
-        f"next: edgeapl export {out}/recipe.toml --weights model={out}/weights.pt "
-        f"--trained-on {out}/training-set.json --out BUNDLE",
-        markup=False,
-        soft_wrap=True,
-    )
-    terminal.print(RESEARCH_USE_ONLY)
-
-
-def _show_tested(terminal: Console, name: str, figures: Mapping[str, Any]) -> None:
-    from rich.table import Table
-
-    for sought, found in figures["sought"].items():
-        terminal.print(f"[bold]{name}[/bold]: area under the ROC curve for {sought}")
-        table = Table(box=None, pad_edge=False)
-        for heading in ("seed", "folds, mean ± deviation", "all together, 95 % interval"):
-            table.add_column(heading)
-        for seed, one in found["by_seed"].items():
-            mean = one["mean"]["roc_auc"]
-            together = one["together"]["patients"]["roc_auc"]
-            table.add_row(seed, _with_deviation(mean), _with_interval(together))
-        seeds = found["seeds"]
-        whole = found["mean_of_seeds"]["patients"]["roc_auc"]
-        if len(found["by_seed"]) > 1:
-            around = f"{seeds['mean']:.3f} ± {seeds['deviation']:.3f} over seeds"
-            table.add_row("all", around, f"{_with_interval(whole)}, seeds averaged")
-        terminal.print(table)
-
-
-def _with_deviation(figure: Mapping[str, Any]) -> str:
-    if figure["value"] is None or figure["deviation"] is None:
-        return _figure(figure["value"])
-    return f"{figure['value']:.3f} ± {figure['deviation']:.3f}"
-
-
-def _with_interval(figure: Mapping[str, Any]) -> str:
-    if figure["low"] is None:
-        return _figure(figure["value"])
-    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

@@ -113,17 +113,7 @@ class BagObjective:
             of_slides.append(judged.float().softmax(-1).cpu().numpy())
             of_cells.append(alone.float().softmax(-1).cpu().numpy())
             every.append(features.float().cpu().numpy())
-        first = [int(slide[0]) for slide in slides]
-        return Predictions(
-            classes=data.classes,
-            names=tuple(data.pool.images[row].slide for row in first),
-            patients=tuple(data.pool.images[row].patient for row in first),
-            truth=data.truth[first],
-            probabilities=mean_of(of_slides),
-            cells=order,
-            features=mean_of(every),
-            cell_scores=mean_of(of_cells),
-        )
+        return predictions_of(data, slides, mean_of(of_slides), mean_of(every), mean_of(of_cells))
 
     def _bag(self, slide: Int64, random: np.random.Generator) -> Bag:
         size = min(len(slide), self.data.settings.bag)
@@ -137,3 +127,24 @@ def slides_of(data: TrainingData, rows: Int64) -> tuple[Int64, ...]:
         image = data.pool.images[row]
         found.setdefault((image.patient, image.slide), []).append(row)
     return tuple(np.array(each, dtype=np.int64) for each in found.values())
+
+
+def predictions_of(
+    data: TrainingData,
+    slides: Sequence[Int64],
+    probabilities: Float32,
+    features: Float32,
+    cell_scores: Float32,
+) -> Predictions:
+    """Return what a network says of slides, given by the rows of each; see `Predictions`."""
+    first = [int(slide[0]) for slide in slides]
+    return Predictions(
+        classes=data.classes,
+        names=tuple(data.pool.images[row].slide for row in first),
+        patients=tuple(data.pool.images[row].patient for row in first),
+        truth=data.truth[first],
+        probabilities=probabilities,
+        cells=np.concatenate(slides),
+        features=features,
+        cell_scores=cell_scores,
+    )

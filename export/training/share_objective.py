@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from edgeapl.export.training.bag_objective import slides_of
+from edgeapl.export.training.bag_objective import predictions_of, slides_of
 from edgeapl.export.training.objective import Part, Predictions, class_weights
 from edgeapl.export.training.training_data import TrainingData
 from edgeapl.types import Float32, Int64
@@ -79,17 +79,7 @@ class ShareObjective:
         order = np.concatenate(slides)
         said = module(self._shares(slides)).softmax(-1).cpu().numpy()
         alone = module(self._shares([row[None] for row in order])).softmax(-1).cpu().numpy()
-        first = [int(slide[0]) for slide in slides]
-        return Predictions(
-            classes=data.classes,
-            names=tuple(data.pool.images[row].slide for row in first),
-            patients=tuple(data.pool.images[row].patient for row in first),
-            truth=data.truth[first],
-            probabilities=said,
-            cells=order,
-            features=self.calls[order],
-            cell_scores=alone,
-        )
+        return predictions_of(data, slides, said, self.calls[order], alone)
 
     def _shares(self, slides: Sequence[Int64]) -> torch.Tensor:
         shares = np.stack([self.calls[rows].mean(0) for rows in slides])

@@ -101,7 +101,7 @@ def stage(name: str, classes: tuple[str, ...], size: int, tree: LeukaemiaTree) -
         images=Images(size, size, mean=NORM, deviation=NORM),
         settings=Settings(epochs=150, rate=Rate(1e-4), weight_decay=5e-5, batch=16, balanced=False),
         augmentation=Augmentation(shift=(RESIZED - SIDE) / 2 / SIDE, hue=0.05, light=0.15),
-        build=lambda classes: _drawn(Pmg(len(classes.slides), trunk_classes=None)),
+        build=lambda learned: _drawn(Pmg(len(learned.slides), trunk_classes=None)),
         objective=partial(_objective, None),
         bundle=partial(alone, name, crop) if name == SUSPICIOUS else None,
         cell_order=classes,
