@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,11 +36,13 @@ def train_detector(
     from edgeapl.errors import UsageError
     from edgeapl.export.training import detector_trainer
     from edgeapl.export.training.box_files import HOW, read_boxes
+    from edgeapl.export.training.overrides import with_changes
     from edgeapl.export.training.recipes.eckardt2022_detector import recipe
 
     if boxes is None:
         raise UsageError("a detector learns from boxes", "--part detector", f"--boxes: {HOW}")
-    found = detector_trainer.changed(recipe(size), **changes)
+    found = recipe(size)
+    found = replace(found, settings=with_changes(found.settings, **changes))
     images = read_boxes(boxes, slides, labels)
     folder = out / PART
     with watched(found.settings.epochs) as watcher:

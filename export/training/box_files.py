@@ -45,21 +45,18 @@ def read_boxes(source: Path, folder: Path, labels: tuple[str, ...] = ()) -> list
 
     Parameters
     ----------
-    source : see `HOW`. folder : of the images, which are found by their names in it.
+    source : see `HOW`. folder : of the images, which are found in it by their path, or by their
+        name alone where one image has it.
     labels : boxes that count; empty for all. An image without one of these shows no cell.
 
     Raises InputError for a file that is not understood, a box without area, and an image that is
-    not there.
+    not there, or of which one cannot tell which it is.
     """
-    files = {p.name: p for p in sorted(folder.rglob("*")) if has_image_name(p.name)}
+    images = _Images(folder)
     wanted = {label.casefold() for label in labels}
     found: dict[Path, list[tuple[float, ...]]] = defaultdict(list)
     for name, label, *corners in _rows(source):
-        file = Path(name) if Path(name).is_absolute() else files.get(Path(name).name)
-        if file is None or not file.is_file():
-            mend = f"put it into {printable(folder)}"
-            raise InputError("image with boxes is missing", printable(name), mend)
-        own = found[file]
+        own = found[images.find(name)]
         if label and (not wanted or label.casefold() in wanted):
             left, top, right, bottom = corners
             if not (np.isfinite(corners).all() and right > left and bottom > top):
@@ -72,6 +69,32 @@ def read_boxes(source: Path, folder: Path, labels: tuple[str, ...] = ()) -> list
         BoxedImage(file, np.array(own, dtype=np.float32).reshape(-1, 4))
         for file, own in sorted(found.items())
     ]
+
+
+class _Images:
+    """The images of a folder and its sub-folders, by name."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._named: dict[str, list[Path]] = defaultdict(list)
+        for path in sorted(folder.rglob("*")):
+            if has_image_name(path.name):
+                self._named[path.name].append(path)
+
+    def find(self, name: str) -> Path:
+        """Return the image that a file of boxes names; an absolute name stands for itself."""
+        whole = self._folder / name
+        if whole.is_file():
+            return whole
+        plain = name.replace("\\", "/").rpartition("/")[2]
+        found = self._named.get(plain, []) if not Path(name).is_absolute() else []
+        if len(found) > 1:
+            mend = "name it with its folder, or give one folder at a time"
+            raise InputError(f"{len(found)} images have the name", printable(plain), mend)
+        if not found:
+            mend = f"put it into {printable(self._folder)}"
+            raise InputError("image with boxes is missing", printable(name), mend)
+        return found[0]
 
 
 def _rows(source: Path) -> Iterator[Row]:

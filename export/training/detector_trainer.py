@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -131,16 +131,6 @@ def write_detector(trained: TrainedDetector, out: Path) -> dict[str, Any]:
     text = json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n"
     write_whole(out / FIGURES, text.encode())
     return document
-
-
-def changed(recipe: DetectorRecipe, **settings: Any) -> DetectorRecipe:
-    """Return the recipe with other settings; None leaves its own, `rate` is the highest."""
-    kept = {name: value for name, value in settings.items() if value is not None}
-    rate = kept.pop("rate", None)
-    own = replace(recipe.settings, **kept)
-    if rate is not None:
-        own = replace(own, rate=replace(own.rate, peak=rate))
-    return replace(recipe, settings=own)
 
 
 def _built(recipe: DetectorRecipe, init: Path | None) -> nn.Module:

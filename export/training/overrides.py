@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from edgeapl.export.training.recipe import TrainingRecipe
+from edgeapl.export.training.settings import Settings
 
 
 def changed(
@@ -22,12 +24,18 @@ def changed(
 
     With a patience, a sixth of the patients decides when to stop where the recipe names no share.
     """
-    settings = recipe.settings
     given = {"epochs": epochs, "bag": bag, "batch": batch, "patience": patience, "views": views}
-    kept = {name: value for name, value in given.items() if value is not None}
-    settings = replace(settings, seed=seed, **kept)  # type: ignore[arg-type]
-    if rate is not None:
-        settings = replace(settings, rate=replace(settings.rate, peak=rate))
+    settings = with_changes(recipe.settings, seed=seed, rate=rate, **given)
     if patience is not None and not settings.stopping:
         settings = replace(settings, stopping=1 / 6)
     return replace(recipe, settings=settings)
+
+
+def with_changes(
+    settings: Settings, *, rate: float | None = None, **numbers: int | None
+) -> Settings:
+    """Return settings with other numbers; None leaves one as it is, `rate` is the highest."""
+    kept: dict[str, Any] = {name: one for name, one in numbers.items() if one is not None}
+    if rate is not None:
+        kept["rate"] = replace(settings.rate, peak=rate)
+    return replace(settings, **kept)

@@ -31,13 +31,10 @@ from edgeapl.export.training.box_targets import (  # noqa: E402
     matched,
     sampled,
 )
-from edgeapl.export.training.detector_trainer import (  # noqa: E402
-    changed,
-    train_detector,
-    write_detector,
-)
+from edgeapl.export.training.detector_trainer import train_detector, write_detector  # noqa: E402
 from edgeapl.export.training.device import Device  # noqa: E402
 from edgeapl.export.training.frame_pool import FramePool, load_frames  # noqa: E402
+from edgeapl.export.training.overrides import with_changes  # noqa: E402
 from edgeapl.export.training.recipes.eckardt2022_detector import (  # noqa: E402
     DetectorRecipe,
     recipe,
@@ -124,8 +121,9 @@ def write_frames(folder: Path, count: int = 3) -> Path:
 
 
 def tiny(**changes: float) -> DetectorRecipe:
-    made = changed(recipe(96), seed=1, **changes)
-    return Tiny(replace(made.settings, save_every=1), made.height, made.width)
+    made = recipe(96)
+    settings = with_changes(made.settings, seed=1, **changes)  # type: ignore[arg-type]
+    return Tiny(replace(settings, save_every=1), made.height, made.width)
 
 
 def test_regions_have_the_features_that_the_station_gives_them() -> None:
@@ -216,6 +214,18 @@ def test_boxes_that_are_none_are_refused(name: str, text: str, line: str, tmp_pa
     (home / name).write_text(text)
     with pytest.raises(InputError, match=line):
         read_boxes(home if name.endswith("xml") else home / name, images)
+
+
+def test_images_of_one_name_are_told_by_their_folder_or_refused(tmp_path: Path) -> None:
+    for home in ("a", "b"):
+        (tmp_path / home).mkdir()
+        write_frames(tmp_path / home, 1)
+    with pytest.raises(InputError, match=r"2 images have the name: 0\.png"):
+        read_boxes(tmp_path / "a", tmp_path)
+    text = (tmp_path / "a" / "0.xml").read_text().replace("0.png", "b/0.png")
+    (tmp_path / "a" / "0.xml").write_text(text)
+    (image,) = read_boxes(tmp_path / "a", tmp_path)
+    assert image.file == tmp_path / "b" / "0.png"
 
 
 def test_boxes_move_with_their_frame(tmp_path: Path) -> None:

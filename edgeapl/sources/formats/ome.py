@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
+from edgeapl.errors import InputError
 from edgeapl.sources.formats.header import PixelSize, pixel_size
 from edgeapl.sources.formats.safe_xml import parsed
 
@@ -36,6 +37,15 @@ class OmeImage:
     channels: int
     size: PixelSize
     significant_bits: int | None
+
+    def check_one_picture(self, name: str) -> None:
+        """Raise InputError when a picture is spread over planes of focus or over channels."""
+        if self.focus_planes > 1:
+            found = f"image has {self.focus_planes} planes of focus"
+            raise InputError(found, name, "save one of them, or a projection")
+        if self.channels > 1:
+            found = f"image is stored as {self.channels} separate channels"
+            raise InputError(found, name, "save it as RGB")
 
 
 def read_ome(text: str, pages: int) -> tuple[OmeImage, ...]:

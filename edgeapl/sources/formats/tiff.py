@@ -141,12 +141,7 @@ def whole_page(file: TiffFile, number: int) -> TiffPage:
 def _of_ome(pages: list[TiffPage], images: tuple[OmeImage, ...], name: str) -> list[_Chosen]:
     chosen = []
     for image in images:
-        if image.focus_planes > 1:
-            found = f"image has {image.focus_planes} planes of focus"
-            raise InputError(found, name, "save one of them, or a projection")
-        if image.channels > 1:
-            found = f"image is stored as {image.channels} separate channels"
-            raise InputError(found, name, "save it as RGB")
+        image.check_one_picture(name)
         whole = [page for number in image.pages if not is_small(page := pages[number])]
         chosen += [_Chosen(page, image) for page in whole]
     if not chosen:

@@ -183,12 +183,7 @@ def _of_ome(text: str, pages: list[TiffPage], name: str) -> tuple[PixelSize, lis
         image = read_ome(text, len(pages))[0]
     except (OmeError, IndexError) as error:
         raise InputError("its OME description cannot be read", name, str(error)) from error
-    if image.focus_planes > 1:
-        found = f"scan has {image.focus_planes} planes of focus"
-        raise InputError(found, name, "save one of them, or a projection")
-    if image.channels > 1:
-        found = f"scan is stored as {image.channels} separate channels"
-        raise InputError(found, name, "save it as RGB")
+    image.check_one_picture(name)
     return image.size, [pages[number] for number in image.pages] or pages[:1]
 
 
