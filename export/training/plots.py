@@ -30,11 +30,11 @@ def draw_training(trained: Trained, embedding: Embedding, folder: Path) -> list[
     if tested:
         files += draw(evaluation_of(tested), folder)
     images = [trained.pool.images[row] for row in trained.own.cells.tolist()]
-    groups = {
-        "cells by class": [image.cell_class or image.label for image in images],
-        "cells by diagnosis": [image.label or image.cell_class for image in images],
-        "cells by patient": [image.patient for image in images],
-    }
+    groups = {"cells by class": [image.cell_class or image.label for image in images]}
+    if any(image.label for image in images):
+        groups["cells by diagnosis"] = [image.label or image.cell_class for image in images]
+    if not trained.labelled.by_image:
+        groups["cells by patient"] = [image.patient for image in images]
     for name, of in groups.items():
         files += save(folder, name, partial(_points, embedding=embedding, groups=of))
     return [file for file in files if file.suffix == ".svg"]

@@ -22,10 +22,12 @@ from edgeapl.export.recipes.registry import find_recipe  # noqa: E402
 from edgeapl.export.training.cell_folders import read_cell_folders  # noqa: E402
 from edgeapl.export.training.choices import Choices, read_cells  # noqa: E402
 from edgeapl.export.training.device import Device  # noqa: E402
+from edgeapl.export.training.embedding import embed  # noqa: E402
 from edgeapl.export.training.labelled_set import LabelledImage, LabelledSet, read_labelled_set  # noqa: E402
 from edgeapl.export.training.overrides import changed  # noqa: E402
 from edgeapl.export.training.page import write_page  # noqa: E402
 from edgeapl.export.training.plan import TrainingRequest, data_of  # noqa: E402
+from edgeapl.export.training.plots import draw_training  # noqa: E402
 from edgeapl.export.training.recipe import Classes, TrainingRecipe  # noqa: E402
 from edgeapl.export.training.recipes.eckardt2022 import answer  # noqa: E402
 from edgeapl.export.training.registry import find_parts  # noqa: E402
@@ -163,6 +165,14 @@ def test_it_learns_and_goes_on_after_a_kill(folders: Path, tmp_path: Path) -> No
     assert "Settings were chosen" not in said
     document["form"]["trials"] = [{}, {}]
     assert "best of 2 trials" in write_page(whole, document, tmp_path / "whole").read_text()
+
+
+def test_cells_of_unknown_patients_are_drawn_by_their_class_alone(
+    folders: Path, tmp_path: Path
+) -> None:
+    trained = fitted(read_cell_folders(folders), tmp_path, quick(epochs=1))
+    pictures = draw_training(trained, embed(trained.own.features), tmp_path / "plots")
+    assert [one.stem for one in pictures if one.stem.startswith("cells")] == ["cells-by-class"]
 
 
 def test_pictures_that_show_the_same_stay_on_one_side(folders: Path, tmp_path: Path) -> None:
