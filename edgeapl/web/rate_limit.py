@@ -15,10 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgeapl.web.connection_limit import network_of
+from edgeapl.web.disconnection import Message, ReadAhead, Receive
 
 Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -35,8 +34,8 @@ class Rates:
     per_address, total : a page requests 13 pictures a second at most.
     burst : answers at once after a pause; opening a page takes about 80 requests.
     longest_s : longest wait, seconds: when many wait, the rates rise.
-    most : requests that may wait, about as many as there may be connections; requests whose client
-        is gone still count.
+    most : requests that may wait, as many as there may be connections: a request whose client has
+        left waits no longer.
     """
 
     per_address: float = 25.0
@@ -109,7 +108,7 @@ class RateLimiter:
         try:
             return await request.admitted
         finally:
-            if request in bucket.waiting:  # the page is being stopped
+            if request in bucket.waiting:  # its client has left, or the page is being stopped
                 bucket.waiting.remove(request)
 
     def charge(self, address: str, nbytes: int) -> None:
@@ -172,7 +171,11 @@ class RateLimitMiddleware:
             await self._app(scope, receive, send)
             return
         address = network_of(str((scope.get("client") or ("", 0))[0]))
-        if not await self._limiter.acquire(address):
+        client = ReadAhead(receive)
+        admitted = await self._admitted(address, client)
+        if admitted is None:
+            return
+        if not admitted:
             headers = [(b"content-type", b"text/plain"), (b"retry-after", b"2")]
             await send({"type": "http.response.start", "status": 503, "headers": headers})
             await send({"type": "http.response.body", "body": CROWDED})
@@ -184,4 +187,15 @@ class RateLimitMiddleware:
                 self._limiter.charge(address, len(message.get("body", b"")))
             await send(message)
 
-        await self._app(scope, receive, counted)
+        await self._app(scope, client.receive, counted)
+
+    async def _admitted(self, address: str, client: ReadAhead) -> bool | None:
+        """Wait for the turn of a request; None when its client has left before."""
+        turn = asyncio.ensure_future(self._limiter.acquire(address))
+        gone = asyncio.ensure_future(client.until_gone())
+        try:
+            await asyncio.wait((turn, gone), return_when=asyncio.FIRST_COMPLETED)
+            return turn.result() if turn.done() else None
+        finally:
+            turn.cancel()
+            gone.cancel()

@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("fastapi", reason="needs the extra: page")
 
 from edgeapl.web import rate_limit as paced
+from edgeapl.web.disconnection import MOST_BYTES, Message
 from edgeapl.web.rate_limit import FREE_BYTES, RateLimiter, RateLimitMiddleware, Rates
 
 RATES = Rates(per_address=40, total=100, burst=10, longest_s=3, most=400)
@@ -50,6 +51,20 @@ class Clock:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+class Client:
+    """Sends its messages, and then stays until it leaves."""
+
+    def __init__(self, *messages: Message) -> None:
+        self._messages = [*messages]
+        self.gone = asyncio.Event()
+
+    async def receive(self) -> Message:
+        if self._messages:
+            return self._messages.pop(0)
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
 
 
 def play(scene: Callable[[Clock], Awaitable[None]]) -> None:
@@ -134,7 +149,7 @@ def test_a_large_answer_counts_as_several_and_a_stream_does_not(more_body: bool,
 
         served = RateLimitMiddleware(app, clock.limiter)
         scope = {"type": "http", "client": ("10.0.0.1", 1)}
-        await served(scope, nothing, nothing)  # type: ignore[arg-type]
+        await served(scope, Client().receive, nothing)
         await clock.ask("10.0.0.1", 20)
         assert len(clock.answered) == RATES.burst - cost
 
@@ -156,9 +171,67 @@ def test_who_is_refused_is_told_when_to_come_again(monkeypatch: pytest.MonkeyPat
 
         monkeypatch.setattr(clock.limiter, "acquire", no_turn)
         scope = {"type": "http", "client": ("10.0.0.1", 1)}
-        await RateLimitMiddleware(never, clock.limiter)(scope, never, send)  # type: ignore[arg-type]
+        await RateLimitMiddleware(never, clock.limiter)(scope, Client().receive, send)
         assert sent[0]["status"] == 503
         assert (b"retry-after", b"2") in sent[0]["headers"]
         assert sent[1]["body"] == paced.CROWDED
+
+    play(scene)
+
+
+def test_a_request_whose_client_has_left_waits_no_longer_and_is_never_answered() -> None:
+    async def scene(clock: Clock) -> None:
+        served: list[Any] = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            served.append(scope)
+
+        async def send(message: Any) -> None:
+            raise AssertionError(message)
+
+        await clock.ask("10.0.0.1", int(RATES.burst))
+        scope = {"type": "http", "client": ("10.0.0.1", 1)}
+        page = RateLimitMiddleware(app, clock.limiter)
+        clients = [Client({"type": "http.request", "more_body": half}) for half in (False, True)]
+        asked = [asyncio.create_task(page(scope, one.receive, send)) for one in clients]
+        await clock.settle()
+        assert clock.limiter.waiting == 2
+        for client in clients:
+            client.gone.set()
+        await clock.settle()
+        assert clock.limiter.waiting == 0
+        await asyncio.gather(*asked)
+        assert not served
+
+    play(scene)
+
+
+@pytest.mark.parametrize("pieces", [(b"",), (b"a" * 10, b"b"), (b"a" * (MOST_BYTES + 1), b"b")])
+def test_a_body_that_came_while_its_request_waited_is_read_whole(pieces: tuple[bytes, ...]) -> None:
+    async def scene(clock: Clock) -> None:
+        got: list[bytes] = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            more = True
+            while more:
+                message = await receive()
+                got.append(message["body"])
+                more = message["more_body"]
+
+        async def nothing(message: Any) -> None:
+            return None
+
+        await clock.ask("10.0.0.1", int(RATES.burst))
+        last = len(pieces) - 1
+        messages: list[Message] = [
+            {"type": "http.request", "body": piece, "more_body": number < last}
+            for number, piece in enumerate(pieces)
+        ]
+        scope = {"type": "http", "client": ("10.0.0.1", 1)}
+        page = RateLimitMiddleware(app, clock.limiter)
+        asked = asyncio.create_task(page(scope, Client(*messages).receive, nothing))
+        await clock.pass_by(0.1)
+        await asked
+        assert tuple(got) == pieces
 
     play(scene)
