@@ -78,6 +78,8 @@ class StationConfig(BaseModel):
     threads : CPU threads inside one run of a network of the bundle; engines bring their own.
     workers : runs at the same time; without it what is best for networks or engines.
     batch_size : cells per run of a network; without it what is best for networks or engines.
+    tune_idle_minutes : without a slide for so long, `watch` measures once a day how its engines run
+        fastest; without it never.
     exhaustive : `watch` looks at every cell, also when the flag is decided without it.
     on_flag : program, with arguments, that `watch` runs once for every flagged slide.
     stop_error : chance, per slide, that a flag which ended the examination early would not have
@@ -96,6 +98,7 @@ class StationConfig(BaseModel):
     threads: Annotated[int, Field(ge=1, le=256)] = 1
     workers: Annotated[int, Field(ge=1, le=256)] | None = None
     batch_size: Annotated[int, Field(ge=1, le=1024)] | None = None
+    tune_idle_minutes: Annotated[float, Field(ge=1, le=1440, allow_inf_nan=False)] | None = None
     exhaustive: bool = False
     on_flag: Annotated[str, Field(min_length=1)] | None = None
     stop_error: Annotated[float, Field(gt=0, le=0.05, allow_inf_nan=False)] = 0.001

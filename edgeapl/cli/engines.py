@@ -16,6 +16,7 @@ from edgeapl.cli.options import (
     StationOption,
 )
 from edgeapl.cli.output import RESEARCH_USE_ONLY, print_json
+from edgeapl.cli.watch_signals import sigterm_interrupts
 
 app = typer.Typer(help="List, verify, inspect and remove built engines.", no_args_is_help=True)
 
@@ -128,7 +129,7 @@ def tune(
         bundle or EMBEDDED, frames=frames, cell_images=crops, um_per_px=um_per_px
     )
     try_out(request.bundle, trust)
-    with build_progress({}) as say:
+    with sigterm_interrupts(), build_progress({}) as say:
         tuned = tune_engines(there, request, say)
     before, after = there.record.settings.text, tuned.record.settings.text
     race = tuned.record.timing["settings_race"]

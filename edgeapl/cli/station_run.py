@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from edgeapl.config import StationConfig
     from edgeapl.errors import EdgeAplError
+    from edgeapl.model.assembled import Model
+    from edgeapl.station.idle_tuning import IdleTuning
     from edgeapl.station.options import StationOptions
     from edgeapl.station.session import ClosedSlide
     from edgeapl.station.station import Station
@@ -90,15 +92,19 @@ def run_station(
     is chosen meanwhile, everything is opened again as soon as no slide is open.
     """
     from edgeapl.report.folder_lock import locked_folder
+    from edgeapl.station.idle_tuning import IdleTuning
 
     terminal = console()
     address, serial, options = _resolved(address, options, config, terminal)
     reads = interactive and sys.stdin is not None and sys.stdin.isatty() and not as_json
+    minutes = config.tune_idle_minutes
+    tuning = None if minutes is None else IdleTuning(minutes * 60)
     run = _Run(
         address,
         serial,
         journal,
         BundleSwitch(bundle, journal, config, engines, segmenter, options.drawn),
+        tuning,
         None if page is None else _Page(page),
         LineReader() if reads else None,
         terminal,
@@ -107,6 +113,8 @@ def run_station(
     with ExitStack() as held:
         held.enter_context(sigterm_interrupts())  # where no signals are handled below
         held.enter_context(locked_folder(options.out))
+        if tuning is not None:
+            held.callback(tuning.close)
         options = replace(options, attended=run.attended, first_slide=None if again else slide)
         result = run.once(options, slide, again)
         while result is None:
@@ -119,6 +127,7 @@ class _Run:
     """What stays the same while a station runs, whichever bundle it uses.
 
     serial : of the camera, if stated. keyboard : None where nobody types.
+    tuning : measures settings of engines between slides; None for never.
     closed, not_closed : slides so far, and why others have no verdict.
     """
 
@@ -126,6 +135,7 @@ class _Run:
     serial: str | None
     journal: Path
     switch: BundleSwitch
+    tuning: IdleTuning | None
     page: _Page | None
     keyboard: LineReader | None
     terminal: Console
@@ -150,6 +160,7 @@ class _Run:
             if options.stop_error is not None and not hosted.model.reducer.bounded:
                 text = "this bundle judges a slide by features of all its cells: all are examined"
                 terminal.print(text, style="yellow", markup=False, soft_wrap=True)
+            self._watch_idle(hosted.model)
             record = opened.enter_context(Journal.open(self.journal))
             station = opened.enter_context(
                 Station(
@@ -186,6 +197,7 @@ class _Run:
                 most=most,
                 served=self.page is not None,
                 other_bundle=self.switch.wanted,
+                tuning=self.tuning if self.attended else None,
             )
             self.not_closed.extend(station.not_closed)
             for error in station.not_closed:
@@ -193,11 +205,26 @@ class _Run:
             for text in station.alerts.trouble:
                 terminal.print(f"error: {one_line(text)}", style="red", markup=False)
             if switched:
-                text = "another bundle was chosen: the station opens again"
-                terminal.print(text, markup=False)
+                tuned = self.tuning is not None and self.tuning.changed
+                why = "engines have other settings" if tuned else "another bundle was chosen"
+                terminal.print(f"{why}: the station opens again", markup=False)
                 return None
             stopped = bool(signals.count) and not self.attended and len(self.closed) < goal
             return RunResult(self.closed, self.not_closed, stopped)
+
+    def _watch_idle(self, model: Model) -> None:
+        """Measure these engines once the station idles, or say why not."""
+        from edgeapl.station.idle_tuning import Tuning, tuning_command, tuning_of
+
+        if self.tuning is None:
+            return
+        possible = tuning_of(model.built)
+        if model.built is None or possible is not Tuning.POSSIBLE:
+            self.tuning.watch(None)
+            text = f"tune_idle_minutes changes nothing here: {possible.value}"
+            self.terminal.print(text, style="yellow", markup=False, soft_wrap=True)
+            return
+        self.tuning.watch(tuning_command(model.built, str(model.bundle.folder)))
 
 
 def _resolved(
@@ -229,6 +256,7 @@ def _follow(
     most: int | None,
     served: bool,
     other_bundle: Callable[[], bool],
+    tuning: IdleTuning | None,
 ) -> bool:
     """Show what happens until the station is done or told to end; True for another bundle.
 
@@ -236,6 +264,7 @@ def _follow(
     other_bundle : asked between slides, where somebody can open more, whether to end for one.
     most : slides to close, interrupted ones included; None for any number.
     served : there is a page, which stays when the source has ended.
+    tuning : told whether there is a slide; None for no measurements.
     """
     from edgeapl.errors import StorageError, UsageError
     from edgeapl.station.service import StationService
@@ -267,8 +296,13 @@ def _follow(
                 commands.handle(line)
             except UsageError as error:
                 display.say(str(error))
+        idle = station.idle
+        text = None if tuning is None else tuning.step(idle=idle)
+        if text is not None:
+            display.say(text)
+        other = (tuning is not None and tuning.changed) or (idle and other_bundle())
         # What is asked for meanwhile is refused for the moment, so no slide gets lost.
-        switched = most is None and station.idle and other_bundle() and station.end_if_idle()
+        switched = most is None and idle and other and station.end_if_idle()
         if switched:
             break
     if not switched:

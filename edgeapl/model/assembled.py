@@ -10,6 +10,7 @@ from edgeapl.bundle.digest import sha256_of_parts
 from edgeapl.bundle.load import Bundle
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.closable import ClosesItself
+from edgeapl.engines.store.folder import EngineFolder
 from edgeapl.protocols import CellChain, Engine, Segmenter
 from edgeapl.stages.clearance import Clearing
 from edgeapl.stages.detect import FasterRcnnSegmenter
@@ -35,6 +36,7 @@ class Model(ClosesItself):
     waiting : runs that may wait inside the runtime besides; see
         `edgeapl.engines.registry.waiting_runs`.
     proven_elsewhere : the engines run on a GPU and were proven on a processor alone.
+    built : the engines; None where the bundle's own networks run.
     """
 
     bundle: Bundle
@@ -49,6 +51,7 @@ class Model(ClosesItself):
     waiting: int = 0
     chain: CellChain | None = None
     proven_elsewhere: bool = False
+    built: EngineFolder | None = None
 
     @property
     def head(self) -> Engine | None:

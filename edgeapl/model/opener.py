@@ -73,6 +73,7 @@ def open_resolved(resolved: ResolvedModel, networks: NetworkOpener | None = None
         workers=resolved.workers,
         waiting=ready.waiting,
         proven_elsewhere=engines is not None and not engines.record.proven_where_it_runs,
+        built=engines,
     )
     return with_segmenter(model, resolved.request.segmenter)
 
