@@ -212,7 +212,8 @@ def train(
     precision: Annotated[
         Precision,
         typer.Option(
-            rich_help_panel="Machine", help="auto: bf16 where the device multiplies it (AMX, GPU)."
+            rich_help_panel="Machine",
+            help="auto: bf16 where the device multiplies it (AMX, AVX-512, GPU).",
         ),
     ] = Precision.AUTO,
     threads: Annotated[

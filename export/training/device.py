@@ -13,7 +13,8 @@ import torch
 from edgeapl.errors import EngineError, UsageError
 
 CPUINFO = Path("/proc/cpuinfo")
-AMX = "amx_bf16"
+BF16 = frozenset({"amx_bf16", "avx512_bf16"})
+"""Instructions that multiply it, as Linux names them; one of them is enough."""
 
 Precision = Literal["auto", "float32", "bf16"]
 
@@ -67,7 +68,7 @@ def choose_device(kind: str, precision: Precision, threads: int, cpuinfo: Path =
     Parameters
     ----------
     precision : ``auto`` takes bf16 where the device multiplies it: a GPU that does, a processor
-        with AMX. cpuinfo : where Linux says what the processor can do.
+        with AMX or AVX-512. cpuinfo : where Linux says what the processor can do.
 
     Raises UsageError when there is no such device.
     """
@@ -76,18 +77,18 @@ def choose_device(kind: str, precision: Precision, threads: int, cpuinfo: Path =
     if kind == "cuda" and not torch.cuda.is_available():
         mend = "give --device cpu, or install torch for CUDA and a driver"
         raise UsageError("no GPU that torch can use", kind, mend)
-    able = torch.cuda.is_bf16_supported() if kind == "cuda" else _has_amx(cpuinfo)
+    able = torch.cuda.is_bf16_supported() if kind == "cuda" else _multiplies_bf16(cpuinfo)
     half = precision == "bf16" or (precision == "auto" and able)
     return Device(kind, half, threads)
 
 
-def _has_amx(cpuinfo: Path) -> bool:
+def _multiplies_bf16(cpuinfo: Path) -> bool:
     try:
         text = cpuinfo.read_text(encoding="utf-8", errors="replace")
     except OSError:  # not Linux
         return False
     flags = (line for line in text.splitlines() if line.startswith("flags"))
-    return AMX in next(flags, "").split()
+    return not BF16.isdisjoint(next(flags, "").split())
 
 
 def _is_memory(error: BaseException) -> bool:

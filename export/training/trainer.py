@@ -7,10 +7,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import nn
 
 from edgeapl.export.checkpoints import read_checkpoint
+from edgeapl.export.training.bag_objective import slides_of
 from edgeapl.export.training.cell_pool import CellPool, Cutting, load_pool
 from edgeapl.export.training.device import Device
 from edgeapl.export.training.duplicates import check_patients_apart, grouped_alike
@@ -35,6 +37,9 @@ from edgeapl.types import Int64
 from edgeapl.wording.printable import printable
 
 STATE = "state"
+
+MOST_WATCHED = 32
+"""Cells of a slide that draw its curve while others are learned from; a test takes all."""
 
 MOST_SHOWN = 1500
 """Cells of which the model's features are kept, for the picture of them."""
@@ -213,7 +218,7 @@ class _Teaching:
                 device=data.device,
                 state=state,
                 listener=self.watcher,
-                watched=self._known(split.stopping or split.tested),
+                watched=self._watched(split),
                 chooses=bool(split.stopping),
             ).run()
             stored = self._content(fitted, objective, split, keep=model)
@@ -249,6 +254,14 @@ class _Teaching:
         some = known[:: -(-len(known) // MOST_SHOWN)]
         with device.used():
             return module, objective.predict(module, some)
+
+    def _watched(self, split: Split) -> Int64:
+        """Return what is judged after each epoch: all of those who decide when to stop, or some."""
+        if split.stopping:
+            return self._known(split.stopping)
+        slides = slides_of(self.data, self._known(split.tested))
+        thinned = [slide[:: -(-len(slide) // MOST_WATCHED)] for slide in slides]
+        return np.concatenate([*thinned, np.empty(0, dtype=np.int64)])
 
     def _known(self, patients: Sequence[str]) -> Int64:
         rows = self.data.pool.rows_of(patients)

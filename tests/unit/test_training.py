@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor  # noqa: E402
 
 from edgeapl.errors import EdgeAplError, EngineError, InputError, UsageError  # noqa: E402
 from edgeapl.export.architectures.mil_small import MilSmall  # noqa: E402
+from edgeapl.export.training import trainer  # noqa: E402
 from edgeapl.export.training.device import Device, choose_device  # noqa: E402
 from edgeapl.export.training.initial_weights import start_from  # noqa: E402
 from edgeapl.export.training.labelled_set import read_labelled_set  # noqa: E402
@@ -164,6 +166,21 @@ def test_patients_held_out_are_tested_and_not_among_the_digests(
     assert not listed & of_patient["P0"]
     assert of_patient["P2"] <= listed
     assert set(made.test[0].said.patients) == {"P0", "P1"}
+
+
+def test_a_curve_takes_some_cells_of_a_slide_and_the_test_all(
+    cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tested(most: int) -> tuple[list[float | None], Any]:
+        monkeypatch.setattr(trainer, "MOST_WATCHED", most)
+        watcher, out = Quiet(), tmp_path / str(most)
+        made = trained(cohort, out, watcher, request=TrainingRequest(out, folds=2))
+        return [epoch.watched_loss for epoch in watcher.epochs], made.folds[0].said
+
+    (thin, of_thin), (whole, of_whole) = tested(1), tested(1000)
+    assert thin != whole
+    np.testing.assert_array_equal(of_thin.cells, of_whole.cells)
+    np.testing.assert_array_equal(of_thin.probabilities, of_whole.probabilities)
 
 
 def test_early_stopping_keeps_the_best_weights(cohort: Path, tmp_path: Path) -> None:
@@ -317,9 +334,10 @@ def test_no_memory_is_one_line(cohort: Path, tmp_path: Path, error: Exception) -
         trained(cohort, tmp_path, recipe=replace(small(), build=build))
 
 
-def test_bf16_is_used_where_the_processor_multiplies_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("flag", ["amx_bf16", "avx512_bf16"])
+def test_bf16_is_used_where_the_processor_multiplies_it(tmp_path: Path, flag: str) -> None:
     able, plain = tmp_path / "able", tmp_path / "plain"
-    able.write_text("processor: 0\nflags\t\t: fpu avx512f amx_bf16 amx_tile\n")
+    able.write_text(f"processor: 0\nflags\t\t: fpu avx512f {flag} clzero\n")
     plain.write_text("processor: 0\nflags\t\t: fpu avx512f\n")
     assert choose_device("cpu", "auto", 1, able).half
     assert not choose_device("cpu", "auto", 1, plain).half
