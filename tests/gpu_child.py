@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 
@@ -23,32 +25,54 @@ FLAGS = "EDGEAPL_TEST_GPU_FLAGS"
 
 
 class Trouble(Enum):
-    """Happens while a file of its name is there, most when the host of a GPU waits for it."""
+    """Happens while a file of its name is there, most when the host of a GPU waits for it.
+
+    group : the only one whose threads meet it; all without.
+    """
 
     HANGS = "hangs"
     FAILS_ONCE = "fails once"
     CRASHES_ONCE = "crashes once"
     SHORT = "has less memory at the next start"
 
-    def begin(self, flags: Path) -> None:
+    def begin(self, flags: Path, group: str = "") -> None:
         """Let it happen."""
-        (flags / self.value).touch()
+        self._file(flags, group).touch()
 
-    def end(self, flags: Path) -> None:
+    def end(self, flags: Path, group: str = "") -> None:
         """Let it happen no more."""
-        (flags / self.value).unlink(missing_ok=True)
+        self._file(flags, group).unlink(missing_ok=True)
 
     def take(self, flags: Path) -> bool:
         """End it, and say whether it was there; of several who ask one is told so."""
-        try:
-            (flags / self.value).unlink()
-        except FileNotFoundError:
-            return False
-        return True
+        for file in self._here(flags):
+            with suppress(FileNotFoundError):
+                file.unlink()
+                return True
+        return False
 
     def there(self, flags: Path) -> bool:
-        """Whether it shall happen now."""
-        return (flags / self.value).exists()
+        """Whether it shall happen on this thread now."""
+        return any(file.exists() for file in self._here(flags))
+
+    def meet(self, flags: Path) -> None:
+        """Say that it has come to this thread."""
+        (flags / f"{self.value} met in {_group()}").touch()
+
+    def met(self, flags: Path, group: str) -> bool:
+        """Whether it has come to a thread of a group so far."""
+        return (flags / f"{self.value} met in {group}").exists()
+
+    def _here(self, flags: Path) -> list[Path]:
+        return [self._file(flags, ""), self._file(flags, _group())]
+
+    def _file(self, flags: Path, group: str) -> Path:
+        return flags / (f"{self.value} in {group}" if group else self.value)
+
+
+def _group() -> str:
+    """Return the group that this thread works for."""
+    return threading.current_thread().name.removeprefix("edgeapl-")
 
 
 class TroubledDriver(FakeDriver):
@@ -66,6 +90,7 @@ class TroubledDriver(FakeDriver):
 
     def _trouble(self) -> None:
         while Trouble.HANGS.there(self.flags):
+            Trouble.HANGS.meet(self.flags)
             time.sleep(0.01)
         if Trouble.CRASHES_ONCE.take(self.flags):
             signal.raise_signal(signal.SIGSEGV)

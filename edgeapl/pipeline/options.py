@@ -24,12 +24,15 @@ class Budget:
     cancel_cells, cancel_segmenting : set the time at which a run of those networks is cancelled,
         monotonic ns, None for never. The run then raises DeadlineError.
     abort : once set, every cell without an answer is given up: the station must end.
+    reserve_s : kept back for what comes after the cells, but at most half of what is left by
+        `RESERVE_S`.
     """
 
     seconds: float
     cancel_cells: Callable[[int | None], None] = lambda at_ns: None
     cancel_segmenting: Callable[[int | None], None] = lambda at_ns: None
     abort: threading.Event = field(default_factory=threading.Event)
+    reserve_s: float = RESERVE_S
 
     def with_abort(self, abort: threading.Event) -> Budget:
         """Return the same budget with this event."""
@@ -37,7 +40,9 @@ class Budget:
 
     def cutoff_ns(self, start_ns: int) -> int:
         """Return the time at which cells of a frame without an answer are given up."""
-        return start_ns + int((self.seconds - RESERVE_S) * 1e9)
+        left_s = self.seconds - RESERVE_S
+        more_s = min(self.reserve_s - RESERVE_S, max(0.0, left_s / 2))
+        return start_ns + int((left_s - more_s) * 1e9)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ WATCHDOG_S = 20
 """systemd restarts a station that is silent for this long; keep-alives come every 7 s."""
 
 START_S = 1800
-"""Longest start. Three processes open networks, each within
-`edgeapl.engines.hosted.host.OPENING_S`, as a GPU's kernels are compiled the first time; then comes
-the self-test, and when engines fail, all of it again with the bundle's own networks."""
+"""Longest start. Three groups of networks are opened, each within
+`edgeapl.engines.hosted.service.OPENING_S`, as a GPU's kernels are compiled the first time; then
+comes the self-test, and when engines fail, all of it again with the bundle's own networks."""
 
 DEVICES = ("nvmap", "nvgpu/*", "nvgpu/*/*", "nvhost-*", "host1x-fence", "nvsciipc")
 """A Jetson's GPU in /dev. Some devices belong to no group that could be named, so every one that

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,21 @@ from edgeapl.testing.gpu_objects import (
     device_class,
 )
 from edgeapl.testing.streams import EventState, Streams
+
+_Given = ParamSpec("_Given")
+_Got = TypeVar("_Got")
+
+
+def _one_at_a_time(method: Callable[_Given, _Got]) -> Callable[_Given, _Got]:
+    """Let one thread at a time into the methods of a driver."""
+
+    @functools.wraps(method)
+    def alone(*args: _Given.args, **more: _Given.kwargs) -> _Got:
+        driver: Any = args[0]
+        with driver._turn:
+            return method(*args, **more)
+
+    return alone
 
 
 class FakeDriver:
@@ -74,6 +90,8 @@ class FakeDriver:
         self._memory: dict[int, NDArray[np.uint8]] = {}
         self._locked: dict[int, int] = {}
         self._next = 0x1000
+        # The real driver may be called from several threads at once.
+        self._turn = threading.RLock()
         self._streams = Streams()
         self._numbers: dict[int, int] = {}
         self._events = 0
@@ -91,6 +109,7 @@ class FakeDriver:
         """CUDA 12.6."""
         return 12060
 
+    @_one_at_a_time
     def Stream(self) -> FakeStream:  # noqa: N802 - pycuda's name
         """Make a stream."""
         self.record("Stream")
@@ -100,17 +119,20 @@ class FakeDriver:
         self._send_ahead()
         return FakeStream(self, handle)
 
+    @_one_at_a_time
     def Event(self, flags: int = 0) -> FakeEvent:  # noqa: N802 - pycuda's name
         """Make an event."""
         self.record("Event")
         self._events += 1
         return FakeEvent(self, self._events - 1, flags)
 
+    @_one_at_a_time
     def mem_get_info(self) -> tuple[int, int]:
         """Return the bytes that are free, and all."""
         self.record("mem_get_info")
         return self.capacity - self.taken, self.capacity
 
+    @_one_at_a_time
     def pagelocked_empty(
         self, shape: int, dtype: np.dtype[Any], *, mem_flags: int = 0
     ) -> NDArray[np.generic]:
@@ -121,16 +143,19 @@ class FakeDriver:
         self._locked[made.ctypes.data] = made.nbytes
         return made
 
+    @_one_at_a_time
     def map(self, data: NDArray[np.uint8]) -> int:
         """Return the address under which the GPU sees memory of the host."""
         address = self._address(data.size)
         self._memory[address] = data
         return address
 
+    @_one_at_a_time
     def unmap(self, address: int) -> None:
         """End what `map` did."""
         del self._memory[address]
 
+    @_one_at_a_time
     def mem_alloc(self, size: int) -> FakeAllocation:
         """Take device memory."""
         self.record("mem_alloc")
@@ -170,6 +195,7 @@ class FakeDriver:
         self._note("memset_d8_async", stream, count)
         self._put(stream, lambda: self._write(to, np.full(count, byte, np.uint8)))
 
+    @_one_at_a_time
     def memory(self, address: int) -> NDArray[np.uint8]:
         """Return the bytes from an address on, for fake libraries that compute there."""
         for start, data in self._memory.items():
@@ -177,16 +203,19 @@ class FakeDriver:
                 return data[address - start :]
         raise FakeError(f"illegal address {address:#x}")
 
+    @_one_at_a_time
     def enqueue(self, stream: int, work: Callable[[], None]) -> None:
         """Put work on a stream."""
         self.log.append(Work("enqueue", self._numbers[stream]))
         self._streams.put(stream, work)
 
+    @_one_at_a_time
     def run_ahead(self, *numbers: int) -> None:
         """Let these streams, numbered as they were made, do their work at once."""
         self._ahead = frozenset(numbers)
         self._send_ahead()
 
+    @_one_at_a_time
     def record(self, call: str, *, needs_context: bool = True) -> None:
         """Record a call, and fail it if told to."""
         self.calls.append(call)
@@ -202,14 +231,17 @@ class FakeDriver:
         """The threads on which a context is pushed, once for every push."""
         return tuple(self._contexts)
 
+    @_one_at_a_time
     def push_here(self) -> None:
         """Make the context this thread's."""
         self._contexts.append(threading.get_ident())
 
+    @_one_at_a_time
     def pop_here(self) -> None:
         """Take the context from this thread."""
         self._contexts.remove(threading.get_ident())
 
+    @_one_at_a_time
     def free(self, kind: str, address: int) -> None:
         """Free what was allocated."""
         self.record(f"free_{kind}")
@@ -219,35 +251,41 @@ class FakeDriver:
             del self._locked[address]
         self.live[kind] -= 1
 
+    @_one_at_a_time
     def synchronize(self, stream: int) -> None:
         """Do all work of a stream."""
         self.record("synchronize")
         self.log.append(Work("synchronize", self._numbers[stream], sleeps=False))
         self._streams.drain(stream)
 
+    @_one_at_a_time
     def record_event(self, event: int, state: EventState, stream: int) -> None:
         """Put an event on a stream."""
         self.record("event_record")
         self.log.append(Work("event_record", self._numbers[stream], event))
         self._streams.record(state, stream)
 
+    @_one_at_a_time
     def wait_for_event(self, stream: int, event: int, state: EventState) -> None:
         """Let a stream wait for an event."""
         self.record("wait_for_event")
         self.log.append(Work("wait_for_event", self._numbers[stream], event))
         self._streams.hold(stream, state)
 
+    @_one_at_a_time
     def synchronize_event(self, event: int, state: EventState, *, sleeps: bool = True) -> None:
         """Do all that must be done before an event."""
         self.record("event_synchronize")
         self.log.append(Work("event_synchronize", event=event, sleeps=sleeps))
         self._streams.reach(state)
 
+    @_one_at_a_time
     def _note(self, call: str, stream: FakeStream, size: int, *, locked: bool = True) -> None:
         self.record(call)
         number = self._numbers[stream.handle]
         self.log.append(Work(call, number, size=int(size), locked=locked))
 
+    @_one_at_a_time
     def _put(self, stream: FakeStream, work: Callable[[], None]) -> None:
         self._streams.put(stream.handle, work)
 
@@ -269,5 +307,6 @@ class FakeDriver:
         self._next += -(-(size + 0x1000) // 256) * 256
         return address
 
+    @_one_at_a_time
     def _write(self, address: int, data: NDArray[np.uint8]) -> None:
         self.memory(address)[: data.size] = data

@@ -19,14 +19,12 @@ from edgeapl.engines.hosted.messages import (
     PutFrame,
     StartBatch,
 )
+from edgeapl.engines.hosted.networks import MOST_BATCHES
 from edgeapl.engines.hosted.process import EngineProcess
 from edgeapl.engines.hosted.requests import Limit, PendingRequest
 from edgeapl.errors import EngineError
 from edgeapl.protocols import Arrays, CellsOnFrame, TransferCounts
 from edgeapl.types import Frame, UInt16
-
-MOST_BATCHES = 2
-"""Under way at once; each lies in a slot of the host until it is finished."""
 
 PLACES = 3
 """Frames at once: as many as `edgeapl.engines.trt.frames` has room for."""

@@ -38,20 +38,22 @@ def main() -> None:
     slots = list(zip(memory[::2], memory[1::2], strict=True))
     opening = queues.opening()
     try:
-        engines = {network.name: network.open() for network in opening.networks}
-        chain = None if opening.chain is None else opening.chain.open(engines)
+        engines = {one.name: one.open() for group in opening.groups for one in group.networks}
+        chains = [group.chain.open(engines) for group in opening.groups if group.chain is not None]
     except EdgeAplError as error:
         host.send(failed(OPENING, error))
         return
     networks = tuple(_describe(name, engine) for name, engine in engines.items())
-    host.send(Opened(networks, None if chain is None else _describe_chain(chain)))
-    workers: list[Worker] = [NetworkWorker(engines, slots, queues, host)] * len(slots)
-    if chain is not None:
-        workers.append(ChainWorker(chain, slots, queues, host))
+    host.send(Opened(networks, next(map(_describe_chain, chains), None)))
+    workers: list[tuple[str, Worker]] = []
+    for group in opening.groups:
+        worker = NetworkWorker(engines, slots, queues, host, group.name)
+        workers += [(group.name, worker)] * group.slots
+    workers += [("chain", ChainWorker(chain, slots, queues, host)) for chain in chains]
     own = OwnCores(len(workers))
     threads = [
-        threading.Thread(target=worker.work, args=(own,), name="edgeapl-networks", daemon=True)
-        for worker in workers
+        threading.Thread(target=worker.work, args=(own,), name=f"edgeapl-{name}", daemon=True)
+        for name, worker in workers
     ]
     for thread in threads:
         thread.start()

@@ -24,17 +24,20 @@ class Client:
 
     Parameters
     ----------
-    requests : those that are not answered. slots : (memory of inputs, memory of outputs) of each.
+    requests : those that are not answered. group : of networks, whose slots are used.
+    slots : (memory of inputs, memory of outputs) of each, other groups' too.
     wake : called when a request was given up, so that it is looked after.
     """
 
     def __init__(
         self,
         requests: PendingRequests,
+        group: str,
         slots: Sequence[tuple[SharedMemory, SharedMemory]],
         wake: Callable[[], None],
     ) -> None:
         self._requests = requests
+        self._group = group
         self._slots = slots
         self._wake = wake
 
@@ -52,7 +55,7 @@ class Client:
 
         Raises DeadlineError, or EngineError when the child is down for good.
         """
-        pending = self._requests.enter(limit)
+        pending = self._requests.enter(self._group, limit)
         try:
             if only is not None and pending.child is not only:
                 self.leave(pending)

@@ -2,69 +2,59 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.closable import ClosesItself
-from edgeapl.engines.hosted.chain import MOST_BATCHES, HostedChain
-from edgeapl.engines.hosted.client import Client
-from edgeapl.engines.hosted.messages import EngineInfo, Open, RunNetwork
-from edgeapl.engines.hosted.networks import ChainFile, NetworkFile
-from edgeapl.engines.hosted.requests import Limit, PendingRequests
-from edgeapl.engines.hosted.supervisor import EngineSupervisor
+from edgeapl.engines.hosted.chain import HostedChain
+from edgeapl.engines.hosted.messages import EngineInfo, RunNetwork
+from edgeapl.engines.hosted.networks import ChainFile, GroupFiles, NetworkFile
+from edgeapl.engines.hosted.requests import Limit
+from edgeapl.engines.hosted.service import OPENING_S, HostHealth, NetworkService
 from edgeapl.engines.input_checks import Declared, check_inputs
 from edgeapl.errors import EngineError
-from edgeapl.process.memory import SharedMemory
 from edgeapl.process.restart import RestartBudget
 from edgeapl.protocols import Arrays
 
-OPENING_S = 300.0
-"""Engines of TensorRT-RTX are compiled for the GPU when they are opened the first time, for all
-sizes that batches are padded to."""
-
-
-@dataclass(frozen=True, slots=True)
-class HostHealth:
-    """How the child is.
-
-    ready : runs are taken now. pid : of the child; None while there is none.
-    running : requests that the child has not answered.
-    deaths : how often it died by itself. ended_late : how often it was ended, as a cancelled run
-        did not end. text : why it is down for good, or how it died last; empty when it never did.
-    """
-
-    ready: bool
-    pid: int | None
-    running: int
-    deaths: int
-    ended_late: int
-    text: str
+ALONE = "networks"
+"""Name of the only group of a process."""
 
 
 class EngineHost(ClosesItself):
-    """One child process with networks in it.
+    """A group of networks in a child process; made by `open` or `open_together`.
 
     Parameters
     ----------
-    networks : what it opens, see `edgeapl.engines.hosted.networks.network_files`.
-    chain : what it opens behind a plan that cuts cells; then `chain` is one, else None.
-    workers : runs at the same time besides those of the chain; more callers wait.
-    most_s : how long any run may take, waiting included; None for as long as it wants.
-    opening_s : how long opening all networks may take.
-    budget : how often it may die.
+    service : the child, which has the group in it. group : what was opened there.
+    most_s : how long a run may take; changed for those that start later.
 
     All methods may be called from any thread. A child that died, or was ended, is started again at
-    once; runs wait for it. Raises EngineError when a network is refused at the first start.
+    once; runs wait for it.
     """
 
-    def __init__(
-        self,
+    def __init__(self, service: NetworkService, group: GroupFiles) -> None:
+        self._service = service
+        self._group = group.name
+        self._client = service.clients[group.name]
+        self.most_s = group.most_s
+        self._in_use = {network.name for network in group.networks}
+        self.engines: Mapping[str, HostedEngine] = MappingProxyType(
+            {
+                one.name: HostedEngine(self, one)
+                for one in service.opened.networks
+                if one.name in self._in_use
+            }
+        )
+        info = None if group.chain is None else service.opened.chain
+        self.chain = None if info is None else HostedChain(self._client, info, group.most_s)
+
+    @classmethod
+    def open(
+        cls,
         networks: Sequence[NetworkFile],
         *,
         chain: ChainFile | None = None,
@@ -72,34 +62,49 @@ class EngineHost(ClosesItself):
         most_s: float | None = None,
         opening_s: float = OPENING_S,
         budget: RestartBudget | None = None,
-    ) -> None:
-        self._most_s = most_s
-        slots = workers + (0 if chain is None else MOST_BATCHES)
-        self._requests = PendingRequests(slots)
-        self._memory = [SharedMemory.create("edgeapl-networks") for _ in range(2 * slots)]
-        pairs = list(zip(self._memory[::2], self._memory[1::2], strict=True))
-        self._supervisor = EngineSupervisor(
-            Open(tuple(networks), chain),
-            self._requests,
-            self._memory,
-            opening_s,
-            RestartBudget() if budget is None else budget,
-        )
-        self._supervisor.start()
-        self._client = Client(self._requests, pairs, self._supervisor.wake)
-        self._closing = threading.Lock()
-        self._closed = False
-        try:
-            self._requests.wait_for_child()
-        except BaseException:
-            self.close()
-            raise
-        self._in_use = {network.name for network in networks}
-        self.engines: Mapping[str, HostedEngine] = MappingProxyType(
-            {one.name: HostedEngine(self, one) for one in self._supervisor.opened.networks}
-        )
-        info = self._supervisor.opened.chain
-        self.chain = None if info is None else HostedChain(self._client, info, most_s)
+    ) -> EngineHost:
+        """Start a child process for networks.
+
+        Parameters
+        ----------
+        networks : what it opens, see `edgeapl.engines.hosted.networks.network_files`.
+        chain : what it opens behind a plan that cuts cells; then the host's `chain` is one, else
+            None.
+        workers : runs at the same time besides those of the chain; more callers wait.
+        most_s : how long any run may take, waiting included; None for as long as it wants.
+        opening_s : how long opening all networks may take.
+        budget : how often it may die.
+
+        Raises EngineError when a network is refused at the first start.
+        """
+        group = GroupFiles(ALONE, tuple(networks), chain, workers, most_s)
+        return cls(NetworkService([group], opening_s, budget), group)
+
+    @classmethod
+    def open_together(
+        cls,
+        groups: Sequence[GroupFiles],
+        *,
+        opening_s: float | None = None,
+        budget: RestartBudget | None = None,
+    ) -> Mapping[str, EngineHost]:
+        """Start one child process for several groups, so that they share the context of a GPU.
+
+        Each group keeps its own deadline and its own runs. A child that is ended for one of them
+        is missed by all until it is back; their runs that were under way are asked again.
+
+        Parameters
+        ----------
+        groups : each under a unique name.
+        opening_s : for all of them; None for as long as `open` gives each. budget : as for `open`.
+
+        Returns
+        -------
+        The hosts by the names of their groups; the child ends when all are closed.
+        """
+        opening_s = OPENING_S * len(groups) if opening_s is None else opening_s
+        service = NetworkService(groups, opening_s, budget)
+        return {group.name: cls(service, group) for group in groups}
 
     def deadline(self, at_ns: int | None) -> None:
         """Set when every run must be over, those under way and those that start later.
@@ -111,36 +116,32 @@ class EngineHost(ClosesItself):
         ----------
         at_ns : of `time.monotonic_ns`; now or earlier cancels at once; None lifts it.
         """
-        self._requests.set_deadline(at_ns)
+        self._service.requests.set_deadline(self._group, at_ns)
 
     def finish(self, at_ns: int) -> None:
         """Set the deadline for the last time: what moves or lifts it later has no effect.
 
-        A child that does not end a run by then is ended without any grace, and none is started
-        again. at_ns : as for `deadline`.
+        When all groups of the child have their last deadline, it is ended without any grace if a
+        run is not over by the latest of them, and none is started again. at_ns : as for `deadline`.
         """
-        self._requests.set_deadline(at_ns, last=True)
-        self._supervisor.finish()
+        self._service.requests.set_deadline(self._group, at_ns, last=True)
+        self._service.wake()
+
+    @property
+    def service(self) -> NetworkService:
+        """The child, which other groups may share."""
+        return self._service
 
     @property
     def health(self) -> HostHealth:
         """How the child is."""
-        child, refusal = self._requests.child, self._requests.refusal
-        supervisor = self._supervisor
-        return HostHealth(
-            ready=child is not None and refusal is None,
-            pid=None if child is None else child.pid,
-            running=self._requests.running,
-            deaths=supervisor.deaths,
-            ended_late=supervisor.ended_late,
-            text=supervisor.last_death if refusal is None else str(refusal),
-        )
+        return self._service.health
 
     def run(
         self, network: str, inputs: Arrays, most_s: float | None
     ) -> dict[str, NDArray[np.generic]]:
         """See `HostedEngine.run`."""
-        most_s = self._most_s if most_s is None else most_s
+        most_s = self.most_s if most_s is None else most_s
         until_ns = None if most_s is None else time.monotonic_ns() + int(most_s * 1e9)
         limit = Limit(network, most_s, until_ns)
         while True:
@@ -155,22 +156,17 @@ class EngineHost(ClosesItself):
                 return answered[1]
 
     def done_with(self, network: str) -> None:
-        """Note that an engine was closed; the child ends with the last one."""
+        """Note that an engine was closed; with the last one the group is closed."""
         self._in_use.discard(network)
         if not self._in_use:
             self.close()
 
     def close(self) -> None:
-        """End the child; runs under way raise EngineError."""
-        with self._closing:
-            if self._closed:
-                return
-            self._closed = True
-        self._supervisor.close()
-        # A caller that is still copying would write where something else was opened by then.
-        if self._requests.wait_until_all_left(timeout_s=1.0):
-            for memory in self._memory:
-                memory.close()
+        """Leave the child, which ends with its last group; runs under way then raise EngineError.
+
+        A second call does nothing.
+        """
+        self._service.done_with(self._group)
 
 
 class HostedEngine(Declared):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from edgeapl.engines.hosted.networks import ChainFile, NetworkFile
+from edgeapl.engines.hosted.networks import GroupFiles
 from edgeapl.errors import EdgeAplError, EngineError, ModelError
 from edgeapl.process.memory import ArrayPlace
 from edgeapl.process.messages import Codec, Failure
@@ -22,8 +22,7 @@ OPENING = 0
 class Open:
     """To the child, first: open these networks, and the chain that some of them make."""
 
-    networks: tuple[NetworkFile, ...]
-    chain: ChainFile | None = None
+    groups: tuple[GroupFiles, ...]
     kind: Literal["open"] = "open"
 
 

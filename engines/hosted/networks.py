@@ -14,6 +14,9 @@ from edgeapl.engines.store.record import CUTTER
 from edgeapl.errors import EngineError
 from edgeapl.protocols import CellChain, Engine, Link
 
+MOST_BATCHES = 2
+"""Of a chain, under way at once; each lies in a slot of its own until it is finished."""
+
 
 @dataclass(frozen=True, slots=True)
 class NetworkFile:
@@ -65,6 +68,28 @@ class ChainFile:
         plan = _checked(self.path, self.sha256)
         chained = {link.network: engines[link.network] for link in self.links}
         return open_chain(self.target, plan, self.links, chained, self.origin)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupFiles:
+    """Networks with a deadline and runs of their own, beside others in the same process.
+
+    chain : what some of them make; in a process one group at most has one.
+    workers : runs at the same time besides those of the chain; more callers wait.
+    most_s : how long any run may take, waiting included; None for as long as it wants. The host
+        sees to it, not the child.
+    """
+
+    name: str
+    networks: tuple[NetworkFile, ...]
+    chain: ChainFile | None = None
+    workers: int = 1
+    most_s: float | None = None
+
+    @property
+    def slots(self) -> int:
+        """Requests at the same time."""
+        return self.workers + (0 if self.chain is None else MOST_BATCHES)
 
 
 def _checked(path: Path, digest: str) -> bytes:

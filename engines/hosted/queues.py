@@ -30,11 +30,13 @@ class Cancellable(Protocol):
 
 
 class RequestQueues:
-    """One queue for the networks and one for the chain; a cancel passes a run under way."""
+    """A queue for each group of networks and one for the chain; a cancel passes a run under way."""
 
     def __init__(self) -> None:
         self._opening: queue.Queue[Open] = queue.Queue()
-        self._runs: queue.Queue[RunNetwork] = queue.Queue()
+        # Filled when the networks are opened, before the first run comes.
+        self._of_group: dict[str, queue.Queue[RunNetwork]] = {}
+        self._of_network: dict[str, queue.Queue[RunNetwork]] = {}
         self._for_chain: queue.Queue[ForChain] = queue.Queue()
         self._lock = threading.Lock()
         # Request to what runs it and the thread that is at it; None while it waits.
@@ -44,6 +46,10 @@ class RequestQueues:
     def put(self, message: ToChild) -> None:
         """Take what the host sent; to be called by one thread that does nothing else."""
         if isinstance(message, Open):
+            for group in message.groups:
+                runs: queue.Queue[RunNetwork] = queue.Queue()
+                self._of_group[group.name] = runs
+                self._of_network |= dict.fromkeys((one.name for one in group.networks), runs)
             self._opening.put(message)
         elif isinstance(message, Cancel):
             self._cancel(message.request)
@@ -51,7 +57,7 @@ class RequestQueues:
             with self._lock:
                 self._open[message.request] = None
         if isinstance(message, RunNetwork):
-            self._runs.put(message)
+            self._of_network[message.network].put(message)
         elif isinstance(message, PutFrame | StartBatch | FinishBatch | DropFrame):
             self._for_chain.put(message)
 
@@ -59,9 +65,9 @@ class RequestQueues:
         """Wait for what is to be opened."""
         return self._opening.get()
 
-    def next_run(self) -> RunNetwork:
-        """Wait for a run."""
-        return self._runs.get()
+    def next_run(self, group: str) -> RunNetwork:
+        """Wait for a run of a network of this group."""
+        return self._of_group[group].get()
 
     def next_for_chain(self) -> ForChain:
         """Wait for something that concerns the chain."""

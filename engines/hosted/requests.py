@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from edgeapl.engines.hosted.messages import Answer, Failed, Request
 from edgeapl.engines.hosted.process import EngineProcess
@@ -33,10 +35,12 @@ class Lost:
 class PendingRequest:
     """One request.
 
+    group : of its networks.
     given_up_ns : when its caller stopped waiting; its slot is free once the child has answered.
     """
 
     number: int
+    group: str
     slot: int
     child: EngineProcess
     reply: Answer | Failed | Lost | None = None
@@ -46,29 +50,43 @@ class PendingRequest:
 class PendingRequests:
     """Callers enter, send, wait and leave; the supervisor tells what became of it.
 
+    Groups of networks share the child alone: each has slots and a deadline of its own, and none
+    waits for the others'.
+
     Parameters
     ----------
-    slots : requests at the same time.
+    groups : name to the requests at the same time; their slots are numbered one after another.
     """
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, groups: Mapping[str, int]) -> None:
         self._news = threading.Condition()
-        self._slots = slots
-        self._free = list(range(slots))
+        numbers = iter(range(sum(groups.values())))
+        self._free = {name: list(islice(numbers, slots)) for name, slots in groups.items()}
+        self._slots = dict(groups)
         self._pending: dict[int, PendingRequest] = {}
         self._count = 0
         self._child: EngineProcess | None = None
         self._refusal: tuple[str, str, str] | None = None
-        self._deadline_ns: int | None = None
-        self._deadline_is_last = False
+        self._gone = ""
+        self._deadlines_ns: dict[str, int | None] = dict.fromkeys(groups)
+        self._last: set[str] = set()
 
-    def set_deadline(self, at_ns: int | None, *, last: bool = False) -> None:
+    def set_deadline(self, group: str, at_ns: int | None, *, last: bool = False) -> None:
         """See `EngineHost.deadline`. last : and `EngineHost.finish`."""
         with self._news:
-            if last or not self._deadline_is_last:
-                self._deadline_ns = at_ns
-            self._deadline_is_last |= last
+            if last or group not in self._last:
+                self._deadlines_ns[group] = at_ns
+            if last:
+                self._last.add(group)
             self._news.notify_all()
+
+    @property
+    def end_ns(self) -> int | None:
+        """When all is over for good: the last deadline of all groups; None until all have one."""
+        with self._news:
+            if len(self._last) < len(self._slots):
+                return None
+            return max(at_ns or 0 for at_ns in self._deadlines_ns.values())
 
     @property
     def child(self) -> EngineProcess | None:
@@ -86,15 +104,16 @@ class PendingRequests:
             self._news.wait_for(lambda: self._child or self._refusal)
             self._check()
 
-    def enter(self, limit: Limit) -> PendingRequest:
+    def enter(self, group: str, limit: Limit) -> PendingRequest:
         """Wait for a child and a free slot; raises DeadlineError, or EngineError when down."""
+        free = self._free[group]
         with self._news:
             while True:
                 self._check()
-                left_s = self._left_s(limit)
-                if self._child is not None and self._free:
+                left_s = self._left_s(group, limit)
+                if self._child is not None and free:
                     self._count += 1
-                    return PendingRequest(self._count, self._free.pop(), self._child)
+                    return PendingRequest(self._count, group, free.pop(), self._child)
                 self._news.wait(left_s)
 
     def send(self, pending: PendingRequest, request: Request) -> None:
@@ -109,7 +128,7 @@ class PendingRequests:
         """Wait for the reply; raises DeadlineError."""
         with self._news:
             while pending.reply is None:
-                self._news.wait(self._left_s(limit))
+                self._news.wait(self._left_s(pending.group, limit))
             return pending.reply
 
     def leave(self, pending: PendingRequest) -> bool:
@@ -125,6 +144,7 @@ class PendingRequests:
         """Let callers use a child."""
         with self._news:
             self._child = child
+            self._gone = ""
             self._news.notify_all()
 
     def answered(self, reply: Answer | Failed) -> None:
@@ -148,6 +168,7 @@ class PendingRequests:
         """Note that the child is gone, and every request with it."""
         with self._news:
             self._child = None
+            self._gone = lost.text
             for pending in self._pending.values():
                 self._finish(pending, lost)
             self._pending.clear()
@@ -167,25 +188,35 @@ class PendingRequests:
     def wait_until_all_left(self, timeout_s: float) -> bool:
         """Wait for the callers; False when one is still in."""
         with self._news:
-            return self._news.wait_for(lambda: len(self._free) == self._slots, timeout_s)
+            return self._news.wait_for(self._all_free, timeout_s)
+
+    def _all_free(self) -> bool:
+        return all(len(self._free[name]) == slots for name, slots in self._slots.items())
 
     def _check(self) -> None:
         refusal = self.refusal
         if refusal is not None:
             raise refusal
 
-    def _left_s(self, limit: Limit) -> float | None:
+    def _left_s(self, group: str, limit: Limit) -> float | None:
         now = time.monotonic_ns()
-        ends = [end for end in (self._deadline_ns, limit.until_ns) if end is not None]
+        ends = [end for end in (self._deadlines_ns[group], limit.until_ns) if end is not None]
         if not ends:
             return None
         if now < min(ends):
             return (min(ends) - now) / 1e9
         if limit.until_ns is not None and now >= limit.until_ns:
-            text = f"more than {limit.most_s:g} s; the run was cancelled"
+            text = f"more than {limit.most_s:g} s; {self._why}"
             raise DeadlineError("network took too long", limit.network, text)
-        text = "the run was cancelled; what it was asked about is not examined"
+        text = f"{self._why}; what it was asked about is not examined"
         raise DeadlineError("network gave no answer by the deadline", limit.network, text)
+
+    @property
+    def _why(self) -> str:
+        """Why a run that was given up came to nothing."""
+        if self._child is None and self._gone:
+            return f"its process is being started again ({self._gone})"
+        return "the run was cancelled"
 
     def _finish(self, pending: PendingRequest, reply: Answer | Failed | Lost) -> None:
         if pending.given_up_ns is None:
@@ -195,5 +226,5 @@ class PendingRequests:
             self._release(pending)
 
     def _release(self, pending: PendingRequest) -> None:
-        self._free.append(pending.slot)
+        self._free[pending.group].append(pending.slot)
         self._news.notify_all()

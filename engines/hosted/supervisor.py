@@ -67,21 +67,16 @@ class EngineSupervisor(Supervisor[EngineProcess, End]):
     ) -> None:
         super().__init__("edgeapl-host")
         self._opening = opening
-        self._names = ", ".join(network.name for network in opening.networks)
+        self._names = ", ".join(one.name for group in opening.groups for one in group.networks)
         self._requests = requests
         self._memory = memory
         self._opening_s = opening_s
         self._budget = budget
-        self._is_finishing = False
         self.opened = Opened(())
+        self.opened_in_s = 0.0
         self.deaths = 0
         self.ended_late = 0
         self.last_death = ""
-
-    def finish(self) -> None:
-        """Allow runs no grace any more, and start no other child."""
-        self._is_finishing = True
-        self.wake()
 
     def _launch(self) -> EngineProcess:
         return EngineProcess(self._memory)
@@ -94,13 +89,13 @@ class EngineSupervisor(Supervisor[EngineProcess, End]):
 
     def _serve(self, child: EngineProcess) -> End:
         """Hear a child until its end; raises EngineError or MessageError when it must be ended."""
+        started = time.monotonic()
         child.send(self._opening)
-        opening_until = time.monotonic() + self._opening_s
+        opening_until = started + self._opening_s
         is_ready = False
         while not self._is_closing:
             given_up = self._requests.given_up()
-            grace_s = 0.0 if self._is_finishing else GRACE_S
-            if given_up and time.monotonic_ns() - min(given_up.values()) > grace_s * 1e9:
+            if given_up and self._is_late(min(given_up.values())):
                 return End(Reason.LATE)
             for request in given_up:
                 child.send(Cancel(request))
@@ -111,13 +106,29 @@ class EngineSupervisor(Supervisor[EngineProcess, End]):
                 return End(Reason.DIED)
             for message in messages:
                 self._take(child, message, is_ready=is_ready)
-                is_ready = True
+                if not is_ready:
+                    is_ready, self.opened_in_s = True, time.monotonic() - started
                 if isinstance(message, Failed) and message.is_last:
                     return End(Reason.FAILED, message.error())
             if not is_ready and time.monotonic() > opening_until:
                 text = f"more than {self._opening_s:g} s"
                 raise EngineError("networks took too long to open", self._names, text)
         return End(Reason.CLOSED)
+
+    @property
+    def _is_finishing(self) -> bool:
+        """Whether all is over at a time that is set, so that no other child is started."""
+        return self._requests.end_ns is not None
+
+    def _is_late(self, given_up_ns: int) -> bool:
+        """Return whether the child must be ended for a run that was given up at this time.
+
+        At the very end there is no grace, but the child lives until the last deadline of all its
+        groups: the head may still answer when runs of others were given up.
+        """
+        end_ns = self._requests.end_ns
+        until_ns = given_up_ns + int(GRACE_S * 1e9) if end_ns is None else end_ns
+        return time.monotonic_ns() > until_ns
 
     def _take(self, child: EngineProcess, message: Reply, *, is_ready: bool) -> None:
         """Handle one message; the first one makes the child ready."""
@@ -164,7 +175,7 @@ class EngineSupervisor(Supervisor[EngineProcess, End]):
             self.ended_late += 1
             text = "network process did not stop at its deadline; it was ended and is started again"
             warn("engines", "network_process_ended", text, ended_late=self.ended_late)
-            self._requests.lost(Lost(may_repeat=True, text=""))
+            self._requests.lost(Lost(may_repeat=True, text="a run in it did not end in time"))
             return self._next_s()
         error = end.error or EngineError("network process died", self._names, str(how))
         return self._after_death(error, may_repeat=end.reason is Reason.FAILED)

@@ -66,20 +66,26 @@ class Worker(ABC):
 
 
 class NetworkWorker(Worker):
-    """Runs networks. engines : by name.
+    """Runs networks of one group. engines : by name.
 
     A device that failed is of no more use to this process, nor is what other runs left there. So
     the failed run is answered with its error, and the process ends: the next one starts anew.
     """
 
     def __init__(
-        self, engines: Mapping[str, Engine], slots: Slots, queues: RequestQueues, host: Host
+        self,
+        engines: Mapping[str, Engine],
+        slots: Slots,
+        queues: RequestQueues,
+        host: Host,
+        group: str,
     ) -> None:
         super().__init__(slots, queues, host)
         self._engines = engines
+        self._group = group
 
     def _work_once(self) -> None:
-        self._host.send(self._answer(self._queues.next_run()))
+        self._host.send(self._answer(self._queues.next_run(self._group)))
 
     def _answer(self, run: RunNetwork) -> Answer | Failed:
         engine = self._engines[run.network]
@@ -101,8 +107,8 @@ class NetworkWorker(Worker):
 class ChainWorker(Worker):
     """Puts frames on the device of a chain, and starts and finishes batches there.
 
-    A chain that failed refuses all further work, so its first error ends the process: the host
-    hears of it so, and the next process has a new chain.
+    A chain that failed refuses all further work, so after its first error, which is answered, the
+    process ends, and the next one has a new chain.
     """
 
     def __init__(self, chain: CellChain, slots: Slots, queues: RequestQueues, host: Host) -> None:
@@ -115,7 +121,15 @@ class ChainWorker(Worker):
         message = self._queues.next_for_chain()
         if isinstance(message, DropFrame):
             self._drop(message.place)
-        elif isinstance(message, FinishBatch):
+            return
+        try:
+            self._do(message)
+        except EdgeAplError as error:
+            self._host.send(failed(message.request, error, is_last=True))
+            raise
+
+    def _do(self, message: PutFrame | StartBatch | FinishBatch) -> None:
+        if isinstance(message, FinishBatch):
             self._finish(message.request)
         elif not self._queues.begin(message.request, self._chain):
             self._over(failed(message.request, EngineError("run was cancelled", "chain")))

@@ -38,11 +38,15 @@ class BuilderLog:
 class Messages:
     """The last errors that the library logged, oldest first, and what it logged of a plan.
 
-    Everything else is dropped.
+    Everything else is dropped. Networks run on several threads of a process, and an error concerns
+    the run of the thread on which it was logged; one that a thread of the library's own logged is
+    for whoever asks first.
     """
 
     def __init__(self) -> None:
-        self._lines: deque[str] = deque(maxlen=KEPT_MESSAGES)
+        self._turn = threading.Lock()
+        self._lines: deque[tuple[int, str]] = deque(maxlen=KEPT_MESSAGES)
+        self._askers: set[int] = set()
         self._notes = BuilderLog()
 
     def note(self, text: str) -> None:
@@ -61,16 +65,23 @@ class Messages:
 
     def add(self, text: str) -> None:
         """Keep one message as one line."""
-        self._lines.append(" ".join(text.split()))
+        with self._turn:
+            self._lines.append((threading.get_ident(), " ".join(text.split())))
 
     def take_all(self) -> tuple[str, ...]:
-        """Return all kept messages since the last call, oldest first."""
-        lines = tuple(self._lines)
-        self._lines.clear()
+        """Return this thread's kept messages since its last call, oldest first."""
+        own = threading.get_ident()
+        with self._turn:
+            self._askers.add(own)
+            others = self._askers - {own}
+            lines = tuple(line for thread, line in self._lines if thread not in others)
+            rest = [kept for kept in self._lines if kept[0] in others]
+            self._lines.clear()
+            self._lines.extend(rest)
         return lines
 
     def take(self) -> str:
-        """Return the first message since the last call, the cause of those that follow, or ''."""
+        """Return the first message since this thread's last call, the cause of the rest, or ''."""
         return next(iter(self.take_all()), "")
 
 

@@ -34,14 +34,14 @@ PATIENCE_S = 20.0
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[EngineHost]:
     files = written(tmp_path, loop=loop_network(), chain=chain_network())
-    with EngineHost(files, workers=2, budget=RestartBudget(restarts=1000)) as made:
+    with EngineHost.open(files, workers=2, budget=RestartBudget(restarts=1000)) as made:
         yield made
 
 
 @pytest.fixture
 def alone(tmp_path: Path) -> Iterator[EngineHost]:
     """One run at a time: the next starts when the one before is really over."""
-    with EngineHost(written(tmp_path, loop=loop_network(), chain=chain_network())) as made:
+    with EngineHost.open(written(tmp_path, loop=loop_network(), chain=chain_network())) as made:
         yield made
 
 
@@ -95,7 +95,7 @@ def test_a_run_may_have_its_own_limit(host: EngineHost) -> None:
 
 def test_the_host_limits_every_run(tmp_path: Path) -> None:
     with (
-        EngineHost(written(tmp_path, loop=loop_network()), most_s=0.2) as host,
+        EngineHost.open(written(tmp_path, loop=loop_network()), most_s=0.2) as host,
         pytest.raises(DeadlineError, match=r"more than 0\.2 s"),
     ):
         host.engines["loop"].run(count(ENDLESS))
@@ -166,7 +166,7 @@ def test_a_deadline_holds_while_the_process_is_started_again(host: EngineHost) -
 
 
 def test_a_process_that_keeps_dying_stays_down_and_says_so(tmp_path: Path) -> None:
-    with EngineHost(written(tmp_path, loop=loop_network())) as host:
+    with EngineHost.open(written(tmp_path, loop=loop_network())) as host:
         for death in range(1, 6):
             end_child(host, signal.SIGABRT)
             wait_until(lambda death=death: host.health.deaths == death, PATIENCE_S)  # type: ignore[misc]
@@ -182,7 +182,7 @@ def test_a_process_that_keeps_dying_stays_down_and_says_so(tmp_path: Path) -> No
 
 def test_a_network_changed_meanwhile_is_not_started_again(tmp_path: Path) -> None:
     files = written(tmp_path, loop=loop_network())
-    with EngineHost(files) as host:
+    with EngineHost.open(files) as host:
         files[0].path.write_bytes(loop_network() + b"\0")
         end_child(host, signal.SIGKILL)
         wait_until(lambda: host.health.deaths == 5, PATIENCE_S)

@@ -76,7 +76,8 @@ def opened(folder: Path, turns: int) -> Iterator[HostedModel]:
     trap_bundle(folder / "bundle", turns)
     with open_hosted(folder / "bundle") as hosted:
         # The test ends processes more often than a station would bear.
-        hosted.hosts[NetworkGroup.CELLS]._supervisor._budget = RestartBudget(restarts=10_000)
+        service = hosted.hosts[NetworkGroup.CELLS].service
+        service._supervisor._budget = RestartBudget(restarts=10_000)
         yield hosted
 
 

@@ -39,7 +39,7 @@ from edgeapl.calibration.validation.chain_replay import tiled
 from edgeapl.cli.main import run
 from edgeapl.engines import registry
 from edgeapl.engines.hosted.messages import REQUESTS, Open
-from edgeapl.engines.hosted.networks import network_files
+from edgeapl.engines.hosted.networks import GroupFiles, network_files
 from edgeapl.engines.store import local_target
 from edgeapl.engines.store.folder import EngineFolder, write_engines
 from edgeapl.engines.trt import chain, driver, library, local_runtime
@@ -409,7 +409,8 @@ def test_of_several_gpus_the_chosen_one_builds_proves_and_serves(workshop: Works
         assert model.chain is not None
     bundle = open_bundle(workshop.bundle)
     for file in network_files(bundle, engines=folder):
-        assert REQUESTS.decode(REQUESTS.encode(Open((file,)))) == Open((file,))
+        told = Open((GroupFiles("cells", (file,)),))
+        assert REQUESTS.decode(REQUESTS.encode(told)) == told
         assert file.origin is not None
         assert (file.device, file.origin.device) == (2, 2)
     assert gpu.used == {2}

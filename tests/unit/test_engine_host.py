@@ -40,7 +40,7 @@ from edgeapl.engines.hosted.messages import (
     StartBatch,
     ToChild,
 )
-from edgeapl.engines.hosted.networks import ChainFile, NetworkFile, network_files
+from edgeapl.engines.hosted.networks import ChainFile, GroupFiles, NetworkFile, network_files
 from edgeapl.engines.ort import OrtEngine
 from edgeapl.engines.registry import Origin, open_engine
 from edgeapl.engines.store.folder import write_engines
@@ -81,7 +81,7 @@ PATIENCE_S = 20.0
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
     """Stand in for the engine of the contract."""
-    with EngineHost(written(tmp_path, cells=cell_network())) as host:
+    with EngineHost.open(written(tmp_path, cells=cell_network())) as host:
         yield host.engines["cells"]
 
 
@@ -96,7 +96,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineHost]:
         "zeros": zeros_network(),
         "places": non_zero_network(),
     }
-    with EngineHost(written(tmp_path_factory.mktemp("many"), **networks), workers=2) as host:
+    with EngineHost.open(written(tmp_path_factory.mktemp("many"), **networks), workers=2) as host:
         yield host
 
 
@@ -182,13 +182,13 @@ def test_a_network_that_cannot_be_opened_is_refused_in_one_line(tmp_path: Path, 
     breaks, words = REFUSED[case]
     (file,) = written(tmp_path, cells=cell_network())
     with pytest.raises(EngineError, match=words) as caught:
-        EngineHost([breaks(file)])
+        EngineHost.open([breaks(file)])
     assert "\n" not in str(caught.value)
 
 
 def test_a_bundle_passes_its_self_test_through_the_child(tmp_path: Path) -> None:
     bundle = conv_bundle(tmp_path / "bundle")
-    with EngineHost(network_files(bundle)) as host:
+    with EngineHost.open(network_files(bundle)) as host:
         self_test(assemble(bundle, host.engines))
 
 
@@ -203,14 +203,14 @@ def test_engines_stand_in_place_of_the_bundles_networks(tmp_path: Path) -> None:
     engines = write_engines(
         tmp_path / "engines", built.model_copy(update={"networks": both}), files
     )
-    with EngineHost(network_files(bundle, threads=7, engines=engines)) as host:
+    with EngineHost.open(network_files(bundle, threads=7, engines=engines)) as host:
         assert host.engines["cells"].digest == sha256(other)
         assert same_bits(host.engines["cells"].run(cells(2)), OrtEngine("c", other).run(cells(2)))
 
 
 def test_only_the_station_ends_the_child(tmp_path: Path) -> None:
     """Ctrl-C and a stop of the service reach it too, but the last batch is still to be judged."""
-    with EngineHost(written(tmp_path, loop=loop_network())) as host:
+    with EngineHost.open(written(tmp_path, loop=loop_network())) as host:
         pid = host.health.pid
         assert pid is not None
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -224,7 +224,7 @@ import sys, threading
 from pathlib import Path
 from edgeapl.engines.hosted.host import EngineHost
 from tests.slow_networks import ENDLESS, count, loop_network, written
-host = EngineHost(written(Path(sys.argv[1]), loop=loop_network()))
+host = EngineHost.open(written(Path(sys.argv[1]), loop=loop_network()))
 threading.Thread(target=host.engines["loop"].run, args=(count(ENDLESS),), daemon=True).start()
 print(host.health.pid, flush=True)
 sys.stdin.read()
@@ -252,11 +252,11 @@ def test_the_child_goes_with_the_station_even_from_an_endless_run(tmp_path: Path
 @pytest.mark.slow
 def test_nothing_is_left_open_after_a_host(tmp_path: Path) -> None:
     files = written(tmp_path, loop=loop_network())
-    with EngineHost(files):
+    with EngineHost.open(files):
         pass
     before = open_files(), shared_memory()
     for _ in range(3):
-        with EngineHost(files, workers=2) as host:
+        with EngineHost.open(files, workers=2) as host:
             pid = host.health.pid
             assert pid is not None
             os.kill(pid, signal.SIGKILL)
@@ -264,12 +264,12 @@ def test_nothing_is_left_open_after_a_host(tmp_path: Path) -> None:
             host.engines["loop"].run(count(1))
         assert not is_alive(pid)
     with pytest.raises(EngineError):
-        EngineHost([no_network(files[0])])
+        EngineHost.open([no_network(files[0])])
     assert (open_files(), shared_memory()) == before
 
 
 def test_closing_ends_a_run_and_closes_twice(tmp_path: Path) -> None:
-    host = EngineHost(written(tmp_path, loop=loop_network()))
+    host = EngineHost.open(written(tmp_path, loop=loop_network()))
     with ThreadPoolExecutor(1) as pool:
         run = pool.submit(host.engines["loop"].run, count(ENDLESS))
         time.sleep(0.1)
@@ -281,7 +281,7 @@ def test_closing_ends_a_run_and_closes_twice(tmp_path: Path) -> None:
 
 
 def test_the_child_ends_with_its_last_engine(tmp_path: Path) -> None:
-    host = EngineHost(written(tmp_path, loop=loop_network(), head=head_network()))
+    host = EngineHost.open(written(tmp_path, loop=loop_network(), head=head_network()))
     pid = host.health.pid
     assert pid is not None
     host.engines["head"].close()
@@ -295,7 +295,7 @@ def test_it_works_where_there_is_nothing_of_linux_for_memory(
 ) -> None:
     monkeypatch.delattr(os, "memfd_create")
     monkeypatch.delattr(os, "posix_fallocate")
-    with EngineHost(written(tmp_path, conv=conv_network())) as host:
+    with EngineHost.open(written(tmp_path, conv=conv_network())) as host:
         have = host.engines["conv"].run(cells(1500))
     assert same_bits(have, open_engine("onnxruntime", "conv", conv_network()).run(cells(1500)))
 
@@ -317,10 +317,12 @@ def test_cancelling_ends_the_run_of_one_thread_alone() -> None:
 
 PLACE = ArrayPlace("cells", "uint8", (2, 3), 64)
 PLAN = PlanRecord("a" * 64, 5, Place("tensorrt", "10.3", "a GPU", "8.7", "m"))
+MADE = Origin(PLAN, "m")
+FILE = NetworkFile("cells", "tensorrt", Path("/é\n"), "a" * 64, 2, MADE)
 MESSAGES: tuple[ToChild | Reply, ...] = (
-    Open((NetworkFile("cells", "tensorrt", Path("/é\n"), "a" * 64, 2, Origin(PLAN, "m")),)),
-    Open((NetworkFile("cells", "onnxruntime", Path("/x"), "a" * 64),)),
-    Open((), ChainFile("tensorrt", Path("/x"), "a" * 64, LINKS, Origin(PLAN, "m"))),
+    Open((GroupFiles("cells", (FILE,)), GroupFiles("head", (), workers=2, most_s=0.5))),
+    Open((GroupFiles("cells", (NetworkFile("cells", "onnxruntime", Path("/x"), "a" * 64),)),)),
+    Open((GroupFiles("cells", (), ChainFile("tensorrt", Path("/x"), "a" * 64, LINKS, MADE)),)),
     RunNetwork(1, 0, "cells", (PLACE,)),
     PutFrame(1, 0, 7, (PLACE,)),
     StartBatch(1, 0, ("cells", "more"), ((7, 2), (8, 1)), (PLACE, PLACE)),
@@ -364,7 +366,7 @@ def test_nonsense_is_no_answer(line: bytes) -> None:
 def test_networks_whose_names_do_not_fit_into_a_request_are_refused_in_one_line() -> None:
     long = NetworkFile("x" * MOST_REQUEST_BYTES, "onnxruntime", Path("/x"), "a" * 64)
     with pytest.raises(EngineError, match=r"request is too long: .*: use shorter names"):
-        EngineHost([long])
+        EngineHost.open([long])
 
 
 @pytest.mark.parametrize(

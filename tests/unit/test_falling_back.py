@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,12 +19,12 @@ from edgeapl.cli import choices
 from edgeapl.config import StationConfig
 from edgeapl.engines.hosted import process
 from edgeapl.engines.hosted.host import EngineHost
+from edgeapl.engines.hosted.networks import GroupFiles
 from edgeapl.engines.store.cache import cache_folder
 from edgeapl.errors import ConfigError, DeadlineError, EdgeAplError, EngineError
 from edgeapl.model import engine_choice, fallback, resolution
 from edgeapl.model.engine_choice import ChosenEngines
 from edgeapl.model.resolution import ResolvedModel
-from edgeapl.station import hosted_model
 from edgeapl.testing import FakeDriver
 from tests import gpu_child
 from tests.fake_tensorrt import FakeTensorRt
@@ -106,7 +107,7 @@ def test_a_station_starts_though_its_gpu_hangs(
     flags = tmp_path / "flags"
     flags.mkdir()
     monkeypatch.setenv(gpu_child.FLAGS, str(flags))
-    monkeypatch.setattr(hosted_model, "EngineHost", impatient)
+    monkeypatch.setattr(EngineHost, "open_together", impatient)
     fake = FakeTensorRt(FakeDriver(), largest=8, others=OTHERS)
     small_bundle(tmp_path / "bundle")
     written = write_plans(tmp_path, cache_folder() / "engines", fake)
@@ -127,5 +128,8 @@ def passed(folder: Path, trust: Trust | None, engines: object = None) -> Bundle:
     return open_bundle(folder)
 
 
-def impatient(*networks: Any, **how: Any) -> EngineHost:
-    return EngineHost(*networks, **how, opening_s=10.0)
+together = EngineHost.open_together
+
+
+def impatient(groups: Sequence[GroupFiles]) -> Mapping[str, EngineHost]:
+    return together(groups, opening_s=10.0)

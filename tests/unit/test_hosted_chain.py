@@ -15,10 +15,10 @@ import pytest
 
 from edgeapl.bundle.digest import sha256
 from edgeapl.engines.hosted import process
-from edgeapl.engines.hosted.chain import MOST_BATCHES, PLACES, HostedChain
+from edgeapl.engines.hosted.chain import PLACES, HostedChain
 from edgeapl.engines.hosted.client import Client
 from edgeapl.engines.hosted.host import EngineHost
-from edgeapl.engines.hosted.networks import ChainFile, NetworkFile
+from edgeapl.engines.hosted.networks import MOST_BATCHES, ChainFile, NetworkFile
 from edgeapl.engines.hosted.requests import Limit, PendingRequest
 from edgeapl.engines.registry import Origin
 from edgeapl.engines.store.folder import open_engines
@@ -110,7 +110,7 @@ def files(folder: Path, masked: bool = False) -> tuple[tuple[NetworkFile, ...], 
 @pytest.fixture
 def hosted(tmp_path: Path, flags: Path) -> Iterator[Hosted]:
     networks, chained = files(tmp_path / "plans")
-    with EngineHost(networks, chain=chained) as host:
+    with EngineHost.open(networks, chain=chained) as host:
         yield Hosted(host, flags)
 
 
@@ -134,7 +134,7 @@ def test_batches_get_the_answers_of_the_networks_alone(hosted: Hosted) -> None:
 
 def test_label_images_go_there_where_cells_are_masked(tmp_path: Path, flags: Path) -> None:
     networks, chained = files(tmp_path / "plans", masked=True)
-    with EngineHost(networks, chain=chained) as host:
+    with EngineHost.open(networks, chain=chained) as host:
         masked, one = Hosted(host, flags), field(2)
         assert masked.chain.labelled
         masked.chain.start([one.on(masked.put(one))], NAMES)
@@ -190,15 +190,21 @@ def test_a_network_can_be_asked_by_itself_while_batches_are_under_way(hosted: Ho
         assert same(hosted.chain.finish(), plainly([(one, ALL)]))
 
 
-@pytest.mark.parametrize("trouble", [Trouble.FAILS_ONCE, Trouble.CRASHES_ONCE])
+@pytest.mark.parametrize(
+    ("trouble", "said"),
+    [
+        (Trouble.FAILS_ONCE, "^chain failed while running: .*launch failed"),
+        (Trouble.CRASHES_ONCE, "process died"),
+    ],
+)
 def test_a_gpu_that_fails_costs_its_batch_and_the_next_process_goes_on(
-    hosted: Hosted, trouble: Trouble
+    hosted: Hosted, trouble: Trouble, said: str
 ) -> None:
     one = field(0)
     place = hosted.put(one)
     hosted.chain.start([one.on(place)], NAMES)
     trouble.begin(hosted.flags)
-    with pytest.raises(EngineError, match="process died"):
+    with pytest.raises(EngineError, match=said):
         hosted.chain.finish()
     for _ in range(2):
         hosted.chain.start([one.on(place)], NAMES)
@@ -228,7 +234,7 @@ def test_a_gpu_that_fails_outside_the_chain_costs_one_run_and_the_next_process_g
 
 def test_runs_beside_one_that_broke_the_gpu_are_asked_again(tmp_path: Path, flags: Path) -> None:
     networks, _ = files(tmp_path / "plans")
-    with EngineHost(networks, workers=2) as host, ThreadPoolExecutor(2) as pool:
+    with EngineHost.open(networks, workers=2) as host, ThreadPoolExecutor(2) as pool:
         Trouble.HANGS.begin(flags)
         Trouble.FAILS_ONCE.begin(flags)
         cells = {"cells": np.zeros((2, SIZE, SIZE, 3), np.uint8)}
@@ -243,7 +249,7 @@ def test_runs_beside_one_that_broke_the_gpu_are_asked_again(tmp_path: Path, flag
 
 def test_a_gpu_that_never_works_again_is_given_up_in_words(tmp_path: Path, flags: Path) -> None:
     networks, _ = files(tmp_path / "plans")
-    with EngineHost(networks, budget=RestartBudget(restarts=1)) as host:
+    with EngineHost.open(networks, budget=RestartBudget(restarts=1)) as host:
         cells = {"cells": np.zeros((1, SIZE, SIZE, 3), np.uint8)}
         for _ in range(2):
             Trouble.FAILS_ONCE.begin(flags)
@@ -257,7 +263,7 @@ def test_a_gpu_with_less_memory_at_a_later_start_is_named_in_words(
     tmp_path: Path, flags: Path
 ) -> None:
     networks, chained = files(tmp_path / "plans")
-    with EngineHost(networks, chain=chained, budget=RestartBudget(restarts=1)) as host:
+    with EngineHost.open(networks, chain=chained, budget=RestartBudget(restarts=1)) as host:
         cells = {"cells": np.zeros((1, SIZE, SIZE, 3), np.uint8)}
         Trouble.SHORT.begin(flags)
         Trouble.FAILS_ONCE.begin(flags)
@@ -349,7 +355,7 @@ def test_a_plan_that_was_changed_since_it_was_checked_is_refused(
     networks, chained = files(tmp_path / "plans")
     chained.path.write_bytes(b"other")
     with pytest.raises(EngineError, match="changed since it was checked"):
-        EngineHost(networks, chain=chained)
+        EngineHost.open(networks, chain=chained)
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ def test_a_host_says_in_words_how_its_child_broke_the_rules(
     monkeypatch.setattr(hosted_process, "CHILD", words.__name__)
     monkeypatch.setenv(words.HOW, how)
     with pytest.raises(EngineError) as caught:
-        EngineHost([NetworkFile("cells", "onnxruntime", Path("/x"), "a" * 64)])
+        EngineHost.open([NetworkFile("cells", "onnxruntime", Path("/x"), "a" * 64)])
     text = str(caught.value)
     assert text.startswith("network process d")
     assert BROKEN_RULES[how] in text

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from edgeapl.doctor import Health
-from edgeapl.engines.hosted.host import OPENING_S
+from edgeapl.engines.hosted.service import OPENING_S
 from edgeapl.station import checks
 from edgeapl.station.checks import station_checks
 from edgeapl.station.systemd_notifier import SystemdNotifier
