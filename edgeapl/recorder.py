@@ -60,6 +60,8 @@ class SlideRecorder:
     slide_key : digest of all that the results depend on. Where a program was killed between the
         verdict's commit and its report, the row that has this key and says the same is used again.
 
+    newest : of `newest_by_name`, where many slides are recorded; None to list the result folder.
+
     Raises StorageError when the result folder cannot be written.
     """
 
@@ -76,18 +78,19 @@ class SlideRecorder:
         sitting: str = "",
         further: FurtherColumns = FurtherColumns(),  # noqa: B008 - frozen
         slide_key: str = "",
+        newest: Mapping[str, str] | None = None,
     ) -> None:
         manifest = model.bundle.manifest
         self._journal = journal
         self._slide = slide
         origin = origin_of(manifest, out, drawn=drawn, sitting=sitting)
         self.origin: Origin = replace(origin, slide_key=slide_key)
-        self._left_behind = _left_behind(journal, out, slide, slide_key)
+        self._left_behind = _left_behind(journal, unfinished_folder(out, slide, newest), slide_key)
         self._explainer = make_explainer(
             model, crops=crops, batch_size=batch_size or model.batch_size
         )
         context = report_context(manifest, crops=crops)
-        self._writer = SlideWriter(out, slide, context, further=further)
+        self._writer = SlideWriter(out, slide, context, further=further, newest=newest)
 
     @property
     def gallery(self) -> Gallery:
@@ -163,12 +166,12 @@ class SlideRecorder:
         self._writer.abandon()
 
 
-def _left_behind(journal: Journal, out: Path, slide: str, slide_key: str) -> Row | None:
+def _left_behind(journal: Journal, unfinished: Path, slide_key: str) -> Row | None:
     """Find the row of a verdict whose report may be missing; the whole journal is searched.
 
     So it is only asked for where an unfinished folder was left. Raises StorageError.
     """
-    if not slide_key or not unfinished_folder(out, slide).exists():
+    if not slide_key or not unfinished.exists():
         return None
     rows = rows_with(journal.path, VERDICT, "slide_key", slide_key)
     return rows[-1] if rows else None

@@ -92,4 +92,6 @@ def score(
         kept = Path(journal) if journal is not None else default_journal_path()
         record = stack.enter_context(Journal.open(kept))
         result = score_folder(request, used.opened, record, listener)
-        return Scored(result.document(used.opened, request), request.out, result.exit_code)
+        document = result.document(used.opened, request)
+        document["slides"] = [*result.records]
+        return Scored(document, request.out, result.exit_code)

@@ -57,7 +57,7 @@ def merge(
     if as_json:
         print_json(document)
     elif out is not None:
-        slides_table(document, out)
+        slides_table(merged.records, out)
         typer.echo(_rows_in_words(merged, record.path))
     else:
         typer.echo(_rows_in_words(merged, record.path))

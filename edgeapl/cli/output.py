@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgeapl.wording.names import escaped_line as one_line
@@ -57,6 +57,35 @@ def take_any_text() -> None:
 
 
 def print_json(document: Mapping[str, Any]) -> None:
-    """Print one JSON document on one line of stdout; NaN is refused."""
-    sys.stdout.write(json.dumps(document, allow_nan=False, ensure_ascii=True) + "\n")
+    """Print one JSON document on one line of stdout; NaN is refused.
+
+    Of a sequence that is neither list nor tuple, such as records on disk, one item is in memory at
+    a time.
+    """
+    for part in _parts(document):
+        sys.stdout.write(part)
     sys.stdout.flush()
+
+
+def _parts(document: Mapping[str, Any]) -> Iterator[str]:
+    # Before anything is printed: NaN among these leaves no half document.
+    texts = {
+        name: "" if _lies_elsewhere(value) else _json(value) for name, value in document.items()
+    }
+    yield "{"
+    for place, (name, value) in enumerate(document.items()):
+        yield f"{', ' if place else ''}{_json(name)}: {texts[name]}"
+        if _lies_elsewhere(value):
+            yield "["
+            for number, item in enumerate(value):
+                yield f"{', ' if number else ''}{_json(item)}"
+            yield "]"
+    yield "}\n"
+
+
+def _lies_elsewhere(value: object) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, (str, list, tuple))
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, allow_nan=False, ensure_ascii=True)

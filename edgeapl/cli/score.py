@@ -135,11 +135,10 @@ def score(
     if as_json:
         print_json(document)
     else:
-        slides_table(document, request.out)
+        slides_table(result.records, request.out)
     say_errors(result.errors)
-    flagged = any(record["verdict"] == "FLAG" for record in result.records)
-    code = FLAGGED if fail_on_flag and flagged else result.exit_code
-    raise typer.Exit(code)
+    flagged = fail_on_flag and any(record["verdict"] == "FLAG" for record in result.records)
+    raise typer.Exit(FLAGGED if flagged else result.exit_code)
 
 
 def _on_cluster(

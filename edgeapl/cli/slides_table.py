@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeapl.cli.output import DECISION_STYLES, RESEARCH_USE_ONLY, answer_console, one_line
 from edgeapl.cli.record_table import WIDE
 from edgeapl.cli.verdicts import probability_text, question_of_record
-from edgeapl.wording.names import disambiguated
 from edgeapl.wording.questions import APL
 from edgeapl.wording.verdicts import (
-    by_urgency,
     count_by_verdict,
     reasons_row,
     tally_row,
@@ -23,23 +21,32 @@ if TYPE_CHECKING:
 
 INDENT = 4
 
+MOST_PRINTED = 2000
+"""Slides that a terminal shows; nobody reads more there, and their table is laid out in memory."""
 
-def slides_table(document: dict[str, Any], out: Path) -> None:
+
+def slides_table(records: Sequence[Mapping[str, Any]], out: Path) -> None:
     """Print every slide, flags first, a tally, and where the reports are.
 
-    A wide terminal gets a table; in a narrow one each slide has a few lines.
+    A wide terminal gets a table; in a narrow one each slide has a few lines. Of very many slides
+    the most urgent ones are printed.
     """
+    from edgeapl.report.reading_order import ReadingOrder
     from edgeapl.report.results import INDEX
 
-    shown = disambiguated(record["slide"] for record in document["slides"])
-    rows = [(shown[record["slide"]], record) for record in by_urgency(document["slides"])]
+    order = ReadingOrder.of(records)
+    found = (records[place] for place in order.places[:MOST_PRINTED])
+    rows = [(order.shown[str(record["slide"])], record) for record in found]
     terminal = answer_console()
     if terminal.width >= WIDE:
         _print_table(terminal, rows)
     else:
         for name, record in rows:
             _print_lines(terminal, name, record)
-    terminal.print(count_by_verdict(document["slides"]))
+    left = len(order.places) - len(rows)
+    if left:
+        terminal.print(f"and {left:,} more slides, none of them more urgent: see the pages")
+    terminal.print(count_by_verdict(order.counts))
     terminal.print(f"reports: {out / INDEX}", markup=False, soft_wrap=True)
     terminal.print(RESEARCH_USE_ONLY, style="dim")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,18 @@ from edgeapl.report.results import put_in_place, unfinished_folder
 from edgeapl.report.storage import storing
 
 
-def commit_answer(answer: SlideAnswer, out: Path, journal: Journal) -> dict[str, Any]:
+def commit_answer(
+    answer: SlideAnswer, out: Path, journal: Journal, newest: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Commit the verdict, then put the slide's folder in its place; return its record.
+
+    newest : of `newest_by_name`, for whoever commits many slides.
 
     Whoever is killed in between finds an unfinished folder and a verdict the next time, and the
     verdict is used again when the slide is answered alike. Raises StorageError.
     """
     slide = str(answer.record["slide"])
-    home = unfinished_folder(out, slide)
+    home = unfinished_folder(out, slide, newest)
     known = _committed(answer, journal) if home.exists() else None
     with storing(home):
         if home.exists():
@@ -37,7 +42,7 @@ def commit_answer(answer: SlideAnswer, out: Path, journal: Journal) -> dict[str,
         unpack(answer.folder, home)
     row = known or _commit(answer, out, journal)
     content = row_with_hash(journal.path, row).content
-    name_row(FinishedSlide(home, dict(answer.record)), home, row, content)
+    name_row(FinishedSlide.of(home, answer.record), home, row, content)
     put_in_place(home, out, slide)
     return {**answer.record, **content, "journal_record": row}
 

@@ -25,6 +25,7 @@ from edgeapl.model import Model
 from edgeapl.recorder import error_to_json
 from edgeapl.report.folder_lock import WHOLE_FOLDER, locked_folder
 from edgeapl.report.results import finished_record, newest_by_name
+from edgeapl.report.stored_records import StoredRecords
 from edgeapl.scoring.folder import slides_of, write_tables
 from edgeapl.scoring.marker import refuse_others, write_marker
 from edgeapl.scoring.request import ScoreListener, ScoreRequest, ScoreResult
@@ -91,18 +92,20 @@ def score_on_cluster(
         work.run(mine)
         # Workers that outlive this run need not keep its model.
         client.unregister_worker_plugin(plugin.name)
-        records = [work.records[slide.name] for slide in mine if slide.name in work.records]
+        finished = [slide.name for slide in mine if slide.name in work.errors]
+        records = StoredRecords(out, finished)
         tables = write_tables(out, found, records, model.bundle.digest, listener)
-    errors = [*(error for record in records for error in record["errors"]), *work.failures]
+    errors = [*(error for name in finished for error in work.errors[name]), *work.failures]
     code = max((int(error["exit_code"]) for error in errors), default=0)
-    return ScoreResult(tuple(records), tuple(errors), code, tables)
+    return ScoreResult(records, tuple(errors), code, tables)
 
 
 @dataclass(slots=True)
 class _ClusterWork:
     """Sends slides, a few at a time, and commits what comes back.
 
-    records : of slides that are finished, by name. failures : slides that no worker could examine.
+    errors : of each slide that is finished, by its name. failures : slides that no worker could
+    examine.
     """
 
     client: Client
@@ -113,13 +116,15 @@ class _ClusterWork:
     listener: ScoreListener
     context: ScoringContext
     identities: frozenset[WorkerIdentity]
-    records: dict[str, dict[str, Any]] = field(default_factory=dict)
+    errors: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
     failures: list[dict[str, Any]] = field(default_factory=list)
     _certificate: CertificateStatus = field(init=False)
+    _newest: dict[str, str] = field(init=False)
     _tries: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._certificate = CertificateStatus(self.journal.path, self.model.clearing.certificate)
+        self._newest = newest_by_name(self.request.out)
 
     def run(self, slides: Sequence[SlideInput]) -> None:
         """Have all slides examined that are not finished."""
@@ -155,10 +160,9 @@ class _ClusterWork:
                     raise lost(TimeoutError("no workers are left")) from None
 
     def _tasks(self, slides: Sequence[SlideInput]) -> Iterator[SlideTask]:
-        newest = newest_by_name(self.request.out)
         for slide in slides:
             digests = tuple(content_digest(file) for file in slide.files)
-            record = finished_record(self.request.out, slide.name, newest)
+            record = finished_record(self.request.out, slide.name, self._newest)
             if record is not None and any(
                 is_current(record, self._key(slide, digests, one), self.journal)
                 for one in self.identities
@@ -201,7 +205,8 @@ class _ClusterWork:
         if ended != task.ended and answer.content.get("verdict") == "CLEAR":
             # Another slide's verdict has ended the certificate since this one was sent.
             return replace(task, ended=ended)
-        self._note(commit_answer(answer, self.request.out, self.journal), resumed=False)
+        record = commit_answer(answer, self.request.out, self.journal, self._newest)
+        self._note(record, resumed=False)
         return None
 
     def _with_contents(self, task: SlideTask) -> SlideTask | None:
@@ -234,5 +239,5 @@ class _ClusterWork:
         self.failures.append(error_to_json(task.slide.name, error))
 
     def _note(self, record: dict[str, Any], *, resumed: bool) -> None:
-        self.records[str(record["slide"])] = record
+        self.errors[str(record["slide"])] = tuple(record["errors"])
         self.listener.on_slide(record, resumed)

@@ -12,12 +12,14 @@ from edgeapl import __version__
 from edgeapl.errors import InputError, StorageError, UsageError
 from edgeapl.journal import Journal, row_with_hash
 from edgeapl.merging.journal_rows import RowPlan, append_rows, plan_rows
-from edgeapl.merging.part_results import FinishedSlide, PartResults, ordered_names, read_part
+from edgeapl.merging.part_results import PartResults, ordered_names, read_part
 from edgeapl.merging.selection import Selection, select_slides
 from edgeapl.merging.slide_copy import copy_slide
 from edgeapl.report.folder_lock import LOCK, TABLES, locked_folder, locked_part, locked_tables
 from edgeapl.report.index import write_index
-from edgeapl.report.writer import assemble, finished_record
+from edgeapl.report.results import newest_by_name
+from edgeapl.report.stored_records import Record, StoredRecords
+from edgeapl.report.writer import assemble
 from edgeapl.scoring.marker import read_marker, write_marker
 from edgeapl.sources.discover import RESULTS_MARKER
 from edgeapl.wording.printable import printable
@@ -46,13 +48,15 @@ class MergeRequest:
 class Merged:
     """What came of it.
 
-    records : of all slides, as in `verdicts.jsonl`. missing : slides of the input that no part has
+    records : of all slides, on disk; each is read when it is asked for. errors : images that could
+    not be examined, of all slides. missing : slides of the input that no part has
     finished. left_out : slides with results that are not of their input any more. added, known,
     twice : rows that were appended; that were there; that say what another journal's row says.
     duplicates : slides that several parts have.
     """
 
-    records: tuple[dict[str, Any], ...]
+    records: Sequence[Record]
+    errors: tuple[dict[str, Any], ...]
     missing: tuple[str, ...]
     left_out: tuple[str, ...]
     added: int
@@ -61,25 +65,20 @@ class Merged:
     duplicates: int
 
     @property
-    def errors(self) -> tuple[dict[str, Any], ...]:
-        """Images that could not be examined, of all slides."""
-        return tuple(error for record in self.records for error in record["errors"])
-
-    @property
     def exit_code(self) -> int:
         """That of the worst error, and 3 where slides are missing."""
         codes = [int(error["exit_code"]) for error in self.errors]
         return max([*codes, InputError.exit_code if self.missing else 0])
 
     def document(self, out: Path | None, journal: Path) -> dict[str, Any]:
-        """Return the document that `merge --json` prints."""
+        """Return the document that `merge --json` prints; its slides are read one by one."""
         return {
             "schema": SCHEMA,
             "software": f"edgeapl {__version__}",
             "research_use_only": True,
             "out": None if out is None else str(out),
             "journal": str(journal),
-            "slides": list(self.records),
+            "slides": self.records,
             "errors": list(self.errors),
             "missing": list(self.missing),
             "left_out": list(self.left_out),
@@ -112,12 +111,13 @@ def merge(
         if request.out is not None:
             moved = {one.row: str(request.out.resolve()) for one in selection.slides.values()}
         hashes = append_rows(plan, request.journals, journal, moved)
-        records: list[dict[str, Any]] = []
+        records: Sequence[Record] = ()
         if request.out is not None:
             records = _write_results(request.out, parts, selection, hashes, journal, on_wait)
     names = ordered_names(parts)
     return Merged(
-        tuple(records),
+        records,
+        tuple(error for record in records for error in record["errors"]),
         tuple(name for name in names if name not in selection.slides),
         tuple(name for part in parts for name in part.left_out),
         len(plan.entries),
@@ -159,25 +159,20 @@ def _write_results(
     hashes: dict[str, str],
     journal: Journal,
     on_wait: Callable[[], None],
-) -> list[dict[str, Any]]:
+) -> StoredRecords:
     inputs = {part.input for part in parts}
     names = ordered_names(parts)
     # Results of several inputs belong to none of them, so none is ever scored into them.
     write_marker(out, inputs.pop() if len(inputs) == 1 else "", names, on_wait)
+    newest = newest_by_name(out)
     for slide in selection.slides.values():
         row = hashes[slide.row]
-        copy_slide(slide, out, row, row_with_hash(journal.path, row).content)
+        copy_slide(slide, out, row, row_with_hash(journal.path, row).content, newest)
+    listed = set(names)
     order = [name for name in names if name in selection.slides]
-    order += [name for name in selection.slides if name not in set(names)]
-    records = [_record_of(out, selection.slides[name]) for name in order]
+    order += [name for name in selection.slides if name not in listed]
+    records = StoredRecords(out, order)
     with locked_tables(out, on_wait):
         assemble(out, order)
         write_index(out, records)
     return records
-
-
-def _record_of(out: Path, slide: FinishedSlide) -> dict[str, Any]:
-    record = finished_record(out, slide.name)
-    if record is None:
-        raise StorageError("results of a slide have gone", printable(slide.name), "merge again")
-    return record

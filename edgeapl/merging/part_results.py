@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,20 +18,28 @@ NEEDED = ("slide", "slide_key", "journal_record", "bundle_digest", "verdict", "e
 
 @dataclass(frozen=True, slots=True)
 class FinishedSlide:
-    """A slide with results. home : its folder. record : as in `verdict.json`."""
+    """A slide with results, whose record stays on disk.
+
+    home : its folder. name : identifier of the slide. row : hash of the verdict's row in its
+    journal. key, bundle : digests of all that the results depend on, and of the bundle.
+    """
 
     home: Path
-    record: dict[str, Any]
+    name: str
+    row: str
+    key: str
+    bundle: str
+
+    @classmethod
+    def of(cls, home: Path, record: Mapping[str, Any]) -> FinishedSlide:
+        """Return the slide of a record that lies in this folder, as in `verdict.json`."""
+        names = ("slide", "journal_record", "slide_key", "bundle_digest")
+        return cls(home, *(str(record[name]) for name in names))
 
     @property
-    def name(self) -> str:
-        """Identifier of the slide."""
-        return str(self.record["slide"])
-
-    @property
-    def row(self) -> str:
-        """Hash of the verdict's row in its journal."""
-        return str(self.record["journal_record"])
+    def record(self) -> dict[str, Any]:
+        """The record, read from its folder. Raises StorageError when it is damaged."""
+        return _whole(self.home)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +70,7 @@ def read_part(folder: Path) -> PartResults:
         raise InputError("no results there", printable(str(folder)), mend)
     listed = [str(name) for name in marker.get("slides", ())]
     current = {*listed, *_in_tables(folder)}
-    found = [FinishedSlide(home, _whole(home)) for home in newest_folders(folder)]
+    found = [FinishedSlide.of(home, _whole(home)) for home in newest_folders(folder)]
     kept = tuple(one for one in found if not current or one.name in current)
     gone = tuple(one.name for one in found if current and one.name not in current)
     return PartResults(folder, str(marker.get("folder", "")), tuple(listed), kept, gone)
@@ -76,8 +84,10 @@ def ordered_names(parts: Sequence[PartResults]) -> tuple[str, ...]:
 def _in_tables(folder: Path) -> list[str]:
     table = folder / "verdicts.jsonl"
     try:
-        lines = table.read_text(encoding="utf-8").splitlines() if table.is_file() else []
-        return [str(json.loads(line)["slide"]) for line in lines]
+        if not table.is_file():
+            return []
+        with table.open(encoding="utf-8") as lines:
+            return [str(json.loads(line)["slide"]) for line in lines]
     except (OSError, ValueError, KeyError, TypeError) as error:
         mend = "score the part again with the same command"
         raise StorageError("table of verdicts is damaged", printable(str(table)), mend) from error

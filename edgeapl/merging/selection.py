@@ -35,7 +35,7 @@ def select_slides(parts: Sequence[PartResults]) -> Selection:
     for part in parts:
         for slide in part.slides:
             first = first or slide
-            if slide.record["bundle_digest"] != first.record["bundle_digest"]:
+            if slide.bundle != first.bundle:
                 which = f"{_shown(first)} and {_shown(slide)}"
                 raise StorageError("two bundles scored the parts", which, "score one part again")
             other = chosen.setdefault(slide.name, slide)
@@ -47,14 +47,15 @@ def select_slides(parts: Sequence[PartResults]) -> Selection:
 
 def _refuse_conflict(one: FinishedSlide, other: FinishedSlide) -> None:
     which = f"{_shown(one)} and {_shown(other)}"
-    if one.record["slide_key"] != other.record["slide_key"]:
+    if one.key != other.key:
         raise StorageError(
             "a slide was scored twice, of other images or with other settings",
             which,
             "keep one: move the other's folder away",
         )
-    if not same_verdict(one.record, other.record):
-        verdicts = f"{one.record['verdict']} and {other.record['verdict']}"
+    here, there = one.record, other.record
+    if not same_verdict(here, there):
+        verdicts = f"{here['verdict']} and {there['verdict']}"
         raise StorageError(
             "two parts answer otherwise for one slide",
             f"{which}: {verdicts}",

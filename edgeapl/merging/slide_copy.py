@@ -19,11 +19,17 @@ from edgeapl.report.results import (
 from edgeapl.report.storage import replacing, storing
 
 
-def copy_slide(slide: FinishedSlide, out: Path, row: str, content: Mapping[str, Any]) -> None:
+def copy_slide(
+    slide: FinishedSlide,
+    out: Path,
+    row: str,
+    content: Mapping[str, Any],
+    newest: Mapping[str, str] | None = None,
+) -> None:
     """Bring a slide's results into a folder, unless it has them.
 
     row, content : hash and payload of the verdict's row in the merged journal; record and page name
-    that row afterwards.
+    that row afterwards. newest : of `newest_by_name`, for whoever copies many slides.
 
     The folder is renamed when it is whole, so whoever is stopped can begin again. Raises
     StorageError.
@@ -31,10 +37,10 @@ def copy_slide(slide: FinishedSlide, out: Path, row: str, content: Mapping[str, 
     if slide.home.parent.resolve() == (out / "slides").resolve():
         name_row(slide, slide.home, row, content)
         return
-    there = finished_record(out, slide.name)
+    there = finished_record(out, slide.name, newest)
     if there is not None and there.get("journal_record") == row:
         return
-    home = unfinished_folder(out, slide.name)
+    home = unfinished_folder(out, slide.name, newest)
     with storing(home):
         if home.exists():
             shutil.rmtree(home)

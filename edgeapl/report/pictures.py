@@ -18,6 +18,7 @@ OVERLAY_PX = 1280
 """Longer side of an overlay: lossless, about 1.4 MB in 60 ms on one core."""
 
 PAGE_FRAME_PX = 960
+THUMBNAIL_PX = 320
 CELL_PX = 128
 LARGEST_CELL_PX = 256
 """Pictures of cells have the pixels of their frame up to this size, and can so be enlarged."""
@@ -60,6 +61,11 @@ def shrunk(pixels: UInt8, longest: int) -> UInt8:
         return pixels
     size = (max(1, round(pixels.shape[1] * factor)), max(1, round(pixels.shape[0] * factor)))
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def thumbnail_bytes(overlay: UInt8) -> bytes:
+    """Return a small JPEG of an overlay, for the page over all slides."""
+    return jpeg_bytes(shrunk(overlay, THUMBNAIL_PX), 75)
 
 
 def draw_overlay(

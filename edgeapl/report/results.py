@@ -25,6 +25,7 @@ CELLS = "cells.csv"
 FRAMES = "frames.csv"
 REPORT = "report.html"
 INDEX = "index.html"
+THUMBNAIL = "thumbnail.jpg"
 
 _UNFINISHED = ".partial"
 _NOT_DONE = (_UNFINISHED, ".old")
@@ -45,17 +46,29 @@ def record_folders(folder: Path, slide: str) -> list[Path]:
     return [slide_folder(folder, slide, number) for number in sorted(numbers)]
 
 
-def next_folder(folder: Path, slide: str) -> Path:
-    """Return the folder for one more record of a slide."""
+def next_folder(folder: Path, slide: str, newest: Mapping[str, str] | None = None) -> Path:
+    """Return the folder for one more record of a slide.
+
+    newest : of `newest_by_name`, for whoever writes many slides: all folders are listed without it.
+    """
+    if newest is not None:
+        first = slide_folder(folder, slide)
+        last = newest.get(first.name)
+        final = first if last is None else slide_folder(folder, slide, _numbered(last)[1] + 1)
+        if not os.path.lexists(final):
+            return final
     taken = record_folders(folder, slide)
     if not taken:
         return slide_folder(folder, slide)
     return slide_folder(folder, slide, _numbered(taken[-1].name)[1] + 1)
 
 
-def unfinished_folder(folder: Path, slide: str) -> Path:
-    """Return the folder that collects one more record of a slide until it is complete."""
-    final = next_folder(folder, slide)
+def unfinished_folder(folder: Path, slide: str, newest: Mapping[str, str] | None = None) -> Path:
+    """Return the folder that collects one more record of a slide until it is complete.
+
+    newest : as for `next_folder`.
+    """
+    final = next_folder(folder, slide, newest)
     return final.with_name(final.name + _UNFINISHED)
 
 
@@ -91,28 +104,42 @@ def newest_folder(folder: Path, slide: str) -> Path:
 def newest_folders(folder: Path) -> list[Path]:
     """Return the newest folder of every slide, by name, without unfinished ones."""
     newest = newest_by_name(folder)
-    return [newest[name] for name in sorted(newest)]
+    return [folder / "slides" / newest[name] for name in sorted(newest)]
 
 
-def newest_by_name(folder: Path) -> dict[str, Path]:
-    """Return the newest folder of every slide, by the name of its first one.
+def newest_by_name(folder: Path) -> dict[str, str]:
+    """Return the name of every slide's newest folder, by the name of its first one.
 
     For whoever looks for many slides: `newest_folder` lists all folders for each of them.
     """
-    return {_numbered(path.name)[0]: path for path in every_folder(folder)}
+    newest: dict[str, tuple[int, str]] = {}
+    for name in _complete(folder):
+        first, number = _numbered(name)
+        if number >= newest.get(first, (0, ""))[0]:
+            newest[first] = (number, name)
+    return {first: name for first, (_, name) in newest.items()}
 
 
-def newest_of(folder: Path, slide: str, newest: Mapping[str, Path]) -> Path:
+def newest_of(folder: Path, slide: str, newest: Mapping[str, str]) -> Path:
     """Return the same as `newest_folder`, from the list of `newest_by_name`."""
     first = slide_folder(folder, slide)
-    return newest.get(first.name, first)
+    return first.with_name(newest.get(first.name, first.name))
 
 
 def every_folder(folder: Path) -> list[Path]:
     """Return the folders of all records of all slides, by name, oldest first."""
-    folders = (path for path in (folder / "slides").glob("*") if path.is_dir())
-    found = (path for path in folders if not path.name.endswith(_NOT_DONE))
-    return sorted(found, key=lambda path: _numbered(path.name))
+    return [folder / "slides" / name for name in sorted(_complete(folder), key=_numbered)]
+
+
+def _complete(folder: Path) -> Iterator[str]:
+    """Yield the names of all folders of records, without unfinished ones."""
+    place = folder / "slides"
+    if not place.is_dir():
+        return
+    with os.scandir(place) as entries:
+        for entry in entries:
+            if not entry.name.endswith(_NOT_DONE) and (place / entry.name).is_dir():
+                yield entry.name
 
 
 def _numbered(name: str) -> tuple[str, int]:
@@ -138,7 +165,7 @@ def record_line(record: Mapping[str, Any]) -> bytes:
 
 
 def finished_record(
-    folder: Path, slide: str, newest: Mapping[str, Path] | None = None
+    folder: Path, slide: str, newest: Mapping[str, str] | None = None
 ) -> dict[str, Any] | None:
     """Read the newest record of a slide whose results are complete; None when there are none.
 
@@ -192,15 +219,15 @@ def assemble(folder: Path, slides: Sequence[str]) -> None:
     StorageError when a slide has no results or a file cannot be written.
     """
     newest = newest_by_name(folder)
-    homes = [newest_of(folder, slide, newest) for slide in slides]
     with replacing(folder / "verdicts.jsonl") as out:
-        for home in homes:
+        for home in _homes(folder, slides, newest):
             with storing(home), (home / VERDICT).open("rb") as file:
                 shutil.copyfileobj(file, out)
     header: bytes | None = None
+    marks = {_mark_of(home / CELLS) for home in _homes(folder, slides, newest)}
     with replacing(folder / CELLS) as out:
-        out.write(b"".join({_mark_of(home / CELLS) for home in homes}))
-        for home in homes:
+        out.write(b"".join(marks))
+        for home in _homes(folder, slides, newest):
             with storing(home), (home / CELLS).open("rb") as file:
                 columns = file.readline().removeprefix(codecs.BOM_UTF8)
                 if header is None:
@@ -213,6 +240,10 @@ def assemble(folder: Path, slides: Sequence[str]) -> None:
                     )
                 header = columns
                 shutil.copyfileobj(file, out)
+
+
+def _homes(folder: Path, slides: Sequence[str], newest: Mapping[str, str]) -> Iterator[Path]:
+    return (newest_of(folder, slide, newest) for slide in slides)
 
 
 def _mark_of(path: Path) -> bytes:

@@ -20,11 +20,12 @@ from edgeapl.report.gallery import Gallery
 from edgeapl.report.geojson import Placing, feature_collection, joined_features
 from edgeapl.report.outline import outlines
 from edgeapl.report.page import render_page
-from edgeapl.report.pictures import draw_overlay, png_bytes
+from edgeapl.report.pictures import draw_overlay, png_bytes, thumbnail_bytes
 from edgeapl.report.results import (
     CELLS,
     FRAMES,
     REPORT,
+    THUMBNAIL,
     VERDICT,
     assemble,
     finished_record,
@@ -80,6 +81,7 @@ class SlideWriter:
     context : the model and the settings.
     further : the user's columns for the table of cells.
     now : returns the time in the report.
+    newest : of `newest_by_name`, for whoever writes many slides.
 
     Raises StorageError when the folder cannot be written.
     """
@@ -91,6 +93,7 @@ class SlideWriter:
         context: ReportContext,
         now: Callable[[], datetime] = utc_now,
         further: FurtherColumns = FurtherColumns(),  # noqa: B008 - frozen
+        newest: Mapping[str, str] | None = None,
     ) -> None:
         self._slide = slide
         self._context = context
@@ -99,9 +102,10 @@ class SlideWriter:
         self._kinds = role_kinds(context)
         self._gallery = Gallery(context)
         self._results = folder
-        self._home = unfinished_folder(folder, slide)
+        self._home = unfinished_folder(folder, slide, newest)
         self._overlays: list[str] = []
         self._geojson: list[str] = []
+        self._thumbnail = b""
         self._pictures_left_out = threading.Event()
         self._drawer = ThreadPoolExecutor(1, "edgeapl-pictures")
         self._drawing: deque[Future[None]] = deque()
@@ -184,6 +188,7 @@ class SlideWriter:
         stem = f"{examined.frame.index:05d}-{safe_name(Path(examined.frame.source).stem)}"
         self._overlays.append(f"{stem}.png")
         write_new(self._home / "overlays" / self._overlays[-1], png_bytes(overlay))
+        self._thumbnail = self._thumbnail or thumbnail_bytes(overlay)
         self._geojson.append(f"cells-{stem}.geojson")
         features = feature_collection(self._slide, examined, kinds, rings, areas)
         write_new(self._home / "geojson" / self._geojson[-1], features)
@@ -212,6 +217,8 @@ class SlideWriter:
         )
         self._cells.finish()
         self._frames.finish()
+        if self._thumbnail:
+            write_new(self._home / THUMBNAIL, self._thumbnail)
         write_new_synced(self._home / REPORT, page.encode("utf-8"))
         write_new_synced(self._home / VERDICT, record_line(record))
         final = put_in_place(self._home, self._results, self._slide)

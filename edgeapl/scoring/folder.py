@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from edgeapl.journal import Journal
 from edgeapl.model import Model
@@ -14,6 +12,7 @@ from edgeapl.pipeline import (
 )
 from edgeapl.report.folder_lock import WHOLE_FOLDER, locked_folder, locked_tables
 from edgeapl.report.index import write_index
+from edgeapl.report.stored_records import StoredRecords
 from edgeapl.report.writer import assemble
 from edgeapl.scoring.joint_tables import JointTables, joint_tables
 from edgeapl.scoring.marker import refuse_others, write_marker
@@ -56,9 +55,8 @@ def score_folder(
             scoring.abandon()
         records = scoring.records
         tables = write_tables(out, found, records, model.bundle.digest, listener)
-    errors = [error for record in records for error in record["errors"]]
-    code = max((int(error["exit_code"]) for error in errors), default=0)
-    return ScoreResult(tuple(records), tuple(errors), code, tables)
+    code = max((int(error["exit_code"]) for error in scoring.errors), default=0)
+    return ScoreResult(records, tuple(scoring.errors), code, tables)
 
 
 def slides_of(request: ScoreRequest) -> FoundSlides:
@@ -78,14 +76,14 @@ def slides_of(request: ScoreRequest) -> FoundSlides:
 def write_tables(
     out: Path,
     found: FoundSlides,
-    records: Sequence[dict[str, Any]],
+    records: StoredRecords,
     bundle: str,
     listener: ScoreListener,
 ) -> JointTables:
     """Write tables and index of all slides that are finished, here or by others, in turn."""
     with locked_tables(out, listener.on_wait):
         tables = joint_tables(out, found.slides, records, bundle, list_of(found))
-        assemble(out, [str(record["slide"]) for record in tables.records])
+        assemble(out, tables.records.slides)
         write_index(out, tables.records)
     listener.on_tables(tables)
     return tables

@@ -10,13 +10,11 @@ from typing import Any
 from edgeapl.report.results import (
     finished_record,
     newest_by_name,
-    newest_folders,
     read_record,
 )
 from edgeapl.report.safe_names import safe_name
+from edgeapl.report.stored_records import Record, StoredRecords
 from edgeapl.sources.discover import SlideInput
-
-Record = dict[str, Any]
 
 SLIDE_LIST = "slide_list"
 """Field of a record: the list that the slide stands in."""
@@ -33,7 +31,7 @@ class JointTables:
         images belong to other slides now, or another bundle scored them.
     """
 
-    records: tuple[Record, ...]
+    records: StoredRecords
     missing: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
@@ -42,7 +40,7 @@ class JointTables:
 def joint_tables(
     out: Path,
     slides: Sequence[SlideInput],
-    own: Sequence[Record],
+    own: StoredRecords,
     bundle: str,
     slide_list: str = "",
 ) -> JointTables:
@@ -56,39 +54,36 @@ def joint_tables(
     A slide of another list is kept unless one of its images is an image of `slides`: two lists into
     one folder give tables of both. Raises StorageError for results that are damaged.
     """
-    scored = {str(record["slide"]): record for record in own}
-    records, missing = [], []
-    newest = newest_by_name(out)
+    there, missing = [], []
+    newest, mine = newest_by_name(out), set(own.slides)
     for slide in slides:
-        record = scored.get(slide.name) or finished_record(out, slide.name, newest)
-        if record is not None and record["bundle_digest"] == bundle:
-            records.append(record)
+        if slide.name in mine or _of_bundle(finished_record(out, slide.name, newest), bundle):
+            there.append(slide.name)
         else:
             missing.append(slide.name)
     kept, left_out = [], []
     files = {str(file) for slide in slides for file in slide.files}
-    for record in _others(out, slides):
+    for record in _others(out, slides, newest):
         new = record.get(SLIDE_LIST, "") != slide_list and not _share(record, files)
-        if new and record["bundle_digest"] == bundle:
-            kept.append(record)
+        if new and _of_bundle(record, bundle):
+            kept.append(str(record["slide"]))
         else:
             left_out.append(str(record["slide"]))
-    return JointTables(
-        (*records, *kept),
-        tuple(missing),
-        tuple(str(record["slide"]) for record in kept),
-        tuple(left_out),
-    )
+    records = StoredRecords(out, (*there, *kept), newest)
+    return JointTables(records, tuple(missing), tuple(kept), tuple(left_out))
 
 
-def _others(out: Path, slides: Sequence[SlideInput]) -> Iterator[Record]:
+def _of_bundle(record: Record | None, bundle: str) -> bool:
+    return record is not None and record["bundle_digest"] == bundle
+
+
+def _others(out: Path, slides: Sequence[SlideInput], newest: Mapping[str, str]) -> Iterator[Record]:
     """Yield the newest records of slides that the input does not have."""
     names = {safe_name(slide.name) for slide in slides}
-    for home in newest_folders(out):
-        if home.name.rpartition(".record")[0] not in names and home.name not in names:
-            record = read_record(home)
-            if record:
-                yield record
+    for first in sorted(newest.keys() - names):
+        record = read_record(out / "slides" / newest[first])
+        if record:
+            yield record
 
 
 def _share(record: Mapping[str, Any], files: set[str]) -> bool:

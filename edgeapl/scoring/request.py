@@ -9,6 +9,7 @@ from typing import Any
 
 from edgeapl import __version__
 from edgeapl.model import Model
+from edgeapl.report.stored_records import StoredRecords
 from edgeapl.scoring.joint_tables import JointTables
 from edgeapl.scoring.part import Part
 from edgeapl.sources.discover import SlideInput
@@ -64,16 +65,17 @@ class ScoreListener:
 class ScoreResult:
     """One record per slide of this run, as in `verdicts.jsonl`, and all errors as they came.
 
+    records : on disk; each is read when it is asked for.
     tables : what the tables of the result folder hold, which other runs may write into as well.
     """
 
-    records: tuple[dict[str, Any], ...]
+    records: StoredRecords
     errors: tuple[dict[str, str], ...]
     exit_code: int
     tables: JointTables
 
     def document(self, model: Model, request: ScoreRequest) -> dict[str, Any]:
-        """Return the document that `score --json` prints."""
+        """Return the document that `score --json` prints; its slides are read one by one."""
         manifest = model.bundle.manifest
         return {
             "schema": SCHEMA,
@@ -86,7 +88,7 @@ class ScoreResult:
                 "trained": manifest.trained,
             },
             "out": str(request.out),
-            "slides": list(self.records),
+            "slides": self.records,
             "errors": list(self.errors),
             "part": None if request.part is None else request.part.text,
             "tables": {

@@ -24,6 +24,7 @@ from edgeapl.pixel_size import SlideScale, measure_ahead
 from edgeapl.protocols import FrameSource
 from edgeapl.recorder import SlideRecorder
 from edgeapl.report.results import finished_record, newest_by_name
+from edgeapl.report.stored_records import StoredRecords
 from edgeapl.report.user_columns import FurtherColumns
 from edgeapl.scoring.joint_tables import SLIDE_LIST
 from edgeapl.scoring.list_columns import further_columns, listed_to_json
@@ -81,6 +82,8 @@ class FolderScoring:
     context : of all slides of the folder.
     stored : where the content of a file lies, if not where its name says.
     ended : says why the certificate has ended; None to ask the journal.
+
+    errors : of the slides that are finished, as they came.
     """
 
     def __init__(
@@ -93,7 +96,7 @@ class FolderScoring:
         stored: Callable[[Path], Path] = where_it_is,
         ended: Callable[[], str] | None = None,
     ) -> None:
-        self.records: list[dict[str, Any]] = []
+        self.errors: list[dict[str, Any]] = []
         self.stop = threading.Event()
         self._request = request
         self._model = model
@@ -105,12 +108,18 @@ class FolderScoring:
         self._stored = stored
         self._ended = ended or CertificateStatus(journal.path, model.clearing.certificate).ended
         self._begun: dict[str, SlideRecorder] = {}
+        self._newest = newest_by_name(request.out)
+        self._finished: list[str] = []
+
+    @property
+    def records(self) -> StoredRecords:
+        """Records of the slides that are finished, in the order in which they came."""
+        return StoredRecords(self._request.out, self._finished)
 
     def jobs(self, slides: Sequence[SlideInput]) -> Iterator[SlideJob | Barrier]:
         """Yield the job of each slide; runs in the reading thread."""
         request, manifest = self._request, self._model.bundle.manifest
         leave_out = manifest.crop.leave_out if request.crops else ()
-        newest = newest_by_name(request.out)
         for slide in slides:
             digests = []
             for file in slide.files:
@@ -118,7 +127,7 @@ class FolderScoring:
                     return  # Ctrl-C must not wait until a large slide is hashed
                 digests.append(content_digest(self._stored(file)))
             key = slide_key(request, self._model, slide, digests, self._further)
-            record = finished_record(request.out, slide.name, newest)
+            record = finished_record(request.out, slide.name, self._newest)
             if record is not None and is_current(record, key, self._journal):
                 yield partial(self._note, record, True)
                 continue
@@ -177,6 +186,7 @@ class FolderScoring:
                 batch_size=self._request.batch_size,
                 further=self._further,
                 slide_key=key,
+                newest=self._newest,
             )
 
         def on_frame(examined: ExaminedFrame) -> None:
@@ -197,5 +207,6 @@ class FolderScoring:
         return SlideJob(slide.name, source, options, Observer(on_frame), begin, keep)
 
     def _note(self, record: dict[str, Any], resumed: bool) -> None:
-        self.records.append(record)
+        self._finished.append(str(record["slide"]))
+        self.errors += record["errors"]
         self._listener.on_slide(record, resumed)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from math import floor
 from typing import Any, TypeVar
 
@@ -74,24 +73,20 @@ def reasons_row(record: Mapping[str, Any]) -> str:
     return f"{shown}; and {plural(more, 'more reason')}" if more > 0 else shown
 
 
-def by_urgency(records: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Sort slides by how urgently somebody must look at them; ties keep their order.
+def urgency(record: Mapping[str, Any]) -> int:
+    """Return how soon somebody must look at a slide, 0 first.
 
     Flags come first, then reviews that would have been flags, other reviews, and cleared slides.
     """
-
-    def urgency(record: Mapping[str, Any]) -> tuple[int, bool]:
-        codes = {reason["code"] for reason in record["reasons"]}
-        return URGENCY.index(str(record["verdict"])), "would_flag" not in codes
-
-    return sorted(records, key=urgency)
+    codes = {reason["code"] for reason in record["reasons"]}
+    return 2 * URGENCY.index(str(record["verdict"])) + ("would_flag" not in codes)
 
 
-def count_by_verdict(records: Sequence[Mapping[str, Any]]) -> str:
-    """Return a tally such as ``3 slides: 1 FLAG, 2 CLEAR``."""
-    counts = Counter(str(record["verdict"]) for record in records)
-    parts = [f"{counts[verdict]} {verdict}" for verdict in URGENCY if counts[verdict]]
-    return plural(len(records), "slide") + (f": {', '.join(parts)}" if parts else "")
+def count_by_verdict(verdicts: Mapping[str, int]) -> str:
+    """Return a tally such as ``3 slides: 1 FLAG, 2 CLEAR``. verdicts : how many slides of each."""
+    parts = [f"{verdicts[one]} {one}" for one in URGENCY if verdicts.get(one)]
+    total = sum(verdicts.values())
+    return plural(total, "slide") + (f": {', '.join(parts)}" if parts else "")
 
 
 def format_probability(

@@ -204,7 +204,7 @@ def test_a_clear_that_was_sent_before_the_certificate_ended_is_examined_again(
         )
         work._certificate = SimpleNamespace(ended=lambda: "it has ended")  # type: ignore[assignment]
         assert work._take(future, task) == replace(task, ended="it has ended")
-        assert not work.records
+        assert not work.errors
 
 
 def test_a_slide_that_kills_every_worker_is_an_error_and_the_others_are_scored(

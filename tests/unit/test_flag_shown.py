@@ -171,7 +171,7 @@ def test_the_terminal_and_the_journal_show_it(
         text = panel(shown)
         for words in (*case.terminal, "FLAG", "APL suspected", "never taken back"):
             assert words in text
-    slides_table({"slides": [record]}, tmp_path)
+    slides_table([record], tmp_path)
     assert "look at this slide first" in capsys.readouterr().out.replace("\n", " ")
     with Journal.open(tmp_path / "journal.sqlite3", reserve_bytes=4096) as journal:
         journal.commit(case.verdict)
@@ -197,11 +197,11 @@ def test_a_table_hides_no_reason_without_saying_so(
             current=None,
         )
     )  # fmt: skip
-    slides_table({"slides": [record]}, tmp_path)
+    slides_table([record], tmp_path)
     out = " ".join(capsys.readouterr().out.split())
     assert out.index("look at this slide first") < out.index("first; and")
     assert "second" not in out
     assert "and at this slide first" in panel(record)
     twins = [{**record, "slide": name} for name in ("Smith", "Sm\u0456th")]
-    slides_table({"slides": twins}, tmp_path)
+    slides_table(twins, tmp_path)
     assert "Sm\\u0456th" in capsys.readouterr().out

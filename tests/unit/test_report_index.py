@@ -56,7 +56,7 @@ def test_the_terminal_has_the_same_order_and_its_tally_last(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    slides_table({"slides": ROWS}, tmp_path)
+    slides_table(ROWS, tmp_path)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines if re.match(r"(flag|review|clear)-\d", line)] == [
         "flag-1", "flag-2", "review-2", "review-1", "clear-1",

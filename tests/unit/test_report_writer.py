@@ -55,7 +55,7 @@ def test_a_finished_slide_has_every_file_and_no_other(
 ) -> None:
     files = write(tmp_path, frames)
     stems = [f"{i:05d}-field_{i:03d}" for i in range(7) if i != 5]
-    expected = ["cells.csv", "frames.csv", "report.html", "verdict.json"]
+    expected = ["cells.csv", "frames.csv", "report.html", "thumbnail.jpg", "verdict.json"]
     expected += [f"overlays/{stem}.png" for stem in stems]
     expected += [f"geojson/cells-{stem}.geojson" for stem in stems]
     assert sorted(files_in(tmp_path / "slides" / "drawn-1")) == sorted(expected)
