@@ -65,16 +65,18 @@ def choose(gathered: CollectedCells, size: int | None) -> ChosenSet:
     )
 
 
-def slides_to_hold_back(cells: Sequence[Cell]) -> tuple[str, ...]:
+def slides_to_hold_back(cells: Sequence[Cell], first: int = 2) -> tuple[str, ...]:
     """Return every fifth slide, in order of their share of suspicious cells.
 
     So the held-back slides range from harmless to suspicious as all slides do.
+
+    first : place of the first of them, 0 to 4; other places give other slides.
     """
     by_slide: dict[str, list[float]] = {}
     for cell in cells:
         by_slide.setdefault(cell.slide, []).append(cell.suspicion)
     order = sorted(by_slide, key=lambda name: (sum(by_slide[name]) / len(by_slide[name]), name))
-    return tuple(sorted(order[2::5])) if len(order) >= HOLD_BACK_FROM else ()
+    return tuple(sorted(order[first::HOLD_BACK_FROM])) if len(order) >= HOLD_BACK_FROM else ()
 
 
 def check_collected(

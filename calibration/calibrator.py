@@ -91,7 +91,7 @@ def calibrate(request: CalibrateRequest, tell: Tell) -> Calibrated:
     with tempfile.TemporaryDirectory(prefix="edgeapl-calibrate-") as folder:
         work = Path(folder)
         how = CollectionOptions(request.crops, request.um_per_px, request.size, excluded.digests)
-        gathered = _gather(request, bundle, slides, how, work, tell)
+        gathered = gather_cells(bundle, slides, how, work, tell, request.threads)
         if not request.leave_out_excluded:
             _refuse_excluded(gathered)
         check_collected(
@@ -155,15 +155,19 @@ def _slides(request: CalibrateRequest) -> tuple[tuple[SlideInput, ...], Excluded
     return slides, excluded, left_out
 
 
-def _gather(
-    request: CalibrateRequest,
+def gather_cells(
     bundle: Bundle,
     slides: Sequence[SlideInput],
     how: CollectionOptions,
     work: Path,
     tell: Tell,
+    threads: int = 1,
 ) -> CollectedCells:
-    opener = fp32_opener(bundle, request.threads)
+    """Collect cells of slides, and the answers of the bundle's own networks; see `collect_cells`.
+
+    One network is in memory at a time. Raises EngineError when the self-test fails.
+    """
+    opener = fp32_opener(bundle, threads)
     with ExclusiveEngines(tuple(bundle.manifest.networks), opener) as engines:
         model = assemble(bundle, engines)
         tell("self-test of the bundle", 0.0)

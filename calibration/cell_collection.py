@@ -21,6 +21,7 @@ from edgeapl.calibration.cells import (
 from edgeapl.calibration.disk_array import DiskArray
 from edgeapl.calibration.inputs import classified, unusable
 from edgeapl.calibration.sampling import evenly_spaced, spread_order
+from edgeapl.calibration.validation.cells import with_classes
 from edgeapl.errors import EndOfSource, InputError
 from edgeapl.examination import PreparedFrame, prepare_frame
 from edgeapl.model import Model
@@ -59,13 +60,14 @@ class CollectionOptions:
     crops : every image is one cell. um_per_px : scale of all images; None to measure it.
 
     size : cells that will be chosen; None if not known yet. excluded : SHA-256 (hex) of images that
-    must not be used.
+    must not be used. classes : keep the answers about classes too, see `with_classes`.
     """
 
     crops: bool = False
     um_per_px: float | None = None
     size: int | None = None
     excluded: frozenset[str] = frozenset()
+    classes: bool = False
 
     def quota(self, slides: int) -> int:
         """Return how many cells per slide to collect; always enough to describe it."""
@@ -189,7 +191,8 @@ def _classify(
         return
     manifest = model.bundle.manifest
     crops = np.concatenate([item.crops for item in looked])
-    result = classified(manifest, model.engines, crops)
+    asked = with_classes(manifest) if how.classes else manifest
+    result = classified(asked, model.engines, crops)
     if len(result.failed):
         raise unusable(len(result.failed), len(crops))
     scores = result.scores
@@ -221,4 +224,4 @@ def _classify(
                     suspicion=float(answer in suspicious),
                 )
             )
-    gathered.add(cells, crops, features)
+    gathered.add(cells, crops, features, scores)

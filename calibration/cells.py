@@ -85,6 +85,18 @@ class CollectedCells:
     fields: list[Field] = field(default_factory=list)
     _features: list[Float32] = field(default_factory=list)
     _hashes: list[NDArray[np.uint64]] = field(default_factory=list)
+    _answers: list[CellScores] = field(default_factory=list)
+
+    @property
+    def answers(self) -> dict[str, Float32]:
+        """What the networks answered about all cells: role to float32 (N,).
+
+        With `CollectionOptions.classes` the columns of `with_classes` are among the roles.
+        """
+        names = self._answers[0].roles if self._answers else ()
+        return {
+            name: np.concatenate([part.roles[name] for part in self._answers]) for name in names
+        }
 
     @property
     def features(self) -> Float32:
@@ -96,12 +108,20 @@ class CollectedCells:
         """Hashes of all cells, uint64 (N,)."""
         return np.concatenate(self._hashes)
 
-    def add(self, cells: Sequence[Cell], crops: UInt8, features: Float32) -> None:
-        """Add the cells of one slide."""
+    def add(
+        self,
+        cells: Sequence[Cell],
+        crops: UInt8,
+        features: Float32,
+        scores: CellScores | None = None,
+    ) -> None:
+        """Add cells of one slide, and what the networks answered about them."""
         self.cells.extend(cells)
         self.crops.append(crops)
         self._features.append(features)
         self._hashes.append(picture_hashes(crops))
+        if scores is not None:
+            self._answers.append(scores)
 
 
 def predictions(manifest: Manifest, scores: CellScores) -> list[str]:

@@ -42,13 +42,17 @@ class DiskArray:
             raise StorageError("cells cannot be kept on disk", self._path, mend) from error
         self._count += len(rows)
 
-    def rows(self, numbers: Sequence[int]) -> NDArray[np.generic]:
-        """Read some rows, in the order of `numbers`."""
+    @property
+    def mapped(self) -> NDArray[np.generic]:
+        """All rows, mapped from the file: read as they are used."""
         if self._row is None:
             raise ValueError("DiskArray: nothing was added")
         dtype, shape = self._row
-        held = np.memmap(self._path, dtype=dtype, mode="r", shape=(self._count, *shape))
-        return np.array(held[list(numbers)])
+        return np.memmap(self._path, dtype=dtype, mode="r", shape=(self._count, *shape))
+
+    def rows(self, numbers: Sequence[int]) -> NDArray[np.generic]:
+        """Read some rows, in the order of `numbers`."""
+        return np.array(self.mapped[list(numbers)])
 
     def batches(
         self, size: int, start: int = 0, stop: int | None = None

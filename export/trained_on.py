@@ -33,9 +33,16 @@ def training_set(source: Path) -> bytes:
     return digests_document(digests)
 
 
-def digests_document(digests: Iterable[str]) -> bytes:
-    """Return the file's content for these digests."""
-    document = {"schema": SCHEMA, "research_use_only": True, "images": sorted(digests)}
+def digests_document(digests: Iterable[str], *, complete: bool = True) -> bytes:
+    """Return the file's content for these digests.
+
+    complete : no other image taught the networks; not so for a student whose parent does not say
+        what it was trained on.
+    """
+    document: dict[str, object] = {"schema": SCHEMA, "research_use_only": True}
+    document["images"] = sorted(digests)
+    if not complete:
+        document["complete"] = False
     return (json.dumps(document, indent=1, sort_keys=True) + "\n").encode()
 
 

@@ -69,9 +69,14 @@ class CellComparison:
     roles: tuple[RoleDifference, ...]
     recalls: tuple[Recall, ...]
 
+    @property
+    def flip_rate(self) -> float:
+        """Share of the cells that flipped."""
+        return self.flipped / self.cells
+
 
 @dataclass(frozen=True, slots=True)
-class _Column:
+class ClassColumn:
     """A role of `with_classes`: output of a network, and its name here."""
 
     network: str
@@ -83,21 +88,22 @@ def with_classes(manifest: Manifest) -> Manifest:
     """Return the manifest with every class of every network as a role, so that all are answered."""
     used = [
         RoleSpec(name=column.name, network=column.network, output=column.output, threshold=1.0)
-        for column in _columns(manifest)
+        for column in class_columns(manifest)
     ]
     return manifest.model_copy(update={"roles": (*manifest.roles, *used)})
 
 
-def _columns(manifest: Manifest) -> list[_Column]:
+def class_columns(manifest: Manifest) -> list[ClassColumn]:
+    """Return a column for every class of every network that judges cells."""
     taken = {role.name for role in manifest.roles}
-    columns: list[_Column] = []
+    columns: list[ClassColumn] = []
     asked = {step.network for step in steps(manifest)}
     for network, spec in manifest.networks.items():
         for place, output in enumerate(spec.classes if network in asked else ()):
             name = f"class-{len(columns)}-{place}"
             while name in taken:
                 name += "-"
-            columns.append(_Column(network, output, name))
+            columns.append(ClassColumn(network, output, name))
     return columns
 
 
@@ -134,7 +140,7 @@ def compare_cells(
         )
         recalls.append(Recall(role.name, int(positive.sum()), int((positive & still).sum())))
     for network, spec in manifest.networks.items():
-        mine = [column.name for column in _columns(manifest) if column.network == network]
+        mine = [column.name for column in class_columns(manifest) if column.network == network]
         if not mine:
             continue
         one, other = _classes([want(name) for name in mine]), _classes([have(n) for n in mine])

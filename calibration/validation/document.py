@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
+from edgeapl.calibration.validation.cells import CellComparison
 from edgeapl.calibration.validation.engine_proof import EngineProof
+from edgeapl.calibration.validation.limits import SlideComparison
 
 
 def engine_proof_document(proof: EngineProof) -> dict[str, Any]:
@@ -20,28 +23,40 @@ def engine_proof_document(proof: EngineProof) -> dict[str, Any]:
         "passed": not proof.problems,
         "problems": list(proof.problems),
         "limits": proof.limits.model_dump(),
-        "cells": proof.cells.cells,
-        "flipped": proof.cells.flipped,
-        "failed": proof.cells.failed,
-        "flip_rate": proof.flip_rate,
-        "roles": {role.role: asdict(role) for role in proof.cells.roles},
+        **answers_document(proof.cells, proof.slides, "engine"),
+        "detected": None if proof.detected is None else asdict(proof.detected),
+        "unproven": list(proof.unproven),
+        "outputs": outputs,
+    }
+
+
+def answers_document(
+    cells: CellComparison, slides: Sequence[SlideComparison], candidate: str
+) -> dict[str, Any]:
+    """Return how cells and slides were judged by both, as plain JSON values.
+
+    candidate : name of what was compared with the bundle.
+    """
+    return {
+        "cells": cells.cells,
+        "flipped": cells.flipped,
+        "failed": cells.failed,
+        "flip_rate": cells.flip_rate,
+        "roles": {role.role: asdict(role) for role in cells.roles},
         "recall": {
             one.name: {"cells": one.cells, "kept": one.kept, "drop": one.drop}
-            for one in proof.cells.recalls
+            for one in cells.recalls
         },
-        "verdicts_changed": sum(slide.changed for slide in proof.slides),
+        "verdicts_changed": sum(slide.changed for slide in slides),
         "slides": [
             {
                 "slide": slide.name,
                 "changed": slide.changed,
                 "reference": asdict(slide.reference),
-                "engine": asdict(slide.candidate),
+                candidate: asdict(slide.candidate),
             }
-            for slide in proof.slides
+            for slide in slides
         ],
-        "detected": None if proof.detected is None else asdict(proof.detected),
-        "unproven": list(proof.unproven),
-        "outputs": outputs,
     }
 
 

@@ -9,12 +9,7 @@ import numpy as np
 
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.bundle.specs import LimitsSpec
-from edgeapl.calibration.validation.cells import (
-    CellComparison,
-    Recall,
-    compare_cells,
-    with_classes,
-)
+from edgeapl.calibration.validation.cells import CellComparison, compare_cells, with_classes
 from edgeapl.calibration.validation.chain_replay import ChainReplay
 from edgeapl.calibration.validation.comparison import (
     DifferenceAccumulator,
@@ -22,33 +17,23 @@ from edgeapl.calibration.validation.comparison import (
     PairedEngine,
 )
 from edgeapl.calibration.validation.detected import Detected, compare_detected
+from edgeapl.calibration.validation.limits import (
+    SlideComparison,
+    cell_problems,
+    difference_problems,
+    share_text,
+    slide_problems,
+)
 from edgeapl.calibration.validation.network_passes import SlidePass, networks_in_order
 from edgeapl.errors import InputError
 from edgeapl.inference import InferenceResult
-from edgeapl.inference.slide_answer import SlideAnswer, answer_slide
+from edgeapl.inference.slide_answer import answer_slide
 from edgeapl.model.assembled import segmenter_of
 from edgeapl.protocols import CellChain, Engine
 from edgeapl.types import Frame, UInt8
 
 Slide = tuple[str, UInt8]
 """Name of a slide, and crops of its cells, uint8 (N, size, size, 3) RGB."""
-
-
-@dataclass(frozen=True, slots=True)
-class SlideComparison:
-    """What both answer about one slide, by its numbers alone.
-
-    An untrained or uncalibrated bundle would make every verdict REVIEW; that is ignored here.
-    """
-
-    name: str
-    reference: SlideAnswer
-    candidate: SlideAnswer
-
-    @property
-    def changed(self) -> bool:
-        """Whether the verdict is different."""
-        return self.reference.decision != self.candidate.decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +57,7 @@ class EngineProof:
     @property
     def flip_rate(self) -> float:
         """Share of cells that crossed a threshold, changed class or got no usable answer."""
-        return self.cells.flipped / self.cells.cells
+        return self.cells.flip_rate
 
 
 def prove_engine(
@@ -143,8 +128,9 @@ def prove_engine(
     unproven = tuple(name for name, found in seen.items() if not found)
     cells = compare_cells(manifest, answers)
     problems = (
-        *_of_cells(cells, limits),
-        *_of_slides(compared, limits),
+        *cell_problems(cells, limits),
+        *difference_problems(cells, limits),
+        *slide_problems(compared, limits),
         *_of_outputs(outputs),
         *_of_detected(detected, limits),
         *(f"network {name} was shown nothing, so nothing is proven" for name in unproven),
@@ -180,52 +166,6 @@ def _show_unreached(
         engine.run({spec.input: np.ascontiguousarray(slides[0][1][:batch_size])})
 
 
-def _of_cells(cells: CellComparison, limits: LimitsSpec) -> list[str]:
-    found = []
-    if cells.flipped > limits.max_flip_rate * cells.cells:
-        found.append(
-            f"{cells.flipped} of {cells.cells} cells flip "
-            f"({_percent(cells.flipped / cells.cells)}, allowed {_percent(limits.max_flip_rate)})"
-        )
-    if cells.failed:
-        found.append(f"{cells.failed} of {cells.cells} cells get no usable answer")
-    found += [
-        f"{role.role} differs by {role.p99:.3f} for one cell in a hundred, "
-        f"allowed {limits.max_difference:g}"
-        for role in cells.roles
-        if not role.p99 <= limits.max_difference
-    ]
-    found += [
-        f"{recall.cells - recall.kept} of {recall.cells} cells of {recall.name} are lost, "
-        f"allowed {_percent(limits.max_recall_drop)}"
-        for recall in cells.recalls
-        if _too_many_lost(recall, limits)
-    ]
-    return found
-
-
-def _too_many_lost(recall: Recall, limits: LimitsSpec) -> bool:
-    """Return whether too many cells are lost; a single one says nothing about a share."""
-    return recall.cells - recall.kept > max(1.0, limits.max_recall_drop * recall.cells)
-
-
-def _of_slides(slides: Sequence[SlideComparison], limits: LimitsSpec) -> list[str]:
-    found = [
-        f"slide {slide.name} gets no probability"
-        for slide in slides
-        if slide.candidate.probability is None and slide.reference.probability is not None
-    ]
-    changed = [slide for slide in slides if slide.changed]
-    if len(changed) <= limits.max_verdict_changes * len(slides):
-        return found
-    first = changed[0]
-    text = (
-        f"the verdict of {len(changed)} of {len(slides)} slides changes, e.g. of {first.name} "
-        f"from {first.reference.decision} to {first.candidate.decision}"
-    )
-    return [*found, text]
-
-
 def _of_outputs(outputs: Sequence[OutputDifference]) -> list[str]:
     return [
         f"{one.network}.{one.output} is no number for some inputs"
@@ -239,10 +179,6 @@ def _of_detected(detected: Detected | None, limits: LimitsSpec) -> list[str]:
         return []
     text = (
         f"{detected.lost} of {detected.reference} cells are not found and {detected.extra} others "
-        f"are, allowed {_percent(limits.max_recall_drop)}"
+        f"are, allowed {share_text(limits.max_recall_drop)}"
     )
     return [text]
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"

@@ -22,6 +22,7 @@ SAYS_NOTHING = (
     "calibration",
     "training",
     "certificate",
+    "parent",
 )
 """Parts of a manifest that do not affect verdicts."""
 

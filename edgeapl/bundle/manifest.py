@@ -22,6 +22,7 @@ from edgeapl.bundle.specs import (
     Name,
     NetworkSpec,
     OutputOf,
+    ParentSpec,
     Positive,
     ReducerSpec,
     RoleSpec,
@@ -45,6 +46,7 @@ class Manifest(Spec):
     features : output float32 (N, D) that pooling reducers take.
     training : what the networks were trained on; None if unknown.
     certificate : evidence that the bundle may clear; without one it never does.
+    parent : the bundle that it was distilled from; None for all others.
     """
 
     schema_version: Literal[1]
@@ -67,6 +69,7 @@ class Manifest(Spec):
     calibration: CalibrationSpec | None = None
     training: TrainingSpec | None = None
     certificate: CertificateSpec | None = None
+    parent: ParentSpec | None = None
     limits: LimitsSpec = LimitsSpec()
     features: OutputOf | None = None
     explanation: ExplanationSpec | None = None
@@ -77,6 +80,26 @@ class Manifest(Spec):
         """Networks that find cells rather than classify them."""
         return self.segmenter.networks
 
+    @property
+    def cell_networks(self) -> tuple[str, ...]:
+        """Networks that judge cells, each after those it waits for.
+
+        Those of the detector, and a head that no role names, are not among them.
+        """
+        order: list[str] = []
+
+        def add(name: str) -> None:
+            for source in sources(self.networks[name]):
+                add(source)
+            if name not in order:
+                order.append(name)
+
+        for role in self.roles:
+            add(role.network)
+        if self.features is not None:
+            add(self.features.partition(".")[0])
+        return tuple(order)
+
     @model_validator(mode="after")
     def _files_are_listed(self) -> Manifest:
         wanted = [self.model_card, self.golden.frame, self.golden.expected]
@@ -85,6 +108,7 @@ class Manifest(Spec):
         if self.calibration:
             wanted += [self.calibration.ranges, self.calibration.images]
         wanted += [self.training.images] if self.training else []
+        wanted += [self.parent.proof] if self.parent else []
         wanted += [self.certificate.evidence, self.certificate.look] if self.certificate else []
         for file in wanted:
             if file not in self.files:

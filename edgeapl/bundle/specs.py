@@ -279,11 +279,24 @@ class TrainingSpec(Spec):
     images: FileName
 
 
+class ParentSpec(Spec):
+    """The bundle whose answers this one was taught, and whose slides it was compared on.
+
+    digest : of the parent's `bundle.toml`. proof : JSON file with what both answered on slides that
+        were held back.
+    """
+
+    digest: Digest
+    name: Name
+    version: Annotated[str, Field(min_length=1, max_length=100)]
+    proof: FileName
+
+
 class LimitsSpec(Spec):
-    """How far an engine may differ from the FP32 bundle before it is refused.
+    """How far an engine, or a student, may differ from the FP32 bundle before it is refused.
 
     max_flip_rate : share of cells whose class changes, or that cross a role's threshold.
-    max_difference : of any role's probability, as the 99th percentile over cells.
+    max_difference : of any role's probability, as the 99th percentile over cells; engines alone.
     max_recall_drop : of any class, taking the FP32 bundle's classes as the truth.
     max_verdict_changes : share of slides whose verdict changes.
     """

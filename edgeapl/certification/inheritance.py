@@ -1,4 +1,4 @@
-"""Engines in lower precision inherit a certificate if they judge its slides as the bundle does."""
+"""What inherits a certificate: engines in fewer bits, or a student, that judge its slides alike."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeapl.bundle.certificate import CertificateSpec
 from edgeapl.bundle.load import Bundle, open_bundle
 from edgeapl.certification.document import EvidenceSlide, read_evidence
 from edgeapl.certification.evidence import (
@@ -63,17 +64,38 @@ def inherit(
         raise UsageError("bundle has no certificate to inherit", folder, mend)
     evidence = read_evidence(bundle.read(spec.evidence))
     _refuse_chosen(engines, evidence)
-    labelled = _found(evidence, frames, crops=how.crops)
-    with open_model(ModelRequest(folder, engines=engines, pin_cores=True)) as model:
-        examined = examine(model, labelled, how, step)
-    otherwise = tuple(
-        slide.slide
-        for slide, one in zip(evidence, examined, strict=True)
-        if _verdict(one, spec.clear_below) != slide.verdict
-    )
+    request = ModelRequest(folder, engines=engines, pin_cores=True)
+    otherwise = judged_otherwise(request, spec, evidence, frames, how, step)
     if otherwise:
         return InheritanceTrial(engines, otherwise)
     return InheritanceTrial(_noted(engines, bundle.manifest.files[spec.evidence]), ())
+
+
+def judged_otherwise(
+    request: ModelRequest,
+    certificate: CertificateSpec,
+    evidence: Sequence[EvidenceSlide],
+    frames: Path,
+    how: ExaminationOptions,
+    step: Step,
+) -> tuple[str, ...]:
+    """Return the slides of a certificate that a model judges otherwise than they were judged.
+
+    Parameters
+    ----------
+    request : the model. evidence : of the certificate. frames : its slides; others there are
+        ignored.
+
+    Raises InputError when slides are missing, EngineError when a network fails.
+    """
+    labelled = evidence_slides(evidence, frames, crops=how.crops)
+    with open_model(request) as model:
+        examined = examine(model, labelled, how, step)
+    return tuple(
+        slide.slide
+        for slide, one in zip(evidence, examined, strict=True)
+        if _verdict(one, certificate.clear_below) != slide.verdict
+    )
 
 
 def _refuse_chosen(engines: EngineFolder, evidence: Sequence[EvidenceSlide]) -> None:
@@ -88,8 +110,13 @@ def _refuse_chosen(engines: EngineFolder, evidence: Sequence[EvidenceSlide]) -> 
         )
 
 
-def _found(evidence: Sequence[EvidenceSlide], frames: Path, *, crops: bool) -> list[Labelled]:
-    """Return the slides of the certificate in its order, recognised by their images."""
+def evidence_slides(
+    evidence: Sequence[EvidenceSlide], frames: Path, *, crops: bool
+) -> list[Labelled]:
+    """Return the slides of the certificate in its order, recognised by their images.
+
+    Raises InputError when slides are missing.
+    """
     there = {}
     for slide in find_slides(frames, crops=crops).slides:
         images = {digest: file for file in slide.files for digest in image_digests(file)}

@@ -36,15 +36,28 @@ def seen_images(bundle: Bundle) -> SeenImages:
     if manifest.calibration is not None:
         looked_at = read_set(bundle.read(manifest.calibration.images)).looked_at
         used.update(dict.fromkeys(looked_at, "calibration"))
-    if manifest.training is not None:
-        used.update(dict.fromkeys(read_training(bundle, manifest.training.images), "training"))
-    return SeenImages(used, manifest.training is not None)
+    trained_on = read_training(bundle)
+    used.update(dict.fromkeys(trained_on.images, "training"))
+    return SeenImages(used, trained_on.is_known)
 
 
-def read_training(bundle: Bundle, name: str) -> frozenset[str]:
-    """Read the digests of the images that a bundle was trained on."""
+@dataclass(frozen=True, slots=True)
+class TrainedOn:
+    """The images that a bundle was trained on, by digest, and whether these are known to be all."""
+
+    images: frozenset[str] = frozenset()
+    is_known: bool = False
+
+
+def read_training(bundle: Bundle) -> TrainedOn:
+    """Read what a bundle was trained on. Raises BundleError when its list is malformed."""
+    if bundle.manifest.training is None:
+        return TrainedOn()
+    name = bundle.manifest.training.images
     try:
-        return frozenset(str(digest) for digest in json.loads(bundle.read(name))["images"])
+        document = json.loads(bundle.read(name))
+        images = frozenset(str(digest) for digest in document["images"])
+        return TrainedOn(images, bool(document.get("complete", True)))
     except (ValueError, KeyError, TypeError) as error:
         mend = f"{error}; export the bundle again"
         raise BundleError("list of training images not understood", name, mend) from error

@@ -35,6 +35,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "compare": ("edgeapl compare bundles/old bundles/new --slides slides",),
     "station use": ("edgeapl station use bundles/new", "edgeapl station use --back"),
     "train": ("edgeapl train mil-small --slides slides --labels labels.csv --out run",),
+    "distill": ("edgeapl distill bundles/ours --frames slides --out bundles/student",),
     "export": (
         "edgeapl export resnet50-mil --weights model=weights.pt --out bundles/ours",
         "edgeapl export recipe.toml --weights model=weights.pt --out bundles/ours",

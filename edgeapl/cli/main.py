@@ -32,6 +32,7 @@ COMMANDS = {
     "evaluate": "Compare verdicts with diagnoses: accuracy, F1, curves.",
     "compare": "Compare two bundles on the same slides.",
     "train": "Train a network on your slides and test it on new patients.",
+    "distill": "Teach one small network a bundle's answers, and prove it.",
     "export": "Export a PyTorch model as a proven bundle.",
     "export-labels": "Export cells with labels, for training and annotation.",
     "cohorts": "List public cohorts, or read one that you downloaded.",

@@ -27,7 +27,8 @@ class _TrainingTerminal:
         self._progress = progress
         self._epochs = epochs
         self._task: TaskID | None = None
-        self._round = ""
+        self._round = "model"
+        self._rounds = self._number = 1
         self._whose = "images" if by_image else "patients"
 
     def said(self, text: str) -> None:

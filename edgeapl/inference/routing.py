@@ -9,7 +9,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeapl.bundle.manifest import Manifest, sources
+from edgeapl.bundle.manifest import Manifest
 from edgeapl.errors import EngineError
 from edgeapl.protocols import Link
 
@@ -112,25 +112,11 @@ def answered(answer: Answer | None) -> Answer:
 def steps(manifest: Manifest, also: Sequence[str] = ()) -> tuple[Step, ...]:
     """Return the networks that see cells, each after those it waits for.
 
-    Networks of the detector and a head that no role names are not among them.
-
     Parameters
     ----------
     also : outputs, ``network.output``, that are needed besides those of roles and reducer.
     """
-    order: list[str] = []
-
-    def add(name: str) -> None:
-        for source in sources(manifest.networks[name]):
-            add(source)
-        if name not in order:
-            order.append(name)
-
-    for role in manifest.roles:
-        add(role.network)
-    if manifest.features is not None:
-        add(manifest.features.partition(".")[0])
-    return tuple(_step(manifest, name, also) for name in order)
+    return tuple(_step(manifest, name, also) for name in manifest.cell_networks)
 
 
 def chain_links(manifest: Manifest) -> tuple[Link, ...]:

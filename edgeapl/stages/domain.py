@@ -62,6 +62,10 @@ class DomainModel:
         known = {n: g for n, g in self._groups.items() if n in slide}
         return {n: (g.distance(slide[n]), g.limit) for n, g in known.items()}
 
+    def without(self, group: str) -> DomainModel:
+        """Return the same model without a group, for networks that do not output it."""
+        return DomainModel({name: one for name, one in self._groups.items() if name != group})
+
     def judge(self, frames: Sequence[FrameDescriptor]) -> tuple[Finding, ...]:
         """Return a finding for each group outside its limit, or that there are too few cells."""
         return self.judge_slide(cells_of(frames), describe_slide(frames) if frames else {})

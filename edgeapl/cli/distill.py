@@ -1,0 +1,183 @@
+"""`edgeapl distill`: one small network in place of a bundle's, proven to answer alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from edgeapl.cli.choices import trust_here
+from edgeapl.cli.options import (
+    IMAGES,
+    OUTPUT,
+    PROOF,
+    CropsOption,
+    JsonOption,
+    ScaleOption,
+    StationOption,
+)
+from edgeapl.cli.output import RESEARCH_USE_ONLY, console, one_line, print_json
+from edgeapl.cli.train import EXTRA, Device, Precision
+from edgeapl.cli.train_progress import watched
+
+if TYPE_CHECKING:
+    from edgeapl.distillation.distiller import Distilled
+
+
+def distill(
+    bundle: Annotated[Path, typer.Argument(help="Bundle whose answers are taught: the parent.")],
+    frames: Annotated[
+        Path,
+        typer.Option(
+            rich_help_panel=IMAGES,
+            help="Unlabelled slides of your laboratory, a sub-folder each; five or more, of which "
+            "two in five are held back.",
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            rich_help_panel=OUTPUT,
+            help="Folder for the student's bundle; after a stop the same command continues.",
+        ),
+    ],
+    crops: CropsOption = False,
+    um_per_px: ScaleOption = None,
+    most_cells: Annotated[
+        int,
+        typer.Option(
+            min=100,
+            max=1_000_000,
+            rich_help_panel=IMAGES,
+            help="Cells that the parent is asked about.",
+        ),
+    ] = 6000,
+    max_flip_rate: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(
+            min=0,
+            max=1,
+            rich_help_panel=PROOF,
+            help="Share of cells that the student may answer otherwise; without it the parent's "
+            "own limit.",
+        ),
+    ] = None,
+    evidence: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            rich_help_panel=PROOF,
+            help="Slides of the parent's certificate: the student may clear only if it judges all "
+            "of them as they were judged.",
+        ),
+    ] = None,
+    size: Annotated[
+        int,
+        typer.Option(
+            min=32,
+            max=512,
+            rich_help_panel="Training",
+            help="Side that a cell is brought to, px, about.",
+        ),
+    ] = 112,
+    epochs: Annotated[
+        int, typer.Option(min=1, max=10_000, rich_help_panel="Training", help="How often.")
+    ] = 30,
+    rate: Annotated[
+        float, typer.Option(min=1e-9, max=10, rich_help_panel="Training", help="Learning rate.")
+    ] = 2e-3,
+    batch: Annotated[
+        int, typer.Option(min=2, rich_help_panel="Training", help="Cells in a step.")
+    ] = 64,
+    seed: Annotated[
+        int, typer.Option(min=0, rich_help_panel="Training", help="Of all random choices.")
+    ] = 1,
+    device: Annotated[
+        Device, typer.Option(rich_help_panel="Machine", help="Where to train.")
+    ] = Device.CPU,
+    precision: Annotated[
+        Precision,
+        typer.Option(
+            rich_help_panel="Machine", help="auto: bf16 where the device multiplies it (AMX, GPU)."
+        ),
+    ] = Precision.AUTO,
+    threads: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            min=1,
+            rich_help_panel="Machine",
+            help="Of the processor; with 1, the same seed gives the same weights.",
+        ),
+    ] = None,
+    station: StationOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Teach one small network a bundle's answers, and prove it.
+
+    The student has one head for every network of cells of its parent, and is compared with it on
+    slides that were held back. Exit code 1, and no bundle, when it does not answer like its parent
+    within the parent's limits. Research use only.
+    """
+    from dataclasses import replace
+
+    from edgeapl.cores import cpu_cores
+    from edgeapl.errors import EngineError
+    from edgeapl.model.trial import try_out
+
+    try:
+        from edgeapl.distillation.distiller import distil
+        from edgeapl.distillation.request import SETTINGS, DistillRequest
+        from edgeapl.export.training.device import choose_device
+    except ModuleNotFoundError as error:
+        raise EngineError("distill needs more packages", error.name or "", EXTRA) from error
+    used = choose_device(device.value, precision.value, threads or cpu_cores())
+    learning = replace(
+        SETTINGS,
+        epochs=epochs,
+        rate=replace(SETTINGS.rate, peak=rate),
+        batch=batch,
+        seed=seed,
+    )
+    request = DistillRequest(
+        bundle,
+        frames,
+        out,
+        used,
+        crops=crops,
+        um_per_px=um_per_px,
+        evidence=evidence,
+        most_cells=most_cells,
+        side=size,
+        max_flip_rate=max_flip_rate,
+        settings=learning,
+    )
+    try_out(bundle, trust_here(station))
+    with watched(epochs) as watcher:
+        done = distil(request, watcher.said, watcher)
+    if as_json:
+        print_json({**done.document, "bundle": str(done.bundle.folder)})
+    else:
+        _show(done)
+
+
+def _show(done: Distilled) -> None:
+    from edgeapl.cli.output import answer_console
+
+    out = answer_console()
+    proof: dict[str, Any] = done.document["proof"]
+    cells = f"{proof['flipped']} of {proof['cells']} held-back cells are answered otherwise"
+    out.print(f"{cells} ({100 * proof['flip_rate']:.2g} %)", markup=False)
+    for name, recall in proof["recall"].items():
+        if recall["cells"]:
+            out.print(f"  {name}: {recall['kept']} of {recall['cells']} kept", markup=False)
+    changed = f"{proof['verdicts_changed']} of {len(proof['slides'])} verdicts change"
+    out.print(f"{changed}; compared on {len(proof['slides'])} slides", markup=False)
+    certificate = done.document["certificate"]
+    if certificate["inherited"]:
+        out.print("the certificate to clear is inherited: all its slides are judged alike")
+    elif certificate["tried"]:
+        names = ", ".join(one_line(name) for name in certificate["judged_otherwise"][:5])
+        text = f"clears no slide: {len(certificate['judged_otherwise'])} of the certificate's "
+        console().print(f"{text}are judged otherwise: {names}", style="yellow", markup=False)
+    out.print(f"student {done.bundle.folder}", soft_wrap=True, markup=False)
+    out.print(RESEARCH_USE_ONLY)

@@ -1,0 +1,1 @@
+"""Teaches a small network the answers of a bundle, and proves that it gives them."""
