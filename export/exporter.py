@@ -32,6 +32,7 @@ from edgeapl.export.proof_images import ProofCells, ProofImages, proof_cells
 from edgeapl.export.recipes.manifest import manifest_settings
 from edgeapl.export.recipes.recipe import Images, NetworkRecipe, Recipe
 from edgeapl.export.single_cells import check_single_cells
+from edgeapl.export.target_colours import check_colours, moved_to, without_transfer
 from edgeapl.export.torch_engine import TorchEngine
 from edgeapl.export.user_code import code_error
 from edgeapl.export.weights import Weights
@@ -58,6 +59,7 @@ class ExportRequest:
     images : for the proof.
     trained_on : folder of the images that the weights were trained on, or a list of their digests;
         None if unknown.
+    colours : images that cells are brought to the colours of; None for what the recipe says.
     """
 
     weights: Mapping[str, Path] = field(default_factory=dict)
@@ -66,6 +68,7 @@ class ExportRequest:
     trust_archive: bool = False
     images: ProofImages = field(default_factory=ProofImages)
     trained_on: Path | None = None
+    colours: ProofImages | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,7 @@ def export(recipe: Recipe, request: ExportRequest, out: Path, say: Say) -> Expor
     ConfigError when the recipe makes no probabilities of the networks' outputs, UsageError or
     BundleError when weights are missing or refused.
     """
+    check_colours(recipe.name, recipe.settings["crop"], request.colours)
     weights = _weights(recipe, request)
     if out.exists() and not (out / "bundle.toml").is_file():
         raise UsageError("folder is not a bundle", out, "name a new folder with --out")
@@ -106,6 +110,10 @@ def export(recipe: Recipe, request: ExportRequest, out: Path, say: Say) -> Expor
         if request.trained_on is not None:
             settings["training"] = {"images": trained_on.FILE}
             files[trained_on.FILE] = trained_on.training_set(request.trained_on)
+        if request.colours is not None:
+            say("colours that cells are brought to")
+            moved = _moved_to(recipe, request.colours, settings, files)
+            settings["crop"] = {**settings["crop"], **moved}
         say("golden answers")
         bundle = _sealed(work / "bundle", settings, files)
         proof, cells, tables = _prove(recipe, request, weights, bundle, say)
@@ -172,6 +180,25 @@ def _sealed(folder: Path, settings: Mapping[str, Any], files: Mapping[str, bytes
     limit_s = 2 * limit_of(settings["segmenter"]["kind"])
     call_isolated(seal_bundle, folder, settings, files, golden, folder=folder, limit_s=limit_s)
     return open_bundle(folder)
+
+
+def _moved_to(
+    recipe: Recipe,
+    images: ProofImages,
+    settings: Mapping[str, Any],
+    files: Mapping[str, bytes | Path],
+) -> dict[str, Any]:
+    """Measure the colours of images, their cells found as the bundle will find them."""
+    manifest = without_transfer(settings, tuple(files))
+    by_name = {network.name: network for network in recipe.networks}
+
+    def opener(name: str) -> Engine:
+        data = files[by_name[name].file]
+        assert isinstance(data, Path)
+        return open_engine("onnxruntime", name, data.read_bytes(), threads=cpu_cores())
+
+    with ExclusiveEngines(manifest.detector_networks, opener) as engines:
+        return moved_to(manifest, images, segmenter_of(manifest, engines))
 
 
 def _golden_png() -> bytes:

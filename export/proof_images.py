@@ -19,6 +19,7 @@ from edgeapl.slide_findings import scale_doubts
 from edgeapl.sources.discover import find_slides
 from edgeapl.sources.files import FilesSource
 from edgeapl.sources.synthetic import draw_frame, slide_recipe
+from edgeapl.stages.colour_transfer import with_colours
 from edgeapl.stages.crop import cut_cells
 from edgeapl.stages.whole_image import whole_crop
 from edgeapl.types import Frame, UInt8
@@ -78,13 +79,14 @@ def proof_cells(manifest: Manifest, segmenter: Segmenter, images: ProofImages) -
     Raises InputError when there is no usable image, or no cell on any.
     """
     drawn = images.folder is None
-    frames = list(_drawn(manifest) if drawn else _real(manifest, images))
+    frames = list(_drawn(manifest) if drawn else real_frames(manifest, images))
     crops: list[UInt8] = []
     used: list[Frame] = []
     folders: list[str] = []
     for frame in frames:
         cell_image = images.cell_images and not drawn
         found = whole_crop(frame, segmenter) if cell_image else segmenter.segment(frame)
+        found = with_colours(found, manifest.crop)
         rows = np.arange(0, len(found), max(1, len(found) // images.most_cells), dtype=np.int64)
         crops.append(cut_cells(found.only(rows), manifest.crop, cell_image=cell_image))
         used.append(frame)
@@ -104,7 +106,13 @@ def proof_cells(manifest: Manifest, segmenter: Segmenter, images: ProofImages) -
     )
 
 
-def _real(manifest: Manifest, images: ProofImages) -> Iterator[Frame]:
+def real_frames(
+    manifest: Manifest, images: ProofImages, most_frames: int = MOST_FRAMES
+) -> Iterator[Frame]:
+    """Read images of a folder, spread over all of it.
+
+    most_frames : of fields that are searched for cells; of images that are one row, most_cells.
+    """
     assert images.folder is not None
     slides = find_slides(images.folder, crops=images.cell_images).slides
     out = {name.casefold() for name in manifest.crop.leave_out}
@@ -115,7 +123,7 @@ def _real(manifest: Manifest, images: ProofImages) -> Iterator[Frame]:
         if not (images.cell_images and file.parent.name.casefold() in out)
     ]
     one_each = images.cell_images or manifest.segmenter.kind == "field"
-    most = images.most_cells if one_each else MOST_FRAMES
+    most = images.most_cells if one_each else most_frames
     scale = SlideScale(images.um_per_px, manifest.um_per_px)
     with FilesSource(_spread(files, most), "proof", scale) as source:
         while True:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeapl.bundle.specs import CropSpec
+from edgeapl.bundle.specs import ColoursSpec, CropSpec
 from edgeapl.engines.ort import OrtEngine
 from edgeapl.engines.trt.chain import TrtChain, open_chain
 from edgeapl.engines.trt.crop_network import crop_network
@@ -16,6 +16,7 @@ from edgeapl.engines.trt.cutter import STEP
 from edgeapl.engines.trt.engine import TrtEngine
 from edgeapl.engines.trt.plan import StoredPlan, record_of
 from edgeapl.protocols import CellsOnFrame, Link
+from edgeapl.stages.colour_transfer import colours_of
 from edgeapl.testing import FakeDriver
 from edgeapl.types import Frame, Int32, UInt16
 from tests.fake_tensorrt import FakeTensorRt
@@ -23,7 +24,14 @@ from tests.small_bundle import SIZE, cell_network, head_network
 
 SPEC = CropSpec(window_um=8.0, size_px=SIZE)
 MASKED = CropSpec(window_um=8.0, size_px=SIZE, mask=True)
-OTHERS = {"frame": 40_000, "labels": 40_000, "steps": 64}
+RECOLOURED = CropSpec(
+    window_um=8.0,
+    size_px=SIZE,
+    mask=True,
+    colour_transfer="reinhard",
+    colours=ColoursSpec(mean=(-1.2, 0.1, 0.05), deviation=(1.1, 0.4, 0.2)),
+)
+OTHERS = {"frame": 40_000, "labels": 40_000, "steps": 64, "colours": 2}
 """Largest pixels of a frame, and px of a cut, in these tests."""
 
 LARGEST = 8
@@ -54,6 +62,12 @@ class Field:
 
     def on(self, place: int, rows: slice = slice(None)) -> CellsOnFrame:
         return CellsOnFrame(place, self.squares[rows], self.numbers[rows])
+
+
+def coloured(one: Field) -> Field:
+    """Return the field with a frame that knows the colours of all its pixels."""
+    colours = colours_of(one.frame.pixels.reshape(-1, 3))
+    return replace(one, frame=replace(one.frame, colours=colours))
 
 
 def field(seed: int, cells: int = 5, height: int = 120, width: int = 150) -> Field:
@@ -127,6 +141,8 @@ def plainly(
             "places": squares,
             "steps": np.arange(-(-squares[:, 2:].max() // STEP) * STEP, dtype=np.int32),
         }
+        if one.frame.colours is not None:
+            inputs["colours"] = one.frame.colours.rows
         if spec.mask:
             inputs["labels"] = one.labels.reshape(-1, 1).view(np.uint8)
             inputs["numbers"] = one.numbers[rows]

@@ -25,6 +25,7 @@ from edgeapl.slide_findings import scale_doubts
 from edgeapl.sources.discover import find_slides
 from edgeapl.sources.files import FilesSource
 from edgeapl.sources.synthetic import draw_frame, slide_recipe
+from edgeapl.stages.colour_transfer import trouble_with, with_colours
 from edgeapl.stages.crop import cut_cells
 from edgeapl.stages.whole_image import whole_crop
 from edgeapl.types import Frame, ScaleOrigin, UInt8
@@ -151,9 +152,12 @@ class _Cutter:
             self.slides.append((name, cells))
 
     def _cut(self, frame: Frame) -> UInt8:
-        if self._cell_images:
-            return cut_cells(whole_crop(frame, self._segmenter), self._spec, cell_image=True)
-        return cut_cells(self._segmenter.segment(frame), self._spec)
+        segmenter, single = self._segmenter, self._cell_images
+        found = whole_crop(frame, segmenter) if single else segmenter.segment(frame)
+        found = with_colours(found, self._spec)
+        if trouble_with(found.frame, self._spec):  # the station passes it over too
+            found = found.only(np.empty(0, dtype=np.int64))
+        return cut_cells(found, self._spec, cell_image=single)
 
 
 def _checked(cutter: _Cutter, words: str) -> ProofSlides:

@@ -11,6 +11,7 @@ from edgeapl.bundle.manifest import Manifest
 from edgeapl.bundle.specs import CropSpec
 from edgeapl.inference import InferenceResult, scheduler_for
 from edgeapl.protocols import CellChain, Engine
+from edgeapl.stages.colour_transfer import as_colours
 from edgeapl.stages.crop import UncutCells
 from edgeapl.types import CellScores, Detections, Frame, Int64, UInt8
 
@@ -86,7 +87,9 @@ def _frame_of(crops: UInt8, spec: CropSpec, side: int) -> UncutCells:
         labels[:, left : left + side] = number + 1  # what a mask blackened is already black
         squares[number] = left, 0, side, side
     boxes = np.array([(x, y, x + w, y + h) for x, y, w, h in squares.tolist()], np.float32)
-    frame = Frame(pixels, 0, 0, 1.0, "tiles", "0" * 64)
+    # The colours of these cells were moved when they were cut.
+    colours = None if spec.colours is None else as_colours(spec.colours)
+    frame = Frame(pixels, 0, 0, 1.0, "tiles", "0" * 64, colours=colours)
     detections = Detections(frame, boxes, labels, np.ones(len(crops), np.float32))
     return UncutCells(detections, spec, np.arange(len(crops), dtype=np.int64), squares)
 

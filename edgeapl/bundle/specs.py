@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -107,6 +108,21 @@ class SegmenterSpec(Spec):
 
 Cut = Literal["window", "square", "box"]
 
+NO_COLOURS = "colour_transfer needs the colours of the images that the networks were trained on"
+
+
+ColourTransfer = Literal["reinhard"]
+
+
+class ColoursSpec(Spec):
+    """Colours of the cells that the networks were trained on; see `edgeapl.types.Colours`.
+
+    mean, deviation : on three axes, as `edgeapl.stages.colour_transfer` measures them.
+    """
+
+    mean: tuple[Finite, Finite, Finite]
+    deviation: tuple[Positive, Positive, Positive]
+
 
 class CropSpec(Spec):
     """How a cell is cut out for the networks.
@@ -120,6 +136,8 @@ class CropSpec(Spec):
     cell_image_cut : the same for images of one cell, whose box is the whole image.
     mask : pixels outside the cell are set to black.
     leave_out : folders whose images of single cells the model was not made for.
+    colour_transfer : ``reinhard``: the colours of each frame's cells are brought to `colours`
+        (Reinhard et al. 2001); None leaves them as the camera gives them.
     """
 
     window_um: Positive
@@ -129,6 +147,16 @@ class CropSpec(Spec):
     cell_image_cut: Cut = "window"
     mask: bool = False
     leave_out: tuple[str, ...] = ()
+    colour_transfer: ColourTransfer | None = None
+    colours: ColoursSpec | None = None
+
+    @model_validator(mode="after")
+    def _colours_fit(self) -> CropSpec:
+        if self.colour_transfer is not None and self.colours is None:
+            raise ValueError(f"crop: {NO_COLOURS}")
+        if self.colour_transfer is None and self.colours is not None:
+            raise ValueError("crop: colours are for colour_transfer, which is not set")
+        return self
 
     @model_validator(mode="after")
     def _centre_fits(self) -> CropSpec:

@@ -74,6 +74,14 @@ def export(
             "steps refuse them as evidence.",
         ),
     ] = None,
+    colours: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            rich_help_panel="Bundle",
+            help="Images like those of the training: the cells of every frame are brought to their "
+            "colours (Reinhard 2001; docs/cells.md). --crops and --um-per-px hold for them too.",
+        ),
+    ] = None,
     random_weights: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(
@@ -133,6 +141,7 @@ def export(
         trust_archive=trust_archive,
         images=ProofImages(images, crops, um_per_px),
         trained_on=trained_on,
+        colours=None if colours is None else ProofImages(colours, crops, um_per_px),
     )
     found = find_recipe(recipe, segmenter)
     with _progress() as say:

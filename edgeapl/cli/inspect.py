@@ -148,6 +148,7 @@ def _show(document: dict[str, Any]) -> None:
     from rich.table import Table
 
     from edgeapl.wording.questions import QUESTIONS
+    from edgeapl.wording.shown_cells import shown_in_words
 
     manifest = document["manifest"]
     out = Console(highlight=False)
@@ -164,6 +165,7 @@ def _show(document: dict[str, Any]) -> None:
         "scale": f"{manifest['um_per_px']} µm per pixel",
         "segmenter": manifest["segmenter"]["kind"],
         "crop": f"{manifest['crop']['window_um']} µm as {manifest['crop']['size_px']} px",
+        "cells are shown": shown_in_words(manifest["crop"]["colour_transfer"]),
         "reducer": manifest["reducer"]["kind"],
         "rule": _rule_in_words(rule, clears=asked.clears),
     }

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from edgeapl.bundle.specs import GateSpec
+from edgeapl.bundle.specs import CropSpec, GateSpec
 from edgeapl.examination.timings import Timings, timed
 from edgeapl.model import Model
 from edgeapl.stages.area import (
@@ -17,6 +17,7 @@ from edgeapl.stages.area import (
     judge_cell_image,
     judge_tiles,
 )
+from edgeapl.stages.colour_transfer import trouble_with, with_colours
 from edgeapl.stages.crop import CellImages, UncutCells, cut_cells, uncut_cells
 from edgeapl.stages.find_disc import disc_of
 from edgeapl.stages.focus import Edges
@@ -131,16 +132,22 @@ def search_frame(model: Model, gated: GatedFrame, *, crops: bool) -> PreparedFra
     """Segment one frame; several may be searched at the same time."""
     frame, timings, disc = gated.frame, gated.timings, gated.disc
     judged = frame if gated.evened is None else gated.evened
+    spec = model.bundle.manifest.crop
     if gated.rejected:
-        size = model.bundle.manifest.crop.size_px
-        empty = np.empty((0, size, size, 3), dtype=np.uint8)
-        return PreparedFrame(no_detections(frame), empty, gated.rejected, timings)
+        return _rejected(frame, spec, gated.rejected, timings)
     with timed(timings, "segment"):
         segment = model.segmenter.segment
         found = whole_crop(frame, model.segmenter) if crops else segment(judged)
         detections = found
         if disc is not None:
             detections, found = within_disc(found, frame, disc)
+        if spec.colour_transfer is not None:
+            found = with_colours(found, spec)
+            frame = replace(frame, colours=found.frame.colours)
+            detections = replace(detections, frame=frame)
+    trouble = trouble_with(found.frame, spec)
+    if trouble:
+        return _rejected(frame, spec, trouble, timings)
     gate = model.bundle.manifest.gate
     with timed(timings, "gate"):
         if crops:
@@ -151,7 +158,6 @@ def search_frame(model: Model, gated: GatedFrame, *, crops: bool) -> PreparedFra
             if disc is not None:
                 outside = disc.outside(tile_grid(frame.height, frame.width))
             tiles = judge_tiles(judged.pixels, frame.um_per_px, focus, outside, shown=gated.shown)
-    spec = model.bundle.manifest.crop
     with timed(timings, "crop"):
         # A frame's cells are cut when a network is about to see them: none in vain, and none
         # takes memory while it waits.
@@ -168,8 +174,16 @@ def search_frame(model: Model, gated: GatedFrame, *, crops: bool) -> PreparedFra
         hidden,
         single_cell=crops,
         disc=disc,
-        evened=gated.evened,
+        evened=None if gated.evened is None else found.frame,
     )
+
+
+def _rejected(
+    frame: Frame, spec: CropSpec, reasons: tuple[Reason, ...], timings: Timings
+) -> PreparedFrame:
+    """Return a frame of which nothing is used."""
+    empty = np.empty((0, spec.size_px, spec.size_px, 3), dtype=np.uint8)
+    return PreparedFrame(no_detections(frame), empty, reasons, timings)
 
 
 def _gated(

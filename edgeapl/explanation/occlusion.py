@@ -13,6 +13,7 @@ from edgeapl.explanation.network_queries import head_probabilities, query_networ
 from edgeapl.model import Model
 from edgeapl.report.explanation import ExplainedPicture, Explanation, heat, laid_over
 from edgeapl.report.pictures import jpeg_bytes, shrunk
+from edgeapl.stages.colour_transfer import move_of
 from edgeapl.stages.crop import cut_windows
 from edgeapl.types import CellStatus, ExaminedFrame, Float32, UInt8
 from edgeapl.wording.printable import printable
@@ -168,12 +169,13 @@ def _covered_crops(frame: ExaminedFrame, patches: Patches, model: Model) -> UInt
     """Cut every touched cell under its patch, in the order of the patches."""
     spec = model.bundle.manifest.crop
     canvas = frame.frame.pixels.copy()
+    move = move_of(frame.frame, spec)
     crops = []
     for (left, top), touched in zip(patches.corners, patches.touched, strict=True):
         place = (slice(top, top + patches.side), slice(left, left + patches.side))
         canvas[place] = GREY
         centres = frame.detections.centres[list(touched)]
-        crops.append(cut_windows(canvas, centres, frame.frame.um_per_px, spec))
+        crops.append(cut_windows(canvas, centres, frame.frame.um_per_px, spec, move))
         canvas[place] = frame.frame.pixels[place]
     return np.concatenate(crops)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from edgeapl.bundle.digest import sha256_of_parts
 from edgeapl.bundle.load import Bundle
 from edgeapl.bundle.manifest import Manifest
+from edgeapl.bundle.specs import SegmenterSpec
 from edgeapl.closable import ClosesItself
 from edgeapl.engines.store.folder import EngineFolder
 from edgeapl.protocols import CellChain, Engine, Segmenter
@@ -119,11 +120,16 @@ def clearing_of(bundle: Bundle) -> Clearing:
 
 def segmenter_of(manifest: Manifest, engines: Mapping[str, Engine]) -> Segmenter:
     """Return what finds the cells; a detector and Segment Anything run two of the engines."""
-    detector, sam = manifest.segmenter.detector, manifest.segmenter.sam
+    return segmenter_by(manifest.segmenter, engines)
+
+
+def segmenter_by(spec: SegmenterSpec, engines: Mapping[str, Engine]) -> Segmenter:
+    """Return what finds the cells, by its part of the manifest."""
+    detector, sam = spec.detector, spec.sam
     if detector is not None:
         return FasterRcnnSegmenter(engines[detector.detector], engines[detector.box_head], detector)
     if sam is not None:
         return SamSegmenter(engines[sam.encoder], engines[sam.decoder], sam)
-    if manifest.segmenter.kind == "field":
+    if spec.kind == "field":
         return WholeField()
     return HsvWatershed()

@@ -17,6 +17,7 @@ from edgeapl.inference import classify
 from edgeapl.model.assembled import Model
 from edgeapl.model.golden_slides import check_slides, slide_arrays
 from edgeapl.protocols import CellChain
+from edgeapl.stages.colour_transfer import with_colours
 from edgeapl.stages.crop import cut_cells, uncut_cells
 from edgeapl.types import CellScores, Float32, Frame
 
@@ -52,7 +53,7 @@ def golden_answers(model: Model, frame: Frame, chain: CellChain | None = None) -
     chain : cut and classify the cells with it, not with the engines one by one.
     """
     manifest = model.bundle.manifest
-    detections = model.segmenter.segment(frame)
+    detections = with_colours(model.segmenter.segment(frame), manifest.crop)
     if not len(detections):
         raise EngineError(
             "self-test failed", manifest.name, "no cell was found on the golden frame"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from edgeapl import __version__
 from edgeapl.bundle.manifest import Manifest
+from edgeapl.wording.shown_cells import shown_in_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class ReportContext:
     gallery_size : most pictures of suspicious cells.
     group_roles : those that add others up. by_kind : cells of every kind are shown, not only the
         most suspicious ones.
+    cells_shown : how cells are changed before the networks see them, in words.
     by_cells : the rule counts suspicious cells; otherwise only the slide's probability counts.
     """
 
@@ -42,6 +44,7 @@ class ReportContext:
     by_cells: bool = True
     group_roles: frozenset[str] = frozenset()
     by_kind: bool = False
+    cells_shown: str = ""
 
 
 def report_context(manifest: Manifest, *, crops: bool) -> ReportContext:
@@ -59,6 +62,7 @@ def report_context(manifest: Manifest, *, crops: bool) -> ReportContext:
         crops=crops,
         software=f"edgeapl {__version__}",
         group_roles=frozenset(role.name for role in manifest.roles if role.members),
+        cells_shown=shown_in_words(manifest.crop.colour_transfer),
         by_kind=manifest.answers == "differential",
         by_cells=manifest.rule.suspicious_share is not None or manifest.reducer.kind == "vote",
     )

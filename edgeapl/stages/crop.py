@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from edgeapl.bundle.specs import CropSpec, Cut
+from edgeapl.stages.colour_transfer import move_of, moved
 from edgeapl.types import Detections, Float32, Int32, Int64, UInt8, UInt16
 
 Pixels = TypeVar("Pixels", UInt8, UInt16)
@@ -21,7 +22,8 @@ def cut_cells(detections: Detections, spec: CropSpec, *, cell_image: bool = Fals
     """Cut out every cell and bring it to the networks' size.
 
     Where a cut reaches over the edge of the frame, the edge pixels are repeated. Shrinking
-    averages areas, growing interpolates linearly, so no pixel of the cell is skipped.
+    averages areas, growing interpolates linearly, so no pixel of the cell is skipped. Where the
+    bundle moves colours, the frame must know its own (`edgeapl.stages.colour_transfer`).
 
     Parameters
     ----------
@@ -93,17 +95,31 @@ def uncut_cells(detections: Detections, spec: CropSpec) -> UncutCells:
     return UncutCells(detections, spec, np.arange(len(detections), dtype=np.int64), squares)
 
 
-def cut_windows(pixels: UInt8, centres: Float32, um_per_px: float, spec: CropSpec) -> UInt8:
-    """Cut windows around points, float32 (N, 2) x y in px, where nothing was detected."""
+def cut_windows(
+    pixels: UInt8,
+    centres: Float32,
+    um_per_px: float,
+    spec: CropSpec,
+    move: Float32 | None = None,
+) -> UInt8:
+    """Cut windows around points, float32 (N, 2) x y in px, where nothing was detected.
+
+    move : of the frame's colours, `edgeapl.stages.colour_transfer.move_of`.
+    """
+    if (move is None) != (spec.colours is None):
+        raise ValueError("colours are moved where the bundle says so, and nowhere else")
     crops = np.empty((len(centres), spec.size_px, spec.size_px, 3), dtype=np.uint8)
     for row, centre in enumerate(centres):
-        _resize(_pixels(pixels, _window_at(centre, _window_px(spec, um_per_px))), spec, crops[row])
+        cell = _pixels(pixels, _window_at(centre, _window_px(spec, um_per_px)))
+        _resize(cell if move is None else moved(cell, move), spec, crops[row])
     return crops
 
 
 def _cut(detections: Detections, spec: CropSpec, row: int, place: Square, crop: UInt8) -> None:
     """Cut one cell out and write it into `crop`."""
-    cell = _pixels(detections.frame.pixels, place)
+    seen = _pixels(detections.frame.pixels, place)
+    move = move_of(detections.frame, spec)
+    cell = seen if move is None else moved(seen, move)
     if spec.mask:
         cell = _masked(cell, detections, row, place)
     _resize(cell, spec, crop)
@@ -157,20 +173,24 @@ def _pixels(pixels: Pixels, place: Square, outside: int | None = None) -> Pixels
     )
 
 
-def _masked(cell: UInt8, detections: Detections, row: int, place: Square) -> UInt8:
+def _masked(
+    cell: UInt8 | Float32, detections: Detections, row: int, place: Square
+) -> UInt8 | Float32:
     """Blacken the pixels of other cells and of the ground."""
     own = _pixels(detections.labels, place, outside=0) == row + 1
-    return np.asarray(cell * own[..., None], dtype=np.uint8)
+    masked: UInt8 | Float32 = cell * own[..., None]
+    return masked
 
 
-def _resize(cell: UInt8, spec: CropSpec, crop: UInt8) -> None:
-    """Bring a cut to its size and write it into the row `crop`."""
+def _resize(cell: UInt8 | Float32, spec: CropSpec, crop: UInt8) -> None:
+    """Bring a cut to its size and write it, rounded, into the row `crop`."""
     size = spec.resized_px or spec.size_px
     shrinks = cell.shape[0] >= size and cell.shape[1] >= size
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    if size == spec.size_px:
+    if size == spec.size_px and cell.dtype == np.uint8:
         cv2.resize(cell, (size, size), dst=crop, interpolation=how)
         return
     resized = cv2.resize(cell, (size, size), interpolation=how)
     edge = (size - spec.size_px) // 2
-    crop[...] = resized[edge : edge + spec.size_px, edge : edge + spec.size_px]
+    middle = resized[edge : edge + spec.size_px, edge : edge + spec.size_px]
+    crop[...] = middle if middle.dtype == np.uint8 else np.rint(middle)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from edgeapl.types.arrays import Float32, Int32, Int64, UInt8, UInt16
 from edgeapl.types.cells import CellScores, CellStatus, Detections
+from edgeapl.types.colours import Colours
 from edgeapl.types.counts import Interval, RoleCount, Tally
 from edgeapl.types.examined_frame import ExaminedFrame
 from edgeapl.types.frame import Frame, Remark, ScaleOrigin
@@ -30,6 +31,7 @@ __all__ = [
     "CellScores",
     "CellStatus",
     "Certificate",
+    "Colours",
     "Decision",
     "Detections",
     "ExaminedFrame",

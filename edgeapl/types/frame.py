@@ -9,6 +9,7 @@ from enum import Enum
 import numpy as np
 
 from edgeapl.types.arrays import UInt8, check_array, read_only
+from edgeapl.types.colours import Colours
 
 
 class ScaleOrigin(str, Enum):
@@ -51,6 +52,7 @@ class Frame:
     digest : SHA-256 (hex) of the bytes it was decoded from, or of the pixels for a camera; of the
         text ``SHA256#1`` for one of several images of a file, so that no two share one.
     remarks : how it was read, where that is worth saying.
+    colours : of its cells, where the bundle moves them; None before these are found.
     """
 
     pixels: UInt8
@@ -61,6 +63,7 @@ class Frame:
     digest: str
     scale: ScaleOrigin = ScaleOrigin.STATED
     remarks: tuple[Remark, ...] = ()
+    colours: Colours | None = None
 
     def __post_init__(self) -> None:
         check_array("Frame.pixels", self.pixels, np.uint8, (None, None, 3))

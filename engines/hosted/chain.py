@@ -182,6 +182,8 @@ class HostedChain:
         inputs: Arrays = {"pixels": placed.frame.pixels}
         if self.labelled:
             inputs = {**inputs, "labels": placed.labels}
+        if placed.frame.colours is not None:
+            inputs = {**inputs, "colours": placed.frame.colours.rows}
         pending = self._client.send(
             limit, inputs, lambda number, slot, arrays: PutFrame(number, slot, place, arrays)
         )

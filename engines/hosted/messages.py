@@ -39,7 +39,7 @@ class RunNetwork:
 
 @dataclass(frozen=True, slots=True)
 class PutFrame:
-    """To the child: copy a frame, and its label image, from a slot to the device.
+    """To the child: copy a frame, its label image and its colours, from a slot to the device.
 
     place : what the host calls it from now on; nothing lies there.
     """

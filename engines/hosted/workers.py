@@ -29,7 +29,7 @@ from edgeapl.errors import DeviceError, EdgeAplError, EngineError
 from edgeapl.process.memory import SharedMemory
 from edgeapl.process.parent import BROKEN, Parent
 from edgeapl.protocols import CellChain, CellsOnFrame, Engine
-from edgeapl.types import Frame
+from edgeapl.types import Colours, Frame
 
 Host = Parent[ToChild, Reply]
 
@@ -150,7 +150,9 @@ class ChainWorker(Worker):
         arrays = given.take(put.arrays)
         pixels = np.asarray(arrays["pixels"], np.uint8)
         labels = np.asarray(arrays.get("labels", np.empty((0, 0))), np.uint16)
-        frame = Frame(pixels, 0, 0, 1.0, "another process", "")
+        rows = arrays.get("colours")
+        colours = None if rows is None else Colours(*np.array(rows, np.float32))
+        frame = Frame(pixels, 0, 0, 1.0, "another process", "", colours=colours)
         place = self._chain.put(frame, labels)
         if place is None:
             raise EngineError("no place for another frame", "chain", "drop one before")

@@ -31,7 +31,7 @@ from edgeapl.engines.trt.plan import StoredPlan
 from edgeapl.engines.trt.stages import BATCHES, Stages
 from edgeapl.errors import EngineError
 from edgeapl.protocols import CellsOnFrame, Link, TransferCounts
-from edgeapl.types import Frame, UInt16
+from edgeapl.types import Colours, Frame, UInt16
 
 WARM_SIDE = 32
 """Px of the frame, and of each cell, that a warm-up is done with."""
@@ -159,7 +159,10 @@ class TrtChain:
         """
         assert self._stages is not None
         side = min(WARM_SIDE, self._reach, math.isqrt(self._most_pixels))
-        frame = Frame(np.zeros((side, side, 3), np.uint8), 0, 0, 1.0, "warm-up", "")
+        any_colours = Colours(np.zeros(3, np.float32), np.ones(3, np.float32))
+        colours = any_colours if self._stages.cutting.recoloured else None
+        pixels = np.zeros((side, side, 3), np.uint8)
+        frame = Frame(pixels, 0, 0, 1.0, "warm-up", "", colours=colours)
         place = self.put(frame, np.zeros((side, side), np.uint16))
         assert place is not None
         for rows in self._stages.sizes:

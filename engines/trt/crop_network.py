@@ -7,11 +7,20 @@ of floats, OpenCV's partly that of integers, so that a value may differ by one g
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from edgeapl.bundle.specs import CropSpec
+from edgeapl.bundle.colour_space import (
+    AXES,
+    CONES,
+    FROM_AXES,
+    FROM_CONES,
+    GREYS,
+    MOST_LOGARITHM,
+)
+from edgeapl.bundle.specs import ColoursSpec, CropSpec
 from edgeapl.engines.trt.build import Ranges
 from edgeapl.errors import EngineError
 
@@ -56,6 +65,8 @@ def crop_ranges(spec: CropSpec, um_per_px: float, most_cells: int = MOST_CELLS) 
     pixels = (1, TYPICAL_PIXELS, MOST_PIXELS)
     cells = (1, min(16, most_cells), most_cells)
     ranges = {"frame": pixels, "places": cells, "steps": (1, window, reach)}
+    if spec.colours is not None:
+        ranges = {**ranges, "colours": (2, 2, 2)}
     return {**ranges, "labels": pixels, "numbers": cells} if spec.mask else ranges
 
 
@@ -66,7 +77,8 @@ def crop_network(spec: CropSpec) -> bytes:
     columns; ``places`` int32 (N, 4), left, top, width and height of each cut in px, which may
     reach over the edge; ``steps`` int32 (P,), 0 to P - 1, P being the longest side of all cuts.
     Where the bundle masks: ``labels`` uint8 (pixels, 2), the label image as its bytes, low byte
-    first; ``numbers`` int32 (N,), the label of each cell.
+    first; ``numbers`` int32 (N,), the label of each cell. Where it moves colours: ``colours``
+    float32 (2, 3), mean and deviation of the frame's own.
 
     Output: ``cells`` uint8 (N, size_px, size_px, 3) RGB.
 
@@ -90,6 +102,8 @@ def crop_network(spec: CropSpec) -> bytes:
     # Half holds 0 to 255 exactly, in half the memory of a float.
     halves = graph.node("Cast", "frame", to="FLOAT16")
     cut = graph.node("Cast", graph.node("Gather", halves, where, axis=0), to="FLOAT")
+    if spec.colours is not None:
+        cut = _moved(graph, cut, spec.colours)
     if spec.mask:
         inside = (down, down_in, right, right_in)
         cut = graph.node("Mul", cut, _own(graph, where, inside))
@@ -132,6 +146,56 @@ def _own(graph: _Graph, where: str, inside: tuple[str, str, str, str]) -> str:
     column_in = graph.node("Unsqueeze", graph.node("Equal", right, right_in), graph.longs([1, 3]))
     own = graph.node("And", graph.node("Equal", label, number), row_in)
     return graph.node("Cast", graph.node("And", own, column_in), to="FLOAT")
+
+
+def _moved(graph: _Graph, cut: str, wanted: ColoursSpec) -> str:
+    """Add nodes for a cut in other colours, (N, P, P, 3), as `edgeapl.stages.colour_transfer`.
+
+    Sums of products, not products of matrices: TensorRT may round what these multiply to 10 bits,
+    and the way back from the cones' responses multiplies errors by up to nine.
+    """
+    graph.take("colours", "FLOAT", [2, 3])
+    mean, deviation = (
+        graph.node("Gather", "colours", graph.longs([n]), axis=0) for n in (0, 1)
+    )  # (1, 3)
+    ratio = graph.node("Div", graph.floats([wanted.deviation]), deviation)
+    added = graph.node("Sub", graph.floats([wanted.mean]), graph.node("Mul", ratio, mean))
+    colours = [graph.node("Gather", cut, graph.longs([n]), axis=3) for n in range(3)]
+    shown = [graph.node("Add", one, graph.number(1.0)) for one in colours]
+    logarithms = [graph.node("Log", one) for one in _summed(graph, shown, CONES / GREYS)]
+    axes = []
+    for n, one in enumerate(_summed(graph, logarithms, AXES)):
+        first, second = (
+            graph.node("Gather", row, graph.longs([n]), axis=1) for row in (ratio, added)
+        )
+        axes.append(graph.node("Add", graph.node("Mul", one, first), second))
+    bounds = graph.number(-MOST_LOGARITHM), graph.number(MOST_LOGARITHM)
+    cones = [
+        graph.node("Exp", graph.node("Clip", one, *bounds))
+        for one in _summed(graph, axes, FROM_AXES)
+    ]
+    back = [
+        graph.node("Sub", one, graph.number(1.0))
+        for one in _summed(graph, cones, FROM_CONES * GREYS)
+    ]
+    together = graph.node("Concat", *back, axis=3)
+    return graph.node("Clip", together, graph.number(0.0), graph.number(255.0))
+
+
+def _summed(graph: _Graph, planes: Sequence[str], weights: np.ndarray) -> list[str]:
+    """Add nodes for weighted sums of planes, one for each row of the weights."""
+    return [
+        graph.node(
+            "Add",
+            graph.node(
+                "Add",
+                graph.node("Mul", planes[0], graph.number(row[0])),
+                graph.node("Mul", planes[1], graph.number(row[1])),
+            ),
+            graph.node("Mul", planes[2], graph.number(row[2])),
+        )
+        for row in weights.tolist()
+    ]
 
 
 def _shrinks(graph: _Graph, width: str, height: str, spec: CropSpec) -> str:

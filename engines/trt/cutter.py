@@ -69,6 +69,7 @@ class Cutter:
         self.most_cells, self.reach = largest["places"], largest["steps"]
         self.most_pixels = largest["frame"]
         self.labelled = "labels" in largest
+        self.recoloured = "colours" in largest
         if self.most_cells > ALIGNED:
             text = f"{self.most_cells} cells in one run: build it with at most {ALIGNED}"
             raise EngineError("plan does not fit its chain", NAME, text)
@@ -146,6 +147,9 @@ class Cutter:
             "places": (self._places[batch].address + first * 16, (count, 4)),
             "steps": (self._steps.address, (reach,)),
         }
+        if self.recoloured:
+            assert place.colours is not None
+            given["colours"] = (place.colours.address, (2, 3))
         if self.labelled:
             assert place.labels is not None
             given["labels"] = (place.labels.address, (place.count, 2))

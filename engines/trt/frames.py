@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.engines.trt.memory import Buffer, DeviceObject, GpuMemory
+from edgeapl.errors import EngineError
 from edgeapl.types import Frame, UInt16
 
 PLACES = 3
@@ -22,10 +23,12 @@ class FramePlace:
     uploaded : event, reached when the frame is there.
     busy : event, after which nothing that was started uses the place; None when nothing does.
     last_batch : number of the last batch that cuts from it.
+    colours : room for mean and deviation of its own, where they are moved.
     """
 
     extent: Buffer
     uploaded: DeviceObject
+    colours: Buffer | None = None
     pixels: Buffer | None = None
     labels: Buffer | None = None
     taken: bool = False
@@ -41,15 +44,22 @@ class FramePlaces:
     ----------
     memory : used inside ``with memory.active():`` alone.
     stream : copies to the GPU.
-    labelled : the label image is needed too.
+    labelled : the label image is needed too. recoloured : so are the frame's colours.
     """
 
-    def __init__(self, memory: GpuMemory, stream: DeviceObject, *, labelled: bool) -> None:
+    def __init__(
+        self, memory: GpuMemory, stream: DeviceObject, *, labelled: bool, recoloured: bool
+    ) -> None:
         self._memory = memory
         self._stream = stream
         self._labelled = labelled
         self._places = [
-            FramePlace(memory.buffer(2, "int32"), memory.event()) for _ in range(PLACES)
+            FramePlace(
+                memory.buffer(2, "int32"),
+                memory.event(),
+                memory.buffer(6, "float32") if recoloured else None,
+            )
+            for _ in range(PLACES)
         ]
 
     def __getitem__(self, number: int) -> FramePlace:
@@ -64,6 +74,9 @@ class FramePlaces:
     def fill(self, number: int, frame: Frame, labels: UInt16) -> None:
         """Start to copy a frame to its place; waits only for what still uses the place."""
         place = self._places[number]
+        if (place.colours is None) != (frame.colours is None):
+            text = "it was built for other settings of the bundle: build the engines again"
+            raise EngineError("plan does not move colours as the bundle asks", "crop", text)
         if place.busy is not None:
             place.busy.raw.synchronize()
         place.taken = True
@@ -75,6 +88,8 @@ class FramePlaces:
             place.labels = self._send(place.labels, in_order.view(np.uint8))
         extent = np.array([frame.height, frame.width], np.int32)
         self._memory.send(place.extent, extent, self._stream)
+        if place.colours is not None and frame.colours is not None:
+            self._memory.send(place.colours, frame.colours.rows, self._stream)
         place.uploaded.raw.record(self._stream.raw)
         place.busy = place.uploaded
         place.last_batch = -1

@@ -71,7 +71,9 @@ class Stages:
         self.judging = CellNetworks(links, engines, cells, addresses, library, memory, self._judge)
         self.most_cells = min(self.cutting.most_cells, self.judging.most_cells)
         self.sizes = sizes_of((1, self.most_cells))
-        self._frames = FramePlaces(memory, self._upload, labelled=self.cutting.labelled)
+        self._frames = FramePlaces(
+            memory, self._upload, labelled=self.cutting.labelled, recoloured=self.cutting.recoloured
+        )
 
     def put(self, frame: Frame, labels: UInt16) -> int | None:
         """Start to copy a frame to a place of its own; None when all are taken."""

@@ -88,6 +88,10 @@ def check_manifest(recipe: Recipe, path: Path) -> None:
     files = [*(n.file for n in recipe.networks), MODEL_CARD, GOLDEN_FRAME, GOLDEN_ANSWERS]
     settings = manifest_settings(recipe, trained=True, explain=True)
     digests = dict.fromkeys(files, "0" * 64)
+    crop = dict(settings["crop"])
+    if "colours" not in crop:  # the export measures them, or refuses
+        crop.pop("colour_transfer", None)
+    settings["crop"] = crop
     try:
         Manifest.model_validate({"schema_version": 1, **settings, "files": digests})
     except ValidationError as error:

@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from edgeapl.bundle.soundness import check_rule
 from edgeapl.bundle.specs import (
+    ColoursSpec,
+    ColourTransfer,
     Cut,
     ExplanationSpec,
     GateSpec,
@@ -38,6 +40,8 @@ class ImagesPart(Spec):
     cell_image_cut: Cut = "window"
     mask: bool = False
     leave_out: tuple[str, ...] = ()
+    colour_transfer: ColourTransfer | None = None
+    colours: ColoursSpec | None = None
     colour_order: Literal["rgb", "bgr"] = "rgb"
     scale: Positive = 1 / 255
     mean: Three = (0.0, 0.0, 0.0)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'edgeapl[export]'")
@@ -18,6 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 from edgeapl import pixel_size  # noqa: E402
 from edgeapl.bundle.load import open_bundle  # noqa: E402
 from edgeapl.bundle.manifest import Manifest  # noqa: E402
+from edgeapl.bundle.specs import ColoursSpec  # noqa: E402
 from edgeapl.cli.main import run  # noqa: E402
 from edgeapl.errors import BundleError, ConfigError, ProofError, UsageError  # noqa: E402
 from edgeapl.export.exporter import (  # noqa: E402
@@ -33,7 +35,11 @@ from edgeapl.export.recipes.manifest import manifest_settings  # noqa: E402
 from edgeapl.export.recipes.registry import PUBLISHED, find_recipe  # noqa: E402
 from edgeapl.inference.routing import steps  # noqa: E402
 from edgeapl.model import open_model  # noqa: E402
+from edgeapl.stages.colour_transfer import cell_colours  # noqa: E402
+from edgeapl.stages.segment import HsvWatershed  # noqa: E402
+from edgeapl.types import Frame  # noqa: E402
 from tests.conv_bundle import write_slides  # noqa: E402
+from tests.small_bundle import drawn_field, png  # noqa: E402
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_model"
 
@@ -87,6 +93,58 @@ def test_an_exported_bundle_runs_and_never_clears_before_it_is_calibrated(own: P
         assert "promyelocyte" in model.engines["cells"].outputs
     assert bundle.manifest.trained
     assert bundle.manifest.domain is None
+
+
+def write_fields(folder: Path) -> Path:
+    """Write drawn fields as a folder of images."""
+    folder.mkdir()
+    for number, cells in enumerate([((60, 60), (150, 130)), ((50, 140), (140, 50))]):
+        (folder / f"{number}.png").write_bytes(png(drawn_field(cells)))
+    return folder
+
+
+def test_cells_are_brought_to_the_colours_of_the_images_that_were_given(own: Path) -> None:
+    images = ProofImages(write_fields(own / "fields"), um_per_px=0.2)
+    plain, moving = exported(own), exported(own, "moving", colours=images)
+    crop = moving.bundle.manifest.crop
+    assert (plain.bundle.manifest.crop.colour_transfer, crop.colour_transfer) == (None, "reinhard")
+    frames = [Frame(drawn_field(), 0, 0, 0.2, "field", "0" * 64)]
+    own_colours = [cell_colours(HsvWatershed().segment(frame)) for frame in frames]
+    assert crop.colours is not None
+    assert own_colours[0] is not None
+    np.testing.assert_allclose(crop.colours.mean, own_colours[0].mean, atol=0.05)
+    assert plain.bundle.manifest.subject != moving.bundle.manifest.subject
+    with open_model(moving.bundle.folder) as model:  # its self-test passes
+        assert model.bundle.manifest.crop == crop
+
+
+def test_a_recipe_that_moves_colours_says_where_to_or_is_given_images(
+    own: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = own / "recipe.toml"
+    text = path.read_text()
+    wanted = 'size_px = 64\ncolour_transfer = "reinhard"\n'
+    path.write_text(text.replace("size_px = 64\n", wanted))
+    weights = f"model={own / 'weights.pt'}"
+    command = ["export", str(path), "--weights", weights, "--out", str(own / "bundle")]
+    assert run(command) == 2
+    error = capsys.readouterr().err.strip()
+    assert "--colours FOLDER" in error
+    assert "\n" not in error
+    (own / "empty").mkdir()
+    (own / "empty" / "ground.png").write_bytes(png(np.full((200, 200, 3), 230, np.uint8)))
+    assert run([*command, "--colours", str(own / "empty"), "--um-per-px", "0.2"]) == 3
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "no cell with a spread of colours" in error
+    assert not (own / "bundle").exists()
+    colours = "\n[images.colours]\nmean = [-1.1, 0.15, 0.03]\ndeviation = [0.4, 0.12, 0.03]\n"
+    path.write_text(
+        path.read_text().replace("\n[networks.cells]", f"{colours}\n[networks.cells]", 1)
+    )
+    done = exported(own)
+    assert done.bundle.manifest.crop.colours == ColoursSpec(
+        mean=(-1.1, 0.15, 0.03), deviation=(0.4, 0.12, 0.03)
+    )
 
 
 def test_a_network_that_answers_otherwise_fails_the_export(

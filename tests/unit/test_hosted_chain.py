@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from edgeapl.bundle.digest import sha256
+from edgeapl.bundle.specs import CropSpec
 from edgeapl.engines.hosted import process
 from edgeapl.engines.hosted.chain import PLACES, HostedChain
 from edgeapl.engines.hosted.client import Client
@@ -43,8 +44,10 @@ from tests.gpu_chain import (
     NAMES,
     NETWORKS,
     OTHERS,
+    RECOLOURED,
     SPEC,
     Field,
+    coloured,
     field,
     plainly,
     same,
@@ -88,7 +91,7 @@ class Hosted:
         self.host.deadline(time.monotonic_ns() + int(SOON_S * 1e9))
 
 
-def files(folder: Path, masked: bool = False) -> tuple[tuple[NetworkFile, ...], ChainFile]:
+def files(folder: Path, spec: CropSpec = SPEC) -> tuple[tuple[NetworkFile, ...], ChainFile]:
     """Write what a host opens; what the fake takes for a plan is an ONNX file."""
     place = FakeTensorRt(FakeDriver()).place
 
@@ -101,7 +104,7 @@ def files(folder: Path, masked: bool = False) -> tuple[tuple[NetworkFile, ...], 
         path = folder / f"{name}.plan"
         path.write_bytes(plan)
         networks.append(NetworkFile(name, "tensorrt", path, sha256(plan), origin=origin(plan)))
-    cutter = crop_network(MASKED if masked else SPEC)
+    cutter = crop_network(spec)
     path = folder / "cutter.plan"
     path.write_bytes(cutter)
     return tuple(networks), ChainFile("tensorrt", path, sha256(cutter), LINKS, origin(cutter))
@@ -133,12 +136,22 @@ def test_batches_get_the_answers_of_the_networks_alone(hosted: Hosted) -> None:
 
 
 def test_label_images_go_there_where_cells_are_masked(tmp_path: Path, flags: Path) -> None:
-    networks, chained = files(tmp_path / "plans", masked=True)
+    networks, chained = files(tmp_path / "plans", MASKED)
     with EngineHost.open(networks, chain=chained) as host:
         masked, one = Hosted(host, flags), field(2)
         assert masked.chain.labelled
         masked.chain.start([one.on(masked.put(one))], NAMES)
         assert same(masked.chain.finish(), plainly([(one, ALL)], MASKED))
+
+
+def test_colours_of_frames_go_there_where_cells_are_brought_to_others(
+    tmp_path: Path, flags: Path
+) -> None:
+    networks, chained = files(tmp_path / "plans", RECOLOURED)
+    with EngineHost.open(networks, chain=chained) as host:
+        moving, one, other = Hosted(host, flags), coloured(field(2)), coloured(field(1, cells=3))
+        moving.chain.start([one.on(moving.put(one)), other.on(moving.put(other))], NAMES)
+        assert same(moving.chain.finish(), plainly([(one, ALL), (other, ALL)], RECOLOURED))
 
 
 def test_a_frame_has_a_place_until_it_is_dropped(hosted: Hosted) -> None:

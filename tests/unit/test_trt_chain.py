@@ -27,12 +27,14 @@ from tests.gpu_chain import (
     NAMES,
     NETWORKS,
     OTHERS,
+    RECOLOURED,
     SPEC,
     Answers,
     Chained,
     Field,
     chain_on,
     chained,
+    coloured,
     engines_on,
     field,
     plainly,
@@ -85,11 +87,28 @@ def test_it_is_a_chain() -> None:
     assert isinstance(chained().chain, CellChain)
 
 
-@pytest.mark.parametrize("spec", [SPEC, MASKED], ids=["plain", "masked"])
+@pytest.mark.parametrize("spec", [SPEC, MASKED, RECOLOURED], ids=["plain", "masked", "recoloured"])
 def test_the_answers_are_those_of_the_same_networks_alone(spec: CropSpec) -> None:
     made = chained(spec=spec)
     for seed in range(3):
-        assert same(one_batch(made, field(seed)), plainly([(field(seed), ALL)], spec))
+        one = coloured(field(seed)) if spec is RECOLOURED else field(seed)
+        assert same(one_batch(made, one), plainly([(one, ALL)], spec))
+
+
+def test_every_frame_is_moved_by_its_own_colours() -> None:
+    made, one, other = chained(spec=RECOLOURED), coloured(field(0)), coloured(field(1))
+    made.chain.warm_up()
+    at, there = put(made, one), put(made, other)
+    made.chain.start([one.on(at), other.on(there, slice(0, 3))], NAMES)
+    wanted = [(one, ALL), (other, slice(0, 3))]
+    assert same(made.chain.finish(), plainly(wanted, RECOLOURED))
+
+
+@pytest.mark.parametrize("spec", [SPEC, RECOLOURED], ids=["plain", "recoloured"])
+def test_a_plan_that_was_built_for_another_setting_is_refused(spec: CropSpec) -> None:
+    one = field(0) if spec is RECOLOURED else coloured(field(0))
+    with pytest.raises(EngineError, match="build the engines again"):
+        put(chained(spec=spec), one)
 
 
 def test_a_frame_goes_up_once_and_no_cell_does() -> None:

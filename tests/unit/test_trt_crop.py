@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from edgeapl.bundle.specs import CropSpec, Cut
+from edgeapl.bundle.specs import ColoursSpec, CropSpec, Cut
 from edgeapl.engines.ort import OrtEngine
 from edgeapl.engines.trt.build import build_plan
 from edgeapl.engines.trt.crop_network import (
@@ -22,6 +22,7 @@ from edgeapl.engines.trt.crop_network import (
     widest,
 )
 from edgeapl.engines.trt.library import find_library
+from edgeapl.stages.colour_transfer import with_colours
 from edgeapl.stages.crop import cut_cells, cut_places
 from edgeapl.stages.segment import HsvWatershed
 from edgeapl.types import Detections, Frame, UInt8
@@ -46,6 +47,15 @@ SPECS = {
     "mask": (36.0, 64, 80, True),
     "mask that grows": (20.0, 299, None, True),
 }
+COLOURS = (
+    ColoursSpec(mean=(-1.2, 0.1, 0.05), deviation=(1.6, 0.6, 0.4)),
+    ColoursSpec(mean=(-2.5, -0.2, -0.02), deviation=(0.3, 0.1, 0.05)),
+)
+"""Of noise, whose own deviations are about (1.1, 0.3, 0.2)."""
+
+BLOOD = ColoursSpec(mean=(-0.95, 0.2, 0.02), deviation=(0.17, 0.1, 0.012))
+"""Like those of stained cells."""
+
 CUTS: tuple[Cut, ...] = ("window", "square", "box")
 
 
@@ -59,9 +69,17 @@ def field(seed: int = 0) -> Detections:
     return Detections(frame, np.array(BOXES, np.float32), labels, np.ones(len(BOXES), np.float32))
 
 
-def spec_of(name: str, cut: Cut = "window") -> CropSpec:
+def spec_of(name: str, cut: Cut = "window", colours: ColoursSpec | None = None) -> CropSpec:
     window, size, resized, mask = SPECS[name]
-    return CropSpec(window_um=window, size_px=size, resized_px=resized, cut=cut, mask=mask)
+    return CropSpec(
+        window_um=window,
+        size_px=size,
+        resized_px=resized,
+        cut=cut,
+        mask=mask,
+        colour_transfer=None if colours is None else "reinhard",
+        colours=colours,
+    )
 
 
 def cut_by(engine: OrtEngine, found: Detections, spec: CropSpec) -> UInt8:
@@ -76,6 +94,8 @@ def cut_by(engine: OrtEngine, found: Detections, spec: CropSpec) -> UInt8:
             "places": part,
             "steps": np.arange(part[:, 2:].max(), dtype=np.int32),
         }
+        if found.frame.colours is not None:
+            inputs["colours"] = found.frame.colours.rows
         if spec.mask:
             inputs["labels"] = found.labels.reshape(-1, 1).view(np.uint8)
             numbers = np.arange(first + 1, first + len(part) + 1, dtype=np.int32)
@@ -86,6 +106,7 @@ def cut_by(engine: OrtEngine, found: Detections, spec: CropSpec) -> UInt8:
 
 def greys_apart(engine: OrtEngine, found: Detections, spec: CropSpec) -> tuple[int, float]:
     """Give the largest difference, and the share of values that differ."""
+    found = with_colours(found, spec)
     wanted, got = cut_cells(found, spec), cut_by(engine, found, spec)
     assert got.shape == wanted.shape
     apart = np.abs(got.astype(int) - wanted)
@@ -105,9 +126,21 @@ def test_crops_differ_by_one_grey_level_at_most_also_at_the_edge(name: str, cut:
         assert worst == NO_GREYS
 
 
+@pytest.mark.parametrize("colours", COLOURS, ids=["wider", "narrower"])
 @pytest.mark.parametrize("name", SPECS)
-def test_crops_stay_so_where_a_gpu_multiplies_in_tf32(name: str) -> None:
-    spec = spec_of(name)
+def test_moved_colours_differ_by_one_grey_level_at_most(name: str, colours: ColoursSpec) -> None:
+    spec, found = spec_of(name, colours=colours), field()
+    assert greys_apart(OrtEngine("crop", crop_network(spec)), found, spec)[0] <= ONE_GREY
+    apart = cut_cells(with_colours(found, spec), spec).astype(int) - cut_cells(found, spec_of(name))
+    assert np.abs(apart).mean() > 1
+
+
+@pytest.mark.parametrize("colours", [None, *COLOURS], ids=["none", "wider", "narrower"])
+@pytest.mark.parametrize("name", SPECS)
+def test_crops_stay_so_where_a_gpu_multiplies_in_tf32(
+    name: str, colours: ColoursSpec | None
+) -> None:
+    spec = spec_of(name, colours=colours)
     rounded = OrtEngine("crop", in_tf32(crop_network(spec)))
     assert greys_apart(rounded, field(), spec)[0] <= ONE_GREY
 
@@ -156,7 +189,8 @@ def test_real_cells_are_cut_alike(real_data: Path, name: str) -> None:
     folders = (real_data / "chula_wbc", real_data / "bccd")
     files = [file for folder in folders for file in sorted(folder.rglob("*.jpg"))[:3]]
     spec, cells = spec_of(name), 0
-    engine = OrtEngine("crop", crop_network(spec))
+    moving = spec_of(name, colours=BLOOD)
+    engine, mover = (OrtEngine("crop", crop_network(one)) for one in (spec, moving))
     for file in files:
         image = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_COLOR_RGB)
         assert image is not None
@@ -166,6 +200,7 @@ def test_real_cells_are_cut_alike(real_data: Path, name: str) -> None:
             continue
         cells += len(found)
         assert greys_apart(engine, found, spec)[0] <= ONE_GREY
+        assert greys_apart(mover, found, moving)[0] <= ONE_GREY
     assert cells
 
 
@@ -174,16 +209,20 @@ def test_the_widest_window_leaves_room_for_a_scale_half_the_bundles() -> None:
     reach = widest(spec, UM_PER_PX)
     assert reach >= 2 * spec.window_um / UM_PER_PX
     assert crop_ranges(spec, UM_PER_PX)["steps"] == (1, 180, reach)
+    recoloured = spec_of("shrinks", colours=COLOURS[0])
+    assert crop_ranges(recoloured, UM_PER_PX)["colours"] == (2, 2, 2)
     assert set(crop_ranges(spec_of("mask"), UM_PER_PX)) - set(crop_ranges(spec, UM_PER_PX)) == {
         "labels",
         "numbers",
     }
 
 
-@pytest.mark.parametrize("name", ["grows", "mask"])
-def test_tensorrt_rtx_builds_it(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "colours"), [("grows", None), ("mask", None), ("mask", COLOURS[0])]
+)
+def test_tensorrt_rtx_builds_it(name: str, colours: ColoursSpec | None) -> None:
     pytest.importorskip("tensorrt_rtx")
-    spec = spec_of(name)
+    spec = spec_of(name, colours=colours)
     library = find_library("tensorrt-rtx")
     ranges = crop_ranges(spec, UM_PER_PX)
     plan = build_plan(crop_network(spec), name="crop", library=library, ranges=ranges)

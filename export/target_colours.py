@@ -1,0 +1,83 @@
+"""The colours that a bundle brings cells to: those of images like the training's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from edgeapl.bundle.manifest import SCHEMA, Manifest
+from edgeapl.bundle.specs import NO_COLOURS
+from edgeapl.errors import ConfigError, InputError
+from edgeapl.export.proof_images import ProofImages, real_frames
+from edgeapl.protocols import Segmenter
+from edgeapl.stages.colour_transfer import cell_colours, spreads
+from edgeapl.stages.whole_image import whole_crop
+from edgeapl.types import Colours, Frame
+
+MOST_FRAMES, MOST_CELL_IMAGES = 32, 400
+"""Images that are looked at: medians hardly change by more."""
+
+REINHARD = "reinhard"
+
+
+def check_colours(recipe: str, crop: Mapping[str, Any], images: ProofImages | None) -> None:
+    """Raise ConfigError when a recipe moves colours and nothing says where to."""
+    if crop.get("colour_transfer") and "colours" not in crop and images is None:
+        mend = "give such images with --colours FOLDER, or write mean and deviation as colours"
+        raise ConfigError(NO_COLOURS, recipe, mend)
+
+
+def without_transfer(settings: Mapping[str, Any], files: Sequence[str]) -> Manifest:
+    """Return the manifest of a bundle that is still to be written, its colours left as they are."""
+    left_out = ("colour_transfer", "colours")
+    crop = {name: value for name, value in settings["crop"].items() if name not in left_out}
+    digests = dict.fromkeys((*files, *_named(settings)), "0" * 64)
+    given = {**settings, "crop": crop, "schema_version": SCHEMA, "files": digests}
+    return Manifest.model_validate(given)
+
+
+def moved_to(manifest: Manifest, images: ProofImages, segmenter: Segmenter) -> dict[str, Any]:
+    """Measure the cells of images, and return the settings of a crop that is moved to them.
+
+    Means and deviations are the medians over the images, so that no single one decides. Raises
+    InputError when no image shows a cell with a spread of colours.
+    """
+    found = [
+        colours
+        for frame in real_frames(manifest, _spread(images), MOST_FRAMES)
+        if (colours := _colours(frame, segmenter, single=images.cell_images)) is not None
+    ]
+    if not found:
+        mend = "give images with stained cells with --colours"
+        raise InputError("no cell with a spread of colours was found", images.folder, mend)
+    mean = np.median([one.mean for one in found], axis=0)
+    deviation = np.median([one.deviation for one in found], axis=0)
+    wanted = {
+        "mean": [round(float(value), 5) for value in mean],
+        "deviation": [round(float(value), 5) for value in deviation],
+    }
+    return {"colour_transfer": REINHARD, "colours": wanted}
+
+
+def _colours(frame: Frame, segmenter: Segmenter, *, single: bool) -> Colours | None:
+    found = whole_crop(frame, segmenter) if single else segmenter.segment(frame)
+    if single and not found.scores[0] > 0:
+        return None  # the whole image would count as the cell
+    colours = cell_colours(found)
+    if colours is None or not spreads(colours):
+        return None
+    return colours
+
+
+def _spread(images: ProofImages) -> ProofImages:
+    return replace(images, most_cells=MOST_CELL_IMAGES)
+
+
+def _named(settings: Mapping[str, Any]) -> list[str]:
+    """Return the files that a manifest names besides those that are written already."""
+    networks = [network["file"] for network in settings["networks"].values()]
+    golden = settings["golden"]
+    return [*networks, settings["model_card"], golden["frame"], golden["expected"]]
