@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -10,6 +10,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from edgeapl.sources.demo import DemoSource
 from edgeapl.types import UInt8
 
 TILE = 512
@@ -132,3 +133,47 @@ def torn(canvas: UInt8, seed: int = 0) -> UInt8:
 def seen_share(found: list[tuple[int, int]], inside: NDArray[np.bool_]) -> float:
     """Share of tiles, row and column, that lie where `inside` says."""
     return float(np.mean([inside[at] for at in found]))
+
+
+def drawn_scan(
+    path: Path,
+    kind: str,
+    rows: int = 4,
+    columns: int = 5,
+    damaged_at: Sequence[tuple[int, int]] = (),
+) -> None:
+    """Write a scan of drawn fields that lie side by side.
+
+    damaged_at : x and y of points, px of level 0, whose packed tiles are overwritten.
+    """
+    source = DemoSource.from_address(f"demo://{kind}?seed=1&frames={rows * columns}")
+    height, width = 960, 1280
+    canvas = np.empty((rows * height, columns * width, 3), np.uint8)
+    for number in range(rows * columns):
+        y, x = divmod(number, columns)
+        canvas[y * height : (y + 1) * height, x * width : (x + 1) * width] = source.read(1).pixels
+    with tifffile.TiffWriter(path) as file:
+        for shrink in (1, 4):
+            size = (canvas.shape[1] // shrink, canvas.shape[0] // shrink)
+            level = cv2.resize(canvas, size, interpolation=cv2.INTER_AREA)
+            density = 10_000 / 0.15 / shrink
+            file.write(
+                np.asarray(level), tile=(256, 256), photometric="rgb", compression="deflate",
+                compressionargs={"level": 1},
+                resolution=(density, density), resolutionunit="CENTIMETER",
+                subfiletype=0 if shrink == 1 else 1, metadata=None,
+            )  # fmt: skip
+    for x, y in damaged_at:
+        damage(path, x, y)
+
+
+def damage(path: Path, x: int, y: int) -> None:
+    """Overwrite the packed tile of level 0 that holds a point."""
+    with tifffile.TiffFile(path) as file:
+        page = file.pages[0]
+        side = page.tilewidth
+        number = y // side * -(-page.imagewidth // side) + x // side
+        start, size = page.dataoffsets[number], page.databytecounts[number]
+    with path.open("r+b") as raw:
+        raw.seek(start)
+        raw.write(b"\x00" * size)

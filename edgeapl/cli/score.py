@@ -184,6 +184,11 @@ def say_waiting() -> None:
     typer.echo(f"note: {text}", err=True)
 
 
+def _say_refused(slide: SlideInput, text: str) -> None:
+    """Say why kept tiles of a scan are examined again."""
+    typer.echo(f"note: {one_line(slide.name)}: {text}, so examined again", err=True)
+
+
 def _say_tables(tables: JointTables) -> None:
     """Say what the tables hold beside the slides of this run, and what they lack."""
     from edgeapl.wording.numbers import plural
@@ -229,6 +234,7 @@ class _Bar:
 
         self._terminal = terminal
         self._scan, self._scan_from, self._scan_told = "", 0.0, 0.0
+        self._kept: dict[str, int] = {}
         self._notices = notices
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -257,6 +263,8 @@ class _Bar:
             on_slide=self._on_slide,
             on_unlisted=self._on_unlisted,
             on_tile=self._on_tile,
+            on_kept=self._on_kept,
+            on_refused=_say_refused,
             on_part=_say_part,
             on_wait=say_waiting,
             on_tables=_say_tables,
@@ -267,15 +275,23 @@ class _Bar:
         from time import monotonic
 
         now = monotonic()
+        kept = self._kept.get(slide.name, 0)
         if slide.name != self._scan:
-            self._scan, self._scan_from, self._scan_told = slide.name, now, now
-        left = (now - self._scan_from) / max(1, done - 1) * (of - done)
+            self._scan, self._scan_told = slide.name, now
+        if done <= kept + 1:
+            self._scan_from = now  # tiles that are kept say nothing about the others
+        left = (now - self._scan_from) / max(1, done - kept - 1) * (of - done)
         text = f"{_short(slide.name)}: tile {done} of {of}, {plural(self._cells, 'cell')}"
-        text += f", at most {left / 60:.0f} min left" if done > 1 else ""
+        text += f", at most {left / 60:.0f} min left" if done > kept + 1 else ""
         self._progress.update(self._task, note=text)
         if not self._terminal.is_terminal and now - self._scan_told >= EVERY_S:
             self._scan_told = now
             self._terminal.print(text, markup=False)
+
+    def _on_kept(self, slide: SlideInput, tiles: int) -> None:
+        self._kept[slide.name] = tiles
+        text = f"{plural(tiles, 'tile')} of {one_line(slide.name)} examined before: answers kept"
+        typer.echo(f"note: {text}", err=True)
 
     def _on_unlisted(self, files: Sequence[Path]) -> None:
         if files:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgeapl.examination.answered_frame import AnsweredFrame, FrameStore
 from edgeapl.examination.open_frame import OpenFrame
 from edgeapl.examination.preparation import (
     PreparedFrame,
@@ -13,6 +14,8 @@ from edgeapl.examination.preparation import (
 from edgeapl.examination.slide import SlideExamination
 
 __all__ = [
+    "AnsweredFrame",
+    "FrameStore",
     "OpenFrame",
     "PreparedFrame",
     "SlideExamination",

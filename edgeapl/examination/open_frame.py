@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.bundle.specs import RoleSpec
+from edgeapl.errors import EdgeAplError
+from edgeapl.examination.answered_frame import AnsweredFrame
 from edgeapl.examination.preparation import PreparedFrame
 from edgeapl.inference import InferenceResult
 from edgeapl.stages.accumulate import counted, empty, merge, reached
@@ -33,6 +35,7 @@ class OpenFrame:
     scores : answers. hidden_scores : answers that say nothing, because their cells lie where the
         image cannot be judged.
     given_up, left_out : numbers of cells nobody looked at: because time was up, and on purpose.
+    errors : that are counted with this frame, where slides are judged frame by frame.
     examine_all : whether all cells are to be looked at, whatever the first ones say.
     descriptor : of how the frame looks, once it was needed.
     """
@@ -47,6 +50,7 @@ class OpenFrame:
     left_out: set[int] = field(default_factory=set)
     scores: list[CellScores] = field(default_factory=list)
     hidden_scores: list[CellScores] = field(default_factory=list)
+    errors: list[EdgeAplError] = field(default_factory=list)
     examine_all: bool = False
     descriptor: FrameDescriptor | None = None
     _answers: NDArray[np.int8] | None = None
@@ -80,6 +84,21 @@ class OpenFrame:
     def answered(self) -> int:
         """Cells with a usable answer, hidden ones included."""
         return sum(map(len, (*self.scores, *self.hidden_scores)))
+
+    @property
+    def answered_frame(self) -> AnsweredFrame | None:
+        """The frame as it can be kept; None where that would be no whole answer.
+
+        A cell without a score may get one the next time. Behind an eyepiece the cells that count
+        are not those that were found.
+        """
+        prepared = self.prepared
+        if prepared.rejected or prepared.disc is not None or self.answered != self.count:
+            return None
+        parts = [*self.scores, *self.hidden_scores]
+        if not parts:
+            return AnsweredFrame(prepared.detections, CellScores.none())
+        return AnsweredFrame(prepared.detections, CellScores.joined(parts).shifted(-self.first_id))
 
     @property
     def tally(self) -> Tally:
@@ -136,6 +155,12 @@ class OpenFrame:
     def leave_out(self) -> int:
         """Count the pending cells as left out on purpose; return their number."""
         return self._close(self.left_out)
+
+    def settle(self) -> None:
+        """Put the answers in the order of their cells, which may have come in any order."""
+        for parts in (self.scores, self.hidden_scores):
+            if len(parts) > 1:
+                parts[:] = [CellScores.joined(parts)]
 
     def _close(self, fate: set[int]) -> int:
         fate |= self._pending

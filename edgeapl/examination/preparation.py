@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from edgeapl.bundle.specs import CropSpec, GateSpec
+from edgeapl.examination.answered_frame import FrameStore
 from edgeapl.examination.timings import Timings, timed
 from edgeapl.model import Model
 from edgeapl.stages.area import (
@@ -28,6 +29,7 @@ from edgeapl.stages.repeats import TileSample, tile_prints
 from edgeapl.stages.tiling import sample_tiles, tile_grid
 from edgeapl.stages.whole_image import whole_crop
 from edgeapl.types import (
+    CellScores,
     Detections,
     Frame,
     Int64,
@@ -50,6 +52,7 @@ class PreparedFrame:
     single_cell : the frame is an image of one cell.
     disc : of a frame through an eyepiece. evened : the same frame as its cells are shown to the
         networks, `edgeapl.stages.lit_view.evened_frame`. None where the field fills the frame.
+    answers : of an earlier run about all cells; their ids are the rows. None without.
     """
 
     detections: Detections
@@ -62,6 +65,7 @@ class PreparedFrame:
     single_cell: bool = False
     disc: LitDisc | None = None
     evened: Frame | None = None
+    answers: CellScores | None = None
 
     @property
     def frame(self) -> Frame:
@@ -96,7 +100,12 @@ class GatedFrame:
 
 
 def prepare_frame(
-    model: Model, frame: Frame, memory: FieldHistory, *, crops: bool
+    model: Model,
+    frame: Frame,
+    memory: FieldHistory,
+    *,
+    crops: bool,
+    store: FrameStore | None = None,
 ) -> tuple[PreparedFrame, FieldHistory]:
     """Gate and segment one frame, and choose where to cut its cells.
 
@@ -104,9 +113,10 @@ def prepare_frame(
     ----------
     memory : the fields seen so far on this slide.
     crops : the frame is one cell, so it is not searched for others.
+    store : what earlier runs answered; None without.
     """
     gated, memory = gate_frame(model, frame, memory, crops=crops)
-    return search_frame(model, gated, crops=crops), memory
+    return search_frame(model, gated, crops=crops, store=store), memory
 
 
 def gate_frame(
@@ -128,16 +138,22 @@ def gate_frame(
     return GatedFrame(frame, rejected, timings, sharpness, shown, disc, evened), memory
 
 
-def search_frame(model: Model, gated: GatedFrame, *, crops: bool) -> PreparedFrame:
-    """Segment one frame; several may be searched at the same time."""
+def search_frame(
+    model: Model, gated: GatedFrame, *, crops: bool, store: FrameStore | None = None
+) -> PreparedFrame:
+    """Segment one frame, unless its cells are known; several may be searched at the same time."""
     frame, timings, disc = gated.frame, gated.timings, gated.disc
     judged = frame if gated.evened is None else gated.evened
     spec = model.bundle.manifest.crop
     if gated.rejected:
         return _rejected(frame, spec, gated.rejected, timings)
     with timed(timings, "segment"):
-        segment = model.segmenter.segment
-        found = whole_crop(frame, model.segmenter) if crops else segment(judged)
+        known = None if store is None or disc is not None else store.find(frame)
+        if known is not None:
+            found = known.detections
+        else:
+            segment = model.segmenter.segment
+            found = whole_crop(frame, model.segmenter) if crops else segment(judged)
         detections = found
         if disc is not None:
             detections, found = within_disc(found, frame, disc)
@@ -175,6 +191,7 @@ def search_frame(model: Model, gated: GatedFrame, *, crops: bool) -> PreparedFra
         single_cell=crops,
         disc=disc,
         evened=None if gated.evened is None else found.frame,
+        answers=None if known is None else known.scores,
     )
 
 

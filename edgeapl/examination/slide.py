@@ -8,11 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from edgeapl.errors import EdgeAplError
+from edgeapl.examination.answered_frame import FrameStore
 from edgeapl.examination.early_stop import EarlyStop
 from edgeapl.examination.evidence import SlideEvidence
 from edgeapl.examination.finished_frame import examined_frame
 from edgeapl.examination.flag_latch import FlagLatch, Settled
 from edgeapl.examination.judgement import Judgement, SlideJudge
+from edgeapl.examination.looks import Looks
 from edgeapl.examination.open_frame import OpenFrame
 from edgeapl.examination.preparation import PreparedFrame
 from edgeapl.examination.timings import Timings
@@ -23,7 +25,7 @@ from edgeapl.stages.crop import CellImages, UncutCells
 from edgeapl.stages.findings import Finding
 from edgeapl.stages.reasons import limits_of
 from edgeapl.stages.unjudged_cells import split
-from edgeapl.types import Decision, ExaminedFrame, RaisedFlag, Tally, UInt8, Verdict
+from edgeapl.types import CellScores, Decision, ExaminedFrame, RaisedFlag, Tally, UInt8, Verdict
 
 
 class SlideExamination:
@@ -44,6 +46,10 @@ class SlideExamination:
         `edgeapl.stages.sequential`. None to look at all.
     sampled : the frames were chosen among many: one that the gate rejects is passed over, unless
         there are more than `edgeapl.examination.evidence.MOST_PASSED_OVER` of them.
+    first_look : with it, the slide is judged frame by frame: only what is finished counts, in the
+        order of the frames, so the speed of threads decides nothing. From so many scored cells on
+        `is_decided` tests the rule. None to count each answer as it comes.
+    store : keeps what is answered; None without.
     """
 
     def __init__(
@@ -59,7 +65,12 @@ class SlideExamination:
         flagged: RaisedFlag | None = None,
         stop_error: float | None = None,
         sampled: bool = False,
+        first_look: int | None = None,
+        store: FrameStore | None = None,
     ) -> None:
+        self._looks = None if first_look is None else Looks(first_look)
+        self._before: list[EdgeAplError] = []  # errors that belong in front of the next frame
+        self._store = store
         self._model = model
         self._slide = slide
         self._scheduler = scheduler
@@ -105,8 +116,13 @@ class SlideExamination:
 
     def note_error(self, error: EdgeAplError) -> None:
         """Record an input that could not be used; it will keep the slide from being cleared."""
-        self._evidence.errors.append(error)
         self._passed_over = True
+        (self._evidence.errors if self._looks is None else self._before).append(error)
+
+    def note_end(self) -> None:
+        """Count the errors behind the last frame, before the verdict."""
+        self._evidence.errors.extend(self._before)
+        self._before.clear()
 
     def enter(self, prepared: PreparedFrame, start_ns: int, deadline_ns: int | None) -> OpenFrame:
         """Assign numbers to the frame's cells and pass them to the scheduler."""
@@ -117,7 +133,13 @@ class SlideExamination:
         frame = OpenFrame(prepared, self._next_id, order, start_ns, deadline_ns)
         self._next_id += frame.count
         self._hidden |= frame.hidden
-        self._scheduler.enter(self._first_cell + frame.ids[order.rows], _ordered(prepared, order))
+        frame.errors, self._before = self._before, []
+        if prepared.answers is None:
+            cells = self._first_cell + frame.ids[order.rows]
+            self._scheduler.enter(cells, _ordered(prepared, order))
+        else:
+            scores = prepared.answers.shifted(frame.first_id)
+            self._take(InferenceResult(scores, np.empty(0, dtype=np.int64)), [frame])
         return frame
 
     def take(self, result: InferenceResult, open_frames: Iterable[OpenFrame]) -> None:
@@ -127,16 +149,30 @@ class SlideExamination:
         ----------
         open_frames : the slide's frames that are not finished, oldest first.
         """
-        result = result.part(self._first_cell, self._next_id)
-        self._evidence.errors.extend(result.errors)
+        frames = list(open_frames)
+        result = self._take(result.part(self._first_cell, self._next_id), frames)
+        if frames and len(result.scores):
+            self._stop_early(frames[0])
+
+    def _take(self, result: InferenceResult, frames: Sequence[OpenFrame]) -> InferenceResult:
+        """Add answers about this slide's cells; return the result without those about hidden ones.
+
+        Where the slide is judged frame by frame, they wait in their frames, which alone tell
+        whether they will count.
+        """
         scores, hidden = split(result.scores, self._hidden)
         result = replace(result, scores=scores)
-        self._evidence.add_answers(scores, hidden, len(result.failed))
-        frames = list(open_frames)
+        if self._looks is None:
+            self._evidence.errors.extend(result.errors)
+            self._evidence.add_answers(scores, hidden, len(result.failed))
+        else:
+            for error, cells in zip(result.errors, result.affected, strict=True):
+                of = (frame for frame in frames if np.isin(frame.ids, cells).any())
+                if (first := next(of, None)) is not None:  # else all of them were dropped
+                    first.errors.append(error)
         for frame in frames:
             frame.take(result, hidden)
-        if frames and len(scores):
-            self._stop_early(frames[0])
+        return result
 
     def give_up(self, frame: OpenFrame) -> None:
         """Give up the frame's cells without an answer; they count as not examined."""
@@ -148,8 +184,36 @@ class SlideExamination:
         """Count a finished frame and return it with all its answers."""
         if self._stop is not None:
             self._stop.finish(frame)
+        frame.settle()
+        if self._looks is not None:
+            self._count(frame)
         self._evidence.add_frame(frame)
+        if self._store is not None and frame.prepared.answers is None:
+            kept = frame.answered_frame
+            if kept is not None:
+                self._store.keep(kept)
         return examined_frame(self._model.bundle.manifest, frame)
+
+    def is_decided(self) -> bool:
+        """Whether the rule is tested now, and the finished frames give FLAG or CLEAR."""
+        if self._looks is None or not self._looks.is_due(self._evidence.tally.scored):
+            return False
+        return self.verdict().decision is not Decision.REVIEW
+
+    def drop(self, frames: Sequence[OpenFrame]) -> None:
+        """Drop frames that are not finished, as if they had never been read."""
+        for frame in frames:
+            self._scheduler.give_up(self._first_cell + frame.ids)
+        self._before.clear()
+
+    def _count(self, frame: OpenFrame) -> None:
+        """Count the answers that waited in a frame."""
+        self._evidence.errors.extend(frame.errors)
+        scores, hidden = (
+            CellScores.joined(parts) if parts else CellScores.none()
+            for parts in (frame.scores, frame.hidden_scores)
+        )
+        self._evidence.add_answers(scores, hidden, len(frame.failed))
 
     def verdict(self, open_frames: Iterable[OpenFrame] = ()) -> Verdict:
         """Judge what is known so far. In front of a person a flag once raised stays.
@@ -157,10 +221,11 @@ class SlideExamination:
         Parameters
         ----------
         open_frames : frames that are not finished; their cells without an answer count as not
-            examined, so that a flag in the middle of a frame rests on the cells that were.
+            examined, so that a flag in the middle of a frame rests on the cells that were. Where
+            the slide is judged frame by frame, they do not count at all.
         """
         evidence, model = self._evidence, self._model
-        frames = list(open_frames)
+        frames = [] if self._looks is not None else list(open_frames)
         judgement, tally = self._judge.judge(frames)
         settled = self._settled(judgement, is_open=any(frame.pending for frame in frames))
         return Verdict(

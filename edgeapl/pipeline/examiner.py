@@ -37,12 +37,14 @@ class _OpenSlide:
     """A slide without its verdict.
 
     frames : that are not finished, oldest first. all_read : whether no more will come.
+    decided : whether what still comes is dropped, because the rule is decided.
     """
 
     job: SlideJob
     examination: SlideExamination
     frames: deque[OpenFrame] = field(default_factory=deque)
     all_read: bool = False
+    decided: bool = False
 
 
 class Examiner:
@@ -123,6 +125,8 @@ class Examiner:
             flagged=job.options.flagged,
             stop_error=job.options.stop_error,
             sampled=job.options.sampled,
+            first_look=job.options.first_look,
+            store=job.options.store,
         )
         self._newest = _OpenSlide(job, examination)
         self._queue.append(self._newest)
@@ -161,6 +165,8 @@ class Examiner:
         assert slide is not None
         if isinstance(item.content, EndOfSlide):
             slide.all_read = True
+        elif slide.decided:
+            self._producer.memory.release(item.nbytes)
         elif isinstance(item.content, EdgeAplError):
             slide.examination.note_error(item.content)
             self._producer.memory.release(item.nbytes)
@@ -243,7 +249,10 @@ class Examiner:
                 self._finish_frames(head)
                 if head.frames or not head.all_read:
                     return
-                outcome = SlideOutcome(head.examination.verdict(), head.examination.errors)
+                head.examination.note_end()
+                outcome = SlideOutcome(
+                    head.examination.verdict(), head.examination.errors, head.decided
+                )
                 self._queue.popleft()
                 head.job.on_outcome(outcome)
             else:
@@ -258,6 +267,17 @@ class Examiner:
             self._report(slide, frame)
             del frame  # before another takes its memory
             self._producer.memory.release(nbytes)
+            if slide.examination.is_decided():
+                self._end(slide)
+
+    def _end(self, slide: _OpenSlide) -> None:
+        """End a slide with the frame that was finished last: what is behind it never counts."""
+        slide.decided = True
+        self._producer.end(slide.job)
+        slide.examination.drop(slide.frames)
+        for frame in slide.frames:
+            self._producer.memory.release(frame.prepared.frame.pixels.nbytes)
+        slide.frames.clear()
 
     def _report_now_and_then(self) -> None:
         late = time.monotonic_ns() - self._reported_ns > TICK_S * 1e9

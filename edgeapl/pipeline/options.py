@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from edgeapl.errors import EdgeAplError
+from edgeapl.examination import FrameStore
 from edgeapl.stages.findings import Finding
 from edgeapl.types import ExaminedFrame, Frame, RaisedFlag, Verdict
 
@@ -80,6 +81,10 @@ class SlideOptions:
         chance, per slide, that all of them would not have given it. None to look at all.
     sampled : the frames were chosen among many that would do as well, so one that cannot be used
         is passed over, as at a camera; too many of them bar CLEAR.
+    first_look : the slide is judged frame by frame, and ends with the frame at which the rule is
+        decided, tested from so many scored cells on; see `edgeapl.examination.SlideExamination`.
+        None to examine all frames.
+    store : keeps the frames that are answered, and has those of an earlier run; None without.
     """
 
     crops: bool = False
@@ -91,14 +96,20 @@ class SlideOptions:
     flagged: RaisedFlag | None = None
     stop_error: float | None = None
     sampled: bool = False
+    first_look: int | None = None
+    store: FrameStore | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SlideOutcome:
-    """What came of a slide: its verdict, not yet committed, and the errors met on the way."""
+    """What came of a slide: its verdict, not yet committed, and the errors met on the way.
+
+    decided : whether the slide ended because its rule was decided, not with its last frame.
+    """
 
     verdict: Verdict
     errors: tuple[EdgeAplError, ...]
+    decided: bool = False
 
 
 @dataclass(slots=True)

@@ -108,6 +108,7 @@ class Producer:
         self._jobs = jobs
         self._stop = stop
         self._left = threading.Event()
+        self._ended: SlideJob | None = None
         # Enough for all searchers, with the frame that waits for memory and the one that the
         # examiner waits for; a frame and its labels may take 25 MB, so no more.
         self._queue: queue.Queue[Item | _PendingFrame] = queue.Queue(maxsize=max(1, searchers - 1))
@@ -139,6 +140,10 @@ class Producer:
         """
         if self._queue.empty():
             self._requested.set()
+
+    def end(self, job: SlideJob) -> None:
+        """Read no more of the slide that was read last; what is on its way still comes."""
+        self._ended = job
 
     def get(self, wait_s: float) -> Item | None:
         """Return the next item, in the order of reading; None if it is not there in time."""
@@ -183,7 +188,7 @@ class Producer:
         frames = 0
         idle_s = 0.0
         on_demand = source.live and options.budget is not None
-        while not self._stop.is_set() and frames != options.max_frames:
+        while not (self._stop.is_set() or self._ended is job or frames == options.max_frames):
             if on_demand and not self._requested.wait(READ_TIMEOUT_S):
                 continue
             if not self.memory.wait(READ_TIMEOUT_S):
@@ -222,7 +227,9 @@ class Producer:
             start_ns = frame.captured_ns if job.source.live else time.monotonic_ns()
             budget.cancel_segmenting(budget.cutoff_ns(start_ns))
         try:
-            prepared, memory = prepare_frame(self._model, frame, memory, crops=job.options.crops)
+            prepared, memory = prepare_frame(
+                self._model, frame, memory, crops=job.options.crops, store=job.options.store
+            )
         except (DeadlineError, EngineError) as error:
             self._put(SlideItem(job, error, frame.pixels.nbytes))
             return memory
@@ -239,7 +246,8 @@ class Producer:
         gated, memory = gate_frame(self._model, frame, memory, crops=crops)
         if not gated.rejected:
             job.observer.on_accepted(frame)
-        found = searchers.submit(search_frame, self._model, gated, crops=crops)
+        store = job.options.store
+        found = searchers.submit(search_frame, self._model, gated, crops=crops, store=store)
         self._put(_PendingFrame(job, found, frame.pixels.nbytes))
         return memory
 

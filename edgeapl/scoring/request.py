@@ -49,12 +49,17 @@ class ScoreListener:
 
     No verdict is computed before its slide is finished: doing so for every frame would take longer
     with each one.
+
+    on_kept : tiles of a scan were examined by an earlier run. on_refused : why some that it kept
+    are examined again; comes from other threads too.
     """
 
     on_slides: Callable[[Sequence[SlideInput]], None] = lambda slides: None
     on_frame: Callable[[SlideInput, ExaminedFrame], None] = lambda slide, examined: None
     on_slide: Callable[[dict[str, Any], bool], None] = lambda record, resumed: None
     on_tile: Callable[[SlideInput, int, int], None] = lambda slide, done, of: None
+    on_kept: Callable[[SlideInput, int], None] = lambda slide, tiles: None
+    on_refused: Callable[[SlideInput, str], None] = lambda slide, text: None
     on_unlisted: Callable[[Sequence[Path]], None] = lambda files: None
     on_part: Callable[[int, int], None] = lambda slides, of: None
     on_wait: Callable[[], None] = lambda: None

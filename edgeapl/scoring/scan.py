@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,12 @@ import numpy as np
 from edgeapl.closable import ClosesItself
 from edgeapl.errors import EndOfSource, InputError
 from edgeapl.model import Model
-from edgeapl.pipeline import Progress
 from edgeapl.pixel_size import SlideScale
 from edgeapl.recorder import SlideRecorder
 from edgeapl.report.pictures import PAGE_FRAME_PX, jpeg_bytes, png_bytes, shrunk
 from edgeapl.scoring.request import ScoreRequest
 from edgeapl.sources.discover import SlideInput
-from edgeapl.types import Decision, ExaminedFrame, Frame
+from edgeapl.types import ExaminedFrame, Frame
 from edgeapl.whole_slide import WholeSlideSource, companion_files, is_whole_slide, open_pyramid
 from edgeapl.whole_slide.picture import TileFate, draw_overview
 from edgeapl.wording.names import canonical_name
@@ -65,7 +64,6 @@ class Scan:
     fates: dict[int, TileFate] = field(default_factory=dict)
     cells: list[tuple[float, float]] = field(default_factory=list)
     suspicious: list[bool] = field(default_factory=list)
-    next_look: int = FIRST_LOOK
 
     def add(self, examined: ExaminedFrame) -> None:
         """Record the fate of a tile."""
@@ -76,20 +74,16 @@ class Scan:
             self.cells.append((place.x + x * place.shrink, place.y + y * place.shrink))
         self.suspicious += (examined.suspicion >= SUSPICIOUS_FROM).tolist()
 
-    def look(self, tell: Callable[[int, int], None], progress: Progress) -> None:
-        """End the slide once its rule is decided; tested at a few cell counts only."""
-        tell(progress.frames, len(self.source.tiles))
-        if progress.verdict.tally.scored < self.next_look:
-            return
-        while self.next_look <= progress.verdict.tally.scored:
-            self.next_look *= 2
-        if progress.verdict.decision is not Decision.REVIEW:
-            self.source.stop()
+    def write(self, recorder: SlideRecorder, *, decided: bool) -> dict[str, Any]:
+        """Write the overview and the cells of the whole scan, and return the record's fields.
 
-    def write(self, recorder: SlideRecorder) -> dict[str, Any]:
-        """Write the overview and the cells of the whole scan, and return the record's fields."""
+        decided : whether the slide ended with the tile that was examined last; what was read behind
+        it does not count.
+        """
         source = self.source
-        self.fates.update(dict.fromkeys(source.damaged, TileFate.UNUSABLE))
+        last = max(self.fates, default=-1)
+        damaged = [index for index in source.damaged if index < last or not decided]
+        self.fates.update(dict.fromkeys(damaged, TileFate.UNUSABLE))
         picture = draw_overview(
             source.overview,
             source.grid,

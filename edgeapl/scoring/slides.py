@@ -26,11 +26,12 @@ from edgeapl.recorder import SlideRecorder
 from edgeapl.report.results import finished_record, newest_by_name
 from edgeapl.report.stored_records import StoredRecords
 from edgeapl.report.user_columns import FurtherColumns
+from edgeapl.scoring.examined_tiles import ExaminedTiles, remove_tiles
 from edgeapl.scoring.joint_tables import SLIDE_LIST
 from edgeapl.scoring.list_columns import further_columns, listed_to_json
 from edgeapl.scoring.request import ScoreListener, ScoreRequest
 from edgeapl.scoring.resume import content_digest, is_current, slide_key
-from edgeapl.scoring.scan import FailedSource, Scan, open_scan, scan_of
+from edgeapl.scoring.scan import FIRST_LOOK, FailedSource, Scan, open_scan, scan_of
 from edgeapl.sources.discover import FoundSlides, SlideInput, split_left_out
 from edgeapl.sources.files import FilesSource
 from edgeapl.types import ExaminedFrame
@@ -129,6 +130,7 @@ class FolderScoring:
             key = slide_key(request, self._model, slide, digests, self._further)
             record = finished_record(request.out, slide.name, self._newest)
             if record is not None and is_current(record, key, self._journal):
+                remove_tiles(request.out, slide.name)  # of a run that ended just before it could
                 yield partial(self._note, record, True)
                 continue
             beside = slide_findings.of_unlisted(
@@ -136,7 +138,8 @@ class FolderScoring:
             )
             ended = slide_findings.of_certificate_status(self._ended())
             if not request.crops and scan_of(slide.files) is not None:
-                options = SlideOptions(findings=(*beside, *ended), sampled=True)
+                known = (*beside, *ended)
+                options = SlideOptions(findings=known, sampled=True, first_look=FIRST_LOOK)
                 yield from self._scan(slide, key, digests[0], options)
                 continue
             kept, left_out = split_left_out(slide.files, leave_out)
@@ -158,10 +161,12 @@ class FolderScoring:
                 yield self._job(slide, key, nothing, options)
             return
         with scan.source:
-            tell = partial(self._listener.on_tile, slide)
-            job = self._job(slide, key, scan.source, options, scan)
-            job.observer.on_progress = partial(scan.look, tell)
-            yield job
+            refused = partial(self._listener.on_refused, slide)
+            tiles = ExaminedTiles(self._request.out, slide.name, key, refused)
+            if tiles.count:
+                self._listener.on_kept(slide, tiles.count)
+            options = replace(options, store=tiles)
+            yield self._job(slide, key, scan.source, options, scan)
 
     def abandon(self) -> None:
         """Remove what was written of slides without a verdict."""
@@ -193,15 +198,18 @@ class FolderScoring:
             self._begun[slide.name].add(examined)
             if scan is not None:
                 scan.add(examined)
+                self._listener.on_tile(slide, len(scan.fates), len(scan.source.tiles))
             self._listener.on_frame(slide, examined)
 
         def keep(outcome: SlideOutcome) -> None:
             said = {**listed_to_json(slide), **self._list, "slide_key": key}
             recorder = self._begun[slide.name]
             if scan is not None:
-                said["scan"] = scan.write(recorder)
+                said["scan"] = scan.write(recorder, decided=outcome.decided)
             recorded = recorder.finish(outcome.verdict, outcome.errors, said=said)
             del self._begun[slide.name]
+            if scan is not None:
+                remove_tiles(self._request.out, slide.name)
             self._note(recorded.record, False)
 
         return SlideJob(slide.name, source, options, Observer(on_frame), begin, keep)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
@@ -105,3 +105,26 @@ class CellScores:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def shifted(self, by: int) -> CellScores:
+        """Return the same answers about cells whose numbers are larger by so many."""
+        return replace(self, ids=self.ids + by)
+
+    @classmethod
+    def none(cls) -> CellScores:
+        """Return answers about no cell."""
+        return cls(np.empty(0, dtype=np.int64), {}, np.empty((0, 0), dtype=np.float32))
+
+    @classmethod
+    def joined(cls, parts: Sequence[CellScores]) -> CellScores:
+        """Return the answers of one part or more together, by the numbers of their cells."""
+        ids = np.concatenate([part.ids for part in parts])
+        rows = np.argsort(ids, kind="stable")
+        return cls(
+            ids=ids[rows],
+            roles={
+                name: np.concatenate([part.roles[name] for part in parts])[rows]
+                for name in parts[0].roles
+            },
+            features=np.concatenate([part.features for part in parts])[rows],
+        )

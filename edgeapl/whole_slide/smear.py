@@ -45,6 +45,9 @@ APART, TOUCHING = 0.3, 0.5
 """Share of the stained area in single red cells that gives the full score, and the score without
 any: at this scale touching cells merge into one blob, in many good fields too."""
 
+PIECE_PX = 256
+"""Side of the pieces in which a damaged part of the overview is read, so that little is lost."""
+
 PARTS, WORST = 3, 0.2
 """A tile is judged in this many parts along each side, and by this quantile of them: one that
 reaches into the thick end is not monolayer, however good the rest is."""
@@ -55,11 +58,16 @@ TORN = 0.35
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Overview:
-    """A scan made small. pixels : uint8 (h, w, 3) RGB. shrink : px of level 0 per px of it."""
+    """A scan made small.
+
+    pixels : uint8 (h, w, 3) RGB; white where the scan is damaged. shrink : px of level 0 per px of
+    it. glass : float32 (3,), its colour. damaged : why parts could not be read.
+    """
 
     pixels: UInt8
     shrink: float
     glass: Float32
+    damaged: tuple[InputError, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +88,7 @@ class Grid:
 
 
 def overview_of(pyramid: Pyramid) -> Overview:
-    """Read a scan as one small picture. Raises InputError."""
+    """Read a scan as one small picture. Raises InputError when nothing of it can be read."""
     wanted = max(1.0, max(pyramid.width, pyramid.height) / OVERVIEW_PX)
     number = pyramid.level_for(wanted)
     level = pyramid.levels[number]
@@ -88,14 +96,45 @@ def overview_of(pyramid: Pyramid) -> Overview:
     small = np.empty((size[1], size[0], 3), np.uint8)
     # In bands: without small levels the whole scan would not fit in memory.
     band = max(1, int(4_000_000 / level.width * level.shrink / wanted))
+    damaged: list[InputError] = []
+    bands = 0
     for top in range(0, size[1], band):
         bottom = min(size[1], top + band)
-        y, high = round(top * wanted), round((bottom - top) * wanted / level.shrink)
-        part = pyramid.read(number, 0, y, level.width, max(1, high))
+        y, high = round(top * wanted), max(1, round((bottom - top) * wanted / level.shrink))
+        try:
+            part = pyramid.read(number, 0, y, level.width, high)
+        except InputError:
+            part, wrong, all_lost = _readable(pyramid, number, y, high)
+            damaged += wrong
+            bands += all_lost
         shape = (size[0], bottom - top)
         small[top:bottom] = cv2.resize(part, shape, interpolation=cv2.INTER_AREA)
+    if bands == len(range(0, size[1], band)):
+        raise damaged[0]
     glass = np.quantile(small.reshape(-1, 3)[::7], GLASS_QUANTILE, axis=0)
-    return Overview(small, wanted, np.maximum(glass, 32).astype(np.float32))
+    return Overview(small, wanted, np.maximum(glass, 32).astype(np.float32), tuple(damaged))
+
+
+def _readable(
+    pyramid: Pyramid, number: int, y: int, high: int
+) -> tuple[UInt8, list[InputError], bool]:
+    """Read a band of a level piece by piece: the band, the errors, and whether all is lost."""
+    level = pyramid.levels[number]
+    band = np.full((high, level.width, 3), 255, np.uint8)
+    errors: list[InputError] = []
+    pieces = 0
+    for top in range(0, high, PIECE_PX):
+        for left in range(0, level.width, PIECE_PX):
+            wide, tall = min(PIECE_PX, level.width - left), min(PIECE_PX, high - top)
+            x, below = round(left * level.shrink), y + round(top * level.shrink)
+            pieces += 1
+            try:
+                piece = pyramid.read(number, x, below, wide, tall)
+            except InputError as error:
+                errors.append(error)
+            else:
+                band[top : top + tall, left : left + wide] = piece
+    return band, errors, len(errors) == pieces
 
 
 def grid_of(pyramid: Pyramid, side: int, gap: int) -> Grid:

@@ -76,7 +76,6 @@ class WholeSlideSource(ClosesItself):
         self.overview: Overview = overview_of(pyramid)
         if self._stated is None:
             self._measure_ahead()
-        self._stopped = False
         self._next = 0
         self._measured: float | None = None
         self.damaged: list[int] = []
@@ -91,7 +90,7 @@ class WholeSlideSource(ClosesItself):
         scores, damaged = scored_tiles(pyramid, self.grid, tissue, um_per_px, self.overview.glass)
         self.tissue = int(tissue.sum())
         self.tiles = chosen_tiles(scores)
-        self._wrong = deque([*self._unfit(), *damaged[:1]])
+        self._wrong = deque([*self._unfit(), *[*damaged, *self.overview.damaged][:1]])
         text = (
             f"tile of a whole slide; {len(self.tiles)} of {self.tissue} tiles with tissue were "
             "chosen as monolayer, and the others were not looked at"
@@ -116,7 +115,7 @@ class WholeSlideSource(ClosesItself):
         """Return the next tile. Raises InputError for a damaged one, EndOfSource at the end."""
         if self._wrong:
             raise self._wrong.popleft()
-        if self._stopped or self._next >= len(self.tiles):
+        if self._next >= len(self.tiles):
             raise EndOfSource
         index = self._next
         self._next += 1
@@ -156,11 +155,6 @@ class WholeSlideSource(ClosesItself):
             if self._origin is not ScaleOrigin.ASSUMED:
                 self._measured = um_per_px
 
-    def stop(self) -> None:
-        """Return no more tiles, because the rule is decided. Safe from any thread."""
-        self._stopped = True
-
     def close(self) -> None:
         """Close the scan."""
-        self._stopped = True
         self._pyramid.close()

@@ -6,25 +6,22 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-import tifffile
 
 from edgeapl.errors import EndOfSource, InputError
 from edgeapl.journal import Journal
 from edgeapl.model import EMBEDDED, open_model
 from edgeapl.scoring import ScoreListener, ScoreRequest, ScoreResult, score_folder
-from edgeapl.scoring.scan import Scan, split_scans
-from edgeapl.sources.demo import DemoSource
+from edgeapl.scoring.scan import split_scans
 from edgeapl.sources.discover import find_slides
-from edgeapl.types import Decision, Frame, ScaleOrigin, UInt8
+from edgeapl.types import Frame, ScaleOrigin, UInt8
 from edgeapl.whole_slide import WholeSlideSource, is_whole_slide, open_pyramid, opening
 from tests.pictures import encoded, field
-from tests.scans import of_canvas, patch, smear, torn, write_scan
+from tests.scans import damage, drawn_scan, of_canvas, patch, smear, torn, write_scan
 
 openslide = pytest.importorskip("openslide")
 
@@ -122,18 +119,6 @@ def test_a_damaged_part_is_named_and_the_others_are_read(tmp_path: Path) -> None
     assert len(frames) >= whole - 6
 
 
-def damage(path: Path, x: int, y: int) -> None:
-    """Overwrite the packed tile of level 0 that holds a point."""
-    with tifffile.TiffFile(path) as file:
-        page = file.pages[0]
-        across = -(-page.imagewidth // 512)
-        number = y // 512 * across + x // 512
-        start, size = page.dataoffsets[number], page.databytecounts[number]
-    with path.open("r+b") as raw:
-        raw.seek(start)
-        raw.write(b"\x00" * size)
-
-
 def test_scans_in_one_folder_are_slides_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,26 +152,6 @@ def test_without_the_extra_nothing_is_a_scan(large: Path, monkeypatch: pytest.Mo
     assert not is_whole_slide(large)
     with pytest.raises(InputError, match="slides"):
         open_pyramid(large)
-
-
-def drawn_scan(path: Path, kind: str, rows: int = 4, columns: int = 5) -> None:
-    """A scan made of drawn fields that lie side by side."""
-    source = DemoSource.from_address(f"demo://{kind}?seed=1&frames={rows * columns}")
-    height, width = 960, 1280
-    canvas = np.empty((rows * height, columns * width, 3), np.uint8)
-    for number in range(rows * columns):
-        y, x = divmod(number, columns)
-        canvas[y * height : (y + 1) * height, x * width : (x + 1) * width] = source.read(1).pixels
-    with tifffile.TiffWriter(path) as file:
-        for shrink in (1, 4):
-            size = (canvas.shape[1] // shrink, canvas.shape[0] // shrink)
-            level = cv2.resize(canvas, size, interpolation=cv2.INTER_AREA)
-            density = 10_000 / 0.15 / shrink
-            file.write(
-                np.asarray(level), tile=(256, 256), photometric="rgb", compression="deflate",
-                resolution=(density, density), resolutionunit="CENTIMETER",
-                subfiletype=0 if shrink == 1 else 1, metadata=None,
-            )  # fmt: skip
 
 
 def scored(scan: Path, out: Path, journal: Path) -> tuple[ScoreResult, list[int]]:
@@ -226,32 +191,6 @@ def test_a_scan_is_scored_to_a_verdict_with_all_that_people_look_at(
     again, told = scored(scan, tmp_path / "out", tmp_path / "j.db")
     assert not told
     assert again.records[0]["journal_record"] == record["journal_record"]
-
-
-@pytest.mark.parametrize(
-    ("cells", "decisions", "stopped"),
-    [
-        ((100, 399), ("FLAG", "FLAG"), False),
-        ((100, 410), ("FLAG", "FLAG"), True),
-        ((410,), ("CLEAR",), True),
-        ((410, 700), ("REVIEW", "CLEAR"), False),  # it is not asked again before 800
-        ((410, 900), ("REVIEW", "CLEAR"), True),
-    ],
-)
-def test_a_slide_ends_when_its_rule_is_decided_at_a_look(
-    cells: tuple[int, ...], decisions: tuple[str, ...], stopped: bool
-) -> None:
-    stops: list[bool] = []
-    source: Any = SimpleNamespace(tiles=[(0, 0)] * 90, stop=lambda: stops.append(True))
-    scan, told = Scan(source), list[int]()
-    for number, (scored_cells, decision) in enumerate(zip(cells, decisions, strict=True), 1):
-        verdict = SimpleNamespace(
-            tally=SimpleNamespace(scored=scored_cells), decision=Decision(decision)
-        )
-        progress: Any = SimpleNamespace(frames=number, verdict=verdict)
-        scan.look(lambda done, of: told.append(of - done), progress)
-    assert bool(stops) is stopped
-    assert told[0] == 89
 
 
 def outer(feature: dict[str, Any]) -> list[float]:
