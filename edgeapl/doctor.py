@@ -47,6 +47,7 @@ EXTRA_PACKAGES = {
     "tensorrt": "tensorrt-cu13",
     "tensorrt_rtx": "rtx",
     "cuda-bindings": "rtx",
+    "onnxruntime-gpu": "onnxruntime-cuda",
     "pycuda": "pycuda",
     "fastapi": "page",
     "pillow-heif": "formats",
@@ -131,6 +132,8 @@ def examine_installation(archive: Path) -> tuple[Check, ...]:
 def _packages() -> Iterator[Check]:
     for name in BASE_PACKAGES:
         version = _version(name)
+        if name == "onnxruntime" and version is None:
+            version = _version("onnxruntime-gpu")
         if version is None:
             yield Check(name, Health.PROBLEM, "missing: pip install edgeapl", 2)
         else:

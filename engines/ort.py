@@ -51,7 +51,7 @@ class OrtEngine(Declared):
     arena : keep the memory of a run for the next one. Without it networks of images run as fast
         and take less: one of 448 px on 16 cells takes 1.2 GB instead of 1.9 GB.
     provider : a key of `PROVIDERS`. CUDA takes the same file, and needs another wheel of
-        onnxruntime; see `CudaEngine`.
+        onnxruntime; see `edgeapl.engines.ort_cuda`.
     device : number of the GPU.
 
     Raises EngineError when the bytes are not a network that this runtime can run, or the provider
@@ -140,34 +140,6 @@ def _describe(name: str, node: ort.NodeArg) -> tuple[str, tuple[int | None, ...]
         raise EngineError("network input type is not supported", f"{name}.{node.name}", node.type)
     shape = tuple(size if isinstance(size, int) else None for size in node.shape)
     return NUMPY_NAMES[node.type], shape
-
-
-class CudaEngine(OrtEngine):
-    """One ONNX network in onnxruntime's CUDA provider.
-
-    Parameters
-    ----------
-    device : number of the GPU. Other parameters and errors as in `OrtEngine`.
-
-    Images go to the GPU as uint8, and only answers come back.
-    """
-
-    def __init__(self, name: str, model: bytes, *, threads: int = 1, device: int = 0) -> None:
-        super().__init__(name, model, threads=threads, provider="cuda", device=device)
-
-    def _answers(
-        self, session: ort.InferenceSession, inputs: Arrays, options: ort.RunOptions
-    ) -> list[NDArray[np.generic]]:
-        # Bound, so that each answer is copied once, when all are there. Of its own for each run:
-        # several threads may call.
-        binding = session.io_binding()
-        for name, given in inputs.items():
-            binding.bind_cpu_input(name, given)
-        for name in self._outputs:
-            binding.bind_output(name)
-        session.run_with_iobinding(binding, options)
-        values: list[NDArray[np.generic]] = binding.copy_outputs_to_cpu()
-        return values
 
 
 @functools.cache

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol, cast
 
+from edgeapl.engines.onnxruntime_package import onnxruntime_package
 from edgeapl.engines.trt.plan import PlanRecord, StoredPlan
 from edgeapl.errors import EngineError
 from edgeapl.protocols import CellChain, Engine, Link
@@ -22,7 +23,7 @@ CUDA = "onnxruntime-cuda"
 BACKENDS = {
     "onnxruntime": ("edgeapl.engines.ort", "OrtEngine", "onnxruntime"),
     "openvino": ("edgeapl.engines.openvino", "OpenVinoEngine", "'edgeapl[openvino]'"),
-    CUDA: ("edgeapl.engines.ort", "CudaEngine", "onnxruntime-gpu"),
+    CUDA: ("edgeapl.engines.ort_cuda", "CudaEngine", "onnxruntime-gpu"),
 }
 """Targets that run an ONNX file."""
 
@@ -31,6 +32,11 @@ PLANS = {
     "tensorrt-rtx": ("tensorrt_rtx", "'edgeapl[rtx]'"),
 }
 """Targets that run a plan: (module, package)."""
+
+ALONE = (
+    "pip uninstall -y onnxruntime && pip install --force-reinstall --no-deps onnxruntime-gpu: both "
+    "bring one module, and the last one installed wins"
+)
 
 TARGETS = (*BACKENDS, *PLANS)
 
@@ -120,7 +126,8 @@ def open_engine(
         CUDA: {"device": device},
     }
     more = settings.get(target, {"workers": workers, "pin_cores": pin_cores})
-    return cast(Engine, getattr(backend, kind)(name, model, threads=threads, **more))
+    opened = getattr(backend, kind)(name, model, threads=threads, **more)
+    return cast(Engine, _warm(opened) if target == CUDA else opened)
 
 
 def open_chain(
@@ -205,12 +212,15 @@ def _no_interface() -> str:
 
 
 def _no_provider(package: str) -> str:
-    """Return why there is no CUDA provider: another package of the same module brings it."""
+    """Return why there is no CUDA provider: two packages bring the module, one with it."""
     try:
         version(package)
     except PackageNotFoundError:
-        return f"not installed: pip install {package} in place of onnxruntime"
-    return _missing("onnxruntime", package)
+        return f"not installed: pip install 'edgeapl[{CUDA}]', then {ALONE}"
+    found = onnxruntime_package()
+    if found is None:
+        return _missing("onnxruntime", package)
+    return "" if found.name == package else f"hidden by {found.name} {found.version}: {ALONE}"
 
 
 def _nvidia_driver() -> bool:

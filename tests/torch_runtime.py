@@ -39,6 +39,8 @@ class TorchTensorRt(FakeTensorRt):
 
     def __init__(self, driver: Any, device: str, **ranges: Any) -> None:
         super().__init__(driver, **ranges)
+        # By default torch multiplies convolutions of FP32 in TF32, which keeps 10 bits.
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         self.device = device
         self.execution = TorchExecution
         self.api.Runtime = lambda logger: TorchRuntime(self, logger)

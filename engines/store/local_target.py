@@ -8,6 +8,7 @@ import re
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 
+from edgeapl.engines.onnxruntime_package import onnxruntime_package
 from edgeapl.engines.registry import CUDA, ON_GPU, PLANS, TARGETS, available_targets
 from edgeapl.engines.store.cuda import cuda_device
 from edgeapl.engines.store.machine import Device, cpu
@@ -35,6 +36,9 @@ def runtime_version(target: str) -> str:
         if found is None:
             raise EngineError("runtime is missing", target, f"pip install {package}")
         return found
+    brought = onnxruntime_package()
+    if brought is not None and brought.name in PACKAGES[target]:
+        return brought.version
     for package in PACKAGES[target]:
         try:
             return version(package)

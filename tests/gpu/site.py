@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from edgeapl.bundle.specs import CropSpec
 from edgeapl.calibration.quantise.fp16 import to_fp16
-from edgeapl.engines.registry import PLANS, available_targets
+from edgeapl.engines.registry import CUDA, PLANS, available_targets, open_engine
 from edgeapl.engines.trt.build import Profile, build_plan
 from edgeapl.engines.trt.chain import TrtChain, open_chain
 from edgeapl.engines.trt.crop_network import crop_network, crop_ranges, widest
@@ -37,8 +37,30 @@ FRAME = (1920, 2560)
 DRY_FRAME = (300, 400)
 
 
+class Opener(Protocol):
+    """Computes single networks on a GPU."""
+
+    @property
+    def name(self) -> str:
+        """What records call it."""
+
+    def open(self, onnx: bytes, name: str, batch: int) -> Engine:
+        """Make a network ready to run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """onnxruntime's CUDA provider. name : its target."""
+
+    name: str = CUDA
+
+    def open(self, onnx: bytes, name: str, batch: int) -> Engine:
+        """Open it at once, and warm it up."""
+        return open_engine(CUDA, name, onnx)
+
+
 class Runtime(Protocol):
-    """Computes networks on a GPU."""
+    """Computes networks on a GPU, and chains them."""
 
     @property
     def name(self) -> str:
@@ -163,6 +185,21 @@ class Site:
         return (
             "" if f"SM{capability.replace('.', '')}" in known else f"serves no GPU of {capability}"
         )
+
+    def missing_provider(self) -> str:
+        """Say why onnxruntime's CUDA provider is not to be had; '' where it is."""
+        if self.dry:
+            return "there is no GPU"
+        return {one.target: one.run for one in available_targets()}[CUDA]
+
+    def openers(self) -> Sequence[Opener]:
+        """Give all that compute single networks here; raises UnmetError without any."""
+        if self.missing_provider():
+            return self.runtimes()
+        try:
+            return [Provider(), *self.runtimes()]
+        except UnmetError:
+            return [Provider()]
 
     def runtimes(self) -> list[Runtime]:
         """Give all that compute networks here, TensorRT first; raises UnmetError without any."""

@@ -12,15 +12,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeapl.engines.registry import Availability
+from edgeapl.engines.ort import OrtEngine
+from edgeapl.engines.registry import CUDA, Availability
 from edgeapl.engines.trt.chain import TrtChain
 from edgeapl.engines.trt.memory import GpuMemory
+from edgeapl.model import EMBEDDED
 from edgeapl.testing import FakeDriver
-from tests.gpu import check, on_chain, wheels
+from tests.gpu import check, on_chain, on_onnxruntime, wheels
+from tests.gpu.apart import ENDING_S, Ended, run_apart
 from tests.gpu.record import Record, UnmetError, read
 from tests.gpu.site import Site
+from tests.waiting import wait_until
 
-ONLY_THERE = {"onnxruntime.cuda", "time.against_trtexec", "sanitizer"}
+ONLY_THERE = {"onnxruntime.cuda", "onnxruntime.frame", "time.against_trtexec", "sanitizer"}
 """What nothing on this machine can show: it must be called a failure, and say why."""
 
 FIGURES = {
@@ -178,17 +182,96 @@ def test_a_check_that_crashes_hangs_or_has_no_time_left_is_a_failure(
         read('{"name": "machine"}')
 
 
+def test_a_check_that_hangs_is_ended_with_all_that_it_started() -> None:
+    started = "import subprocess, sys, time; print(subprocess.Popen([sys.executable, '-c', "
+    started += "'import time; time.sleep(600)']).pid, flush=True); time.sleep(600)"
+    ended = run_apart(["-c", started], 3.0)
+    assert ended.code is None
+    assert ended.seconds < 3.0 + ENDING_S
+    assert not ended.left
+    child = Path("/proc") / ended.said.strip() / "stat"
+    wait_until(lambda: not child.exists() or child.read_text().split()[2] == "Z", 10.0)
+
+
+@pytest.mark.parametrize(
+    ("left_s", "to_come", "limit"), [(540, 16, 150), (240, 13, 45), (20, 5, 15), (10, 5, 10)]
+)
+def test_checks_that_take_long_leave_time_for_those_behind_them(
+    monkeypatch: pytest.MonkeyPatch, left_s: float, to_come: int, limit: float
+) -> None:
+    def over(arguments: list[str], limit_s: float) -> Ended:
+        assert limit_s == limit
+        return Ended(None, limit_s, "", "", ", and it cannot be ended")
+
+    monkeypatch.setattr(check, "run_apart", over)
+    record = check.made_apart("machine", [], left_s, to_come)
+    assert record.why == f"more than {limit} s, and it cannot be ended"
+
+
+def test_a_bundle_that_was_made_there_is_checked_and_one_that_was_not_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handed: list[list[str]] = []
+
+    def exports(arguments: list[str], limit_s: float) -> Ended:
+        assert arguments[:3] == ["-m", "edgeapl", "export"]
+        wrong = "" if arguments[3] == "eckardt2022" else "runtime is missing: torch"
+        return Ended(0 if not wrong else 4, 1.0, "", wrong)
+
+    def apart(name: str, arguments: list[str], left_s: float, to_come: int) -> Record:
+        handed.append(arguments)
+        return Record(name, True, 0.0)
+
+    monkeypatch.setattr(check, "run_apart", exports)
+    monkeypatch.setattr(check, "made_apart", apart)
+    out = tmp_path / "out.json"
+    asked = ["--export", "eckardt2022", "--export", "yan2025", "--bundle", str(EMBEDDED)]
+    assert check.main([f"--json={out}", *asked]) == 1
+    made, failed, *others = json.loads(out.read_text())["records"]
+    assert (made["name"], made["passed"]) == ("export.eckardt2022", True)
+    assert (failed["name"], failed["passed"]) == ("export.yan2025", False)
+    assert failed["why"] == "yan2025: runtime is missing: torch"
+    assert len(others) == len(handed) == len(check.CHECKS)
+    bundles = [part for part in handed[0] if part != "--bundle"]
+    assert [Path(one).name for one in bundles] == [EMBEDDED.name, "eckardt2022"]
+
+
+def test_where_there_is_the_provider_alone_it_is_what_is_compared_and_timed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    site = Site(dry=False, short=True)
+    monkeypatch.setattr("tests.gpu.site.available_targets", lambda: (Availability(CUDA, "", ""),))
+    monkeypatch.setattr("tests.gpu.site.find_spec", lambda _: None)
+    assert [one.name for one in site.openers()] == [CUDA]
+    with pytest.raises(UnmetError):
+        site.runtimes()
+    monkeypatch.setattr(
+        "tests.gpu.site.open_engine", lambda target, name, onnx: OrtEngine(name, onnx)
+    )
+    monkeypatch.setattr(on_onnxruntime, "three_xceptions", lambda _: EMBEDDED)
+    monkeypatch.setattr(on_onnxruntime, "FRAME", (300, 400))
+    found = on_onnxruntime.frame(site)
+    assert set(found) == {"fp32", "fp16"}
+    assert found["fp32"]["largest_difference"] < 1e-5
+    assert 0 < found["fp16"]["largest_difference"] < 0.05
+    assert all(one["ms"] > 0 for one in found.values())
+
+
 def test_on_a_machine_without_a_gpu_all_fails_and_every_record_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def apart(name: str, arguments: list[str], left_s: float) -> Any:
-        assert arguments == ["--frames", "x", "--minutes", "1"]
+    left: list[int] = []
+
+    def apart(name: str, arguments: list[str], left_s: float, to_come: int) -> Any:
+        assert arguments == ["--frames", str(Path("x").resolve())]
         assert 0 < left_s <= 60
+        left.append(to_come)
         return Record(name, False, 0.0, why="GPU cannot be used")
 
     monkeypatch.setattr(check, "made_apart", apart)
     out = tmp_path / "out.json"
     assert check.main(["--json", str(out), "--frames", "x", "--minutes", "1"]) == 1
+    assert left == list(range(len(check.CHECKS)))[::-1]
     written = json.loads(out.read_text())
     assert [record["name"] for record in written["records"]] == list(check.CHECKS)
     assert not written["dry_run"]

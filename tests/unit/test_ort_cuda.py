@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,18 +13,21 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
+from edgeapl import doctor
+from edgeapl.bundle.load import open_bundle
 from edgeapl.calibration.builder import build, plans, sidecar
 from edgeapl.calibration.builder.build import BuildRequest, build_engine
 from edgeapl.calibration.builder.proof_slides import ProofSlides
-from edgeapl.engines import registry
+from edgeapl.engines import onnxruntime_package, registry
 from edgeapl.engines.ort import CUDA_ARENA, OrtEngine, _load_cuda
+from edgeapl.engines.ort_cuda import CudaEngine
 from edgeapl.engines.registry import CUDA, available_targets, open_engine
 from edgeapl.engines.store import local_target
 from edgeapl.engines.store.cuda import cuda_device
 from edgeapl.engines.store.machine import Device
 from edgeapl.engines.store.record import Precision
 from edgeapl.errors import EngineError, UsageError
-from edgeapl.model import ModelRequest, engine_choice, open_model
+from edgeapl.model import EMBEDDED, ModelRequest, engine_choice, open_model
 from tests.small_bundle import SIZE, cell_network, small_bundle
 
 PROVIDERS = ["CUDAExecutionProvider", "CPUExecutionProvider"]
@@ -89,9 +93,73 @@ def test_it_answers_as_onnxruntime_does_and_images_go_in_as_bytes(
     wanted = OrtEngine("cells", cell_network()).run({"cells": CELLS[::2]})
     for name, values in wanted.items():
         np.testing.assert_array_equal(found[name], values)
-    assert bound == [("cells", np.uint8)]
+    assert set(bound) == {("cells", np.dtype("uint8"))}
     with pytest.raises(EngineError, match="cells"):
         engine.run({"cells": CELLS.astype(np.float32)})
+
+
+@pytest.fixture
+def shapes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """The shapes of all runs on the GPU."""
+    met: list[tuple[int, ...]] = []
+    binding = ort.IOBinding.bind_cpu_input
+
+    def noted(self: Any, name: str, values: Any) -> None:
+        met.append(values.shape)
+        binding(self, name, values)
+
+    monkeypatch.setattr(ort.IOBinding, "bind_cpu_input", noted)
+    return met
+
+
+def test_every_size_of_a_batch_is_run_before_it_is_ready_and_no_other_is_met_afterwards(
+    sessions: list[Sequence[Any]], shapes: list[tuple[int, ...]]
+) -> None:
+    engine = open_engine(CUDA, "cells", cell_network())
+    warmed = [shape[0] for shape in shapes]
+    assert warmed == [4, 8, 16, 32]
+    plain = OrtEngine("cells", cell_network())
+    many = np.concatenate([CELLS, CELLS, CELLS])
+    for rows in (1, 3, 4, 17, 32, 33, 100):
+        found, wanted = (one.run({"cells": many[:rows]}) for one in (engine, plain))
+        for name, values in wanted.items():
+            assert found[name].shape == values.shape
+            assert np.allclose(np.asarray(found[name], "f4"), np.asarray(values, "f4"), atol=1e-6)
+    assert {shape[0] for shape in shapes} == set(warmed)
+
+
+def test_a_network_of_one_row_is_run_once_before_it_is_ready(
+    sessions: list[Sequence[Any]], shapes: list[tuple[int, ...]]
+) -> None:
+    network = open_bundle(EMBEDDED).read("head.onnx")
+    engine = open_engine(CUDA, "head", network)
+    assert shapes == [(1, 3)]
+    ratios = {"ratios": np.array([[0.1, 0.2, 0.7]], np.float32)}
+    for name, values in OrtEngine("head", network).run(ratios).items():
+        np.testing.assert_array_equal(engine.run(ratios)[name], values)
+
+
+def test_a_size_for_which_memory_is_short_is_left_out(
+    sessions: list[Sequence[Any]],
+    shapes: list[tuple[int, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run, short = CudaEngine._bound, "Failed to allocate memory for requested buffer"
+
+    def small(self: Any, session: Any, inputs: Any, options: Any) -> Any:
+        if len(inputs["cells"]) > 8:
+            raise RuntimeError(short)
+        return run(self, session, inputs, options)
+
+    monkeypatch.setattr(CudaEngine, "_bound", small)
+    engine = open_engine(CUDA, "cells", cell_network())
+    wanted = OrtEngine("cells", cell_network()).run({"cells": CELLS})
+    for name, values in engine.run({"cells": CELLS}).items():
+        assert np.allclose(np.asarray(values, "f4"), np.asarray(wanted[name], "f4"), atol=1e-6)
+    assert {shape[0] for shape in shapes} == {4, 8}
+    short = "an illegal memory access was encountered"
+    with pytest.raises(EngineError, match="illegal"):
+        open_engine(CUDA, "cells", cell_network())
 
 
 def test_libraries_of_nvidias_wheels_are_loaded_before_the_first_session(
@@ -182,6 +250,58 @@ def test_where_it_can_not_run_that_is_said_in_one_line(
     assert "\n" not in str(caught.value)
     run = {one.target: one.run for one in available_targets()}[CUDA]
     assert bool(run) is not (driver and not package)
+
+
+INFO = "package_name = '{}'\n__version__ = '{}'\n"
+
+
+@pytest.mark.parametrize(
+    ("installed", "on_top", "said"),
+    [
+        ((), ("onnxruntime", "1.30.0"), "not installed: pip install 'edgeapl[onnxruntime-cuda]'"),
+        (("onnxruntime-gpu",), ("onnxruntime", "1.30.0"), "hidden by onnxruntime 1.30.0: pip unin"),
+        (("onnxruntime-gpu",), ("onnxruntime-gpu", "1.31.1"), ""),
+        (("onnxruntime-gpu",), None, ""),
+    ],
+)
+def test_of_two_packages_with_one_module_the_one_that_is_imported_counts(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    installed: tuple[str, ...],
+    on_top: tuple[str, str] | None,
+    said: str,
+) -> None:
+    folder = tmp_path / "onnxruntime"
+    (folder / "capi").mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    if on_top is not None:
+        (folder / onnxruntime_package.WHERE).write_text(INFO.format(*on_top))
+
+    def version(name: str) -> str:
+        if name in installed:
+            return "1.31.1"
+        raise PackageNotFoundError(name)
+
+    spec = SimpleNamespace(origin=str(folder / "__init__.py"))
+    for module in (registry, local_target):
+        monkeypatch.setattr(module, "version", version)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
+    monkeypatch.setattr(registry, "_nvidia_driver", lambda: True)
+    found = {one.target: one.run for one in available_targets()}[CUDA]
+    assert found.startswith(said)
+    assert bool(found) == bool(said)
+    assert "\n" not in found
+    if on_top is not None:
+        assert local_target.runtime_version("onnxruntime") == on_top[1]
+
+
+@pytest.mark.parametrize(("there", "health"), [("onnxruntime-gpu", "ok"), ("", "problem")])
+def test_the_doctor_takes_either_package(
+    monkeypatch: pytest.MonkeyPatch, there: str, health: str
+) -> None:
+    monkeypatch.setattr(doctor, "_version", lambda name: "1.31.1" if name == there else None)
+    found = {check.name: check.health.value for check in doctor._packages()}
+    assert found["onnxruntime"] == health
 
 
 class Driver(SimpleNamespace):

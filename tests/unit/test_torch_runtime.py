@@ -38,6 +38,15 @@ from tests.unit.test_trt_crop import field as noise
 EMBEDDED = Path(edgeapl.__file__).parent / "models" / "apl-demo"
 
 
+def test_fp32_is_not_multiplied_in_tf32() -> None:
+    import torch  # noqa: PLC0415 - only where it is installed
+
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    TorchTensorRt(FakeDriver(), "cpu")
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
+
+
 def compared(model: bytes, inputs: dict[str, np.ndarray], atol: float) -> None:
     import torch  # noqa: PLC0415 - only where it is installed
 
