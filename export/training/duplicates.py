@@ -1,36 +1,36 @@
 """Whether one picture stands under two patients: by its digest, or by how it looks.
 
-Near-duplicates (saved again, resized, brightened, turned by a quarter, mirrored) are found by a
-perceptual hash: 64 signs of the lowest waves of a grey thumbnail (Zauner 2010). Pictures of which
-16 signs in a row are equal are compared pixel by pixel; `docs/training.md` has what was measured.
+Near-duplicates (saved again, resized, brightened, turned, mirrored, moved) are found by signatures
+that none of this changes, and then laid on each other; `docs/training.md` has what was measured.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from edgeapl.errors import InputError
+from edgeapl.export.training.alignment import aligned_correlation, picture_of
 from edgeapl.export.training.cell_pool import CellPool
-from edgeapl.types import Float32, UInt8
+from edgeapl.types import Float32, Int64, UInt8
 from edgeapl.wording.printable import printable
 
-SIDE = 32
-WAVES = 8
-BANDS = 4
+ALIKE = 0.75
+"""Correlation of details from which two pictures are one, laid on each other."""
 
-ALIKE = 0.97
-"""Correlation of two thumbnails from which they are one picture."""
+LIKELY = 0.82
+"""Product of two signatures from which they are laid on each other."""
+
+MOST_TRIED = 8
+"""The likeliest pictures before one that it is laid on."""
+
+CHUNK = 512
+"""Rows whose products with all rows before are held at once."""
 
 FLAT = 1.0
 """Grey levels: a thumbnail that varies less shows nothing that could be compared."""
-
-Bands = NDArray[np.uint16]
 
 
 def check_patients_apart(pool: CellPool) -> None:
@@ -87,50 +87,30 @@ def near_duplicates(
     Parameters
     ----------
     crops : uint8 (N, S, S, 3) RGB. groups : what each row belongs to, e.g. its patient.
-    alike : correlation of thumbnails from which two are one picture.
+    alike : correlation of details from which two are one picture.
     """
-    thumbnails = np.stack([_thumbnail(crop) for crop in crops]) if len(crops) else np.empty((0,))
-    seen: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for row, thumbnail in enumerate(thumbnails):
-        if thumbnail.std() < FLAT:
-            continue
-        views = _views(thumbnail)
-        tried: set[int] = set()
-        for view in views:
-            for key in _keys(view):
-                for other in seen[key]:
-                    if groups[other] == groups[row] or other in tried:
-                        continue
-                    tried.add(other)
-                    if any(_correlation(thumbnails[other], each) >= alike for each in views):
-                        yield other, row
-        for key in _keys(thumbnail):
-            seen[key].append(row)
+    pictures = [picture_of(crop) for crop in crops]
+    rows = [row for row, one in enumerate(pictures) if one.thumbnail.std() >= FLAT]
+    if not rows:
+        return
+    signatures = np.stack([pictures[row].signature for row in rows])
+    _, numbers = np.unique([groups[row] for row in rows], return_inverse=True)
+    for start in range(0, len(rows), CHUNK):
+        for at, before in _likely(signatures, numbers, start):
+            one, other = rows[before], rows[at]
+            if aligned_correlation(pictures[one], pictures[other]) >= alike:
+                yield one, other
 
 
-def _thumbnail(crop: UInt8) -> Float32:
-    grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
-    small = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    return np.asarray(small, dtype=np.float32)
-
-
-def _views(thumbnail: Float32) -> list[Float32]:
-    """Return a thumbnail turned by quarters, and mirrored: eight of them."""
-    turned = [np.rot90(thumbnail, quarter) for quarter in range(4)]
-    return [np.ascontiguousarray(view) for each in turned for view in (each, each[:, ::-1])]
-
-
-def _keys(thumbnail: Float32) -> list[tuple[int, int]]:
-    """Return the four bands of 16 signs of the perceptual hash, each with its number."""
-    waves = np.asarray(cv2.dct(thumbnail))[:WAVES, :WAVES].ravel()
-    signs = waves > np.median(waves[1:])
-    bands: Bands = np.packbits(signs).view(np.uint16)
-    return [(band, int(bands[band])) for band in range(BANDS)]
-
-
-def _correlation(one: Float32, other: Float32) -> float:
-    a, b = one - one.mean(), other - other.mean()
-    return float((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum()))
+def _likely(signatures: Float32, groups: Int64, start: int) -> Iterator[tuple[int, int]]:
+    """Yield each place from `start` on, `CHUNK` of them, with the likeliest places before it."""
+    end = min(start + CHUNK, len(signatures))
+    products = signatures[start:end] @ signatures[:end].T
+    for at in range(start, end):
+        alike = np.where(groups[:at] == groups[at], -1.0, products[at - start, :at])
+        likely = np.flatnonzero(alike >= LIKELY)
+        for before in likely[np.argsort(-alike[likely], kind="stable")][:MOST_TRIED]:
+            yield at, int(before)
 
 
 def _refusal(what: str, pool: CellPool, first: int, row: int) -> InputError:

@@ -27,9 +27,9 @@ def main(folder: Path, labels: Path) -> None:
     cutting = Cutting(CROP, "field", True, 0.1, 0.1)
     pool = load_pool(labelled, cutting, lambda done, images: None)
     print(f"{len(pool)} cells of {len(set(pool.patients))} patients")
-    for limit in (0.8, 0.85, 0.9, 0.95, duplicates.ALIKE):
+    for limit in (0.5, 0.6, 0.7, duplicates.ALIKE):
         pairs = list(duplicates.near_duplicates(pool.crops, pool.patients, limit))
-        print(f"pairs of two patients that correlate with at least {limit}: {len(pairs)}")
+        print(f"pairs of two patients whose details correlate with at least {limit}: {len(pairs)}")
     for name, change in CHANGES.items():
         print(f"copies found, {name}: {found(pool, change)} of {COPIES}")
 
@@ -79,6 +79,15 @@ def turned(degrees: float) -> Callable[[UInt8], UInt8]:
     return around
 
 
+def enlarged(times: float) -> Callable[[UInt8], UInt8]:
+    def closer(crop: UInt8) -> UInt8:
+        middle = (crop.shape[1] / 2, crop.shape[0] / 2)
+        move = cv2.getRotationMatrix2D(middle, 0, times)
+        return np.asarray(cv2.warpAffine(crop, move, crop.shape[:2]), dtype=np.uint8)
+
+    return closer
+
+
 CHANGES: dict[str, Callable[[UInt8], UInt8]] = {
     "JPEG of quality 60": jpeg(60),
     "JPEG of quality 20": jpeg(20),
@@ -89,7 +98,10 @@ CHANGES: dict[str, Callable[[UInt8], UInt8]] = {
     "moved by 1 % of the side": moved(1),
     "moved by 3 % of the side": moved(4),
     "turned by 3 degrees": turned(3),
+    "moved by 6 % of the side": moved(8),
     "turned by 20 degrees": turned(20),
+    "turned by 100 degrees": turned(100),
+    "made larger by 3 %": enlarged(1.03),
 }
 
 

@@ -20,6 +20,7 @@ from edgeapl.errors import EdgeAplError, EngineError, InputError, UsageError  # 
 from edgeapl.export.architectures.mil_small import MilSmall  # noqa: E402
 from edgeapl.export.training import trainer  # noqa: E402
 from edgeapl.export.training.device import Device, choose_device  # noqa: E402
+from edgeapl.export.training.duplicates import near_duplicates  # noqa: E402
 from edgeapl.export.training.initial_weights import start_from  # noqa: E402
 from edgeapl.export.training.labelled_set import read_labelled_set  # noqa: E402
 from edgeapl.export.training.loop import Epoch  # noqa: E402
@@ -230,6 +231,14 @@ def jpeg(picture: np.ndarray) -> np.ndarray:
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
 
 
+def warped(picture: np.ndarray, degrees: float, px: int) -> np.ndarray:
+    middle = (picture.shape[1] / 2, picture.shape[0] / 2)
+    move = cv2.getRotationMatrix2D(middle, degrees, 1.0)
+    move[:, 2] += px
+    size = (picture.shape[1], picture.shape[0])
+    return np.asarray(cv2.warpAffine(picture, move, size, borderMode=cv2.BORDER_REPLICATE))
+
+
 CHANGES: dict[str, Callable[[np.ndarray], np.ndarray] | None] = {
     "as it is": None,
     "saved again": lambda picture: picture,
@@ -238,6 +247,9 @@ CHANGES: dict[str, Callable[[np.ndarray], np.ndarray] | None] = {
     "brightened": lambda picture: np.clip(picture * 1.08 + 4, 0, 255).astype(np.uint8),
     "turned": lambda picture: np.rot90(picture).copy(),
     "mirrored and saved": lambda picture: jpeg(picture[:, ::-1].copy()),
+    "turned by 33 degrees": lambda picture: warped(picture, 33, 0),
+    "moved by 3 %": lambda picture: warped(picture, 0, round(0.03 * len(picture))),
+    "turned, moved, mirrored and saved": lambda picture: jpeg(warped(picture[:, ::-1], 200, 3)),
 }
 
 
@@ -253,6 +265,28 @@ def test_an_image_of_two_patients_is_refused_also_changed(tmp_path: Path, change
 def test_cells_that_only_look_alike_are_not_refused(cohort: Path, tmp_path: Path) -> None:
     """Drawn by one hand, in one stain, of one size: more alike than people's cells."""
     assert len(trained(cohort, tmp_path, recipe=small(epochs=1)).pool) == 48
+
+
+def disc(number: int) -> np.ndarray:
+    """A dark round cell with few details, as weak lenses show lymphocytes."""
+    random = np.random.default_rng(number)
+    down, across = np.mgrid[:128, :128] - 64
+    inside = np.hypot(down, across) < 30 + number % 2
+    made = np.where(inside[..., None], (90, 40, 100), (225, 200, 220))
+    chromatin = cv2.GaussianBlur(random.normal(0, 90, (128, 128)), (0, 0), 5)
+    soft = cv2.GaussianBlur(made + chromatin[..., None], (0, 0), 2)
+    grainy = np.clip(soft + random.normal(0, 2, soft.shape), 0, 255)
+    return np.asarray(grainy, dtype=np.uint8)
+
+
+def test_round_dark_cells_are_not_taken_for_one_another() -> None:
+    crops = np.stack([disc(number) for number in range(12)])
+    names = [str(number) for number in range(len(crops))]
+    assert not list(near_duplicates(crops, names))
+    copies = np.concatenate([crops, np.stack([jpeg(warped(crop, 0, 3)) for crop in crops])])
+    groups = [*names, *(f"copy {name}" for name in names)]
+    found = set(near_duplicates(copies, groups))
+    assert found == {(row, row + len(crops)) for row in range(len(crops))}
 
 
 def relabelled(*rows: str) -> Callable[[Path], object]:
