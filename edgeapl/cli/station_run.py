@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from edgeapl.cli.bundle_switch import BundleSwitch
 from edgeapl.cli.camera_choice import resolved_camera, warn_of_number
 from edgeapl.cli.choices import FLAGGED
 from edgeapl.cli.keyboard import CommandHandler, LineReader
 from edgeapl.cli.output import INTERRUPTED, console, one_line
+from edgeapl.cli.served_page import ServedPage
 from edgeapl.cli.terminal import Display
 from edgeapl.cli.watch_signals import Signals, handled_signals, sigterm_interrupts
 from edgeapl.wording.numbers import plural
@@ -23,6 +23,7 @@ from edgeapl.wording.numbers import plural
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from edgeapl.cli.served_page import PageAddress
     from edgeapl.config import StationConfig
     from edgeapl.errors import EdgeAplError
     from edgeapl.model.assembled import Model
@@ -30,22 +31,12 @@ if TYPE_CHECKING:
     from edgeapl.station.options import StationOptions
     from edgeapl.station.session import ClosedSlide
     from edgeapl.station.station import Station
-    from edgeapl.web.authorisation import PageAccess
 
 REFRESH_S = 0.25
 
 CLOSING = (
     "closing the slide: its last frames are still examined; press Ctrl-C again to stop at once"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class PageAddress:
-    """Where the page is served. token : opens it; None for nobody but this machine."""
-
-    host: str
-    port: int
-    token: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +96,7 @@ def run_station(
         journal,
         BundleSwitch(bundle, journal, config, engines, segmenter, options.drawn),
         tuning,
-        None if page is None else _Page(page),
+        None if page is None else ServedPage(page),
         LineReader() if reads else None,
         terminal,
         as_json,
@@ -136,7 +127,7 @@ class _Run:
     journal: Path
     switch: BundleSwitch
     tuning: IdleTuning | None
-    page: _Page | None
+    page: ServedPage | None
     keyboard: LineReader | None
     terminal: Console
     as_json: bool
@@ -313,38 +304,3 @@ def _follow(
     for one in closed[shown:]:
         display.final(one)
     return switched
-
-
-class _Page:
-    """The page on its port, which stays the same when the station opens again."""
-
-    def __init__(self, address: PageAddress) -> None:
-        self._host = address.host
-        self._port = address.port
-        self._token = address.token
-        self._access: PageAccess | None = None
-
-    @contextmanager
-    def served(self, station: Station, terminal: Console) -> Iterator[None]:
-        """Serve the page of a station meanwhile."""
-        from edgeapl.errors import ConfigError
-        from edgeapl.station.service import StationService
-
-        try:
-            from edgeapl.web.authorisation import PageAccess
-            from edgeapl.web.server import PageServer
-        except ModuleNotFoundError as error:
-            mend = "pip install 'edgeapl[page]'"
-            raise ConfigError("the page needs more packages", error.name or "", mend) from error
-        if self._access is None:
-            self._access = PageAccess(token=self._token)
-        server = PageServer(StationService(station), self._access)
-        address = server.start(self._host, self._port)
-        self._port = urlsplit(address).port or self._port
-        # Without the token: what is printed ends in logs. The page asks for it.
-        asks = "" if self._token is None else " (asks for the token)"
-        terminal.print(f"page: {address}{asks}", markup=False, soft_wrap=True)
-        try:
-            yield
-        finally:
-            server.stop()

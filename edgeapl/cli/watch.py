@@ -148,7 +148,8 @@ def watch(
     Once the cells seen so far decide a flag, the others are counted as not needed. Only a flag ends
     a frame early: no slide is cleared before all its cells were examined. Research use only.
     """
-    from edgeapl.cli.station_run import PageAddress, run_station
+    from edgeapl.cli.served_page import PageAddress
+    from edgeapl.cli.station_run import run_station
     from edgeapl.config import load_station
     from edgeapl.errors import UsageError
     from edgeapl.logs import logging_to
