@@ -75,11 +75,14 @@ class CellsOnFrame:
     place : where the frame lies, as `CellChain.put` said.
     squares : int32 (N, 4), left, top, width and height of each cut, px; may reach over the edge.
     labels : int32 (N,), the cells' values in the label image.
+    views : int32 (N, 3), how each is turned, `edgeapl.stages.views.flags_of`; None where all are
+        shown as they lie.
     """
 
     place: int
     squares: Int32
     labels: Int32
+    views: Int32 | None = None
 
 
 @runtime_checkable

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from edgeapl import __version__
 from edgeapl.bundle.export_report import EXPORT_REPORT
@@ -60,6 +60,7 @@ class ExportRequest:
     trained_on : folder of the images that the weights were trained on, or a list of their digests;
         None if unknown.
     colours : images that cells are brought to the colours of; None for what the recipe says.
+    views : that each cell is shown in; None for what the recipe says.
     """
 
     weights: Mapping[str, Path] = field(default_factory=dict)
@@ -69,6 +70,7 @@ class ExportRequest:
     images: ProofImages = field(default_factory=ProofImages)
     trained_on: Path | None = None
     colours: ProofImages | None = None
+    views: Literal[1, 8] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,8 @@ def export(recipe: Recipe, request: ExportRequest, out: Path, say: Say) -> Expor
         if request.trained_on is not None:
             settings["training"] = {"images": trained_on.FILE}
             files[trained_on.FILE] = trained_on.training_set(request.trained_on)
+        if request.views is not None:
+            settings["crop"] = {**settings["crop"], "views": request.views}
         if request.colours is not None:
             say("colours that cells are brought to")
             moved = _moved_to(recipe, request.colours, settings, files)
@@ -177,7 +181,7 @@ def network_bytes(weights: Weights, network: NetworkRecipe, *, explain: bool) ->
 def _sealed(folder: Path, settings: Mapping[str, Any], files: Mapping[str, bytes | Path]) -> Bundle:
     """Write the bundle in another process: exported networks may hang or crash their runtime."""
     golden = _golden_png()
-    limit_s = 2 * limit_of(settings["segmenter"]["kind"])
+    limit_s = 2 * limit_of(settings["segmenter"]["kind"], settings["crop"].get("views", 1))
     call_isolated(seal_bundle, folder, settings, files, golden, folder=folder, limit_s=limit_s)
     return open_bundle(folder)
 

@@ -17,6 +17,7 @@ from edgeapl.engines.trt.engine import TrtEngine
 from edgeapl.engines.trt.plan import StoredPlan, record_of
 from edgeapl.protocols import CellsOnFrame, Link
 from edgeapl.stages.colour_transfer import colours_of
+from edgeapl.stages.views import flags_of
 from edgeapl.testing import FakeDriver
 from edgeapl.types import Frame, Int32, UInt16
 from tests.fake_tensorrt import FakeTensorRt
@@ -31,6 +32,7 @@ RECOLOURED = CropSpec(
     colour_transfer="reinhard",
     colours=ColoursSpec(mean=(-1.2, 0.1, 0.05), deviation=(1.1, 0.4, 0.2)),
 )
+TURNED = CropSpec(window_um=8.0, size_px=SIZE, views=8)
 OTHERS = {"frame": 40_000, "labels": 40_000, "steps": 64, "colours": 2}
 """Largest pixels of a frame, and px of a cut, in these tests."""
 
@@ -59,15 +61,22 @@ class Field:
     labels: UInt16
     squares: Int32
     numbers: Int32
+    views: Int32 | None = None
 
     def on(self, place: int, rows: slice = slice(None)) -> CellsOnFrame:
-        return CellsOnFrame(place, self.squares[rows], self.numbers[rows])
+        views = None if self.views is None else self.views[rows]
+        return CellsOnFrame(place, self.squares[rows], self.numbers[rows], views)
 
 
 def coloured(one: Field) -> Field:
     """Return the field with a frame that knows the colours of all its pixels."""
     colours = colours_of(one.frame.pixels.reshape(-1, 3))
     return replace(one, frame=replace(one.frame, colours=colours))
+
+
+def turned(one: Field) -> Field:
+    """Return the field with each cell in another view."""
+    return replace(one, views=flags_of(np.arange(len(one.numbers)) % 8))
 
 
 def field(seed: int, cells: int = 5, height: int = 120, width: int = 150) -> Field:
@@ -141,6 +150,8 @@ def plainly(
             "places": squares,
             "steps": np.arange(-(-squares[:, 2:].max() // STEP) * STEP, dtype=np.int32),
         }
+        if one.views is not None:
+            inputs["views"] = one.views[rows]
         if one.frame.colours is not None:
             inputs["colours"] = one.frame.colours.rows
         if spec.mask:

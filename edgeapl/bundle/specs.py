@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -138,6 +145,8 @@ class CropSpec(Spec):
     leave_out : folders whose images of single cells the model was not made for.
     colour_transfer : ``reinhard``: the colours of each frame's cells are brought to `colours`
         (Reinhard et al. 2001); None leaves them as the camera gives them.
+    views : 8: every cell is shown to the networks mirrored and turned in its eight ways, and the
+        mean of their answers counts.
     """
 
     window_um: Positive
@@ -149,6 +158,18 @@ class CropSpec(Spec):
     leave_out: tuple[str, ...] = ()
     colour_transfer: ColourTransfer | None = None
     colours: ColoursSpec | None = None
+    views: Literal[1, 8] = 1
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        settings: dict[str, Any] = write(self)
+        # Bundles, and states of trainings, that ask for neither stay the bytes that they were.
+        if self.views == 1:
+            settings.pop("views", None)
+        if self.colour_transfer is None:
+            settings.pop("colour_transfer", None)
+            settings.pop("colours", None)
+        return settings
 
     @model_validator(mode="after")
     def _colours_fit(self) -> CropSpec:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
 import typer
 
@@ -82,6 +82,14 @@ def export(
             "colours (Reinhard 2001; docs/cells.md). --crops and --um-per-px hold for them too.",
         ),
     ] = None,
+    views: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            rich_help_panel="Bundle",
+            help="8: show each cell mirrored and turned in its eight ways, and take the mean; it "
+            "takes eight times as long. 1: as it lies.",
+        ),
+    ] = None,
     random_weights: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(
@@ -142,6 +150,7 @@ def export(
         images=ProofImages(images, crops, um_per_px),
         trained_on=trained_on,
         colours=None if colours is None else ProofImages(colours, crops, um_per_px),
+        views=_views(views),
     )
     found = find_recipe(recipe, segmenter)
     with _progress() as say:
@@ -155,6 +164,18 @@ def export(
         print_json({**done.report, "bundle": _bundle(done)})
     else:
         _show(done)
+
+
+def _views(given: int | None) -> Literal[1, 8] | None:
+    from edgeapl.errors import UsageError
+
+    if given is None:
+        return None
+    if given == 8:
+        return 8
+    if given == 1:
+        return 1
+    raise UsageError("cells can be shown in 1 view or in 8", f"--views {given}", "give one of them")
 
 
 def _weights(given: Sequence[str]) -> dict[str, Path]:

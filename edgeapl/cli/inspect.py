@@ -165,7 +165,9 @@ def _show(document: dict[str, Any]) -> None:
         "scale": f"{manifest['um_per_px']} µm per pixel",
         "segmenter": manifest["segmenter"]["kind"],
         "crop": f"{manifest['crop']['window_um']} µm as {manifest['crop']['size_px']} px",
-        "cells are shown": shown_in_words(manifest["crop"]["colour_transfer"]),
+        "cells are shown": shown_in_words(
+            manifest["crop"].get("colour_transfer"), manifest["crop"].get("views", 1)
+        ),
         "reducer": manifest["reducer"]["kind"],
         "rule": _rule_in_words(rule, clears=asked.clears),
     }

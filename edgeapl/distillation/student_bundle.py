@@ -114,7 +114,7 @@ def sealed(
     Raises EngineError when its networks do, InputError when the slides are unfit.
     """
     golden = parent.read(parent.manifest.golden.frame)
-    limit_s = 2 * limit_of(settings["segmenter"]["kind"])
+    limit_s = 2 * limit_of(settings["segmenter"]["kind"], settings["crop"].get("views", 1))
     made = folder / "made"
     call_isolated(seal_bundle, made, settings, files, golden, folder=made, limit_s=limit_s)
     calibrating = CalibrateRequest(

@@ -64,6 +64,9 @@ class MapExplainer:
             f"colours of two {what}s cannot be compared. It shows where the network looked, not "
             "that it was right."
         )
+        views = self._model.bundle.manifest.crop.views
+        if views > 1:
+            caption += f" The {what} is shown as it lies; its score is the mean over {views} views."
         if not cells:
             return Explanation(self.title, "No cell was scored, so there is no map.")
         crops = np.stack([cell.crop for cell in cells])

@@ -8,17 +8,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.errors import EngineError
+from edgeapl.inference.cell_views import mean_answers
 from edgeapl.inference.routing import Answer, Route, Step, steps
 from edgeapl.model import Model
+from edgeapl.stages.views import view_of
 from edgeapl.types import UInt8
 
 Answers = dict[str, Answer | None]
 
 
+def query_in_all_views(model: Model, crops: UInt8, batch_size: int) -> list[Answers]:
+    """Return the answers that scores are made of: means over the views that the bundle asks for."""
+    of_views = [
+        query_networks(model, np.stack([view_of(crop, view) for crop in crops]), batch_size)
+        for view in range(model.bundle.manifest.crop.views if len(crops) else 0)
+    ]
+    return [dict(mean_answers(each)) for each in zip(*of_views, strict=True)]
+
+
 def query_networks(
     model: Model, crops: UInt8, batch_size: int, also: Sequence[str] = ()
 ) -> list[Answers]:
-    """Return all answers about every cell: network to answer, None if the cell was not shown.
+    """Return all answers about every cell as it lies: network to answer, None if not shown.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.bundle.specs import ExplanationSpec
-from edgeapl.explanation.network_queries import head_probabilities, query_networks
+from edgeapl.explanation.network_queries import head_probabilities, query_in_all_views
 from edgeapl.model import Model
 from edgeapl.report.explanation import ExplainedPicture, Explanation, heat, laid_over
 from edgeapl.report.pictures import jpeg_bytes, shrunk
@@ -133,7 +133,7 @@ class OcclusionExplainer:
         """Return the frame's own probability, and that under every patch, float64 (patches,)."""
         manifest = self._model.bundle.manifest
         crops = _covered_crops(frame, patches, self._model)
-        answers = query_networks(self._model, crops, self._batch_size)
+        answers = query_in_all_views(self._model, crops, self._batch_size)
         scored = np.isfinite(frame.suspicion)
         table = np.stack([frame.roles[role.name][scored] for role in manifest.roles], axis=1)
         place = np.cumsum(scored) - 1

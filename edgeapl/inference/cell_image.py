@@ -9,6 +9,7 @@ import numpy as np
 
 from edgeapl.inference.answer_memo import digest_of
 from edgeapl.stages.crop import CellImages, UncutCells
+from edgeapl.stages.views import view_of
 from edgeapl.types import UInt8
 
 
@@ -22,13 +23,23 @@ class CellImage:
     cells : images, or where they are to be cut. row : of this one.
     """
 
-    __slots__ = ("_cells", "_digest", "_pixels", "_row")
+    __slots__ = ("_cells", "_digest", "_first", "_pixels", "_row", "_view")
 
     def __init__(self, cells: CellImages | Sequence[UInt8], row: int) -> None:
         self._cells = cells
         self._row = row
         self._digest: bytes | None = None
         self._pixels: UInt8 | None = None if isinstance(cells, UncutCells) else cells[row]
+        self._view = 0
+        self._first = self
+
+    def seen(self, view: int) -> CellImage:
+        """Return another view of the cell, which is cut once for all; see `stages.views`."""
+        if view == 0:
+            return self
+        other = CellImage(self._cells, self._row)
+        other._pixels, other._view, other._first = None, view, self
+        return other
 
     @property
     def nbytes(self) -> int:
@@ -38,6 +49,8 @@ class CellImage:
     @property
     def pixels(self) -> UInt8:
         """The image, uint8 (size, size, 3) RGB. Two threads may cut it at the same time: alike."""
+        if self._pixels is None and self._view:
+            self._pixels = view_of(self._first.pixels, self._view)
         if self._pixels is None:
             assert isinstance(self._cells, UncutCells)
             self._pixels = self._cells.cut_one(self._row)

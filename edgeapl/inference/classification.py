@@ -34,7 +34,7 @@ def scheduler_for(
     Parameters
     ----------
     engines : network name to engine.
-    batch_size : cells in one run, 1 or more.
+    batch_size : cells in one run, 1 or more; each view of a cell counts as one.
     workers : runs at the same time without a chain; more than one take threads of their own.
     chain : the same networks on a device, which runs all cells that it takes; the engines run the
         others, one batch at a time. A device always keeps pace.
@@ -44,9 +44,9 @@ def scheduler_for(
     order = steps(manifest)
     executors: list[Executor] = []
     if chain is not None:
-        executors.append(DeviceExecutor(order, chain, batch_size))
+        executors.append(DeviceExecutor(order, chain, batch_size, manifest.crop.views))
         workers, keep_pace = 1, True
-    executors.append(CpuExecutor(order, engines, batch_size, workers, memo))
+    executors.append(CpuExecutor(order, engines, batch_size, workers, memo, manifest.crop.views))
     return Scheduler(manifest, order, executors, keep_pace=keep_pace)
 
 

@@ -43,6 +43,7 @@ class CpuExecutor:
     batch_size : cells in one run of a network, 1 or more.
     workers : runs at the same time; more than one take threads of their own, until `close`.
     memo : answers to inputs that were seen before; None to run every cell.
+    views : of each cell, one after another among the cells that are added.
     """
 
     fuses = False
@@ -55,8 +56,10 @@ class CpuExecutor:
         batch_size: int,
         workers: int,
         memo: AnswerMemo | None = None,
+        views: int = 1,
     ) -> None:
         self._memo = memo
+        self._views = views
         self.batch_size = batch_size
         self._steps = {step.network: step for step in steps}
         self._engines = engines
@@ -95,7 +98,10 @@ class CpuExecutor:
     def add(self, cells: Int64, images: CellImages | Sequence[UInt8]) -> None:
         """Add cells; see `Executor.add`. They are cut when a network is about to see them."""
         self._new = cells.tolist()
-        self._images.update((cell, CellImage(images, row)) for row, cell in enumerate(self._new))
+        for first in range(0, len(self._new), self._views):
+            image = CellImage(images, first // self._views)
+            for view, cell in enumerate(self._new[first : first + self._views]):
+                self._images[cell] = image.seen(view)
 
     def admit(self) -> Iterable[tuple[Sequence[int], EngineError | None]]:
         """Admit all cells at once."""

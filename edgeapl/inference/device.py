@@ -20,6 +20,7 @@ from edgeapl.inference.executor import Batch, BatchResult, PendingResult
 from edgeapl.inference.routing import Step
 from edgeapl.protocols import CellChain, CellsOnFrame
 from edgeapl.stages.crop import CellImages, UncutCells
+from edgeapl.stages.views import flags_of
 from edgeapl.types import Int64, UInt8
 
 
@@ -27,7 +28,8 @@ from edgeapl.types import Int64, UInt8
 class _Frame:
     """A frame with cells that have no answer.
 
-    cells : its cells, uncut. rows : number of a cell to its row there.
+    cells : its cells, uncut. rows : number of a cell to its row there, of a view of it to its place
+        among all views.
     place : on the device; None while it waits for one.
     """
 
@@ -46,13 +48,17 @@ class DeviceExecutor:
     steps : the networks of cells.
     chain : of all of them, as `edgeapl.inference.routing.chain_links` says.
     batch_size : cells in one batch; the chain may take fewer.
+    views : of each cell, one after another among the cells that are added.
     """
 
     fuses = True
     is_saturated = False
     held_bytes = 0
 
-    def __init__(self, steps: Sequence[Step], chain: CellChain, batch_size: int) -> None:
+    def __init__(
+        self, steps: Sequence[Step], chain: CellChain, batch_size: int, views: int = 1
+    ) -> None:
+        self._views = views
         self.batch_size = min(batch_size, chain.most_cells)
         self._steps = {step.network: step for step in steps}
         self._chain = chain
@@ -152,9 +158,10 @@ class DeviceExecutor:
 
     def _on_frame(self, place: int, cells: Sequence[int]) -> CellsOnFrame:
         frame = self._frame_of[cells[0]]
-        rows = [frame.rows[cell] for cell in cells]
+        rows, views = np.divmod([frame.rows[cell] for cell in cells], self._views)
         labels = (frame.cells.rows[rows] + 1).astype(np.int32)
-        return CellsOnFrame(place, frame.cells.squares[rows], labels)
+        turned = flags_of(views) if self._views > 1 else None
+        return CellsOnFrame(place, frame.cells.squares[rows], labels, turned)
 
     def _finish(self, batch: Batch) -> BatchResult:
         outputs = self._chain.finish()

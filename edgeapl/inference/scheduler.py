@@ -3,6 +3,9 @@
 Cells are added one frame after another and wait in front of each network that has to see them. A
 network runs as soon as a batch is full, whichever frames its cells come from. Where a batch runs,
 on a processor or on a device that cuts the cells itself, is the executor's business.
+
+Where a bundle shows every cell in several views, what is routed, queued and run is a view: eight
+views fill a batch as eight cells do. Only whoever adds and takes cells knows these alone.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import numpy as np
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.errors import DeadlineError, EngineError
 from edgeapl.inference.batch_queues import BatchQueues, Policy
+from edgeapl.inference.cell_views import CellViews
 from edgeapl.inference.executor import Batch, Executor, Networks, PendingResult
 from edgeapl.inference.result import InferenceResult, result_of
 from edgeapl.inference.routing import Answer, Outputs, Route, Step
@@ -29,7 +33,7 @@ takes processor time from the networks."""
 
 @dataclass(slots=True, eq=False)
 class _Cell:
-    """A cell without all its answers.
+    """A view of a cell without all its answers.
 
     queues : of the executor that holds its image.
     asked : networks whose queue it was put in.
@@ -63,6 +67,7 @@ class Scheduler:
         keep_pace: bool = True,
     ) -> None:
         self._manifest = manifest
+        self._views = CellViews(manifest.crop.views)
         self._steps = tuple(steps)
         self._by_name = {step.network: step for step in self._steps}
         self._policy = Policy.FULLEST if keep_pace else Policy.SAME
@@ -83,8 +88,9 @@ class Scheduler:
         images : uint8 (N, size, size, 3) RGB, or where they are to be cut.
         """
         queues = next(q for q in self._all_queues if q.executor.accepts(images))
-        queues.executor.add(ids, images)
-        self._cells.update((cell, _Cell(queues)) for cell in ids.tolist())
+        views = self._views.of(ids)
+        queues.executor.add(views, images)
+        self._cells.update((view, _Cell(queues)) for view in views.tolist())
         self._admit(queues)
 
     @property
@@ -95,7 +101,8 @@ class Scheduler:
     @property
     def held(self) -> frozenset[int]:
         """Numbers of the cells that were added, and neither returned nor given up."""
-        return frozenset(self._cells) | frozenset(self._done) | frozenset(self._failed)
+        views = (*self._cells, *self._done)
+        return frozenset(self._views.cells(views)) | frozenset(self._failed)
 
     def ready(self, *, flush: bool) -> bool:
         """Whether `step` has something to do at once.
@@ -129,7 +136,8 @@ class Scheduler:
             if self._take_finished(queues, wait_s):
                 break
         more = any(q.executor.is_running or q.has_batch(flush=flush) for q in self._all_queues)
-        if more and self._policy is Policy.SAME and len(self._done) < FEWEST_RETURNED:
+        few = len(self._done) < FEWEST_RETURNED * self._views.count
+        if more and self._policy is Policy.SAME and few:
             return self._nothing
         return self._returned()
 
@@ -171,10 +179,8 @@ class Scheduler:
         """
         held = self.held
         removed = [cell for cell in ids.tolist() if cell in held]
-        for cell in removed:
-            self._done.pop(cell, None)
-            if cell in self._cells:
-                self._remove(cell)
+        for view in self._views.of(np.array(removed, dtype=np.int64)).tolist():
+            self._forget(view)
         gone = set(removed)
         self._failed = [cell for cell in self._failed if cell not in gone]
         for queues in self._all_queues:
@@ -285,15 +291,22 @@ class Scheduler:
         self._admit(queues)
 
     def _lose(self, error: EngineError, cells: Sequence[int]) -> None:
-        self._errors.append((error, cells))
+        self._errors.append((error, self._views.cells(cells)))
         for cell in cells:
             if cell in self._cells:
                 self._fail(cell)
 
     def _fail(self, cell: int) -> None:
-        """Fail a cell: it leaves all queues, so that no network is asked about it again."""
-        self._remove(cell)
-        self._failed.append(cell)
+        """Fail a cell, given by a view of it: no network is asked about any of them again."""
+        for view in self._views.beside(cell):
+            self._forget(view)
+        self._failed.append(self._views.cell(cell))
+
+    def _forget(self, view: int) -> None:
+        """Drop a view, and its answers if it has them all."""
+        self._done.pop(view, None)
+        if view in self._cells:
+            self._remove(view)
 
     def _remove(self, cell: int) -> None:
         queues = self._cells.pop(cell).queues
@@ -303,7 +316,7 @@ class Scheduler:
     def _returned(self) -> InferenceResult:
         if not (self._done or self._failed or self._errors):
             return self._nothing
-        done, self._done = self._done, {}
+        done = self._views.take_complete(self._done)
         failed, self._failed = self._failed, []
         errors, self._errors = self._errors, []
         cut_s, self._cut_s = self._cut_s, 0.0

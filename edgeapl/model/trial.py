@@ -69,7 +69,9 @@ def try_out(
     # A driver of a GPU reserves more memory than it uses.
     about = called or folder
     if limit_s is None:
-        limit_s = SLOW_LIMIT_S if plans else limit_of(bundle.manifest.segmenter.kind)
+        manifest = bundle.manifest
+        own = limit_of(manifest.segmenter.kind, manifest.crop.views)
+        limit_s = SLOW_LIMIT_S if plans else own
     call_isolated(
         open_once, folder, called, resign, folder=about, limit_s=limit_s, bounded=not plans
     )
@@ -80,9 +82,12 @@ def try_out(
     return bundle
 
 
-def limit_of(segmenter: str) -> float:
-    """Return how long a bundle's own networks may take, s, by the kind of its segmenter."""
-    return SLOW_LIMIT_S if segmenter == "sam" else LIMIT_S
+def limit_of(segmenter: str, views: int = 1) -> float:
+    """Return how long a bundle's own networks may take, s, by the kind of its segmenter.
+
+    views : of each cell; every one is run.
+    """
+    return SLOW_LIMIT_S if segmenter == "sam" else min(SLOW_LIMIT_S, views * LIMIT_S)
 
 
 def open_once(folder: Path, engines: Path | None, resign: bool) -> None:

@@ -22,7 +22,8 @@ MOST_HELD_BYTES = 256 << 20
 
 MOST_WAITING_CELLS = 32
 """A camera's next frame is requested when no more cells wait: enough to keep the networks busy
-while it is searched for cells, and few enough that it is not old when its cells are examined."""
+while it is searched for cells, and few enough that it is not old when its cells are examined. A
+cell that is shown in several views counts as many."""
 
 TICK_S = 0.25
 """How long nothing may happen before the observer is called; also how often the progress of an open
@@ -214,7 +215,8 @@ class Examiner:
                 slide.examination.take(result, slide.frames)
 
     def _request_frame(self) -> None:
-        if sum(frame.pending for frame in self._frames) <= MOST_WAITING_CELLS:
+        views = self._model.bundle.manifest.crop.views
+        if views * sum(frame.pending for frame in self._frames) <= MOST_WAITING_CELLS:
             self._producer.request_frame()
 
     def _must_end(self) -> bool:

@@ -62,7 +62,7 @@ def report_context(manifest: Manifest, *, crops: bool) -> ReportContext:
         crops=crops,
         software=f"edgeapl {__version__}",
         group_roles=frozenset(role.name for role in manifest.roles if role.members),
-        cells_shown=shown_in_words(manifest.crop.colour_transfer),
+        cells_shown=shown_in_words(manifest.crop.colour_transfer, manifest.crop.views),
         by_kind=manifest.answers == "differential",
         by_cells=manifest.rule.suspicious_share is not None or manifest.reducer.kind == "vote",
     )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 
-def shown_in_words(colour_transfer: str | None) -> str:
+def shown_in_words(colour_transfer: str | None, views: int) -> str:
     """Say what `edgeapl.bundle.specs.CropSpec` asks for beyond cutting."""
-    if colour_transfer is None:
-        return "in the colours of the image"
-    return "in colours brought to those of the training images, frame by frame (Reinhard 2001)"
+    colours = "in the colours of the image"
+    if colour_transfer is not None:
+        colours = "in colours brought to those of the training, frame by frame (Reinhard 2001)"
+    if views == 1:
+        return f"once, {colours}"
+    return f"in {views} views, mirrored and turned, whose answers are averaged; {colours}"

@@ -153,6 +153,9 @@ class HostedChain:
             "squares": np.concatenate([one.squares for one in cells]),
             "labels": np.concatenate([one.labels for one in cells]),
         }
+        turned = [one.views for one in cells if one.views is not None]
+        if turned:
+            inputs["views"] = np.concatenate(turned)
         parts = tuple((one.place, len(one.labels)) for one in cells)
         while True:
             child = self._bring([one.place for one in cells], limit)

@@ -164,10 +164,12 @@ class ChainWorker(Worker):
         arrays = given.take(batch.arrays)
         squares = np.array(arrays["squares"], np.int32)
         labels = np.array(arrays["labels"], np.int32)
+        turned = np.array(arrays["views"], np.int32) if "views" in arrays else None
         cells, first = [], 0
         for place, count in batch.parts:
             rows = slice(first, first + count)
-            cells.append(CellsOnFrame(self._places[place], squares[rows], labels[rows]))
+            views = None if turned is None else turned[rows]
+            cells.append(CellsOnFrame(self._places[place], squares[rows], labels[rows], views))
             first += count
         self._chain.start(cells, batch.networks)
         self._under_way.append(batch)

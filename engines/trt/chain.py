@@ -165,10 +165,12 @@ class TrtChain:
         frame = Frame(pixels, 0, 0, 1.0, "warm-up", "", colours=colours)
         place = self.put(frame, np.zeros((side, side), np.uint16))
         assert place is not None
+        turning = self._stages.cutting.turning
         for rows in self._stages.sizes:
             squares = np.tile(np.array([0, 0, side, side], np.int32), (rows, 1))
             for _ in range(BATCHES):
-                cells = CellsOnFrame(place, squares, np.ones(rows, np.int32))
+                views = np.zeros((rows, 3), np.int32) if turning else None
+                cells = CellsOnFrame(place, squares, np.ones(rows, np.int32), views)
                 self.start([cells], self._networks)
             for _ in range(BATCHES):
                 self.finish()

@@ -67,6 +67,8 @@ def crop_ranges(spec: CropSpec, um_per_px: float, most_cells: int = MOST_CELLS) 
     ranges = {"frame": pixels, "places": cells, "steps": (1, window, reach)}
     if spec.colours is not None:
         ranges = {**ranges, "colours": (2, 2, 2)}
+    if spec.views > 1:
+        ranges = {**ranges, "views": cells}
     return {**ranges, "labels": pixels, "numbers": cells} if spec.mask else ranges
 
 
@@ -78,7 +80,8 @@ def crop_network(spec: CropSpec) -> bytes:
     reach over the edge; ``steps`` int32 (P,), 0 to P - 1, P being the longest side of all cuts.
     Where the bundle masks: ``labels`` uint8 (pixels, 2), the label image as its bytes, low byte
     first; ``numbers`` int32 (N,), the label of each cell. Where it moves colours: ``colours``
-    float32 (2, 3), mean and deviation of the frame's own.
+    float32 (2, 3), mean and deviation of the frame's own. Where it shows several views: ``views``
+    int32 (N, 3), `edgeapl.stages.views.flags_of` each.
 
     Output: ``cells`` uint8 (N, size_px, size_px, 3) RGB.
 
@@ -109,13 +112,19 @@ def crop_network(spec: CropSpec) -> bytes:
         cut = graph.node("Mul", cut, _own(graph, where, inside))
     planes = graph.node("Transpose", cut, perm=[0, 3, 1, 2])  # (N, 3, P, P)
     shrinks = _shrinks(graph, width, height, spec)
-    upright = _weights(graph, height, shrinks, spec)  # (N, 1, size, P)
+    mirrored, flipped, turned = _flags(graph) if spec.views > 1 else ("", "", "")
+    upright = _weights(graph, height, shrinks, spec, flipped)  # (N, 1, size, P)
     across = graph.node(
-        "Transpose", _weights(graph, width, shrinks, spec), perm=[0, 1, 3, 2]
+        "Transpose", _weights(graph, width, shrinks, spec, mirrored), perm=[0, 1, 3, 2]
     )  # (N, 1, P, size)
     sized = graph.node("MatMul", graph.node("MatMul", upright, planes), across)
     grey = graph.node("Clip", graph.node("Round", sized), graph.number(0.0), graph.number(255.0))
     pixels = graph.node("Transpose", grey, perm=[0, 2, 3, 1])
+    if turned:
+        quarter = graph.node("Transpose", grey, perm=[0, 3, 2, 1])
+        turns = graph.node("Unsqueeze", turned, graph.longs([3]))
+        there = graph.node("Greater", turns, graph.number(0.5))
+        pixels = graph.node("Where", there, quarter, pixels)
     graph.node("Cast", pixels, to="UINT8", named=OUTPUT)
     return graph.model(["n", spec.size_px, spec.size_px, 3])
 
@@ -205,20 +214,41 @@ def _shrinks(graph: _Graph, width: str, height: str, spec: CropSpec) -> str:
     return graph.node("Unsqueeze", graph.node("Greater", both, size), graph.longs([2]))
 
 
-def _weights(graph: _Graph, side: str, shrinks: str, spec: CropSpec) -> str:
-    """Add nodes for the weight of each line of a cut in each line of the crop, (N, 1, size, P)."""
+def _flags(graph: _Graph) -> tuple[str, str, str]:
+    """Take the views, and add nodes for their three flags, 0 or 1 as float (N, 1, 1) each."""
+    graph.take("views", "INT32", ["n", 3])
+    views = graph.node("Unsqueeze", graph.node("Cast", "views", to="FLOAT"), graph.longs([2]))
+    mirrored, flipped, turned = (
+        graph.node("Gather", views, graph.longs([n]), axis=1) for n in range(3)
+    )
+    return mirrored, flipped, turned
+
+
+def _weights(graph: _Graph, side: str, shrinks: str, spec: CropSpec, reverse: str) -> str:
+    """Add nodes for the weight of each line of a cut in each line of the crop, (N, 1, size, P).
+
+    reverse : flags of the cells whose lines come last to first; empty where none do.
+    """
     size = spec.resized_px or spec.size_px
     edge = (size - spec.size_px) // 2
     lines = np.arange(edge, edge + spec.size_px, dtype=np.float32)[:, None]
+
+    def place_of(part: float) -> str:
+        """Return where each line begins, ends or has its middle, in lines of the whole."""
+        if not reverse:
+            return graph.floats(lines + np.float32(part))
+        back = graph.node("Mul", reverse, graph.floats(lines[::-1] - lines))
+        return graph.node("Add", graph.floats(lines + np.float32(part)), back)  # (N, size, 1)
+
     length = graph.node("Unsqueeze", graph.node("Cast", side, to="FLOAT"), graph.longs([2]))
     step = graph.node("Mul", length, graph.number(1.0 / size))  # (N, 1, 1), px per line
     place = graph.node("Cast", "steps", to="FLOAT")  # (P,)
-    begin = graph.node("Mul", step, graph.floats(lines))  # (N, size, 1)
-    end = graph.node("Mul", step, graph.floats(lines + 1))
+    begin = graph.node("Mul", step, place_of(0.0))  # (N, size, 1)
+    end = graph.node("Mul", step, place_of(1.0))
     last = graph.node("Min", graph.node("Add", place, graph.number(1.0)), end)
     shared = graph.node("Sub", last, graph.node("Max", place, begin))
     area = graph.node("Div", graph.node("Max", shared, graph.number(0.0)), step)
-    centre = graph.node("Mul", step, graph.floats(lines + 0.5))
+    centre = graph.node("Mul", step, place_of(0.5))
     centre = graph.node("Sub", centre, graph.number(0.5))
     furthest = graph.node("Sub", length, graph.number(1.0))
     centre = graph.node("Max", graph.node("Min", centre, furthest), graph.number(0.0))

@@ -70,12 +70,15 @@ class Cutter:
         self.most_pixels = largest["frame"]
         self.labelled = "labels" in largest
         self.recoloured = "colours" in largest
+        self.turning = "views" in largest
         if self.most_cells > ALIGNED:
             text = f"{self.most_cells} cells in one run: build it with at most {ALIGNED}"
             raise EngineError("plan does not fit its chain", NAME, text)
         rows = ALIGNED * parts
         self._places = [memory.buffer(rows * 4, "int32") for _ in range(batches)]
         self._labels = [memory.buffer(rows, "int32") for _ in range(batches)]
+        turned = batches if self.turning else 0
+        self._views = [memory.buffer(rows * 3, "int32") for _ in range(turned)]
         self._spare = memory.room(self._layout.outputs[0].room)
         self._steps = memory.buffer(self.reach, "int32")
         memory.send(self._steps, np.arange(self.reach, dtype=np.int32), stream)
@@ -100,14 +103,25 @@ class Cutter:
         counts = [padded(len(one.labels), sizes) for one in cells]
         rows = ALIGNED * (len(cells) - 1) + counts[-1]
         places, labels = np.zeros((rows, 4), np.int32), np.zeros(rows, np.int32)
+        views = np.zeros((rows, 3), np.int32)
         for part, (one, count) in enumerate(zip(cells, counts, strict=True)):
             mine = slice(ALIGNED * part, ALIGNED * part + count)
             more = (0, count - len(one.labels))
             places[mine] = np.pad(one.squares, (more, (0, 0)), "edge")
             labels[mine] = np.pad(one.labels, more, "edge")
+            views[mine] = np.pad(self._flags(one), (more, (0, 0)), "edge")
         self._memory.send(self._places[batch], places, stream)
         if self.labelled:
             self._memory.send(self._labels[batch], labels, stream)
+        if self.turning:
+            self._memory.send(self._views[batch], views, stream)
+
+    def _flags(self, cells: CellsOnFrame) -> Int32:
+        """Return how cells are turned; raises EngineError where the plan cannot, or must."""
+        if (cells.views is not None) != self.turning:
+            text = "it was built for other settings of the bundle: build the engines again"
+            raise EngineError("plan does not turn cells as the bundle asks", NAME, text)
+        return np.zeros((len(cells.labels), 3), np.int32) if cells.views is None else cells.views
 
     def run(
         self,
@@ -150,6 +164,8 @@ class Cutter:
         if self.recoloured:
             assert place.colours is not None
             given["colours"] = (place.colours.address, (2, 3))
+        if self.turning:
+            given["views"] = (self._views[batch].address + first * 12, (count, 3))
         if self.labelled:
             assert place.labels is not None
             given["labels"] = (place.labels.address, (place.count, 2))

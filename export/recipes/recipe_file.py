@@ -42,6 +42,7 @@ class ImagesPart(Spec):
     leave_out: tuple[str, ...] = ()
     colour_transfer: ColourTransfer | None = None
     colours: ColoursSpec | None = None
+    views: Literal[1, 8] = 1
     colour_order: Literal["rgb", "bgr"] = "rgb"
     scale: Positive = 1 / 255
     mean: Three = (0.0, 0.0, 0.0)

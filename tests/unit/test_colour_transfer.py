@@ -201,4 +201,6 @@ def test_the_manifest_of_old_bundles_has_neither_setting(tmp_path: Path) -> None
     old = small_bundle(tmp_path / "old").manifest
     dumped = old.model_dump(mode="json", exclude_defaults=True)["crop"]
     assert set(dumped) == {"window_um", "size_px"}
+    written = set(old.crop.model_dump())
+    assert written.isdisjoint({"colour_transfer", "colours", "views"})
     assert isinstance(old, Manifest)

@@ -118,6 +118,20 @@ def test_cells_are_brought_to_the_colours_of_the_images_that_were_given(own: Pat
         assert model.bundle.manifest.crop == crop
 
 
+def test_cells_are_shown_in_eight_views_where_the_export_says_so(
+    own: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = exported(own, views=8)
+    assert done.bundle.manifest.crop.views == 8
+    assert (
+        done.report["slide"]["exported"]["verdict"] == done.report["slide"]["reference"]["verdict"]
+    )
+    weights = f"model={own / 'weights.pt'}"
+    command = ["export", str(own / "recipe.toml"), "--weights", weights, "--out", str(own / "b")]
+    assert run([*command, "--views", "3"]) == 2
+    assert "1 view or in 8" in capsys.readouterr().err
+
+
 def test_a_recipe_that_moves_colours_says_where_to_or_is_given_images(
     own: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

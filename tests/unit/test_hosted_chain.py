@@ -46,11 +46,13 @@ from tests.gpu_chain import (
     OTHERS,
     RECOLOURED,
     SPEC,
+    TURNED,
     Field,
     coloured,
     field,
     plainly,
     same,
+    turned,
 )
 from tests.gpu_child import Trouble
 from tests.small_bundle import SIZE, small_bundle
@@ -142,6 +144,14 @@ def test_label_images_go_there_where_cells_are_masked(tmp_path: Path, flags: Pat
         assert masked.chain.labelled
         masked.chain.start([one.on(masked.put(one))], NAMES)
         assert same(masked.chain.finish(), plainly([(one, ALL)], MASKED))
+
+
+def test_views_of_cells_go_there_where_there_are_several(tmp_path: Path, flags: Path) -> None:
+    networks, chained = files(tmp_path / "plans", TURNED)
+    with EngineHost.open(networks, chain=chained) as host:
+        turning, one, other = Hosted(host, flags), turned(field(2)), turned(field(1, cells=3))
+        turning.chain.start([one.on(turning.put(one)), other.on(turning.put(other))], NAMES)
+        assert same(turning.chain.finish(), plainly([(one, ALL), (other, ALL)], TURNED))
 
 
 def test_colours_of_frames_go_there_where_cells_are_brought_to_others(

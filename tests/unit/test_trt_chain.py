@@ -29,6 +29,7 @@ from tests.gpu_chain import (
     OTHERS,
     RECOLOURED,
     SPEC,
+    TURNED,
     Answers,
     Chained,
     Field,
@@ -39,6 +40,7 @@ from tests.gpu_chain import (
     field,
     plainly,
     same,
+    turned,
 )
 from tests.small_bundle import SIZE
 from tests.unit.test_trt_engine import pooling_network
@@ -87,11 +89,16 @@ def test_it_is_a_chain() -> None:
     assert isinstance(chained().chain, CellChain)
 
 
-@pytest.mark.parametrize("spec", [SPEC, MASKED, RECOLOURED], ids=["plain", "masked", "recoloured"])
+@pytest.mark.parametrize(
+    "spec",
+    [SPEC, MASKED, RECOLOURED, TURNED],
+    ids=["plain", "masked", "recoloured", "turned"],
+)
 def test_the_answers_are_those_of_the_same_networks_alone(spec: CropSpec) -> None:
     made = chained(spec=spec)
     for seed in range(3):
         one = coloured(field(seed)) if spec is RECOLOURED else field(seed)
+        one = turned(one) if spec is TURNED else one
         assert same(one_batch(made, one), plainly([(one, ALL)], spec))
 
 

@@ -25,6 +25,7 @@ from edgeapl.engines.trt.library import find_library
 from edgeapl.stages.colour_transfer import with_colours
 from edgeapl.stages.crop import cut_cells, cut_places
 from edgeapl.stages.segment import HsvWatershed
+from edgeapl.stages.views import flags_of, view_of
 from edgeapl.types import Detections, Frame, UInt8
 
 ROWS, COLUMNS, UM_PER_PX = 240, 320, 0.2
@@ -96,6 +97,8 @@ def cut_by(engine: OrtEngine, found: Detections, spec: CropSpec) -> UInt8:
         }
         if found.frame.colours is not None:
             inputs["colours"] = found.frame.colours.rows
+        if spec.views > 1:
+            inputs["views"] = flags_of(np.arange(first, first + len(part)) % spec.views)
         if spec.mask:
             inputs["labels"] = found.labels.reshape(-1, 1).view(np.uint8)
             numbers = np.arange(first + 1, first + len(part) + 1, dtype=np.int32)
@@ -133,6 +136,23 @@ def test_moved_colours_differ_by_one_grey_level_at_most(name: str, colours: Colo
     assert greys_apart(OrtEngine("crop", crop_network(spec)), found, spec)[0] <= ONE_GREY
     apart = cut_cells(with_colours(found, spec), spec).astype(int) - cut_cells(found, spec_of(name))
     assert np.abs(apart).mean() > 1
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_views_are_the_same_cut_mirrored_and_turned_to_the_last_bit(name: str) -> None:
+    plain, found = spec_of(name), field()
+    rows = np.tile(np.arange(len(found)), 2)[:8]
+    turned = plain.model_copy(update={"views": 8})
+    # Eight cuts, so that each view comes once.
+    boxes = np.concatenate([found.boxes, found.boxes])[:8]
+    many = Detections(found.frame, boxes, found.labels, np.ones(8, np.float32))
+    if plain.mask:
+        many, rows = found, np.arange(len(found))
+    cut = cut_by(OrtEngine("crop", crop_network(plain)), many, plain)
+    got = cut_by(OrtEngine("crop", crop_network(turned)), many, turned)
+    wanted = [view_of(crop, view) for view, crop in enumerate(cut)]
+    np.testing.assert_array_equal(got, wanted)
+    assert len({view.tobytes() for view in got}) == len(rows)
 
 
 @pytest.mark.parametrize("colours", [None, *COLOURS], ids=["none", "wider", "narrower"])
@@ -211,6 +231,8 @@ def test_the_widest_window_leaves_room_for_a_scale_half_the_bundles() -> None:
     assert crop_ranges(spec, UM_PER_PX)["steps"] == (1, 180, reach)
     recoloured = spec_of("shrinks", colours=COLOURS[0])
     assert crop_ranges(recoloured, UM_PER_PX)["colours"] == (2, 2, 2)
+    turned = spec.model_copy(update={"views": 8})
+    assert crop_ranges(turned, UM_PER_PX)["views"] == crop_ranges(spec, UM_PER_PX)["places"]
     assert set(crop_ranges(spec_of("mask"), UM_PER_PX)) - set(crop_ranges(spec, UM_PER_PX)) == {
         "labels",
         "numbers",
@@ -223,6 +245,8 @@ def test_the_widest_window_leaves_room_for_a_scale_half_the_bundles() -> None:
 def test_tensorrt_rtx_builds_it(name: str, colours: ColoursSpec | None) -> None:
     pytest.importorskip("tensorrt_rtx")
     spec = spec_of(name, colours=colours)
+    if colours is not None:
+        spec = spec.model_copy(update={"views": 8})
     library = find_library("tensorrt-rtx")
     ranges = crop_ranges(spec, UM_PER_PX)
     plan = build_plan(crop_network(spec), name="crop", library=library, ranges=ranges)
