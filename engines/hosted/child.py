@@ -21,6 +21,7 @@ from edgeapl.engines.hosted.messages import (
 )
 from edgeapl.engines.hosted.queues import RequestQueues
 from edgeapl.engines.hosted.workers import ChainWorker, Host, NetworkWorker, Worker
+from edgeapl.engines.registry import ON_GPU
 from edgeapl.errors import EdgeAplError
 from edgeapl.process.lifetime import end_first
 from edgeapl.process.memory import SharedMemory
@@ -50,7 +51,9 @@ def main() -> None:
         worker = NetworkWorker(engines, slots, queues, host, group.name)
         workers += [(group.name, worker)] * group.slots
     workers += [("chain", ChainWorker(chain, slots, queues, host)) for chain in chains]
-    own = OwnCores(len(workers))
+    # Threads that wait for a GPU compute nothing; kept to a core, they would wait for that as well.
+    targets = {one.target for group in opening.groups for one in group.networks}
+    own = OwnCores(0 if targets & set(ON_GPU) else len(workers))
     threads = [
         threading.Thread(target=worker.work, args=(own,), name=f"edgeapl-{name}", daemon=True)
         for name, worker in workers

@@ -19,6 +19,7 @@ from tests.gpu.record import UnmetError
 from tests.gpu.site import Site
 
 PACKAGES = ("pycuda", "cuda-bindings", "torch", "onnxruntime", "onnxruntime-gpu", "numpy", "onnx")
+ASKED = ("driver_version", "clocks.sm", "clocks.max.sm", "clocks.mem", "power.limit", "pstate")
 WATCHED = "memory.copies"
 SANITIZER_S = 120
 
@@ -48,7 +49,19 @@ def machine(site: Site) -> dict[str, Any]:
         "versions": versions,
         "targets": {one.target: _state(site, one) for one in available_targets()},
         "clocks": clocks(),
+        "nvidia_smi": _told_by_nvidia_smi(),
     }
+
+
+def _told_by_nvidia_smi() -> dict[str, str]:
+    """Give clocks and power, which graphics cards tell this program alone."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return {}
+    command = [program, f"--query-gpu={','.join(ASKED)}", "--format=csv,noheader"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    first = next(iter(done.stdout.splitlines()), "").split(", ")
+    return dict(zip(ASKED, first, strict=False))
 
 
 def _state(site: Site, one: Availability) -> str:

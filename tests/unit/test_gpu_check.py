@@ -194,7 +194,7 @@ def test_a_check_that_hangs_is_ended_with_all_that_it_started() -> None:
 
 
 @pytest.mark.parametrize(
-    ("left_s", "to_come", "limit"), [(540, 16, 150), (240, 13, 45), (20, 5, 15), (10, 5, 10)]
+    ("left_s", "to_come", "limit"), [(540, 16, 150), (300, 13, 40), (30, 5, 20), (10, 5, 10)]
 )
 def test_checks_that_take_long_leave_time_for_those_behind_them(
     monkeypatch: pytest.MonkeyPatch, left_s: float, to_come: int, limit: float

@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from edgeapl.bundle.digest import sha256
+from edgeapl.cores import cores_allowed
 from edgeapl.engines.hosted.host import EngineHost
 from edgeapl.engines.hosted.networks import GroupFiles, NetworkFile
 from edgeapl.engines.ort import OrtEngine
@@ -96,22 +97,23 @@ def right(network: str, answers: dict[str, Any]) -> bool:
     return all(np.array_equal(answers[key], values) for key, values in wanted.items())
 
 
+def plan(folder: Path, name: str) -> tuple[NetworkFile, ...]:
+    """Write one more plan; what the fake takes for one is an ONNX file."""
+    path = folder / "plans" / f"{name}.plan"
+    path.write_bytes(PLANS[name])
+    record = record_of(PLANS[name], FakeTensorRt(FakeDriver()).place)
+    origin = Origin(record, "this machine")
+    return (NetworkFile(name, "tensorrt", path, sha256(PLANS[name]), origin=origin),)
+
+
 @pytest.fixture
 def groups(tmp_path: Path, flags: Path) -> Iterator[Groups]:
     networks, chained = files(tmp_path / "plans")
-    place = FakeTensorRt(FakeDriver()).place
-
-    def plan(name: str) -> tuple[NetworkFile, ...]:
-        path = tmp_path / "plans" / f"{name}.plan"
-        path.write_bytes(PLANS[name])
-        origin = Origin(record_of(PLANS[name], place), "this machine")
-        return (NetworkFile(name, "tensorrt", path, sha256(PLANS[name]), origin=origin),)
-
     opened = EngineHost.open_together(
         [
-            GroupFiles("segment", plan("find")),
+            GroupFiles("segment", plan(tmp_path, "find")),
             GroupFiles("cells", networks, chained),
-            GroupFiles("head", plan("judge")),
+            GroupFiles("head", plan(tmp_path, "judge")),
         ]
     )
     with ThreadPoolExecutor(8) as pool:
@@ -242,6 +244,37 @@ def test_at_the_end_the_head_still_answers_when_other_runs_are_given_up(groups: 
         groups.ask("judge").result(PATIENCE_S)
     time.sleep(0.3)
     assert processes() == []
+
+
+def cores_of(pid: int | None) -> set[str]:
+    """The cores that each thread of a process for networks may use."""
+    found = set()
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        status = (task / "status").read_text().splitlines()
+        found |= {line for line in status if line.startswith("Cpus_allowed_list")}
+    return found
+
+
+@pytest.mark.skipif(len(cores_allowed()) < 2, reason="needs two cores")
+def test_threads_that_wait_for_a_gpu_keep_to_no_core(tmp_path: Path, flags: Path) -> None:
+    """There are as many as cores, which on a processor would have one each."""
+    allowed = os.sched_getaffinity(0)
+    (tmp_path / "plans").mkdir()
+    on_gpu = [GroupFiles(name, plan(tmp_path, name)) for name in ("find", "judge")]
+    two = [one for group in on_gpu for one in group.networks]
+    plain = [replace(one, target="onnxruntime", origin=None) for one in two]
+    os.sched_setaffinity(0, set(sorted(allowed)[:2]))
+    try:
+        hosts = EngineHost.open_together(on_gpu)
+        for name, host in hosts.items():
+            host.engines[name].run(ASKED[name])
+        assert len(cores_of(hosts["find"].health.pid)) == 1
+        for host in hosts.values():
+            host.close()
+        with EngineHost.open(plain, workers=2) as alone:
+            wait_until(lambda: len(cores_of(alone.health.pid)) > 1, PATIENCE_S)
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 def test_the_process_ends_with_its_last_group(groups: Groups) -> None:
