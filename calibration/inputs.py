@@ -92,6 +92,9 @@ def network_inputs(
         (rows,) = inputs.values()
         _append(shown[name].rows, rows)
 
+    # A cascade's networks are measured on what each would see alone.
+    first = manifest.cascade.network if manifest.cascade else None
+    manifest = manifest.model_copy(update={"cascade": None})
     with ExclusiveEngines(tuple(manifest.networks), opener, keep) as engines:
         if manifest.segmenter.detector is not None:
             segmenter = segmenter_of(manifest, engines)
@@ -101,6 +104,10 @@ def network_inputs(
             result = classified(manifest, engines, batch)
             if len(result.failed):
                 raise unusable(len(result.failed), len(batch))
+            for start in range(0, len(batch) if first else 0, CELLS_AT_ONCE):
+                assert first is not None
+                some = np.ascontiguousarray(batch[start : start + CELLS_AT_ONCE])
+                engines[first].run({manifest.networks[first].input: some})
             if not manifest.trained:
                 _append(cells, batch)
     if not manifest.trained:

@@ -9,6 +9,7 @@ from pathlib import Path
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.config import CameraConfig
 from edgeapl.errors import DeadlineError, EdgeAplError, EngineError
+from edgeapl.stages.cascade import Cascade
 from edgeapl.stages.find_disc import SHRUNK
 from edgeapl.stages.findings import Code, Effect, Finding
 from edgeapl.types import Reason, Remark, ScaleOrigin, Tally, TileState
@@ -42,6 +43,13 @@ def of_model(manifest: Manifest) -> list[Finding]:
             "no slide: run edgeapl calibrate"
         )
         findings.append(Finding("domain_missing", text, Effect.BARS_CLEAR))
+    cascade = Cascade.of(manifest)
+    if cascade is not None:
+        text = (
+            "a small network answered first; the intervals allow for up to "
+            f"{percent(cascade.bound)} of cells that it answers otherwise than those behind it"
+        )
+        findings.append(Finding("cascade", text, Effect.NOTE))
     return findings
 
 

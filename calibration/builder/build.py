@@ -99,12 +99,27 @@ def _wanted(bundle: Bundle, request: BuildRequest) -> list[tuple[str, Precision]
             for one in available_targets()
             if not one.build and not one.run and runs_here(one.target, request.device)
         ]
+    if bundle.manifest.cascade is not None:
+        targets = _for_cascade(bundle, targets)
     _check(request, targets)
     if request.precision is not None:
         able = [one for one in targets if request.precision != "int8" or one != CUDA]
         return [(target, request.precision) for target in able]
     calibrated = bundle.manifest.calibration is not None
     return [(target, one) for target in targets for one in _precisions(target, calibrated)]
+
+
+def _for_cascade(bundle: Bundle, targets: Sequence[str]) -> list[str]:
+    """Return the targets that a bundle with a small network in front can run on.
+
+    Raises UsageError when none is left.
+    """
+    left = [target for target in targets if target not in PLANS]
+    if not left:
+        mend = "give --target openvino or onnxruntime, or build its parent or its student"
+        what = "a cascade does not run as a chain on a device"
+        raise UsageError(what, f"{bundle.manifest.name}, {', '.join(targets)}", mend)
+    return left
 
 
 def _precisions(target: str, calibrated: bool) -> list[Precision]:

@@ -11,6 +11,7 @@ from edgeapl.bundle.certificate import CertificateSpec, subject_of
 from edgeapl.bundle.soundness import check_rule
 from edgeapl.bundle.specs import (
     CalibrationSpec,
+    CascadeSpec,
     CropSpec,
     Digest,
     DomainSpec,
@@ -47,6 +48,7 @@ class Manifest(Spec):
     training : what the networks were trained on; None if unknown.
     certificate : evidence that the bundle may clear; without one it never does.
     parent : the bundle that it was distilled from; None for all others.
+    cascade : a small network that answers first; None where the roles' networks see every cell.
     """
 
     schema_version: Literal[1]
@@ -70,6 +72,7 @@ class Manifest(Spec):
     training: TrainingSpec | None = None
     certificate: CertificateSpec | None = None
     parent: ParentSpec | None = None
+    cascade: CascadeSpec | None = None
     limits: LimitsSpec = LimitsSpec()
     features: OutputOf | None = None
     explanation: ExplanationSpec | None = None
@@ -82,11 +85,11 @@ class Manifest(Spec):
 
     @property
     def cell_networks(self) -> tuple[str, ...]:
-        """Networks that judge cells, each after those it waits for.
+        """Networks that judge cells, each after those it waits for; first that of a cascade.
 
         Those of the detector, and a head that no role names, are not among them.
         """
-        order: list[str] = []
+        order = [] if self.cascade is None else [self.cascade.network]
 
         def add(name: str) -> None:
             for source in sources(self.networks[name]):
@@ -131,6 +134,8 @@ class Manifest(Spec):
     def _used_networks(self) -> Iterator[str]:
         yield from (role.network for role in self.roles)
         yield from self.detector_networks
+        if self.cascade is not None:
+            yield self.cascade.network
         if self.reducer.head is not None:
             yield self.reducer.head
         outputs = [self.features, *(self.explanation.maps if self.explanation else ())]
@@ -168,6 +173,20 @@ class Manifest(Spec):
             network = self.networks[self.features.partition(".")[0]]
             if network.when is not None or network.after is not None:
                 raise ValueError("features: their network must be shown every cell")
+        return self
+
+    @model_validator(mode="after")
+    def _cascade_fits(self) -> Manifest:
+        if self.cascade is None:
+            return self
+        if self.crop.views > 1:
+            raise ValueError("cascade: views of a cell would be judged by different networks")
+        if self.features is not None:
+            raise ValueError("cascade: features need a network that sees every cell")
+        network = self.networks[self.cascade.network]
+        behind = {role.network for role in self.roles}
+        if network.after or network.when or self.cascade.network in behind:
+            raise ValueError("cascade: its network must see every cell, and have no role itself")
         return self
 
     @model_validator(mode="after")

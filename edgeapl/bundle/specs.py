@@ -341,6 +341,31 @@ class ParentSpec(Spec):
     proof: FileName
 
 
+class CascadeSpec(Spec):
+    """A small network that answers first; see `edgeapl.stages.cascade`.
+
+    network : that answers first; its outputs stand for those of the networks behind it.
+    margin : its answer about a cell stands where no other decision is nearer, logits.
+    error : share of cells, 0 to 1, that the margin was chosen to let through wrongly.
+    cells, otherwise : held-back cells that it was measured on, and those that the cascade answers
+        otherwise than the other networks alone.
+    confidence : of what is concluded from these.
+    """
+
+    network: Name
+    margin: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    error: Annotated[float, Field(gt=0, le=0.5, allow_inf_nan=False)]
+    cells: Annotated[int, Field(ge=1)]
+    otherwise: Annotated[int, Field(ge=0)]
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
+
+    @model_validator(mode="after")
+    def _counts_fit(self) -> CascadeSpec:
+        if self.otherwise > self.cells:
+            raise ValueError("cascade: more cells answered otherwise than there were")
+        return self
+
+
 class LimitsSpec(Spec):
     """How far an engine, or a student, may differ from the FP32 bundle before it is refused.
 

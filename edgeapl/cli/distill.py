@@ -36,12 +36,29 @@ def distill(
         ),
     ],
     out: Annotated[
-        Path,
+        Optional[Path],  # noqa: UP045
         typer.Option(
             rich_help_panel=OUTPUT,
             help="Folder for the student's bundle; after a stop the same command continues.",
         ),
-    ],
+    ] = None,
+    cascade: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            rich_help_panel=OUTPUT,
+            help="Folder for a bundle in which the student answers first, and the parent about the "
+            "cells that the student is unsure of.",
+        ),
+    ] = None,
+    error: Annotated[
+        float,
+        typer.Option(
+            min=0.0001,
+            max=0.5,
+            rich_help_panel=PROOF,
+            help="With --cascade: share of cells that may be answered otherwise.",
+        ),
+    ] = 0.005,
     crops: CropsOption = False,
     um_per_px: ScaleOption = None,
     most_cells: Annotated[
@@ -115,8 +132,8 @@ def distill(
     """Teach one small network a bundle's answers, and prove it.
 
     The student has one head for every network of cells of its parent, and is compared with it on
-    slides that were held back. Exit code 1, and no bundle, when it does not answer like its parent
-    within the parent's limits. Research use only.
+    slides that were held back. With --cascade it only answers where it is sure. Exit code 1, and no
+    bundle, for what does not answer like its parent within the parent's limits. Research use only.
     """
     from dataclasses import replace
 
@@ -128,8 +145,8 @@ def distill(
         from edgeapl.distillation.distiller import distil
         from edgeapl.distillation.request import SETTINGS, DistillRequest
         from edgeapl.export.training.device import choose_device
-    except ModuleNotFoundError as error:
-        raise EngineError("distill needs more packages", error.name or "", EXTRA) from error
+    except ModuleNotFoundError as missing:
+        raise EngineError("distill needs more packages", missing.name or "", EXTRA) from missing
     used = choose_device(device.value, precision.value, threads or cpu_cores())
     learning = replace(
         SETTINGS,
@@ -143,6 +160,8 @@ def distill(
         frames,
         out,
         used,
+        cascade=cascade,
+        error=error,
         crops=crops,
         um_per_px=um_per_px,
         evidence=evidence,
@@ -155,9 +174,11 @@ def distill(
     with watched(epochs) as watcher:
         done = distil(request, watcher.said, watcher)
     if as_json:
-        print_json({**done.document, "bundle": str(done.bundle.folder)})
+        bundles = [{**one.document, "bundle": str(one.bundle.folder)} for one in done]
+        print_json({"bundles": bundles})
     else:
-        _show(done)
+        for one in done:
+            _show(one)
 
 
 def _show(done: Distilled) -> None:
@@ -170,6 +191,11 @@ def _show(done: Distilled) -> None:
     for name, recall in proof["recall"].items():
         if recall["cells"]:
             out.print(f"  {name}: {recall['kept']} of {recall['cells']} kept", markup=False)
+    doubt = done.document["cascade"]
+    if doubt is not None:
+        out.print(f"{100 * doubt['passed_on']:.2g} % of them go to the parent", markup=False)
+        text = f"verdicts allow for {100 * doubt['bound']:.2g} % of cells answered otherwise"
+        out.print(text, markup=False)
     changed = f"{proof['verdicts_changed']} of {len(proof['slides'])} verdicts change"
     out.print(f"{changed}; compared on {len(proof['slides'])} slides", markup=False)
     certificate = done.document["certificate"]
@@ -179,5 +205,5 @@ def _show(done: Distilled) -> None:
         names = ", ".join(one_line(name) for name in certificate["judged_otherwise"][:5])
         text = f"clears no slide: {len(certificate['judged_otherwise'])} of the certificate's "
         console().print(f"{text}are judged otherwise: {names}", style="yellow", markup=False)
-    out.print(f"student {done.bundle.folder}", soft_wrap=True, markup=False)
+    out.print(f"{done.kind} {done.bundle.folder}", soft_wrap=True, markup=False)
     out.print(RESEARCH_USE_ONLY)

@@ -35,6 +35,8 @@ def check_parent(bundle: Bundle) -> None:
     why = ""
     if not manifest.trained:
         why = "its networks were never trained, so there is nothing to learn"
+    elif manifest.cascade is not None:
+        why = "a student is in it already: distil its parent"
     elif manifest.reducer.pools:
         why = "it judges slides by pooled features, not by what its cells are"
     if why:

@@ -18,6 +18,9 @@ MOST_CELLS = 6000
 """Cells that the parent is asked about, if no number is given: three networks of 299 px take a
 quarter of an hour for them on two cores."""
 
+ERROR = 0.005
+"""Share of cells that a cascade may answer otherwise, if none is given."""
+
 SETTINGS = Settings(
     epochs=30,
     rate=Rate(2e-3, "cosine"),
@@ -38,7 +41,10 @@ is changed too much it would call something else."""
 class DistillRequest:
     """What to distil, on which slides.
 
-    bundle : the parent. frames : slides of the laboratory, unlabelled. out : the student.
+    bundle : the parent. frames : slides of the laboratory, unlabelled.
+    out : folder of the student; None for none. cascade : folder of a bundle in which the student
+        answers first and its parent what the student is unsure of; None for none.
+    error : share of cells that the cascade may answer otherwise.
     crops, um_per_px : as in `edgeapl.calibration.calibrator.CalibrateRequest`.
     evidence : the slides of the parent's certificate, if the student is to inherit it.
     most_cells : that the parent is asked about. side : of the student's input, px, about.
@@ -47,8 +53,10 @@ class DistillRequest:
 
     bundle: Path
     frames: Path
-    out: Path
+    out: Path | None
     device: Device
+    cascade: Path | None = None
+    error: float = ERROR
     crops: bool = False
     um_per_px: float | None = None
     evidence: Path | None = None
@@ -60,5 +68,7 @@ class DistillRequest:
 
     @property
     def work(self) -> Path:
-        """Folder of what is done so far; it is removed when a bundle is written."""
-        return self.out.with_name(self.out.name + ".work")
+        """Folder of what is done so far; it is removed when all bundles are written."""
+        beside = self.out or self.cascade
+        assert beside is not None  # `distil` refuses a request for nothing
+        return beside.with_name(beside.name + ".work")

@@ -29,7 +29,7 @@ NOT_TAKEN = frozenset(
     {
         *("schema_version", "files", "networks", "golden"),
         *("certificate", "calibration", "training", "parent"),
-        *("features", "explanation", "domain"),
+        *("features", "explanation", "domain", "cascade"),
     }
 )
 """Parts of a parent's manifest that are about its own networks."""
@@ -48,6 +48,8 @@ def student_parts(
     settings, files = common_parts(parent, seen)
     settings["name"] = f"{manifest.name.removesuffix('-student')[:56]}-student"
     settings["intended_use"] = f"In place of {manifest.name}, faster. {manifest.intended_use}"
+    # One view: it was taught the mean of its parent's answers to all.
+    settings["crop"].pop("views", None)
     settings["networks"] |= {
         NETWORK: {"file": f"{NETWORK}.onnx", "input": INPUT, "classes": _classes(manifest)}
     }

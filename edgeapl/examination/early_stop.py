@@ -66,12 +66,16 @@ class EarlyStop:
         counts = frame.interim(self._roles)
         error = frame_error(self.error, self._frames + 1) / self._questions
         shares = share_bounds(self._before, counts, error)
-        if shares is None or not self._speak_for_apl(shares):
+        if shares is None:
+            return False
+        seen = self._before.seen + counts.seen
+        shares = _widened(shares, self._model.reducer.otherwise(seen) / seen)
+        if not self._speak_for_apl(shares):
             return False
         if self._before.scored + counts.scored + frame.pending >= self._rule.min_scored:
             return True
         # All cells are too few to flag by number: their interval would have to reach the limit.
-        seen, confidence = self._before.seen + counts.seen, self._rule.confidence
+        confidence = self._rule.confidence
         lows = [wilson(share.low * seen, seen, confidence).low for share in shares]
         highs = [wilson(share.high * seen, seen, confidence).high for share in shares]
         return self._speak_for_apl(list(map(Interval, lows, highs)), by_cells=False)
@@ -88,3 +92,8 @@ class EarlyStop:
             return self._model.reducer.reaches(self._model.head, shares, self._rule.flag_at)
         except (DeadlineError, EngineError):
             return False  # the verdict asks the head again, and says what is wrong with it
+
+
+def _widened(shares: Sequence[Interval], wrong: float) -> tuple[Interval, ...]:
+    """Return bounds that allow for a share of wrong answers, 0 to 1."""
+    return tuple(Interval(max(0.0, one.low - wrong), min(1.0, one.high + wrong)) for one in shares)

@@ -8,6 +8,7 @@ from contextlib import closing
 import numpy as np
 
 from edgeapl.bundle.manifest import Manifest
+from edgeapl.errors import EngineError
 from edgeapl.inference.answer_memo import AnswerMemo
 from edgeapl.inference.cpu import CpuExecutor
 from edgeapl.inference.device import DeviceExecutor
@@ -40,7 +41,12 @@ def scheduler_for(
         others, one batch at a time. A device always keeps pace.
     keep_pace : of `Scheduler`.
     memo : answers that the engines need not give again; a chain gives all its own.
+
+    Raises EngineError for a chain of a bundle whose small network answers first.
     """
+    if chain is not None and manifest.cascade is not None:
+        mend = "build engines for the processor, or of its parent or its student for the GPU"
+        raise EngineError("a cascade does not run as a chain on a device", manifest.name, mend)
     order = steps(manifest)
     executors: list[Executor] = []
     if chain is not None:

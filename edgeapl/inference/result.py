@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeapl.bundle.manifest import Manifest
+from edgeapl.bundle.specs import RoleSpec
 from edgeapl.errors import EngineError
 from edgeapl.inference.routing import Answer, answered
+from edgeapl.stages.cascade import Cascade, student_output
 from edgeapl.types import CellScores, Float32, Int64
 
 
@@ -76,10 +78,15 @@ def result_of(
     ids : int64 (N,).
     answers : N entries, network to its answer, None where it did not see the cell.
 
-    A cell with anything that is no probability, or no finite feature, is failed.
+    A cell with anything that is no probability, or no finite feature, is failed. Where the answer
+    of a cascade's student stands, it is the one that counts.
     """
+    cascade = Cascade.of(manifest)
+    final = [_final(cascade, answer) for answer in answers]
     roles = {
-        role.name: _column([_probability(answer[role.network], role.output) for answer in answers])
+        role.name: _column(
+            [_role(role, answer, first) for answer, first in zip(answers, final, strict=True)]
+        )
         for role in manifest.roles
     }
     features = _features(manifest, answers)
@@ -104,6 +111,18 @@ def _features(manifest: Manifest, answers: Sequence[Mapping[str, Answer | None]]
 
 def _within(ids: Int64, first: int, count: int) -> NDArray[np.bool_]:
     return np.asarray((ids >= first) & (ids < first + count), dtype=np.bool_)
+
+
+def _final(cascade: Cascade | None, answer: Mapping[str, Answer | None]) -> Answer | None:
+    """Return the student's answer about a cell where it stands."""
+    first = None if cascade is None else answer[cascade.network]
+    return first if cascade and first is not None and cascade.stands(first) else None
+
+
+def _role(role: RoleSpec, answer: Mapping[str, Answer | None], final: Answer | None) -> float:
+    if final is not None:
+        return float(final[student_output(role.network, role.output)])
+    return _probability(answer[role.network], role.output)
 
 
 def _probability(answer: Answer | None, output: str) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edgeapl.bundle.manifest import Manifest
 from edgeapl.errors import EngineError
 from edgeapl.protocols import Link
+from edgeapl.stages.cascade import Cascade
 
 Outputs = Mapping[str, NDArray[np.generic]]
 """What a network returned for a batch: output to one row per cell."""
@@ -39,6 +40,8 @@ class Step:
     probabilities : outputs that are one probability per cell: of roles, and of classes that other
         networks go by.
     features : outputs of any shape that the reducer or other networks take.
+    behind : the cascade whose student answers first; it sees only cells that this is unsure of.
+    is_first : it is such a student: without a usable answer of it a cell is shown to the others.
     """
 
     network: str
@@ -48,6 +51,8 @@ class Step:
     rivals: tuple[str, ...]
     probabilities: tuple[str, ...]
     features: tuple[str, ...]
+    behind: Cascade | None = None
+    is_first: bool = False
 
     def route(self, answers: Mapping[str, Answer | None]) -> Route:
         """Tell whether a cell goes to this network.
@@ -57,6 +62,12 @@ class Step:
         answers : network to its answer about the cell; None for a network that did not see it;
             missing while it has not answered.
         """
+        if self.behind is not None:
+            if self.behind.network not in answers:
+                return Route.WAIT
+            first = answers[self.behind.network]
+            if first is not None and self.behind.stands(first):
+                return Route.SKIP
         for source in (self.when, self.after):
             if source is None:
                 continue
@@ -116,16 +127,30 @@ def steps(manifest: Manifest, also: Sequence[str] = ()) -> tuple[Step, ...]:
     ----------
     also : outputs, ``network.output``, that are needed besides those of roles and reducer.
     """
-    return tuple(_step(manifest, name, also) for name in manifest.cell_networks)
+    cascade = Cascade.of(manifest)
+    if cascade is None:
+        return tuple(_step(manifest, name, also) for name in manifest.cell_networks)
+    others = (name for name in manifest.cell_networks if name != cascade.network)
+    behind = (replace(_step(manifest, name, also), behind=cascade) for name in others)
+    return (first_step(manifest, cascade), *behind)
+
+
+def first_step(manifest: Manifest, cascade: Cascade) -> Step:
+    """Return the student of a cascade, which sees every cell."""
+    step = _step(manifest, cascade.network, ())
+    return replace(step, probabilities=cascade.decisions.outputs, is_first=True)
 
 
 def chain_links(manifest: Manifest) -> tuple[Link, ...]:
     """Return the networks of cells as links of a chain; empty when they cannot be chained.
 
     That is so where a network takes another's output, but only for some cells: by the time it is
-    known for which, that output is gone from the device.
+    known for which, that output is gone from the device. Nor is a cascade chained: what its first
+    network is unsure of is decided on the processor.
     """
     order = steps(manifest)
+    if manifest.cascade is not None:
+        return ()
     if any(step.after is not None and step.when is not None for step in order):
         return ()
     return tuple(

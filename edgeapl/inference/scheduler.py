@@ -23,6 +23,7 @@ from edgeapl.inference.cell_views import CellViews
 from edgeapl.inference.executor import Batch, Executor, Networks, PendingResult
 from edgeapl.inference.result import InferenceResult, result_of
 from edgeapl.inference.routing import Answer, Outputs, Route, Step
+from edgeapl.logs import warn
 from edgeapl.stages.crop import CellImages
 from edgeapl.types import Int64, UInt8
 
@@ -265,8 +266,14 @@ class Scheduler:
         for row, cell in enumerate(batch.cells):
             if cell not in self._cells:
                 continue
-            answers = {name: _row(result.outputs[name], row) for name in batch.networks}
-            if all(self._by_name[name].is_usable(answer) for name, answer in answers.items()):
+            answers: dict[str, Answer | None] = {}
+            for name in batch.networks:
+                answer = _row(result.outputs[name], row)
+                if self._by_name[name].is_usable(answer):
+                    answers[name] = answer
+                elif self._by_name[name].is_first:
+                    answers[name] = None  # those behind it are asked
+            if len(answers) == len(batch.networks):
                 self._cells[cell].answers.update(answers)
                 self._route(cell)
             else:
@@ -287,8 +294,18 @@ class Scheduler:
         if isinstance(error, DeadlineError):
             queues.put_back(batch.networks, waiting)
             raise error
+        if all(self._by_name[name].is_first for name in batch.networks):
+            self._pass_on(waiting, batch.networks, error)
+            return
         self._lose(error, batch.cells)
         self._admit(queues)
+
+    def _pass_on(self, cells: Sequence[int], networks: Networks, error: EngineError) -> None:
+        """Show cells to the networks behind a student that failed on them: none is lost."""
+        warn("engines", "student_failed", f"the networks behind it are asked: {error}")
+        for cell in cells:
+            self._cells[cell].answers.update(dict.fromkeys(networks))
+            self._route(cell)
 
     def _lose(self, error: EngineError, cells: Sequence[int]) -> None:
         self._errors.append((error, self._views.cells(cells)))

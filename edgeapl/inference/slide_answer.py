@@ -41,7 +41,7 @@ def answer_slide(
     result : of all cells of the slide. findings : what else is known about it.
     """
     scores = result.scores
-    reducer = Reducer(manifest.roles, manifest.reducer, manifest.answers)
+    reducer = Reducer.of(manifest)
     state = reducer.add(reducer.empty(), scores)
     failed = len(result.failed)
     tally = Tally(len(scores) + failed, scored=len(scores), failed=failed)

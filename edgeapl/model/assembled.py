@@ -91,7 +91,7 @@ def assemble(
         bundle=bundle,
         engines=engines,
         segmenter=segmenter_of(manifest, engines),
-        reducer=Reducer(manifest.roles, manifest.reducer, manifest.answers),
+        reducer=Reducer.of(manifest),
         domain=domain,
         clearing=clearing_of(bundle),
         engine_digest=sha256_of_parts(parts),

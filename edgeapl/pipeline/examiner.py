@@ -12,10 +12,12 @@ from edgeapl.examination import OpenFrame, PreparedFrame, SlideExamination
 from edgeapl.examination.timings import add_seconds, timed
 from edgeapl.inference import InferenceResult, scheduler_for
 from edgeapl.inference.answer_memo import AnswerMemo
+from edgeapl.inference.first_look import FirstLook
 from edgeapl.model import Model
 from edgeapl.pipeline.jobs import Barrier, SlideJob
 from edgeapl.pipeline.options import Budget, Progress, SlideOutcome
 from edgeapl.pipeline.producer import EndOfJobs, EndOfSlide, Item, Producer, SlideItem
+from edgeapl.stages.cascade import Cascade
 
 MOST_HELD_BYTES = 256 << 20
 """Frames wait for a batch of their rarest kind of cell to fill up; above this no longer."""
@@ -70,15 +72,21 @@ class Examiner:
         self._producer = producer
         self._budget = budget
         self._fill = fill
+        manifest, memo = model.bundle.manifest, AnswerMemo()
+        size, workers = batch_size or model.batch_size, model.workers + model.waiting
         self._scheduler = scheduler_for(
-            model.bundle.manifest,
+            manifest,
             model.engines,
-            batch_size or model.batch_size,
-            model.workers + model.waiting,
+            size,
+            workers,
             chain=model.chain,
             keep_pace=not fill,
-            memo=AnswerMemo(),
+            memo=memo,
         )
+        cascade = None if budget is None else Cascade.of(manifest)
+        self._student_look: FirstLook | None = None
+        if cascade is not None:
+            self._student_look = FirstLook(manifest, cascade, model.engines, size, workers, memo)
         self._queue: deque[_OpenSlide | Barrier] = deque()
         self._newest: _OpenSlide | None = None
         self._reported_ns = 0
@@ -88,6 +96,8 @@ class Examiner:
 
     def __exit__(self, *_: object) -> None:
         self._scheduler.close()
+        if self._student_look is not None:
+            self._student_look.close()
 
     def run(self) -> None:
         """Examine all slides; raises what ended the producer, after those that were read."""
@@ -128,6 +138,7 @@ class Examiner:
             sampled=job.options.sampled,
             first_look=job.options.first_look,
             store=job.options.store,
+            student_look=self._student_look,
         )
         self._newest = _OpenSlide(job, examination)
         self._queue.append(self._newest)
@@ -178,6 +189,8 @@ class Examiner:
         live = slide.job.source.live
         start_ns = prepared.frame.captured_ns if live else time.monotonic_ns()
         deadline_ns = None if self._budget is None else self._budget.cutoff_ns(start_ns)
+        if self._budget is not None and self._student_look is not None:
+            self._budget.cancel_cells(deadline_ns)
         slide.frames.append(slide.examination.enter(prepared, start_ns, deadline_ns))
 
     def _step(self, *, flush: bool) -> None:

@@ -2,6 +2,7 @@
 
 The largest cells come first: promyelocytes and blasts are the largest nucleated cells of a smear
 (Bain, Blood Cells, 5th ed., ch. 8: promyelocyte 15 to 25 µm), so what raises a flag is seen early.
+Where a small network has looked at all cells before, those that it finds the most suspicious do.
 All others follow in random order. Each frame thus has two strata, and what was examined of a
 stratum is a random part of it; the first stratum is examined whole before the second begins. The
 estimate of a share is the stratified one (Cochran, Sampling Techniques, 3rd ed., eq. 5.1):
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeapl.types import Detections, Int64
+from edgeapl.types import Detections, Float32, Int64
 
 FIRST = 8
 """Cells that are looked at first, at most: two processor cores with three deep networks have looked
@@ -45,11 +46,17 @@ class Order:
         return np.concatenate([self.first, self.rest])
 
 
-def examination_order(detections: Detections) -> Order:
-    """Return the order for the cells of a frame; always the same for the same frame."""
+def examination_order(detections: Detections, suspicion: Float32 | None = None) -> Order:
+    """Return the order for the cells of a frame; always the same for the same frame.
+
+    suspicion : float32 (N,), of a first look at all cells: the most suspicious come first, and of
+        equally suspicious ones the largest. None to go by size alone.
+    """
     count = len(detections)
     x0, y0, x1, y1 = detections.boxes.T
-    largest = np.argsort(-((x1 - x0) * (y1 - y0)), kind="stable").astype(np.int64)
+    size = (x1 - x0) * (y1 - y0)
+    keys = (-size,) if suspicion is None else (-size, -suspicion)
+    largest = np.lexsort(keys).astype(np.int64)
     first = min(FIRST, int(count * FIRST_SHARE))
     random = np.random.default_rng(int(detections.frame.digest, 16))
     return Order(largest[:first], random.permutation(np.sort(largest[first:])))

@@ -36,7 +36,9 @@ def wilson(positive: float, total: float, confidence: float) -> Interval:
     return Interval(low, high)
 
 
-def wilson_with_lost(positive: int, lost: int, seen: int, confidence: float) -> Interval:
+def wilson_with_lost(
+    positive: int, lost: int, seen: int, confidence: float, otherwise: int = 0
+) -> Interval:
     """Return bounds of a share when some of the cells seen have no score.
 
     The lower bound counts every lost cell as negative, the upper one as positive. Turning a scored
@@ -46,9 +48,11 @@ def wilson_with_lost(positive: int, lost: int, seen: int, confidence: float) -> 
     ----------
     positive, lost, seen : cells; positive + lost <= seen.
     confidence : level, 0 to 1 exclusive.
+    otherwise : scored cells that may have been answered wrongly, 0 or more: the lower bound counts
+        them as negative, the upper one as positive.
     """
-    low = wilson(positive, seen, confidence).low
-    return Interval(low, wilson(positive + lost, seen, confidence).high)
+    low = wilson(max(0, positive - otherwise), seen, confidence).low
+    return Interval(low, wilson(min(seen, positive + lost + otherwise), seen, confidence).high)
 
 
 def exact_upper(positive: int, total: int, confidence: float) -> float:
@@ -87,3 +91,22 @@ def binomial(count: int, total: int, share: float) -> float:
     """Return P(Binomial(total, share) = count), 0 to 1. share : 0 to 1 exclusive."""
     ways = math.lgamma(total + 1) - math.lgamma(count + 1) - math.lgamma(total - count + 1)
     return math.exp(ways + count * math.log(share) + (total - count) * math.log1p(-share))
+
+
+def upper_count(total: int, share: float, confidence: float) -> int:
+    """Return the smallest count that Binomial(total, share) exceeds with 1 - confidence at most.
+
+    Parameters
+    ----------
+    total : 0 or more. share : 0 to 1. confidence : level, 0 to 1 exclusive.
+    """
+    if share >= 1:
+        return total
+    if share <= 0:
+        return 0
+    below = 0.0
+    for count in range(total):
+        below += binomial(count, total, share)
+        if below >= confidence:
+            return count
+    return total

@@ -23,7 +23,9 @@ def counts_suspicious(rule: RuleSpec, reduced: Reduced) -> bool:
 
 def share_bounds(rule: RuleSpec, reduced: Reduced, tally: Tally) -> Interval:
     """Bound the share of suspicious cells among all that were seen."""
-    return wilson_with_lost(reduced.suspicious, tally.unscored, tally.seen, rule.confidence)
+    return wilson_with_lost(
+        reduced.suspicious, tally.unscored, tally.seen, rule.confidence, reduced.otherwise
+    )
 
 
 def what_was_seen(rule: RuleSpec, reduced: Reduced, tally: Tally) -> str:

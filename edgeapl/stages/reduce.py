@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeapl.bundle.manifest import Manifest
 from edgeapl.bundle.specs import ReducerSpec, RoleSpec
 from edgeapl.errors import DeadlineError, EngineError
 from edgeapl.protocols import Engine
 from edgeapl.stages.accumulate import ReducerState, counted, empty, merge, suspicion
+from edgeapl.stages.cascade import Cascade
 from edgeapl.stages.cell_order import Shares
 from edgeapl.stages.findings import Code, Effect, Finding
 from edgeapl.stages.head import are_probabilities, ask_head, ask_head_rows, check_monotone
@@ -40,6 +42,8 @@ class Reduced:
     evidence : ids of the most suspicious cells, strongest first.
     voted : whether the probability is the share of suspicious cells.
     answers : what the bundle is asked; see `edgeapl.bundle.manifest.Manifest`.
+    otherwise : scored cells that a student may have answered otherwise than the networks behind it;
+        0 without one.
     """
 
     probability: float | None
@@ -52,6 +56,7 @@ class Reduced:
     evidence: tuple[int, ...]
     voted: bool = False
     answers: str = "apl"
+    otherwise: int = 0
 
     def __post_init__(self) -> None:
         if self.probability is not None and not 0 <= self.probability <= 1:  # NaN fails both
@@ -65,12 +70,30 @@ class Reducer:
     ----------
     roles, spec : of the bundle's manifest; the order of the roles is that of the head's ratios.
     answers : what the bundle is asked, from there too.
+    cascade : a student that answers first; bounds allow for its error.
     """
 
-    def __init__(self, roles: Sequence[RoleSpec], spec: ReducerSpec, answers: str = "apl") -> None:
+    def __init__(
+        self,
+        roles: Sequence[RoleSpec],
+        spec: ReducerSpec,
+        answers: str = "apl",
+        cascade: Cascade | None = None,
+    ) -> None:
         self._answers = answers
         self._roles = tuple(roles)
         self._spec = spec
+        self._cascade = cascade
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Reducer:
+        """Return the reducer of a bundle."""
+        cascade = Cascade.of(manifest)
+        return cls(manifest.roles, manifest.reducer, manifest.answers, cascade)
+
+    def otherwise(self, cells: int) -> int:
+        """Return how many of so many cells a student may have answered otherwise; 0 without one."""
+        return 0 if self._cascade is None else self._cascade.otherwise(cells)
 
     def empty(self) -> ReducerState:
         """Return the state before the first cell."""
@@ -175,6 +198,7 @@ class Reducer:
             evidence=tuple(cell for _, cell in state.evidence),
             voted=self._spec.kind == "vote",
             answers=self._answers,
+            otherwise=self.otherwise(state.cells),
         )
         if not state.cells or (self._spec.kind == "vote" and not answer.suspicious_roles):
             return answer, ()
@@ -205,7 +229,8 @@ class Reducer:
         bounds bounds it; its lower bound is the smallest of theirs.
         """
         if self._spec.kind == "vote":
-            return _side(state.suspicious, shares.suspicious, shares, tally, confidence)
+            otherwise = self.otherwise(state.cells)
+            return _side(state.suspicious, shares.suspicious, shares, tally, confidence, otherwise)
         if not corners:
             return None
         answers = np.stack(corners)
@@ -228,8 +253,9 @@ class Reducer:
         """
         if self._spec.kind != "ratio":
             return []
+        otherwise = self.otherwise(state.cells)
         sides = [
-            _side(positive, share, shares, tally, confidence)
+            _side(positive, share, shares, tally, confidence, otherwise)
             for positive, share in zip(state.positive, shares.positive, strict=True)
         ]
         corners = itertools.product(*[(side.low, side.high) for side in sides])
@@ -245,13 +271,14 @@ class Reducer:
         return self._ask(head, [*(state.maximum or ()), *(state.mean or ())])
 
     def _counts(self, state: ReducerState, confidence: float) -> tuple[RoleCount, ...]:
+        otherwise = self.otherwise(state.cells)
         return tuple(
             RoleCount(
                 role=role.name,
                 positive=positive,
                 scored=state.cells,
                 share=positive / state.cells if state.cells else 0.0,
-                interval=wilson(positive, state.cells, confidence),
+                interval=wilson_with_lost(positive, 0, state.cells, confidence, otherwise),
             )
             for role, positive in zip(self._roles, state.positive, strict=True)
         )
@@ -261,15 +288,25 @@ class Reducer:
         return ask_head(head, self._spec.head_outputs, values)
 
 
-def _side(positive: int, share: float, shares: Shares, tally: Tally, confidence: float) -> Interval:
+def _side(
+    positive: int,
+    share: float,
+    shares: Shares,
+    tally: Tally,
+    confidence: float,
+    otherwise: int,
+) -> Interval:
     """Bound one share.
 
     Cells left out on purpose were so at random, and never bring CLEAR, so the scored ones speak for
-    them. As soon as any cell was lost, each cell without a score may be either.
+    them. As soon as any cell was lost, each cell without a score may be either. So may those that a
+    student answered otherwise than the networks behind it.
     """
     if tally.not_needed and not tally.lost:
-        return wilson(share * shares.effective, shares.effective, confidence)
-    return wilson_with_lost(positive, tally.unscored, tally.seen, confidence)
+        cells, wrong = shares.effective, otherwise / tally.scored
+        low = wilson(max(0.0, share - wrong) * cells, cells, confidence).low
+        return Interval(low, wilson(min(1.0, share + wrong) * cells, cells, confidence).high)
+    return wilson_with_lost(positive, tally.unscored, tally.seen, confidence, otherwise)
 
 
 def _plain_shares(state: ReducerState) -> Shares:

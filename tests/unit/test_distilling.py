@@ -14,6 +14,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgeapl.bundle.load import Bundle, open_bundle
+from edgeapl.bundle.write import write_bundle
 from edgeapl.certification.seen_images import seen_images
 from edgeapl.errors import BundleError, EdgeAplError, InputError, ProofError, UsageError
 from edgeapl.inference import classify
@@ -21,6 +22,8 @@ from edgeapl.journal import Journal
 from edgeapl.model import ModelRequest, open_model
 from edgeapl.scoring import ScoreListener, ScoreRequest, score_folder
 from edgeapl.sources.digests import image_digests
+from edgeapl.stages.cascade import Decisions
+from tests.cascades import cascade_bundle as cascade_bundle_of
 from tests.certified import (
     PLAIN,
     SUSPICIOUS,
@@ -36,7 +39,7 @@ pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxslim")
 
-from edgeapl.distillation import answered_cells, distiller
+from edgeapl.distillation import answered_cells, cascade_bundle, distiller
 from edgeapl.distillation.distiller import Distilled, distil
 from edgeapl.distillation.request import SETTINGS, DistillRequest
 from edgeapl.export.architectures.student import Head, Student
@@ -71,7 +74,7 @@ def request(folder: Path, **changes: Any) -> DistillRequest:
 
 
 def run(wanted: DistillRequest) -> Distilled:
-    return distil(wanted, lambda text: None, Quiet())
+    return distil(wanted, lambda text: None, Quiet())[0]
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +172,21 @@ def no_certificate(folder: Path) -> DistillRequest:
     return request(folder, evidence=slides)
 
 
+def nothing_asked(folder: Path) -> DistillRequest:
+    two_stages(folder / "parent")
+    return request(folder, out=None)
+
+
+def one_folder(folder: Path) -> DistillRequest:
+    two_stages(folder / "parent")
+    return request(folder, cascade=folder / "student")
+
+
+def of_a_cascade(folder: Path) -> DistillRequest:
+    made = cascade_bundle_of(folder / "parent")
+    return request(folder, bundle=made.folder)
+
+
 def no_bundle_there(folder: Path) -> DistillRequest:
     two_stages(folder / "parent")
     (folder / "student").mkdir()
@@ -182,6 +200,9 @@ def no_bundle_there(folder: Path) -> DistillRequest:
         (untrained, BundleError, "never trained"),
         (pooled, BundleError, "pooled features"),
         (no_certificate, UsageError, "no certificate to inherit"),
+        (nothing_asked, UsageError, "no bundle is asked for"),
+        (one_folder, UsageError, "one folder for two bundles"),
+        (of_a_cascade, BundleError, "distil its parent"),
         (no_bundle_there, UsageError, "folder is not a bundle"),
     ],
 )
@@ -248,6 +269,7 @@ def test_beyond_the_limits_nothing_is_written_and_nothing_is_lost(
     with pytest.raises(ProofError, match=r"cells flip .*student\.work") as refused:
         run(wanted)
     assert refused.value.exit_code == 1
+    assert wanted.out is not None
     assert not wanted.out.exists()
     assert wanted.work.exists()
     taught(monkeypatch, blind=False)
@@ -257,6 +279,84 @@ def test_beyond_the_limits_nothing_is_written_and_nothing_is_lost(
     run(wanted)
     assert wanted.out.exists()
     assert not wanted.work.exists(), "it is gone once a student is written"
+
+
+def test_a_cascade_holds_where_its_student_does_not(
+    certified: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, nucleus in enumerate([PLAIN, PLAIN, SUSPICIOUS, SUSPICIOUS, SUSPICIOUS]):
+        write_slide(tmp_path / "slides" / f"s{number}", 800 + number, nucleus)
+    wanted = replace(
+        of_certified(certified, tmp_path / "student"),
+        frames=tmp_path / "slides",
+        cascade=tmp_path / "cascade",
+        error=0.05,
+    )
+    taught(monkeypatch, blind=True)
+    with pytest.raises(ProofError, match=r"student does not answer .*cascade .* is written"):
+        run(wanted)
+    assert not (tmp_path / "student").exists()
+    made = open_bundle(tmp_path / "cascade")
+    spec, manifest = made.manifest.cascade, made.manifest
+    assert spec is not None
+    assert manifest.parent is not None
+    document = json.loads(made.read(manifest.parent.proof))
+    assert document["proof"]["flipped"] == spec.otherwise == 0
+    assert spec.cells == document["cells"]["proven_on"]
+    assert document["cascade"]["passed_on"] == 1.0, "a blind student is never sure"
+    assert set(manifest.networks) == {"student", "cells", "head"}
+    # None wrong of 48 may still be 7 in a hundred: what the parent clears is then not clear.
+    assert len(document["certificate"]["judged_otherwise"]) == 3
+    assert manifest.certificate is None
+    assert verdict(made, tmp_path, SUSPICIOUS) == "FLAG"
+
+
+def test_too_few_cells_make_no_cascade(
+    certified: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taught(monkeypatch, blind=False)
+    wanted = replace(
+        of_certified(certified, tmp_path / "student"),
+        out=None,
+        evidence=None,
+        cascade=tmp_path / "cascade",
+        error=0.0005,
+    )
+    with pytest.raises(InputError, match="too few cells to measure doubts on: 48"):
+        run(wanted)
+    assert not (tmp_path / "cascade").exists()
+
+
+def lenient(bundle: Bundle, folder: Path) -> Path:
+    """Write a bundle again that allows whatever a student does."""
+    given = bundle.manifest.model_dump(
+        mode="json", exclude={"schema_version", "files"}, exclude_none=True
+    )
+    names = ("max_flip_rate", "max_recall_drop", "max_verdict_changes")
+    given["limits"] = dict.fromkeys(names, 1.0)
+    write_bundle(folder, given, {name: bundle.folder / name for name in bundle.manifest.files})
+    return folder
+
+
+def test_a_cascade_that_is_wrong_more_often_than_measured_is_not_written(
+    certified: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, nucleus in enumerate([PLAIN, PLAIN, SUSPICIOUS, SUSPICIOUS, SUSPICIOUS]):
+        write_slide(tmp_path / "slides" / f"s{number}", 800 + number, nucleus)
+    taught(monkeypatch, blind=True)
+    monkeypatch.setattr(cascade_bundle, "conformal_margin", lambda *_: 0.0)
+    monkeypatch.setattr(Decisions, "distances", lambda self, student, parent: np.zeros(48))
+    wanted = replace(
+        of_certified(certified, tmp_path / "student"),
+        out=None,
+        evidence=None,
+        frames=tmp_path / "slides",
+        cascade=tmp_path / "cascade",
+        bundle=lenient(certified, tmp_path / "lenient"),
+    )
+    with pytest.raises(ProofError, match="cells flip where 0 were measured"):
+        run(wanted)
+    assert not (tmp_path / "cascade").exists()
 
 
 def test_the_certificate_is_inherited_by_proof_on_its_own_slides(
