@@ -19,7 +19,7 @@ from edgeapl.examination.open_frame import OpenFrame
 from edgeapl.examination.preparation import PreparedFrame
 from edgeapl.examination.timings import Timings
 from edgeapl.inference import InferenceResult, Scheduler
-from edgeapl.inference.first_look import FirstLook
+from edgeapl.inference.student_look import StudentLook
 from edgeapl.model import Model
 from edgeapl.stages.cell_order import Order, examination_order
 from edgeapl.stages.crop import CellImages, UncutCells
@@ -47,14 +47,11 @@ class SlideExamination:
         `edgeapl.stages.sequential`. None to look at all.
     sampled : the frames were chosen among many: one that the gate rejects is passed over, unless
         there are more than `edgeapl.examination.evidence.MOST_PASSED_OVER` of them.
-<<<<<<< HEAD
     first_look : with it, the slide is judged frame by frame: only what is finished counts, in the
         order of the frames, so the speed of threads decides nothing. From so many scored cells on
         `is_decided` tests the rule. None to count each answer as it comes.
     store : keeps what is answered; None without.
-=======
     student_look : of a cascade's student at all cells, which then come in its order.
->>>>>>> 63d8834 (distill --cascade: the student answers first where split conformal prediction says it is sure, and verdicts allow for its measured error)
     """
 
     def __init__(
@@ -70,12 +67,9 @@ class SlideExamination:
         flagged: RaisedFlag | None = None,
         stop_error: float | None = None,
         sampled: bool = False,
-<<<<<<< HEAD
         first_look: int | None = None,
         store: FrameStore | None = None,
-=======
-        student_look: FirstLook | None = None,
->>>>>>> 63d8834 (distill --cascade: the student answers first where split conformal prediction says it is sure, and verdicts allow for its measured error)
+        student_look: StudentLook | None = None,
     ) -> None:
         self._looks = None if first_look is None else Looks(first_look)
         self._before: list[EdgeAplError] = []  # errors that belong in front of the next frame

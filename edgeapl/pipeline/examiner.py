@@ -12,7 +12,7 @@ from edgeapl.examination import OpenFrame, PreparedFrame, SlideExamination
 from edgeapl.examination.timings import add_seconds, timed
 from edgeapl.inference import InferenceResult, scheduler_for
 from edgeapl.inference.answer_memo import AnswerMemo
-from edgeapl.inference.first_look import FirstLook
+from edgeapl.inference.student_look import StudentLook
 from edgeapl.model import Model
 from edgeapl.pipeline.jobs import Barrier, SlideJob
 from edgeapl.pipeline.options import Budget, Progress, SlideOutcome
@@ -84,9 +84,9 @@ class Examiner:
             memo=memo,
         )
         cascade = None if budget is None else Cascade.of(manifest)
-        self._student_look: FirstLook | None = None
+        self._student_look: StudentLook | None = None
         if cascade is not None:
-            self._student_look = FirstLook(manifest, cascade, model.engines, size, workers, memo)
+            self._student_look = StudentLook(manifest, cascade, model.engines, size, workers, memo)
         self._queue: deque[_OpenSlide | Barrier] = deque()
         self._newest: _OpenSlide | None = None
         self._reported_ns = 0

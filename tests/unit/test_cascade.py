@@ -29,8 +29,8 @@ from edgeapl.examination import slide
 from edgeapl.examination.early_stop import EarlyStop
 from edgeapl.inference import classify, scheduler_for
 from edgeapl.inference.answer_memo import AnswerMemo
-from edgeapl.inference.first_look import FirstLook
 from edgeapl.inference.routing import chain_links
+from edgeapl.inference.student_look import StudentLook
 from edgeapl.model import Model, open_model
 from edgeapl.pipeline import Budget, Observer, SlideOptions, examine_slide
 from edgeapl.protocols import Arrays, Engine
@@ -305,7 +305,7 @@ def test_the_first_look_is_at_all_cells_and_only_once(
     crops, memo = some_cells(), AnswerMemo()
     cascade = Cascade.of(bundle.manifest)
     assert cascade is not None
-    look = FirstLook(bundle.manifest, cascade, engines, 4, 1, memo)
+    look = StudentLook(bundle.manifest, cascade, engines, 4, 1, memo)
     suspicion = look.suspicion(crops)
     assert suspicion is not None
     assert (suspicion[0::3] > 0.9).all(), "red cells are suspicious"
@@ -315,11 +315,11 @@ def test_the_first_look_is_at_all_cells_and_only_once(
     assert len(scheduler.run(flush=True).scores) == 12
     assert engines["student"].rows == 12
     engines["student"].fault = "nan"
-    again = FirstLook(bundle.manifest, cascade, engines, 4, 1, AnswerMemo()).suspicion(crops)
+    again = StudentLook(bundle.manifest, cascade, engines, 4, 1, AnswerMemo()).suspicion(crops)
     assert again is not None
     assert (again == 1).all(), "what has no answer is looked at first"
     engines["student"].fault = "cancelled"
-    late = FirstLook(bundle.manifest, cascade, engines, 4, 1, AnswerMemo())
+    late = StudentLook(bundle.manifest, cascade, engines, 4, 1, AnswerMemo())
     assert late.suspicion(crops) is None
 
 

@@ -19,7 +19,7 @@ from edgeapl.stages.crop import CellImages
 from edgeapl.types import Float32, UInt8
 
 
-class FirstLook:
+class StudentLook:
     """Asks a cascade's student about cells before they are put in order.
 
     What it answers is remembered, so that the scheduler need not ask again.
