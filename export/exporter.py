@@ -16,6 +16,7 @@ from edgeapl import __version__
 from edgeapl.bundle.export_report import EXPORT_REPORT
 from edgeapl.bundle.load import Bundle, open_bundle
 from edgeapl.bundle.manifest import Manifest
+from edgeapl.bundle.specs import SegmenterSpec
 from edgeapl.bundle.write import write_bundle
 from edgeapl.cores import cpu_cores
 from edgeapl.engines.exclusive import ExclusiveEngines
@@ -32,11 +33,11 @@ from edgeapl.export.proof_images import ProofCells, ProofImages, proof_cells
 from edgeapl.export.recipes.manifest import manifest_settings
 from edgeapl.export.recipes.recipe import Images, NetworkRecipe, Recipe
 from edgeapl.export.single_cells import check_single_cells
-from edgeapl.export.target_colours import check_colours, moved_to, without_transfer
+from edgeapl.export.target_colours import check_colours, moved_to
 from edgeapl.export.torch_engine import TorchEngine
 from edgeapl.export.user_code import code_error
 from edgeapl.export.weights import Weights
-from edgeapl.model.assembled import segmenter_of
+from edgeapl.model.assembled import segmenter_by, segmenter_of
 from edgeapl.model.isolation import call_isolated
 from edgeapl.model.sealer import seal_bundle
 from edgeapl.model.trial import limit_of
@@ -193,7 +194,7 @@ def _moved_to(
     files: Mapping[str, bytes | Path],
 ) -> dict[str, Any]:
     """Measure the colours of images, their cells found as the bundle will find them."""
-    manifest = without_transfer(settings, tuple(files))
+    finder = SegmenterSpec.model_validate(settings["segmenter"])
     by_name = {network.name: network for network in recipe.networks}
 
     def opener(name: str) -> Engine:
@@ -201,8 +202,13 @@ def _moved_to(
         assert isinstance(data, Path)
         return open_engine("onnxruntime", name, data.read_bytes(), threads=cpu_cores())
 
-    with ExclusiveEngines(manifest.detector_networks, opener) as engines:
-        return moved_to(manifest, images, segmenter_of(manifest, engines))
+    with ExclusiveEngines(finder.networks, opener) as engines:
+        return moved_to(
+            images,
+            segmenter_by(finder, engines),
+            leave_out=settings["crop"].get("leave_out", ()),
+            assumed_um_per_px=settings["um_per_px"],
+        )
 
 
 def _golden_png() -> bytes:

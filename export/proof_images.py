@@ -79,7 +79,7 @@ def proof_cells(manifest: Manifest, segmenter: Segmenter, images: ProofImages) -
     Raises InputError when there is no usable image, or no cell on any.
     """
     drawn = images.folder is None
-    frames = list(_drawn(manifest) if drawn else real_frames(manifest, images))
+    frames = list(_drawn(manifest) if drawn else _real(manifest, images))
     crops: list[UInt8] = []
     used: list[Frame] = []
     folders: list[str] = []
@@ -106,25 +106,36 @@ def proof_cells(manifest: Manifest, segmenter: Segmenter, images: ProofImages) -
     )
 
 
-def real_frames(
-    manifest: Manifest, images: ProofImages, most_frames: int = MOST_FRAMES
-) -> Iterator[Frame]:
-    """Read images of a folder, spread over all of it.
+def _real(manifest: Manifest, images: ProofImages) -> Iterator[Frame]:
+    one_each = images.cell_images or manifest.segmenter.kind == "field"
+    return real_frames(
+        images,
+        images.most_cells if one_each else MOST_FRAMES,
+        leave_out=manifest.crop.leave_out,
+        assumed_um_per_px=manifest.um_per_px,
+    )
 
-    most_frames : of fields that are searched for cells; of images that are one row, most_cells.
+
+def real_frames(
+    images: ProofImages, most: int, *, leave_out: Sequence[str], assumed_um_per_px: float
+) -> Iterator[Frame]:
+    """Read at most so many images of a folder, spread over all of it.
+
+    leave_out : folders of single cells that are passed over.
+    assumed_um_per_px : scale where none is stated or can be measured.
+
+    Raises InputError when there is none.
     """
     assert images.folder is not None
     slides = find_slides(images.folder, crops=images.cell_images).slides
-    out = {name.casefold() for name in manifest.crop.leave_out}
+    out = {name.casefold() for name in leave_out}
     files = [
         file
         for slide in slides
         for file in slide.files
         if not (images.cell_images and file.parent.name.casefold() in out)
     ]
-    one_each = images.cell_images or manifest.segmenter.kind == "field"
-    most = images.most_cells if one_each else most_frames
-    scale = SlideScale(images.um_per_px, manifest.um_per_px)
+    scale = SlideScale(images.um_per_px, assumed_um_per_px)
     with FilesSource(_spread(files, most), "proof", scale) as source:
         while True:
             try:

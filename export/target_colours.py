@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from edgeapl.bundle.manifest import SCHEMA, Manifest
 from edgeapl.bundle.specs import NO_COLOURS
 from edgeapl.errors import ConfigError, InputError
 from edgeapl.export.proof_images import ProofImages, real_frames
@@ -30,25 +28,27 @@ def check_colours(recipe: str, crop: Mapping[str, Any], images: ProofImages | No
         raise ConfigError(NO_COLOURS, recipe, mend)
 
 
-def without_transfer(settings: Mapping[str, Any], files: Sequence[str]) -> Manifest:
-    """Return the manifest of a bundle that is still to be written, its colours left as they are."""
-    left_out = ("colour_transfer", "colours")
-    crop = {name: value for name, value in settings["crop"].items() if name not in left_out}
-    digests = dict.fromkeys((*files, *_named(settings)), "0" * 64)
-    given = {**settings, "crop": crop, "schema_version": SCHEMA, "files": digests}
-    return Manifest.model_validate(given)
+def moved_to(
+    images: ProofImages,
+    segmenter: Segmenter,
+    *,
+    leave_out: Sequence[str],
+    assumed_um_per_px: float,
+) -> dict[str, Any]:
+    """Measure the cells of images, and return the settings of a crop that is brought to them.
 
+    Means and deviations are the medians over the images, so that no single one decides.
+    leave_out, assumed_um_per_px : of `real_frames`.
 
-def moved_to(manifest: Manifest, images: ProofImages, segmenter: Segmenter) -> dict[str, Any]:
-    """Measure the cells of images, and return the settings of a crop that is moved to them.
-
-    Means and deviations are the medians over the images, so that no single one decides. Raises
-    InputError when no image shows a cell with a spread of colours.
+    Raises InputError when no image shows a cell with a spread of colours.
     """
+    single = images.cell_images
+    most = MOST_CELL_IMAGES if single else MOST_FRAMES
+    frames = real_frames(images, most, leave_out=leave_out, assumed_um_per_px=assumed_um_per_px)
     found = [
         colours
-        for frame in real_frames(manifest, _spread(images), MOST_FRAMES)
-        if (colours := _colours(frame, segmenter, single=images.cell_images)) is not None
+        for frame in frames
+        if (colours := _colours(frame, segmenter, single=single)) is not None
     ]
     if not found:
         mend = "give images with stained cells with --colours"
@@ -67,17 +67,4 @@ def _colours(frame: Frame, segmenter: Segmenter, *, single: bool) -> Colours | N
     if single and not found.scores[0] > 0:
         return None  # the whole image would count as the cell
     colours = cell_colours(found)
-    if colours is None or not spreads(colours):
-        return None
-    return colours
-
-
-def _spread(images: ProofImages) -> ProofImages:
-    return replace(images, most_cells=MOST_CELL_IMAGES)
-
-
-def _named(settings: Mapping[str, Any]) -> list[str]:
-    """Return the files that a manifest names besides those that are written already."""
-    networks = [network["file"] for network in settings["networks"].values()]
-    golden = settings["golden"]
-    return [*networks, settings["model_card"], golden["frame"], golden["expected"]]
+    return colours if colours is not None and spreads(colours) else None

@@ -21,6 +21,7 @@ from edgeapl.cli.train_progress import watched
 from edgeapl.cli.training_run import TrainingRun, part_of, read_labelled
 
 if TYPE_CHECKING:
+    from edgeapl.export.training.recipe import TrainingRecipe
     from edgeapl.export.training.trainer import Trained
 
 EXTRA = "pip install 'edgeapl[train]'"
@@ -95,6 +96,14 @@ def train(
         Optional[list[str]],  # noqa: UP045
         typer.Option(
             rich_help_panel="Test", help="Patient kept for a test of the model; once per patient."
+        ),
+    ] = None,
+    colours: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            rich_help_panel="Training",
+            help="Images of another cohort: the cells of every image are brought to their colours "
+            "(Reinhard 2001), here and in the bundle. --crops and --um-per-px hold for them too.",
         ),
     ] = None,
     init: Annotated[
@@ -244,6 +253,9 @@ def train(
         from edgeapl.export.training.registry import SYSTEMS, find_parts
     except ModuleNotFoundError as error:
         raise EngineError("train needs more packages", error.name or "", EXTRA) from error
+    if colours is not None and recipe in SYSTEMS:
+        mend = "leave it away here, and give it to export, which takes it for every recipe"
+        raise UsageError(f"{recipe} has no such choice", "--colours", mend)
     used = choose_device(device.value, precision.value, threads or cpu_cores())
     if of_detector:
         train_detector(
@@ -282,6 +294,7 @@ def train(
         labelled = (
             trained[0].labelled if trained else read_labelled(found, slides, labels, crops=crops)
         )
+        found = _in_colours_of(colours, found, crops=crops, um_per_px=um_per_px)
         if not trained:
             for one in parts:  # a cohort that lacks a class of the last network is told at once
                 check_classes(one, labelled.images)
@@ -294,3 +307,13 @@ def train(
         run.train_heads(system, trained)
     if as_json:
         print_json(run.documents[0] if system is None else {"parts": run.documents})
+
+
+def _in_colours_of(
+    images: Path | None, recipe: TrainingRecipe, *, crops: bool, um_per_px: float | None
+) -> TrainingRecipe:
+    """Return the recipe with cells in the colours of images, if there are any."""
+    from edgeapl.export.proof_images import ProofImages
+    from edgeapl.export.training.cohort_colours import recoloured
+
+    return recipe if images is None else recoloured(recipe, ProofImages(images, crops, um_per_px))

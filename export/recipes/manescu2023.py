@@ -7,8 +7,9 @@ connected layers. The same weights with a bag of one cell classify that cell. It
 
 The paper has several experiments; this is APL against AML in blood (Fig. 4). A checkpoint with
 another number of classes is accepted, with APL as the last class. At test time the paper repeats
-its random augmentations; here every cell is seen once and unchanged, so that the same slide gives
-the same answer. No probability threshold for APL is stated: 0.5.
+its random augmentations, and so does `edgeapl train`; here every cell is seen once and unchanged,
+or in its eight fixed views, so that the same slide gives the same answer. No probability threshold
+for APL is stated: 0.5.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from edgeapl.export.training.labelled_set import LabelledImage, LabelledSet
 from edgeapl.pixel_size import SlideScale
 from edgeapl.protocols import Segmenter
 from edgeapl.sources.files import FilesSource
+from edgeapl.stages.colour_transfer import with_colours
 from edgeapl.stages.crop import cut_cells
 from edgeapl.stages.segment import HsvWatershed
 from edgeapl.stages.whole_image import WholeField, whole_crop
@@ -43,7 +44,17 @@ class Cutting:
 
     def finder(self) -> Segmenter:
         """Return what finds cells in a frame that is not one cell."""
-        return WholeField() if self.segmenter == "field" else HsvWatershed()
+        return finder_of(self.segmenter)
+
+    @property
+    def seeks(self) -> bool:
+        """Whether it matters where the cell in an image of one cell is."""
+        return self.crop.mask or self.crop.colour_transfer is not None
+
+
+def finder_of(segmenter: str) -> Segmenter:
+    """Return what finds cells, by its name in a `Cutting`."""
+    return WholeField() if segmenter == "field" else HsvWatershed()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,8 +123,8 @@ def _with_scale(
 def _cells(
     image: LabelledImage, cutting: Cutting, scale: SlideScale
 ) -> Iterator[tuple[UInt8, str]]:
-    # What is cut of an image of one cell is its middle; only a mask asks where the cell is.
-    whole = cutting.crops and not cutting.crop.mask
+    # What is cut of an image of one cell is its middle; masks and colours ask where the cell is.
+    whole = cutting.crops and not cutting.seeks
     finder = WholeField() if whole else cutting.finder()
     with FilesSource((image.file,), "training", scale) as source:
         while True:
@@ -122,4 +133,5 @@ def _cells(
             except EndOfSource:
                 return
             found = whole_crop(frame, finder) if cutting.crops else finder.segment(frame)
+            found = with_colours(found, cutting.crop)
             yield cut_cells(found, cutting.crop, cell_image=cutting.crops), frame.digest

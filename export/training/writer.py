@@ -84,6 +84,7 @@ def training_document(trained: Trained) -> dict[str, Any]:
         "form": dict(recipe.form),
         "settings": asdict(recipe.settings),
         "augmentation": asdict(recipe.augmentation),
+        "colours": None if recipe.crop.colours is None else recipe.crop.colours.model_dump(),
         "device": asdict(trained.device),
         "parameters": sum(each.numel() for each in trained.module.parameters()),
         "rounds": [_round(one) for one in trained.rounds],

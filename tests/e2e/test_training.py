@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
@@ -60,6 +62,41 @@ def test_what_is_trained_is_exported_and_scores_a_slide(
     assert all(probability is not None for probability in said.values())
     # The station sees the pixels that the network learned from: it answers like the network.
     assert said == pytest.approx(judged(folder, out), abs=1e-3)
+
+
+def test_cells_of_one_cohort_are_brought_to_the_colours_of_another_and_so_are_the_bundles(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, other = (write_cohort(tmp_path / name, 4, 3) for name in ("cohort", "other"))
+    for file in sorted((other / "slides").rglob("*.png")):
+        warm = cv2.imread(str(file)) * np.array([0.6, 0.8, 1.0])
+        assert cv2.imwrite(str(file), warm.astype(np.uint8))
+    out, plain, bundle = (tmp_path / name for name in ("out", "plain", "bundle"))
+    steps = ("--epochs", "1", "--bag", "3", "--um-per-px", "0.25")
+    assert train(folder, out, "mil-small", *steps, "--colours", f"{other}/slides") == 0
+    assert train(folder, plain, "mil-small", *steps) == 0
+    figures = [json.loads((one / "training.json").read_text()) for one in (out, plain)]
+    assert figures[1]["colours"] is None
+
+    command = ["export", str(out / "recipe.toml"), "--weights", f"model={out}/weights.pt"]
+    assert run([*command, "--out", str(bundle)]) == 0
+    crop = open_bundle(bundle).manifest.crop
+    assert crop.colours is not None
+    assert crop.colours.model_dump(mode="json") == figures[0]["colours"]
+    labelled = read_labelled_set(folder / "slides", folder / "labels.csv", crops=True)
+    warmer = read_labelled_set(other / "slides", other / "labels.csv", crops=True)
+    pools = [
+        load_pool(each, Cutting(crop, "hsv-watershed", True, 0.25, 0.1), lambda done, images: None)
+        for each in (labelled, warmer)
+    ]
+    # Both cohorts show the same cells through two lamps: once moved, they look alike.
+    assert np.abs(pools[0].crops.astype(int) - pools[1].crops).mean() < 3
+
+    capsys.readouterr()
+    assert train(folder, plain, "mil-small", *steps, "--colours", f"{other}/slides") == 2
+    assert "another training" in capsys.readouterr().err
+    assert train(folder, tmp_path / "x", "eckardt2022", "--colours", f"{other}/slides") == 2
+    assert "eckardt2022 has no such choice: --colours" in capsys.readouterr().err
 
 
 def judged(folder: Path, out: Path) -> dict[str, float]:

@@ -24,7 +24,7 @@ from edgeapl.export.training.plan import TrainingRequest  # noqa: E402
 from edgeapl.export.training.recipe import Classes, TrainingRecipe, output_names  # noqa: E402
 from edgeapl.export.training.registry import TRAINED, find_training  # noqa: E402
 from edgeapl.export.training.settings import Rate  # noqa: E402
-from edgeapl.export.training.trainer import Trained, train  # noqa: E402
+from edgeapl.export.training.trainer import Trained, data_for, read_cells, train  # noqa: E402
 from edgeapl.export.training.writer import training_document  # noqa: E402
 from tests.training_cohort import write_cohort, write_labels  # noqa: E402
 from tests.unit.test_training import Quiet, same  # noqa: E402
@@ -46,6 +46,27 @@ def test_manescu2023_is_trained_as_the_paper_says() -> None:
     assert not recipe.cell_classes  # slides' labels alone
     assert recipe.crop.size_px == 200
     assert recipe.crop.window_um == 12.8
+
+
+def test_a_test_of_manescu2023_averages_passes_of_other_colours_and_is_the_same_twice(
+    tmp_path: Path,
+) -> None:
+    """Geometry apart, "the same augmentations" change how cells are stained and lit."""
+    folder = write_cohort(tmp_path / "cohort", 2, 3)
+    labelled = read_labelled_set(folder / "slides", folder / "labels.csv", crops=True)
+    recipe = find_training("manescu2023")
+    spectral = replace(recipe.augmentation, turn=False, mirror=False)
+    recipe = replace(recipe, augmentation=spectral)
+    request = TrainingRequest(tmp_path / "out", crops=True, um_per_px=0.1)
+    pool = read_cells(recipe, labelled, request, Quiet())
+    data, _ = data_for(recipe, pool, Device(threads=1), "APL")
+    rows = np.arange(len(pool))
+    passes, again = ([torch.cat(list(one)) for one in data.passes(rows)] for _ in range(2))
+    assert len(passes) == recipe.settings.views
+    assert all(torch.equal(one, other) for one, other in zip(passes, again, strict=True))
+    hues = torch.stack([one.mean((2, 3)) for one in passes])
+    assert float(hues.std(0).min()) > 0.01
+    assert not torch.equal(passes[0], data.plain(rows))
 
 
 def test_spatial_attention_is_trained_as_the_paper_says() -> None:
