@@ -13,7 +13,10 @@ WHERE = "capi/build_and_package_info.py"
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """The package whose files are imported: ``onnxruntime`` or ``onnxruntime-gpu``."""
+    """The package whose files are imported: ``onnxruntime`` or ``onnxruntime-gpu``.
+
+    ``nothing`` where the module's folder is there and its files are gone.
+    """
 
     name: str
     version: str
@@ -25,8 +28,11 @@ def onnxruntime_package() -> Brought | None:
     The list of installed packages names both when both are, whichever overwrote the other.
     """
     spec = importlib.util.find_spec("onnxruntime")
-    if spec is None or spec.origin is None:
+    if spec is None:
         return None
+    if spec.origin is None:
+        # pip removed the files of one package, which were those of the other as well.
+        return Brought("nothing", "")
     try:
         text = (Path(spec.origin).parent / WHERE).read_text("utf-8", "replace")
     except OSError:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import io
 import threading
 from contextlib import redirect_stdout
+from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
@@ -24,7 +26,8 @@ NUMPY_NAMES = {
     "tensor(int64)": "int64",
 }
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-CUDA_MEND = "install onnxruntime-gpu and its CUDA and cuDNN, or use the CPU"
+CUDA_MEND = "pip install 'onnxruntime-gpu[cuda,cudnn]', or use the CPU"
+CUDA_LIBRARY = "capi/libonnxruntime_providers_cuda.so"
 CUDA_ARENA = 4 << 30
 """Bytes of GPU memory that one network may take: onnxruntime's own arena grows until nothing is
 left, and doubles each time."""
@@ -68,6 +71,10 @@ class OrtEngine(Declared):
         arena: bool = True,
         device: int = 0,
     ) -> None:
+        if not hasattr(ort, "InferenceSession"):
+            # Left by the removal of one of the two packages that bring this module.
+            mend = "pip install --force-reinstall --no-deps onnxruntime, or onnxruntime-gpu"
+            raise EngineError("runtime is damaged", "onnxruntime", mend)
         options = ort.SessionOptions()
         options.enable_cpu_mem_arena = arena
         options.intra_op_num_threads = threads
@@ -83,7 +90,8 @@ class OrtEngine(Declared):
                 "network was refused by onnxruntime", name, first_line(error)
             ) from error
         if self._provider not in session.get_providers():
-            raise EngineError("provider could not be started", f"{name}: {provider}", CUDA_MEND)
+            text = "; ".join(filter(None, (_library_fault(), CUDA_MEND)))
+            raise EngineError("provider could not be started", f"{name}: {provider}", text)
         self._session: ort.InferenceSession | None = session
         self._under_way: dict[int, ort.RunOptions] = {}
         inputs = {node.name: _describe(name, node) for node in session.get_inputs()}
@@ -148,10 +156,22 @@ def _load_cuda() -> None:
 
     The provider alone looks on the system's paths, and a machine with wheels alone has them not.
     """
+    # What is missing it would log in several lines, whatever the session's own level.
+    ort.set_default_logger_severity(LOG_FATAL)
     if hasattr(ort, "preload_dlls"):
         # It prints what it does not find; what is missing is said when the session is made.
         with redirect_stdout(io.StringIO()):
             ort.preload_dlls()
+
+
+def _library_fault() -> str:
+    """Return why the provider's library cannot be loaded, such as what it lacks; '' if it can."""
+    library = Path(ort.__file__).parent / CUDA_LIBRARY
+    try:
+        ctypes.CDLL(str(library))
+    except OSError as error:
+        return str(error)
+    return ""
 
 
 def _provider(provider: str, device: int) -> tuple[str, list[str | tuple[str, dict[str, str]]]]:

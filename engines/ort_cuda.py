@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edgeapl.engines.ort import OrtEngine
 from edgeapl.engines.trt.tensors import padded, sizes_of
-from edgeapl.errors import DeviceError
+from edgeapl.errors import DeviceError, EngineError
 from edgeapl.protocols import Arrays
 
 SHORT = ("failed to allocate", "out of memory", "available memory")
@@ -38,7 +38,7 @@ class CudaEngine(OrtEngine):
     def warm_up(self) -> None:
         """Run once in every size, smallest first; sizes for which memory is short are left out.
 
-        Raises DeviceError when the smallest fails, or another for a different reason.
+        Raises EngineError when memory is short for the smallest, DeviceError for other reasons.
         """
         if any(size is None for _, shape in self.inputs.values() for size in shape[1:]):
             return
@@ -50,8 +50,11 @@ class CudaEngine(OrtEngine):
             try:
                 self.run(zeros)
             except DeviceError as error:
-                if number == 0 or not any(text in error.mend.lower() for text in SHORT):
+                if not any(text in error.mend.lower() for text in SHORT):
                     raise
+                if number == 0:
+                    mend = f"{error.mend}: end other programs on the GPU, or use the CPU"
+                    raise EngineError("GPU memory is short", self._name, mend) from error
                 self._sizes = self._sizes[:number]
                 return
 

@@ -220,6 +220,8 @@ def _no_provider(package: str) -> str:
     found = onnxruntime_package()
     if found is None:
         return _missing("onnxruntime", package)
+    if found.name == "nothing":
+        return f"its files are gone: {ALONE}"
     return "" if found.name == package else f"hidden by {found.name} {found.version}: {ALONE}"
 
 

@@ -5,7 +5,7 @@ Arrays lie in shared memory and only their places are told.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from edgeapl.engines.hosted.networks import GroupFiles
@@ -121,6 +121,17 @@ class Opened:
     networks: tuple[EngineInfo, ...]
     chain: ChainInfo | None = None
     kind: Literal["opened"] = "opened"
+
+    def can_replace(self, before: Opened) -> bool:
+        """Whether all that was asked of the networks before can be asked of these.
+
+        A chain may take more cells than at first: more memory of the GPU is free.
+        """
+        if self.chain is None or before.chain is None:
+            return self == before
+        most = before.chain.most_cells
+        enough = self.chain.most_cells >= most
+        return enough and replace(self, chain=replace(self.chain, most_cells=most)) == before
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,9 +137,10 @@ class EngineSupervisor(Supervisor[EngineProcess, End]):
         elif not is_ready and isinstance(message, Failed):
             raise message.error()
         elif not is_ready and isinstance(message, Opened):
-            if self.opened.networks and message != self.opened:
+            if not self.opened.networks:
+                self.opened = message
+            elif not message.can_replace(self.opened):
                 raise self._changed(message)
-            self.opened = message
             self._requests.ready(child)
         else:
             raise MessageError(f"unexpected message: {type(message).__name__}")

@@ -55,7 +55,7 @@ LONGEST_S = 150.0
 KEPT_S = 20.0
 """For each check that is still to come, whatever those before it took."""
 
-EXPORT_S = 240.0
+EXPORT_S = 180.0
 """For making one bundle, and at most half of what is left."""
 
 

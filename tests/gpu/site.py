@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from edgeapl.bundle.specs import CropSpec
 from edgeapl.calibration.quantise.fp16 import to_fp16
-from edgeapl.engines.registry import CUDA, PLANS, available_targets, open_engine
+from edgeapl.engines.registry import CUDA, ON_GPU, PLANS, available_targets, open_engine
 from edgeapl.engines.trt.build import Profile, build_plan
 from edgeapl.engines.trt.chain import TrtChain, open_chain
 from edgeapl.engines.trt.crop_network import crop_network, crop_ranges, widest
@@ -214,7 +214,7 @@ class Site:
             why = "; ".join(
                 f"{one.target}: {one.run or self.refusal(one.target)}"
                 for one in available_targets()
-                if one.run or one.target in PLANS
+                if one.target in ON_GPU and (one.run or one.target in PLANS)
             )
             raise UnmetError(f"nothing computes networks on this GPU: {why}; no torch either")
         return found

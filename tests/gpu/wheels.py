@@ -31,6 +31,11 @@ def pack(wheels: Path, parts: Path, mib: int) -> list[Path]:
     found = sorted(wheels.glob("*.whl"))
     if not found:
         raise PartsError(f"no wheels in {wheels}")
+    others = sorted(path.name for path in wheels.iterdir() if path.suffix != ".whl")
+    if others:
+        raise PartsError(
+            f"no wheel: {others[0]}: pip download --only-binary :all: gives wheels alone"
+        )
     listed = {
         path.name: {"sha256": sha256_file(path), "size": path.stat().st_size} for path in found
     }

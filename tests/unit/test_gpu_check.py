@@ -324,3 +324,10 @@ def test_parts_that_do_not_make_the_wheels_are_named(
 def test_an_empty_folder_is_not_packed(tmp_path: Path) -> None:
     with pytest.raises(wheels.PartsError, match="no wheels"):
         wheels.pack(tmp_path, tmp_path / "parts", 1)
+
+
+def test_what_would_have_to_be_compiled_there_is_not_left_behind_unsaid(tmp_path: Path) -> None:
+    (tmp_path / "small.whl").write_bytes(b"1")
+    (tmp_path / "pycuda-2026.1.tar.gz").write_bytes(b"2")
+    with pytest.raises(wheels.PartsError, match=r"no wheel: pycuda-2026.1.tar.gz"):
+        wheels.pack(tmp_path, tmp_path / "parts", 1)

@@ -297,6 +297,23 @@ def test_a_gpu_with_less_memory_at_a_later_start_is_named_in_words(
             host.engines["cells"].run(cells)
 
 
+def test_a_gpu_with_more_memory_at_a_later_start_goes_on(tmp_path: Path, flags: Path) -> None:
+    networks, chained = files(tmp_path / "plans")
+    Trouble.SHORT.begin(flags)
+    with EngineHost.open(networks, chain=chained, budget=RestartBudget(restarts=1)) as host:
+        hosted, one = Hosted(host, flags), field(0)
+        assert hosted.chain.most_cells == 4
+        Trouble.SHORT.end(flags)
+        Trouble.FAILS_ONCE.begin(flags)
+        cells = {"cells": np.zeros((1, SIZE, SIZE, 3), np.uint8)}
+        with pytest.raises(EngineError, match="launch failed"):
+            host.engines["cells"].run(cells)
+        host.engines["cells"].run(cells)
+        hosted.chain.start([one.on(hosted.put(one), slice(0, 4))], NAMES)
+        assert same(hosted.chain.finish(), plainly([(one, slice(0, 4))]))
+        assert hosted.chain.most_cells == 4
+
+
 def test_a_process_that_dies_between_batches_costs_nothing(hosted: Hosted) -> None:
     one = field(0)
     place = hosted.put(one)

@@ -26,7 +26,7 @@ from edgeapl.engines.store import local_target
 from edgeapl.engines.store.cuda import cuda_device
 from edgeapl.engines.store.machine import Device
 from edgeapl.engines.store.record import Precision
-from edgeapl.errors import EngineError, UsageError
+from edgeapl.errors import DeviceError, EngineError, UsageError
 from edgeapl.model import EMBEDDED, ModelRequest, engine_choice, open_model
 from tests.small_bundle import SIZE, cell_network, small_bundle
 
@@ -158,8 +158,34 @@ def test_a_size_for_which_memory_is_short_is_left_out(
         assert np.allclose(np.asarray(values, "f4"), np.asarray(wanted[name], "f4"), atol=1e-6)
     assert {shape[0] for shape in shapes} == {4, 8}
     short = "an illegal memory access was encountered"
-    with pytest.raises(EngineError, match="illegal"):
+    with pytest.raises(DeviceError, match="illegal"):
         open_engine(CUDA, "cells", cell_network())
+    monkeypatch.setattr(CudaEngine, "_bound", none)
+    with pytest.raises(EngineError, match="GPU memory is short: cells: CUDA failure 2: out of mem"):
+        open_engine(CUDA, "cells", cell_network())
+
+
+def none(self: Any, session: Any, inputs: Any, options: Any) -> Any:
+    raise RuntimeError("CUDA failure 2: out of memory")
+
+
+def test_a_provider_that_lacks_a_library_names_it_in_one_line(
+    sessions: list[Sequence[Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(ort.InferenceSession, "get_providers", lambda self: PROVIDERS[1:])
+    with pytest.raises(EngineError, match=r"could not be started: cells: cuda: .*providers_cuda"):
+        open_engine(CUDA, "cells", cell_network())
+    lacks = "libcublasLt.so.13: cannot open shared object file"
+    monkeypatch.setattr("edgeapl.engines.ort._library_fault", lambda: lacks)
+    with pytest.raises(EngineError, match=rf"cuda: {lacks}.*; pip install") as caught:
+        open_engine(CUDA, "cells", cell_network())
+    assert "\n" not in str(caught.value)
+
+
+def test_a_module_whose_files_are_gone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(ort, "InferenceSession")
+    with pytest.raises(EngineError, match="runtime is damaged: onnxruntime: pip install"):
+        open_engine("onnxruntime", "cells", cell_network())
 
 
 def test_libraries_of_nvidias_wheels_are_loaded_before_the_first_session(
@@ -262,19 +288,20 @@ INFO = "package_name = '{}'\n__version__ = '{}'\n"
         (("onnxruntime-gpu",), ("onnxruntime", "1.30.0"), "hidden by onnxruntime 1.30.0: pip unin"),
         (("onnxruntime-gpu",), ("onnxruntime-gpu", "1.31.1"), ""),
         (("onnxruntime-gpu",), None, ""),
+        (("onnxruntime-gpu",), (), "its files are gone: pip uninstall -y onnxruntime && pip ins"),
     ],
 )
 def test_of_two_packages_with_one_module_the_one_that_is_imported_counts(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     installed: tuple[str, ...],
-    on_top: tuple[str, str] | None,
+    on_top: tuple[str, ...] | None,
     said: str,
 ) -> None:
     folder = tmp_path / "onnxruntime"
     (folder / "capi").mkdir(parents=True)
     (folder / "__init__.py").touch()
-    if on_top is not None:
+    if on_top:
         (folder / onnxruntime_package.WHERE).write_text(INFO.format(*on_top))
 
     def version(name: str) -> str:
@@ -282,7 +309,7 @@ def test_of_two_packages_with_one_module_the_one_that_is_imported_counts(
             return "1.31.1"
         raise PackageNotFoundError(name)
 
-    spec = SimpleNamespace(origin=str(folder / "__init__.py"))
+    spec = SimpleNamespace(origin=None if on_top == () else str(folder / "__init__.py"))
     for module in (registry, local_target):
         monkeypatch.setattr(module, "version", version)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
@@ -291,7 +318,7 @@ def test_of_two_packages_with_one_module_the_one_that_is_imported_counts(
     assert found.startswith(said)
     assert bool(found) == bool(said)
     assert "\n" not in found
-    if on_top is not None:
+    if on_top:
         assert local_target.runtime_version("onnxruntime") == on_top[1]
 
 
