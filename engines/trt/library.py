@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import itertools
 import re
 import threading
 from collections import deque
@@ -46,7 +47,9 @@ class Messages:
     def __init__(self) -> None:
         self._turn = threading.Lock()
         self._lines: deque[tuple[int, str]] = deque(maxlen=KEPT_MESSAGES)
-        self._askers: set[int] = set()
+        # Of each thread that has asked, as the system gives numbers of ended threads to new ones.
+        self._numbers = itertools.count(1)
+        self._here = threading.local()
         self._notes = BuilderLog()
 
     def note(self, text: str) -> None:
@@ -66,19 +69,24 @@ class Messages:
     def add(self, text: str) -> None:
         """Keep one message as one line."""
         with self._turn:
-            self._lines.append((threading.get_ident(), " ".join(text.split())))
+            self._lines.append((self._number, " ".join(text.split())))
 
     def take_all(self) -> tuple[str, ...]:
         """Return this thread's kept messages since its last call, oldest first."""
-        own = threading.get_ident()
         with self._turn:
-            self._askers.add(own)
-            others = self._askers - {own}
-            lines = tuple(line for thread, line in self._lines if thread not in others)
-            rest = [kept for kept in self._lines if kept[0] in others]
+            if not self._number:
+                self._here.number = next(self._numbers)
+            mine = (0, self._number)
+            lines = tuple(line for thread, line in self._lines if thread in mine)
+            rest = [kept for kept in self._lines if kept[0] not in mine]
             self._lines.clear()
             self._lines.extend(rest)
         return lines
+
+    @property
+    def _number(self) -> int:
+        """Of this thread; 0 until it has asked."""
+        return getattr(self._here, "number", 0)
 
     def take(self) -> str:
         """Return the first message since this thread's last call, the cause of the rest, or ''."""

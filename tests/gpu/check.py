@@ -24,7 +24,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.gpu import on_chain, on_machine, on_memory, on_networks, on_onnxruntime, on_time
+from tests.gpu import (
+    on_chain,
+    on_machine,
+    on_memory,
+    on_networks,
+    on_onnxruntime,
+    on_station,
+    on_time,
+)
 from tests.gpu.apart import run_apart
 from tests.gpu.record import Record, read, write
 from tests.gpu.site import Site
@@ -39,6 +47,7 @@ CHECKS: dict[str, Callable[[Site], dict[str, Any]]] = {
     "time.first_run": on_time.first_run,
     "time.stages": on_time.stages,
     "time.frame": on_time.frame,
+    "station.one_process": on_station.one_process,
     "onnxruntime.cuda": on_onnxruntime.onnxruntime_cuda,
     "onnxruntime.frame": on_onnxruntime.frame,
     "parity.fp32": partial(on_networks.parity, precision="fp32"),

@@ -30,8 +30,8 @@ from tests import gpu_child
 from tests.fake_tensorrt import FakeTensorRt
 from tests.gpu_chain import OTHERS
 from tests.gpu_child import Trouble
+from tests.gpu_engines import write_plans
 from tests.small_bundle import small_bundle
-from tests.unit.test_model_on_device import write_plans
 
 
 @dataclass

@@ -17,6 +17,7 @@ from edgeapl.engines.registry import CUDA, Availability
 from edgeapl.engines.trt.chain import TrtChain
 from edgeapl.engines.trt.memory import GpuMemory
 from edgeapl.model import EMBEDDED
+from edgeapl.station import hosted_model
 from edgeapl.testing import FakeDriver
 from tests.gpu import check, on_chain, on_onnxruntime, wheels
 from tests.gpu.apart import ENDING_S, Ended, run_apart
@@ -41,6 +42,7 @@ FIGURES = {
     "time.stages": {"fake"},
     "time.frame": {"fake"},
     "time.against_torch": {"fake"},
+    "station.one_process": {"target", "groups", "back_after_kill_s", "kept_back_s", "head_ms"},
 }
 
 
@@ -107,6 +109,11 @@ def test_an_answer_that_is_no_number_is_found(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(TrtChain, "finish", nothing)
     assert "differs by inf" in failing("chain.answers", monkeypatch)
+
+
+def test_networks_in_several_processes_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosted_model, "ON_GPU", ())
+    assert "in 2 processes" in failing("station.one_process", monkeypatch)
 
 
 def test_a_copy_that_comes_back_otherwise_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,7 @@ def test_every_test_that_is_named_exists() -> None:
 
 def test_every_record_of_the_check_is_listed_and_no_other() -> None:
     listed = re.findall(
-        r"`((?:machine|memory|chain|time|onnxruntime|parity|sanitizer)\b[^` ]*)`", PAGE
+        r"`((?:machine|memory|chain|time|station|onnxruntime|parity|sanitizer)\b[^` ]*)`", PAGE
     )
     names = {one for one in listed if one in check.CHECKS or re.fullmatch(r"\w+\.\w+", one)}
     assert names == set(check.CHECKS)

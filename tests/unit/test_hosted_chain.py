@@ -55,8 +55,9 @@ from tests.gpu_chain import (
     turned,
 )
 from tests.gpu_child import Trouble
+from tests.gpu_engines import write_plans
 from tests.small_bundle import SIZE, small_bundle
-from tests.unit.test_model_on_device import FIELDS, Station, frames, write_plans
+from tests.unit.test_model_on_device import FIELDS, Station, frames
 
 pytestmark = pytest.mark.slow
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -369,3 +370,14 @@ def test_an_error_that_the_library_logs_is_taken_by_the_run_that_it_concerns() -
             inner.submit(messages.add, "of the library itself").result()
         assert other.submit(messages.take).result() == "of the library itself"
         assert one.submit(messages.take).result() == ""
+
+
+def test_an_error_on_a_new_thread_is_not_kept_for_one_that_ended() -> None:
+    """A build runs on a thread of its own, which may get the number of one that ran a network."""
+    messages = Messages()
+    for _ in range(5):
+        for work in (messages.take, lambda: messages.add("no memory")):
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
+        assert messages.take() == "no memory"

@@ -5,20 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from edgeapl.bench.instrumented_engine import ON_DEVICE, WorkLog, instrumented
-from edgeapl.bundle.digest import sha256
-from edgeapl.bundle.load import open_bundle
 from edgeapl.engines.registry import open_chain
-from edgeapl.engines.store.folder import EngineFolder, open_engines, write_engines
-from edgeapl.engines.store.machine import machine_id
-from edgeapl.engines.store.record import CUTTER, RECORD, BuiltFor, BuiltNetwork, EngineRecord
+from edgeapl.engines.store.folder import open_engines
+from edgeapl.engines.store.record import CUTTER, RECORD, EngineRecord
 from edgeapl.engines.trt import chain, local_runtime
-from edgeapl.engines.trt.crop_network import crop_network
 from edgeapl.errors import EngineError
 from edgeapl.examination import prepare_frame
 from edgeapl.inference import scheduler_for
@@ -33,6 +28,7 @@ from edgeapl.testing import FakeDriver, ScriptedSource
 from edgeapl.types import CellStatus, ExaminedFrame, Frame
 from tests.data.measure_gpu import measured, noise
 from tests.fake_tensorrt import FakeTensorRt
+from tests.gpu_engines import write_plans
 from tests.small_bundle import drawn_field, small_bundle
 
 FIELDS = [
@@ -68,48 +64,6 @@ def station(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Station:
     monkeypatch.setattr(local_runtime, "load_driver", lambda: fake.driver)
     engines = write_plans(tmp_path, tmp_path / "engines", fake)
     return Station(tmp_path / "bundle", engines.folder, fake)
-
-
-def write_plans(folder: Path, to: Path, fake: FakeTensorRt, *, cutter: bool = True) -> EngineFolder:
-    """Write what `build-engine` writes; what the fake takes for a plan is an ONNX file."""
-    bundle = open_bundle(folder / "bundle")
-    plans = {name: bundle.read(one.file) for name, one in bundle.manifest.networks.items()}
-    plans[CUTTER] = crop_network(bundle.manifest.crop)
-    built = {name: built_of(name, plan) for name, plan in plans.items()}
-    files = {}
-    for name, plan in plans.items():
-        if name != CUTTER or cutter:
-            files[f"{name}.plan"] = folder / name
-            files[f"{name}.plan"].write_bytes(plan)
-    cut = built.pop(CUTTER)
-    place = fake.place
-    record: dict[str, Any] = {
-        "schema": 1,
-        "research_use_only": True,
-        "bundle": bundle.digest,
-        "bundle_name": "small",
-        "precision": "fp32",
-        "target": "tensorrt",
-        "built_for": BuiltFor(
-            library=place.library,
-            version=place.version,
-            device=place.device,
-            capability=place.compute_capability,
-            machine=machine_id(),
-        ),
-        "software": "edgeapl test",
-        "built_at": "2026-01-01T00:00:00+00:00",
-        "networks": built,
-        "cutter": cut if cutter else None,
-        "settings": {"threads": 1, "batch_size": 4},
-        "proof": {},
-        "timing": {},
-    }
-    return write_engines(to, EngineRecord.model_validate(record), files)
-
-
-def built_of(name: str, plan: bytes) -> BuiltNetwork:
-    return BuiltNetwork(file=f"{name}.plan", sha256=sha256(plan), size=len(plan), precision="fp32")
 
 
 def frames() -> list[Frame]:
