@@ -22,6 +22,7 @@ from edgeapl.types import ExaminedFrame, Frame
 from edgeapl.whole_slide import WholeSlideSource, companion_files, is_whole_slide, open_pyramid
 from edgeapl.whole_slide.picture import TileFate, draw_overview
 from edgeapl.wording.names import canonical_name
+from edgeapl.wording.printable import printable
 
 OVERVIEW, GEOJSON = "overview.png", "slide.geojson"
 
@@ -127,23 +128,46 @@ def scan_of(files: Sequence[Path]) -> Path | None:
     return first
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What becomes a slide. folder : in which it was found. scan : after which it is named."""
+
+    folder: SlideInput
+    slide: SlideInput
+    scan: Path | None = None
+
+    def named(self, level: int) -> str:
+        """Return its name: 0 the shortest, which may be that of another."""
+        if self.scan is None:
+            return self.slide.name
+        if not level:
+            return canonical_name(self.scan.stem)
+        return canonical_name(" ".join((self.folder.name, *self.scan.parts[-level:])))
+
+
 def split_scans(slides: Sequence[SlideInput]) -> tuple[SlideInput, ...]:
     """Make every scan a slide of its own, also if several are in one folder.
 
     The files of one scan stay together, and so do the images beside it. Scans are named after their
-    files; where two would have the same name, after folder and file.
+    files; where another slide has that name, after folder and file, and then with as many folders
+    between the two as it takes.
+    Raises InputError when two would still have one name.
     """
-    parts = [(slide, part) for slide in slides for part in _parts(slide)]
-    times = Counter(part.name for _, part in parts)
-    return tuple(
-        part
-        if times[part.name] == 1 or part.name == slide.name
-        else replace(part, name=canonical_name(f"{slide.name} {part.files[0].name}"))
-        for slide, part in parts
-    )
+    parts = [part for slide in slides for part in _parts(slide)]
+    names = [part.named(0) for part in parts]
+    for level in range(1, max((len(part.scan.parts) for part in parts if part.scan), default=0)):
+        times = Counter(names)
+        names = [
+            part.named(level) if times[name] > 1 else name
+            for part, name in zip(parts, names, strict=True)
+        ]
+    if twice := [name for name, times in Counter(names).items() if times > 1]:
+        which = printable(twice[0])
+        raise InputError("two scans have the same name", which, "rename one, or give a slide list")
+    return tuple(replace(part.slide, name=name) for part, name in zip(parts, names, strict=True))
 
 
-def _parts(slide: SlideInput) -> Iterator[SlideInput]:
+def _parts(slide: SlideInput) -> Iterator[_Part]:
     scans: list[Path] = []
     of_scans: set[Path] = set()
     for file in slide.files:
@@ -152,9 +176,9 @@ def _parts(slide: SlideInput) -> Iterator[SlideInput]:
             of_scans.update((file, *companion_files(file)))
     rest = tuple(file for file in slide.files if file not in of_scans)
     if rest or not scans:
-        yield replace(slide, files=rest)
+        yield _Part(slide, replace(slide, files=rest))
     if len(scans) == 1 and not rest:
-        yield replace(slide, files=(scans[0],))
+        yield _Part(slide, replace(slide, files=(scans[0],)))
         return
     for file in scans:
-        yield SlideInput(canonical_name(file.stem), (file,))
+        yield _Part(slide, SlideInput(canonical_name(file.stem), (file,)), file)

@@ -15,6 +15,7 @@ from edgeapl.errors import InputError
 from edgeapl.sources.formats import read_stills
 from edgeapl.sources.formats.colour import to_srgb
 from edgeapl.sources.formats.header import ImageHeader, Still, damaged, many
+from edgeapl.sources.formats.scanners import refuse_preview
 from edgeapl.sources.regular_file import read_plain_file
 from edgeapl.types import Remark, UInt8
 from edgeapl.wording.printable import printable
@@ -106,6 +107,7 @@ def read_images(
 
     Raises InputError as `read_image` does; an undecodable picture raises it when it is decoded.
     """
+    refuse_preview(path, printable(path))
     content = read_plain_file(stored or path, limits.max_bytes)
     return decode_images(content, printable(path), limits=limits)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from edgeapl.sources.decode import DecodedImage
+from edgeapl.sources.formats.header import PixelSize
 from edgeapl.types import Frame, Remark, ScaleOrigin, UInt8
 
 ScaleFor = Callable[[UInt8], tuple[float, ScaleOrigin]]
@@ -38,14 +39,25 @@ def frame_of_image(
     remarks = image.remarks
     if origin is not ScaleOrigin.STATED and image.um_per_px is not None:
         um_per_px, origin = image.um_per_px, ScaleOrigin.STATED
-    elif image.um_per_px is not None and abs(image.um_per_px - um_per_px) > 0.02 * um_per_px:
-        text = f"the file says {image.um_per_px:.4g} µm per pixel, but {um_per_px:.4g} was stated"
-        remarks += (Remark("size_unused", text),)
-    elif image.size_unused and origin is not ScaleOrigin.STATED:
-        remarks += (Remark("size_unused", f"not used: {image.size_unused}"),)
+    else:
+        user = um_per_px if origin is ScaleOrigin.STATED else None
+        remarks += remarks_on_size(PixelSize(image.um_per_px, image.size_unused), user)
     source += image.part
     digest = image.digest
     return Frame(image.pixels, index, captured_ns, um_per_px, source, digest, origin, remarks)
+
+
+def remarks_on_size(size: PixelSize, user: float | None) -> tuple[Remark, ...]:
+    """Return what is to be said of the size in a file that is not used.
+
+    user : µm per px that the user stated, if so.
+    """
+    if user is None:
+        return (Remark("size_unused", f"not used: {size.unused}"),) if size.unused else ()
+    if size.um is None or abs(size.um - user) <= 0.02 * user:
+        return ()
+    text = f"the file says {size.um:.4g} µm per pixel, but {user:.4g} was stated"
+    return (Remark("size_unused", text),)
 
 
 def frame_of_pixels(

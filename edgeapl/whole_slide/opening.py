@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgeapl.errors import InputError
+from edgeapl.sources.formats.scanners import SLIDES_EXTRA
 from edgeapl.sources.formats.tiff_levels import pyramid_shapes
 from edgeapl.whole_slide.openslide_pyramid import GENERIC, OpenSlidePyramid, openslide_library
 from edgeapl.whole_slide.pyramid import Pyramid
@@ -16,8 +17,6 @@ SUFFIXES = frozenset({*_TIFFS, ".mrxs", ".vms", ".vmu", ".dcm"})
 
 LARGEST_IMAGE_PX = 30_000_000
 """A TIFF that names no scanner and is no larger than this is read as an ordinary image."""
-
-EXTRA = "pip install 'edgeapl[slides]'"
 
 
 def is_whole_slide(path: Path) -> bool:
@@ -40,7 +39,7 @@ def open_pyramid(path: Path) -> Pyramid:
     """Open a scan. Raises InputError when it cannot be read or the extra is missing."""
     library = openslide_library()
     if library is None:
-        raise InputError("scans cannot be read here", printable(path), EXTRA)
+        raise InputError("scans cannot be read here", printable(path), SLIDES_EXTRA)
     try:
         scan = OpenSlidePyramid(path, library)
     except InputError:

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from edgeapl.errors import InputError
+from edgeapl.sources.formats.header import PixelSize, pixel_size
 from edgeapl.types import UInt8
-from edgeapl.whole_slide.pyramid import Level, Pyramid, plausible
+from edgeapl.whole_slide.pyramid import Level, Pyramid
 from edgeapl.wording.printable import printable
 
 GENERIC = "generic-tiff"
@@ -49,7 +50,7 @@ class OpenSlidePyramid(Pyramid):
                 self._slide.level_dimensions, self._slide.level_downsamples, strict=True
             )
         ]
-        super().__init__(path, levels, _um_per_px(properties), self._profile())
+        super().__init__(path, levels, _size_of(properties), self._profile())
 
     def can_be_read(self) -> bool:
         """Whether one pixel of each level can be decoded: not every packing is known."""
@@ -102,14 +103,13 @@ def _opened(path: Path, library: ModuleType) -> Any:
         raise InputError("scan cannot be opened", printable(path), str(error)) from error
 
 
-def _um_per_px(properties: Mapping[str, str]) -> float | None:
-    """Return the mean of both directions if the scanner states a plausible scale."""
-    sizes = []
-    for key in ("openslide.mpp-x", "openslide.mpp-y"):
-        try:
-            sizes.append(float(properties.get(key, "")))
-        except ValueError:
-            return None
-    mean = plausible(sum(sizes) / 2)
-    # A scale in one direction only, or different ones, would distort round cells.
-    return mean if mean is not None and abs(sizes[0] - sizes[1]) <= 0.02 * mean else None
+def _size_of(properties: Mapping[str, str]) -> PixelSize:
+    """Return the size of a pixel as the scanner states it."""
+    stated = [properties.get(f"openslide.mpp-{side}") for side in "xy"]
+    if stated == [None, None]:
+        return PixelSize()
+    try:
+        x, y = (float(value) for value in stated if value is not None)
+    except ValueError:
+        return PixelSize(None, "the scan gives no number for each side of a pixel")
+    return pixel_size(x, y, "the scan")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,10 +9,9 @@ from pathlib import Path
 
 from edgeapl.closable import ClosesItself
 from edgeapl.sources.formats.colour import Conversion, conversion_of
+from edgeapl.sources.formats.header import PixelSize
 from edgeapl.types import Remark, UInt8
 from edgeapl.wording.printable import printable
-
-PLAUSIBLE_UM_PER_PX = (0.03, 2.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +29,25 @@ class Pyramid(ClosesItself, ABC):
     Parameters
     ----------
     path : the file. levels : of the picture, largest first.
-    um_per_px : of level 0, if the file states it. icc : colour profile; empty without one.
+    size : of a pixel of level 0. icc : colour profile; empty without one.
     """
 
-    def __init__(
-        self, path: Path, levels: Sequence[Level], um_per_px: float | None, icc: bytes
-    ) -> None:
+    def __init__(self, path: Path, levels: Sequence[Level], size: PixelSize, icc: bytes) -> None:
         self.path = path
         self.name = printable(path)
         self.levels = tuple(levels)
-        self.um_per_px = um_per_px
+        self.size = size
         self._colours = conversion_of(icc) if icc else Conversion()
 
     @property
     def remarks(self) -> tuple[Remark, ...]:
         """What is to be said of its colours."""
         return self._colours.remarks
+
+    @property
+    def um_per_px(self) -> float | None:
+        """µm per px of level 0, if the file states it."""
+        return self.size.um
 
     @property
     def width(self) -> int:
@@ -75,10 +76,3 @@ class Pyramid(ClosesItself, ABC):
     @abstractmethod
     def _read(self, level: int, x: int, y: int, width: int, height: int) -> UInt8:
         """Return a part of a level as stored."""
-
-
-def plausible(um_per_px: float | None) -> float | None:
-    """Return a scale if a scanner can have it."""
-    low, high = PLAUSIBLE_UM_PER_PX
-    sound = um_per_px is not None and math.isfinite(um_per_px) and low <= um_per_px <= high
-    return um_per_px if sound else None

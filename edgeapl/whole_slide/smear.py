@@ -203,8 +203,11 @@ def _monolayer_score(pixels: UInt8, glass: Float32, um_per_px: float) -> float:
 def chosen_tiles(scores: Float32) -> list[tuple[int, int]]:
     """Return the tiles of the monolayer, best first: rows and columns of float32 (R, C).
 
-    A single good tile is chance: its neighbours count as much as the tile itself.
+    A single good tile is chance: its neighbours count as much as the tile itself. A scan smaller
+    than one tile has none.
     """
+    if not scores.size:
+        return []
     known = (scores >= 0).astype(np.float32)
     around = cv2.blur(np.maximum(scores, 0), (3, 3)) / np.maximum(cv2.blur(known, (3, 3)), 1e-6)
     both = np.where(scores >= LEAST_SCORE, (scores + around) / 2, 0)

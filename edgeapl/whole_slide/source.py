@@ -12,6 +12,7 @@ import numpy as np
 
 from edgeapl.closable import ClosesItself
 from edgeapl.errors import EndOfSource, InputError
+from edgeapl.sources.frames import remarks_on_size
 from edgeapl.types import Frame, Remark, ScaleOrigin, UInt8
 from edgeapl.whole_slide.pyramid import Pyramid
 from edgeapl.whole_slide.smear import (
@@ -95,9 +96,14 @@ class WholeSlideSource(ClosesItself):
             f"tile of a whole slide; {len(self.tiles)} of {self.tissue} tiles with tissue were "
             "chosen as monolayer, and the others were not looked at"
         )
-        self._remarks = (Remark("whole_slide", text), *pyramid.remarks)
+        of_size = remarks_on_size(pyramid.size, stated)
+        self._remarks = (Remark("whole_slide", text), *pyramid.remarks, *of_size)
 
     def _unfit(self) -> list[InputError]:
+        if not self.grid.rows * self.grid.columns:
+            size = f"{self._pyramid.width} x {self._pyramid.height}"
+            what = f"scan is smaller than one tile ({size} px; a tile takes {self.grid.side})"
+            return [InputError(what, self.name, "scan more of the smear, or state its scale")]
         if self.tissue < FEWEST_TISSUE:
             what = f"hardly anything is on the glass ({self.tissue} tiles with tissue)"
             return [InputError(what, self.name, "check the scan and the smear")]

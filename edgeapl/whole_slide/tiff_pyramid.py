@@ -7,7 +7,7 @@ from pathlib import Path
 from edgeapl.errors import InputError
 from edgeapl.sources.formats.tiff_levels import TiffLevels
 from edgeapl.types import UInt8
-from edgeapl.whole_slide.pyramid import Level, Pyramid, plausible
+from edgeapl.whole_slide.pyramid import Level, Pyramid
 from edgeapl.wording.printable import printable
 
 
@@ -21,7 +21,7 @@ class TiffPyramid(Pyramid):
             raise InputError("scan cannot be opened", printable(path), str(error)) from error
         width = self._stored.shapes[0][1]
         levels = [Level(wide, high, width / wide) for high, wide in self._stored.shapes]
-        super().__init__(path, levels, plausible(self._stored.size.um), self._stored.icc)
+        super().__init__(path, levels, self._stored.size, self._stored.icc)
 
     def _read(self, level: int, x: int, y: int, width: int, height: int) -> UInt8:
         shrink = self.levels[level].shrink

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from xml.etree import ElementTree as ET
 
 from edgeapl.errors import InputError
@@ -28,7 +28,7 @@ class OmeImage:
 
     pages : of the file, in order. focus_planes, times : number of them.
     channels : planes in which one picture is stored; 1 if each page has all colours.
-    size : of a pixel. significant_bits : per sample, None if not stated.
+    size : of a pixel. significant_bits : per sample, None if not stated. name : of the image.
     """
 
     pages: tuple[int, ...]
@@ -37,6 +37,7 @@ class OmeImage:
     channels: int
     size: PixelSize
     significant_bits: int | None
+    name: str = ""
 
     def check_one_picture(self, name: str) -> None:
         """Raise InputError when a picture is spread over planes of focus or over channels."""
@@ -59,9 +60,12 @@ def read_ome(text: str, pages: int) -> tuple[OmeImage, ...]:
         raise OmeError(str(error)) from error
     images: list[OmeImage] = []
     following = 0
+    name = ""
     for pixels in root.iter():
+        if _name(pixels) == "Image":
+            name = pixels.get("Name", "")
         if _name(pixels) == "Pixels":
-            image = _image(root, pixels, following, pages)
+            image = replace(_image(root, pixels, following, pages), name=name)
             following = max((*image.pages, following - 1)) + 1
             images.append(image)
     return tuple(images)

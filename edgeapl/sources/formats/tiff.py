@@ -33,7 +33,16 @@ from edgeapl.sources.formats.header import (
 )
 from edgeapl.sources.formats.ome import OmeError, OmeImage, read_ome
 from edgeapl.sources.formats.optional_formats import INCONSISTENT_FILE_ERRORS
+from edgeapl.sources.formats.scanners import is_other_picture, scan_refused, scanner_of
 from edgeapl.sources.formats.tiff_bounds import SIGNATURES, check_bounds
+from edgeapl.sources.formats.tiff_pictures import (
+    LABELS_LEFT_OUT,
+    description_of,
+    is_copy,
+    is_small,
+    pictures,
+    without_labels,
+)
 from edgeapl.sources.formats.tiff_pixels import JPEG, check_shared, read_samples
 from edgeapl.types import Remark, UInt8
 
@@ -43,8 +52,6 @@ if TYPE_CHECKING:
 __all__ = [
     "SIGNATURES",
     "check_kind",
-    "description_of",
-    "is_small",
     "keep_warnings_quiet",
     "page_profile",
     "page_size",
@@ -57,12 +64,10 @@ _RGB, _PALETTE, _CMYK, _YCBCR = 2, 3, 5, 6
 _UNIT_UM = {2: 25_400.0, 3: 10_000.0}  # inch, centimetre
 _IMAGEJ_UM = {"micron": 1.0, "microns": 1.0, "um": 1.0, "µm": 1.0, "\u03bcm": 1.0, "nm": 1e-3}
 _IMAGEJ_UM |= {"mm": 1e3, "cm": 1e4, "inch": 25_400.0, "\\u00b5m": 1.0, "\\u03bcm": 1.0}
-_REDUCED, _MASK = 1, 4  # bits of NewSubfileType
 _SINGLE = (
     *("imagewidth", "imagelength", "imagedepth", "samplesperpixel", "photometric", "compression"),
     *("planarconfig", "subfiletype", "rowsperstrip", "tilewidth", "tilelength", "predictor"),
 )
-_NDPI_MARK = 65420
 _STACK = Remark(
     "stack",
     "the file's images are a stack, and it does not say whether of fields or of one field at "
@@ -112,21 +117,21 @@ def _choose(file: TiffFile, name: str) -> list[_Chosen]:
     pages = [whole_page(file, number) for number in range(len(file.pages))]
     first = pages[0]
     text = description_of(first)
-    if _NDPI_MARK in first.tags:
-        mend = "export fields of it as TIFF with the scanner's program"
-        raise InputError("a scan of a whole slide (NDPI)", name, mend)
+    if scanner := scanner_of(pages, text):
+        raise scan_refused(scanner, name)
     if "<OME" in text[:4096] or "OME-XML" in text[:4096]:
         try:
             images = read_ome(text, len(pages))
         except OmeError as error:
             said = f"the file's OME description was not used ({error})"
             remark = Remark("description", said, doubtful=len(pages) > 1)
-            return [_Chosen(page, None, (remark,)) for page in _pictures(pages, text)]
+            whole, left_out = without_labels(pictures(pages, text), pages)
+            return [_Chosen(page, None, (remark, *left_out)) for page in whole]
         return _of_ome(pages, images, name)
     _check_count(text, len(pages), name)
-    whole = _pictures(pages, text)
-    remarks = (_STACK,) if len(whole) > 1 and text.startswith("ImageJ=") else ()
-    return [_Chosen(page, None, remarks) for page in whole]
+    whole, left_out = without_labels(pictures(pages, text), pages)
+    stack = (_STACK,) if len(whole) > 1 and text.startswith("ImageJ=") else ()
+    return [_Chosen(page, None, (*stack, *left_out)) for page in whole]
 
 
 def whole_page(file: TiffFile, number: int) -> TiffPage:
@@ -140,17 +145,22 @@ def whole_page(file: TiffFile, number: int) -> TiffPage:
 
 def _of_ome(pages: list[TiffPage], images: tuple[OmeImage, ...], name: str) -> list[_Chosen]:
     chosen = []
-    for image in images:
+    shown = [image for image in images if not is_other_picture(image.name)] or list(images)
+    for image in shown:
         image.check_one_picture(name)
         whole = [page for number in image.pages if not is_small(page := pages[number])]
         chosen += [_Chosen(page, image) for page in whole]
+    kept, left_out = without_labels([each.page for each in chosen], pages)
+    chosen = [each for each in chosen if each.page in kept]
     if not chosen:
         raise damaged(name, "its OME description names no image of this file")
     named = {number for image in images for number in image.pages}
     first = chosen[0].page
     others = [page for number, page in enumerate(pages) if number not in named]
-    passed_over = [page for page in others if not is_small(page) and not _is_copy(page, first)]
-    remarks = []
+    passed_over = [page for page in others if not is_small(page) and not is_copy(page, first)]
+    remarks = list(left_out)
+    if len(shown) < len(images) and not left_out:
+        remarks.append(LABELS_LEFT_OUT)
     if passed_over:
         text = f"{len(passed_over)} images of the file are not examined: its OME description"
         remarks.append(Remark("pages", f"{text} does not name them", doubtful=True))
@@ -175,29 +185,6 @@ def _check_count(text: str, pages: int, name: str) -> None:
     if text.startswith("ImageJ=") and depth and int(depth[1]) > 1 and "\nspacing=" in text[:4096]:
         found = f"image has {int(depth[1])} planes of focus"
         raise InputError(found, name, "save one of them, or a projection")
-
-
-def _pictures(pages: list[TiffPage], text: str) -> list[TiffPage]:
-    """Return the pictures without thumbnails, masks, and the smaller levels of pyramids."""
-    whole = [page for page in pages if not is_small(page)]
-    first = whole[0] if whole else pages[0]
-    if text.startswith("Aperio"):
-        return [first]
-    return [first, *(page for page in whole[1:] if not _is_copy(page, first))]
-
-
-def is_small(page: TiffPage) -> bool:
-    """Whether a page says that it is a thumbnail, a smaller level or a mask."""
-    return bool(int(page.subfiletype) & (_REDUCED | _MASK))
-
-
-def _is_copy(page: TiffPage, first: TiffPage) -> bool:
-    """Return whether one tiled image is another in lower resolution; not all programs flag that."""
-    if not (first.is_tiled and page.is_tiled and page.imagewidth and page.imagelength):
-        return False
-    across = first.imagewidth / page.imagewidth
-    down = first.imagelength / page.imagelength
-    return bool(across > 1.5 and abs(across - down) < 0.05 * across)
 
 
 def _still(chosen: _Chosen, data: bytes, name: str) -> Still:
@@ -325,14 +312,6 @@ def page_profile(page: TiffPage) -> bytes:
     """Return the ICC profile of a page; empty without one."""
     value = page.tags.valueof(34675)
     return bytes(value) if isinstance(value, bytes) else b""
-
-
-def description_of(page: TiffPage) -> str:
-    """Return the description of a page; empty without one."""
-    value = page.tags.valueof(270)
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return value if isinstance(value, str) else ""
 
 
 def _tag(page: TiffPage, tag: int, default: int) -> int:

@@ -7,7 +7,6 @@ decoded.
 from __future__ import annotations
 
 import mmap
-import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,16 +20,16 @@ from edgeapl.errors import InputError
 from edgeapl.sources.formats.header import PixelSize, too_deep
 from edgeapl.sources.formats.ome import OmeError, read_ome
 from edgeapl.sources.formats.optional_formats import INCONSISTENT_FILE_ERRORS
+from edgeapl.sources.formats.scanners import is_other_picture
 from edgeapl.sources.formats.tiff import (
     check_kind,
-    description_of,
-    is_small,
     keep_warnings_quiet,
     page_profile,
     page_size,
     whole_page,
 )
 from edgeapl.sources.formats.tiff_bounds import SIGNATURES, check_bounds
+from edgeapl.sources.formats.tiff_pictures import description_of, is_small
 from edgeapl.sources.formats.tiff_pixels import Samples, TiffParts
 from edgeapl.types import UInt8
 
@@ -46,7 +45,6 @@ MOST_PART_PX = 1 << 25
 KEPT_BYTES = 64 << 20
 """Decoded parts that are kept, as the next region may need them again."""
 
-_OTHER_PICTURE = re.compile(r"\b(label|macro|thumbnail|overview)\b", re.IGNORECASE)
 _PALETTE = 3
 
 
@@ -189,7 +187,7 @@ def _of_ome(text: str, pages: list[TiffPage], name: str) -> tuple[PixelSize, lis
 
 def _is_picture(page: TiffPage) -> bool:
     """Whether a page may be the scan itself: not a label, nor the whole glass."""
-    return not is_small(page) and not _OTHER_PICTURE.search(description_of(page)[:4096])
+    return not is_small(page) and not is_other_picture(description_of(page))
 
 
 def _is_level(page: TiffPage, before: TiffPage, first: TiffPage) -> bool:
@@ -198,7 +196,7 @@ def _is_level(page: TiffPage, before: TiffPage, first: TiffPage) -> bool:
         return False
     if not page.imagewidth or not page.imagelength or page.imagewidth * 1.5 > before.imagewidth:
         return False
-    if _OTHER_PICTURE.search(description_of(page)[:4096]):
+    if is_other_picture(description_of(page)):
         return False
     shrink = first.imagewidth / page.imagewidth
     # Sizes are rounded up or down to whole pixels, in each step from level to level.
