@@ -37,6 +37,8 @@ def export(
     random_weights: int | None = None,
     explain: bool = False,
     segmenter: str | None = None,
+    colours: Place | None = None,
+    views: Literal[1, 8] | None = None,
     trust_archive: bool = False,
     say: Say = ignore_stage,
 ) -> Path:
@@ -46,8 +48,10 @@ def export(
     ----------
     recipe : name of a published one, or a recipe file (TOML). out : folder for the bundle.
     weights : role to checkpoint file, with ``#KEY`` if it holds several.
-    images : real images to prove it on; None for drawn ones. crops : each image is one cell.
-    um_per_px : their scale, µm per px; None to measure it.
+    images : real images to prove it on; None for drawn ones.
+    colours : images whose colours the cells of every frame are brought to. views : in which every
+        cell is shown, their answers averaged. None for what the recipe says.
+    crops : each image is one cell. um_per_px : their scale, µm per px; None to measure it.
     random_weights : seed, in place of a checkpoint; for studies of speed only.
     explain : let the bundle draw pictures that explain its answers.
     segmenter : another way to find cells. trust_archive : load .pt2 files, which can run code.
@@ -73,6 +77,10 @@ def export(
         explain=explain,
         trust_archive=trust_archive,
         images=proof_images.ProofImages(None if images is None else Path(images), crops, um_per_px),
+        colours=None
+        if colours is None
+        else proof_images.ProofImages(Path(colours), crops, um_per_px),
+        views=views,
     )
     done = exporting.export(
         registry.find_recipe(os.fspath(recipe), segmenter), request, Path(out), say

@@ -31,7 +31,7 @@ class CellImage:
         self._digest: bytes | None = None
         self._pixels: UInt8 | None = None if isinstance(cells, UncutCells) else cells[row]
         self._view = 0
-        self._first = self
+        self._first: CellImage | None = None
 
     def seen(self, view: int) -> CellImage:
         """Return another view of the cell, which is cut once for all; see `stages.views`."""
@@ -49,7 +49,7 @@ class CellImage:
     @property
     def pixels(self) -> UInt8:
         """The image, uint8 (size, size, 3) RGB. Two threads may cut it at the same time: alike."""
-        if self._pixels is None and self._view:
+        if self._pixels is None and self._first is not None:
             self._pixels = view_of(self._first.pixels, self._view)
         if self._pixels is None:
             assert isinstance(self._cells, UncutCells)

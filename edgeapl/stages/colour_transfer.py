@@ -71,7 +71,10 @@ def with_colours(found: Detections, spec: CropSpec) -> Detections:
     """Return cells whose frame knows their colours, where the bundle moves them."""
     if spec.colour_transfer is None:
         return found
-    return replace(found, frame=replace(found.frame, colours=cell_colours(found)))
+    colours = cell_colours(found)
+    if colours is None and len(found):  # boxes without a pixel of their own
+        colours = Colours(np.zeros(3, np.float32), np.zeros(3, np.float32))
+    return replace(found, frame=replace(found.frame, colours=colours))
 
 
 def trouble_with(frame: Frame, spec: CropSpec) -> tuple[Reason, ...]:

@@ -4,7 +4,9 @@
 
 DATA holds the sets under their usual names. Transfer brings mean and deviation of the colours of a
 set's cells, in the decorrelated space of Reinhard et al. 2001, to those of the cells that the
-bundle was trained on; of each, the median over cells, so that no single image decides.
+bundle was trained on; of each, the median over cells, so that no single image decides. By frame,
+as a bundle with `colour_transfer` does, it takes the colours of the cells of each frame in place of
+the set's; a frame is one cell where images show single cells.
 Augmentation shows a cell mirrored and turned in its eight ways and takes the mean of the
 probabilities. Cells are a fixed random choice. Prints one line for every set and way.
 """
@@ -21,16 +23,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeapl.bundle.specs import ColoursSpec
 from edgeapl.evaluation.ranking import delong, roc_auc
 from edgeapl.export.blood_cells.classes import KINDS
 from edgeapl.export.cell_files import score_crops
 from edgeapl.model import BLOOD_CELLS, Model, open_model
 from edgeapl.pixel_size import SlideScale, measure_ahead
 from edgeapl.sources.decode import read_image
+from edgeapl.stages.colour_transfer import cell_colours, move_between, moved, spreads
 from edgeapl.stages.crop import cut_cells, cut_windows
 from edgeapl.stages.intervals import wilson
 from edgeapl.stages.whole_image import whole_crop
-from edgeapl.types import Frame, UInt8
+from edgeapl.types import Colours, Float32, Frame, UInt8
 
 Float64 = NDArray[np.float64]
 
@@ -40,89 +44,82 @@ CELLAVISION_UM_PER_PX, LMU_UM_PER_PX, PBC_UM_PER_PX = 0.1, 29 / 400, 0.1 * 360 /
 HELD_OUT = 5
 PER_CLASS, TAUGHT, OTHERS, BCCD_EVERY = 40, 20, 400, 16
 IMMATURE = ("promyelocyte", "myelocyte", "metamyelocyte")
-LEAST_DEVIATION = 1e-3
-
-LMS = np.array([[0.3811, 0.5783, 0.0402], [0.1967, 0.7244, 0.0782], [0.0241, 0.1288, 0.8444]])
-AXES = np.diag([3**-0.5, 6**-0.5, 2**-0.5]) @ np.array([[1, 1, 1], [1, 1, -2], [1, -1, 0]])
-"""Reinhard et al. 2001: cone responses, and the axes of their logarithms."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Colours:
-    """Mean and deviation of cells in Reinhard's space, float64 (3,)."""
-
-    mean: Float64
-    deviation: Float64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CellSet:
-    """Cells of a set: crops, uint8 (N, S, S, 3); the name of each; colours, float64 (N, 2, 3)."""
+    """Cells of a set.
+
+    crops : uint8 (N, S, S, 3). names : of each. colours, of_frames : of each cell, and of all cells
+    of its frame together; None where no outline was found.
+    """
 
     crops: UInt8
     names: NDArray[np.str_]
-    colours: Float64
+    colours: list[Colours | None]
+    of_frames: list[Colours | None]
 
     @property
     def typical(self) -> Colours:
         """The median over the cells whose outline was found."""
-        known = self.colours[np.isfinite(self.colours).all(axis=(1, 2))]
-        if not len(known):
+        known = [one.rows for one in self.colours if one is not None]
+        if not known:
             raise ValueError("no outline of a cell was found, so the set has no colours")
         mean, deviation = np.median(known, axis=0)
-        if not (deviation > LEAST_DEVIATION).all():
-            raise ValueError("the cells of the set are flat, so they have no colours")
-        return Colours(mean, deviation)
+        return Colours(np.asarray(mean, np.float32), np.asarray(deviation, np.float32))
 
 
-def to_space(pixels: UInt8) -> Float64:
-    """Return pixels, uint8 (..., 3) RGB, in Reinhard's space, float64 (..., 3)."""
-    return np.asarray(np.log10((pixels + 1.0) / 256 @ LMS.T) @ AXES.T)
+def transferred(crops: UInt8, given: Sequence[Colours | None], wanted: ColoursSpec) -> UInt8:
+    """Return crops, uint8 (N, S, S, 3), with the colours of each as they look in the wanted ones.
+
+    Where a cell has none, its crop stays as it is.
+    """
+    return np.stack(
+        [
+            crop
+            if one is None
+            else np.rint(moved(crop, move_between(one, wanted))).astype(np.uint8)
+            for crop, one in zip(crops, given, strict=True)
+        ]
+    )
 
 
-def transferred(pixels: UInt8, given: Colours, wanted: Colours) -> UInt8:
-    """Return pixels with the given colours as they look in the wanted ones."""
-    moved = (to_space(pixels) - given.mean) * (wanted.deviation / given.deviation) + wanted.mean
-    cones = 10 ** (moved @ np.linalg.inv(AXES).T)
-    back = cones @ np.linalg.inv(LMS).T * 256 - 1
-    return np.asarray(np.clip(np.rint(back), 0, 255), np.uint8)
-
-
-def colours_of(pixels: UInt8) -> Float64:
-    """Return mean and deviation, float64 (2, 3), of a cell's pixels, uint8 (N, 3); NaN for none."""
-    if len(pixels) < 2:
-        return np.full((2, 3), np.nan)
-    values = to_space(pixels)
-    return np.stack([values.mean(axis=0), values.std(axis=0)])
+def usable(colours: Colours | None) -> Colours | None:
+    """Return colours that can be moved."""
+    return colours if colours is not None and spreads(colours) else None
 
 
 def cells_of_files(model: Model, files: Sequence[Path], names: list[str], scale: float) -> CellSet:
     """Cut the cell in the middle of every file."""
-    crops, colours = [], []
+    crops: list[UInt8] = []
+    colours: list[Colours | None] = []
     for file in files:
         pixels = read_image(file).pixels
         middle = np.array([[pixels.shape[1] / 2, pixels.shape[0] / 2]], np.float32)
         crops.append(cut_windows(pixels, middle, scale, model.bundle.manifest.crop))
         found = whole_crop(Frame(pixels, 0, 0, scale, file.name, "0" * 64), model.segmenter)
-        inside = found.labels == 1
-        colours.append(colours_of(pixels[inside] if found.scores[0] > 0 else pixels[:0, 0]))
-    return CellSet(np.concatenate(crops), np.array(names), np.stack(colours))
+        colours.append(usable(cell_colours(found)) if found.scores[0] > 0 else None)
+    return CellSet(np.concatenate(crops), np.array(names), colours, colours)
 
 
 def cells_of_fields(model: Model, files: Sequence[Path]) -> CellSet:
     """Find and cut the cells of fields; the scale is measured from their red cells."""
     scale = SlideScale(None, model.bundle.manifest.um_per_px)
     measure_ahead(scale, files)
-    crops, colours = [], []
+    crops: list[UInt8] = []
+    colours: list[Colours | None] = []
+    of_frames: list[Colours | None] = []
     for index, file in enumerate(files):
         pixels = read_image(file).pixels
         um_per_px, _ = scale(pixels)
         frame = Frame(pixels, index, 0, um_per_px, file.name, "0" * 64)
         found = model.segmenter.segment(frame)
         crops.append(cut_cells(found, model.bundle.manifest.crop))
-        colours += [colours_of(pixels[found.labels == row + 1]) for row in range(len(found))]
+        rows = [np.array([row], dtype=np.int64) for row in range(len(found))]
+        colours += [usable(cell_colours(found.only(row))) for row in rows]
+        of_frames += [usable(cell_colours(found))] * len(found)
     names = np.full(len(colours), "normal")
-    return CellSet(np.concatenate(crops), names, np.stack(colours))
+    return CellSet(np.concatenate(crops), names, colours, of_frames)
 
 
 def probabilities(model: Model, crops: UInt8, *, augmented: bool) -> dict[str, Float64]:
@@ -159,6 +156,12 @@ def alarms(names: NDArray[np.str_], found: dict[str, Float64]) -> str:
     return f"called immature {called}/{len(names)} ({around.low:.3f} to {around.high:.3f})"
 
 
+def floats(values: Float32) -> tuple[float, float, float]:
+    """Return three numbers as the manifest takes them."""
+    first, second, third = values.tolist()
+    return first, second, third
+
+
 def report(
     model: Model,
     name: str,
@@ -166,9 +169,12 @@ def report(
     wanted: Colours,
     figure: Callable[[NDArray[np.str_], dict[str, Float64]], str],
 ) -> None:
-    """Print the figure of a set in each of the four ways."""
-    moved = transferred(cells.crops, cells.typical, wanted)
-    for transfer, crops in (("", cells.crops), ("transfer", moved)):
+    """Print the figure of a set in each of the six ways."""
+    to = ColoursSpec(mean=floats(wanted.mean), deviation=floats(wanted.deviation))
+    by_set = transferred(cells.crops, [cells.typical] * len(cells.crops), to)
+    by_frame = transferred(cells.crops, cells.of_frames, to)
+    ways = {"": cells.crops, "transfer": by_set, "transfer by frame": by_frame}
+    for transfer, crops in ways.items():
         for augmented in (False, True):
             way = " and ".join(filter(None, (transfer, "augmentation" if augmented else "")))
             found = probabilities(model, crops, augmented=augmented)

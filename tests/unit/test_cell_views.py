@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +21,7 @@ from edgeapl.engines.ort import OrtEngine
 from edgeapl.errors import EngineError
 from edgeapl.explanation.network_queries import query_in_all_views, query_networks
 from edgeapl.inference import InferenceResult, classify, scheduler_for
+from edgeapl.inference.cell_image import CellImage
 from edgeapl.inference.cell_views import CellViews
 from edgeapl.inference.routing import chain_links
 from edgeapl.model import ModelRequest, open_model, trial
@@ -261,6 +264,19 @@ def test_a_camera_is_asked_for_its_next_frame_when_as_few_views_wait_as_cells_wo
 
 def test_the_time_of_a_trial_knows_how_many_views_are_run() -> None:
     assert trial.limit_of("field", 8) > trial.limit_of("field") == trial.LIMIT_S
+
+
+@pytest.mark.parametrize("view", [0, 5])
+def test_the_pixels_of_a_view_are_free_as_soon_as_nobody_needs_them(view: int) -> None:
+    image = CellImage(uncut_cells(FOUND, SPEC), 0)
+    seen = image.seen(view)
+    alive = [weakref.ref(one.pixels) for one in (image, seen)]
+    gc.disable()  # a circle of references would wait for it
+    try:
+        del image, seen
+        assert [one() for one in alive] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_with_one_view_nothing_is_copied_or_counted_otherwise() -> None:

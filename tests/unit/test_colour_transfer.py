@@ -109,6 +109,13 @@ def test_cells_without_a_spread_of_colours_are_refused_in_words(pixels: str) -> 
         cut_cells(found, SPEC)
 
 
+def test_cells_without_a_pixel_of_their_own_have_no_spread_either() -> None:
+    found = found_on(drawn_field())
+    found = with_colours(replace(found, labels=np.zeros_like(found.labels)), SPEC)
+    with pytest.raises(InputError, match=NO_SPREAD):
+        cut_cells(found, SPEC)
+
+
 def test_no_number_is_lost_at_the_least_spread() -> None:
     least = Colours(np.full(3, -3, np.float32), np.full(3, LEAST_DEVIATION, np.float32))
     far = ColoursSpec(mean=(40.0, -40.0, 40.0), deviation=(9.0, 9.0, 9.0))
