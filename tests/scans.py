@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -135,6 +136,18 @@ def seen_share(found: list[tuple[int, int]], inside: NDArray[np.bool_]) -> float
     return float(np.mean([inside[at] for at in found]))
 
 
+UM_DRAWN = 0.15
+"""µm per px of drawn fields."""
+
+
+def drawn_canvas(kind: str, rows: int = 4, columns: int = 5) -> UInt8:
+    """Draw fields that lie side by side, uint8 (H, W, 3) RGB."""
+    source = DemoSource.from_address(f"demo://{kind}?seed=1&frames={rows * columns}")
+    fields = [source.read(1).pixels for _ in range(rows * columns)]
+    bands = [np.hstack(fields[row * columns : (row + 1) * columns]) for row in range(rows)]
+    return np.asarray(np.vstack(bands), np.uint8)
+
+
 def drawn_scan(
     path: Path,
     kind: str,
@@ -146,17 +159,12 @@ def drawn_scan(
 
     damaged_at : x and y of points, px of level 0, whose packed tiles are overwritten.
     """
-    source = DemoSource.from_address(f"demo://{kind}?seed=1&frames={rows * columns}")
-    height, width = 960, 1280
-    canvas = np.empty((rows * height, columns * width, 3), np.uint8)
-    for number in range(rows * columns):
-        y, x = divmod(number, columns)
-        canvas[y * height : (y + 1) * height, x * width : (x + 1) * width] = source.read(1).pixels
+    canvas = drawn_canvas(kind, rows, columns)
     with tifffile.TiffWriter(path) as file:
         for shrink in (1, 4):
             size = (canvas.shape[1] // shrink, canvas.shape[0] // shrink)
             level = cv2.resize(canvas, size, interpolation=cv2.INTER_AREA)
-            density = 10_000 / 0.15 / shrink
+            density = 10_000 / UM_DRAWN / shrink
             file.write(
                 np.asarray(level), tile=(256, 256), photometric="rgb", compression="deflate",
                 compressionargs={"level": 1},
@@ -177,3 +185,18 @@ def damage(path: Path, x: int, y: int) -> None:
     with path.open("r+b") as raw:
         raw.seek(start)
         raw.write(b"\x00" * size)
+
+
+_PROGRAM = """
+import sys
+from edgeapl.cli.main import main
+from edgeapl.scoring import slides
+from edgeapl.whole_slide import opening
+opening.LARGEST_IMAGE_PX, slides.FIRST_LOOK = 10_000_000, int(sys.argv.pop(1))
+main()
+"""
+
+
+def program_for_small_scans(*arguments: str | Path, first_look: int = 400) -> list[str]:
+    """Return a command line of the program that takes drawn scans for scans."""
+    return [sys.executable, "-c", _PROGRAM, str(first_look), *map(str, arguments)]

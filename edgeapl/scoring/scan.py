@@ -19,7 +19,7 @@ from edgeapl.report.pictures import PAGE_FRAME_PX, jpeg_bytes, png_bytes, shrunk
 from edgeapl.scoring.request import ScoreRequest
 from edgeapl.sources.discover import SlideInput
 from edgeapl.types import ExaminedFrame, Frame
-from edgeapl.whole_slide import WholeSlideSource, companion_files, is_whole_slide, open_pyramid
+from edgeapl.whole_slide import SET, WholeSlideSource, companion_files, is_whole_slide, open_pyramid
 from edgeapl.whole_slide.picture import TileFate, draw_overview
 from edgeapl.wording.names import canonical_name
 from edgeapl.wording.printable import printable
@@ -170,7 +170,8 @@ def split_scans(slides: Sequence[SlideInput]) -> tuple[SlideInput, ...]:
 def _parts(slide: SlideInput) -> Iterator[_Part]:
     scans: list[Path] = []
     of_scans: set[Path] = set()
-    for file in slide.files:
+    # A set of scans comes before them: they are part of it, not slides of their own.
+    for file in sorted(slide.files, key=lambda file: file.suffix.lower() != SET):
         if file not in of_scans and is_whole_slide(file):
             scans.append(file)
             of_scans.update((file, *companion_files(file)))

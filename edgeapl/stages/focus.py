@@ -32,6 +32,12 @@ _TILE_PX, _TILES = 192, 3
 _EDGES, _FLAT = 0.95, 0.3
 """Slopes from the 95th percentile on are edges; up to the 30th there is only noise."""
 
+_WHITE, _BLACK, _NEAR_PX = 250, 3, 5
+"""Grey values of what is written on images, and how far its edges reach after more blur, px."""
+
+_MOST_WRITTEN = 0.15
+"""Share of the pixels within that reach."""
+
 SHARPEST = 10.0
 """The measure ends here: an edge of 0.1 µm is beyond any light microscope."""
 
@@ -66,9 +72,31 @@ class Edges:
     @cached_property
     def slopes(self) -> tuple[Float32, Float32]:
         """Slopes across and down after little blur, of all tiles, each float32 (N,)."""
+        return self._slopes_after(LITTLE_PX)
+
+    @cached_property
+    def blurred_slopes(self) -> tuple[Float32, Float32]:
+        """The same after more blur, for callers that compare both."""
+        return self._slopes_after(MORE_PX)
+
+    @cached_property
+    def unwritten(self) -> Bool | None:
+        """Which pixels of all tiles lie apart from writing, bool (N,); None if there is none.
+
+        A scale bar or a date was not there when the image was taken. It is white or black as little
+        else is; where much is, that is the light.
+        """
+        found = np.empty(sum(tile.size for tile in self._tiles), dtype=bool)
+        reach = np.ones((2 * _NEAR_PX + 1, 2 * _NEAR_PX + 1), np.uint8)
+        for place, tile in self._placed():
+            marks = ((tile >= _WHITE) | (tile <= _BLACK)).astype(np.uint8)
+            found[place] = cv2.dilate(marks, reach).ravel() > 0
+        return ~found if 0 < np.count_nonzero(found) <= _MOST_WRITTEN * found.size else None
+
+    def _slopes_after(self, sigma: float) -> tuple[Float32, Float32]:
         across, down = (self._plane() for _ in range(2))
         for place, tile in self._placed():
-            across[place], down[place] = _slopes(tile, LITTLE_PX)
+            across[place], down[place] = _slopes(tile, sigma)
         return across, down
 
     @cached_property

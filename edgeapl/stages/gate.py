@@ -15,7 +15,7 @@ from edgeapl.bundle.specs import GateSpec
 from edgeapl.stages.find_disc import LitField
 from edgeapl.stages.focus import Edges
 from edgeapl.stages.lit_disc import LitDisc
-from edgeapl.stages.motion import evenness_of
+from edgeapl.stages.motion import is_moved
 from edgeapl.stages.repeats import UInt64
 from edgeapl.stages.tiling import Bool
 from edgeapl.types import Float32, Frame, Reason, UInt8
@@ -34,9 +34,6 @@ FLAT_BELOW = 16
 
 COLOURLESS_BELOW = 8
 """Largest less smallest colour of a pixel, 99th percentile; real fields have 23 or more."""
-
-MOVED_BELOW = 0.25
-"""Evenness of the edges (`edgeapl.stages.motion`); 441 real frames have 0.33 or more."""
 
 SAME_FIELD = 0.8
 """Correlation of two descriptors. The same field again, with noise, other exposure, JPEG, blur or
@@ -151,7 +148,7 @@ def examine(
     # Written so that a measure that is not a number does not pass.
     if not edges.sharpness >= spec.min_focus:
         return (_UNFOCUSED,), memory
-    if not evenness_of(edges) >= MOVED_BELOW:
+    if is_moved(edges):
         return (_MOVED,), memory
     descriptor = describe_field(pixels)
     if memory.holds(frame.digest, descriptor):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from edgeapl.whole_slide.companions import companion_files
+from edgeapl.whole_slide.companions import SET, companion_files
 from edgeapl.whole_slide.opening import is_whole_slide, open_pyramid
 from edgeapl.whole_slide.pyramid import Pyramid
 from edgeapl.whole_slide.source import Place, WholeSlideSource
 
 __all__ = [
+    "SET",
     "Place",
     "Pyramid",
     "WholeSlideSource",

@@ -11,8 +11,8 @@ import pytest
 from edgeapl.sources.decode import read_image
 from edgeapl.stages.area import judge_tiles
 from edgeapl.stages.focus import focus_measure
-from edgeapl.stages.gate import MOVED_BELOW, SAME_FIELD, describe_field, light_reasons
-from edgeapl.stages.motion import evenness
+from edgeapl.stages.gate import SAME_FIELD, describe_field, light_reasons
+from edgeapl.stages.motion import MOVED_BELOW, evenness
 from edgeapl.types import UInt8
 from tests.damage import DAMAGED
 

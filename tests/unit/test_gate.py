@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from edgeapl.bundle.specs import GateSpec
-from edgeapl.stages.focus import focus_measure
+from edgeapl.stages.focus import Edges, focus_measure
 from edgeapl.stages.gate import FieldHistory, describe_field, examine, examine_crop, light_reasons
+from edgeapl.stages.motion import MOVED_BELOW, evenness_of, is_moved
 from edgeapl.types import UInt8
 from tests.pictures import UM_PER_PX, field, frame
 
@@ -79,6 +80,41 @@ def test_a_frame_without_use_does_not_pass(pixels: UInt8, code: str) -> None:
 )
 def test_a_good_field_passes(pixels: UInt8) -> None:
     assert codes(pixels) == []
+
+
+def close_field(seed: int, moved_um: float = 0, *, bar: bool = False) -> Edges:
+    """The edge of one large cell that is cut, and two small ones, as close fields show them.
+
+    moved_um : along that edge. bar : a scale bar is drawn on it afterwards.
+    """
+    um_per_px, side = 0.05, 320
+    random = np.random.default_rng(seed)
+    stain = np.zeros((side, side), np.float32)
+    cv2.circle(stain, (-130, side // 2 + int(random.integers(-20, 20))), 200, 1.0, -1)
+    for _ in range(2):
+        x, y, radius = (int(random.integers(*few)) for few in ((130, 300), (20, 300), (10, 18)))
+        cv2.circle(stain, (x, y), radius, 0.45, -1)
+    stain = np.asarray(cv2.GaussianBlur(stain, (0, 0), 0.3 / um_per_px), np.float32)
+    light = np.array([235, 228, 235]) * 10 ** -(stain[..., None] * np.array([0.3, 0.5, 0.12]))
+    length = round(moved_um / um_per_px) | 1
+    line = np.full((length, 1), 1 / length, np.float32)
+    light = np.asarray(cv2.filter2D(light, -1, line, borderType=cv2.BORDER_REFLECT))
+    pixels = np.clip(light + random.normal(0, 1.5, light.shape), 0, 255).astype(np.uint8)
+    if bar:
+        pixels[250:262, 120:250] = 255
+    return Edges(pixels, um_per_px)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_of_few_large_cells_the_edges_may_lean_but_only_motion_blurs_them_one_way(
+    seed: int,
+) -> None:
+    still = close_field(seed)
+    assert evenness_of(still) < 1.1 * MOVED_BELOW
+    assert not is_moved(still)
+    for moved_um in (3, 6, 12):
+        assert is_moved(close_field(seed, moved_um))
+        assert is_moved(close_field(seed, moved_um, bar=True))
 
 
 @pytest.mark.parametrize("um", [0.5, 0.75, 1.0, 1.5])

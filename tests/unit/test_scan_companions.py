@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from edgeapl.bundle.digest import sha256_file
+from edgeapl.errors import InputError
 from edgeapl.scoring import scan
 from edgeapl.scoring.resume import content_digest
 from edgeapl.scoring.scan import split_scans
 from edgeapl.sources.discover import find_slides
-from edgeapl.whole_slide import companion_files
+from edgeapl.whole_slide import companion_files, is_whole_slide, open_pyramid
 from edgeapl.whole_slide.dicom_series import series_of
 
 
@@ -34,7 +35,22 @@ def vms(folder: Path) -> tuple[Path, list[Path]]:
     return scan, files
 
 
-@pytest.mark.parametrize("make", [mrxs, vms])
+def ndpis(folder: Path, *names: str) -> tuple[Path, list[Path]]:
+    listed = folder / "a.ndpis"
+    lines = [f"Image{number}={name}" for number, name in enumerate(names)]
+    head = ["[NanoZoomer Digital Pathology Image Set]", f"NoImages={len(names)}"]
+    listed.write_text("\r\n".join([*head, *lines]))
+    files = [folder / name for name in names]
+    for file in files:
+        file.write_bytes(file.name.encode())
+    return listed, files
+
+
+def stained(folder: Path) -> tuple[Path, list[Path]]:
+    return ndpis(folder, "a - 1.ndpi", "a - 2.ndpi")
+
+
+@pytest.mark.parametrize("make", [mrxs, vms, stained])
 def test_each_file_of_a_scan_counts(make: object, tmp_path: Path) -> None:
     assert callable(make)
     scan, files = make(tmp_path)
@@ -108,7 +124,7 @@ def names_of(folder: Path) -> dict[str, list[str]]:
 @pytest.fixture
 def _all_are_scans(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take files for scans by their names: drawn ones of each scanner are hard to make."""
-    scans = {".svs", ".ndpi", ".scn", ".mrxs", ".vms", ".dcm"}
+    scans = {".svs", ".ndpi", ".ndpis", ".scn", ".mrxs", ".vms", ".dcm"}
     monkeypatch.setattr(scan, "is_whole_slide", lambda file: file.suffix in scans)
 
 
@@ -157,3 +173,37 @@ def test_scans_of_the_same_name_in_two_folders_are_two_slides(tmp_path: Path) ->
         for name in ("a.svs", "b.svs"):
             (tmp_path / patient / name).write_bytes(b"1")
     assert set(names_of(tmp_path)) == {"p1 a.svs", "p1 b.svs", "p2 a.svs", "p2 b.svs"}
+
+
+@pytest.mark.usefixtures("_all_are_scans")
+def test_a_set_of_scans_is_one_slide(tmp_path: Path) -> None:
+    # One of the set comes before it by name.
+    ndpis(tmp_path, "a - DAPI.ndpi", "a - FITC.ndpi")
+    (tmp_path / "b.ndpi").write_bytes(b"b")
+    assert names_of(tmp_path) == {"a": ["a.ndpis"], "b": ["b.ndpi"]}
+
+
+@pytest.mark.parametrize(
+    ("names", "there", "words"),
+    [
+        (("a - DAPI.ndpi", "a - FITC.ndpi"), True, "set of 2 scans, one for each channel of fluo"),
+        (("a - 1.ndpi",), False, "put a - 1.ndpi beside it"),
+        ((), True, "set of scans without a scan"),
+        (("a.ndpis",), True, "set of scans without a scan"),
+        (("a - 1.ndpi",), True, "scan cannot be opened"),  # it is read, and is none
+    ],
+)
+def test_a_set_that_is_no_scan_of_a_stained_smear_is_refused(
+    tmp_path: Path, names: tuple[str, ...], there: bool, words: str
+) -> None:
+    pytest.importorskip("openslide")
+    listed, files = ndpis(tmp_path, *(name for name in names if name != "a.ndpis"))
+    if "a.ndpis" in names:
+        listed.write_text("Image0=a.ndpis")
+    for file in files if not there else ():
+        file.unlink()
+    assert is_whole_slide(listed)
+    with pytest.raises(InputError) as raised:
+        open_pyramid(listed)
+    assert words in str(raised.value)
+    assert "\n" not in str(raised.value)

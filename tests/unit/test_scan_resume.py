@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -28,7 +27,7 @@ from edgeapl.scoring import ScoreListener, ScoreRequest, score_folder, slides
 from edgeapl.scoring.examined_tiles import FOLDER
 from edgeapl.types import Detections, Frame
 from edgeapl.whole_slide import opening
-from tests.scans import drawn_scan
+from tests.scans import drawn_scan, program_for_small_scans
 from tests.scored_parts import everything
 
 pytest.importorskip("openslide")
@@ -240,30 +239,15 @@ def test_what_a_kill_left_behind_a_verdict_is_removed(
     same(tmp_path, whole[0])
 
 
-PROGRAM = """
-import sys
-from edgeapl.scoring import slides
-from edgeapl.types import Detections, Frame
-from edgeapl.whole_slide import opening
-from edgeapl.cli.main import main
-opening.LARGEST_IMAGE_PX, slides.FIRST_LOOK = 10_000_000, int(sys.argv.pop(1))
-main()
-"""
-
-
-def command(scan: Path, home: Path, bundle: Path) -> list[str]:
-    where = ("--out", str(home / "out"), "--journal", str(home / "j.db"))
-    told = ("score", str(scan), "--bundle", str(bundle), *where)
-    return [sys.executable, "-c", PROGRAM, str(FIRST_LOOK), *told]
-
-
 def test_a_scan_killed_at_several_points_ends_with_the_same_verdict(
     scan: Path, whole: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
+    where = ("--out", tmp_path / "out", "--journal", tmp_path / "j.db")
+    command = program_for_small_scans(
+        "score", scan, "--bundle", EMBEDDED, *where, first_look=FIRST_LOOK
+    )
     for tiles in (1, 3):
-        process = subprocess.Popen(
-            command(scan, tmp_path, EMBEDDED), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             while len(kept_in(tmp_path)) < tiles and process.poll() is None:
                 time.sleep(0.005)
@@ -273,8 +257,6 @@ def test_a_scan_killed_at_several_points_ends_with_the_same_verdict(
         assert process.returncode == -9, "it ended before it was killed"
         assert len(kept_in(tmp_path)) >= tiles
     before = len(kept_in(tmp_path))
-    done = subprocess.run(
-        command(scan, tmp_path, EMBEDDED), capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert f"note: {before} tiles of p7 examined before: answers kept" in done.stderr
     same(tmp_path, whole[0])
