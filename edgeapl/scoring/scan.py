@@ -104,6 +104,7 @@ class Scan:
             "tiles_of_monolayer": len(source.tiles),
             "tiles_examined": counts.count(TileFate.EXAMINED),
             "tiles_not_usable": counts.count(TileFate.UNUSABLE),
+            "decided": decided,
         }
 
 

@@ -75,12 +75,12 @@ class WholeSlideSource(ClosesItself):
         self._pyramid, self._digest, self._scale_for = pyramid, digest, scale_for
         self._stated = stated or pyramid.um_per_px
         self.overview: Overview = overview_of(pyramid)
+        self._next = 0
+        self.damaged: list[int] = []
+        self._measured: float | None = None
+        self._origin = ScaleOrigin.ASSUMED
         if self._stated is None:
             self._measure_ahead()
-        self._next = 0
-        self._measured: float | None = None
-        self.damaged: list[int] = []
-        self._origin = ScaleOrigin.ASSUMED
         um_per_px = self._stated or self._measured or wanted_um_per_px
         self._um_per_px = um_per_px
         self._level = pyramid.level_for(max(1.0, wanted_um_per_px / um_per_px))
@@ -92,10 +92,12 @@ class WholeSlideSource(ClosesItself):
         self.tissue = int(tissue.sum())
         self.tiles = chosen_tiles(scores)
         self._wrong = deque([*self._unfit(), *[*damaged, *self.overview.damaged][:1]])
-        text = (
-            f"tile of a whole slide; {len(self.tiles)} of {self.tissue} tiles with tissue were "
-            "chosen as monolayer, and the others were not looked at"
-        )
+        text = "tile of a whole slide; "
+        if len(self.tiles) < self.tissue:
+            text += f"{len(self.tiles)} of {self.tissue} tiles with tissue were chosen as "
+            text += "monolayer, and the others were not looked at"
+        else:
+            text += f"all {self.tissue} tiles with tissue were chosen as monolayer"
         of_size = remarks_on_size(pyramid.size, stated)
         self._remarks = (Remark("whole_slide", text), *pyramid.remarks, *of_size)
 

@@ -13,8 +13,6 @@ import tifffile
 
 from edgeapl.types import UInt8
 from edgeapl.whole_slide import open_pyramid, opening
-from edgeapl.whole_slide.openslide_pyramid import OpenSlidePyramid
-from edgeapl.whole_slide.tiff_pyramid import TiffPyramid
 from tests.dicom_scans import write_dicom
 from tests.scans import UM_DRAWN, drawn_canvas, program_for_small_scans
 
@@ -44,10 +42,10 @@ def test_scans_that_different_libraries_read_get_the_same_verdict(
                 photometric="rgb", resolution=(density, density), resolutionunit="CENTIMETER",
                 subfiletype=int(number > 0), metadata=None,
             )  # fmt: skip
-    readers = {"dicom/0.dcm": OpenSlidePyramid, "tiff/p8.tif": TiffPyramid}
+    readers = {"dicom/0.dcm": "OpenSlidePyramid", "tiff/p8.tif": "TiffPyramid"}
     for name, reader in readers.items():
         with open_pyramid(slides / name) as scan:
-            assert isinstance(scan, reader)
+            assert type(scan).__name__ == reader
             assert len(scan.levels) == 2
             assert scan.um_per_px == pytest.approx(UM_DRAWN, rel=1e-3)
     where = ("--out", out, "--journal", tmp_path / "j.db")

@@ -80,6 +80,26 @@ def test_a_coarser_bundle_reads_a_coarser_level(large: Path) -> None:
     assert frames[0].um_per_px == pytest.approx(4 * UM, rel=0.01)
 
 
+@pytest.mark.parametrize("measurable", [True, False])
+def test_a_scale_that_nobody_states_is_measured_in_the_tiles(
+    tmp_path: Path, measurable: bool
+) -> None:
+    origin = ScaleOrigin.MEASURED if measurable else ScaleOrigin.ASSUMED
+    wanted, measured = 0.2, 0.25
+    path = tmp_path / "s.tif"
+    write_scan(path, 6000, 8000, of_canvas(smear(1500, 2000, {"monolayer": (0.05, 0.95)})), None)
+    with WholeSlideSource(
+        open_pyramid(path),
+        "0" * 64,
+        wanted,
+        None,
+        lambda pixels: (measured if measurable else wanted, origin),
+    ) as source:
+        frames, _ = drain(source)
+    assert frames[0].scale is origin
+    assert frames[0].um_per_px == pytest.approx(measured if measurable else wanted)
+
+
 def test_no_cell_lies_in_two_tiles(large: Path) -> None:
     with opened(large) as source:
         grid = source.grid
@@ -187,6 +207,12 @@ def test_a_scan_is_scored_to_a_verdict_with_all_that_people_look_at(
     assert np.ptp(points[:, 0]) > 3000
     said = record["scan"]
     assert said["tiles_examined"] + said["tiles_not_usable"] <= said["tiles_of_monolayer"]
+    early = said["tiles_examined"] < said["tiles_of_monolayer"]
+    assert said["decided"] is early
+    page = (home / "report.html").read_text("utf-8")
+    assert ("By then the rule was decided" in page) is early
+    # Where on the slide it was looked comes before the cells.
+    assert page.index("<h2>The scan</h2>") < page.index("<h2>How many cells")
     # Run again, it is not scored twice.
     again, told = scored(scan, tmp_path / "out", tmp_path / "j.db")
     assert not told
