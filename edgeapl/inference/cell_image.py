@@ -34,7 +34,11 @@ class CellImage:
         self._first: CellImage | None = None
 
     def seen(self, view: int) -> CellImage:
-        """Return another view of the cell, which is cut once for all; see `stages.views`."""
+        """Return another view of the cell, by its number in `edgeapl.stages.views`.
+
+        The cell is cut once for all views, and none of them is kept: turning it costs less than the
+        memory of eight.
+        """
         if view == 0:
             return self
         other = CellImage(self._cells, self._row)
@@ -49,8 +53,12 @@ class CellImage:
     @property
     def pixels(self) -> UInt8:
         """The image, uint8 (size, size, 3) RGB. Two threads may cut it at the same time: alike."""
-        if self._pixels is None and self._first is not None:
-            self._pixels = view_of(self._first.pixels, self._view)
+        return self.cut() if self._first is None else view_of(self._first.cut(), self._view)
+
+    def cut(self) -> UInt8:
+        """Cut the cell, unless it is cut already, and return it as it lies."""
+        if self._first is not None:
+            return self._first.cut()
         if self._pixels is None:
             assert isinstance(self._cells, UncutCells)
             self._pixels = self._cells.cut_one(self._row)
@@ -68,7 +76,7 @@ def cut_out(cells: Sequence[CellImage]) -> float:
     """Cut the images of a batch, once for all networks, and return the seconds that it took."""
     start = time.perf_counter()
     for cell in cells:
-        cell.pixels  # noqa: B018 - cuts it
+        cell.cut()
     return time.perf_counter() - start
 
 

@@ -28,12 +28,13 @@ from edgeapl.model import ModelRequest, open_model, trial
 from edgeapl.pipeline.examiner import Examiner
 from edgeapl.protocols import Arrays, CellChain, Engine
 from edgeapl.report.context import report_context
-from edgeapl.stages.crop import CellImages, cut_cells, uncut_cells
+from edgeapl.stages.colour_transfer import with_colours
+from edgeapl.stages.crop import CellImages, UncutCells, cut_cells, uncut_cells
 from edgeapl.stages.views import view_of
 from edgeapl.testing import FakeDriver
 from edgeapl.types import Detections, UInt8
 from tests.fake_tensorrt import FakeTensorRt
-from tests.gpu_chain import OTHERS, chain_on, engines_on
+from tests.gpu_chain import OTHERS, RECOLOURED, chain_on, engines_on
 from tests.small_bundle import ROLES, SIZE, head_network, pooled_network, settings, small_bundle
 from tests.unit.test_scheduler_on_device import frame_of
 
@@ -160,6 +161,22 @@ def test_a_device_gives_the_same() -> None:
     assert chain.moved.batches >= len(CELLS)
 
 
+def test_a_device_and_the_processor_agree_with_both_settings() -> None:
+    """Crops differ by one grey value, which these networks turn into less than 0.01."""
+    of = manifest(**RECOLOURED.model_dump(mode="json", include={"colour_transfer", "colours"}))
+    found = with_colours(FOUND, of.crop)
+    fake = FakeTensorRt(FakeDriver(), 8, OTHERS)
+    plans = engines_on(fake, NETWORKS)
+    chain = chain_on(fake, plans, chain_links(of), of.crop)
+    got = classify(of, plans, uncut_cells(found, of.crop), 8, chain=chain).checked()
+    here = answered(uncut_cells(found, of.crop), of).scores
+    plain = answered(CELLS).scores
+    assert got.scores.ids.tolist() == here.ids.tolist() == list(range(7))
+    for name, values in got.scores.roles.items():
+        np.testing.assert_allclose(values, here.roles[name], atol=0.01)
+    assert np.abs(here.roles["promyelocyte"] - plain.roles["promyelocyte"]).max() > 0.05
+
+
 def test_a_plan_for_one_view_is_refused_where_eight_are_asked_for() -> None:
     of = manifest()
     for built, asked in ((manifest(1), of), (of, manifest(1))):
@@ -277,6 +294,25 @@ def test_the_pixels_of_a_view_are_free_as_soon_as_nobody_needs_them(view: int) -
         assert [one() for one in alive] == [None, None]
     finally:
         gc.enable()
+
+
+def test_a_cell_is_cut_and_held_once_for_all_its_views(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut: list[int] = []
+    cut_one = UncutCells.cut_one
+
+    def counted(cells: UncutCells, row: int) -> UInt8:
+        cut.append(row)
+        return cut_one(cells, row)
+
+    monkeypatch.setattr(UncutCells, "cut_one", counted)
+    scheduler = scheduler_for(manifest(), engines(), 4)
+    scheduler.enter(np.arange(7), uncut_cells(FOUND, SPEC))
+    scheduler.run_network("first")
+    assert sorted(cut) == list(range(7))
+    assert 0 < scheduler.held_bytes <= 7 * SIZE * SIZE * 3
+    agree(scheduler.run(flush=True), one_by_one(CELLS))
+    assert len(cut) == 7
+    assert scheduler.held_bytes == 0
 
 
 def test_with_one_view_nothing_is_copied_or_counted_otherwise() -> None:
