@@ -30,7 +30,7 @@ USER 880:880
 WORKDIR /results
 VOLUME ["/var/lib/edgeapl", "/results"]
 EXPOSE 8765
-HEALTHCHECK --interval=30s --timeout=5s --start-period=120s --retries=3 CMD ["python3", "/opt/archive/containers/healthcheck.py"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=1800s --retries=3 CMD ["python3", "/opt/archive/containers/healthcheck.py"]
 # SIGTERM closes the open slide and commits its verdict within 3 s.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["edgeapl"]

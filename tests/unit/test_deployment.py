@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from edgeapl.station.systemd_unit import START_S
 from tests.deployed import DEPLOY
 
 ALERTS = (DEPLOY / "prometheus/alerts.yml").read_text(encoding="utf-8")
@@ -82,6 +83,13 @@ def test_a_container_runs_without_rights_and_tells_whether_it_is_well(file: Path
     for copied in re.findall(r"/opt/archive/(containers/\S+\.py|constraints/\S+\.txt)", text):
         place = DEPLOY / copied if copied.startswith("containers") else DEPLOY.parent / copied
         assert place.is_file(), copied
+
+
+def test_a_container_on_a_gpu_may_take_as_long_to_start_as_the_unit() -> None:
+    """Kernels are compiled at the first start, and a container that is not well may be ended."""
+    for file in CONTAINERS:
+        (period,) = re.findall(r"--start-period=(\d+)s", file.read_text(encoding="utf-8"))
+        assert (int(period) == START_S) is (file.stem != "cpu"), file.name
 
 
 @pytest.mark.parametrize("file", CONTAINERS, ids=lambda path: path.stem)
