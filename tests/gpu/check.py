@@ -34,7 +34,7 @@ from tests.gpu import (
     on_time,
 )
 from tests.gpu.apart import run_apart
-from tests.gpu.record import Record, read, write
+from tests.gpu.record import Record, UnmetError, read, write
 from tests.gpu.site import Site
 
 CHECKS: dict[str, Callable[[Site], dict[str, Any]]] = {
@@ -74,10 +74,9 @@ def made(name: str, site: Site) -> Record:
     try:
         figures = CHECKS[name](site)
     except Exception as error:  # noqa: BLE001 - whatever went wrong is what the record is for
-        why = " ".join(str(error).split()) or type(error).__name__
-        return Record(
-            name, False, time.perf_counter() - start, why=f"{type(error).__name__}: {why}"
-        )
+        why = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        figures = error.figures if isinstance(error, UnmetError) else {}
+        return Record(name, False, time.perf_counter() - start, figures, why)
     return Record(name, True, time.perf_counter() - start, figures)
 
 

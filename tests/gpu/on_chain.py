@@ -58,9 +58,11 @@ def _answers(site: Site, runtime: Runtime) -> dict[str, Any]:
         engine.close()
     busy.close()
     limit = TOLERANCE.get(runtime.name, USUAL_TOLERANCE)
+    found = {"batches": batches, "largest_difference": worst, "allowed": limit}
     if not worst <= limit:
-        raise UnmetError(f"{runtime.name}: an answer differs by {worst:.3g}, allowed {limit:g}")
-    return {"batches": batches, "largest_difference": worst, "allowed": limit}
+        text = f"{runtime.name}: an answer differs by {worst:.3g}, allowed {limit:g}"
+        raise UnmetError(text, {runtime.name: found})
+    return found
 
 
 def _compared(got: Answers, asked: tuple[Field, Answers, slice]) -> float:

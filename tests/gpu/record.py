@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,19 @@ SCHEMA = 1
 
 
 class UnmetError(Exception):
-    """A promise was not kept, or what would show it is not there. Both are failures."""
+    """A promise was not kept, or what would show it is not there. Both are failures.
+
+    figures : what was measured all the same.
+    """
+
+    def __init__(self, text: str, figures: Mapping[str, Any] | None = None) -> None:
+        super().__init__(text)
+        self.figures = dict(figures or {})
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One check. figures : what was measured. why : empty when it passed."""
+    """One check. figures : what was measured, whether it passed or not. why : empty when it did."""
 
     name: str
     passed: bool

@@ -19,10 +19,10 @@ from edgeapl.engines.trt.memory import GpuMemory
 from edgeapl.model import EMBEDDED
 from edgeapl.station import hosted_model
 from edgeapl.testing import FakeDriver
-from tests.gpu import check, on_chain, on_onnxruntime, wheels
+from tests.gpu import check, on_chain, on_networks, on_onnxruntime, wheels
 from tests.gpu.apart import ENDING_S, Ended, run_apart
 from tests.gpu.record import Record, UnmetError, read
-from tests.gpu.site import Site
+from tests.gpu.site import Site, Stand
 from tests.waiting import wait_until
 
 ONLY_THERE = {"onnxruntime.cuda", "onnxruntime.frame", "time.against_trtexec", "sanitizer"}
@@ -84,6 +84,22 @@ def failing(name: str, monkeypatch: pytest.MonkeyPatch, site: Site | None = None
     record = check.made(name, site or Site(dry=True))
     assert not record.passed
     return record.why
+
+
+def test_a_record_that_fails_a_limit_keeps_all_its_figures(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(on_networks.LIMITS, "fp16", 0.0)
+    record = check.made("parity.fp16", Site(dry=True))
+    assert not record.passed
+    assert record.figures["apl-demo cells fake"]["difference"] > 0
+
+
+def test_eight_bits_are_asked_of_tensorrt_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    site = Site(dry=False, frames=Path())
+    monkeypatch.setattr(Site, "runtimes", lambda self: [Stand("torch", None)])
+    monkeypatch.setattr(on_networks, "_crops", lambda site, folder: None)
+    assert "only TensorRT computes INT8" in failing("parity.int8", monkeypatch, site)
 
 
 def test_a_wrong_answer_of_the_chain_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
