@@ -142,6 +142,19 @@ def _rule_in_words(rule: Mapping[str, Any], *, clears: bool) -> str:
     return ", ".join([*parts, f"at least {rule['min_scored']} cells"])
 
 
+def _origin_in_words(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Say what a bundle was distilled from, and which network of it answers first."""
+    parent, cascade = manifest.get("parent"), manifest.get("cascade")
+    rows = {}
+    if parent is not None:
+        digest = f"{parent['digest'][:12]}, compared in {parent['proof']}"
+        rows["distilled from"] = f"{parent['name']} {parent['version']} ({digest})"
+    if cascade is not None:
+        measured = f"{cascade['otherwise']} of {cascade['cells']} held-back cells otherwise"
+        rows["cascade"] = f"{cascade['network']} first, the others where it is unsure; {measured}"
+    return rows
+
+
 def _show(document: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.markup import escape
@@ -171,6 +184,7 @@ def _show(document: dict[str, Any]) -> None:
         "reducer": manifest["reducer"]["kind"],
         "rule": _rule_in_words(rule, clears=asked.clears),
     }
+    rows |= _origin_in_words(manifest)
     for role in manifest["roles"]:
         suggests = f", suggests {asked.suspect}" if role["suspicious"] else ""
         rows[f"role {role['name']}"] = f"positive from {role['threshold']}{suggests}"

@@ -22,6 +22,7 @@ from edgeapl.calibration.builder.build import build_engine
 from edgeapl.calibration.builder.request import BuildRequest
 from edgeapl.calibration.inputs import fp32_opener, network_inputs
 from edgeapl.calibration.validation.cells import with_classes
+from edgeapl.cli.main import run
 from edgeapl.engines.exclusive import ExclusiveEngines
 from edgeapl.engines.wrapper import EngineWrapper
 from edgeapl.errors import DeadlineError, EngineError, UsageError
@@ -403,3 +404,12 @@ def test_against_the_clock_the_students_order_is_followed(
     assert verdict.tally.scored == verdict.tally.seen == student.rows > 0
     assert [len(one) for one in looks] == ([verdict.tally.seen] if budget else [])
     assert any(reason.code == "cascade" for reason in verdict.reasons)
+
+
+def test_inspect_says_which_network_answers_first(
+    bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["inspect", str(bundle.folder)]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "cascade student first, the others where it is unsure" in shown
+    assert "2 of 1000 held-back cells otherwise" in shown
