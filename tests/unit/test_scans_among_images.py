@@ -23,6 +23,12 @@ from tests.scans import of_canvas, patch, write_scan
 
 FIELD = field(1)
 TILES = {"tile": (64, 64)}
+MEASURED = 0.3
+"""µm per px that the stand-in for measuring returns."""
+
+NO_SCALE = 353.0
+"""That of 72 dpi."""
+
 LABEL = np.full((90, 100, 3), (255, 0, 255), np.uint8)
 
 
@@ -139,7 +145,7 @@ def source_of(path: Path, stated: float | None = None) -> WholeSlideSource:
     pytest.importorskip("openslide")
 
     def measured(pixels: UInt8) -> tuple[float, ScaleOrigin]:
-        return 0.25, ScaleOrigin.MEASURED
+        return MEASURED, ScaleOrigin.MEASURED
 
     return WholeSlideSource(open_pyramid(path), "0" * 64, 0.25, stated, measured)
 
@@ -155,14 +161,14 @@ def test_a_scan_smaller_than_a_tile_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("in_file", "stated", "said"),
     [
-        (353.0, None, "353 µm per pixel in the scan is no scale that a microscope can have"),
+        (NO_SCALE, None, "353 µm per pixel in the scan is no scale that a microscope can have"),
         (0.25, 0.5, "the file says 0.25 µm per pixel, but 0.5 was stated"),
         (0.25, None, ""),
         (0.25, 0.25, ""),
         (None, None, ""),
     ],
 )
-def test_a_scale_of_the_scan_that_is_not_used_is_said(
+def test_the_scale_is_stated_or_measured_and_one_that_is_not_used_is_said(
     tmp_path: Path, in_file: float | None, stated: float | None, said: str
 ) -> None:
     canvas = of_canvas(patch(10, 600, 0, jitter=0.9))
@@ -171,6 +177,9 @@ def test_a_scale_of_the_scan_that_is_not_used_is_said(
         with pytest.raises(InputError, match="hardly anything"):
             source.read(0)
         frame = source.read(0)
+    used = stated or (in_file if in_file != NO_SCALE else None)
+    assert frame.um_per_px == pytest.approx(used or MEASURED, rel=1e-3)
+    assert frame.scale is (ScaleOrigin.STATED if used else ScaleOrigin.MEASURED)
     assert [one.text for one in frame.remarks if one.code == "size_unused"] == (
         [said if "stated" in said else f"not used: {said}"] if said else []
     )
