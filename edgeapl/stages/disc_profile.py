@@ -31,6 +31,10 @@ slowly, or because of the cells that lie there, is left to the fit of the empty 
 NEAR_RIM = (0.7, 0.96)
 """Distances at which the ground beside the rim is measured."""
 
+STAINED = 0.08
+"""Uneven light dims all colours of the ground alike, stain does not: where their shares of the
+whole rim's differ by more, cells cover the rim."""
+
 
 def made_small(pixels: UInt8, side: int = FINE_PX) -> UInt8:
     """Shrink an image, uint8 (H, W, 3) RGB, to at most so many px along its longer side."""
@@ -137,16 +141,27 @@ def _falloff(left: Float32) -> Float32:
 
 
 def _ground(unrolled: UInt8, within: NDArray[np.bool_], left: Float32, last: int) -> UInt8:
-    """Return the colour of the empty field near the rim at `SECTORS` angles, uint8 (S, 3)."""
+    """Return the colour of the empty field near the rim at `SECTORS` angles, uint8 (S, 3).
+
+    Where cells fill the rim, it is that of the angles on both sides.
+    """
     start, end = (round(share * last) for share in NEAR_RIM)
     flat = unrolled[:, start:end] / np.minimum(1, left[start:end])
     inside = within[:, start:end]
     whole = np.quantile(flat[inside], GROUND_QUANTILE, axis=0) if inside.any() else np.full(3, 255)
-    ground = np.tile(whole, (SECTORS, 1))
     wide = ANGLES // SECTORS
+    bare: list[int] = []
+    colours: list[NDArray[np.floating]] = []
     for sector in range(SECTORS):
         rows = np.arange(-wide, wide + 1) + sector * wide
         some = flat[rows % ANGLES][inside[rows % ANGLES]]
         if len(some) >= (end - start) * wide / 2:
-            ground[sector] = np.quantile(some, GROUND_QUANTILE, axis=0)
-    return np.clip(ground, 0, 255).astype(np.uint8)
+            colour = np.quantile(some, GROUND_QUANTILE, axis=0)
+            if np.ptp(colour / whole) <= STAINED:
+                bare.append(sector)
+                colours.append(colour)
+    if not bare:
+        return np.clip(np.tile(whole, (SECTORS, 1)), 0, 255).astype(np.uint8)
+    known = np.stack(colours)
+    ground = [np.interp(range(SECTORS), bare, known[:, n], period=SECTORS) for n in range(3)]
+    return np.clip(np.stack(ground, axis=1), 0, 255).astype(np.uint8)

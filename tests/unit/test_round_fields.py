@@ -122,6 +122,18 @@ def test_beyond_the_rim_nothing_is_left_and_within_nothing_is_changed(fields: li
     )
 
 
+def test_red_cells_at_the_rim_do_not_colour_the_surround(fields: list[Frame]) -> None:
+    covered_rim = fields[0].pixels.copy()
+    part = covered_rim[:, : covered_rim.shape[1] * 2 // 5]
+    part[:] = (part * [0.93, 0.72, 0.74]).astype(np.uint8)
+    pixels = HARD(covered_rim)
+    disc = find_disc(pixels)
+    assert disc is not None
+    surround = evened(pixels, disc)[disc.distances() > disc.radius + 1].astype(float)
+    usual = np.median(surround, axis=0)
+    assert (np.abs(surround - usual) < 0.1 * usual).all()
+
+
 def judged(model: Model, frames: Sequence[Frame]) -> tuple[SlideOutcome, list[ExaminedFrame]]:
     given: list[ExaminedFrame] = []
     source = ScriptedSource(frames, live=False, name="s")
