@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from edgeapl.bundle.specs import GateSpec
+from edgeapl.stages.field_detail import Int8, detail_of, is_same_detail
 from edgeapl.stages.find_disc import LitField
 from edgeapl.stages.focus import Edges
 from edgeapl.stages.lit_disc import LitDisc
@@ -56,9 +57,21 @@ _STAIN = (2, 90)
 """Percentiles of green between which cells and ground lie."""
 
 _MOST_FIELDS = 4096
-"""Fields remembered, 4 KB each; the oldest are forgotten. A smear has a few hundred."""
+"""Fields remembered, 8 KB each; the oldest are forgotten. A smear has a few hundred."""
 
 _BLOCK_FIELDS = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FieldLook:
+    """What tells a field from others.
+
+    descriptor : float32 (1024,) of length 1, a coarse thumbnail. detail : int8 (64, 64), a finer
+    one, for fields whose coarse ones are alike.
+    """
+
+    descriptor: Float32
+    detail: Int8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,6 +81,7 @@ class FieldHistory:
     digests : SHA-256 of their images.
     descriptors : float32 (up to 64, 1024) each, one row of length 1 for every field, oldest first.
         In blocks, so that the next field costs no copy of all others.
+    details : of the same fields, int8 (up to 64, 64, 64) each.
     prints : of their tiles, uint64 (up to 64, R, C) each, as `edgeapl.stages.repeats.tile_prints`
         gives them.
     light : where the light of their source falls; None before the first.
@@ -75,26 +89,36 @@ class FieldHistory:
 
     digests: frozenset[str] = frozenset()
     descriptors: tuple[Float32, ...] = ()
+    details: tuple[Int8, ...] = ()
     prints: tuple[UInt64, ...] = ()
     light: LitField | None = None
 
-    def holds(self, digest: str, descriptor: Float32 | None = None) -> bool:
+    def holds(self, digest: str, look: FieldLook | None = None) -> bool:
         """Whether this image, or one of the same field, was seen before."""
         if digest in self.digests:
             return True
-        if descriptor is None:
+        if look is None:
             return False
-        return any(float((block @ descriptor).max()) >= SAME_FIELD for block in self.descriptors)
+        return any(
+            is_same_detail(look.detail, details[row])
+            for block, details in zip(self.descriptors, self.details, strict=True)
+            for row in np.flatnonzero(block @ look.descriptor >= SAME_FIELD).tolist()
+        )
 
-    def with_field(self, digest: str, descriptor: Float32 | None = None) -> FieldHistory:
+    def with_field(self, digest: str, look: FieldLook | None = None) -> FieldHistory:
         """Return a memory that also holds this field."""
-        blocks = self.descriptors
-        if descriptor is not None:
-            if blocks and len(blocks[-1]) < _BLOCK_FIELDS:
-                blocks = (*blocks[:-1], np.vstack([blocks[-1], descriptor]))
-            else:
-                blocks = (*blocks[-(_MOST_FIELDS // _BLOCK_FIELDS - 1) :], descriptor[None])
-        return replace(self, digests=self.digests | {digest}, descriptors=blocks)
+        known = replace(self, digests=self.digests | {digest})
+        if look is None:
+            return known
+        blocks, details = self.descriptors, self.details
+        if blocks and len(blocks[-1]) < _BLOCK_FIELDS:
+            blocks = (*blocks[:-1], np.vstack([blocks[-1], look.descriptor]))
+            details = (*details[:-1], np.concatenate([details[-1], look.detail[None]]))
+        else:
+            most = _MOST_FIELDS // _BLOCK_FIELDS - 1
+            blocks = (*blocks[-most:], look.descriptor[None])
+            details = (*details[-most:], look.detail[None])
+        return replace(known, descriptors=blocks, details=details)
 
     def with_light(self, disc: LitDisc | None, shape: tuple[int, int]) -> FieldHistory:
         """Return a memory that also knows where the light falls, or that the field fills frames."""
@@ -150,10 +174,10 @@ def examine(
         return (_UNFOCUSED,), memory
     if is_moved(edges):
         return (_MOVED,), memory
-    descriptor = describe_field(pixels)
-    if memory.holds(frame.digest, descriptor):
+    look = look_of(pixels)
+    if memory.holds(frame.digest, look):
         return (_DUPLICATE,), memory
-    known = memory.with_field(frame.digest, descriptor)
+    known = memory.with_field(frame.digest, look)
     return (), known.with_light(disc, (frame.height, frame.width))
 
 
@@ -186,12 +210,21 @@ def light_reasons(pixels: UInt8) -> tuple[Reason, ...]:
     return ()
 
 
-def describe_field(pixels: UInt8) -> Float32:
-    """Return a thumbnail of a field, float32 (1024,) of length 1, that tells it from others."""
+def look_of(pixels: UInt8) -> FieldLook:
+    """Return how a field, uint8 (H, W, 3) RGB, looks."""
     green = np.ascontiguousarray(_sample(pixels)[..., 1])
     # Scale bars and dates are brighter or darker than all else, and the same on every field.
     low, high = (_percentile(green, percent) for percent in _STAIN)
     green = np.clip(green, low, high)
+    return FieldLook(_descriptor(green), detail_of(green))
+
+
+def describe_field(pixels: UInt8) -> Float32:
+    """Return a thumbnail of a field, float32 (1024,) of length 1, that tells it from others."""
+    return look_of(pixels).descriptor
+
+
+def _descriptor(green: UInt8) -> Float32:
     size = (_DESCRIPTOR_PX, _DESCRIPTOR_PX)
     small = np.asarray(cv2.resize(green, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
     small = small - cv2.GaussianBlur(small, (0, 0), _BACKGROUND_SIGMA)

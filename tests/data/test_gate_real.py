@@ -10,8 +10,9 @@ import pytest
 
 from edgeapl.sources.decode import read_image
 from edgeapl.stages.area import judge_tiles
+from edgeapl.stages.field_detail import is_same_detail
 from edgeapl.stages.focus import focus_measure
-from edgeapl.stages.gate import SAME_FIELD, describe_field, light_reasons
+from edgeapl.stages.gate import SAME_FIELD, describe_field, light_reasons, look_of
 from edgeapl.stages.motion import MOVED_BELOW, evenness
 from edgeapl.types import UInt8
 from tests.damage import DAMAGED
@@ -82,7 +83,9 @@ def test_different_fields_never_look_alike_and_a_moved_one_does(fields: Fields) 
     assert likeness.max() < SAME_FIELD - 0.2
     for one, row in zip(pixels, rows, strict=True):
         step = max(1, one.shape[1] // 200)
-        assert float(describe_field(one[step:, step:]) @ row) > SAME_FIELD
+        moved = look_of(one[step:, step:])
+        assert float(moved.descriptor @ row) > SAME_FIELD
+        assert is_same_detail(moved.detail, look_of(one).detail)
 
 
 @pytest.mark.parametrize("name", CROPS)

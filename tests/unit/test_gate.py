@@ -10,7 +10,14 @@ import pytest
 
 from edgeapl.bundle.specs import GateSpec
 from edgeapl.stages.focus import Edges, focus_measure
-from edgeapl.stages.gate import FieldHistory, describe_field, examine, examine_crop, light_reasons
+from edgeapl.stages.gate import (
+    SAME_FIELD,
+    FieldHistory,
+    examine,
+    examine_crop,
+    light_reasons,
+    look_of,
+)
 from edgeapl.stages.motion import MOVED_BELOW, evenness_of, is_moved
 from edgeapl.types import UInt8
 from tests.pictures import UM_PER_PX, field, frame
@@ -193,7 +200,7 @@ def test_memory_is_a_value_and_holds_only_what_passed() -> None:
     assert reasons
     assert after is empty
     _, full = examine(frame(field(1)), GATE, empty)
-    assert not empty.holds(frame(field(1)).digest, describe_field(field(1)))
+    assert not empty.holds(frame(field(1)).digest, look_of(field(1)))
     assert full.holds(frame(field(1)).digest)
 
 
@@ -214,3 +221,45 @@ def test_a_limit_that_is_not_reached_is_not_passed_by_nothing() -> None:
     strict = GateSpec(min_focus=99)
     reasons, _ = examine(frame(field(1)), strict, FieldHistory())
     assert [reason.code for reason in reasons] == ["unfocused"]
+
+
+def one_cell(seed: int) -> UInt8:
+    """A close field of one cell in the middle: in size and place alike in all, in shape not."""
+    side, middle = 320, 160
+    random = np.random.default_rng(seed)
+    turn = np.linspace(0, 2 * np.pi, 90, endpoint=False)
+    waves = [random.normal(0, 0.06) * np.cos(k * turn + random.uniform(0, 6)) for k in range(3, 8)]
+    reach = 78 * (1 + np.sum(waves, axis=0))
+    rim = np.stack([middle + reach * np.cos(turn), middle + reach * np.sin(turn)], axis=1)
+    nucleus = np.zeros((side, side), np.float32)
+    cv2.fillPoly(nucleus, [np.rint(rim).astype(np.int32)], 0.6)
+    for _ in range(10):  # chromatin
+        x, y = (int(value) for value in random.normal(middle, 34, 2))
+        cv2.circle(nucleus, (x, y), int(random.integers(5, 10)), float(random.uniform(0.2, 1)), -1)
+    stain = np.asarray(cv2.GaussianBlur(nucleus, (0, 0), 3), np.float32)[..., None]
+    light = np.array([235, 228, 235]) * 10 ** -(stain * np.array([0.5, 0.8, 0.2]))
+    seen = np.clip(light + random.normal(0, 1.5, light.shape), 0, 255)
+    return np.asarray(seen, np.uint8)
+
+
+def packed(pixels: UInt8) -> UInt8:
+    _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 60])
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+
+
+def test_two_close_fields_of_one_cell_each_are_two_fields() -> None:
+    looks = [look_of(one_cell(seed)) for seed in range(6)]
+    memory = FieldHistory()
+    alike = 0
+    for number, look in enumerate(looks):
+        likeness = [float(look.descriptor @ one.descriptor) for one in looks[:number]]
+        alike += max(likeness, default=0) >= SAME_FIELD
+        assert not memory.holds(str(number), look)
+        memory = memory.with_field(str(number), look)
+    assert alike >= 2  # by the coarse look alone they would be one
+    for number in range(6):
+        again = one_cell(number)
+        moved_on = np.roll(again, (1, -1), (0, 1))
+        blurrier = np.asarray(cv2.GaussianBlur(again, (0, 0), 2), np.uint8)
+        for seen in (noisy(again, 6), again // 5 * 4, packed(again), blurrier, moved_on):
+            assert memory.holds("another file", look_of(seen))

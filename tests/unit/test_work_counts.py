@@ -35,7 +35,7 @@ from edgeapl.pipeline.slide_pipeline import MOST_SEARCHERS
 from edgeapl.sources.decode import read_image
 from edgeapl.stages import focus
 from edgeapl.stages.crop import UncutCells, cut_cells
-from edgeapl.stages.gate import FieldHistory
+from edgeapl.stages.gate import FieldHistory, FieldLook
 from edgeapl.stages.segment import HsvWatershed
 from edgeapl.types import Detections, ExaminedFrame, Frame, UInt8
 from tests.small_bundle import SIZE, drawn_field, png, small_bundle
@@ -414,12 +414,18 @@ def test_remembering_a_field_copies_no_other() -> None:
     before = memory
     for number in range(1000):
         before = memory
-        memory = memory.with_field(str(number), random.normal(size=1024).astype(np.float32))
-    shared = {id(block) for block in before.descriptors}
-    fresh = [block for block in memory.descriptors if id(block) not in shared]
-    # One block of up to 64 fields of 4 KB; the other 936 fields are the same arrays as before.
-    assert sum(block.nbytes for block in fresh) <= 64 * 4096
-    assert sum(len(block) for block in memory.descriptors) == 1000
+        detail = random.integers(-127, 128, (64, 64)).astype(np.int8)
+        look = FieldLook(random.normal(size=1024).astype(np.float32), detail)
+        memory = memory.with_field(str(number), look)
+    for blocks, old in (
+        (memory.descriptors, before.descriptors),
+        (memory.details, before.details),
+    ):
+        shared = {id(block) for block in old}
+        fresh = [block for block in blocks if id(block) not in shared]
+        # One block of up to 64 fields of 4 KB; the other 936 fields are the same arrays as before.
+        assert sum(block.nbytes for block in fresh) <= 64 * 4096
+        assert sum(len(block) for block in blocks) == 1000
 
 
 def test_a_commit_writes_one_row_and_a_slide_commits_once(model: Model, tmp_path: Path) -> None:
