@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import dask
 from distributed import Client, LocalCluster
 from distributed.comm.core import CommClosedError
 
@@ -24,6 +25,14 @@ from edgeapl.errors import EdgeAplError, StorageError, UsageError
 CONNECT_S = 30.0
 """For the scheduler to answer, and for the first worker to come."""
 
+QUIET = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "5s",
+}
+"""Dask watches its processes for a page that nobody opens here: without it, a program and two
+workers that wait take 0.02 s of processor a second instead of 0.09."""
+
 
 @contextmanager
 def connected(address: ClusterAddress) -> Iterator[Client]:
@@ -35,6 +44,7 @@ def connected(address: ClusterAddress) -> Iterator[Client]:
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     if address.local:
         with (
+            dask.config.set(QUIET),
             LocalCluster(
                 n_workers=address.local,
                 threads_per_worker=1,

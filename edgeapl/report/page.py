@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pathlib import PurePath
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from edgeapl.report.cell_classes import in_words, role_kinds
@@ -86,27 +87,11 @@ def render_page(
     written : time of writing, with a time zone.
     explanation : pictures that explain the verdict.
     """
-    folder = files("edgeapl.report") / "templates"
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(
-        line=printable,
-        percent=partial(percent, gap=NO_BREAK),
-        exact=partial(exact_percent, gap=NO_BREAK),
-        score=lambda value: f"{value:.2f}",
-        words=in_words,
-        plural=plural,
-        picture=_data_uri,
-        file_name=lambda source: printable(PurePath(source).name or str(source)),
-        overlay=lambda name: "overlays/" + quote(name),
-    )
     pictures = choose_pictures(record, gallery, _picture_bytes(explanation))
     groups = group_names(pictures.cells)
     style = page_style(str(record["slide"]), len(groups))
     answer = answer_of(record, context, pictured=bool(pictures.evidence))
-    template = environment.from_string((folder / "slide.html.j2").read_text(encoding="utf-8"))
-    return template.render(
+    return _template().render(
         record=record,
         context=context,
         gallery=gallery,
@@ -132,6 +117,27 @@ def render_page(
         most_of_kind=MOST_OF_KIND,
         unaccounted=_unaccounted(record["tally"], gallery),
     )
+
+
+@functools.cache
+def _template() -> Template:
+    """Compile the page once a process: that takes as long as a few cells in the networks."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(
+        line=printable,
+        percent=partial(percent, gap=NO_BREAK),
+        exact=partial(exact_percent, gap=NO_BREAK),
+        score=lambda value: f"{value:.2f}",
+        words=in_words,
+        plural=plural,
+        picture=_data_uri,
+        file_name=lambda source: printable(PurePath(source).name or str(source)),
+        overlay=lambda name: "overlays/" + quote(name),
+    )
+    source = files("edgeapl.report") / "templates" / "slide.html.j2"
+    return environment.from_string(source.read_text(encoding="utf-8"))
 
 
 def choose_pictures(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from edgeapl.errors import UsageError
 from edgeapl.journal import Record, Row, sign_off_of
@@ -22,6 +23,16 @@ def people_section(record: Record | None, version: int = 1) -> str:
 
     record : None for a verdict without amendments. version : of the report that contains it.
     """
+    part = _template().render(
+        sign_offs=[] if record is None else [_signed(row) for row in record.sign_offs],
+        cells=[] if record is None else [_relabelled(row) for row in record.cells],
+        version=version,
+    )
+    return f"{BEGIN}\n{part}{END}"
+
+
+@functools.cache
+def _template() -> Template:
     environment = Environment(
         loader=PackageLoader("edgeapl.report"),
         autoescape=True,
@@ -30,12 +41,7 @@ def people_section(record: Record | None, version: int = 1) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(line=printable, words=in_words)
-    part = environment.get_template("people.html.j2").render(
-        sign_offs=[] if record is None else [_signed(row) for row in record.sign_offs],
-        cells=[] if record is None else [_relabelled(row) for row in record.cells],
-        version=version,
-    )
-    return f"{BEGIN}\n{part}{END}"
+    return environment.get_template("people.html.j2")
 
 
 def _signed(row: Row) -> dict[str, Any]:

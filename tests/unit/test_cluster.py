@@ -29,12 +29,13 @@ from tests.scored_parts import NAMES, draw_slides, everything, score_part
 from tests.small_bundle import small_bundle
 
 distributed = pytest.importorskip("distributed")
+dask = pytest.importorskip("dask")
 
 # These need Dask.
 from edgeapl.cluster import scoring as cluster_scoring  # noqa: E402
 from edgeapl.cluster.address import ClusterAddress  # noqa: E402
 from edgeapl.cluster.commit import commit_answer  # noqa: E402
-from edgeapl.cluster.connection import connected  # noqa: E402
+from edgeapl.cluster.connection import QUIET, connected  # noqa: E402
 from edgeapl.cluster.scoring import score_on_cluster  # noqa: E402
 from edgeapl.cluster.task import SlideAnswer, SlideTask, examine_task, unpack  # noqa: E402
 from edgeapl.cluster.worker import ModelPlugin, worker_settings  # noqa: E402
@@ -383,3 +384,12 @@ def test_a_local_cluster_ends_with_the_program() -> None:
             return
         time.sleep(0.1)
     raise AssertionError("the worker lives on")
+
+
+def test_a_cluster_of_this_machine_leaves_its_processors_to_the_networks() -> None:
+    def said() -> list[Any]:
+        return [dask.config.get(name) for name in QUIET]
+
+    with connected(ClusterAddress.parse("local:1")) as client:
+        assert [*client.run(said).values()] == [[*QUIET.values()]]
+    assert said() != [*QUIET.values()], "only of this cluster"

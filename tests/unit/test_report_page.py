@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from jinja2 import Environment
 
 from edgeapl.report.cell_classes import cell_kinds, role_kinds
 from edgeapl.report.gallery import Gallery
@@ -288,3 +289,12 @@ def test_every_cell_can_be_enlarged_and_a_sheet_can_be_signed(frames: list[Exami
     )
     for words in ("Name", "Signature", "Date"):
         assert f"<dt>{words}</dt>" in page
+
+
+def test_the_page_is_compiled_once_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiling takes longer than all else of a small slide's page."""
+    frames = list(slide(2))
+    shown = (record(frames), "0" * 64, context(), gallery_of(frames), NOW)
+    first = render_page(*shown)
+    monkeypatch.setattr(Environment, "compile", lambda *_, **__: pytest.fail("compiled again"))
+    assert render_page(*shown) == first
