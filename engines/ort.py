@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edgeapl.bundle.digest import sha256
 from edgeapl.engines.input_checks import Declared, check_inputs, first_line
 from edgeapl.errors import DeviceError, EngineError
+from edgeapl.free_memory import return_free_memory
 from edgeapl.protocols import Arrays
 
 NUMPY_NAMES = {
@@ -92,6 +93,11 @@ class OrtEngine(Declared):
         if self._provider not in session.get_providers():
             text = "; ".join(filter(None, (_library_fault(), CUDA_MEND)))
             raise EngineError("provider could not be started", f"{name}: {provider}", text)
+        # It keeps the file to make itself anew with other providers, which is never wanted here: as
+        # much memory as the weights once more.
+        session.disable_fallback()
+        session._model_bytes = None
+        return_free_memory()
         self._session: ort.InferenceSession | None = session
         self._under_way: dict[int, ort.RunOptions] = {}
         inputs = {node.name: _describe(name, node) for node in session.get_inputs()}

@@ -19,6 +19,7 @@ from edgeapl.bundle.load import open_bundle
 from edgeapl.cluster.task import SlideAnswer, SlideTask, examine_task
 from edgeapl.cores import cores_allowed
 from edgeapl.errors import BundleError, EdgeAplError
+from edgeapl.free_memory import reuse_free_memory
 from edgeapl.model import Model, ModelRequest
 from edgeapl.model.fallback import open_with_fallback
 from edgeapl.model.opener import open_resolved
@@ -94,6 +95,7 @@ class ModelPlugin(WorkerPlugin):
         if settings.version != __version__:
             what = f"worker has EdgeAPL {__version__}, and the client {settings.version}"
             raise BundleError(what, str(worker.address), "install the same version on both")
+        reuse_free_memory()
         if settings.share_cores:
             _take_share(int(worker.name), settings.share_cores)
         bundle = self._bundle()
