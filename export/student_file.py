@@ -39,11 +39,11 @@ def student_bytes(student: Student, name: str, side: int) -> bytes:
         input=student_images(side),
         outputs=tuple(
             Output(
-                head.network,
+                f"table{number}",  # a name that neither the input nor an answer can have
                 "given",
                 tuple(student_output(head.network, output) for output in head.outputs),
             )
-            for head in student.heads
+            for number, head in enumerate(student.heads)
         ),
     )
     graph = Graph(student, recipe, explain=False)

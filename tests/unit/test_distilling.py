@@ -43,6 +43,7 @@ from edgeapl.distillation import answered_cells, cascade_bundle, distiller
 from edgeapl.distillation.distiller import Distilled, distil
 from edgeapl.distillation.request import SETTINGS, DistillRequest
 from edgeapl.export.architectures.student import Head, Student
+from edgeapl.export.student_file import student_bytes
 from edgeapl.export.training.device import Device
 from edgeapl.export.training.loop import Epoch
 
@@ -147,6 +148,13 @@ def test_a_head_is_shown_what_its_parents_network_is_shown() -> None:
     assert torch.allclose(first.sum(1), torch.ones(2))
     assert second.tolist() == [[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]]
     assert third.tolist() == [[0.0], [0.5]]
+
+
+def test_a_network_may_be_named_as_the_students_input_is() -> None:
+    student = Student((Head("cells", (), ("a",)),), 32, 32).eval()
+    made = onnx.load_model_from_string(student_bytes(student, "student", 32))
+    assert [one.name for one in made.graph.input] == ["cells"]
+    assert "cells-a" in {one.name for one in made.graph.output}
 
 
 def few_slides(folder: Path) -> DistillRequest:
