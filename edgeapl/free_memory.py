@@ -13,7 +13,7 @@ KEPT = 32 << 20
 
 
 def return_free_memory() -> None:
-    """Give freed memory back to the system.
+    """Hand freed memory back to the system.
 
     After networks were opened hundreds of megabytes are left in pieces.
     """
