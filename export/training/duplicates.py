@@ -17,7 +17,7 @@ from edgeapl.export.training.cell_pool import CellPool
 from edgeapl.types import Float32, Int64, UInt8
 from edgeapl.wording.printable import printable
 
-ALIKE = 0.75
+ALIKE = 0.82
 """Correlation of details from which two pictures are one, laid on each other."""
 
 LIKELY = 0.82

@@ -249,7 +249,7 @@ CHANGES: dict[str, Callable[[np.ndarray], np.ndarray] | None] = {
     "mirrored and saved": lambda picture: jpeg(picture[:, ::-1].copy()),
     "turned by 33 degrees": lambda picture: warped(picture, 33, 0),
     "moved by 3 %": lambda picture: warped(picture, 0, round(0.03 * len(picture))),
-    "turned, moved, mirrored and saved": lambda picture: jpeg(warped(picture[:, ::-1], 200, 3)),
+    "turned, moved and mirrored": lambda picture: np.rot90(warped(picture, 0, 2))[:, ::-1].copy(),
 }
 
 
