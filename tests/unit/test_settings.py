@@ -33,6 +33,7 @@ from edgeapl.config import StationConfig
 from edgeapl.cores import cpu_cores
 from edgeapl.engines import registry
 from edgeapl.engines.exclusive import Opener
+from edgeapl.engines.hosted.networks import GroupFiles
 from edgeapl.engines.registry import BACKENDS, CUDA, Availability, open_engine
 from edgeapl.engines.store.folder import EngineFolder, open_engines
 from edgeapl.engines.store.record import RECORD, Settings, read_record
@@ -274,10 +275,16 @@ def test_only_networks_that_judge_cells_run_side_by_side_at_the_station(
     opened: dict[str, int] = {}
 
     class Host:
-        def __init__(self, networks: Any, **more: Any) -> None:
-            opened.update({network.name: network.workers for network in networks})
-            self.engines = {network.name: network.open() for network in networks}
-            self.chain = None
+        opened_in_s = 0.0
+
+        def __init__(self, group: GroupFiles) -> None:
+            opened.update({network.name: network.workers for network in group.networks})
+            self.engines = {network.name: network.open() for network in group.networks}
+            self.service, self.chain, self.most_s = self, None, group.most_s
+
+        @classmethod
+        def open_together(cls, groups: Sequence[GroupFiles]) -> Mapping[str, Host]:
+            return {group.name: cls(group) for group in groups}
 
         def __enter__(self) -> Any:
             return self
