@@ -89,8 +89,11 @@ class Edges:
         found = np.empty(sum(tile.size for tile in self._tiles), dtype=bool)
         reach = np.ones((2 * _NEAR_PX + 1, 2 * _NEAR_PX + 1), np.uint8)
         for place, tile in self._placed():
-            marks = ((tile >= _WHITE) | (tile <= _BLACK)).astype(np.uint8)
-            found[place] = cv2.dilate(marks, reach).ravel() > 0
+            marks = (tile >= _WHITE) | (tile <= _BLACK)
+            if not marks.any():
+                found[place] = False
+                continue
+            found[place] = cv2.dilate(marks.astype(np.uint8), reach).ravel() > 0
         return ~found if 0 < np.count_nonzero(found) <= _MOST_WRITTEN * found.size else None
 
     def _slopes_after(self, sigma: float) -> tuple[Float32, Float32]:
