@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeapl.types import UInt8
+from edgeapl.types import Float32
 
 DETAIL_PX, REACH_PX = 64, 2
 """Side of the thumbnail, and how far the same field may have moved on it: 3 % of its width."""
@@ -24,11 +24,9 @@ _BACKGROUND_SIGMA = 3.0
 Int8 = NDArray[np.int8]
 
 
-def detail_of(green: UInt8) -> Int8:
-    """Return the detail of a field, int8 (64, 64), from its green, uint8 (h, w)."""
-    small = cv2.resize(green, (DETAIL_PX, DETAIL_PX), interpolation=cv2.INTER_AREA)
-    fine = small.astype(np.float32)
-    fine -= cv2.GaussianBlur(fine, (0, 0), _BACKGROUND_SIGMA)
+def field_detail_of(thumbnail: Float32) -> Int8:
+    """Return the detail of a field, int8 (64, 64), from its thumbnail, float32 (64, 64), green."""
+    fine = thumbnail - cv2.GaussianBlur(thumbnail, (0, 0), _BACKGROUND_SIGMA)
     largest = max(float(np.abs(fine).max()), 1e-6)
     return np.asarray(np.rint(fine * (127 / largest)), np.int8)
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from edgeapl.bundle.specs import GateSpec
-from edgeapl.stages.field_detail import Int8, detail_of, is_same_detail
+from edgeapl.stages.field_detail import DETAIL_PX, Int8, field_detail_of, is_same_detail
 from edgeapl.stages.find_disc import LitField
 from edgeapl.stages.focus import Edges
 from edgeapl.stages.lit_disc import LitDisc
@@ -216,7 +216,10 @@ def look_of(pixels: UInt8) -> FieldLook:
     # Scale bars and dates are brighter or darker than all else, and the same on every field.
     low, high = (_percentile(green, percent) for percent in _STAIN)
     green = np.clip(green, low, high)
-    return FieldLook(_descriptor(green), detail_of(green))
+    # Most of the time goes into making it small, so that is done once.
+    fine = cv2.resize(green, (DETAIL_PX, DETAIL_PX), interpolation=cv2.INTER_AREA)
+    small = np.asarray(fine, dtype=np.float32)
+    return FieldLook(_descriptor(small), field_detail_of(small))
 
 
 def describe_field(pixels: UInt8) -> Float32:
@@ -224,9 +227,10 @@ def describe_field(pixels: UInt8) -> Float32:
     return look_of(pixels).descriptor
 
 
-def _descriptor(green: UInt8) -> Float32:
+def _descriptor(fine: Float32) -> Float32:
+    """Return the coarse look of a fine thumbnail, float32 (64, 64)."""
     size = (_DESCRIPTOR_PX, _DESCRIPTOR_PX)
-    small = np.asarray(cv2.resize(green, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
+    small = np.asarray(cv2.resize(fine, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
     small = small - cv2.GaussianBlur(small, (0, 0), _BACKGROUND_SIGMA)
     length = float(np.linalg.norm(small))
     return np.asarray(small.ravel() / max(length, 1e-6), dtype=np.float32)

@@ -232,6 +232,8 @@ def test_a_station_in_a_hurry_closes_the_slide_at_once(
         while not at_once and hosted.hosts[NetworkGroup.CELLS].health.pid is not None:
             assert time.monotonic() - hurried[0] < 3.0
             time.sleep(0.01)
+        time.sleep(0.2)
+        assert at_once or hosted.hosts[NetworkGroup.CELLS].health.pid is None
     assert time.monotonic() - hurried[0] < 3.0
     assert closed.verdict.tally.not_examined == len(CELLS)
     assert closed.exit_code == DeadlineError.exit_code  # no network has failed
