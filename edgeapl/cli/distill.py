@@ -18,8 +18,16 @@ from edgeapl.cli.options import (
     StationOption,
 )
 from edgeapl.cli.output import RESEARCH_USE_ONLY, console, one_line, print_json
-from edgeapl.cli.train import EXTRA, Device, Precision
 from edgeapl.cli.train_progress import watched
+from edgeapl.cli.training_options import (
+    EXTRA,
+    Device,
+    DeviceOption,
+    Precision,
+    PrecisionOption,
+    SeedOption,
+    ThreadsOption,
+)
 
 if TYPE_CHECKING:
     from edgeapl.distillation.distiller import Distilled
@@ -106,26 +114,10 @@ def distill(
     batch: Annotated[
         int, typer.Option(min=2, rich_help_panel="Training", help="Cells in a step.")
     ] = 64,
-    seed: Annotated[
-        int, typer.Option(min=0, rich_help_panel="Training", help="Of all random choices.")
-    ] = 1,
-    device: Annotated[
-        Device, typer.Option(rich_help_panel="Machine", help="Where to train.")
-    ] = Device.CPU,
-    precision: Annotated[
-        Precision,
-        typer.Option(
-            rich_help_panel="Machine", help="auto: bf16 where the device multiplies it (AMX, GPU)."
-        ),
-    ] = Precision.AUTO,
-    threads: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(
-            min=1,
-            rich_help_panel="Machine",
-            help="Of the processor; with 1, the same seed gives the same weights.",
-        ),
-    ] = None,
+    seed: SeedOption = 1,
+    device: DeviceOption = Device.CPU,
+    precision: PrecisionOption = Precision.AUTO,
+    threads: ThreadsOption = None,
     station: StationOption = None,
     as_json: JsonOption = False,
 ) -> None:

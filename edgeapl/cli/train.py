@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -18,28 +17,20 @@ from edgeapl.cli.output import print_json
 from edgeapl.cli.train_detector import PART as DETECTOR
 from edgeapl.cli.train_detector import train_detector
 from edgeapl.cli.train_progress import watched
+from edgeapl.cli.training_options import (
+    EXTRA,
+    Device,
+    DeviceOption,
+    Precision,
+    PrecisionOption,
+    SeedOption,
+    ThreadsOption,
+)
 from edgeapl.cli.training_run import TrainingRun, part_of, read_labelled
 
 if TYPE_CHECKING:
     from edgeapl.export.training.recipe import TrainingRecipe
     from edgeapl.export.training.trainer import Trained
-
-EXTRA = "pip install 'edgeapl[train]'"
-
-
-class Device(str, Enum):
-    """Where a network learns."""
-
-    CPU = "cpu"
-    CUDA = "cuda"
-
-
-class Precision(str, Enum):
-    """Numbers of the multiplications."""
-
-    AUTO = "auto"
-    FLOAT32 = "float32"
-    BF16 = "bf16"
 
 
 def train(
@@ -113,9 +104,7 @@ def train(
             help="Weights to start from: what fits by name and shape is taken.",
         ),
     ] = None,
-    seed: Annotated[
-        int, typer.Option(min=0, rich_help_panel="Training", help="Of all random choices.")
-    ] = 1,
+    seed: SeedOption = 1,
     epochs: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(min=1, rich_help_panel="Training", help="At most; without it the recipe's."),
@@ -208,24 +197,9 @@ def train(
             "edgeapl cohorts, for the images of --slides.",
         ),
     ] = None,
-    device: Annotated[
-        Device, typer.Option(rich_help_panel="Machine", help="Where to train.")
-    ] = Device.CPU,
-    precision: Annotated[
-        Precision,
-        typer.Option(
-            rich_help_panel="Machine",
-            help="auto: bf16 where the device multiplies it (AMX, AVX-512, GPU).",
-        ),
-    ] = Precision.AUTO,
-    threads: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(
-            min=1,
-            rich_help_panel="Machine",
-            help="Of the processor; with 1, the same seed gives the same weights.",
-        ),
-    ] = None,
+    device: DeviceOption = Device.CPU,
+    precision: PrecisionOption = Precision.AUTO,
+    threads: ThreadsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a network on your slides and test it on new patients.
